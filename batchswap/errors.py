@@ -1,0 +1,142 @@
+"""The package's own errors, and the exit codes that they end a run with."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """How a command ends. Scripts depend on these numbers."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    FAILED = 3
+    UNCERTAIN = 4
+    REFUSED = 5
+    NO_CREDITS = 6
+    DEADLINE = 7
+    UNAVAILABLE = 8
+    BUSY = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+SEVERITY = (
+    Exit.DONE,
+    Exit.DEADLINE,
+    Exit.FAILED,
+    Exit.NO_CREDITS,
+    Exit.UNAVAILABLE,
+    Exit.UNCERTAIN,
+    Exit.REFUSED,
+    Exit.USAGE,
+    Exit.BUSY,
+    Exit.INTERRUPTED,
+    Exit.TERMINATED,
+    Exit.UNEXPECTED,
+)
+"""From best to worst, judged by how soon a person must look: what will mend itself in the next run stands first."""
+
+
+def worst(exits: set[Exit]) -> Exit:
+    """The exit code that wins. No exits at all: everything is done."""
+    return max(exits, key=SEVERITY.index, default=Exit.DONE)
+
+
+class BatchswapError(Exception):
+    """Anything that batchswap says in words instead of a traceback. `exit` is the exit code it ends a command with."""
+
+    exit = Exit.UNEXPECTED
+
+
+class UsageError(BatchswapError):
+    """An option, a setting or a file that the user must mend."""
+
+    exit = Exit.USAGE
+
+
+class MissingExtra(UsageError):
+    """A command needs an optional part of the package."""
+
+    def __init__(self, extra: str, module: str) -> None:
+        super().__init__(f"this needs {module}, which is not installed: pip install 'batchswap[{extra}]'")
+        self.extra = extra
+
+
+class ManifestProblem(Exception):  # noqa: N818 - one of many, collected in ManifestErrors
+    """One thing that is wrong with one place of a manifest."""
+
+    def __init__(self, file: str, line: int | None, field: str | None, message: str) -> None:
+        self.file, self.line, self.field, self.message = file, line, field, message
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+class ManifestErrors(UsageError):
+    """Everything that is wrong with the manifests, at once."""
+
+    def __init__(self, problems: list[ManifestProblem]) -> None:
+        super().__init__("\n".join(str(p) for p in problems))
+        self.problems = problems
+
+
+class LedgerError(UsageError):
+    """The ledger cannot be used as it is: not SQLite, another program's, newer than this version, read-only."""
+
+
+class LedgerFull(LedgerError):
+    """The ledger could not be written: the disk is full or failing. What was committed before is intact."""
+
+    exit = Exit.UNEXPECTED
+
+
+class LostRace(BatchswapError):
+    """A task was not in the state that we believed it was in."""
+
+
+class LedgerBusy(BatchswapError):
+    """Another run holds the ledger."""
+
+    exit = Exit.BUSY
+
+
+class AccountRefused(BatchswapError):
+    """The key is missing or malformed, or the API refuses the whole account (401, 403, 505)."""
+
+    exit = Exit.REFUSED
+
+
+class ApiUnavailable(BatchswapError):
+    """The API could not be reached, or stayed under maintenance."""
+
+    exit = Exit.UNAVAILABLE
+
+
+class NeverSent(BatchswapError):
+    """The request did not leave this machine (DNS, refused, TLS, connect timeout). Sending it again is safe."""
+
+
+class MaybeSent(BatchswapError):
+    """The request may have arrived, and no answer came. Only a request that is safe to repeat may be sent again."""
+
+
+class WireError(BatchswapError):
+    """Bytes that are not the API's JSON envelope."""
+
+
+class DownloadError(BatchswapError):
+    """A result that could not be had. `reason` is a short code; `stale` asks for a fresh media URL."""
+
+    def __init__(self, reason: str, message: str, *, final: bool = False, stale: bool = False) -> None:
+        super().__init__(message)
+        self.reason, self.final, self.stale = reason, final, stale
+
+
+class EngineError(BatchswapError):
+    """The local engine cannot do this swap. `culprit` names the input: "video", "image" or "face"."""
+
+    def __init__(self, culprit: str, message: str) -> None:
+        super().__init__(message)
+        self.culprit = culprit

@@ -1,0 +1,94 @@
+"""What may happen to a task, and nothing else. Every transition lives in MOVES or BY_PERSON; nothing about states lives elsewhere."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a task is. The ledger stores these words."""
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    FETCHING = "fetching"
+    DONE = "done"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    CANCELLED = "cancelled"
+
+
+class Event(StrEnum):
+    """What happened. The ledger logs these words."""
+
+    SUBMITTED = "submitted"  # the attempt is on disk, the request may leave
+    REFUSED = "refused"  # known not to be accepted, and not the row's fault (429, 455, 402, nothing was sent)
+    REJECTED = "rejected"  # known not to be accepted, and the row's fault (422, 404)
+    UNFIT = "unfit"  # cannot be submitted at all: an input that is gone, a face that was not detected
+    ACCEPTED = "accepted"
+    UNKNOWN = "unknown"  # nobody knows whether the submit was accepted
+    RESENT = "resent"  # the same attempt again, to a provider that honours Idempotency-Key
+    SUCCEEDED = "succeeded"
+    GENERATION_FAILED = "generation-failed"
+    PAYABLE_AGAIN = "payable-again"  # the generation failed and --paid-attempts allows another attempt
+    LOST = "lost"  # the API no longer knows the task
+    TIMED_OUT = "timed-out"  # --task-timeout ended the waiting
+    SAVED = "saved"
+    STALE = "stale"  # the media URL has expired; TaskInfo must give a fresh one
+    UNSAVED = "unsaved"  # the download was given up
+    ATTACHED = "attached"  # a late callback, or a person, named the remote task
+    NOT_ACCEPTED = "not-accepted"
+    GIVEN_UP = "given-up"
+    RETRIED = "retried"  # a failed task is queued again and may cost again
+    RESUMED = "resumed"  # a failed task whose result is paid for is asked for again
+    CHANGED = "changed"  # its row in the manifest was edited
+    CANCELLED = "cancelled"
+
+
+MOVES: dict[State, dict[Event, State]] = {
+    State.QUEUED: {Event.SUBMITTED: State.SUBMITTING, Event.UNFIT: State.FAILED},
+    State.SUBMITTING: {
+        Event.REFUSED: State.QUEUED,
+        Event.REJECTED: State.FAILED,
+        Event.ACCEPTED: State.RUNNING,
+        Event.UNKNOWN: State.UNCERTAIN,
+    },
+    State.RUNNING: {
+        Event.SUCCEEDED: State.FETCHING,
+        Event.GENERATION_FAILED: State.FAILED,
+        Event.PAYABLE_AGAIN: State.QUEUED,
+        Event.LOST: State.FAILED,
+        Event.TIMED_OUT: State.FAILED,
+    },
+    State.FETCHING: {Event.SAVED: State.DONE, Event.STALE: State.RUNNING, Event.UNSAVED: State.FAILED},
+    State.DONE: {},
+    State.FAILED: {},
+    State.UNCERTAIN: {Event.ATTACHED: State.RUNNING, Event.RESENT: State.SUBMITTING},
+    State.CANCELLED: {},
+}
+"""What the program may do by itself."""
+
+BY_PERSON: dict[State, dict[Event, State]] = {
+    State.QUEUED: {Event.CANCELLED: State.CANCELLED},
+    State.DONE: {Event.CHANGED: State.QUEUED},
+    State.FAILED: {Event.RETRIED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.CHANGED: State.QUEUED},
+    State.UNCERTAIN: {Event.NOT_ACCEPTED: State.QUEUED, Event.GIVEN_UP: State.FAILED},
+    State.CANCELLED: {Event.RETRIED: State.QUEUED, Event.CHANGED: State.QUEUED},
+}
+"""What takes a person's word: a command, or an edited manifest."""
+
+FINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+"""States that a run never leaves by itself."""
+
+AT_API = frozenset({State.SUBMITTING, State.RUNNING})
+"""States that take one of the places that --in-flight gives."""
+
+
+class IllegalMove(Exception):  # noqa: N818 - the standard term for it, and it is a bug, not an outcome
+    """A move that no table allows: a mistake in this program."""
+
+
+def advance(state: State, event: Event) -> State:
+    """The state after `event`. Raises IllegalMove when neither table has it."""
+    after = MOVES[state].get(event) or BY_PERSON.get(state, {}).get(event)
+    if after is None:
+        raise IllegalMove(f"a {state} task cannot be {event}")
+    return after

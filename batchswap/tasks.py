@@ -1,0 +1,97 @@
+"""Row, Task and Attempt: frozen values that everything above passes around."""
+
+import hashlib
+from enum import StrEnum
+
+import msgspec
+
+from batchswap.states import State
+
+
+class Model(StrEnum):
+    """What the API calls the work (api.md, "Endpoints")."""
+
+    VIDEO = "video-face-swap"
+    IMAGE = "image-face-swap"
+    VIDEO_MULTI = "video-face-swap-multi"
+    IMAGE_MULTI = "image-face-swap-multi"
+
+    @property
+    def is_multi(self) -> bool:
+        return self in (Model.VIDEO_MULTI, Model.IMAGE_MULTI)
+
+    @property
+    def target_field(self) -> str:
+        """The name of the target's URL in the API's `input`."""
+        return "video_url" if self in (Model.VIDEO, Model.VIDEO_MULTI) else "image_url"
+
+
+Faces = tuple[tuple[int, str], ...]
+"""Detected face id -> new face (URL or path), in the order of the ids."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One checked row of a manifest.
+
+    `target`, `face` and the faces' values are as written: an http(s) URL, or a path relative to `folder` of the
+    manifest (`is_url` tells them apart). `output` is relative to --out, with "/" between its parts.
+    `digest` is `content_digest` of the row; `key` is the row's id, else the digest.
+    """
+
+    key: str
+    digest: str
+    model: Model
+    target: str
+    face: str
+    output: str
+    line: int
+    faces: Faces = ()
+    consent: str = ""
+    tags: tuple[str, ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+class Task(msgspec.Struct, frozen=True, gc=False):
+    """One row in the ledger, with where it is. `folder` is what its relative paths start from."""
+
+    id: int
+    batch: str
+    key: str
+    state: State
+    model: Model
+    target: str
+    face: str
+    output: str
+    folder: str
+    digest: str
+    faces: Faces = ()
+    consent: str = ""
+    attempts: int = 0
+    """Attempts made so far, refused ones included: the next one's number is this plus one."""
+    paid: int = 0
+    """Attempts that were, or may have been, accepted."""
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False):
+    """One CreateTask call for a task. `ref` is its Idempotency-Key, a UUID. Times are Unix seconds, money is credits."""
+
+    id: int
+    task_id: int
+    number: int
+    ref: str
+    reserved: float
+    submitted_at: float
+    remote_id: str | None = None
+    charged: float | None = None
+    accepted_at: float | None = None
+
+
+def is_url(text: str) -> bool:
+    """Whether an input is an http(s) URL; anything else is a path."""
+    return text.startswith(("http://", "https://"))
+
+
+def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:
+    """20 hex digits (80 bits) of SHA-256 over the model and the inputs as written. The same inputs, the same digest, on any machine."""
+    text = "\0".join((model, target, face, *(f"{i}={url}" for i, url in faces)))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
