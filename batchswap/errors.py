@@ -62,7 +62,7 @@ class MissingExtra(UsageError):
         self.extra = extra
 
 
-class ManifestProblem(Exception):  # noqa: N818 - one of many, collected in ManifestErrors
+class ManifestProblem(Exception):
     """One thing that is wrong with one place of a manifest."""
 
     def __init__(self, file: str, line: int | None, field: str | None, message: str) -> None:
@@ -138,5 +138,8 @@ class EngineError(BatchswapError):
     """The local engine cannot do this swap. `culprit` names the input: "video", "image" or "face"."""
 
     def __init__(self, culprit: str, message: str) -> None:
-        super().__init__(message)
-        self.culprit = culprit
+        super().__init__(culprit, message)  # both, so that it survives the way back from a worker process
+        self.culprit, self.message = culprit, message
+
+    def __str__(self) -> str:
+        return self.message

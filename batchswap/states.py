@@ -1,4 +1,7 @@
-"""What may happen to a task, and nothing else. Every transition lives in MOVES or BY_PERSON; nothing about states lives elsewhere."""
+"""What may happen to a task, and nothing else.
+
+Every transition lives in MOVES or BY_PERSON; nothing about states lives elsewhere.
+"""
 
 from enum import StrEnum
 
@@ -82,7 +85,7 @@ AT_API = frozenset({State.SUBMITTING, State.RUNNING})
 """States that take one of the places that --in-flight gives."""
 
 
-class IllegalMove(Exception):  # noqa: N818 - the standard term for it, and it is a bug, not an outcome
+class IllegalMove(Exception):
     """A move that no table allows: a mistake in this program."""
 
 

@@ -73,7 +73,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One CreateTask call for a task. `ref` is its Idempotency-Key, a UUID. Times are Unix seconds, money is credits."""
+    """One CreateTask call for a task. `ref` is its Idempotency-Key, a UUID. Times are Unix seconds, money credits."""
 
     id: int
     task_id: int
@@ -92,6 +92,6 @@ def is_url(text: str) -> bool:
 
 
 def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:
-    """20 hex digits (80 bits) of SHA-256 over the model and the inputs as written. The same inputs, the same digest, on any machine."""
+    """20 hex digits (80 bits) of SHA-256 over the model and the inputs as written: the same on any machine."""
     text = "\0".join((model, target, face, *(f"{i}={url}" for i, url in faces)))
     return hashlib.sha256(text.encode()).hexdigest()[:20]

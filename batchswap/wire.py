@@ -1,6 +1,6 @@
 """The API's JSON (api.md), as frozen values: the client reads what the local server writes, and the other way round.
 
-Reading never fails on a field that is missing, extra or of another type; only bytes that are no envelope raise WireError.
+Reading never fails on a field that is missing, extra or of another type; bytes that are no envelope raise WireError.
 """
 
 import math

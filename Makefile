@@ -1,0 +1,40 @@
+# Everything runs in .venv, which the first target that needs it makes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install lint test cover demo check clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+install: $(READY)  ## Make .venv with batchswap and everything that its demo and tests need
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Name another: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,demo,dev]'
+	@touch $@
+
+lint: $(READY)  ## Format check, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(READY)  ## All tests but the long ones
+	$(BIN)/python -m pytest
+
+cover: $(READY)  ## The tests with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: lint cover  ## Lint and tests with coverage
+
+demo: $(READY)  ## Swap faces in real videos with the local provider
+	$(BIN)/python -m manifests.demo
+
+clean:  ## Remove what these commands made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo build *.egg-info
