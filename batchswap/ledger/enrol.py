@@ -1,0 +1,178 @@
+"""Rows of manifests become tasks: one transaction, so that an error in the last row leaves nothing behind.
+
+A row is found again by its key within the batch. An unchanged row changes nothing. An edited one waits in `edited`
+until its task is not at work: then it becomes the task's new inputs and the task is queued again.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger.moves import Stamp, log, move
+from batchswap.ledger.rows import pack_faces, split_query
+from batchswap.states import BY_PERSON, Event, State
+from batchswap.tasks import Row
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Rows of one manifest, in its order. `folder` is what their relative paths start from."""
+
+    batch: str
+    path: str
+    folder: str
+    rows: list[Row]
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """What enrolling did: rows read, tasks that are new, tasks whose edited row was taken over."""
+
+    rows: int
+    new: int
+    changed: int
+
+
+_INPUTS = (
+    "model", "target", "target_query", "face", "face_query", "faces", "digest", "output", "source_id",
+)  # fmt: skip
+_COLUMNS = ("batch_id", "position", "generation", "key", "line", "consent", "tags", "extra", *_INPUTS)
+_PACKED = "json_array(" + ", ".join(
+    f"hex(excluded.{name})" if name in ("target_query", "face_query", "faces") else f"excluded.{name}"
+    for name in _INPUTS
+) + ")"  # fmt: skip
+_UPSERT = f"""
+    insert into tasks({", ".join(_COLUMNS)}) values({", ".join("?" * len(_COLUMNS))})
+    on conflict(batch_id, key) do update set
+        position = excluded.position, generation = excluded.generation, line = excluded.line,
+        consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
+        edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
+        output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end
+"""
+
+
+def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enrolment:
+    """Take the rows into the ledger. What `chunks` raises (ManifestErrors) undoes everything."""
+    db.execute("begin immediate")
+    try:
+        done = _enrol(db, stamp, chunks)
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+    return done
+
+
+def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enrolment:
+    generations: dict[str, tuple[int, int]] = {}
+    sources: dict[tuple[str, str], int] = {}
+    positions: dict[str, int] = {}
+    rows = 0
+    before = _count(db)
+    for chunk in chunks:
+        if chunk.batch not in generations:
+            generations[chunk.batch] = _begin_batch(db, chunk.batch)
+        batch_id, generation = generations[chunk.batch]
+        source = (chunk.batch, chunk.path)
+        if source not in sources:
+            sources[source] = _begin_source(db, batch_id, chunk)
+        position = positions.get(chunk.batch, 0)
+        db.executemany(_UPSERT, _values(chunk.rows, batch_id, generation, sources[source], position))
+        positions[chunk.batch] = position + len(chunk.rows)
+        rows += len(chunk.rows)
+    new = _count(db) - before
+    for batch_id, _ in generations.values():
+        _recount(db, batch_id)
+    changed = take_edits(db, stamp)
+    if new or changed:
+        log(db, stamp, "enrolled", detail=f"{rows} rows, {new} new, {changed} changed")
+    return Enrolment(rows, new, changed)
+
+
+def _count(db: sqlite3.Connection) -> int:
+    """Tasks in the ledger; they are never deleted, so the largest id tells."""
+    return int(db.execute("select coalesce(max(id), 0) from tasks").fetchone()[0])
+
+
+def _begin_batch(db: sqlite3.Connection, name: str) -> tuple[int, int]:
+    db.execute(
+        "insert into batches(name, generation) values(?, 1) on conflict do update set generation = generation + 1",
+        (name,),
+    )
+    found: tuple[int, int] = db.execute("select id, generation from batches where name = ?", (name,)).fetchone()
+    return found
+
+
+def _begin_source(db: sqlite3.Connection, batch_id: int, chunk: Chunk) -> int:
+    db.execute(
+        "insert into sources(batch_id, path, folder) values(?, ?, ?)"
+        " on conflict do update set folder = excluded.folder",
+        (batch_id, chunk.path, chunk.folder),
+    )
+    sql = "select id from sources where batch_id = ? and path = ?"
+    return int(db.execute(sql, (batch_id, chunk.path)).fetchone()[0])
+
+
+def _values(
+    rows: list[Row], batch_id: int, generation: int, source_id: int, position: int
+) -> Iterator[tuple[Any, ...]]:
+    for row in rows:
+        target, target_query = split_query(row.target)
+        face, face_query = split_query(row.face)
+        yield (
+            batch_id,
+            position,
+            generation,
+            row.key,
+            row.line,
+            row.consent,
+            ";".join(row.tags),
+            msgspec.json.encode(dict(row.extra)).decode() if row.extra else "",
+            row.model,
+            target,
+            target_query,
+            face,
+            face_query,
+            pack_faces(row.faces),
+            row.digest,
+            row.output,
+            source_id,
+        )
+        position += 1
+
+
+def _recount(db: sqlite3.Connection, batch_id: int) -> None:
+    """New tasks are queued; the trigger counts every later move."""
+    db.execute(
+        "insert into tallies select ?, 'queued', count(*) from tasks indexed by tasks_queued"
+        " where batch_id = ? and state = 'queued' on conflict do update set n = excluded.n",
+        (batch_id, batch_id),
+    )
+
+
+def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
+    """Edited rows become their task's inputs, unless an attempt with the old ones is at work. Returns how many."""
+    at_work = ("submitting", "running", "fetching", "uncertain")
+    taken = 0
+    for task_id, state, packed in db.execute("select id, state, edited from tasks where edited is not null").fetchall():
+        if state in at_work:
+            continue
+        names = ", ".join(f"{name} = ?" for name in _INPUTS)
+        db.execute(
+            f"update tasks set {names}, edited = null, file = null, size = null, sha256 = null where id = ?",
+            (*_unpacked(packed), task_id),
+        )
+        if Event.CHANGED in BY_PERSON.get(State(state), {}):
+            move(db, stamp, task_id, State(state), Event.CHANGED, reason="its row was edited")
+            db.execute("update tasks set paid = 0 where id = ?", (task_id,))
+        else:
+            log(db, stamp, Event.CHANGED, task_id=task_id, state=state, detail="its row was edited")
+        taken += 1
+    return taken
+
+
+def _unpacked(packed: bytes) -> list[Any]:
+    values = msgspec.json.decode(packed, type=list[Any])
+    blobs = {_INPUTS.index(name) for name in ("target_query", "face_query", "faces")}
+    return [(bytes.fromhex(v) or None) if i in blobs else v for i, v in enumerate(values)]

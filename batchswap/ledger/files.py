@@ -1,0 +1,112 @@
+"""Opening the ledger file, and saying in words why it cannot be opened."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchswap.errors import LedgerError, LedgerFull
+from batchswap.ledger.constants import APPLICATION_ID, VERSION
+
+_BUSY_SECONDS = 30.0
+_FULL = ("SQLITE_FULL", "SQLITE_IOERR")
+
+
+@contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """SQLite's errors become ours, here and nowhere else."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(_FULL):
+            raise LedgerFull(f"{path}: cannot be written ({error}); what was recorded before is intact") from error
+        if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            raise LedgerError(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            raise LedgerError(f"{path}: cannot be opened for writing ({error})") from error
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise LedgerError(f"{path}: another program keeps it locked") from error
+        raise
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection to an existing ledger of this version. Raises LedgerError in words.
+
+    The caller says where transactions begin; with `write`, a commit is on the disk when it returns.
+    """
+    mode = "rw" if write else "ro"
+    with in_words(path):
+        db = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            timeout=_BUSY_SECONDS,
+            check_same_thread=False,
+        )
+        try:
+            _check(db, path)
+            if write:
+                # An intent must survive a power cut: FULL syncs the log at every commit.
+                db.execute("pragma synchronous = full")
+                db.execute("pragma wal_autocheckpoint = 4000")
+            db.execute("pragma cache_size = -16000")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    application = db.execute("pragma application_id").fetchone()[0]
+    version = db.execute("pragma user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise LedgerError(f"{path}: is not a batchswap ledger; name another file with --db")
+    if version > VERSION:
+        raise LedgerError(f"{path}: was written by a newer batchswap (schema {version}, this one knows {VERSION})")
+    if version < VERSION:
+        raise LedgerError(f"{path}: is an older ledger (schema {version}); `batchswap run` brings it up to date")
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a ledger to read. Raises LedgerError for a directory, a device and the like."""
+    if path.exists() and not path.is_file():
+        raise LedgerError(f"{path}: is not a file; name another one with --db")
+    return path.exists() and path.stat().st_size > 0
+
+
+def create(path: Path) -> None:
+    """Make the ledger, or bring an older one up to date. Raises LedgerError in words; other files are left alone."""
+    from sqlite_utils import Database  # noqa: PLC0415 - a quarter of a second that reading a ledger does not need
+
+    from batchswap.ledger.schema import migrate  # noqa: PLC0415
+
+    _make_private(path)
+    with in_words(path):
+        raw = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS)
+        db = Database(raw, execute_plugins=False)
+        try:
+            application = raw.execute("pragma application_id").fetchone()[0]
+            tables = raw.execute("select count(*) from sqlite_master").fetchone()[0]
+            if application != APPLICATION_ID and tables:
+                raise LedgerError(f"{path}: is another program's database; name another file with --db")
+            if raw.execute("pragma user_version").fetchone()[0] < VERSION:
+                raw.execute("pragma journal_mode = wal")
+                raw.execute("pragma synchronous = full")
+                raw.execute(f"pragma application_id = {APPLICATION_ID}")
+                migrate(db)
+        finally:
+            db.close()
+
+
+def _make_private(path: Path) -> None:
+    """An empty file that only its owner may read; an existing file is left as it is but for its mode."""
+    if exists(path):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise LedgerError(f"{path}: cannot be made: {error.strerror}") from error

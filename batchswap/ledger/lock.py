@@ -1,0 +1,37 @@
+"""One running process per ledger: a kernel lock beside the file, gone when the process dies."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from batchswap.errors import LedgerBusy
+
+
+@contextmanager
+def hold(ledger: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the ledger for a run. Raises LedgerBusy when another run has it and `wait` is off."""
+    lock = FileLock(f"{ledger.resolve()}.lock", timeout=-1 if wait else 0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LedgerBusy(f"another run holds {ledger}; --if-running wait waits for it, skip leaves it alone") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(ledger: Path) -> bool:
+    """Whether a run goes on at this moment."""
+    path = f"{ledger.resolve()}.lock"
+    if not os.path.exists(path):  # noqa: PTH110 - as filelock takes it
+        return False
+    lock = FileLock(path, timeout=0)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True

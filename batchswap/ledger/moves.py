@@ -1,0 +1,222 @@
+"""Every write that a run makes. Each is work for the writer: it runs inside a transaction that others share.
+
+A task moves only from the state that we believe it is in, and every move is logged in the same transaction.
+`at` is Unix time in seconds, money is credits.
+"""
+
+import sqlite3
+import uuid
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from batchswap.errors import LostRace
+from batchswap.ledger.rows import last_attempt, task
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM
+from batchswap.states import Event, State, advance
+from batchswap.tasks import Attempt, Task
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """When, and in which run (None: outside of a run)."""
+
+    at: float
+    run_id: int | None
+
+
+class Media(msgspec.Struct, frozen=True):
+    """Where a finished task's result lies. Temporary, and often signed."""
+
+    urls: tuple[str, ...]
+
+
+class OverBudget(Exception):
+    """The attempt would spend more than the budget allows. Nothing was written."""
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """Credits that a run, and a calendar day over all runs, may spend and reserve. None: no bound."""
+
+    run: float | None = None
+    day: float | None = None
+
+
+def local_day(at: float) -> str:
+    """The calendar day, where the machine is."""
+    return datetime.fromtimestamp(at).astimezone().date().isoformat()
+
+
+def move(
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    task_id: int,
+    state: State,
+    event: Event,
+    *,
+    attempt_id: int | None = None,
+    code: str = "",
+    reason: str = "",
+) -> State:
+    """Move a task on, and log it. Raises LostRace when it is not in `state`, IllegalMove when no table has the move."""
+    after = advance(state, event)
+    changed = db.execute(
+        "update tasks set state = ?, code = ?, reason = ?, changed_at = ? where id = ? and state = ?",
+        (after, code, reason, stamp.at, task_id, state),
+    ).rowcount
+    if changed != 1:
+        raise LostRace(f"task {task_id} is no longer {state}")
+    log(db, stamp, event, task_id=task_id, attempt_id=attempt_id, state=after, detail=reason or code)
+    return after
+
+
+def log(
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    event: str,
+    *,
+    task_id: int | None = None,
+    attempt_id: int | None = None,
+    state: str = "",
+    detail: str = "",
+) -> None:
+    db.execute(
+        "insert into events(at, run_id, task_id, attempt_id, event, state, detail) values(?, ?, ?, ?, ?, ?, ?)",
+        (stamp.at, stamp.run_id, task_id, attempt_id, event, state, detail),
+    )
+
+
+def committed(db: sqlite3.Connection, run_id: int) -> float:
+    """Credits that count against a run's budget: spent, reserved, and what ended without a price."""
+    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where run_id = ?"
+    return float(db.execute(sql, (run_id,)).fetchone()[0])
+
+
+def committed_on(db: sqlite3.Connection, day: str) -> float:
+    """The same for a calendar day, over all runs."""
+    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where day = ?"
+    return float(db.execute(sql, (day,)).fetchone()[0])
+
+
+def submit(
+    db: sqlite3.Connection, stamp: Stamp, item: Task, *, reserved: float, budget: Budget, account: str
+) -> Attempt:
+    """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace."""
+    if stamp.run_id is None:
+        raise ValueError("an attempt belongs to a run")
+    day = local_day(stamp.at)
+    over_run = budget.run is not None and committed(db, stamp.run_id) + reserved > budget.run
+    if over_run or (budget.day is not None and committed_on(db, day) + reserved > budget.day):
+        raise OverBudget
+    ref = str(uuid.uuid4())
+    number = item.attempts + 1
+    attempt_id = db.execute(
+        "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account)"
+        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ? from tasks where id = ?",
+        (stamp.run_id, number, ref, day, reserved, stamp.at, account, item.id),
+    ).lastrowid
+    if attempt_id is None:
+        raise LostRace(f"task {item.id} is gone")
+    move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id)
+    db.execute("update tasks set attempts = ?, paid = paid + 1 where id = ?", (number, item.id))
+    return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at)
+
+
+def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:
+    names = ", ".join(f"{name} = ?" for name in columns)
+    db.execute(f"update attempts set {names} where id = ?", (*columns.values(), attempt_id))
+
+
+def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
+    """Known not to be accepted: REFUSED puts the task back into the queue, REJECTED fails it. Nothing was paid."""
+    move(db, stamp, item.task_id, State.SUBMITTING, event, attempt_id=item.id, code=code, reason=reason)
+    db.execute("update tasks set paid = paid - 1 where id = ?", (item.task_id,))
+    _set(db, item.id, state="refused", ended_at=stamp.at, code=code, reason=reason)
+
+
+def accepted(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
+    """The remote id, before anything is done with it (invariant 4)."""
+    move(db, stamp, item.task_id, State.SUBMITTING, Event.ACCEPTED, attempt_id=item.id, reason=remote_id)
+    _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id)
+
+
+def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, reason: str) -> None:
+    """Nobody knows whether it was accepted: its credits stay reserved and it is never sent again by itself."""
+    move(db, stamp, item.task_id, State.SUBMITTING, Event.UNKNOWN, attempt_id=item.id, code=code, reason=reason)
+    _set(db, item.id, state="unknown", code=code, reason=reason)
+
+
+def succeeded(
+    db: sqlite3.Connection, stamp: Stamp, item: Attempt, media: Media, *, charged: float | None, took: float | None
+) -> None:
+    """The API says success: where the result lies and what it cost, before the download begins."""
+    move(db, stamp, item.task_id, State.RUNNING, Event.SUCCEEDED, attempt_id=item.id)
+    _set(
+        db, item.id, state="succeeded", ended_at=stamp.at, charged=charged, took=took, media=msgspec.json.encode(media)
+    )
+
+
+def ended_badly(
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    item: Attempt,
+    event: Event,
+    *,
+    charged: float | None = None,
+    took: float | None = None,
+    code: str,
+    reason: str,
+) -> None:
+    """GENERATION_FAILED, PAYABLE_AGAIN or LOST: the attempt is over; what it cost is recorded where the API says it.
+
+    TIMED_OUT: only the waiting is over, the attempt stays as it is.
+    """
+    move(db, stamp, item.task_id, State.RUNNING, event, attempt_id=item.id, code=code, reason=reason)
+    if event is Event.TIMED_OUT:
+        return
+    state = "lost" if event is Event.LOST else "failed"
+    _set(db, item.id, state=state, ended_at=stamp.at, charged=charged, took=took, code=code, reason=reason)
+
+
+def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, size: int, sha256: str) -> None:
+    """The part is complete and checked; it gets its final name only after this is committed."""
+    changed = db.execute(
+        "update tasks set file = ?, size = ?, sha256 = ? where id = ? and state = 'fetching'",
+        (file, size, sha256, item.task_id),
+    ).rowcount
+    if changed != 1:
+        raise LostRace(f"task {item.task_id} is no longer fetching")
+
+
+def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
+    """The file stands under its final name (invariant 5)."""
+    move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id)
+
+
+def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
+    """STALE: TaskInfo must give a fresh URL. UNSAVED: given up; media URL and remote id are kept."""
+    move(db, stamp, item.task_id, State.FETCHING, event, attempt_id=item.id, code=code, reason=reason)
+    if event is Event.STALE:
+        _set(db, item.id, state="accepted", ended_at=None)
+
+
+def unfit(db: sqlite3.Connection, stamp: Stamp, task_id: int, *, code: str, reason: str) -> None:
+    """The task cannot be submitted as it is; nothing was sent and nothing was paid."""
+    move(db, stamp, task_id, State.QUEUED, Event.UNFIT, code=code, reason=reason)
+
+
+def find_task(db: sqlite3.Connection, task_id: int) -> Task:
+    """The task as it stands."""
+    sql = f"select {TASK_COLUMNS} from {TASK_FROM} where t.id = ?"
+    return task(db.execute(sql, (task_id,)).fetchone())
+
+
+def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
+    """What an earlier run left in `submitting` died there: nobody knows. Returns how many there were."""
+    left = [row[0] for row in db.execute("select id from tasks where state = 'submitting'").fetchall()]
+    for task_id in left:
+        attempt = last_attempt(db, task_id)
+        if attempt is None:
+            raise LostRace(f"task {task_id} is submitting without an attempt")
+        unknown(db, stamp, attempt, code="interrupted", reason="the run ended before the answer was recorded")
+    return len(left)

@@ -1,0 +1,204 @@
+"""Every question that is asked of the ledger. None costs more because tasks have finished (the tests hold the plans)."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger.moves import Media
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, task
+from batchswap.states import State
+from batchswap.tasks import Attempt, Model, Task
+
+
+class Credits(msgspec.Struct, frozen=True):
+    """Money in credits. `unpriced` counts ended attempts whose cost the API did not say; `assumed` is what they reserved."""
+
+    spent: float = 0.0
+    reserved: float = 0.0
+    assumed: float = 0.0
+    unpriced: int = 0
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which rows of a batch a run submits: those of the newest enrolment, and of these a part.
+
+    `limit` counts rows of the manifest that match, finished or not, so that the same command converges.
+    """
+
+    batches: tuple[str, ...] = ()
+    text: str = ""
+    tags: tuple[str, ...] = ()
+    limit: int | None = None
+
+    @property
+    def is_part(self) -> bool:
+        return bool(self.text or self.tags or self.limit is not None)
+
+
+def counts(db: sqlite3.Connection, batch: str | None = None) -> dict[str, int]:
+    """Tasks in each state, all eight named; of one batch, or of all."""
+    found = dict.fromkeys(map(str, State), 0)
+    sql = "select c.state, sum(c.n) from tallies c join batches b on b.id = c.batch_id"
+    rows = (
+        db.execute(f"{sql} group by c.state")
+        if batch is None
+        else db.execute(f"{sql} where b.name = ? group by c.state", (batch,))
+    )
+    found.update(rows.fetchall())
+    return found
+
+
+def batches(db: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in db.execute("select name from batches order by name")]
+
+
+def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> Credits:
+    """What was spent and is reserved: in all, of a batch, or by a run's own attempts."""
+    sql = (
+        "select coalesce(sum(spent), 0.0), coalesce(sum(held), 0.0), coalesce(sum(unpriced), 0.0),"
+        " coalesce(sum(unpriced_attempts), 0) from money"
+    )
+    if batch is not None:
+        row = db.execute(f"{sql} where batch_id = (select id from batches where name = ?)", (batch,)).fetchone()
+    elif run_id is not None:
+        row = db.execute(f"{sql} where run_id = ?", (run_id,)).fetchone()
+    else:
+        row = db.execute(sql).fetchone()
+    # Sums of added and subtracted floats leave dust behind.
+    spent, held, unpriced = (round(value, 6) + 0.0 for value in row[:3])
+    return Credits(spent, held, unpriced, row[3])
+
+
+def _selected(selection: Selection) -> tuple[str, list[Any]]:
+    """A where-clause over `t` and its parameters, without the limit."""
+    clause, values = "t.generation = b.generation", []
+    if selection.text:
+        clause += " and (instr(t.key, ?) or instr(t.target, ?) or instr(t.face, ?) or instr(t.output, ?))"
+        values += [selection.text] * 4
+    for tag in selection.tags:
+        clause += " and instr(';' || t.tags || ';', ';' || ? || ';')"
+        values.append(tag)
+    return clause, values
+
+
+def _last_position(db: sqlite3.Connection, batch: str, selection: Selection) -> int:
+    """The position of the last row that --limit lets in; without a limit, beyond every row."""
+    if selection.limit is None:
+        return 2**62
+    if selection.limit == 0:
+        return -1
+    clause, values = _selected(selection)
+    sql = f"select t.position from {TASK_FROM} where b.name = ? and {clause} order by t.position limit 1 offset ?"
+    row = db.execute(sql, (batch, *values, selection.limit - 1)).fetchone()
+    return 2**62 if row is None else int(row[0])
+
+
+class Queue:
+    """The queued tasks of a selection, in the manifests' order, read a page at a time."""
+
+    PAGE = 256
+
+    def __init__(self, db: sqlite3.Connection, selection: Selection) -> None:
+        self._db, self._selection = db, selection
+        self._ends = {batch: _last_position(db, batch, selection) for batch in selection.batches}
+
+    def pages(self) -> Iterator[list[Task]]:
+        """Each task at most once. What comes back to the queue later is the caller's to remember."""
+        clause, values = _selected(self._selection)
+        sql = (
+            f"select {TASK_COLUMNS}, t.position from {TASK_FROM} where t.batch_id = (select id from batches where name = ?)"
+            f" and t.state = 'queued' and t.position > ? and t.position <= ? and {clause} order by t.position limit ?"
+        )
+        for batch, end in self._ends.items():
+            last = -1
+            while rows := self._db.execute(sql, (batch, last, end, *values, self.PAGE)).fetchall():
+                last = rows[-1][-1]
+                yield [task(row[:-1]) for row in rows]
+
+    def size(self) -> int:
+        """Queued tasks of the selection."""
+        clause, values = _selected(self._selection)
+        if not self._selection.is_part:
+            return sum(counts(self._db, batch)[State.QUEUED] for batch in self._ends)
+        sql = (
+            f"select count(*) from {TASK_FROM} where t.batch_id = (select id from batches where name = ?)"
+            f" and t.state = 'queued' and t.position <= ? and {clause}"
+        )
+        return sum(int(self._db.execute(sql, (batch, end, *values)).fetchone()[0]) for batch, end in self._ends.items())
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """A task that is paid for and not at its end, with the attempt that matters and where its result lies."""
+
+    task: Task
+    attempt: Attempt
+    media: tuple[str, ...] = ()
+
+
+def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
+    """All tasks in these states (of those that a run leaves open), of every batch, oldest attempt first."""
+    marks = ", ".join(f"'{state}'" for state in states)
+    attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
+    sql = (
+        f"select {TASK_COLUMNS}, {attempt_columns}, a.media from {TASK_FROM}"
+        " join attempts a on a.task_id = t.id and a.number = t.attempts"
+        f" where t.state in ({marks}) and t.state in ('submitting', 'running', 'fetching', 'uncertain') order by a.id"
+    )
+    width = len(TASK_COLUMNS.split(","))
+    return [
+        Unfinished(
+            task(row[:width]),
+            attempt(row[width:-1]),
+            msgspec.json.decode(row[-1], type=Media).urls if row[-1] else (),
+        )
+        for row in db.execute(sql)
+    ]
+
+
+def by_ref(db: sqlite3.Connection, ref: str) -> tuple[Task, Attempt] | None:
+    """The attempt that carries this Idempotency-Key, and its task."""
+    found = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where ref = ?", (ref,)).fetchone()
+    if found is None:
+        return None
+    item = attempt(found)
+    row = db.execute(f"select {TASK_COLUMNS} from {TASK_FROM} where t.id = ?", (item.task_id,)).fetchone()
+    return task(row), item
+
+
+def took(db: sqlite3.Connection, most: int = 500) -> list[tuple[Model, float]]:
+    """Model and seconds of the last tasks that ended, oldest first: what later runs start from."""
+    sql = (
+        "select t.model, a.took from attempts a indexed by attempts_took join tasks t on t.id = a.task_id"
+        " where a.took is not null order by a.id desc limit ?"
+    )
+    return [(Model(model), seconds) for model, seconds in reversed(db.execute(sql, (most,)).fetchall())]
+
+
+def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | None:
+    """The key of another task that writes the same file, as "batch/key"."""
+    sql = (
+        "select b.name || '/' || t.key from tasks t join batches b on b.id = t.batch_id"
+        " where t.output = ? and t.id <> ? and t.state not in ('cancelled') limit 1"
+    )
+    row = db.execute(sql, (output, task_id)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def wrote(db: sqlite3.Connection, task_id: int) -> str | None:
+    """SHA-256 of the file that this task wrote, or is about to give its final name."""
+    row = db.execute("select sha256 from tasks where id = ?", (task_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def secret(db: sqlite3.Connection) -> bytes:
+    """What callback paths are derived from. Never to be shown."""
+    return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])
+
+
+def uploaded(db: sqlite3.Connection, account: str, digest: str, since: float) -> str | None:
+    """The file_url of a content that was uploaded for this account after `since` (Unix seconds)."""
+    sql = "select file_url from uploads where account = ? and digest = ? and uploaded_at > ?"
+    row = db.execute(sql, (account, digest, since)).fetchone()
+    return None if row is None else bytes(row[0]).decode()

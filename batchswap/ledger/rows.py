@@ -1,0 +1,68 @@
+"""Rows of the ledger as the frozen values of `tasks`, and the split that keeps queries out of readable columns."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from batchswap.states import State
+from batchswap.tasks import Attempt, Faces, Model, Task
+
+TASK_COLUMNS = (
+    "t.id, b.name, t.key, t.state, t.model, t.target, t.target_query, t.face, t.face_query, t.output, s.folder, "
+    "t.digest, t.faces, t.consent, t.attempts, t.paid"
+)
+TASK_FROM = "tasks t join batches b on b.id = t.batch_id join sources s on s.id = t.source_id"
+ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at"
+
+_MODELS = {str(model): model for model in Model}
+_STATES = {str(state): state for state in State}
+
+
+def split_query(text: str) -> tuple[str, bytes | None]:
+    """What people may read of an input, and the rest. A signed query is a key to somebody's storage."""
+    shown, mark, query = text.partition("?")
+    return (shown, query.encode()) if mark and shown.startswith(("http://", "https://")) else (text, None)
+
+
+def join_query(shown: str, query: bytes | None) -> str:
+    return shown if query is None else f"{shown}?{query.decode()}"
+
+
+def pack_faces(faces: Faces) -> bytes | None:
+    return msgspec.json.encode(faces) if faces else None
+
+
+def unpack_faces(packed: bytes | None) -> Faces:
+    return msgspec.json.decode(packed, type=Faces) if packed else ()
+
+
+def task(row: tuple[Any, ...]) -> Task:
+    """A row of TASK_COLUMNS."""
+    id_, batch, key, state, model, target, target_query, face, face_query, output, folder, digest, faces, *rest = row
+    return Task(
+        id_,
+        batch,
+        key,
+        _STATES[state],
+        _MODELS[model],
+        join_query(target, target_query),
+        join_query(face, face_query),
+        output,
+        folder,
+        digest,
+        unpack_faces(faces),
+        *rest,
+    )
+
+
+def attempt(row: tuple[Any, ...]) -> Attempt:
+    """A row of ATTEMPT_COLUMNS."""
+    return Attempt(*row)
+
+
+def last_attempt(db: sqlite3.Connection, task_id: int) -> Attempt | None:
+    """The attempt with the highest number."""
+    sql = f"select {ATTEMPT_COLUMNS} from attempts where task_id = ? order by number desc limit 1"
+    found = db.execute(sql, (task_id,)).fetchone()
+    return None if found is None else attempt(found)

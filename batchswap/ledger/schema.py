@@ -1,0 +1,173 @@
+"""The ledger's tables, as ordered steps. A step that has been released is never edited; a change is a new step.
+
+Columns that people read hold no secrets: the query of an input's URL stands in a BLOB beside it, and so do media URLs.
+"""
+
+import secrets
+import sqlite3
+
+from sqlite_utils import Database, Migrations
+
+from batchswap.ledger.constants import VERSION
+from batchswap.states import State
+
+steps = Migrations("batchswap")
+
+_STATES = ", ".join(f"'{state}'" for state in State)
+
+
+def _script(db: Database, sql: str) -> None:
+    """Run statements inside the step's transaction; executescript would commit it."""
+    statement = ""
+    for part in sql.split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            if statement.strip("; \n"):
+                db.execute(statement)
+            statement = ""
+
+
+@steps()
+def m001_batches_and_tasks(db: Database) -> None:
+    """Manifests, batches, their tasks, and how many of them stand in each state (kept by a trigger, never counted)."""
+    _script(
+        db,
+        f"""
+        create table meta(name text primary key, value blob not null) strict, without rowid;
+        create table batches(
+            id integer primary key, name text not null unique, generation integer not null default 0
+        ) strict;
+        create table sources(
+            id integer primary key, batch_id integer not null references batches, path text not null,
+            folder text not null, fingerprint text not null default '', unique(batch_id, path)
+        ) strict;
+        create table tasks(
+            id integer primary key,
+            batch_id integer not null references batches,
+            source_id integer not null references sources,
+            key text not null,
+            line integer not null,
+            position integer not null,
+            generation integer not null,
+            state text not null default 'queued' check(state in ({_STATES})),
+            model text not null,
+            target text not null, target_query blob,
+            face text not null, face_query blob,
+            faces blob,
+            digest text not null,
+            output text not null,
+            consent text not null default '',
+            tags text not null default '',
+            extra text not null default '',
+            edited blob,
+            attempts integer not null default 0,
+            paid integer not null default 0,
+            code text not null default '',
+            reason text not null default '',
+            file text, size integer, sha256 text,
+            changed_at real,
+            unique(batch_id, key)
+        ) strict;
+        create index tasks_queued on tasks(batch_id, position) where state = 'queued';
+        create index tasks_open on tasks(state) where state in ('submitting', 'running', 'fetching', 'uncertain');
+        create index tasks_failed on tasks(code) where state = 'failed';
+        create index tasks_edited on tasks(id) where edited is not null;
+        create index tasks_output on tasks(output);
+        create table tallies(
+            batch_id integer not null, state text not null, n integer not null, primary key(batch_id, state)
+        ) strict, without rowid;
+        create trigger tasks_moved after update of state on tasks when old.state is not new.state begin
+            update tallies set n = n - 1 where batch_id = old.batch_id and state = old.state;
+            insert into tallies values(new.batch_id, new.state, 1) on conflict do update set n = n + 1;
+        end
+        """,
+    )
+    # What callback paths are derived from: never printed, never exported.
+    db.execute("insert into meta values('secret', ?)", (secrets.token_bytes(32),))
+
+
+@steps()
+def m002_runs_attempts_and_events(db: Database) -> None:
+    """What was tried, what it cost and what happened. `money` is kept by triggers from the attempts, never counted.
+
+    held: reserved for attempts that may still be charged. unpriced: ended, and the API did not say what it cost.
+    """
+    books = """
+        insert into money
+        select {side}.run_id, {side}.batch_id, {side}.day, {sign}{side}.spent, {sign}{side}.held, {sign}{side}.unpriced,
+               {sign}({side}.unpriced > 0)
+        where true
+        on conflict do update set spent = spent + excluded.spent, held = held + excluded.held,
+            unpriced = unpriced + excluded.unpriced, unpriced_attempts = unpriced_attempts + excluded.unpriced_attempts
+    """
+    new, old = books.format(side="new", sign="+"), books.format(side="old", sign="-")
+    _script(
+        db,
+        """
+        create table runs(
+            id integer primary key, started_at real not null, ended_at real, pid integer not null,
+            version text not null, provider text not null, account text not null,
+            exit_code integer, summary text
+        ) strict;
+        create table attempts(
+            id integer primary key,
+            task_id integer not null references tasks,
+            batch_id integer not null,
+            run_id integer not null references runs,
+            number integer not null,
+            ref text not null unique,
+            state text not null,
+            day text not null,
+            reserved real not null,
+            charged real,
+            submitted_at real not null, accepted_at real, ended_at real,
+            took real,
+            remote_id text,
+            account text not null,
+            code text not null default '',
+            reason text not null default '',
+            media blob,
+            balance_before real, balance_after real,
+            spent real not null generated always as
+                (case when state in ('succeeded', 'failed', 'lost') then coalesce(charged, 0.0) else 0.0 end),
+            held real not null generated always as
+                (case when state in ('open', 'accepted', 'unknown') then reserved else 0.0 end),
+            unpriced real not null generated always as
+                (case when state in ('succeeded', 'failed', 'lost', 'given-up') and charged is null
+                 then reserved else 0.0 end),
+            unique(task_id, number)
+        ) strict;
+        create index attempts_remote on attempts(remote_id) where remote_id is not null;
+        create index attempts_took on attempts(id) where took is not null;
+        create table money(
+            run_id integer not null, batch_id integer not null, day text not null,
+            spent real not null, held real not null, unpriced real not null, unpriced_attempts integer not null,
+            primary key(run_id, batch_id, day)
+        ) strict, without rowid;
+        create index money_day on money(day);
+        create index money_batch on money(batch_id);
+        create table events(
+            id integer primary key, at real not null, run_id integer, task_id integer, attempt_id integer,
+            event text not null, state text not null default '', detail text not null default ''
+        ) strict;
+        create index events_task on events(task_id) where task_id is not null;
+        create table traffic(
+            run_id integer not null, at integer not null, kind text not null, n integer not null,
+            primary key(run_id, at, kind)
+        ) strict, without rowid;
+        create table uploads(
+            account text not null, digest text not null, file_url blob not null, uploaded_at real not null,
+            primary key(account, digest)
+        ) strict, without rowid
+        """,
+    )
+    db.execute(f"create trigger attempts_begun after insert on attempts begin {new}; end")
+    db.execute(
+        f"create trigger attempts_moved after update of state, charged, reserved on attempts begin {old}; {new}; end"
+    )
+
+
+def migrate(db: Database) -> None:
+    """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
+    steps.apply(db)
+    db.execute(f"pragma user_version = {VERSION}")

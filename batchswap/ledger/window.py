@@ -1,0 +1,157 @@
+"""The sent requests of one API key, shared by all processes of this user on this machine.
+
+One small SQLite file per key. It is a log of the recent past, not a record: it is not synced, and if it is lost
+nothing is paid twice. Its name is a fingerprint of the key, never the key.
+"""
+
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from batchswap import pacing
+from batchswap.clock import Clock
+from batchswap.ledger.files import in_words
+from batchswap.pacing import Pace, Rate
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def fingerprint(key: str, base_url: str) -> str:
+    """12 hex digits that name a key at an API without telling it."""
+    return hashlib.blake2b(f"{base_url}\0{key}".encode(), digest_size=6).hexdigest()
+
+
+def state_folder() -> Path:
+    """Where files of this kind live: $XDG_STATE_HOME/batchswap, else ~/.local/state/batchswap."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "batchswap"
+
+
+def _boot() -> str:
+    """What tells one uptime of the machine from the next: monotonic time starts anew with it."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+class Window:
+    """When the next request may leave, over all processes that use the key (invariant 6)."""
+
+    def __init__(self, path: Path, rate: Rate, clock: Clock) -> None:
+        self._path, self._rate, self._clock = path, rate, clock
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with in_words(path):
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self._db.execute("pragma journal_mode = wal")
+            self._db.execute("pragma synchronous = off")
+            self._db.execute("begin immediate")
+            self._db.execute("create table if not exists sent(id integer primary key, at real not null)")
+            self._db.execute(
+                "create table if not exists pace(one integer primary key check(one = 1), boot text not null,"
+                " wall real not null, mono real not null, value blob not null)"
+            )
+            self._start()
+            self._db.execute("commit")
+
+    def _start(self) -> None:
+        """Begin with what other processes left; after a restart of the machine, in the new uptime's time."""
+        now, wall, boot = self._clock.monotonic(), self._clock.now(), _boot()
+        found = self._db.execute("select boot, wall, mono from pace").fetchone()
+        if found is None:
+            self._save(Pace(self._rate.limit))
+        elif found[0] != boot or found[2] > now:
+            # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
+            shift = now - max(0.0, wall - found[1]) - found[2]
+            self._db.execute("update sent set at = min(at + ?, ?)", (shift, now))
+            self._save(Pace(self._rate.limit))
+        else:
+            pace = self._load()
+            if pace.limit > self._rate.limit or pace.raise_at == float("inf"):
+                self._save(msgspec.structs.replace(pace, limit=self._rate.limit))
+
+    def _load(self) -> Pace:
+        return msgspec.msgpack.decode(self._db.execute("select value from pace").fetchone()[0], type=Pace)
+
+    def _save(self, pace: Pace) -> None:
+        self._db.execute(
+            "insert or replace into pace values(1, ?, ?, ?, ?)",
+            (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
+        )
+
+    def _sent(self, most: int) -> list[float]:
+        rows = self._db.execute("select at from sent order by id desc limit ?", (most,)).fetchall()
+        return [at for (at,) in reversed(rows)]
+
+    def claim(self) -> float:
+        """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
+        with in_words(self._path):
+            self._db.execute("begin immediate")
+            now = self._clock.monotonic()
+            pace = self._load()
+            faster = pacing.recovered(pace, self._rate, now)
+            if faster is not pace:
+                self._save(faster)
+            left = pacing.wait(faster, self._rate, self._sent(faster.limit), now)
+            if not left:
+                self._db.execute("insert into sent(at) values(?)", (now,))
+                self._db.execute("delete from sent where id <= last_insert_rowid() - ?", (self._rate.limit * 2,))
+            self._db.execute("commit")
+        return left
+
+    def pushed_back(self, sent_at: float, pause: float) -> bool:
+        """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
+        return self._change(
+            lambda pace, now: pacing.pushed_back(
+                pace, self._rate, self._sent(self._rate.limit * 2), sent_at=sent_at, now=now, pause=pause
+            )
+        )
+
+    def pause(self, seconds: float) -> None:
+        """Nobody sends anything for a while (maintenance)."""
+        self._change(lambda pace, now: pacing.pause(pace, now + seconds))
+
+    def _change(self, change: "pacing.Change") -> bool:
+        with in_words(self._path):
+            self._db.execute("begin immediate")
+            before = self._load()
+            after = change(before, self._clock.monotonic())
+            self._save(after)
+            self._db.execute("commit")
+        return after.limit < before.limit
+
+    def limit(self) -> int:
+        """Requests per period that are believed to be allowed now."""
+        with in_words(self._path):
+            return self._load().limit
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class NoWindow:
+    """No limit is configured: only push-backs and pauses hold requests back. In memory, for this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._free_at = float("-inf")
+
+    def claim(self) -> float:
+        return max(0.0, self._free_at - self._clock.monotonic())
+
+    def pushed_back(self, sent_at: float, pause: float) -> bool:
+        self.pause(pause)
+        return False
+
+    def pause(self, seconds: float) -> None:
+        self._free_at = max(self._free_at, self._clock.monotonic() + seconds)
+
+    def limit(self) -> None:
+        return None
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,93 @@
+"""Group commit: the writes that wait at one moment become one transaction, so durability costs one fsync a group."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from batchswap.ledger.files import in_words
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one piece of work returned, or how it failed."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """The one place that writes to the ledger while a run goes on.
+
+    `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,
+    the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db, self._path = db, path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._committing: asyncio.Task[None] | None = None
+
+    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, future))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._drain())
+        return await future
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            works = [work for work, _ in group]
+            try:
+                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, works)
+            except Exception as error:  # noqa: BLE001 - handed to everyone who waits, who raise it
+                outcomes = [Outcome(error=error)] * len(group)
+            for (_, future), outcome in zip(group, outcomes, strict=True):
+                if not future.done():
+                    _settle(future, outcome)
+
+    def _commit(self, works: list[Work]) -> list[Outcome]:
+        with in_words(self._path):
+            self._db.execute("begin immediate")
+            try:
+                outcomes = [self._apply(work) for work in works]
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+        return outcomes
+
+    def _apply(self, work: Work) -> Outcome:
+        self._db.execute("savepoint one")
+        try:
+            value = work(self._db)
+        except sqlite3.DatabaseError:
+            raise  # the disk or the file, not this work: the whole group fails
+        except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
+            self._db.execute("rollback to one")
+            self._db.execute("release one")
+            return Outcome(error=error)
+        self._db.execute("release one")
+        return Outcome(value)
+
+    async def close(self) -> None:
+        """Return when everything is committed and the thread has ended. The connection stays the caller's."""
+        while self._committing is not None and not self._committing.done():
+            await asyncio.wait([self._committing])
+        self._thread.shutdown(wait=True)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    if outcome.error is None:
+        future.set_result(outcome.value)
+    else:
+        future.set_exception(outcome.error)

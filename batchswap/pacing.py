@@ -1,0 +1,91 @@
+"""When the next request may leave. Pure: the caller brings the time, keeps the `Pace` and does the waiting.
+
+A `Pace` is what all processes that use one key share. The rule is a strict sliding window (in no `period` seconds
+do more than `limit` requests leave) with even spaces inside it: a bucket would let nearly twice the limit out at first.
+A 429 says that the true limit is lower. The requests that the window held at that moment are a measurement of it,
+so the pace drops there at once instead of by guesses, and comes back one request a `hold` at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import msgspec
+
+MARGIN = 0.01
+"""Part of the period left free: requests leave in order but travel at different speeds."""
+FIRST_HOLD = 60.0
+LONGEST_HOLD = 3600.0
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """At most `limit` requests in any `period` seconds."""
+
+    limit: int
+    period: float
+
+    def __str__(self) -> str:
+        return f"{self.limit}/{self.period:g}s"
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How fast one key goes now. Times are monotonic seconds.
+
+    `limit` is what is believed of the API, at most the configured one; `paused_until` is a Retry-After or maintenance;
+    `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
+    """
+
+    limit: int
+    paused_until: float = -inf
+    pushed_at: float = -inf
+    raised_at: float = -inf
+    raise_at: float = inf
+    hold: float = FIRST_HOLD
+
+
+Change = Callable[[Pace, float], Pace]
+"""A pace and the present time -> the pace from now on."""
+
+
+def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float) -> float:
+    """0.0: a request may leave now. Otherwise seconds to wait before asking again.
+
+    `sent` holds the times of the last `pace.limit` requests at least, oldest first.
+    """
+    if now < pace.paused_until:
+        return pace.paused_until - now
+    if not sent:
+        return 0.0
+    period = rate.period * (1.0 + MARGIN)
+    free_at = sent[-1] + period / pace.limit
+    if len(sent) >= pace.limit:
+        free_at = max(free_at, sent[-pace.limit] + period)
+    return max(0.0, free_at - now)
+
+
+def pushed_back(pace: Pace, rate: Rate, sent: Sequence[float], *, sent_at: float, now: float, pause: float) -> Pace:
+    """The pace after a 429 to the request that left at `sent_at`. `pause` seconds nobody sends anything.
+
+    Requests that left before the last push-back had been heard tell nothing new: a burst of 429s is one message.
+    """
+    paused = max(pace.paused_until, now + pause)
+    if sent_at <= pace.pushed_at:
+        return msgspec.structs.replace(pace, paused_until=paused)
+    held = sum(1 for at in sent if sent_at - rate.period < at < sent_at)
+    limit = max(1, pace.limit // 2, min(held, pace.limit - 1))
+    # Pushed back while trying a faster pace: try again, but not as soon.
+    hold = min(pace.hold * 2, LONGEST_HOLD) if pace.raised_at > pace.pushed_at else pace.hold
+    return Pace(limit, paused, now, pace.raised_at, now + hold, hold)
+
+
+def recovered(pace: Pace, rate: Rate, now: float) -> Pace:
+    """The pace after a quiet time: one request more, until the configured limit is reached again."""
+    if now < pace.raise_at or pace.limit >= rate.limit:
+        return pace
+    limit = min(rate.limit, pace.limit + max(1, rate.limit // 20))
+    raise_at = inf if limit == rate.limit else now + pace.hold
+    return msgspec.structs.replace(pace, limit=limit, raised_at=now, raise_at=raise_at)
+
+
+def pause(pace: Pace, until: float) -> Pace:
+    """Nobody sends before `until` (maintenance)."""
+    return msgspec.structs.replace(pace, paused_until=max(pace.paused_until, until))
