@@ -82,6 +82,10 @@ class ManifestErrors(UsageError):
         self.problems = problems
 
 
+class Flaw(Exception):
+    """What is wrong with one text, in words; whoever knows its place in the manifest makes a ManifestProblem of it."""
+
+
 class LedgerError(UsageError):
     """The ledger cannot be used as it is: not SQLite, another program's, newer than this version, read-only."""
 
@@ -120,6 +124,18 @@ class NeverSent(BatchswapError):
 
 class MaybeSent(BatchswapError):
     """The request may have arrived, and no answer came. Only a request that is safe to repeat may be sent again."""
+
+
+class Refusal(BatchswapError):
+    """What the local server answers instead of data: `code` of api.md, "Codes", and seconds to wait where it says so."""
+
+    def __init__(self, code: int, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.retry_after = code, message, retry_after
+
+
+class InputGone(BatchswapError):
+    """A local file that was to be uploaded cannot be read, or is not what it was when the upload began."""
 
 
 class WireError(BatchswapError):

@@ -2,6 +2,7 @@
 
 import hashlib
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -89,6 +90,19 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 def is_url(text: str) -> bool:
     """Whether an input is an http(s) URL; anything else is a path."""
     return text.startswith(("http://", "https://"))
+
+
+def public(url: str) -> str:
+    """A URL as it may be shown: no user and password, no fragment, and "?…" for a query, which may be signed."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "(not a URL)"
+    host = f"[{host}]" if ":" in host else host
+    shown = f"{parts.scheme}://{host}{port}{parts.path}{'?…' if parts.query else ''}"
+    return "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:

@@ -1,0 +1,178 @@
+"""The calls of api.md, "Endpoints". Each is one request on the wire, whatever happens to it."""
+
+import ipaddress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from batchswap import wire
+from batchswap.client.answers import Answer, open_envelope, parse_retry_after, read_body
+from batchswap.client.mapping import mapped
+from batchswap.client.uploads import Upload
+from batchswap.clock import Clock
+from batchswap.errors import AccountRefused, UsageError, WireError
+from batchswap.tasks import public
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds. `submit` is longer than `answer`: a CreateTask given up too early leaves a task uncertain."""
+
+    connect: float = 10.0
+    answer: float = 60.0
+    submit: float = 120.0
+    stall: float = 30.0
+    """How long an upload may stand still."""
+
+
+class Client:
+    """A context manager around the connections to one API.
+
+    CreateTask never uses a connection that was kept alive: a server that closes an idle one at that moment would leave
+    a paid task uncertain. Nothing is taken from the environment (proxies, ~/.netrc): a proxy would see the key of a
+    plain http provider, and answer in the API's name when there was no connection; netrc would add credentials.
+    The number of connections is not limited here: who waits for one would send later than the pacer believes.
+    """
+
+    def __init__(self, base_url: str, key: str, clock: Clock, timeouts: Timeouts | None = None) -> None:
+        """Raises UsageError for a base URL that would show the key, AccountRefused for a key that cannot be one."""
+        self._base = check_base_url(base_url)
+        self._key = check_key(key)
+        self._clock = clock
+        self._timeouts = timeouts or Timeouts()
+
+    async def __aenter__(self) -> Self:
+        self._fresh = _session(aiohttp.TCPConnector(force_close=True, limit=0))
+        self._kept = _session(aiohttp.TCPConnector(limit=0))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._fresh.close()
+        await self._kept.close()
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        """`ref` is the attempt's id. Costs credits: MaybeSent means that nobody knows whether it was accepted."""
+        headers = {wire.IDEMPOTENCY_HEADER: ref}
+        return await self._call("POST", wire.CREATE_TASK, json=body.to_json(), headers=headers)
+
+    async def task_info(self, remote_id: str) -> Answer:
+        return await self._call("GET", wire.TASK_INFO, params={"task_id": remote_id})
+
+    async def estimate(self, body: wire.CreateTask) -> Answer:
+        return await self._call("POST", wire.ESTIMATE_TASK, json=body.to_json())
+
+    async def balance(self) -> Answer:
+        return await self._call("GET", wire.BALANCE)
+
+    async def upload_url(self, content_type: str, ext: str) -> Answer:
+        """`ext` with its dot (".mp4")."""
+        return await self._call("GET", wire.UPLOAD_URL, params={"content_type": content_type, "ext": ext})
+
+    async def detect(self, kind: Literal["video", "image"], url: str) -> Answer:
+        path = wire.DETECT_VIDEO if kind == "video" else wire.DETECT_IMAGE
+        return await self._call("POST", path, json={f"{kind}_url": url})
+
+    async def detect_result(self, detect_task_id: str) -> Answer:
+        return await self._call("GET", wire.DETECT_RESULT, params={"detect_task_id": detect_task_id})
+
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
+        """Stream a file to the store that the API named. The store never sees the key; its body is seldom an envelope.
+
+        Raises InputGone when the file cannot be read or changes on the way, WireError for a URL that shows the file to
+        the network.
+        """
+        if not keeps_secrets(presigned_url):
+            raise WireError(f"the upload URL is neither https nor on this machine ({public(presigned_url)})")
+        upload = await Upload.open(path, self._timeouts.stall)
+        headers = {"Content-Type": content_type, "Content-Length": str(upload.size)}
+        timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
+        async with upload as body:
+            return await self._send("PUT", presigned_url, data=body, headers=headers, timeout=timeout)
+
+    async def _call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Answer:
+        total = self._timeouts.submit if path == wire.CREATE_TASK else self._timeouts.answer
+        timeout = aiohttp.ClientTimeout(total=total + self._timeouts.connect, connect=self._timeouts.connect)
+        sent = {wire.KEY_HEADER: self._key, **(headers or {})}
+        return await self._send(method, self._base + path, headers=sent, timeout=timeout, **options)
+
+    async def _send(self, method: str, url: str, **options: Any) -> Answer:
+        session = self._fresh if url == self._base + wire.CREATE_TASK else self._kept
+        sent_at = self._clock.monotonic()
+        with mapped(url):
+            async with session.request(method, _exact(url), allow_redirects=False, **options) as response:
+                body = await read_body(response)
+        envelope, is_envelope = open_envelope(body)
+        return Answer(
+            status=response.status,
+            code=envelope.code,
+            message=envelope.message,
+            data=envelope.data,
+            retry_after=parse_retry_after(response.headers.get("Retry-After"), self._clock.now()),
+            sent_at=sent_at,
+            answered_at=self._clock.monotonic(),
+            is_envelope=is_envelope,
+        )
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
+        middlewares=[_send_once],
+        trust_env=False,
+    )
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp by itself repeats a GET or PUT whose kept connection was closed; the pacer would not know of it.
+
+    It does so for its own exceptions only, and these end here.
+    """
+    with mapped(str(request.url)):
+        return await handler(request)
+
+
+def _exact(url: str) -> URL:
+    """The URL as it was given where that is possible: quoting a signed one anew would break its signature."""
+    return URL(url, encoded=all("!" <= c <= "~" for c in url))
+
+
+def check_key(key: str) -> str:
+    """The key, if a header can carry it. The message never repeats it."""
+    if not 1 <= len(key) <= 512 or not all("!" <= c <= "~" for c in key):
+        raise AccountRefused("the API key is missing or malformed")
+    return key
+
+
+def check_base_url(url: str) -> str:
+    """The base URL without its last slash, if the key is safe on the way there."""
+    if not keeps_secrets(url) or urlsplit(url).query or urlsplit(url).fragment:
+        raise UsageError(f"the base URL must be https, or http on this machine: {public(url)}")
+    return url.rstrip("/")
+
+
+def keeps_secrets(url: str) -> bool:
+    """Whether what is sent there cannot be read on the way: https, or http to this machine. No user in the URL."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.scheme not in ("http", "https"):
+        return False
+    return parts.scheme == "https" or is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """A name or address of this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,85 @@
+"""Foreign exceptions stop here: what each says about whether the request may have arrived.
+
+"Never sent" is said only of what happens before the connection stands. A server that closes a connection that was
+kept alive is "maybe sent": the request may have crossed its farewell.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+
+from batchswap.errors import MaybeSent, NeverSent
+from batchswap.tasks import public
+
+Fault = type[NeverSent] | type[MaybeSent]
+
+FAULTS: dict[type[BaseException], tuple[Fault, str]] = {
+    # Before the connection stands.
+    aiohttp.ClientConnectorDNSError: (NeverSent, "the host name cannot be resolved"),
+    aiohttp.ClientConnectorCertificateError: (NeverSent, "the server's certificate is not trusted"),
+    aiohttp.ClientConnectorSSLError: (NeverSent, "TLS failed"),
+    aiohttp.ClientSSLError: (NeverSent, "TLS failed"),
+    aiohttp.ServerFingerprintMismatch: (NeverSent, "the server's certificate is not the expected one"),
+    aiohttp.ClientProxyConnectionError: (NeverSent, "the proxy cannot be reached"),
+    aiohttp.ClientHttpProxyError: (NeverSent, "the proxy refused"),
+    aiohttp.ClientConnectorError: (NeverSent, "cannot connect"),
+    aiohttp.ConnectionTimeoutError: (NeverSent, "no connection in time"),
+    socket.gaierror: (NeverSent, "the host name cannot be resolved"),
+    ConnectionRefusedError: (NeverSent, "the connection was refused"),
+    ssl.SSLCertVerificationError: (NeverSent, "the server's certificate is not trusted"),
+    # The URL is refused before anything is opened; redirects are never followed.
+    aiohttp.InvalidURL: (NeverSent, "the URL cannot be used"),
+    aiohttp.InvalidUrlClientError: (NeverSent, "the URL cannot be used"),
+    aiohttp.NonHttpUrlClientError: (NeverSent, "the URL is not http(s)"),
+    # A redirect is followed only after an answer, so something was sent.
+    aiohttp.RedirectClientError: (MaybeSent, "the answer is a redirect"),
+    aiohttp.InvalidUrlRedirectClientError: (MaybeSent, "the answer is a redirect"),
+    aiohttp.NonHttpUrlRedirectClientError: (MaybeSent, "the answer is a redirect"),
+    aiohttp.TooManyRedirects: (MaybeSent, "the answer is a redirect"),
+    # After the connection stood.
+    aiohttp.ServerDisconnectedError: (MaybeSent, "the server closed the connection without an answer"),
+    aiohttp.ServerConnectionError: (MaybeSent, "the connection was lost"),
+    aiohttp.ServerTimeoutError: (MaybeSent, "no answer in time"),
+    aiohttp.SocketTimeoutError: (MaybeSent, "no answer in time"),
+    aiohttp.ClientConnectionResetError: (MaybeSent, "the connection was reset"),
+    aiohttp.ClientOSError: (MaybeSent, "the connection was lost"),
+    aiohttp.ClientConnectionError: (MaybeSent, "the connection was lost"),
+    aiohttp.ClientPayloadError: (MaybeSent, "the answer is incomplete"),
+    aiohttp.ClientResponseError: (MaybeSent, "the answer is not HTTP"),
+    aiohttp.ContentTypeError: (MaybeSent, "the answer is of another type"),
+    aiohttp.WSServerHandshakeError: (MaybeSent, "the answer is not HTTP"),
+    aiohttp.ClientError: (MaybeSent, "the request failed"),
+    TimeoutError: (MaybeSent, "no answer in time"),
+    ssl.SSLError: (MaybeSent, "TLS broke"),
+    ConnectionError: (MaybeSent, "the connection was lost"),
+    OSError: (MaybeSent, "the connection was lost"),
+}
+"""Looked up by the nearest base class, so that a later aiohttp's new class is not unmapped."""
+
+if hasattr(aiohttp, "UploadAbortedError"):  # newer than the oldest aiohttp that is allowed
+    FAULTS[aiohttp.UploadAbortedError] = (MaybeSent, "the upload was cut short")
+
+
+def translate(error: aiohttp.ClientError | OSError, url: str) -> NeverSent | MaybeSent:
+    """The package's own error for a foreign one, in words that hold no key and no query."""
+    fault, words = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
+    return fault(f"{words}{_reason(error)} ({public(url)})")
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own words. An exception's text is not used: aiohttp puts whole URLs and headers into it."""
+    source = getattr(error, "os_error", error)
+    text = source.strerror if isinstance(source, OSError) and source.errno else None
+    return f": {text}" if isinstance(text, str) and "://" not in text else ""
+
+
+@contextmanager
+def mapped(url: str) -> Iterator[None]:
+    """Raises NeverSent or MaybeSent for what goes wrong inside, without the original, which may carry the key."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError) as error:
+        raise translate(error, url) from None
