@@ -142,6 +142,10 @@ class WireError(BatchswapError):
     """Bytes that are not the API's JSON envelope."""
 
 
+class PrivateAddress(OSError):
+    """A media host's name led to an address that is not public. An OSError, so that connecting fails with it."""
+
+
 class DownloadError(BatchswapError):
     """A result that could not be had. `reason` is a short code; `stale` asks for a fresh media URL."""
 

@@ -1,0 +1,97 @@
+"""Files that came in, each kept once under the hash of its bytes, and what is known about them.
+
+A task refers to contents, never to uploads: what is uploaded again under the same URL changes no accepted task.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap.errors import Refusal
+from batchswap.local.server.engines import Look, open_private, sync_folder
+from batchswap.local.server.journal import Journal
+
+UPLOAD_PATH = re.compile(r"/uploads/([0-9a-f]{32}(?:\.[a-z0-9]{1,8})?)")
+SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+
+
+def make_folder(path: Path) -> Path:
+    """For this user alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+class Contents:
+    """The folder `inputs/`, and the tables `uploads` and `looks`."""
+
+    def __init__(self, folder: Path, journal: Journal, limit: int) -> None:
+        self.folder = make_folder(folder / "inputs")
+        self.limit = limit
+        self._journal = journal
+        for part in self.folder.glob("*.part"):  # whoever wrote these is gone
+            part.unlink()
+
+    def path(self, content: str) -> Path:
+        return self.folder / content
+
+    async def keep(self, chunks: AsyncIterator[bytes], suffix: str) -> str:
+        """Streams the bytes to the disk; the content's name is `<sha256><suffix>`. Raises Refusal 413."""
+        part = self.folder / f"{secrets.token_hex(8)}.part"
+        try:
+            digest = hashlib.sha256()
+            with open_private(part) as file:
+                async for chunk in _limit(chunks, self.limit):
+                    digest.update(chunk)
+                    file.write(chunk)
+                name = digest.hexdigest() + suffix
+                await asyncio.to_thread(self._seal, file, part, name)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return name
+
+    def _seal(self, file: BinaryIO, part: Path, name: str) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        part.replace(self.path(name))
+        sync_folder(self.folder)
+
+    async def record_upload(self, upload_id: str, content: str, now: float) -> None:
+        sql = "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)"
+        await self._journal.write(lambda db: db.execute(sql, (upload_id, content, now)))
+
+    def find_upload(self, upload_id: str) -> str | None:
+        """The content that was last uploaded there."""
+        rows = self._journal.read("SELECT content FROM uploads WHERE id = ?", upload_id)
+        return str(rows[0]["content"]) if rows else None
+
+    def find_look(self, content: str, culprit: str) -> Look | None:
+        """What was found when it was looked at as that input."""
+        rows = self._journal.read("SELECT look FROM looks WHERE content = ? AND culprit = ?", content, culprit)
+        return msgspec.json.decode(rows[0]["look"], type=Look) if rows else None
+
+    async def record_look(self, content: str, culprit: str, look: Look) -> None:
+        values = (content, culprit, msgspec.json.encode(look))
+        await self._journal.write(lambda db: db.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", values))
+
+
+def clean_suffix(text: str) -> str:
+    """A file name's ending that is safe to use; "" for anything else."""
+    lower = text.lower()
+    return lower if SUFFIX.fullmatch(lower) else ""
+
+
+async def _limit(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raise Refusal(413, f"is larger than {limit:,} bytes")
+        yield chunk

@@ -1,0 +1,47 @@
+"""Everything that the endpoints work with, in one place."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from batchswap.clock import Clock
+from batchswap.local.faults import Schedule
+from batchswap.local.server.contents import Contents
+from batchswap.local.server.detections import Detections
+from batchswap.local.server.inputs import Inputs
+from batchswap.local.server.production import Production
+from batchswap.local.server.quotes import Quotes
+from batchswap.local.server.records import Record, Records
+from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.signing import sign
+
+
+@dataclass
+class Desk:
+    """One server's parts. `maintenance` answers every call with 455 while it is set."""
+
+    settings: ServerSettings
+    clock: Clock
+    secret: bytes
+    records: Records
+    contents: Contents
+    detections: Detections
+    inputs: Inputs
+    quotes: Quotes
+    production: Production
+    schedule: Schedule
+    maintenance: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to an endpoint, as far as endpoints care. `base_url` is how the caller reached the server."""
+
+    query: dict[str, str]
+    body: dict[str, Any]
+    base_url: str
+    idempotency_key: str | None = None
+
+
+def media_url(desk: Desk, record: Record, base_url: str) -> str:
+    """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
+    return base_url + sign(desk.secret, f"/results/{record.file}", desk.clock.now() + desk.settings.url_ttl)

@@ -1,0 +1,117 @@
+"""From HTTP to a Call and back to an envelope. Who may ask, how often, and what is answered when it goes wrong."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import math
+import re
+
+import msgspec
+from aiohttp import web
+
+from batchswap import wire
+from batchswap.errors import Refusal
+from batchswap.local.faults import Fault, Moment
+from batchswap.local.server.desk import Call, Desk
+from batchswap.local.server.endpoints import ENDPOINTS, create_task
+from batchswap.local.server.window import Window
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?")
+
+
+def digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+
+
+class Edge:
+    """Answers everything under the API's prefix. `own_url` is the base URL that the server knows itself by."""
+
+    def __init__(self, desk: Desk, keys: tuple[str, ...], own_url: str) -> None:
+        self._desk, self._own_url = desk, own_url
+        self._windows = {digest(key): _make_window(desk.settings.rate) for key in keys}
+        self._keys = tuple(self._windows)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The envelope to any request: the HTTP status is its `code`."""
+        try:
+            data, lost = await self._carry_out(request)
+        except Refusal as refusal:
+            return refuse(refusal)
+        except Exception:  # the outermost edge: a mistake of this server is a 500, and its traceback in the log
+            log.exception("%s %s failed", request.method, request.path)
+            return refuse(Refusal(500, "internal error of the local server"))
+        if lost and request.transport is not None:
+            request.transport.abort()
+        return _envelope(wire.OK, wire.Envelope(wire.OK, "success", data))
+
+    async def _carry_out(self, request: web.Request) -> tuple[object, bool]:
+        """The data, and whether the answer is to be lost on its way."""
+        self._admit(request)
+        endpoint = ENDPOINTS.get((request.method, request.path))
+        if endpoint is None:
+            raise Refusal(404, "there is no such endpoint")
+        body = await read_body(request) if request.method == "POST" else {}
+        call = Call(dict(request.query), body, self.base_url(request), _read_idempotency_key(request))
+        data = await endpoint(self._desk, call)
+        return data, endpoint is create_task and self._desk.schedule.draw(Moment.ANSWER) is not None
+
+    def _admit(self, request: web.Request) -> None:
+        """Raises Refusal 401, 429, 455, or what a rehearsal brings."""
+        given = digest(request.headers.get(wire.KEY_HEADER, ""))
+        if not any(hmac.compare_digest(given, key) for key in self._keys):
+            raise Refusal(401, "the API key is missing or invalid")
+        if (window := self._windows[given]) and (wait := window.claim(self._desk.clock.monotonic())):
+            raise Refusal(429, "rate limited", retry_after=wait)
+        if self._desk.maintenance:
+            raise Refusal(455, "under maintenance")
+        if fault := self._desk.schedule.draw(Moment.REQUEST):
+            retry_after = 1.0 if fault.kind is Fault.RATE_LIMITED else None
+            raise Refusal(int(fault.kind), "a rehearsed fault", retry_after=retry_after)
+
+    def base_url(self, request: web.Request) -> str:
+        """How this caller reaches the server. Only one that listens on all addresses has to believe the header."""
+        if self._desk.settings.is_wildcard and HOST.fullmatch(request.host):
+            return f"http://{request.host}"
+        return self._own_url
+
+
+def _make_window(rate: tuple[int, float] | None) -> Window | None:
+    return Window(*rate) if rate else None
+
+
+async def read_body(request: web.Request) -> dict[str, object]:
+    """The JSON object that was sent. Raises Refusal 422."""
+    try:
+        found = msgspec.json.decode(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        raise Refusal(422, f"the body is larger than {MAX_BODY:,} bytes") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal(422, "the body is not JSON") from None
+    except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
+        raise Refusal(422, "the body was cut off") from None
+    if not isinstance(found, dict):
+        raise Refusal(422, "the body must be a JSON object")
+    return found
+
+
+def _read_idempotency_key(request: web.Request) -> str | None:
+    found = request.headers.get(wire.IDEMPOTENCY_HEADER)
+    if found is not None and wire.usable_id(found) is None:
+        raise Refusal(422, f"{wire.IDEMPOTENCY_HEADER}: must be 1 to 256 printable ASCII characters")
+    return found
+
+
+def refuse(refusal: Refusal) -> web.Response:
+    """The envelope without data. Retry-After counts whole seconds, rounded up so that it is never too early."""
+    answer = _envelope(refusal.code, wire.Envelope(refusal.code, refusal.message))
+    if refusal.retry_after is not None:
+        answer.headers["Retry-After"] = str(math.ceil(refusal.retry_after))
+    return answer
+
+
+def _envelope(status: int, envelope: wire.Envelope) -> web.Response:
+    return web.Response(status=status, body=envelope.encode(), content_type="application/json")

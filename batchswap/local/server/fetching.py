@@ -1,0 +1,117 @@
+"""Inputs from elsewhere: http(s) only, with an end to patience and to size."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from batchswap.errors import Refusal
+
+MAX_REDIRECTS = 5
+CHUNK = 64 * 1024
+POST_TIMEOUT = 10.0
+
+
+class PublicResolver(AbstractResolver):
+    """Looks names up, and does not know those of private addresses."""
+
+    def __init__(self) -> None:
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        public = [each for each in found if is_public(each["host"])]
+        if not public:
+            raise OSError("the address is a private one")
+        return public
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_global
+    except ValueError:
+        return False
+
+
+class Fetcher:
+    """Fetches and posts. `trusting`: private addresses too, which is for a server that only this machine reaches."""
+
+    def __init__(self, timeout: float, limit: int, *, trusting: bool) -> None:
+        connector = aiohttp.TCPConnector(limit=32, resolver=None if trusting else PublicResolver())
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        self._limit, self._trusting = limit, trusting
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def fetch(self, url: str) -> AsyncGenerator[bytes, None]:
+        """The bytes behind `url`. Raises Refusal 422 with a reason that does not repeat the URL."""
+        try:
+            async with self._open("GET", URL(url)) as response:
+                if response.status != 200:
+                    raise Refusal(422, f"cannot be fetched: HTTP {response.status}")
+                if (response.content_length or 0) > self._limit:
+                    raise Refusal(422, f"is larger than {self._limit:,} bytes")
+                async for chunk in response.content.iter_chunked(CHUNK):
+                    yield chunk
+        except TimeoutError:
+            raise Refusal(422, "cannot be fetched: it takes too long") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Refusal(422, f"cannot be fetched: {_reason(error)}") from None
+
+    async def post(self, url: str, body: bytes) -> bool:
+        """Whether `url` took the JSON."""
+        try:
+            async with asyncio.timeout(POST_TIMEOUT), self._open("POST", URL(url), data=body) as response:
+                return response.status < 300
+        except (aiohttp.ClientError, OSError, ValueError, Refusal):
+            return False
+
+    @asynccontextmanager
+    async def _open(self, method: str, url: URL, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Follows redirects by hand, since every step has to be looked at."""
+        for _ in range(MAX_REDIRECTS):
+            self._check(url)
+            headers = {"Content-Type": "application/json"} if more else None
+            async with self._session.request(method, url, allow_redirects=False, headers=headers, **more) as response:
+                location = response.headers.get("Location")
+                if response.status not in (301, 302, 303, 307, 308) or location is None:
+                    yield response
+                    return
+                url = url.join(URL(location))
+        raise Refusal(422, "cannot be fetched: too many redirects")
+
+    def _check(self, url: URL) -> None:
+        if url.scheme not in ("http", "https") or not url.host:
+            raise Refusal(422, "cannot be fetched: it leads to something other than http(s)")
+        # A literal address never reaches the resolver.
+        if not self._trusting and _is_literal(url.host) and not is_public(url.host):
+            raise Refusal(422, "cannot be fetched: the address is a private one")
+
+
+def _is_literal(host: str) -> bool:
+    """Whether it is taken as an address: `2130706433` is one as well, and not one that is_public can read."""
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no connection ({error.os_error.strerror or error.os_error})"
+    return type(error).__name__

@@ -1,0 +1,99 @@
+"""From the URLs of an order to contents on the disk that an engine has looked at."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from batchswap.errors import EngineError, Refusal
+from batchswap.local.server.contents import UPLOAD_PATH, Contents, clean_suffix
+from batchswap.local.server.detections import Detections
+from batchswap.local.server.engines import Look
+from batchswap.local.server.fetching import CHUNK, Fetcher
+from batchswap.local.server.workshop import Workshop
+
+FRESH = 60.0
+"""Seconds for which a URL is not fetched again: an estimate and a thousand rows with one face fetch it once."""
+MAX_FRESH = 1000
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Inputs:
+    """`hosts`: the names under which this server's own uploads are known, besides the loopback ones."""
+
+    def __init__(
+        self, contents: Contents, detections: Detections, fetcher: Fetcher, workshop: Workshop, hosts: frozenset[str]
+    ) -> None:
+        self._contents, self._detections, self._fetcher, self._workshop = contents, detections, fetcher, workshop
+        self._hosts = hosts | LOOPBACK
+        self._fresh: dict[str, tuple[float, str]] = {}
+
+    def source(self, url: str) -> str:
+        """What a URL stands for: an upload's content or a detected face, since port and id may change; else itself."""
+        if content := self._find_upload(url):
+            return f"sha256:{content[:64]}"
+        if picture := self.find_picture(url):
+            return f"face:{picture[1]}"
+        return url
+
+    def find_picture(self, url: str) -> tuple[str, int, Path] | None:
+        """(detection, face id, file) of a picture that this server made."""
+        path = self._own_path(url)
+        return self._detections.picture(path) if path else None
+
+    async def obtain(self, url: str, field: str) -> str:
+        """The content's name. Raises Refusal 422 that names `field`."""
+        if content := self._find_upload(url) or self._find_fresh(url):
+            return content
+        if UPLOAD_PATH.fullmatch(self._own_path(url) or ""):
+            raise Refusal(422, f"{field}: no file was uploaded there")
+        try:
+            async with aclosing(self._read(url)) as chunks:
+                content = await self._contents.keep(chunks, clean_suffix(Path(urlsplit(url).path).suffix))
+        except Refusal as refusal:
+            raise Refusal(422, f"{field}: {refusal.message}") from None
+        if len(self._fresh) >= MAX_FRESH:
+            self._fresh.clear()
+        self._fresh[url] = (time.monotonic() + FRESH, content)
+        return content
+
+    async def look(self, content: str, culprit: str, field: str) -> Look:
+        """What the content is. Raises Refusal 422 when it cannot be that input."""
+        if known := self._contents.find_look(content, culprit):
+            return known
+        path = self._contents.path(content)
+        if path.stat().st_size == 0:
+            raise Refusal(422, f"{field}: the file is empty")
+        try:
+            look = await self._workshop.look(path, culprit)
+        except EngineError as error:
+            raise Refusal(422, f"{field}: {error.message}") from None
+        await self._contents.record_look(content, culprit, look)
+        return look
+
+    def _read(self, url: str) -> AsyncGenerator[bytes, None]:
+        picture = self.find_picture(url)
+        return _read_file(picture[2]) if picture else self._fetcher.fetch(url)
+
+    def _find_upload(self, url: str) -> str | None:
+        match = UPLOAD_PATH.fullmatch(self._own_path(url) or "")
+        return self._contents.find_upload(match[1]) if match else None
+
+    def _find_fresh(self, url: str) -> str | None:
+        until, content = self._fresh.get(url, (0.0, ""))
+        return content if until > time.monotonic() else None
+
+    def _own_path(self, url: str) -> str | None:
+        parts = urlsplit(url)
+        return parts.path if (parts.hostname or "").lower() in self._hosts else None
+
+
+async def _read_file(path: Path) -> AsyncGenerator[bytes, None]:
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except FileNotFoundError:
+        raise Refusal(422, "the picture of this detection is gone") from None

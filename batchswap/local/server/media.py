@@ -1,0 +1,80 @@
+"""Bytes in and out: uploads by PUT, and files to read. No API key here, the URLs are secrets themselves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from batchswap.errors import Refusal
+from batchswap.local.server.contents import UPLOAD_PATH
+from batchswap.local.server.desk import Desk
+from batchswap.local.server.edge import refuse
+from batchswap.local.server.fetching import CHUNK
+from batchswap.local.server.signing import verify
+
+Handler = Callable[[Desk, web.Request], Awaitable[web.StreamResponse]]
+
+
+async def put_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
+    """As storage services do it: 403 for a URL that does not fit, 411 without a length, 413 for too much."""
+    verify(desk.secret, request.path, request.query, desk.clock.now())
+    if request.headers.get("Content-Type") != request.query["content_type"]:
+        raise Refusal(403, "the Content-Type is not the one that the URL was made for")
+    if request.content_length is None:
+        raise Refusal(411, "the Content-Length is missing")
+    if request.content_length > desk.settings.max_input_bytes:
+        raise Refusal(413, f"is larger than {desk.settings.max_input_bytes:,} bytes")
+    match = UPLOAD_PATH.fullmatch(request.path)
+    assert match is not None  # signed, so it is a path that this server made
+    try:
+        content = await desk.contents.keep(request.content.iter_chunked(CHUNK), Path(request.path).suffix)
+    except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
+        raise Refusal(400, "the upload was cut off") from None
+    await desk.contents.record_upload(match[1], content, desk.clock.now())
+    return web.Response()
+
+
+async def get_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
+    content = desk.contents.find_upload(request.match_info["name"])
+    return serve(desk.contents.path(content) if content else None)
+
+
+async def get_result(desk: Desk, request: web.Request) -> web.StreamResponse:
+    """Only with a query that TaskInfo gave, while it holds."""
+    verify(desk.secret, request.path, request.query, desk.clock.now())
+    return serve(desk.production.folder / request.match_info["name"])
+
+
+async def get_picture(desk: Desk, request: web.Request) -> web.StreamResponse:
+    picture = desk.detections.picture(request.path)
+    return serve(picture[2] if picture else None)
+
+
+def serve(path: Path | None) -> web.StreamResponse:
+    """The file, with Range, ETag and Last-Modified; 404 when there is none."""
+    if path is None or not path.is_file():
+        raise Refusal(404, "there is no such file")
+    return web.FileResponse(path, chunk_size=256 * 1024)
+
+
+NAME = r"{name:[0-9a-f]{32}(\.[a-z0-9]{1,8})?}"
+
+ROUTES: dict[tuple[str, str], Handler] = {
+    ("PUT", f"/uploads/{NAME}"): put_upload,
+    ("GET", f"/uploads/{NAME}"): get_upload,
+    ("GET", f"/results/{NAME}"): get_result,
+    ("GET", r"/faces/{detection:[0-9a-f]{32}}/{name:[\w.-]+}"): get_picture,
+}
+
+
+def bind(handler: Handler, desk: Desk) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler for this desk, with refusals as envelopes."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(desk, request)
+        except Refusal as refusal:
+            return refuse(refusal)
+
+    return answer

@@ -1,0 +1,32 @@
+"""The engine of this package, as the server asks for it."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from batchswap.errors import EngineError
+from batchswap.local import engine
+from batchswap.local.server.engines import FACE, IMAGE, Look, Swap
+
+
+class MeshEngine(msgspec.Struct, frozen=True):
+    """MediaPipe finds the faces, a mesh carries the new one onto the old one."""
+
+    def look(self, path: Path, culprit: str) -> Look:
+        info = engine.probe(path, culprit)
+        if culprit == FACE and info.kind == IMAGE:
+            with tempfile.TemporaryDirectory() as folder:
+                if not engine.detect(path, Path(folder)).faces:
+                    raise EngineError(FACE, "no face found in the picture")
+        return Look(info.kind, info.duration_s)
+
+    def swap(self, swap: Swap) -> str:
+        job = engine.SwapJob(swap.target, swap.output, swap.faces, label=swap.label, threads=swap.threads)
+        return " ".join(engine.swap(job).notes)
+
+    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
+        faces = engine.detect(path, folder).faces
+        if not faces:
+            raise EngineError("", "no face found")
+        return tuple((face.id, face.picture) for face in faces)

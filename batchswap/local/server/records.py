@@ -1,0 +1,163 @@
+"""Tasks and the account in the server's SQLite file: what is there, and the few ways in which it may change."""
+
+import secrets
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from batchswap import wire
+from batchswap.errors import Refusal
+from batchswap.local.server.journal import Journal
+
+Faces = tuple[tuple[int | None, str], ...]
+"""Detected face (None: the primary one) -> the new face's content."""
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """A CreateTask that nothing speaks against but, perhaps, the balance. `target` and `faces` are contents."""
+
+    param: bytes
+    target: str
+    faces: Faces
+    suffix: str
+    credits: float
+    now: float
+    fingerprint: str
+    idempotency_key: str | None = None
+    callback_url: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One task as it is on the disk. `complete_at` is None until it has ended."""
+
+    seq: int
+    id: str
+    param: bytes
+    target: str
+    faces: Faces
+    suffix: str
+    credits: float
+    status: str
+    create_at: float
+    complete_at: float | None
+    code: int | None
+    message: str
+    callback_url: str | None
+    callback_tries: int
+
+    @property
+    def file(self) -> str:
+        """The name of its result."""
+        return f"{self.id}{self.suffix}"
+
+
+COLUMNS = ", ".join(Record.__struct_fields__)
+
+
+class Records:
+    """The queries. Whatever changes anything comes back after it is on the disk."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def open_account(self, balance: float) -> bytes:
+        """The account, made with `balance` credits if there is none yet. The secret that URLs are signed with."""
+
+        def change(db: sqlite3.Connection) -> bytes:
+            db.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (balance,))
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_bytes(32),))
+            return bytes(db.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()[0])
+
+        return await self._journal.write(change)
+
+    def read_balance(self) -> float:
+        return float(self._journal.read("SELECT balance FROM account")[0][0])
+
+    async def deposit(self, credit: float) -> None:
+        await self._journal.write(lambda db: db.execute("UPDATE account SET balance = balance + ?", (credit,)))
+
+    def find(self, task_id: str) -> Record | None:
+        return _first(self._journal.read(f"SELECT {COLUMNS} FROM tasks WHERE id = ?", task_id))  # noqa: S608
+
+    def find_open(self, after: int, limit: int) -> list[Record]:
+        """Tasks that have not ended, in the order of their acceptance."""
+        sql = f"SELECT {COLUMNS} FROM tasks WHERE complete_at IS NULL AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+        return [_record(row) for row in self._journal.read(sql, after, limit)]
+
+    def find_same(self, idempotency_key: str, fingerprint: str) -> str | None:
+        """The task that this key stands for. Raises Refusal 422 when it stands for other work."""
+        rows = self._journal.read("SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?", idempotency_key)
+        return _same(rows[0], fingerprint) if rows else None
+
+    async def accept(self, acceptance: Acceptance) -> str:
+        """The id of the new task, which is paid for by then; or of the one that its idempotency key stands for.
+
+        Raises Refusal 402 (nothing is charged) or 422 (the idempotency key stands for other work).
+        """
+        return await self._journal.write(lambda db: _accept(db, acceptance))
+
+    async def end(self, task_id: str, status: str, code: int, message: str, now: float) -> None:
+        """The task's end, and from now on a callback if it asked for one. A task ends once."""
+        sql = """
+            UPDATE tasks SET status = ?, code = ?, message = ?, complete_at = ?,
+                callback_due = iif(callback_url IS NULL, NULL, ?)
+            WHERE id = ? AND complete_at IS NULL"""
+        await self._journal.write(lambda db: db.execute(sql, (status, code, message, now, now, task_id)))
+
+    def find_callbacks(self, limit: int) -> list[tuple[float, Record]]:
+        """Callbacks that are still to be delivered, with the time when, the earliest first."""
+        sql = f"""
+            SELECT callback_due, {COLUMNS} FROM tasks WHERE callback_due IS NOT NULL
+            ORDER BY callback_due LIMIT ?"""  # noqa: S608
+        return [(row["callback_due"], _record(row)) for row in self._journal.read(sql, limit)]
+
+    async def put_off(self, task_id: str, due: float | None) -> None:
+        """One more try of its callback is over; the next is at `due`, None: there is none."""
+        sql = "UPDATE tasks SET callback_tries = callback_tries + 1, callback_due = ? WHERE id = ?"
+        await self._journal.write(lambda db: db.execute(sql, (due, task_id)))
+
+
+def _accept(db: sqlite3.Connection, new: Acceptance) -> str:
+    if new.idempotency_key is not None:
+        sql = "SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?"
+        if row := db.execute(sql, (new.idempotency_key,)).fetchone():
+            return _same(row, new.fingerprint)
+    paid = db.execute("UPDATE account SET balance = balance - ?1 WHERE balance >= ?1", (new.credits,))
+    if paid.rowcount != 1:
+        raise Refusal(402, f"insufficient credits: this task costs {new.credits:g}")
+    task = {
+        "id": secrets.token_hex(16),
+        "param": new.param,
+        "target": new.target,
+        "faces": msgspec.json.encode(new.faces),
+        "suffix": new.suffix,
+        "credits": new.credits,
+        "status": wire.PENDING,
+        "create_at": new.now,
+        "fingerprint": new.fingerprint,
+        "idempotency_key": new.idempotency_key,
+        "callback_url": new.callback_url,
+    }
+    _insert(db, "tasks", task)
+    return str(task["id"])
+
+
+def _insert(db: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+
+
+def _same(row: sqlite3.Row, fingerprint: str) -> str:
+    if row["fingerprint"] != fingerprint:
+        raise Refusal(422, "Idempotency-Key: was used for another body")
+    return str(row["id"])
+
+
+def _first(rows: list[sqlite3.Row]) -> Record | None:
+    return _record(rows[0]) if rows else None
+
+
+def _record(row: sqlite3.Row) -> Record:
+    fields = {name: row[name] for name in Record.__struct_fields__}
+    return Record(**{**fields, "faces": msgspec.json.decode(row["faces"], type=Faces)})

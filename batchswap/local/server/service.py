@@ -1,0 +1,152 @@
+"""Starting and stopping the local server."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+from filelock import FileLock, Timeout
+
+from batchswap import wire
+from batchswap.clock import Clock, SystemClock
+from batchswap.errors import UsageError
+from batchswap.local.faults import Schedule
+from batchswap.local.server import media
+from batchswap.local.server.callbacks import Callbacks
+from batchswap.local.server.contents import Contents, make_folder
+from batchswap.local.server.desk import Desk, media_url
+from batchswap.local.server.detections import Detections
+from batchswap.local.server.edge import MAX_BODY, Edge
+from batchswap.local.server.engines import Engine
+from batchswap.local.server.fetching import Fetcher
+from batchswap.local.server.inputs import Inputs
+from batchswap.local.server.journal import Journal
+from batchswap.local.server.meshing import MeshEngine
+from batchswap.local.server.production import Production, task_info
+from batchswap.local.server.quotes import Quotes
+from batchswap.local.server.records import Record, Records
+from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.workshop import Workshop
+
+
+class Ongoing(Protocol):
+    """Something that works by itself for as long as the server runs."""
+
+    async def work(self, group: asyncio.TaskGroup) -> None: ...
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """A server that is running. `key` is one that it lets in."""
+
+    base_url: str
+    key: str
+    _desk: Desk
+
+    def maintain(self, on: bool) -> None:
+        """While on, every call is answered 455."""
+        self._desk.maintenance = on
+
+    async def deposit(self, credit: float) -> None:
+        """Tops the account up."""
+        await self._desk.records.deposit(credit)
+
+
+@asynccontextmanager
+async def start(
+    settings: ServerSettings, engine: Engine | None = None, clock: Clock | None = None
+) -> AsyncIterator[LocalServer]:
+    """The server, for as long as the context lasts. Raises UsageError when the settings or the folder will not do.
+
+    Leaving ends the swaps that run; they are begun again, and not charged again, when the folder is next served.
+    """
+    settings.check()
+    clock = clock or SystemClock()
+    keys = settings.keys or (f"ak_{secrets.token_hex(16)}",)
+    async with AsyncExitStack() as stack:
+        make_folder(settings.folder)
+        stack.callback(_lock(settings).release)
+        listening = _listen(settings)
+        stack.callback(listening.close)
+        own_url = _own_url(settings, listening)
+        journal = Journal(settings.folder / "tasks.db")
+        stack.push_async_callback(journal.close)
+        desk, going = await _build(
+            stack, settings, engine=engine or MeshEngine(), clock=clock, journal=journal, own_url=own_url
+        )
+        ongoing = (await stack.enter_async_context(asyncio.TaskGroup())).create_task(go_on(*going))
+        app = _application(desk, Edge(desk, keys, own_url))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listening, backlog=1024).start()
+        try:
+            yield LocalServer(own_url, keys[0], desk)
+        finally:
+            ongoing.cancel()
+
+
+async def _build(
+    stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, journal: Journal, own_url: str
+) -> tuple[Desk, tuple[Ongoing, ...]]:
+    records, contents = Records(journal), Contents(settings.folder, journal, settings.max_input_bytes)
+    secret = await records.open_account(settings.balance)
+    fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, trusting=settings.is_loopback)
+    stack.push_async_callback(fetcher.close)
+    workshop = Workshop(settings, engine)
+    stack.push_async_callback(workshop.close)
+    detections = Detections(settings, journal, contents, workshop, clock)
+    inputs = Inputs(contents, detections, fetcher, workshop, frozenset({settings.host.lower()}))
+    quotes = Quotes(inputs, detections, settings)
+    schedule = Schedule(settings.faults, settings.seed)
+
+    def describe(record: Record) -> wire.TaskInfo:
+        return task_info(record, record.status, media_url(desk, record, own_url))
+
+    callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)
+    production = Production(settings, records, contents, workshop, callbacks=callbacks, schedule=schedule, clock=clock)
+    desk = Desk(settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule)
+    return desk, (production, detections, callbacks)
+
+
+async def go_on(*going: Ongoing) -> None:
+    """Everything that goes on by itself; cancelled, it takes all of it along."""
+    async with asyncio.TaskGroup() as group:
+        for each in going:
+            group.create_task(each.work(group))
+
+
+def _lock(settings: ServerSettings) -> FileLock:
+    """A kernel lock: gone with the process, however it ends."""
+    lock = FileLock(settings.folder / "lock", timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UsageError(f"another local server is using {settings.folder}") from None
+    return lock
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+
+
+def _own_url(settings: ServerSettings, listening: socket.socket) -> str:
+    port = listening.getsockname()[1]
+    host = "127.0.0.1" if settings.is_wildcard else settings.host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _application(desk: Desk, edge: Edge) -> web.Application:
+    app = web.Application(client_max_size=MAX_BODY)
+    for (method, path), handler in media.ROUTES.items():
+        app.router.add_route(method, path, media.bind(handler, desk))
+    app.router.add_route("*", "/{path:.*}", edge.answer)
+    return app

@@ -1,0 +1,29 @@
+"""URLs that work for a while and cannot be made by guessing."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from batchswap.errors import Refusal
+
+
+def sign(secret: bytes, path: str, expires: float, **fixed: str) -> str:
+    """`path` with a query that holds for `path` and `fixed` only, until the Unix time `expires`."""
+    fields = {**fixed, "expires": str(int(expires))}
+    return f"{path}?{urlencode({**fields, 'signature': _seal(secret, path, fields)})}"
+
+
+def verify(secret: bytes, path: str, query: Mapping[str, str], now: float) -> None:
+    """Raises Refusal 403 unless `query` is one that `sign` made for `path`, and still holds."""
+    fields = {name: value for name, value in query.items() if name != "signature"}
+    given = query.get("signature", "").encode(errors="replace")
+    if not hmac.compare_digest(given, _seal(secret, path, fields).encode()):
+        raise Refusal(403, "the URL's signature is wrong")
+    if float(fields["expires"]) <= now:
+        raise Refusal(403, "the URL has expired")
+
+
+def _seal(secret: bytes, path: str, fields: Mapping[str, str]) -> str:
+    text = "\n".join((path, *(f"{name}={value}" for name, value in sorted(fields.items()))))
+    return hmac.new(secret, text.encode(errors="replace"), hashlib.sha256).hexdigest()

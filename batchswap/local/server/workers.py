@@ -1,0 +1,128 @@
+"""Processes that swap, seen from the server: a call goes to the next free one, and a process that dies is replaced."""
+
+import asyncio
+import os
+import pickle
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from batchswap.errors import EngineError
+from batchswap.local.server import worker
+from batchswap.local.server.engines import open_private
+
+T = TypeVar("T")
+
+
+class Workers:
+    """`count` processes, each started when it is first needed. What they print goes to the file `log`."""
+
+    def __init__(self, count: int, log: Path) -> None:
+        self._idle = [Worker(log) for _ in range(count)]
+        self._all = list(self._idle)
+        self._waiting: deque[asyncio.Future[Worker]] = deque()
+
+    async def run(
+        self, function: Callable[..., T], *arguments: Any, culprit: str, limit: float, urgent: bool = False
+    ) -> T:
+        """What `function(*arguments)` returns. Raises EngineError, also after `limit` seconds of work.
+
+        When the process dies, killed from outside or by its input, the call is made once more. An `urgent` call is
+        the next one, before all that wait.
+        """
+        mine = await self._take(urgent)
+        try:
+            async with asyncio.timeout(limit):
+                try:
+                    outcome = await mine.call(function, arguments)
+                except EOFError:
+                    outcome = await mine.call(function, arguments)
+        except EOFError:
+            raise EngineError(culprit, "the process that worked on it died, twice") from None
+        except TimeoutError:
+            raise EngineError(culprit, f"took longer than {limit:g} s") from None
+        finally:
+            self._give_back(mine)
+        value: T = _unpack(outcome, culprit)
+        return value
+
+    async def close(self) -> None:
+        """Ends all processes at once. Their calls fail."""
+        await asyncio.gather(*(each.stop() for each in self._all))
+
+    async def _take(self, urgent: bool) -> "Worker":
+        if self._idle:
+            return self._idle.pop()
+        future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if urgent else self._waiting.append)(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._give_back(future.result())
+            raise
+
+    def _give_back(self, mine: "Worker") -> None:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(mine)
+                return
+        self._idle.append(mine)
+
+
+class Worker:
+    """One process and the pipes to it."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Raises EOFError when the process dies. Given up in the middle, the process is ended."""
+        process = self._process or await self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(worker.pack((function, arguments)))
+            await process.stdin.drain()
+            head = await process.stdout.readexactly(worker.LENGTH.size)
+            return pickle.loads(await process.stdout.readexactly(worker.LENGTH.unpack(head)[0]))  # noqa: S301
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await self.stop()
+            raise EOFError from None
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        if (process := self._process) is None:
+            return
+        self._process = None
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()  # to the end of the pipes, so that they are closed
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        # A session of its own: Ctrl-C in the terminal is for the server to judge.
+        with open_private(self._log) as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", worker.__name__,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                start_new_session=True,
+            )  # fmt: skip
+        return self._process
+
+
+def _unpack(outcome: tuple[Any, ...], culprit: str) -> Any:
+    match outcome:
+        case (worker.DONE, value):
+            return value
+        case (worker.UNFIT, who, message):
+            raise EngineError(who, message)
+        case (_, what):
+            raise EngineError(culprit, f"the engine failed ({what})")
+    raise AssertionError(outcome)
