@@ -9,7 +9,6 @@ import hmac
 import logging
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -47,8 +46,8 @@ def token(secret: bytes, ref: str) -> str:
 
 
 def callback_url(public_base: str, secret: bytes, ref: str) -> str:
-    """What CreateTask is given for the attempt. `public_base` is how the API reaches the receiver, path included."""
-    return f"{public_base.rstrip('/')}/{quote(ref, safe='')}/{token(secret, ref)}"
+    """What CreateTask is given for the attempt. `ref`: a UUID; `public_base`: where the API reaches the receiver."""
+    return f"{public_base.rstrip('/')}/{ref}/{token(secret, ref)}"
 
 
 class Receiver:

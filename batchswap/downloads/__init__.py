@@ -1,0 +1,19 @@
+"""A result's way onto the disk: .part, Range, verify, then the final name.
+
+    verified = await downloader.fetch(url, place, kind="video", attempt=1)
+    ...                                  # the ledger records what is about to appear
+    await publish(place, verified)       # after this, and only then, the task is done
+
+Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that trying again is useless. Reasons:
+"gone" (stale), "http", "unreachable", "timeout", "connection", "truncated", "range", "redirects", "not-media", "busy",
+"part-gone", "disk-full", "disk"; and final: "too-large", "bad-url", "private-address", "outside", "output-taken".
+"""
+
+from batchswap.downloads.addresses import is_on_private_address
+from batchswap.downloads.containers import Kind
+from batchswap.downloads.fetching import Downloader
+from batchswap.downloads.parts import Verified
+from batchswap.downloads.places import Place
+from batchswap.downloads.publishing import is_published, publish
+
+__all__ = ["Downloader", "Kind", "Place", "Verified", "is_on_private_address", "is_published", "publish"]

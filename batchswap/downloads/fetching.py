@@ -1,0 +1,191 @@
+"""One try at one result: the bytes that are missing, no more than one start over, and never anything to pay for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+from yarl import URL
+
+from batchswap.downloads.addresses import public_socket
+from batchswap.downloads.containers import Kind
+from batchswap.downloads.parts import Part, Verified
+from batchswap.downloads.places import Place
+from batchswap.downloads.ranges import ask, read_head
+from batchswap.errors import DownloadError, PrivateAddress
+from batchswap.tasks import public
+
+HOPS = 5
+"""Redirects that are followed."""
+
+AGAIN = (4, 1.0)
+"""Repeated tries that one media host gets, and the seconds in which."""
+
+_BLOCK = 1024 * 1024
+_BUFFER = 128 * 1024  # what waits here unread is lost when the connection breaks, so not more
+_PROGRESS = 64 * 1024  # bytes that must come within `stall` seconds, or the rest of the night goes into one file
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+Found = TypeVar("Found")
+
+
+class Downloader:
+    """A context manager around the connections to media hosts. They get no key, no cookies and no credentials."""
+
+    def __init__(
+        self, *, allow_private: bool, largest: int = 8 * 1024**3, connect: float = 15.0, stall: float = 60.0
+    ) -> None:
+        """`allow_private`: also from addresses that are not public, because the API is on one. `largest` in bytes.
+
+        `connect` and `stall` in seconds: how long a connection, and the next 64 KiB, may take.
+        """
+        self._allow_private, self._largest, self._connect, self._stall = allow_private, largest, connect, stall
+
+    async def __aenter__(self) -> Self:
+        guard = None if self._allow_private else public_socket
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=guard),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(connect=self._connect),
+            auto_decompress=False,
+            read_bufsize=_BUFFER,
+            trust_env=False,  # through a proxy, nobody here would see the address
+        )
+        self._again: dict[str, AsyncLimiter] = {}
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def fetch(self, url: str, place: Place, *, kind: Kind, attempt: int = 1) -> Verified:
+        """Go on with the part of this place, or begin it, until it is a complete file of its kind, checked and synced.
+
+        `attempt` counts the tries of this result: from the second on they queue for their host. Raises DownloadError;
+        what has arrived by then is kept for the next try where it can be.
+        """
+        target = _check(url, final=True)
+        if attempt > 1:
+            await self._again.setdefault(target.host or "", AsyncLimiter(*AGAIN)).acquire()
+        part = Part(place, url)
+        try:
+            await _in_thread(part.open)
+            if not part.is_whole and not await self._fill(part, target, url):
+                await self._fill(part, target, url)  # what was there did not fit; nothing is there now
+            return await _in_thread(lambda: part.verify(kind))
+        finally:
+            part.close()
+
+    async def _fill(self, part: Part, target: URL, url: str) -> bool:
+        """Get what is missing. False: the part was emptied, ask again."""
+        headers = ask(part.note, part.size)
+        asked_from = part.size if headers else 0
+        async with _stall(self._stall) as clock:
+            with _worded(url):
+                async with self._follow(target, headers) as response:
+                    reading = read_head(response.status, response.headers, asked_from, part.note)
+                    if reading.then == "restart":
+                        await _in_thread(part.empty)
+                        return False
+                    if reading.then == "write":
+                        self._check_size(reading.total or 0)
+                        await _in_thread(lambda: part.begin(reading))
+                        await self._pour(response, part, clock)
+        if reading.total is not None and part.size != reading.total:
+            raise DownloadError("truncated", f"{part.size} of {reading.total} bytes came ({public(url)})")
+        return True
+
+    @asynccontextmanager
+    async def _follow(self, target: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The first answer that is no redirect."""
+        for _ in range(HOPS + 1):
+            async with self._session.get(target, headers=headers, allow_redirects=False) as response:
+                location = response.headers.get("Location", "")
+                if response.status not in _REDIRECTS or not location:
+                    yield response
+                    return
+                target = _check(location, base=target)
+        raise DownloadError("redirects", f"more than {HOPS} redirects")
+
+    async def _pour(self, response: aiohttp.ClientResponse, part: Part, clock: Callable[[], None]) -> None:
+        """The body into the part, a block at a time; what has come is written also when the rest does not."""
+        waiting, since = bytearray(), 0
+        try:
+            async for piece in response.content.iter_any():
+                waiting += piece
+                since += len(piece)
+                self._check_size(part.size + len(waiting))
+                if len(waiting) >= _BLOCK:
+                    block, waiting = bytes(waiting), bytearray()
+                    await _in_thread(lambda: part.write(block))  # noqa: B023 - awaited here
+                if since >= _PROGRESS:
+                    since = 0
+                    clock()
+        finally:
+            await _in_thread(lambda: part.write(bytes(waiting)))
+
+    def _check_size(self, size: int) -> None:
+        if size > self._largest:
+            raise DownloadError("too-large", f"the result is larger than {self._largest} bytes", final=True)
+
+
+def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
+    """The URL byte for byte where that is possible, or a signature in it would not hold. http(s), without a user."""
+    try:
+        found = URL(url, encoded=all("!" <= c <= "~" for c in url))
+        found = found if base is None else base.join(found)
+        usable = found.scheme in ("http", "https") and bool(found.host) and found.user is found.password is None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise DownloadError("bad-url", f"the media URL cannot be used ({public(url)})", final=final)
+    return found
+
+
+@contextmanager
+def _worded(url: str) -> Iterator[None]:
+    """Raises DownloadError for what goes wrong on the network. aiohttp's own words hold whole URLs and are dropped."""
+    shown = public(url)
+    try:
+        yield
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PrivateAddress):
+            raise DownloadError("private-address", f"{error.host} is not on a public address", final=True) from None
+        reason = error.os_error.strerror or "no connection"
+        raise DownloadError("unreachable", f"{reason} ({shown})") from None
+    except TimeoutError:
+        raise DownloadError("timeout", f"the media host is too slow ({shown})") from None
+    except aiohttp.ClientPayloadError:
+        raise DownloadError("truncated", f"the answer ended too early ({shown})") from None
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+        raise DownloadError("bad-url", f"the media URL cannot be used ({shown})", final=True) from None
+    except (aiohttp.ClientError, OSError):
+        raise DownloadError("connection", f"the connection was lost ({shown})") from None
+
+
+@asynccontextmanager
+async def _stall(seconds: float) -> AsyncIterator[Callable[[], None]]:
+    """Raises DownloadError "timeout" unless the function that it gives is called at least every `seconds`."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds) as timeout:
+            yield lambda: timeout.reschedule(loop.time() + seconds)
+    except TimeoutError:
+        raise DownloadError("timeout", f"the media host sent next to nothing for {seconds:g} s") from None
+
+
+async def _in_thread(work: Callable[[], Found]) -> Found:
+    """Run what blocks. A cancelled caller waits for its end: the file must not be closed under a thread that writes."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # looked at, so that nobody complains that it was not
+        raise

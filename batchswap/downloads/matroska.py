@@ -1,0 +1,70 @@
+"""WebM and Matroska: EBML elements (RFC 8794) lead to the end of the file."""
+
+from typing import BinaryIO
+
+from batchswap.downloads.skeletons import Incomplete, read_exactly
+
+SIGNATURE = b"\x1a\x45\xdf\xa3"
+_DOCTYPE, _SEGMENT, _TRACKS, _CLUSTER = 0x4282, 0x18538067, 0x1654AE6B, 0x1F43B675
+
+
+def walk(file: BinaryIO, size: int) -> str:
+    """An EBML header, one Segment within the file, and in it Tracks and Clusters that fit."""
+    _, body, end = _read_element(file, 0, size)
+    media_type = _read_doctype(file, body, _known(end))
+    element, body, end = _read_element(file, _known(end), size)
+    if element != _SEGMENT:
+        raise Incomplete("no Segment")
+    _walk_segment(file, body, size if end is None else end)
+    return media_type
+
+
+def _walk_segment(file: BinaryIO, position: int, end: int) -> None:
+    found = set()
+    while position < end:
+        element, body, after = _read_element(file, position, end)
+        found.add(element)
+        # Of unknown length (a live recording): its children follow as if they were ours.
+        position = body if after is None else after
+    if not {_TRACKS, _CLUSTER} <= found:
+        raise Incomplete("no Tracks or no Cluster")
+
+
+def _read_doctype(file: BinaryIO, position: int, end: int) -> str:
+    while position < end:
+        element, body, after = _read_element(file, position, end)
+        position = _known(after)
+        if element == _DOCTYPE:
+            file.seek(body)
+            doctype = read_exactly(file, min(position - body, 16)).rstrip(b"\0")
+            return "video/webm" if doctype == b"webm" else "video/x-matroska"
+    raise Incomplete("no DocType")
+
+
+def _known(end: int | None) -> int:
+    if end is None:
+        raise Incomplete("an element of unknown length where none may be")
+    return end
+
+
+def _read_element(file: BinaryIO, position: int, limit: int) -> tuple[int, int, int | None]:
+    """Id, start of the body and end (None: unknown) of the element at `position`."""
+    file.seek(position)
+    element, id_length = _read_number(file, 4, keep_marker=True)
+    length, size_length = _read_number(file, 8, keep_marker=False)
+    body = position + id_length + size_length
+    if length == (1 << 7 * size_length) - 1:
+        return element, body, None
+    if body + length > limit:
+        raise Incomplete(f"the element at byte {position} does not fit")
+    return element, body, body + length
+
+
+def _read_number(file: BinaryIO, longest: int, *, keep_marker: bool) -> tuple[int, int]:
+    """A variable-size integer and its length in bytes (RFC 8794, section 4)."""
+    first = read_exactly(file, 1)[0]
+    length = 9 - first.bit_length()
+    if length > longest:
+        raise Incomplete("a number that is none")
+    value = first if keep_marker else first & (0xFF >> length)
+    return int.from_bytes(bytes([value]) + read_exactly(file, length - 1), "big"), length

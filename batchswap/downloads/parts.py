@@ -1,0 +1,161 @@
+"""The file that is not yet complete: what it holds, whether it can be gone on with, and when it is whole.
+
+Everything here blocks; the caller runs it in a thread. One process holds a part at a time (flock).
+"""
+
+import fcntl
+import hashlib
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+
+import msgspec
+
+from batchswap.downloads.containers import Kind, inspect
+from batchswap.downloads.places import Place, disk, opened
+from batchswap.downloads.ranges import Note, Reading
+from batchswap.errors import DownloadError
+from batchswap.tasks import public
+
+_BLOCK = 1024 * 1024
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What a complete, checked and synced part holds. `sha256` in hex, `size` in bytes."""
+
+    sha256: str
+    size: int
+    media_type: str
+
+
+class Part:
+    """The part of one place, for one URL. `size` counts the bytes in it, and all of them are in the hash."""
+
+    def __init__(self, place: Place, url: str) -> None:
+        self.note: Note | None = None
+        self.size = 0
+        self._place, self._media, self._hash = place, _media(url), hashlib.sha256()
+        self._file: FileIO | None = None
+
+    def open(self) -> None:
+        """Open or make the file, and take what is in it if it is of the same media and this start of the machine.
+
+        Raises DownloadError "busy" while another process writes to it.
+        """
+        with opened(self._place) as folder, disk(self._place):
+            self._file = self._lock(os.open(self._place.part, _FLAGS, 0o666, dir_fd=folder))
+            note = _read_note(self._place, folder)
+        if note is not None and (note.media, note.boot) == (self._media, _boot()):
+            self.note = note
+            self._take()
+        if self._is_linked and not self.is_whole:
+            self.empty()
+
+    def _lock(self, handle: int) -> FileIO:
+        file = FileIO(handle, "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise DownloadError("busy", f"another process is fetching {self._place.final}") from None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            file.close()
+            raise DownloadError("disk", f"{self._place.part} is not a regular file")
+        return file
+
+    def _take(self) -> None:
+        with disk(self._place):
+            while block := self._open_file.read(_BLOCK):
+                self._hash.update(block)
+                self.size += len(block)
+
+    @property
+    def _open_file(self) -> FileIO:
+        assert self._file is not None, "open() comes first"
+        return self._file
+
+    @property
+    def _is_linked(self) -> bool:
+        """Whether the bytes already stand under the final name too (the process died in `publish`)."""
+        return os.fstat(self._open_file.fileno()).st_nlink > 1
+
+    @property
+    def is_whole(self) -> bool:
+        return self.note is not None and self.size > 0 and self.size == self.note.total
+
+    def begin(self, reading: Reading) -> None:
+        """Make ready to write what the answer brings. The note is on disk before the first byte that it speaks of."""
+        if reading.offset != self.size or reading.offset == 0:
+            self.empty()
+        self.note = Note(self._media, reading.validator, reading.total, _boot())
+        with opened(self._place) as folder, disk(self._place):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with FileIO(os.open(self._place.note, flags, 0o666, dir_fd=folder), "w") as file:
+                file.write(msgspec.json.encode(self.note))
+
+    def write(self, data: bytes) -> None:
+        with disk(self._place):
+            self._open_file.seek(self.size)
+            view = memoryview(data)
+            while view:
+                written = self._open_file.write(view)
+                self._hash.update(view[:written])
+                self.size += written
+                view = view[written:]
+
+    def empty(self) -> None:
+        """Forget what is there. What also has the final name is let go of, not truncated."""
+        with opened(self._place) as folder, disk(self._place):
+            if self._is_linked:
+                os.unlink(self._place.part, dir_fd=folder)
+                self.close()
+                self._file = self._lock(os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=folder))
+            self._open_file.truncate(0)
+        self.note, self.size, self._hash = None, 0, hashlib.sha256()
+
+    def verify(self, kind: Kind) -> Verified:
+        """Check that the part is a complete file of its kind, and sync it. What is not, is forgotten.
+
+        Raises DownloadError "not-media" or "truncated".
+        """
+        try:
+            with disk(self._place):
+                media_type = inspect(self._open_file, self.size, kind)
+                os.fsync(self._open_file.fileno())
+        except DownloadError as error:
+            if error.reason in ("not-media", "truncated"):
+                self.empty()
+            raise
+        return Verified(self._hash.hexdigest(), self.size, media_type)
+
+    def close(self) -> None:
+        """Safe to call again. The part stays on disk."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _read_note(place: Place, folder: int) -> Note | None:
+    try:
+        handle = os.open(place.note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None
+    with FileIO(handle) as file:
+        try:
+            return msgspec.json.decode(file.read(64 * 1024), type=Note)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+def _media(url: str) -> str:
+    """The same for a fresh URL of the same file, whose signature is another. A digest: the note is read by people."""
+    return hashlib.sha256(public(url).encode()).hexdigest()[:20]
+
+
+def _boot() -> str:
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,115 @@
+"""PNG, JPEG, WebP and GIF: from the signature to the mark of the end."""
+
+import re
+import struct
+import zlib
+from typing import BinaryIO
+
+from batchswap.downloads.skeletons import Incomplete, read_exactly
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+
+_BLOCK = 1024 * 1024
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
+_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends a scan: not a stuffed byte, a restart or a fill byte
+
+
+def walk_png(file: BinaryIO, size: int) -> str:
+    """Every chunk is there and its CRC right; IHDR first, IDAT somewhere, IEND at last."""
+    file.seek(len(PNG))
+    names: list[bytes] = []
+    while not names or names[-1] != b"IEND":
+        length, name = struct.unpack(">I4s", read_exactly(file, 8))
+        if file.tell() + length + 4 > size:
+            raise Incomplete("a chunk does not fit")
+        names.append(name)
+        if struct.pack(">I", _sum_chunk(file, name, length)) != read_exactly(file, 4):
+            raise Incomplete("a chunk's check sum is wrong")
+    if names[0] != b"IHDR" or b"IDAT" not in names:
+        raise Incomplete("no IHDR or no IDAT chunk")
+    return "image/png"
+
+
+def _sum_chunk(file: BinaryIO, name: bytes, length: int) -> int:
+    total = zlib.crc32(name)
+    while length > 0:
+        block = read_exactly(file, min(length, _BLOCK))
+        total = zlib.crc32(block, total)
+        length -= len(block)
+    return total
+
+
+def walk_jpeg(file: BinaryIO, size: int) -> str:
+    """Segments and scans lead to EOI. An EOI elsewhere (a thumbnail's, in a segment) is not taken for it."""
+    position, has_scan = 2, False
+    while True:
+        file.seek(position)
+        fill, marker = read_exactly(file, 2)
+        if fill != 0xFF:
+            raise Incomplete("a marker is missing")
+        if marker == _END_OF_IMAGE and has_scan:
+            return "image/jpeg"
+        position += 1 if marker == 0xFF else 2
+        if marker == 0xFF or marker in _ALONE:
+            continue
+        (length,) = struct.unpack(">H", read_exactly(file, 2))
+        if length < 2 or position + length > size:
+            raise Incomplete("a segment does not fit")
+        position += length
+        if marker == _START_OF_SCAN:
+            has_scan = True
+            position = _find_marker(file, position)
+
+
+def _find_marker(file: BinaryIO, position: int) -> int:
+    """Where the entropy-coded data that starts at `position` ends."""
+    while True:
+        file.seek(position)
+        block = file.read(_BLOCK)
+        if found := _IN_SCAN.search(block):
+            return position + found.start()
+        if len(block) < 2:
+            raise Incomplete("it ends within the picture")
+        position += len(block) - 1  # a marker may lie across the border
+
+
+def walk_webp(file: BinaryIO, size: int) -> str:
+    """The RIFF size is that of the file, and the chunks fill it."""
+    file.seek(4)
+    end = 8 + int.from_bytes(read_exactly(file, 4), "little")
+    position, names = 12, set()
+    while position < end <= size:
+        file.seek(position)
+        name, length = struct.unpack("<4sI", read_exactly(file, 8))
+        names.add(name)
+        position += 8 + length + length % 2
+    if position != end or not names & {b"VP8 ", b"VP8L", b"ANMF"}:
+        raise Incomplete("its chunks do not fit")
+    return "image/webp"
+
+
+def walk_gif(file: BinaryIO, size: int) -> str:
+    """Blocks lead to the trailer, with at least one picture among them."""
+    file.seek(10)
+    flags = read_exactly(file, 3)[0]
+    _skip_colours(file, flags)
+    has_image = False
+    while (kind := read_exactly(file, 1)) != b";":
+        if kind == b",":
+            has_image = True
+            _skip_colours(file, read_exactly(file, 9)[8])
+        elif kind != b"!":
+            raise Incomplete("an unknown block")
+        read_exactly(file, 1)  # the code size, or the extension's label
+        while length := read_exactly(file, 1)[0]:
+            read_exactly(file, length)
+    if not has_image:
+        raise Incomplete("no picture in it")
+    return "image/gif"
+
+
+def _skip_colours(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        read_exactly(file, 3 << ((flags & 7) + 1))

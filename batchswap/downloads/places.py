@@ -1,0 +1,105 @@
+"""Where a result goes, and that it goes nowhere else.
+
+Below --out every folder is opened by its parent and not by its path, so that a symlink that appears between a check and
+its use leads nowhere.
+"""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from batchswap.errors import DownloadError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LONGEST = 240  # bytes of a name that leave room for what stands around it in a part's name
+
+
+class Place(msgspec.Struct, frozen=True):
+    """`output` below `out`: relative, with "/" between its parts."""
+
+    out: Path
+    output: str
+
+    @property
+    def final(self) -> Path:
+        return self.out / self.output
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.output).name
+
+    @property
+    def part(self) -> str:
+        """The name, beside the final one, of what is not yet complete. Hidden, so that nothing picks it up."""
+        name = self.name
+        return f".{name if len(name.encode()) <= _LONGEST else hashlib.sha256(name.encode()).hexdigest()}.part"
+
+    @property
+    def note(self) -> str:
+        return f"{self.part}.json"
+
+
+@contextmanager
+def disk(place: Place) -> Iterator[None]:
+    """Raises DownloadError for what the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DownloadError("disk-full", f"no space left for {place.final}") from error
+        raise DownloadError("disk", f"{place.final} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def opened(place: Place) -> Iterator[int]:
+    """The open folder of the place, made where it is missing. Blocks. Raises DownloadError "outside" if it is not."""
+    with disk(place):
+        folder = _open(place)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _open(place: Place) -> int:
+    parts = PurePosixPath(place.output).parts
+    if not parts or ".." in parts or parts[0] == "/" or "\0" in place.output:
+        raise _outside(place)
+    place.out.mkdir(parents=True, exist_ok=True)
+    root = os.path.realpath(place.out)
+    # A symlink that stays inside is the user's own arrangement; what it leads to is opened without following any.
+    inside = os.path.relpath(os.path.realpath(os.path.join(root, *parts[:-1])), root)  # noqa: PTH118 - a real path
+    names = PurePosixPath(inside).parts
+    if ".." in names:
+        raise _outside(place)
+    folder = os.open(root, _FOLDER)
+    for name in names:
+        try:
+            below = _enter(folder, name)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise _outside(place) from error
+            raise
+        finally:
+            os.close(folder)
+        folder = below
+    return folder
+
+
+def _enter(folder: int, name: str) -> int:
+    try:
+        os.mkdir(name, dir_fd=folder)
+        os.fsync(folder)
+    except FileExistsError:
+        pass
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def _outside(place: Place) -> DownloadError:
+    return DownloadError("outside", f"{place.output!r} does not stay below {place.out}", final=True)

@@ -1,0 +1,90 @@
+"""From a verified part to the final name, where there is never anything but a complete, verified file."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from io import FileIO
+
+from batchswap.downloads.parts import Verified
+from batchswap.downloads.places import Place, disk, opened
+from batchswap.errors import DownloadError
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+
+
+async def publish(place: Place, verified: Verified) -> None:
+    """Give the part its final name, durably. Doing it again, also after a crash at any point, changes nothing.
+
+    Raises DownloadError "output-taken" (final) when another file has the name: it is never overwritten, and the part is
+    kept. "part-gone": neither the part nor the final file is what was verified; fetch again.
+    """
+    await asyncio.to_thread(_publish, place, verified)
+
+
+async def is_published(place: Place, sha256: str, size: int) -> bool:
+    """Whether the final name holds this very file. Reads the whole of it when the size is right."""
+    return await asyncio.to_thread(_is_published, place, sha256, size)
+
+
+def _publish(place: Place, verified: Verified) -> None:
+    with opened(place) as folder, disk(place):
+        if _size(folder, place.part) == verified.size:
+            _name(folder, place, verified)
+        elif not _holds(folder, place.name, verified.sha256, verified.size):
+            raise DownloadError("part-gone", f"what was fetched for {place.final} is no longer there")
+        os.fsync(folder)
+        _remove(folder, place.part)
+        _remove(folder, place.note)
+
+
+def _name(folder: int, place: Place, verified: Verified) -> None:
+    # A link, because a rename would replace whatever has the name by then.
+    try:
+        os.link(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        if not _holds(folder, place.name, verified.sha256, verified.size):
+            raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True) from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _rename(folder, place, verified)
+
+
+def _rename(folder: int, place: Place, verified: Verified) -> None:
+    """For file systems without hard links (FAT, some network ones): look, then rename."""
+    try:
+        os.lstat(place.name, dir_fd=folder)
+    except FileNotFoundError:
+        os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+        return
+    if not _holds(folder, place.name, verified.sha256, verified.size):
+        raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True)
+
+
+def _is_published(place: Place, sha256: str, size: int) -> bool:
+    with opened(place) as folder, disk(place):
+        return _holds(folder, place.name, sha256, size)
+
+
+def _holds(folder: int, name: str, sha256: str, size: int) -> bool:
+    if _size(folder, name) != size:
+        return False
+    with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _size(folder: int, name: str) -> int | None:
+    """None for what is missing or not a regular file."""
+    try:
+        found = os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _remove(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
