@@ -1,0 +1,161 @@
+"""A YAML manifest: name, defaults, tasks and matrix, in any order, one task in memory at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import msgspec
+from yaml.events import (
+    DocumentEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+)
+
+from batchswap.errors import ManifestProblem
+from batchswap.manifest.events import Events, line_of
+from batchswap.manifest.fields import is_kept, nearest, shown
+from batchswap.manifest.matrix import expanded
+from batchswap.manifest.nodes import NO_FIELDS, Fields, Flaws, Listing, Node, Scalar, a_node, filled, to_fields
+from batchswap.manifest.rows import Record
+
+KEYS = ("name", "defaults", "tasks", "matrix")
+Complain = Callable[[int | None, str | None, str], None]
+
+
+class Prologue(msgspec.Struct, frozen=True):
+    """What holds for all tasks of a manifest."""
+
+    name: str | None = None
+    defaults: Fields = NO_FIELDS
+
+
+class Document:
+    """One YAML file. Build a new one for each pass over the stream."""
+
+    def __init__(self, file: str, stream: BinaryIO, complain: Complain) -> None:
+        self._file, self._complain = file, complain
+        self._events = Events(file, stream)
+
+    def prologue(self) -> Prologue:
+        """Name and defaults. Ends early when both stand before the tasks, else it passes over the whole file."""
+        found: dict[str, Node] = {}
+        problems = []
+        for key, _, event in self._top():
+            if key in ("name", "defaults") and key not in found:
+                self._events.wrong.clear()
+                found[key] = self._events.node(event)
+                problems += [(at, key, sentence) for at, sentence in self._events.wrong]
+            else:
+                self._events.skip(event)
+            if len(found) == 2:
+                break
+        for problem in problems:
+            self._complain(*problem)
+        return Prologue(self._name(found.get("name")), self._defaults(found.get("defaults")))
+
+    def _name(self, node: Node | None) -> str | None:
+        if node is None or (isinstance(node, Scalar) and not node.text.strip()):
+            return None
+        if not isinstance(node, Scalar):
+            self._complain(node.line, "name", f"is {a_node(node)}; the batch's name is wanted")
+            return None
+        return node.text.strip()
+
+    def _defaults(self, node: Node | None) -> Fields:
+        if node is None or (isinstance(node, Scalar) and node.kind == "null"):
+            return NO_FIELDS
+        try:
+            made = to_fields(node)
+        except Flaws as flaws:
+            for field, sentence in flaws.found:
+                self._complain(node.line, f"defaults.{field}" if field else "defaults", sentence)
+            return NO_FIELDS
+        for field in {"id", "output"} & set(made.values):
+            self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ from task to task")
+        return made
+
+    def records(self, defaults: Fields, folder: str) -> Iterator[Record]:
+        """Every task, then what the matrix makes, in the order of the file. Problems go to `complain`."""
+        seen: dict[str, int] = {}
+        for key, line, event in self._top():
+            if key in seen:
+                self._complain(line, key, f"is there twice; it is also in line {seen[key]}")
+                self._events.skip(event)
+                continue
+            seen[key] = line
+            if key == "tasks":
+                yield from self._tasks(event, defaults)
+            elif key == "matrix":
+                node = self._whole(event, key)
+                yield from expanded(node, defaults, folder, self._complain) if node else ()
+            else:
+                self._events.skip(event)
+                if key not in KEYS and not is_kept(key):
+                    self._complain(
+                        line, shown(key, 60)[1:-1], f'is not known here; the nearest is "{nearest(key, KEYS)}"'
+                    )
+        if not {"tasks", "matrix"} & set(seen):
+            self._complain(None, None, "has neither tasks nor a matrix")
+
+    def _whole(self, event: Event, field: str) -> Node | None:
+        """The value, or None when something is wrong inside it."""
+        self._events.wrong.clear()
+        node = self._events.node(event)
+        for line, sentence in self._events.wrong:
+            self._complain(line, field or None, sentence)
+        return None if self._events.wrong else node
+
+    def _tasks(self, event: Event, defaults: Fields) -> Iterator[Record]:
+        if isinstance(event, SequenceStartEvent) and not event.anchor:
+            while not isinstance(inner := self._events.next(), SequenceEndEvent):
+                yield from self._record(self._whole(inner, ""), defaults)
+            return
+        node = self._whole(event, "tasks")
+        if isinstance(node, Listing):
+            for item in node.items:
+                yield from self._record(item, defaults)
+        elif node is not None and not (isinstance(node, Scalar) and node.kind == "null"):
+            self._complain(node.line, "tasks", f"is {a_node(node)}; a list of tasks is wanted")
+
+    def _record(self, node: Node | None, defaults: Fields) -> Iterator[Record]:
+        if node is None:
+            return
+        try:
+            own = to_fields(node)
+        except Flaws as flaws:
+            for field, sentence in flaws.found:
+                self._complain(node.line, field or None, sentence)
+        else:
+            yield filled(node.line, own, defaults)
+
+    def _top(self) -> Iterator[tuple[str, int, Event]]:
+        """(key, line, first event of its value); whoever asks takes the value before asking for the next key."""
+        root = self._root()
+        if isinstance(root, SequenceStartEvent):
+            yield "tasks", line_of(root), root
+        else:
+            while not isinstance(event := self._events.next(), MappingEndEvent):
+                key = self._events.node(event)
+                name = key.text if isinstance(key, Scalar) else ""
+                yield name, key.line, self._events.next()
+        self._end()
+
+    def _root(self) -> Event:
+        event = self._events.next()
+        while isinstance(event, StreamStartEvent | DocumentStartEvent):
+            event = self._events.next()
+        if isinstance(event, StreamEndEvent):
+            raise ManifestProblem(self._file, None, None, "is empty")
+        if not isinstance(event, MappingStartEvent | SequenceStartEvent):
+            raise ManifestProblem(self._file, line_of(event), None, "is no manifest: a mapping with tasks is wanted")
+        return event
+
+    def _end(self) -> None:
+        while not isinstance(event := self._events.next(), StreamEndEvent):
+            if not isinstance(event, DocumentEndEvent):
+                raise ManifestProblem(self._file, line_of(event), None, "has several documents; one is wanted")

@@ -1,0 +1,107 @@
+"""What the fields of a manifest are called, and whether a text can be one.
+
+Names and aliases are those of cli.md, "Manifests". Nothing here looks at files.
+"""
+
+import difflib
+import re
+from functools import lru_cache
+
+from batchswap.errors import Flaw
+
+ALIASES = {
+    "video": ("video_url", "target"),
+    "image": ("image_url",),
+    "face": ("new_face", "face_url", "source"),
+    "faces": (),
+    "id": ("key",),
+    "output": (),
+    "consent": (),
+    "tags": (),
+    "repeat": (),
+}
+"""Field -> the other names that it goes by."""
+
+NAMES = {name: field for field, aliases in ALIASES.items() for name in (field, *aliases)}
+KEPT_PREFIXES = ("x_", "meta.")
+LONGEST_TEXT = 500
+LONGEST_KEY = 200
+MOST_TAGS = 50
+
+FACE_FIELD = re.compile(r"face_(0|[1-9][0-9]{0,2})", re.ASCII)
+# Controls, line separators, invisible and bidirectional marks, half surrogates: a terminal, a file name or a sheet
+# would show another text than the one that is stored.
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+UNSAFE_NOTE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+QUERY = re.compile(r"\?\S*")
+USER = re.compile(r"//[^/\s]*@")
+
+
+@lru_cache(maxsize=4096)
+def canonical(name: str) -> str | None:
+    """The field that a column or a mapping's key stands for; face_N and kept names are their own. None: unknown."""
+    if (field := NAMES.get(name)) is not None:
+        return field
+    if FACE_FIELD.fullmatch(name) or (is_kept(name) and not UNSAFE.search(name) and len(name) <= LONGEST_TEXT):
+        return name
+    return None
+
+
+def is_kept(name: str) -> bool:
+    """Whether a field is not ours: it is kept as it is and appears in exports."""
+    return any(name.startswith(prefix) and len(name) > len(prefix) for prefix in KEPT_PREFIXES)
+
+
+def nearest(name: str, known: tuple[str, ...] = (*NAMES, "face_0")) -> str:
+    """The known name that looks most like `name`."""
+    return difflib.get_close_matches(name[:50].lower(), known, n=1, cutoff=0.0)[0]
+
+
+def unknown(name: str) -> str:
+    """The sentence for a column or key that nobody knows."""
+    if FACE_FIELD.pattern and name.startswith("face_"):
+        return "is no face: faces are numbered face_0 to face_999"
+    return (
+        f'is not a known field; the nearest is "{nearest(name)}" (a name that begins with x_ or meta. is kept as it is)'
+    )
+
+
+def shown(text: str, most: int = 80) -> str:
+    """A text from a manifest, quoted for an error: short, printable, without user and query (they may be secret)."""
+    bare = USER.sub("//…@", QUERY.sub("?…", text[: most * 8]))
+    bare = bare if len(bare) <= most else bare[: most - 1] + "…"
+    return '"' + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in bare) + '"'
+
+
+def plain_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """`text`, when it can stand on one line of a terminal. Raises Flaw."""
+    if found := UNSAFE.search(text):
+        raise Flaw(f"has a control or invisible character (U+{ord(found[0]):04X}) in {shown(text)}")
+    if len(text) > longest:
+        raise Flaw(f"has {len(text):,} characters; at most {longest:,} are allowed")
+    return text
+
+
+def note(text: str, longest: int = 20 * LONGEST_TEXT) -> str:
+    """A kept column's text: may have several lines, but no other control characters. Raises Flaw."""
+    if found := UNSAFE_NOTE.search(text):
+        raise Flaw(f"has a control character (U+{ord(found[0]):04X}) in {shown(text)}")
+    if len(text) > longest:
+        raise Flaw(f"has {len(text):,} characters; at most {longest:,} are allowed")
+    return text
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """The tags of a `;`-separated text, each once, in their order."""
+    return tuple(dict.fromkeys(tag for part in text.split(";") if (tag := part.strip())))
+
+
+def checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises Flaw for a tag that cannot be printed, or too many."""
+    if len(tags) > MOST_TAGS:
+        raise Flaw(f"has {len(tags):,} tags; at most {MOST_TAGS} are allowed")
+    for tag in tags:
+        plain_text(tag, 100)
+        if ";" in tag:
+            raise Flaw(f'{shown(tag)} has a ";", which separates tags')
+    return tags

@@ -1,0 +1,142 @@
+"""The three formats: bytes → lists of checked rows."""
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest.document import Document
+from batchswap.manifest.fields import LONGEST_KEY, plain_text
+from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.jsonl import read_lines
+from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
+from batchswap.manifest.outputs import Outputs
+from batchswap.manifest.plain import PlainRow, plain_row
+from batchswap.manifest.problems import Problems
+from batchswap.manifest.rows import Checker, Record
+from batchswap.manifest.separated import Header, Numbered, is_skipped, numbered_lines, read_header, split, to_record
+from batchswap.manifest.sources import Options, Source, default_batch, folder_of
+from batchswap.tasks import Row
+
+CHUNK = 500
+"""Rows in a list, at least, where there are so many."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One manifest, and where its problems go."""
+
+    source: Source
+    options: Options
+    names: Outputs
+    problems: Problems
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.source.path)
+
+    def complain(self, line: int | None, field: str | None, message: str) -> None:
+        self.problems.add(ManifestProblem(self.source.path, line, field, message))
+
+    def checker(self, own_name: str | None = None) -> Checker:
+        """For rows of the batch that the caller, the manifest itself, or its file name says."""
+        batch = self.source.batch or own_name or default_batch(self.source.path)
+        try:
+            plain_text(batch, LONGEST_KEY)
+        except Flaw as flaw:
+            self.complain(None, "name", f"of the batch {flaw}")
+        inputs = Inputs(self.folder, check_files=self.options.check_files)
+        require = self.options.require_consent
+        return Checker(self.source.path, batch, inputs, self.names, self.problems, require_consent=require)
+
+
+Reader = Callable[[Place, BinaryIO], Iterator[tuple[str, list[Row]]]]
+"""Yields (batch, rows). Problems go to the place; ManifestProblem and UnicodeDecodeError end the manifest."""
+
+
+def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[tuple[str, list[Row]]]:
+    """`quick` False takes every line the long way: for tests, which compare."""
+    checker = place.checker()
+    lines = numbered_lines(stream)
+    header = read_header(checker.file, lines)
+    problems = list(header.problems())
+    for column, sentence in problems:
+        checker.complain(header.line, column, sentence)
+    if problems:
+        return
+    plain = quick_way(header, checker) if quick else never
+    rows: list[Row] = []
+    for number, line in lines:
+        if (row := plain(number, line)) is not None:
+            rows.append(row)
+        elif not is_skipped(line):
+            rows += careful_rows(header, checker, number, line, lines)
+        if len(rows) >= CHUNK:
+            yield checker.batch, rows
+            rows = []
+    yield checker.batch, rows
+
+
+def never(number: int, line: str) -> None:
+    """No line is plain."""
+
+
+def quick_way(header: Header, checker: Checker) -> PlainRow:
+    """The function for plain lines. Only with outputs in one folder, which is looked at here, there is one."""
+    head = checker.names.head(checker.batch)
+    if head is None:
+        return never
+    try:
+        checker.names.check(f"{head}x")
+    except Flaw:
+        return never
+    return plain_row(header, head, require_consent=checker.require_consent) or never
+
+
+def careful_rows(header: Header, checker: Checker, number: int, line: str, lines: Numbered) -> list[Row]:
+    """The rows of any line, with all that can be wrong with it."""
+    try:
+        record = to_record(header, number, split(checker.file, number, line, lines, header.separator))
+    except Flaw as flaw:
+        checker.complain(number, None, str(flaw))
+        return []
+    return checker.rows(record) if record else []
+
+
+def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+    start = stream.tell()
+    prologue = Document(place.source.path, stream, place.complain).prologue()
+    checker = place.checker(prologue.name)
+    stream.seek(start)
+    document = Document(place.source.path, stream, place.complain)
+    yield from in_chunks(checker, document.records(prologue.defaults, place.folder))
+
+
+def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+    checker = place.checker()
+    yield from in_chunks(checker, json_records(checker, numbered_lines(stream)))
+
+
+def json_records(checker: Checker, lines: Numbered) -> Iterator[Record]:
+    for number, node in read_lines(checker.file, lines):
+        if isinstance(node, Flaw):
+            checker.complain(number, None, str(node))
+            continue
+        try:
+            yield filled(number, to_fields(node), NO_FIELDS)
+        except Flaws as flaws:
+            for field, sentence in flaws.found:
+                checker.complain(number, field or None, sentence)
+
+
+def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str, list[Row]]]:
+    rows: list[Row] = []
+    for record in records:
+        rows += checker.rows(record)
+        if len(rows) >= CHUNK:
+            yield checker.batch, rows
+            rows = []
+    yield checker.batch, rows
+
+
+READERS: dict[str, Reader] = {"csv": read_csv, "yaml": read_yaml, "jsonl": read_jsonl}

@@ -1,0 +1,109 @@
+"""Where a video, a picture or a face is: an http(s) URL, or a file that exists."""
+
+import os
+import re
+import stat
+from pathlib import PurePosixPath
+
+from batchswap.errors import Flaw
+from batchswap.manifest.fields import UNSAFE, shown
+
+LONGEST_URL = 2048
+LONGEST_PATH = 1024
+REMEMBERED = 50_000
+
+# One letter and a colon is a drive of another system, hence two letters at least.
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(data|file|blob|mailto|javascript|about):", re.IGNORECASE)
+URL = re.compile(r"https?://(?P<authority>[^/?#]*)\S*")
+AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]\\\"<>]+)(?::(?P<port>[0-9]{1,5}))?")
+BASE64 = re.compile(r"[A-Za-z0-9+/\s]{120,}={0,2}")
+
+
+class Inputs:
+    """Checks the inputs of one manifest. A file is looked at once, however many rows name it."""
+
+    def __init__(self, folder: str, *, check_files: bool = True) -> None:
+        self._folder, self._check_files = folder, check_files
+        self._known: dict[str, str | Flaw] = {}
+
+    def checked(self, text: str) -> str:
+        """The URL as written, or the path without "./". Raises Flaw."""
+        if text.startswith(("https://", "http://")):
+            return checked_url(text)
+        found = self._known.get(text)
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[text] = self._look(text)
+        if isinstance(found, Flaw):
+            raise Flaw(*found.args)
+        return found
+
+    def _look(self, text: str) -> str | Flaw:
+        try:
+            if scheme := SCHEME.match(text):
+                return checked_url(with_scheme(scheme[1] or scheme[2], text))
+            path = checked_path(text)
+            if self._check_files:
+                check_file(self._folder, path)
+        except Flaw as flaw:
+            return flaw
+        return path
+
+
+def with_scheme(scheme: str, text: str) -> str:
+    """`text` with its http or https in lower case. Raises Flaw for every other scheme."""
+    name = scheme.lower()
+    if name == "data":
+        raise Flaw("is a data: URI; give an http(s) URL, or a file, which will be uploaded")
+    if name not in ("http", "https"):
+        raise Flaw(f"is no http or https address but {name}:; only these, and paths of files, are accepted")
+    return name + text[len(scheme) :]
+
+
+def checked_url(text: str) -> str:
+    """`text`, when it is a URL that a server can be asked for. Raises Flaw."""
+    if len(text) > LONGEST_URL:
+        raise Flaw(f"is a URL of {len(text):,} characters; at most {LONGEST_URL:,} are allowed")
+    found = None if UNSAFE.search(text) else URL.fullmatch(text)
+    if found is None:
+        raise Flaw(f"is a URL with a space or a control character in it: {shown(text)}")
+    authority = found["authority"]
+    if "@" in authority:
+        raise Flaw(f"is a URL that carries a user name or password, which would be stored and sent on: {shown(text)}")
+    if not authority or authority.startswith(":"):
+        raise Flaw(f"is a URL without a host: {shown(text)}")
+    host = AUTHORITY.fullmatch(authority)
+    if host is None or int(host["port"] or 1) not in range(1, 65536):
+        raise Flaw(f"is a URL with a malformed host or port: {shown(text)}")
+    return text
+
+
+def checked_path(text: str) -> str:
+    """A path's text, with "/" and without "./". Raises Flaw."""
+    if found := UNSAFE.search(text):
+        raise Flaw(f"has a control or invisible character (U+{ord(found[0]):04X}) in {shown(text)}")
+    if BASE64.fullmatch(text):
+        raise Flaw("looks like Base64; give an http(s) URL, or a file, which will be uploaded")
+    if len(text) > LONGEST_PATH:
+        raise Flaw(f"has {len(text):,} characters, which is too long for a path")
+    return str(PurePosixPath(text))
+
+
+def check_file(folder: str, path: str) -> None:
+    """Raises Flaw unless `path` is a regular file that can be read and is not empty."""
+    whole = os.path.join(folder, path)  # noqa: PTH118 - on the way of every row; Path costs ten times as much
+    try:
+        found = os.stat(whole)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        raise Flaw(f"does not exist: {shown(path)} (looked in {shown(folder, 200)})") from None
+    except OSError as error:
+        raise Flaw(f"cannot be read: {shown(path)} ({error.strerror})") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise Flaw(f"is a folder, not a file: {shown(path)}")
+    if not stat.S_ISREG(found.st_mode):
+        raise Flaw(f"is a device, pipe or socket, not a file: {shown(path)}")
+    if found.st_size == 0:
+        raise Flaw(f"is an empty file: {shown(path)}")
+    if not os.access(whole, os.R_OK):
+        raise Flaw(f"cannot be read: {shown(path)} (Permission denied)")

@@ -1,0 +1,56 @@
+"""JSONL: one JSON object a line, with the fields of a YAML task."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest.fields import shown
+from batchswap.manifest.nodes import Listing, Mapping, Node, Scalar
+from batchswap.manifest.separated import LONGEST_LINE, Numbered
+
+DEEPEST = 10
+
+
+def read_lines(file: str, lines: Numbered) -> Iterator[tuple[int, Node | Flaw]]:
+    """(line, its object or what is wrong with it). Empty lines are skipped."""
+    for number, line in lines:
+        if len(line) >= LONGEST_LINE:
+            raise ManifestProblem(file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
+        if text := line.strip():
+            yield number, parsed(text, number)
+
+
+def parsed(text: str, line: int) -> Node | Flaw:
+    try:
+        return to_node(json.loads(text, object_pairs_hook=Pairs), line)
+    except json.JSONDecodeError as error:
+        return Flaw(f"is not JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError):
+        return Flaw("is not JSON that can be read: nested too deep, or a number that is too long")
+    except Flaw as flaw:
+        return flaw
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object as it came, so that a key that is there twice can be told."""
+
+
+def to_node(value: Any, line: int, depth: int = 0) -> Node:
+    """Raises Flaw for a key that is there twice, or too deep nesting."""
+    if depth > DEEPEST:
+        raise Flaw("is nested too deep")
+    if isinstance(value, Pairs):
+        items: dict[str, Node] = {}
+        for key, inner in value:
+            if key in items:
+                raise Flaw(f"has the key {shown(key)} twice")
+            items[key] = to_node(inner, line, depth + 1)
+        return Mapping(items, line)
+    if isinstance(value, list):
+        return Listing([to_node(inner, line, depth + 1) for inner in value], line)
+    if isinstance(value, str):
+        return Scalar(value, line)
+    if value is None:
+        return Scalar("", line, "null")
+    return Scalar(str(value), line, "boolean" if isinstance(value, bool) else "number")

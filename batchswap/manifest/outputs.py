@@ -1,0 +1,124 @@
+"""What a result's file is called, and that it stays inside --out."""
+
+import hashlib
+import os
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+from batchswap.errors import Flaw, UsageError
+from batchswap.manifest.fields import nearest, plain_text, shown
+from batchswap.tasks import Model
+
+LONGEST_PART = 120
+LONGEST_GIVEN_PART = 240
+LONGEST_OUTPUT = 1024
+REMEMBERED = 10_000
+DEFAULT_TEMPLATE = "{batch}/{key}{ext}"
+TEMPLATE_FIELDS = ("batch", "key", "ext", "line", "stem")
+
+# Names that some systems take for devices, whatever ending follows.
+DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
+STILLS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def safe_part(text: str) -> str:
+    """One part of a path made from any text. A text that had to be changed gets a hash, so two never become one."""
+    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text)).lstrip(".-").rstrip(".")
+    if not name or DEVICE.fullmatch(name):
+        name = f"_{name}"
+    if name == text and len(name.encode()) <= LONGEST_PART:
+        return name
+    short = name.encode()[: LONGEST_PART - 9].decode(errors="ignore")
+    return f"{short}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def ending(model: Model, target: str) -> str:
+    """The ending of a result: ".mp4"; for a still that of its target, if it is a usual one, else ".png"."""
+    if model in (Model.VIDEO, Model.VIDEO_MULTI):
+        return ".mp4"
+    own = PurePosixPath(target.partition("?")[0].partition("#")[0]).suffix.lower()
+    return own if own in STILLS else ".png"
+
+
+def stem(target: str) -> str:
+    """The last part of a URL's path or of a path, without its ending."""
+    return PurePosixPath(target.partition("?")[0].partition("#")[0]).stem or "result"
+
+
+def checked_template(template: str) -> str:
+    """`template`, when it names known fields only and gives a path inside --out. Raises UsageError."""
+    names = re.findall(r"\{([^{}]*)\}", template)
+    for name in names:
+        if name not in TEMPLATE_FIELDS:
+            near = nearest(name, TEMPLATE_FIELDS)
+            raise UsageError(
+                f"--name-template: {{{name}}} is not a field; the nearest is {{{near}}}: {shown(template)}"
+            )
+    if set("{}") & set(re.sub(r"\{[^{}]*\}", "", template)):
+        raise UsageError(f"--name-template: a brace that is not closed or opened in {shown(template)}")
+    if not names:
+        raise UsageError(f"--name-template: names no field, so all results would have one name: {shown(template)}")
+    try:
+        normalised(template.format(batch="b", key="k", ext=".e", line="1", stem="s"))
+        return normalised(template)
+    except Flaw as flaw:
+        raise UsageError(f"--name-template: {flaw}") from None
+
+
+def normalised(text: str) -> str:
+    """A path below --out, with "/" between its parts and without "./". Raises Flaw."""
+    plain_text(text, LONGEST_OUTPUT)
+    if "\\" in text:
+        raise Flaw(f'has a "\\"; folders are separated by "/": {shown(text)}')
+    if text.startswith("/"):
+        raise Flaw(f"is an absolute path; an output is relative to --out: {shown(text)}")
+    parts = PurePosixPath(text).parts
+    if ".." in parts:
+        raise Flaw(f"leaves --out: {shown(text)}")
+    if not parts or text.endswith(("/", "/.")):
+        raise Flaw(f"names a folder, not a file: {shown(text)}")
+    if any(len(part.encode()) > LONGEST_GIVEN_PART for part in parts):
+        raise Flaw(f"has a part of more than {LONGEST_GIVEN_PART} bytes: {shown(text)}")
+    if parts[-1].endswith(".part"):
+        raise Flaw(f'ends with ".part", which marks an unfinished download: {shown(text)}')
+    return "/".join(parts)
+
+
+def numbered(output: str, number: int) -> str:
+    """The output of a row's n-th repetition: de/intro.mp4, de/intro-2.mp4, …"""
+    path = PurePosixPath(output)
+    return output if number == 1 else str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+
+
+def folded(output: str) -> str:
+    """One text for all outputs that some file system takes for the same file (case, composed letters)."""
+    return output.lower() if output.isascii() else unicodedata.normalize("NFC", output.casefold())
+
+
+class Outputs:
+    """Keeps outputs inside one folder, whatever symbolic links are in it. A folder is looked at once."""
+
+    def __init__(self, out: str, template: str = DEFAULT_TEMPLATE) -> None:
+        self.template = checked_template(template)
+        self._out = out
+        self._root: Path | None = None
+        self._inside: set[str] = set()
+
+    def head(self, batch: str) -> str | None:
+        """What outputs of this batch begin with when key and ending are all that follows; None for other templates."""
+        start = self.template.removesuffix("{key}{ext}").replace("{batch}", safe_part(batch))
+        return None if "{" in start or not self.template.endswith("{key}{ext}") else start
+
+    def check(self, output: str) -> None:
+        """Raises Flaw when the folder that `output` would lie in is, by a symbolic link, outside --out."""
+        folder = output.rpartition("/")[0]
+        if folder in self._inside:
+            return
+        if self._root is None:
+            self._root = Path(os.path.realpath(self._out))
+        if not Path(os.path.realpath(self._root / folder)).is_relative_to(self._root):
+            raise Flaw(f"leaves --out through a symbolic link: {shown(output)}")
+        if len(self._inside) >= REMEMBERED:
+            self._inside.clear()
+        self._inside.add(folder)

@@ -1,0 +1,76 @@
+"""The fast way for the rows that most large files consist of: URLs, short ids, printable text, nothing quoted.
+
+`plain_row` gives a function that recognises such a line by one regular expression, made from the header, and builds its
+row. Whatever it does not recognise it leaves to separated.py and rows.py, which are the authority: a line that is taken
+here would give the very same row there (tests/pure/test_manifest_plain.py).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from batchswap.manifest.fields import checked_tags, is_kept, split_tags
+from batchswap.manifest.separated import Header
+from batchswap.tasks import Model, Row
+
+PlainRow = Callable[[int, str], Row | None]
+
+# Each is narrower than what the full check allows.
+URL = r"https?://[A-Za-z0-9][A-Za-z0-9.-]{{0,250}}/[!#-+\--:<-~{more}]{{0,1700}}"
+KEY = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?![\w-]))[A-Za-z0-9](?:[\w.-]{0,98}[\w-])?"
+TEXT = r"(?! )[ !#-+\--:<-~\xa1-\xac\xae-\u024f{more}]{{0,400}}(?<! )"
+TAGS = r"[ !#-+\--~]{0,100}"  # so no more than 50 of them
+ABSENT = ""
+
+
+def pattern(header: Header, *, require_consent: bool) -> re.Pattern[str]:
+    """One line of a plain row, with a group for each column and one, always empty, at the end."""
+    more = "".join(c for c in ",;" if c != header.separator)
+    tags = TAGS if header.separator != ";" else r"[ !#-+\--:<-~]{0,100}"
+    kinds = {
+        "id": f"(?:{KEY})?",
+        "video": URL.format(more=more),
+        "face": URL.format(more=more),
+        "consent": TEXT.format(more=more)
+        if not require_consent
+        else f"(?=[^{header.separator} ])" + TEXT.format(more=more),
+        "tags": tags,
+        "repeat": "1?",
+    }
+    columns = (kinds.get(name, TEXT.format(more=more) if is_kept(name) else ABSENT) for name in header.names)
+    row = header.separator.join(f"({kind})" for kind in columns)
+    return re.compile(rf"(?!#){row}()(?:\r?\n)?\Z", re.ASCII)
+
+
+@lru_cache(maxsize=4096)
+def known_tags(text: str) -> tuple[str, ...]:
+    return checked_tags(split_tags(text))
+
+
+def plain_row(header: Header, head: str, *, require_consent: bool) -> PlainRow | None:
+    """(line number, line) -> its row, or None when the line is not plain. `head` is what outputs begin with.
+
+    None when this header has no plain rows at all: they need a video and a face.
+    """
+    if not {"video", "face"} <= set(header.names):
+        return None
+    match = pattern(header, require_consent=require_consent).match
+    nothing = len(header.names) + 1
+    group = [
+        header.names.index(n) + 1 if n in header.names else nothing for n in ("id", "video", "face", "consent", "tags")
+    ]
+    kept = [(name, number) for number, name in enumerate(header.names, 1) if is_kept(name)]
+    video, sha256 = Model.VIDEO, hashlib.sha256
+
+    def row(number: int, line: str) -> Row | None:
+        if (found := match(line)) is None:
+            return None
+        key, target, face, consent, tags = found.group(*group)
+        # As content_digest does it, without its general case.
+        digest = sha256(f"{video}\0{target}\0{face}".encode()).hexdigest()[:20]
+        key = key or digest
+        extra = tuple([(name, text) for name, at in kept if (text := found[at])]) if kept else ()
+        return Row(key, digest, video, target, face, f"{head}{key}.mp4", number, (), consent, known_tags(tags), extra)
+
+    return row

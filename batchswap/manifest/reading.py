@@ -1,0 +1,123 @@
+"""Manifests in, checked rows out, as a stream; at its end, everything that is wrong."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap.errors import ManifestProblem
+from batchswap.manifest.duplicates import Seen
+from batchswap.manifest.fields import shown
+from batchswap.manifest.formats import READERS, Place
+from batchswap.manifest.outputs import Outputs, folded
+from batchswap.manifest.problems import Problems
+from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
+from batchswap.tasks import Row
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Some rows of one batch, in the order of the manifest. `folder` is absolute: relative paths start from it."""
+
+    batch: str
+    folder: str
+    file: str
+    rows: list[Row]
+
+
+class Reading:
+    """Iterate to get chunks of checked rows, in constant memory; the iteration ends with ManifestErrors if need be.
+
+    After the first problem no more rows come, but reading goes on to find the other problems. Two rows with one key, or
+    one output, are known at the end only: until then rows with equal keys may have been given out. So write them in one
+    transaction that ends after the iteration does, with statements that bear an equal key.
+    """
+
+    def __init__(self, sources: Sequence[Source], options: Options, stdin: BinaryIO | None) -> None:
+        self.counts: dict[str, int] = {}
+        """Rows of each batch so far."""
+        self._sources, self._options, self._stdin = sources, options, stdin
+        self._names = Outputs(options.out, options.name_template)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        self.counts = {}
+        problems = Problems()
+        keys: defaultdict[str, Seen] = defaultdict(Seen)
+        outputs = Seen()
+        with closing(Bytes(self._stdin)) as manifests:
+            for chunk in self._chunks(manifests, problems):
+                keys[chunk.batch].add([row.key for row in chunk.rows])
+                outputs.add([folded(row.output) for row in chunk.rows])
+                self.counts[chunk.batch] = self.counts.get(chunk.batch, 0) + len(chunk.rows)
+                if not problems.count and chunk.rows:
+                    yield chunk
+            suspects = Suspects({batch: seen.suspects() for batch, seen in keys.items()}, outputs.suspects())
+            if suspects:
+                for chunk in self._chunks(manifests, Problems()):
+                    suspects.look(chunk, problems)
+        if problems.count:
+            raise problems.errors()
+
+    def _chunks(self, manifests: Bytes, problems: Problems) -> Iterator[Chunk]:
+        for source in self._sources:
+            place = Place(source, self._options, self._names, problems)
+            try:
+                with manifests.open(source.path) as stream:
+                    try:
+                        with closing(READERS[format_of(source, stream)](place, stream)) as found:  # type: ignore[type-var]
+                            for batch, rows in found:
+                                yield Chunk(batch, folder_of(source.path), source.path, rows)
+                    except UnicodeDecodeError:
+                        raise utf8_problem(source.path, stream) from None
+            except ManifestProblem as problem:
+                problems.add(problem)
+            except OSError as error:
+                place.complain(None, None, f"cannot be read: {error.strerror or error}")
+
+
+class Suspects:
+    """Hashes that were there twice, and the rows that have them: compared by their texts, with their places."""
+
+    def __init__(self, keys: dict[str, set[int]], outputs: set[int]) -> None:
+        self._keys, self._outputs = keys, outputs
+        self._first: dict[tuple[str, str], tuple[str, Row]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._outputs) or any(self._keys.values())
+
+    def look(self, chunk: Chunk, problems: Problems) -> None:
+        for row in chunk.rows:
+            if hash(row.key) in self._keys[chunk.batch] and (
+                first := self._before("key " + chunk.batch, row.key, chunk, row)
+            ):
+                sentence = f"{shown(row.key)} is also the key of {first}"
+                if row.key == row.digest:
+                    sentence = f"the same inputs as {first}; give it an id, or the first one repeat, if that is meant"
+                problems.add(ManifestProblem(chunk.file, row.line, "id", sentence))
+            elif hash(name := folded(row.output)) in self._outputs and (
+                first := self._before("output", name, chunk, row)
+            ):
+                sentence = f"{shown(row.output)} is also the output of {first}"
+                problems.add(ManifestProblem(chunk.file, row.line, "output", sentence))
+
+    def _before(self, what: str, text: str, chunk: Chunk, row: Row) -> str | None:
+        """The place of the first row with this text; None when this is the first."""
+        file, first = self._first.setdefault((what, text), (chunk.file, row))
+        return None if first is row else f"{file}:{first.line}"
+
+
+def read(sources: Sequence[Source], options: Options | None = None, stdin: BinaryIO | None = None) -> Reading:
+    """The rows of all `sources`, checked. `stdin` is what "-" reads. Raises UsageError for a wrong name template.
+
+    `for chunk in read([Source("spring.csv")], Options(out="results")): store(chunk.batch, chunk.folder, chunk.rows)`
+    """
+    return Reading(sources, options or Options(), stdin)
+
+
+def check(sources: Sequence[Source], options: Options | None = None, stdin: BinaryIO | None = None) -> dict[str, int]:
+    """Reads everything and gives the number of rows of each batch. Raises ManifestErrors, UsageError."""
+    reading = read(sources, options, stdin)
+    for _ in reading:
+        pass
+    return reading.counts

@@ -1,0 +1,127 @@
+"""CSV: a header, then one record a row. Lines come as a stream; a quoted field may span several."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import BinaryIO
+
+from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest import fields
+from batchswap.manifest.rows import Record
+
+SEPARATORS = ",;\t"
+LONGEST_LINE = 1 << 20
+NUL = "\0"
+Numbered = Iterator[tuple[int, str]]
+
+
+class Header:
+    """The columns of one file: field by position, and how it was spelled."""
+
+    def __init__(self, line: int, columns: list[str], separator: str) -> None:
+        self.line, self.columns, self.separator = line, columns, separator
+        self.names = [fields.canonical(name) or "" for name in columns]
+        self.spelled = {f: c for f, c in zip(self.names, columns, strict=True) if f != c}
+
+    def problems(self) -> Iterator[tuple[str | None, str]]:
+        """(column, what is wrong with it)."""
+        if not any(self.names):
+            yield None, "has no header: the first line must name the columns, for example id,video,face,consent"
+            return
+        first: dict[str, str] = {}
+        for number, (field, column) in enumerate(zip(self.names, self.columns, strict=True), 1):
+            if not column:
+                yield f"column {number}", "has no name in the header"
+            elif field == "faces":
+                yield column, "is for YAML; in CSV each face has a column of its own: face_0, face_1, …"
+            elif not field:
+                yield printable(column), fields.unknown(column)
+            elif (other := first.setdefault(field, column)) == column:
+                if self.names.index(field) != number - 1:
+                    yield column, f"is there twice: columns {self.names.index(field) + 1} and {number}"
+            else:
+                yield column, f'means the same as the column "{other}": only one of them can be given'
+        yield from self._absent()
+
+    def _absent(self) -> Iterator[tuple[str, str]]:
+        if not {"video", "image"} & set(self.names):
+            yield "video", "is missing in the header: rows need a video (or an image)"
+        if not any(n in ("face", "faces") or fields.FACE_FIELD.fullmatch(n) for n in self.names):
+            yield "face", "is missing in the header: rows need a face (or face_0, face_1, …)"
+
+
+def printable(column: str) -> str:
+    return fields.shown(column, 60)[1:-1]
+
+
+def numbered_lines(stream: BinaryIO) -> Numbered:
+    """(line number from 1, line with its end). No piece is longer than LONGEST_LINE. Raises UnicodeDecodeError."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    try:
+        yield from enumerate(iter(partial(text.readline, LONGEST_LINE), ""), 1)
+    finally:
+        text.detach()
+
+
+def is_skipped(line: str) -> bool:
+    return line.startswith("#") or not line.strip()
+
+
+def read_header(file: str, lines: Numbered) -> Header:
+    """The first line that is not empty and no comment. Raises ManifestProblem."""
+    for number, line in lines:
+        if not is_skipped(line):
+            separator = sniffed_separator(line)
+            try:
+                columns = split(file, number, line, lines, separator)
+            except Flaw as flaw:
+                raise ManifestProblem(file, number, None, str(flaw)) from None
+            return Header(number, [column.strip() for column in columns], separator)
+    raise ManifestProblem(file, None, None, "is empty: it has neither a header nor rows")
+
+
+def sniffed_separator(header: str) -> str:
+    """The separator that the header has most of, outside of quotes."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=bare.count)
+
+
+def split(file: str, number: int, line: str, lines: Numbered, separator: str) -> list[str]:
+    """The fields of the row that begins with `line`; takes further lines while a quote is open.
+
+    Raises Flaw for a row that is wrong by itself, ManifestProblem when what follows cannot be told apart any more.
+    """
+    if len(line) >= LONGEST_LINE:
+        raise ManifestProblem(file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
+    following = chain((line,), (text for _, text in lines)) if '"' in line else iter((line,))
+    try:
+        found = next(csv.reader(following, delimiter=separator, strict=True))
+    except csv.Error as error:
+        if "expected after" in str(error):
+            raise Flaw('has text behind a closing quote; a quote inside a quoted field is written twice: ""') from None
+        raise ManifestProblem(file, number, None, csv_sentence(str(error))) from None
+    if any(NUL in text for text in found):
+        raise ManifestProblem(file, number, None, "has a NUL byte: this is not a text file")
+    return found
+
+
+def csv_sentence(message: str) -> str:
+    """What the csv module says, in words for people."""
+    if "unexpected end of data" in message:
+        return "a quoted field that begins in this row is never closed"
+    if "field larger than" in message:
+        return f"has a field of more than {csv.field_size_limit():,} characters; perhaps a quote is never closed"
+    return f"is not CSV: {message}"
+
+
+def to_record(header: Header, number: int, cells: list[str]) -> Record | None:
+    """The row's record; None for a row of empty cells, which counts as an empty line. Raises Flaw for missing cells."""
+    if not any(cells):
+        return None
+    if len(cells) != len(header.columns):
+        raise Flaw(f"has {len(cells):,} fields; the header has {len(header.columns):,}")
+    values = {field: text for field, cell in zip(header.names, cells, strict=True) if (text := cell.strip())}
+    return Record(number, values, fields.split_tags(values.pop("tags", "")), header.spelled)
