@@ -1,0 +1,52 @@
+"""The local engine: finds a face in every frame, warps a new one onto it, blends, writes. No HTTP, no asyncio.
+
+Importing this is cheap; mediapipe, OpenCV and PyAV are loaded by the first call that needs them. Every call raises
+EngineError for what is wrong with an input and MissingExtra when batchswap[local] is not installed.
+"""
+
+from pathlib import Path
+
+from batchswap.local.engine.extras import find_problems, load
+from batchswap.local.engine.values import DetectedFace, Detection, Kind, MediaInfo, SwapJob, SwapReport
+
+__all__ = [
+    "DetectedFace",
+    "Detection",
+    "Kind",
+    "MediaInfo",
+    "SwapJob",
+    "SwapReport",
+    "check_usable",
+    "detect",
+    "probe",
+    "swap",
+]
+
+
+def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
+    """What kind of media `path` is. Raises EngineError(culprit, …) when it is none, empty, cut off or too large."""
+    load()
+    from batchswap.local.engine.probing import probe as work  # noqa: PLC0415
+
+    return work(path, culprit, max_bytes)
+
+
+def swap(job: SwapJob) -> SwapReport:
+    """Do the swap; under `job.output` there is then a complete file. Raises EngineError; nothing is left then."""
+    load()
+    from batchswap.local.engine.swapping import swap as work  # noqa: PLC0415
+
+    return work(job)
+
+
+def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
+    """The faces of a video or still, with a JPEG picture of each in `folder`. No face: an empty tuple."""
+    load()
+    from batchswap.local.engine.detection import detect as work  # noqa: PLC0415
+
+    return work(path, folder, threads)
+
+
+def check_usable() -> list[str]:
+    """What keeps the engine from working here, in words with the remedy; empty when it is fit."""
+    return find_problems()

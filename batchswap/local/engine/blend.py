@@ -1,0 +1,28 @@
+"""Puts the warped, relit face into the planes of a picture. Outside its mask not one value changes."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from batchswap.local.engine.coding import Planes
+from batchswap.local.engine.warp import Warp
+
+
+def blend(planes: Planes, warp: Warp, texture: NDArray[np.uint8]) -> None:
+    """Change `planes` in place: `texture` (h, w, 3) is in the same code values as they are."""
+    part = planes.window(*warp.window)
+    face = cv2.remap(texture, warp.places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    mix(part.luma, face[..., 0], warp.mask)
+    mask = warp.mask
+    colours = face[..., 1:]
+    if planes.halved:
+        size = (part.blue.shape[1], part.blue.shape[0])
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+        colours = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
+    mix(part.blue, colours[..., 0], mask)
+    mix(part.red, colours[..., 1], mask)
+
+
+def mix(plane: NDArray[np.uint8], new: NDArray[np.uint8], mask: NDArray[np.float32]) -> None:
+    difference = new.astype(np.float32) - plane
+    plane[...] = np.rint(plane + difference * mask).astype(np.uint8)

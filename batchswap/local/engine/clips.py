@@ -1,0 +1,99 @@
+"""Swaps faces in a video, in two passes: who is where, then the new faces into the frames."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from av.sidedata.sidedata import SideData, Type
+from av.video.frame import VideoFrame
+
+from batchswap.local.engine import people, reading
+from batchswap.local.engine.fitting import Fitter
+from batchswap.local.engine.following import Person
+from batchswap.local.engine.newface import NewFace
+from batchswap.local.engine.reading import Item
+from batchswap.local.engine.stages import ahead, behind
+from batchswap.local.engine.store import Store
+from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
+from batchswap.local.engine.watching import watch
+from batchswap.local.engine.writing import open_writer
+
+CULPRIT = "video"
+
+
+@dataclass
+class Counts:
+    """Frames so far."""
+
+    all: int = 0
+    swapped: int = 0
+
+
+def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
+    """Write the swapped video to `part`. Raises EngineError when nobody is in it, or not who was asked for."""
+    with Store(part.parent) as store:
+        found = watch(job.target, CULPRIT, store, job.threads).people()
+        cast = [(Person(tracks, store), face) for tracks, face in people.choose(faces, found, CULPRIT)]
+        counts = write(job, cast, part)
+    notes = people.notes(faces)
+    return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)
+
+
+def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Counts:
+    """The second pass."""
+    counts = Counts()
+    with reading.open_clip(job.target, CULPRIT, job.threads) as clip:
+        fitters = [(person, Fitter(face, clip.coding)) for person, face in cast]
+        with ahead(clip.packets(clip.audio)) as items:
+            first, matrix = peek(items)
+            with (
+                open_writer(part, clip, matrix, job.label, job.threads) as writer,
+                behind(writer.put) as hand,
+            ):
+                for item in swapped(first, items, fitters, counts):
+                    hand(item)
+    return counts
+
+
+def peek(items: Iterator[Item]) -> tuple[list[Item], list[int] | None]:
+    """What comes up to the first frame, and the matrix by which it is to be turned for showing."""
+    first: list[Item] = []
+    for item in items:
+        first.append(item)
+        if isinstance(item, VideoFrame):
+            return first, display_matrix(item)
+    return first, None
+
+
+def display_matrix(frame: VideoFrame) -> list[int] | None:
+    for data in cast("Iterable[SideData]", frame.side_data):
+        if data.type == Type.DISPLAYMATRIX:
+            return [int(value) for value in np.frombuffer(bytes(data), np.int32)]
+    return None
+
+
+def swapped(
+    first: list[Item],
+    items: Iterator[Item],
+    fitters: list[tuple[Person, Fitter]],
+    counts: Counts,
+) -> Iterator[Item]:
+    """All items, the frames with their new faces."""
+    for item in chain(first, items):
+        if isinstance(item, VideoFrame):
+            counts.swapped += fit(item, counts.all, fitters)
+            counts.all += 1
+        yield item
+
+
+def fit(frame: VideoFrame, number: int, fitters: list[tuple[Person, Fitter]]) -> bool:
+    """Whether anything changed."""
+    poses = [(pose, fitter) for person, fitter in fitters if (pose := person.at(number)) is not None]
+    if not poses:
+        return False
+    frame.make_writable()  # the decoder still looks at its own copy
+    planes = reading.planes_of(frame)
+    return sum(fitter.fit(planes, pose) for pose, fitter in poses) > 0

@@ -1,0 +1,78 @@
+"""How a video codes colour: RGB to its Y'CbCr and back, and where its planes lie in memory."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Kr, Kb of ITU-R BT.709, BT.601 and BT.2020 by their numbers in ITU-T H.273.
+WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+UNSPECIFIED = 2
+FULL_RANGE = 2
+"""AVCOL_RANGE_JPEG of FFmpeg."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The matrix (H.273 number) and the range of 8-bit code values."""
+
+    matrix: int = 6
+    full: bool = True
+
+    @property
+    def black(self) -> float:
+        """The code value of black in Y'."""
+        return 0.0 if self.full else 16.0
+
+    def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(h, w, 3) RGB 0-255 -> (h, w, 3) Y', Cb, Cr code values, not rounded."""
+        return np.asarray(cv2.transform(rgb.astype(np.float32), self._forward()), np.float32)
+
+    def decode(self, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The other way round, rounded and clipped."""
+        forward = self._forward().astype(np.float64)
+        inverse = np.linalg.inv(forward[:, :3])
+        matrix = np.hstack([inverse, -inverse @ forward[:, 3:]])
+        return np.asarray(np.clip(np.rint(cv2.transform(codes, matrix)), 0, 255), np.uint8)
+
+    def _forward(self) -> NDArray[np.float32]:
+        red, blue = WEIGHTS.get(self.matrix, WEIGHTS[6])
+        green = 1 - red - blue
+        luma, chroma = (1.0, 1.0) if self.full else (219 / 255, 224 / 255)
+        y = np.array([red, green, blue])
+        cb = (np.array([0, 0, 1]) - y) / (2 * (1 - blue))
+        cr = (np.array([1, 0, 0]) - y) / (2 * (1 - red))
+        offset = np.array([[self.black], [128], [128]])
+        return np.hstack([np.stack([y * luma, cb * chroma, cr * chroma]), offset]).astype(np.float32)
+
+
+def coding_of(matrix: int, colour_range: int, height: int) -> Coding:
+    """What a stream's tags mean. Where they say nothing, players take BT.709 for HD and BT.601 below."""
+    if matrix not in WEIGHTS:
+        matrix = 1 if height >= 720 else 6
+    return Coding(matrix, colour_range == FULL_RANGE)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Views of one picture's Y', Cb and Cr, 8 bit. Chroma has half the size in each direction where `halved`."""
+
+    luma: NDArray[np.uint8]
+    blue: NDArray[np.uint8]
+    red: NDArray[np.uint8]
+
+    @property
+    def halved(self) -> bool:
+        return bool(self.blue.shape[1] != self.luma.shape[1])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.luma.shape[1], self.luma.shape[0]
+
+    def window(self, left: int, top: int, right: int, bottom: int) -> "Planes":
+        """A part of the picture. Its edges must be even where chroma is halved."""
+        step = 2 if self.halved else 1
+        chroma = np.s_[top // step : bottom // step, left // step : right // step]
+        return Planes(self.luma[top:bottom, left:right], self.blue[chroma], self.red[chroma])

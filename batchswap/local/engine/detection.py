@@ -1,0 +1,108 @@
+"""Detects who is in a clip or still, with a picture of each."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from batchswap.local.engine import geometry, pictures, probing, reading, stills
+from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine.store import Store
+from batchswap.local.engine.tracks import Track
+from batchswap.local.engine.values import DetectedFace, Detection, MediaInfo
+from batchswap.local.engine.watching import watch
+
+SPACE = 0.45
+"""Around the face in its picture, of the face's size: a person must recognise it, and the engine find it again."""
+LARGEST = 512
+"""Pixels on a picture's longer side."""
+TRIES = 200
+"""Frames of a person that are looked at for the best one."""
+
+
+def detect(path: Path, folder: Path, threads: int | None) -> Detection:
+    """See batchswap.local.engine.detect."""
+    with kept_stderr():
+        info = probing.probe(path, "video")
+        folder.mkdir(parents=True, exist_ok=True)
+        return detect_clip(path, folder, info, threads) if info.kind == "video" else detect_still(path, folder, info)
+
+
+def detect_still(path: Path, folder: Path, info: MediaInfo) -> Detection:
+    picture = pictures.read(path, "image")
+    faces = []
+    for number, points in enumerate(stills.find_people(picture)):
+        share = geometry.area(geometry.box(points)) / (info.width * info.height)
+        faces.append(DetectedFace(number, save(folder, number, picture.rgb, points), share, 1))
+    return Detection(info, tuple(faces))
+
+
+def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) -> Detection:
+    with Store(folder) as store:
+        people = watch(path, "video", store, threads).people()
+        best = [best_sighting(tracks, store) for tracks in people]
+        wanted: dict[int, list[int]] = {}
+        for number, (frame, _) in enumerate(best):
+            wanted.setdefault(frame, []).append(number)
+        saved = save_frames(path, folder, wanted, [points for _, points in best], threads)
+    faces = []
+    for number, tracks in enumerate(people):
+        frames = sum(len(track.frames) for track in tracks)
+        share = sum(track.area for track in tracks) / frames / (info.width * info.height)
+        faces.append(DetectedFace(number, saved[number], share, frames))
+    return Detection(info, tuple(faces))
+
+
+def best_sighting(tracks: list[Track], store: Store) -> tuple[int, Floats]:
+    """Frame number and points where the face is large and looks straight at us."""
+    seen = [pair for track in tracks for pair in zip(track.frames, track.records, strict=True)]
+    some = seen[:: max(1, len(seen) // TRIES)]
+    points, frame = max(((store.read(record)[0], frame) for frame, record in some), key=lambda found: quality(found[0]))
+    return frame, points
+
+
+def quality(points: Floats) -> float:
+    nose, right, left = points[1, :2], points[234, :2], points[454, :2]
+    one, other = float(np.linalg.norm(nose - right)), float(np.linalg.norm(nose - left))
+    return geometry.area(geometry.box(points)) * min(one, other) / max(1e-6, one, other)
+
+
+def save_frames(
+    path: Path, folder: Path, wanted: Mapping[int, list[int]], points: list[Floats], threads: int | None
+) -> dict[int, Path]:
+    """Cut the faces out of their frames, in one more pass that ends with the last of them."""
+    saved: dict[int, Path] = {}
+    with reading.open_clip(path, "video", threads) as clip:
+        for frame_number, frame in enumerate(clip.frames()):
+            if frame_number in wanted:
+                rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                turns = reading.quarter_turns(frame)
+                for number in wanted[frame_number]:
+                    upright = geometry.turned(points[number], -turns, turned_size(rgb, turns))
+                    saved[number] = save(folder, number, np.rot90(rgb, turns), upright)
+            if len(saved) == len(points):
+                break
+    return saved
+
+
+def turned_size(picture: NDArray[np.uint8], turns: int) -> tuple[int, int]:
+    """Width and height after `turns` quarter turns."""
+    high, wide = picture.shape[:2]
+    return (high, wide) if turns % 2 else (wide, high)
+
+
+def save(folder: Path, number: int, picture: NDArray[np.uint8], points: Floats) -> Path:
+    """A JPEG of one face."""
+    size = (picture.shape[1], picture.shape[0])
+    edges = geometry.window(geometry.box(points), SPACE, size, 1) or (0, 0, *size)
+    left, top, right, bottom = edges
+    part = np.ascontiguousarray(picture[top:bottom, left:right, ::-1])
+    scale = min(1.0, LARGEST / max(part.shape[:2]))
+    if scale < 1:
+        part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    path = folder / f"face-{number}.jpg"
+    path.write_bytes(cv2.imencode(".jpg", part, [cv2.IMWRITE_JPEG_QUALITY, 93])[1].tobytes())
+    return path

@@ -1,0 +1,81 @@
+"""Whether everything that the engine needs is on this machine, said in words when it is not."""
+
+import functools
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+
+from batchswap.errors import BatchswapError, EngineError, MissingExtra
+from batchswap.local.engine import model
+from batchswap.local.engine.quiet import kept_stderr
+
+MODULES = ("numpy", "av", "cv2", "mediapipe")
+EXTRA = "local"
+
+DEBIAN = {
+    "libGL.so": "libgl1",
+    "libEGL.so": "libegl1",
+    "libGLESv2.so": "libgles2",
+    "libglib-2.0.so": "libglib2.0-0",
+    "libgthread-2.0.so": "libglib2.0-0",
+}
+"""Shared library -> the Debian package that has it."""
+
+LIBRARY = re.compile(r"(lib[\w.+-]+\.so)[\w.]*: cannot open shared object file")
+
+
+def load() -> None:
+    """Import what the engine needs. Raises MissingExtra, or EngineError("engine", …) naming Debian packages."""
+    for name in MODULES:
+        load_one(name)
+
+
+def load_one(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise MissingExtra(EXTRA, name)
+    try:
+        importlib.import_module(name)
+        if name == "mediapipe":
+            importlib.import_module("mediapipe.tasks.python.vision")
+    except (ImportError, OSError) as error:
+        raise EngineError("engine", explain(name, str(error))) from error
+
+
+def explain(name: str, said: str) -> str:
+    """A sentence for an import that failed with the words `said`."""
+    found = LIBRARY.search(said)
+    if found is None:
+        return f"{name} cannot be loaded: {said}"
+    package = DEBIAN.get(found[1])
+    packages = " ".join(dict.fromkeys(DEBIAN.values()))
+    remedy = f"apt-get install {packages}" if package else f"install the system package that has {found[1]}"
+    return f"{name} needs the system library {found[1]}, which is not on this machine: {remedy}"
+
+
+def find_problems() -> list[str]:
+    """All that is missing, one sentence each."""
+    problems = []
+    for name in MODULES:
+        problems += said_by(functools.partial(load_one, name))
+    problems += said_by(model.checked_path)
+    return problems or said_by(try_finder)
+
+
+def said_by(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except BatchswapError as error:
+        return [str(error)]
+    return []
+
+
+def try_finder() -> None:
+    """Open the face finder once: its own library (libEGL, libGLES) is loaded only then."""
+    from batchswap.local.engine.finder import Finder  # noqa: PLC0415
+
+    with kept_stderr() as said:
+        try:
+            Finder.for_stills().close()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise EngineError("engine", explain("mediapipe", f"{error} {said.text()}".strip())) from error

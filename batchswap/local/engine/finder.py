@@ -1,0 +1,83 @@
+"""Finds faces: MediaPipe's Face Landmarker, 478 points for each face in a picture."""
+
+from typing import Self
+
+import cv2
+import mediapipe
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+
+from batchswap.local.engine import mesh, model
+from batchswap.local.engine.geometry import Bytes, Floats
+
+MOST_FACES = 6
+LONGEST = 1280
+"""Pixels. The network looks at 256 of them across a face; a larger picture only takes longer."""
+SHORTEST = 480
+"""Pixels on the long side. Enlarged to this, the faces of a tiny picture are found more steadily."""
+
+
+class Finder:
+    """Looks at one picture after another. Close it after use."""
+
+    def __init__(self, *, video: bool, confidence: float = 0.5) -> None:
+        mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
+        self._video = video
+        self._next = 0
+        # With one face MediaPipe smooths the points itself, and lags; with more it leaves that to us.
+        self._task = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(model.checked_path())),
+                running_mode=mode,
+                num_faces=MOST_FACES,
+                min_face_detection_confidence=confidence,
+                min_face_presence_confidence=confidence,
+                min_tracking_confidence=confidence,
+            )
+        )
+
+    @classmethod
+    def for_video(cls) -> Self:
+        """For the frames of a clip in their order: a face found once is followed."""
+        return cls(video=True)
+
+    @classmethod
+    def for_stills(cls, confidence: float = 0.5) -> Self:
+        """For pictures that have nothing to do with each other."""
+        return cls(video=False, confidence=confidence)
+
+    def find(self, picture: Bytes) -> Floats:
+        """(faces, 478, 3): x, y in pixels of `picture` (h, w, 3; RGB), z in the same unit, negative towards us."""
+        height, width = picture.shape[:2]
+        image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(fit(picture)))
+        if self._video:
+            found = self._task.detect_for_video(image, self._next)
+            self._next += 33  # only the order matters
+        else:
+            found = self._task.detect(image)
+        points = np.array([[(p.x, p.y, p.z) for p in face] for face in found.face_landmarks], np.float32)
+        return points.reshape(-1, mesh.POINTS, 3) * np.array([width, height, width], np.float32)
+
+    def close(self) -> None:
+        self._task.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def fit(picture: Bytes) -> Bytes:
+    """The picture in a size that the finder likes, same shape."""
+    longest = max(picture.shape[:2])
+    if longest > LONGEST:
+        return resized(picture, LONGEST / longest, cv2.INTER_AREA)
+    if longest < SHORTEST:
+        return resized(picture, SHORTEST / longest, cv2.INTER_CUBIC)
+    return picture
+
+
+def resized(picture: Bytes, scale: float, how: int) -> Bytes:
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return cv2.resize(picture, size, interpolation=how)  # type: ignore[no-any-return]

@@ -1,0 +1,66 @@
+"""A person through the clip, frame by frame: the points steadied, short gaps bridged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchswap.local.engine import geometry, smoothing
+from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.store import Store
+from batchswap.local.engine.tracks import Track
+
+BRIDGE = 5
+"""Frames: for so long a face that the finder lost is taken to have moved on evenly."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the face is in one frame, (478, 3), and what light falls on it, (468, 3)."""
+
+    points: Floats
+    colours: Floats
+
+
+class Person:
+    """Asked for one frame after another, in order."""
+
+    def __init__(self, tracks: Sequence[Track], store: Store) -> None:
+        self._store = store
+        self._frames = np.concatenate([np.asarray(track.frames) for track in tracks])
+        self._records = np.concatenate([np.asarray(track.records) for track in tracks])
+        self.width = float(np.median([geometry.width(store.read(int(r))[0]) for r in self._records[:: self._stride()]]))
+
+    def _stride(self) -> int:
+        return max(1, len(self._records) // 64)
+
+    def at(self, frame: int) -> Pose | None:
+        """None when the face is not seen in that frame."""
+        place = int(np.searchsorted(self._frames, frame))
+        if place < len(self._frames) and self._frames[place] == frame:
+            return self._steadied(place)
+        if not 0 < place < len(self._frames):
+            return None
+        before, after = int(self._frames[place - 1]), int(self._frames[place])
+        if after - before > BRIDGE + 1:
+            return None
+        return self._between(place, (frame - before) / (after - before))
+
+    def _between(self, place: int, part: float) -> Pose | None:
+        one, two = self._steadied(place - 1), self._steadied(place)
+        apart = np.linalg.norm(one.points.mean(0)[:2] - two.points.mean(0)[:2])
+        if apart > geometry.width(one.points):
+            return None  # a cut, or somewhere else altogether
+        return Pose(one.points * (1 - part) + two.points * part, one.colours * (1 - part) + two.colours * part)
+
+    def _steadied(self, place: int) -> Pose:
+        reach = 0
+        while reach < smoothing.REACH and self._runs(place - reach - 1) and self._runs(place + reach):
+            reach += 1
+        seen = [self._store.read(int(record)) for record in self._records[place - reach : place + reach + 1]]
+        points, colours = (np.stack(values) for values in zip(*seen, strict=True))
+        return Pose(smoothing.smooth(points), smoothing.steady(colours))
+
+    def _runs(self, place: int) -> bool:
+        """Whether the sighting at `place` is followed by one in the next frame."""
+        return 0 <= place < len(self._frames) - 1 and bool(self._frames[place + 1] == self._frames[place] + 1)

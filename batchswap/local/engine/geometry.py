@@ -1,0 +1,62 @@
+"""Small calculations on the points of a face: (478, 3), pixels."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchswap.local.engine import mesh
+
+Floats = NDArray[np.floating[Any]]
+Bytes = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+def box(points: Floats) -> Box:
+    low, high = points[: mesh.SURFACE, :2].min(0), points[: mesh.SURFACE, :2].max(0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def area(edges: Box) -> float:
+    return max(0.0, edges[2] - edges[0]) * max(0.0, edges[3] - edges[1])
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    common = area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    return common / max(1e-6, area(one) + area(other) - common)
+
+
+def width(points: Floats) -> float:
+    """The face's width in three dimensions, so that it stays the same when the head turns. At least 1."""
+    return max(1.0, float(np.linalg.norm(points[mesh.SIDES[1]] - points[mesh.SIDES[0]])))
+
+
+def window(edges: Box, margin: float, size: tuple[int, int], step: int = 2) -> tuple[int, int, int, int] | None:
+    """The box with a margin (a part of its longer side) around it, on multiples of `step`, inside a picture of `size`.
+
+    None when nothing of it lies inside. The last row or column of an odd size may end off a multiple.
+    """
+    space = margin * max(edges[2] - edges[0], edges[3] - edges[1])
+    left, top = (max(0, int((edges[i] - space) // step) * step) for i in (0, 1))
+    right, bottom = (min(size[i], -int(-(edges[i + 2] + space) // step) * step) for i in (0, 1))
+    return (left, top, right, bottom) if right - left >= step and bottom - top >= step else None
+
+
+def turned(points: Floats, quarter_turns: int, size: tuple[int, int]) -> Floats:
+    """Points found in a picture that was turned by np.rot90(picture, quarter_turns), back in the picture itself.
+
+    `size` is the width and height of the picture itself.
+    """
+    found = points.copy()
+    x, y = points[..., 0], points[..., 1]
+    wide, high = size
+    match quarter_turns % 4:
+        case 1:
+            found[..., 0], found[..., 1] = wide - y, x
+        case 2:
+            found[..., 0], found[..., 1] = wide - x, high - y
+        case 3:
+            found[..., 0], found[..., 1] = y, high - x
+    return found

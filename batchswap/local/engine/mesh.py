@@ -1,0 +1,71 @@
+"""The topology of MediaPipe's face mesh: 468 points on the face and 5 on each iris, 478 in all.
+
+Left and right are the person's own. The figures are indices into the 478 points.
+"""
+
+import numpy as np
+from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections as Connections
+from numpy.typing import NDArray
+
+POINTS = 478
+SURFACE = 468
+"""Points on the face's surface; the irises stand behind them."""
+
+OVAL = tuple(edge.start for edge in Connections.FACE_LANDMARKS_FACE_OVAL)
+"""The outline of the face, in order."""
+
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
+"""The mouth's opening, in order, from the right corner along the lower lip to the left one."""
+
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+LEFT_EYE = (362, 382, 381, 380, 374, 373, 390, 249, 263, 466, 388, 387, 386, 385, 384, 398)
+"""The eyes' openings, each from a corner along the lower lid."""
+
+RIGHT_IRIS, LEFT_IRIS = 468, 473
+"""The centres; four points of the rim follow each."""
+
+EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
+
+SIDES = (234, 454)
+"""Where the outline is widest: the distance between them is called the face's width."""
+
+
+def _fan(ring: tuple[int, ...], centre: int) -> list[tuple[int, int, int]]:
+    return [(a, b, centre) for a, b in zip(ring, ring[1:] + ring[:1], strict=True)]
+
+
+def _strip(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Triangles between the lower and the upper half of a ring whose corners are its first and its middle point."""
+    half = len(ring) // 2
+    lower, upper = ring[: half + 1], (ring[0], *ring[: half - 1 : -1])
+    found = []
+    for i in range(half):
+        found += [(lower[i], lower[i + 1], upper[i + 1]), (lower[i], upper[i + 1], upper[i])]
+    return [triangle for triangle in found if len(set(triangle)) == 3]
+
+
+def _surface() -> list[tuple[int, int, int]]:
+    edges = Connections.FACE_LANDMARKS_TESSELATION
+    return [(edges[i].start, edges[i + 1].start, edges[i + 2].start) for i in range(0, len(edges), 3)]
+
+
+TRIANGLES: NDArray[np.int32] = np.array(
+    [*_surface(), *_strip(INNER_LIPS), *(t for ring, iris in EYES for t in _fan(ring, iris))], np.int32
+)
+"""(n, 3): the surface, then the mouth's opening, then the eyes. One way round, seen from the front."""
+
+
+def _touched(*groups: list[Connections.Connection]) -> list[int]:
+    return sorted({end for group in groups for edge in group for end in (edge.start, edge.end)})
+
+
+FEATURES = tuple(
+    _touched(
+        Connections.FACE_LANDMARKS_LIPS,
+        Connections.FACE_LANDMARKS_LEFT_EYE,
+        Connections.FACE_LANDMARKS_RIGHT_EYE,
+        Connections.FACE_LANDMARKS_LEFT_EYEBROW,
+        Connections.FACE_LANDMARKS_RIGHT_EYEBROW,
+    )
+)
+"""Points whose colour is that of lips, lashes or brows and says little about the light."""

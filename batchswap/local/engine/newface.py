@@ -1,0 +1,94 @@
+"""The new face: found in its picture once, kept as textures of several sizes."""
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from batchswap.errors import EngineError
+from batchswap.local.engine import geometry, mesh, pictures
+from batchswap.local.engine.coding import Coding
+from batchswap.local.engine.finder import Finder
+from batchswap.local.engine.geometry import Floats
+
+MARGIN = 0.08
+"""Space around the face in the texture, of its longer side."""
+STEPS = 4
+"""Texture sizes in an octave."""
+
+
+@dataclass(frozen=True)
+class Texture:
+    """The face in code values (h, w, 3), float, and its points (478, 2) in pixels of it."""
+
+    codes: Floats
+    points: Floats
+
+
+@dataclass(frozen=True)
+class NewFace:
+    """`picture` is RGB, cut around the face; `points` (478, 3) are in its pixels."""
+
+    picture: NDArray[np.uint8]
+    points: Floats
+    notes: tuple[str, ...] = ()
+    _textures: dict[tuple[Coding, int], Texture] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def width(self) -> float:
+        return geometry.width(self.points)
+
+    def texture(self, coding: Coding, width: float) -> Texture:
+        """In a size that suits a face `width` pixels wide: a little finer than that, so that it does not shimmer."""
+        step = max(0, round(STEPS * np.log2(self.width / (1.15 * width))))
+        key = (coding, step)
+        if key not in self._textures:
+            self._textures[key] = self._make(coding, 2 ** (-step / STEPS))
+        return self._textures[key]
+
+    def _make(self, coding: Coding, scale: float) -> Texture:
+        small = self.picture
+        if scale < 1:
+            # A Gaussian first: INTER_AREA alone leaves steps where the factor is no whole number.
+            soft = cv2.GaussianBlur(self.picture, (0, 0), 0.35 / scale)
+            small = cv2.resize(soft, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        ratio = np.array([small.shape[1] / self.picture.shape[1], small.shape[0] / self.picture.shape[0]], np.float32)
+        return Texture(coding.encode(small), self.points[:, :2] * ratio)
+
+
+def read(path: Path) -> NewFace:
+    """The largest face in the picture. Raises EngineError("face", …) when there is none."""
+    picture = pictures.read(path, "face").rgb
+    found = look_hard(picture)
+    if not len(found):
+        raise EngineError("face", "no face found in the face picture")
+    found = np.array(sorted(found, key=lambda points: -geometry.area(geometry.box(points))))
+    notes = (f"the face picture has {len(found)} faces: the largest is used",) if len(found) > 1 else ()
+    height, width = picture.shape[:2]
+    edges = geometry.window(geometry.box(found[0]), MARGIN, (width, height), 1)
+    if edges is None:
+        raise EngineError("face", "no face found in the face picture")
+    left, top, right, bottom = edges
+    points = found[0] - np.array([left, top, 0], np.float32)
+    return NewFace(picture[top:bottom, left:right].copy(), points, notes)
+
+
+def look_hard(picture: NDArray[np.uint8]) -> Floats:
+    """Faces of a still (n, 478, 3): looked for as it is, then with space around it, then with less confidence."""
+    for confidence in (0.5, 0.3):
+        with Finder.for_stills(confidence) as finder:
+            for space in (0.0, 0.5):
+                found = _look_with_space(finder, picture, space)
+                if len(found):
+                    return found
+    return np.zeros((0, mesh.POINTS, 3), np.float32)
+
+
+def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -> Floats:
+    """A face that fills the whole picture is found only with some space around it."""
+    edge = round(space * max(picture.shape[:2]))
+    framed = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(127, 127, 127))
+    return finder.find(framed) - np.array([edge, edge, 0], np.float32)

@@ -1,0 +1,85 @@
+"""What a file is, before any work is put into it."""
+
+import stat
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from batchswap.errors import EngineError
+from batchswap.local.engine import pictures, reading
+from batchswap.local.engine.values import MediaInfo
+from batchswap.local.engine.words import noun
+
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+START = 16
+"""Bytes that tell the kind of a file."""
+ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+"""How a JPEG and a PNG file begin, and what must come after that."""
+
+
+def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
+    """Raises EngineError(culprit, …): no plain file, empty, too large, no media, cut off, not decodable."""
+    check_file(path, culprit, max_bytes)
+    with path.open("rb") as file:
+        start = file.read(START)
+    if is_still(start):
+        return probe_still(path, culprit)
+    if culprit == "face":
+        raise EngineError(culprit, "the face picture is not a picture that can be read")
+    return probe_clip(path, culprit)
+
+
+def is_still(start: bytes) -> bool:
+    """Whether a file that begins so is a JPEG, PNG, WebP, BMP or TIFF picture."""
+    return start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+
+
+def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise EngineError(culprit, f"the {noun(culprit)} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise EngineError(culprit, f"the {noun(culprit)} is not a plain file")
+    if not found.st_size:
+        raise EngineError(culprit, f"the {noun(culprit)} is empty")
+    if max_bytes is not None and found.st_size > max_bytes:
+        raise EngineError(culprit, f"the {noun(culprit)} is larger than the limit of {max_bytes / 1e6:.0f} MB")
+
+
+def probe_still(path: Path, culprit: str) -> MediaInfo:
+    data = path.read_bytes()
+    end = ENDS.get(data[:2])
+    if end is not None and end not in data[2:]:
+        raise EngineError(culprit, f"the {noun(culprit)} is cut off")
+    height, width = pictures.read(path, culprit).rgb.shape[:2]
+    return MediaInfo("image", width, height, 0.0, 1, has_audio=False)
+
+
+def probe_clip(path: Path, culprit: str) -> MediaInfo:
+    with reading.open_clip(path, culprit) as clip:
+        video, size = clip.video, path.stat().st_size
+        if any(entry.pos + entry.size > size for entry in video.index_entries):
+            raise EngineError(culprit, f"the {noun(culprit)} is cut off")
+        frame = first_frame(clip)
+        width, height = frame.width, frame.height
+        if reading.quarter_turns(frame) % 2:
+            width, height = height, width
+        seconds = duration(clip.container, video)
+        return MediaInfo("video", width, height, seconds, video.frames or None, bool(clip.audio))
+
+
+def first_frame(clip: reading.Clip) -> VideoFrame:
+    for frame in clip.frames():
+        return frame
+    raise EngineError(clip.culprit, f"the {noun(clip.culprit)} has no frame")
+
+
+def duration(container: InputContainer, video: VideoStream) -> float:
+    """Seconds; 0 where nothing says."""
+    if video.duration and video.time_base:
+        return float(video.duration * video.time_base)
+    return container.duration / av.time_base if container.duration else 0.0

@@ -1,0 +1,124 @@
+"""Reads clips: opens what is really a media file, and hands out its frames in a form that can be worked on."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from batchswap.errors import EngineError
+from batchswap.local.engine.coding import Coding, Planes, coding_of
+from batchswap.local.engine.finder import LONGEST
+from batchswap.local.engine.words import noun
+
+VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"
+# A playlist could name other files and addresses; only files that hold their media themselves are opened.
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS}
+Item: TypeAlias = "VideoFrame | Packet[Any]"
+"""What a clip is made of: frames, and packets of sound."""
+
+RGB = 0
+"""AVCOL_SPC_RGB: the stream holds no Y'CbCr at all."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An open video. Use `frames` or `packets` once."""
+
+    container: InputContainer
+    video: VideoStream
+    culprit: str
+
+    @property
+    def audio(self) -> tuple[AudioStream, ...]:
+        return tuple(self.container.streams.audio)
+
+    @property
+    def format(self) -> str:
+        """The pixel format to work and to encode in: 8 bit, halved chroma unless an odd size forbids it."""
+        name = self.video.codec_context.pix_fmt or ""
+        full = "j" if name.startswith("yuvj") else ""
+        odd = self.video.codec_context.width % 2 or self.video.codec_context.height % 2
+        return f"yuv{full}{'444' if odd else '420'}p"
+
+    @property
+    def coding(self) -> Coding:
+        context = self.video.codec_context
+        full = 2 if self.format.startswith("yuvj") else context.color_range
+        return coding_of(context.colorspace, full, context.height)
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """In the order of showing, each in `format`."""
+        for item in self.packets(()):
+            if isinstance(item, VideoFrame):
+                yield item
+
+    def packets(self, audio: tuple[AudioStream, ...]) -> Iterator[Item]:
+        """Frames, and between them the packets of `audio` as they are."""
+        try:
+            for packet in self.container.demux(self.video, *audio):
+                if packet.stream is self.video:
+                    yield from (self._normal(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
+                elif packet.size:
+                    yield packet
+        except av.error.FFmpegError as error:
+            raise EngineError(self.culprit, f"the {noun(self.culprit)} is damaged: {error.strerror}") from error
+
+    def _normal(self, frame: VideoFrame) -> VideoFrame:
+        context = self.video.codec_context
+        if frame.format.name == self.format and (frame.width, frame.height) == (context.width, context.height):
+            return frame
+        matrix = self.coding.matrix if frame.colorspace == RGB else None
+        return frame.reformat(context.width, context.height, self.format, dst_colorspace=matrix)
+
+
+@contextlib.contextmanager
+def open_clip(path: Path, culprit: str, threads: int | None = None) -> Iterator[Clip]:
+    """Raises EngineError(culprit, …) when it cannot be opened or has no video."""
+    with open_media(path, culprit) as container:
+        if not container.streams.video:
+            raise EngineError(culprit, f"the {noun(culprit)} has no picture, only sound")
+        video = container.streams.video[0]
+        video.codec_context.thread_type = "AUTO"
+        video.codec_context.thread_count = threads or 0
+        yield Clip(container, video, culprit)
+
+
+@contextlib.contextmanager
+def open_media(path: Path, culprit: str) -> Iterator[InputContainer]:
+    try:
+        container = av.open(f"file:{path.absolute()}", "r", options=OPTIONS, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise EngineError(culprit, f"the {noun(culprit)} is not a media file that can be read") from error
+    with container:
+        yield container
+
+
+def planes_of(frame: VideoFrame) -> Planes:
+    """Views of the frame's own memory."""
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        views.append(rows[: plane.height, : plane.width])
+    return Planes(*views)
+
+
+def rgb_of(frame: VideoFrame) -> NDArray[np.uint8]:
+    """(h, w, 3), brought down to what the finder wants."""
+    scale = min(1.0, LONGEST / max(frame.width, frame.height))
+    size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
+    return np.asarray(frame.reformat(*size, "rgb24", interpolation="BILINEAR").to_ndarray(), np.uint8)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """How often np.rot90 brings the frame upright."""
+    return round(frame.rotation / 90) % 4

@@ -1,0 +1,115 @@
+"""Writes the result: H.264 in MP4, with the time stamps, turn, colours and sound of the clip that it comes from."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+
+from batchswap.local.engine import label
+from batchswap.local.engine.reading import Clip, Item
+
+ENCODER = {"preset": "veryfast", "crf": "17"}
+CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
+"""Sound that MP4 carries and players expect there; anything else becomes AAC."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, renamed when all went well and removed when not."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@dataclass
+class Track:
+    """One sound track on its way into the result."""
+
+    source: AudioStream
+    target: AudioStream
+    copied: bool
+
+
+@dataclass
+class Writer:
+    """Takes frames and sound packets in the order of the input."""
+
+    container: OutputContainer
+    video: VideoStream
+    tracks: dict[int, Track]
+
+    def put(self, item: Item) -> None:
+        if isinstance(item, VideoFrame):
+            item.pict_type = PictureType.NONE  # the encoder chooses its own key frames
+            self.container.mux(self.video.encode(item))
+            return
+        track = self.tracks[item.stream.index]
+        if track.copied:
+            item.stream = track.target
+            self.container.mux_one(item)
+        else:
+            for frame in item.decode():
+                self.container.mux(track.target.encode(frame))  # type: ignore[arg-type]
+
+    def finish(self) -> None:
+        """What the encoders still hold."""
+        self.container.mux(self.video.encode(None))
+        for track in self.tracks.values():
+            if not track.copied:
+                self.container.mux(track.target.encode(None))
+
+
+@contextlib.contextmanager
+def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, threads: int | None) -> Iterator[Writer]:
+    """A writer for a file that has no reader yet; complete when this is left without an error."""
+    options = {"movflags": "+faststart+use_metadata_tags"}
+    with av.open(str(path), "w", format="mp4", container_options=options) as container:
+        container.metadata.update(clip.container.metadata)
+        container.metadata["comment"] = label.sentence(task)
+        container.metadata["description"] = label.sentence(task)
+        container.metadata["digital_source_type"] = label.SOURCE_TYPE
+        video = add_video(container, clip, threads)
+        if matrix:
+            video.set_display_matrix(matrix)
+        tracks = {source.index: add_track(container, source) for source in clip.audio}
+        writer = Writer(container, video, tracks)
+        yield writer
+        writer.finish()
+    with path.open("ab") as file:
+        file.write(label.box(task))
+
+
+def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> VideoStream:
+    source, context = clip.video, clip.video.codec_context
+    video = container.add_stream("libx264", rate=source.average_rate or source.guessed_rate or 25, options=ENCODER)
+    if source.time_base:
+        video.time_base = video.codec_context.time_base = source.time_base
+    target = video.codec_context
+    target.width, target.height, target.pix_fmt = context.width, context.height, clip.format
+    target.thread_count = threads or 0
+    target.color_range, target.color_primaries = context.color_range, context.color_primaries
+    target.color_trc = context.color_trc
+    target.colorspace = clip.coding.matrix if context.colorspace == 0 else context.colorspace
+    if source.sample_aspect_ratio:
+        target.sample_aspect_ratio = source.sample_aspect_ratio
+    return video
+
+
+def add_track(container: OutputContainer, source: AudioStream) -> Track:
+    if source.codec_context.name in CARRIED:
+        return Track(source, container.add_stream_from_template(source), copied=True)
+    target = container.add_stream("aac", rate=source.codec_context.sample_rate)
+    target.codec_context.layout = source.codec_context.layout
+    return Track(source, target, copied=False)
