@@ -27,7 +27,7 @@ FACE = b"image"
 
 @dataclass(frozen=True)
 class PretendEngine:
-    """Copies the target and names the faces behind it, after `seconds`. Words: `broken`, `noface`, `die`, `die-once`."""
+    """Copies the target and names the faces behind it, after `seconds`. Some words in a file make it fail."""
 
     seconds: float = 0.0
 

@@ -68,9 +68,9 @@ class Contents:
         await self._journal.write(lambda db: db.execute(sql, (upload_id, content, now)))
 
     def find_upload(self, upload_id: str) -> str | None:
-        """The content that was last uploaded there."""
+        """The content that was last uploaded there, if it is still kept."""
         rows = self._journal.read("SELECT content FROM uploads WHERE id = ?", upload_id)
-        return str(rows[0]["content"]) if rows else None
+        return str(rows[0]["content"]) if rows and self.path(rows[0]["content"]).exists() else None
 
     def find_look(self, content: str, culprit: str) -> Look | None:
         """What was found when it was looked at as that input."""

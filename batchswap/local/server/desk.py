@@ -39,6 +39,7 @@ class Call:
     query: dict[str, str]
     body: dict[str, Any]
     base_url: str
+    raw_body: bytes = b""
     idempotency_key: str | None = None
 
 

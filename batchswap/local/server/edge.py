@@ -54,8 +54,14 @@ class Edge:
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
             raise Refusal(404, "there is no such endpoint")
-        body = await read_body(request) if request.method == "POST" else {}
-        call = Call(dict(request.query), body, self.base_url(request), _read_idempotency_key(request))
+        raw = await read_body(request) if request.method == "POST" else b""
+        call = Call(
+            query=dict(request.query),
+            body=decode_body(raw) if raw else {},
+            base_url=self.base_url(request),
+            raw_body=raw,
+            idempotency_key=_read_idempotency_key(request),
+        )
         data = await endpoint(self._desk, call)
         return data, endpoint is create_task and self._desk.schedule.draw(Moment.ANSWER) is not None
 
@@ -83,16 +89,22 @@ def _make_window(rate: tuple[int, float] | None) -> Window | None:
     return Window(*rate) if rate else None
 
 
-async def read_body(request: web.Request) -> dict[str, object]:
-    """The JSON object that was sent. Raises Refusal 422."""
+async def read_body(request: web.Request) -> bytes:
+    """Raises Refusal 422 for one that is too large or does not arrive."""
     try:
-        found = msgspec.json.decode(await request.read())
+        return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise Refusal(422, f"the body is larger than {MAX_BODY:,} bytes") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refusal(422, "the body is not JSON") from None
     except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
         raise Refusal(422, "the body was cut off") from None
+
+
+def decode_body(raw: bytes) -> dict[str, object]:
+    """The JSON object that was sent. Raises Refusal 422."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refusal(422, "the body is not JSON") from None
     if not isinstance(found, dict):
         raise Refusal(422, "the body must be a JSON object")
     return found

@@ -5,8 +5,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
 from batchswap import wire
 from batchswap.errors import Refusal
 from batchswap.local.server.contents import clean_suffix
@@ -34,7 +32,7 @@ async def create_task(desk: Desk, call: Call) -> Any:
         return wire.Accepted(known).to_json()
     quote = await desk.quotes.quote(order)
     acceptance = Acceptance(
-        param=msgspec.json.encode(call.body),
+        param=call.raw_body,
         target=quote.target,
         faces=quote.faces,
         suffix=quote.suffix,
@@ -61,7 +59,7 @@ async def tell_task(desk: Desk, call: Call) -> Any:
     record = desk.records.find(read_id(call, "task_id"))
     if record is None:
         raise Refusal(404, "there is no such task")
-    return task_info(record, desk.production.status(record), media_url(desk, record, call.base_url)).to_json()
+    return task_info(record, desk.production.status(record), lambda: media_url(desk, record, call.base_url)).to_json()
 
 
 async def tell_balance(desk: Desk, call: Call) -> Any:

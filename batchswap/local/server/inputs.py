@@ -83,7 +83,7 @@ class Inputs:
 
     def _find_fresh(self, url: str) -> str | None:
         until, content = self._fresh.get(url, (0.0, ""))
-        return content if until > time.monotonic() else None
+        return content if until > time.monotonic() and self._contents.path(content).exists() else None
 
     def _own_path(self, url: str) -> str | None:
         parts = urlsplit(url)

@@ -44,7 +44,6 @@ CREATE TABLE tasks (
 ) STRICT;
 CREATE INDEX open_tasks ON tasks (seq) WHERE complete_at IS NULL;
 CREATE INDEX due_callbacks ON tasks (callback_due) WHERE callback_due IS NOT NULL;
-CREATE INDEX old_tasks ON tasks (complete_at) WHERE complete_at IS NOT NULL;
 CREATE TABLE uploads (id TEXT PRIMARY KEY, content TEXT NOT NULL, create_at REAL NOT NULL) STRICT;
 CREATE TABLE looks (
     content TEXT NOT NULL, culprit TEXT NOT NULL, look BLOB NOT NULL, PRIMARY KEY (content, culprit)

@@ -18,8 +18,8 @@ Handler = Callable[[Desk, web.Request], Awaitable[web.StreamResponse]]
 
 async def put_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
     """As storage services do it: 403 for a URL that does not fit, 411 without a length, 413 for too much."""
-    verify(desk.secret, request.path, request.query, desk.clock.now())
-    if request.headers.get("Content-Type") != request.query["content_type"]:
+    signed = verify(desk.secret, request.path, request.query, desk.clock.now())
+    if request.headers.get("Content-Type") != signed["content_type"]:
         raise Refusal(403, "the Content-Type is not the one that the URL was made for")
     if request.content_length is None:
         raise Refusal(411, "the Content-Length is missing")

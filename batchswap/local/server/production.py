@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 import sqlite3
+from collections.abc import Callable
 
 import msgspec
 
@@ -103,12 +104,12 @@ def _field(record: Record, culprit: str) -> str:
     return f"input.{names[culprit]}: " if culprit in names else ""
 
 
-def task_info(record: Record, status: str, media_url: str) -> wire.TaskInfo:
+def task_info(record: Record, status: str, media_url: Callable[[], str]) -> wire.TaskInfo:
     """As the API tells it. `credits` is what the task was charged when it was accepted; nothing is paid back."""
     ended = record.complete_at
     result = None
     if ended is not None:
-        urls = (media_url,) if status == wire.SUCCESS else ()
+        urls = (media_url(),) if status == wire.SUCCESS else ()
         result = wire.Result(record.code, record.message, urls)
     return wire.TaskInfo(
         task_id=record.id,

@@ -1,6 +1,7 @@
 """Starting and stopping the local server."""
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -30,7 +31,10 @@ from batchswap.local.server.production import Production, task_info
 from batchswap.local.server.quotes import Quotes
 from batchswap.local.server.records import Record, Records
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.sweeping import Sweeping
 from batchswap.local.server.workshop import Workshop
+
+log = logging.getLogger(__name__)
 
 
 class Ongoing(Protocol):
@@ -78,7 +82,8 @@ async def start(
         desk, going = await _build(
             stack, settings, engine=engine or MeshEngine(), clock=clock, journal=journal, own_url=own_url
         )
-        ongoing = (await stack.enter_async_context(asyncio.TaskGroup())).create_task(go_on(*going))
+        ongoing = asyncio.create_task(go_on(*going))
+        ongoing.add_done_callback(lambda ended: _notice(ended, desk))
         app = _application(desk, Edge(desk, keys, own_url))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -88,6 +93,7 @@ async def start(
             yield LocalServer(own_url, keys[0], desk)
         finally:
             ongoing.cancel()
+            await asyncio.wait([ongoing])
 
 
 async def _build(
@@ -105,12 +111,12 @@ async def _build(
     schedule = Schedule(settings.faults, settings.seed)
 
     def describe(record: Record) -> wire.TaskInfo:
-        return task_info(record, record.status, media_url(desk, record, own_url))
+        return task_info(record, record.status, lambda: media_url(desk, record, own_url))
 
     callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)
     production = Production(settings, records, contents, workshop, callbacks=callbacks, schedule=schedule, clock=clock)
     desk = Desk(settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule)
-    return desk, (production, detections, callbacks)
+    return desk, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
 
 
 async def go_on(*going: Ongoing) -> None:
@@ -118,6 +124,13 @@ async def go_on(*going: Ongoing) -> None:
     async with asyncio.TaskGroup() as group:
         for each in going:
             group.create_task(each.work(group))
+
+
+def _notice(ended: asyncio.Task[None], desk: Desk) -> None:
+    """A mistake in this program ended what never ends: nothing more is accepted that nobody would work on."""
+    if not ended.cancelled() and (error := ended.exception()):
+        log.critical("the local server has stopped working on tasks", exc_info=error)
+        desk.maintenance = True
 
 
 def _lock(settings: ServerSettings) -> FileLock:
@@ -147,6 +160,8 @@ def _own_url(settings: ServerSettings, listening: socket.socket) -> str:
 def _application(desk: Desk, edge: Edge) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     for (method, path), handler in media.ROUTES.items():
-        app.router.add_route(method, path, media.bind(handler, desk))
+        answer = media.bind(handler, desk)
+        for each in (method, "HEAD") if method == "GET" else (method,):
+            app.router.add_route(each, path, answer)
     app.router.add_route("*", "/{path:.*}", edge.answer)
     return app

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from batchswap.errors import EngineError
+from batchswap.errors import BatchswapError, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ def perform(call: bytes) -> tuple[Any, ...]:
         return DONE, function(*arguments)
     except EngineError as error:
         return UNFIT, error.culprit, error.message
+    except BatchswapError as error:
+        return BROKEN, str(error)
     except Exception as error:  # the edge of the process: whatever went wrong is one task's trouble
         log.exception("a call failed")
         return BROKEN, type(error).__name__

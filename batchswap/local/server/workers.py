@@ -124,5 +124,5 @@ def _unpack(outcome: tuple[Any, ...], culprit: str) -> Any:
         case (worker.UNFIT, who, message):
             raise EngineError(who, message)
         case (_, what):
-            raise EngineError(culprit, f"the engine failed ({what})")
+            raise EngineError(culprit, f"the engine failed: {what}")
     raise AssertionError(outcome)

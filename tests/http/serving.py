@@ -1,0 +1,23 @@
+"""A server in a process of its own, to be killed: `python -m tests.http.serving FOLDER SECONDS [PORT]`.
+
+It prints its base URL, and then serves until its standard input ends or it is killed.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from batchswap.local.server.service import start
+from batchswap.local.server.settings import ServerSettings
+from tests.http.pretend import KEY, PretendEngine
+
+
+async def serve(folder: Path, seconds: float, port: int) -> None:
+    settings = ServerSettings(folder, keys=(KEY,), port=port, workers=2, callback_waits=(0.05,) * 5)
+    async with start(settings, PretendEngine(seconds)) as server:
+        print(server.base_url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2]), int((*sys.argv, "0")[3])))
