@@ -24,9 +24,6 @@ LARGEST = 256 * 1024
 WAITING = 10_000
 """Deliveries that may wait to be read; more are answered 503, and the API may come again."""
 
-SLOWEST = 10.0
-"""Seconds that a body may take to arrive."""
-
 STRANGERS = (20, 1.0)
 """Wrong paths that get an answer of their own, and the seconds in which."""
 
@@ -53,13 +50,16 @@ def callback_url(public_base: str, secret: bytes, ref: str) -> str:
 class Receiver:
     """A context manager: while it is open, deliveries go into `deliveries`. `port` is known once it is open."""
 
-    def __init__(self, secret: bytes, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        """`secret` must outlive the run, or late deliveries for its attempts are strangers. At least 16 bytes."""
+    def __init__(self, secret: bytes, *, host: str = "127.0.0.1", port: int = 0, patience: float = 10.0) -> None:
+        """`secret` must outlive the run, or late deliveries for its attempts are strangers. At least 16 bytes.
+
+        `patience` in seconds: how long a body may take to arrive.
+        """
         if len(secret) < 16:
             raise UsageError("the secret of the callback paths is too short")
         self.deliveries: asyncio.Queue[Delivery] = asyncio.Queue(WAITING)
         self.host, self.port = host, port
-        self._secret = secret
+        self._secret, self._patience = secret, patience
 
     async def __aenter__(self) -> Self:
         self._strangers = AsyncLimiter(*STRANGERS)
@@ -88,7 +88,7 @@ class Receiver:
         ref = self._attempt(request.match_info["path"])
         if ref is None:
             return await self._turn_away()
-        info = await _read(request)
+        info = await _read(request, self._patience)
         if info is None:
             return web.Response(status=400)
         try:
@@ -115,10 +115,10 @@ class Receiver:
         return web.Response(status=404)
 
 
-async def _read(request: web.Request) -> TaskInfo | None:
+async def _read(request: web.Request, patience: float) -> TaskInfo | None:
     """The body's JSON object; None when it is not one, or did not come in time. Too large a body is answered 413."""
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(patience):
             body = msgspec.json.decode(await request.read())
     except (TimeoutError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

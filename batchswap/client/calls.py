@@ -4,7 +4,6 @@ import ipaddress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -153,7 +152,7 @@ def check_key(key: str) -> str:
 
 def check_base_url(url: str) -> str:
     """The base URL without its last slash, if the key is safe on the way there."""
-    if not keeps_secrets(url) or urlsplit(url).query or urlsplit(url).fragment:
+    if not keeps_secrets(url) or "?" in url or "#" in url:
         raise UsageError(f"the base URL must be https, or http on this machine: {public(url)}")
     return url.rstrip("/")
 
@@ -161,13 +160,13 @@ def check_base_url(url: str) -> str:
 def keeps_secrets(url: str) -> bool:
     """Whether what is sent there cannot be read on the way: https, or http to this machine. No user in the URL."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname
+        found = _exact(url)
+        host = found.host
     except ValueError:
         return False
-    if not host or parts.username is not None or parts.scheme not in ("http", "https"):
+    if not host or found.user is not None or found.password is not None:
         return False
-    return parts.scheme == "https" or is_loopback(host)
+    return found.scheme == "https" or (found.scheme == "http" and is_loopback(host))
 
 
 def is_loopback(host: str) -> bool:
