@@ -1,0 +1,81 @@
+"""The before/after picture: what went into some swaps and what came out, at a glance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""(h, w, 3), BGR."""
+
+HIGH = 210
+"""Pixels: a frame's height in the before/after picture."""
+COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One swap to show: the media before and after, and the picture of the new face."""
+
+    before: Path
+    after: Path
+    face: Path
+
+
+def make_picture(pairs: Sequence[Pair], path: Path) -> None:
+    """A PNG with a band for each pair: the new face, then frames across the clip, before above after."""
+    bands = [band(pair) for pair in pairs]
+    width = max(part.shape[1] for part in bands)
+    edge = 12
+    rows = [
+        cv2.copyMakeBorder(part, edge, 0, edge, edge + width - part.shape[1], cv2.BORDER_CONSTANT) for part in bands
+    ]
+    sheet = cv2.copyMakeBorder(np.vstack(rows), 0, edge, 0, 0, cv2.BORDER_CONSTANT)
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        cv2.imwrite(str(part), sheet)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def band(pair: Pair) -> Pixels:
+    gap = np.zeros((2 * HIGH + 4, 4, 3), np.uint8)
+    face = high(read_picture(pair.face), 2 * HIGH + 4)
+    columns = [face]
+    for before, after in zip(some_frames(pair.before), some_frames(pair.after), strict=True):
+        columns += [
+            gap,
+            np.vstack([high(before, HIGH), gap[:4, :1].repeat(high(before, HIGH).shape[1], 1), high(after, HIGH)]),
+        ]
+    return np.hstack(columns)
+
+
+def high(picture: Pixels, height: int) -> Pixels:
+    scale = height / picture.shape[0]
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (round(picture.shape[1] * scale), height), interpolation=how), np.uint8)
+
+
+def some_frames(path: Path) -> list[Pixels]:
+    """COLUMNS frames spread over a clip; a still gives one."""
+    if path.suffix != ".mp4":
+        return [read_picture(path)]
+    with av.open(str(path)) as container:
+        count = sum(1 for _ in container.decode(video=0))
+        wanted = {round((i + 0.5) * count / COLUMNS) for i in range(COLUMNS)}
+        container.seek(0)
+        frames = enumerate(container.decode(video=0))
+        return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for i, frame in frames if i in wanted]
+
+
+def read_picture(path: Path) -> Pixels:
+    """(h, w, 3), BGR."""
+    found = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if found is None:
+        raise FileNotFoundError(path)
+    return np.asarray(found, np.uint8)
