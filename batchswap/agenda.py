@@ -116,9 +116,7 @@ class Watch(msgspec.Struct):
 class Agenda:
     """The running tasks, and which of them to ask for. `group` is what tasks of alike duration share."""
 
-    def __init__(self, *, threshold: float = 0.5) -> None:
-        self.threshold = threshold
-        """How likely a poll must be to find its task finished when nothing presses."""
+    def __init__(self) -> None:
         self._watched: dict[int, Watch] = {}
         self._durations: dict[str, Durations] = {}
 
@@ -132,8 +130,8 @@ class Agenda:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
         self._watched[task_id] = Watch(started, started, group, now if started < now else -inf)
 
-    def take(self, now: float, threshold: float) -> int | None:
-        """The task that most likely has ended, if that is at least as likely as `threshold`; it is in hand then."""
+    def likeliest(self, now: float, threshold: float) -> int | None:
+        """The task that most likely has ended, if that is at least as likely as `threshold`."""
         best, best_chance = None, threshold
         for task_id, watch in self._watched.items():
             if watch.held or watch.not_before > now:
@@ -141,17 +139,23 @@ class Agenda:
             chance = self._chance(watch, now)
             if chance >= best_chance:
                 best, best_chance = task_id, chance
-        if best is not None:
-            self._watched[best].held = True
         return best
+
+    def take(self, task_id: int) -> None:
+        """A worker has the task in hand until it is given back, ended or dropped."""
+        self._watched[task_id].held = True
 
     def _chance(self, watch: Watch, now: float) -> float:
         if watch.called:
             return 1.0
         return self.durations(watch.group).chance(watch.seen - watch.started, now - watch.started)
 
+    def in_hand(self, task_id: int) -> bool:
+        """Whether a worker has the task. A task that is not watched is in nobody's."""
+        return task_id in self._watched and self._watched[task_id].held
+
     def next_at(self, threshold: float) -> float:
-        """When `take` will have something. inf: everything is in hand, or nothing runs."""
+        """When `likeliest` will have something. inf: everything is in hand, or nothing runs."""
         return min((self._due(w, threshold) for w in self._watched.values() if not w.held), default=inf)
 
     def _due(self, watch: Watch, threshold: float) -> float:

@@ -1,6 +1,7 @@
 """Row, Task and Attempt: frozen values that everything above passes around."""
 
 import hashlib
+import re
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -103,6 +104,17 @@ def public(url: str) -> str:
     host = f"[{host}]" if ":" in host else host
     shown = f"{parts.scheme}://{host}{port}{parts.path}{'?…' if parts.query else ''}"
     return "".join(c if c.isprintable() else "?" for c in shown)
+
+
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+_KEY = re.compile(r"\bak_[A-Za-z0-9_-]{6,}")
+
+
+def clean(text: str, longest: int = 500) -> str:
+    """Foreign words as they may be stored and shown: one printable line without keys and without URLs' queries."""
+    line = "".join(c if c.isprintable() else " " for c in text[: longest * 4])
+    line = _KEY.sub("ak_…", _QUERY.sub(r"\1?…", " ".join(line.split())))
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:

@@ -15,6 +15,7 @@ from batchswap.errors import DownloadError
 
 Kind = Literal["video", "image"]
 
+_NAMES = {"video": "a video", "image": "an image"}
 _WHOLE_BOXES = ("ftyp", "moov")
 _IN_MOOV = ("mvhd", "trak")
 
@@ -29,12 +30,12 @@ def inspect(file: BinaryIO, size: int, kind: Kind) -> str:
     for recognise, is_kind, walk in _FORMATS:
         if recognise(start):
             if is_kind != kind:
-                raise DownloadError("not-media", f"the result is a {is_kind}, not a {kind}")
+                raise DownloadError("not-media", f"the result is {_NAMES[is_kind]}, not {_NAMES[kind]}")
             try:
                 return walk(file, size)
             except Incomplete as error:
                 raise DownloadError("truncated", f"the result is not a complete {kind}: {error}") from None
-    raise DownloadError("not-media", f"the result is {_describe(start)}, not a {kind}")
+    raise DownloadError("not-media", f"the result is {_describe(start)}, not {_NAMES[kind]}")
 
 
 def _describe(start: bytes) -> str:

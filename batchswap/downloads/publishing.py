@@ -15,13 +15,13 @@ from batchswap.errors import DownloadError
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
-async def publish(place: Place, verified: Verified) -> None:
+async def publish(place: Place, verified: Verified, *, replaces: str | None = None) -> None:
     """Give the part its final name, durably. Doing it again, also after a crash at any point, changes nothing.
 
     Raises DownloadError "output-taken" (final) when another file has the name: it is never overwritten, and the part is
-    kept. "part-gone": neither the part nor the final file is what was verified; fetch again.
+    kept; only the file whose SHA-256 is `replaces` gives way. "part-gone": neither the part nor the final file is what was verified; fetch again.
     """
-    await asyncio.to_thread(_publish, place, verified)
+    await asyncio.to_thread(_publish, place, verified, replaces)
 
 
 async def is_published(place: Place, sha256: str, size: int) -> bool:
@@ -29,15 +29,24 @@ async def is_published(place: Place, sha256: str, size: int) -> bool:
     return await asyncio.to_thread(_is_published, place, sha256, size)
 
 
-def _publish(place: Place, verified: Verified) -> None:
+def _publish(place: Place, verified: Verified, replaces: str | None) -> None:
     with opened(place) as folder, disk(place):
         if _size(folder, place.part) == verified.size:
-            _name(folder, place, verified)
+            if replaces and _gives_way(folder, place, replaces):
+                os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+            else:
+                _name(folder, place, verified)
         elif not _holds(folder, place.name, verified.sha256, verified.size):
             raise DownloadError("part-gone", f"what was fetched for {place.final} is no longer there")
         os.fsync(folder)
         _remove(folder, place.part)
         _remove(folder, place.note)
+
+
+def _gives_way(folder: int, place: Place, replaces: str) -> bool:
+    """Whether what has the final name is the file that may be replaced."""
+    size = _size(folder, place.name)
+    return size is not None and _holds(folder, place.name, replaces, size)
 
 
 def _name(folder: int, place: Place, verified: Verified) -> None:

@@ -5,24 +5,16 @@ until its task is not at work: then it becomes the task's new inputs and the tas
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from batchswap.ledger.moves import Stamp, log, move
 from batchswap.ledger.rows import pack_faces, split_query
+from batchswap.manifest import Chunk
 from batchswap.states import BY_PERSON, Event, State
 from batchswap.tasks import Row
-
-
-class Chunk(msgspec.Struct, frozen=True):
-    """Rows of one manifest, in its order. `folder` is what their relative paths start from."""
-
-    batch: str
-    path: str
-    folder: str
-    rows: list[Row]
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -51,11 +43,14 @@ _UPSERT = f"""
 """
 
 
-def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enrolment:
-    """Take the rows into the ledger. What `chunks` raises (ManifestErrors) undoes everything."""
+def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
+    """Take the rows into the ledger. What `chunks` raises (ManifestErrors) undoes everything.
+
+    `marks` tells the content of each file; "" where it cannot be known again.
+    """
     db.execute("begin immediate")
     try:
-        done = _enrol(db, stamp, chunks)
+        done = _enrol(db, stamp, chunks, marks)
         db.execute("commit")
     except BaseException:
         if db.in_transaction:
@@ -64,7 +59,7 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enro
     return done
 
 
-def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enrolment:
+def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
     generations: dict[str, tuple[int, int]] = {}
     sources: dict[tuple[str, str], int] = {}
     positions: dict[str, int] = {}
@@ -74,9 +69,9 @@ def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk]) -> Enr
         if chunk.batch not in generations:
             generations[chunk.batch] = _begin_batch(db, chunk.batch)
         batch_id, generation = generations[chunk.batch]
-        source = (chunk.batch, chunk.path)
+        source = (chunk.batch, chunk.file)
         if source not in sources:
-            sources[source] = _begin_source(db, batch_id, chunk)
+            sources[source] = _begin_source(db, batch_id, generation, chunk, marks.get(chunk.file, ""))
         position = positions.get(chunk.batch, 0)
         db.executemany(_UPSERT, _values(chunk.rows, batch_id, generation, sources[source], position))
         positions[chunk.batch] = position + len(chunk.rows)
@@ -104,14 +99,26 @@ def _begin_batch(db: sqlite3.Connection, name: str) -> tuple[int, int]:
     return found
 
 
-def _begin_source(db: sqlite3.Connection, batch_id: int, chunk: Chunk) -> int:
+def _begin_source(db: sqlite3.Connection, batch_id: int, generation: int, chunk: Chunk, mark: str) -> int:
     db.execute(
-        "insert into sources(batch_id, path, folder) values(?, ?, ?)"
-        " on conflict do update set folder = excluded.folder",
-        (batch_id, chunk.path, chunk.folder),
+        "insert into sources(batch_id, path, folder, mark, generation) values(?, ?, ?, ?, ?) on conflict do update"
+        " set folder = excluded.folder, mark = excluded.mark, generation = excluded.generation",
+        (batch_id, chunk.file, chunk.folder, mark, generation),
     )
     sql = "select id from sources where batch_id = ? and path = ?"
-    return int(db.execute(sql, (batch_id, chunk.path)).fetchone()[0])
+    return int(db.execute(sql, (batch_id, chunk.file)).fetchone()[0])
+
+
+def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The batches that these files, and no others, made when they were last enrolled; None if anything differs."""
+    sql = (
+        "select s.path, s.mark, b.name from sources s"
+        " join batches b on b.id = s.batch_id and b.generation = s.generation"
+    )
+    enrolled = db.execute(sql).fetchall()
+    batches = {batch for path, mark, batch in enrolled if marks.get(path) == mark}
+    theirs = {path: mark for path, mark, batch in enrolled if batch in batches}
+    return tuple(sorted(batches)) if theirs == dict(marks) else None
 
 
 def _values(
@@ -151,6 +158,19 @@ def _recount(db: sqlite3.Connection, batch_id: int) -> None:
     )
 
 
+def commit_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
+    """`take_edits`, as a transaction of its own."""
+    db.execute("begin immediate")
+    try:
+        taken = take_edits(db, stamp)
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+    return taken
+
+
 def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
     """Edited rows become their task's inputs, unless an attempt with the old ones is at work. Returns how many."""
     at_work = ("submitting", "running", "fetching", "uncertain")
@@ -160,7 +180,8 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
             continue
         names = ", ".join(f"{name} = ?" for name in _INPUTS)
         db.execute(
-            f"update tasks set {names}, edited = null, file = null, size = null, sha256 = null where id = ?",
+            f"update tasks set {names}, edited = null, replaces = coalesce(sha256, replaces),"
+            " file = null, size = null, sha256 = null where id = ?",
             (*_unpacked(packed), task_id),
         )
         if Event.CHANGED in BY_PERSON.get(State(state), {}):

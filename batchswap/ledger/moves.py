@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import LostRace
-from batchswap.ledger.rows import last_attempt, task
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, last_attempt, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Task
 
@@ -191,6 +190,7 @@ def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, 
 def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
     """The file stands under its final name (invariant 5)."""
     move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id)
+    db.execute("update tasks set replaces = null where id = ?", (item.task_id,))
 
 
 def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
@@ -220,3 +220,41 @@ def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
             raise LostRace(f"task {task_id} is submitting without an attempt")
         unknown(db, stamp, attempt, code="interrupted", reason="the run ended before the answer was recorded")
     return len(left)
+
+
+def uploaded(db: sqlite3.Connection, stamp: Stamp, account: str, digest: str, file_url: str) -> None:
+    """A content (SHA-256 in hex) that this account can name by its URL from now on."""
+    db.execute(
+        "insert or replace into uploads values(?, ?, ?, ?)",
+        (account, digest, file_url.encode(), stamp.at),
+    )
+
+
+def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
+    """The same attempt is sent again, under its own Idempotency-Key, to a provider that honours it."""
+    move(db, stamp, item.task_id, State.UNCERTAIN, Event.RESENT, attempt_id=item.id)
+    _set(db, item.id, state="open", code="", reason="")
+
+
+def attached(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
+    """An uncertain attempt was accepted after all, as `remote_id`."""
+    move(db, stamp, item.task_id, State.UNCERTAIN, Event.ATTACHED, attempt_id=item.id, reason=remote_id)
+    _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
+
+
+def charged(db: sqlite3.Connection, item: Attempt, credits_: float | None) -> None:
+    """What an attempt has cost, where the API said it after all."""
+    _set(db, item.id, charged=credits_)
+
+
+def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float | None, after: float | None) -> None:
+    """The account's balance around a submit that nobody knows the end of: evidence, not proof."""
+    _set(db, item.id, balance_before=before, balance_after=after)
+
+
+def count_traffic(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]) -> None:
+    """Requests by second (Unix time) and kind."""
+    db.executemany(
+        "insert into traffic values(?, ?, ?, ?) on conflict do update set n = n + excluded.n",
+        [(run_id, at, kind, n) for (at, kind), n in counted.items()],
+    )

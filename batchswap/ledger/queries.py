@@ -1,4 +1,4 @@
-"""Every question that is asked of the ledger. None costs more because tasks have finished (the tests hold the plans)."""
+"""Every question that is asked of the ledger. None costs more because tasks have finished."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from batchswap.tasks import Attempt, Model, Task
 
 
 class Credits(msgspec.Struct, frozen=True):
-    """Money in credits. `unpriced` counts ended attempts whose cost the API did not say; `assumed` is what they reserved."""
+    """Money in credits. `unpriced` counts ended attempts without a known cost; `assumed` is what they reserved."""
 
     spent: float = 0.0
     reserved: float = 0.0
@@ -108,7 +108,8 @@ class Queue:
         """Each task at most once. What comes back to the queue later is the caller's to remember."""
         clause, values = _selected(self._selection)
         sql = (
-            f"select {TASK_COLUMNS}, t.position from {TASK_FROM} where t.batch_id = (select id from batches where name = ?)"
+            f"select {TASK_COLUMNS}, t.position from {TASK_FROM}"
+            " where t.batch_id = (select id from batches where name = ?)"
             f" and t.state = 'queued' and t.position > ? and t.position <= ? and {clause} order by t.position limit ?"
         )
         for batch, end in self._ends.items():
@@ -134,6 +135,7 @@ class Unfinished(msgspec.Struct, frozen=True):
 
     task: Task
     attempt: Attempt
+    account: str
     media: tuple[str, ...] = ()
 
 
@@ -142,7 +144,7 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     marks = ", ".join(f"'{state}'" for state in states)
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
-        f"select {TASK_COLUMNS}, {attempt_columns}, a.media from {TASK_FROM}"
+        f"select {TASK_COLUMNS}, {attempt_columns}, a.account, a.media from {TASK_FROM}"
         " join attempts a on a.task_id = t.id and a.number = t.attempts"
         f" where t.state in ({marks}) and t.state in ('submitting', 'running', 'fetching', 'uncertain') order by a.id"
     )
@@ -150,7 +152,8 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     return [
         Unfinished(
             task(row[:width]),
-            attempt(row[width:-1]),
+            attempt(row[width:-2]),
+            row[-2],
             msgspec.json.decode(row[-1], type=Media).urls if row[-1] else (),
         )
         for row in db.execute(sql)
@@ -186,9 +189,9 @@ def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | Non
     return None if row is None else str(row[0])
 
 
-def wrote(db: sqlite3.Connection, task_id: int) -> str | None:
-    """SHA-256 of the file that this task wrote, or is about to give its final name."""
-    row = db.execute("select sha256 from tasks where id = ?", (task_id,)).fetchone()
+def replaces(db: sqlite3.Connection, task_id: int) -> str | None:
+    """SHA-256 of the file that this task wrote before its row was edited, and may write over."""
+    row = db.execute("select replaces from tasks where id = ?", (task_id,)).fetchone()
     return None if row is None else row[0]
 
 

@@ -39,7 +39,8 @@ def m001_batches_and_tasks(db: Database) -> None:
         ) strict;
         create table sources(
             id integer primary key, batch_id integer not null references batches, path text not null,
-            folder text not null, fingerprint text not null default '', unique(batch_id, path)
+            folder text not null, mark text not null default '', generation integer not null default 0,
+            unique(batch_id, path)
         ) strict;
         create table tasks(
             id integer primary key,
@@ -64,7 +65,7 @@ def m001_batches_and_tasks(db: Database) -> None:
             paid integer not null default 0,
             code text not null default '',
             reason text not null default '',
-            file text, size integer, sha256 text,
+            file text, size integer, sha256 text, replaces text,
             changed_at real,
             unique(batch_id, key)
         ) strict;

@@ -1,0 +1,188 @@
+"""What becomes of an accepted task: polls and callbacks. Nothing here can lead to a submit of its own (invariant 3)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from batchswap import verdicts, wire
+from batchswap.client import Answer
+from batchswap.errors import MaybeSent, NeverSent
+from batchswap.ledger import moves, queries
+from batchswap.ledger.moves import Media
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job, group_of
+from batchswap.runner.prices import Prices
+from batchswap.runner.submitting import Submitting
+from batchswap.states import Event, State
+from batchswap.tasks import Task, clean, is_url
+from batchswap.verdicts import Kind, Verdict
+
+
+class Collecting:
+    """The running tasks. `fetch` gets one whose result is ready; `requeue` one that may be paid again."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        prices: Prices,
+        submitting: Submitting,
+        *,
+        fetch: Callable[[Job, tuple[str, ...]], None],
+        requeue: Callable[[int], None],
+    ) -> None:
+        self._desk, self._prices, self._submitting = desk, prices, submitting
+        self._fetch, self._requeue = fetch, requeue
+        self.jobs: dict[int, Job] = {}
+
+    def watch(self, job: Job, *, now: float, due: bool = False) -> None:
+        """Poll the task from now on; `due`: at once."""
+        self.jobs[job.task.id] = job
+        self._desk.agenda.watch(job.task.id, group_of(job.task), job.started, now)
+        if due:
+            self._desk.agenda.called_back(job.task.id)
+        self._desk.nudge()
+
+    async def poll(self, job: Job) -> None:
+        """One TaskInfo, and what it means."""
+        desk = self._desk
+        desk.count("poll")
+        sent_at = desk.clock.monotonic()
+        try:
+            answer = await desk.api.task_info(job.attempt.remote_id or "")
+        except (NeverSent, MaybeSent) as error:
+            desk.unreachable(error)
+            self._later(job)
+            return
+        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+        desk.heard(verdict, answer)
+        await self._take_answer(job, verdict, answer, sent_at)
+
+    async def _take_answer(self, job: Job, verdict: Verdict, answer: Answer, sent_at: float) -> None:
+        desk = self._desk
+        match verdict.kind:
+            case Kind.OK:
+                await self.settle(job, wire.TaskInfo.from_json(answer.data), sent_at)
+            case Kind.MISSING:
+                job.missing += 1
+                if verdicts.is_lost(job.missing, sent_at - job.started):
+                    await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
+                else:
+                    self._later(job)
+            case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
+                desk.agenda.put_back(job.task.id, sent_at)
+            case _:
+                self._later(job)
+
+    async def settle(self, job: Job, info: wire.TaskInfo, at: float) -> None:
+        """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
+        result = info.result or wire.Result()
+        verdict = verdicts.judge_task(job.attempt.remote_id or "", info.task_id, info.status, len(result.media_urls))
+        took = None
+        if info.create_at is not None and info.complete_at is not None:
+            took = max(0.0, info.complete_at - info.create_at)
+        match verdict.kind:
+            case Kind.RUNNING:
+                self._desk.note_traffic("early")
+                await self._still_running(job, at)
+            case Kind.SUCCEEDED:
+                await self._succeed(job, info, result.media_urls, took)
+            case Kind.FAILED:
+                code = str(result.code or wire.GENERATION_FAILED)
+                self._prices.learn(group_of(job.task), info.credits)
+                again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
+                event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
+                reason = clean(result.message) or "the generation failed"
+                await self._end(job, event, code=code, reason=reason, charged=info.credits, took=took)
+            case _:
+                self._later(job)
+
+    async def _still_running(self, job: Job, at: float) -> None:
+        job.missing = job.troubles = 0
+        told, job.told = job.told, None
+        if told is not None:  # a callback came while the poll was on its way
+            await self.settle(job, told, at)
+        elif at - job.started > self._desk.settings.task_timeout:
+            hours = self._desk.settings.task_timeout / 3600
+            await self._end(
+                job, Event.TIMED_OUT, code="timeout", reason=f"not finished after {hours:g} h; retry asks again"
+            )
+        else:
+            self._desk.agenda.still_running(job.task.id, at)
+
+    async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...], took: float | None) -> None:
+        desk = self._desk
+        self._prices.learn(group_of(job.task), info.credits)
+        media = Media(urls)
+        await desk.writer.do(
+            lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=took)
+        )
+        self._forget(job, took, learn=not job.refreshed)
+        self._fetch(job, urls)
+
+    async def _end(
+        self,
+        job: Job,
+        event: Event,
+        *,
+        code: str,
+        reason: str,
+        charged: float | None = None,
+        took: float | None = None,
+    ) -> None:
+        desk = self._desk
+        await desk.writer.do(
+            lambda db: moves.ended_badly(
+                db, desk.stamp(), job.attempt, event, charged=charged, took=took, code=code, reason=reason
+            )
+        )
+        self._forget(job, took, learn=event in (Event.GENERATION_FAILED, Event.PAYABLE_AGAIN))
+        if event is Event.PAYABLE_AGAIN:
+            self._requeue(job.task.id)
+
+    def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
+        self.jobs.pop(job.task.id, None)
+        if learn:
+            self._desk.agenda.ended(job.task.id, self._desk.clock.monotonic(), took)
+        else:
+            self._desk.agenda.drop(job.task.id)
+        self._desk.nudge()
+
+    def _later(self, job: Job) -> None:
+        """The poll told nothing: later again, longer each time; never a reason to submit."""
+        job.troubles += 1
+        now = self._desk.clock.monotonic()
+        self._desk.agenda.put_back(job.task.id, now + self._desk.backoff(job.troubles))
+        self._desk.nudge()
+
+    async def called_back(self, ref: str, info: wire.TaskInfo) -> None:
+        """A callback for the attempt `ref`. Late, repeated and foreign ones change nothing."""
+        desk = self._desk
+        found = queries.by_ref(desk.db, ref)
+        remote_id = wire.usable_id(info.task_id)
+        if found is None or remote_id is None or found[1].number != found[0].attempts:
+            return
+        task, attempt = found
+        if task.state is State.SUBMITTING:
+            self._submitting.early[ref] = remote_id
+        elif task.state is State.UNCERTAIN:
+            await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
+            task, attempt = queries.by_ref(desk.db, ref) or found
+            age = max(0.0, desk.clock.now() - attempt.submitted_at)
+            self.watch(Job(task, attempt, desk.clock.monotonic() - age), now=desk.clock.monotonic(), due=True)
+        elif (job := self.jobs.get(task.id)) is not None and fits(task, info.param):
+            if desk.agenda.in_hand(task.id):
+                job.told = info
+            else:
+                desk.agenda.take(task.id)
+                await self.settle(job, info, desk.clock.monotonic())
+
+
+def fits(task: Task, param: Any) -> bool:
+    """Whether what the API says was submitted can be this row. What it does not say, and uploaded files, fit."""
+    said = wire.mapping(param)
+    inputs = wire.mapping(said.get("input"))
+    expected = {"model": (said.get("model"), str(task.model))}
+    if is_url(task.target):
+        expected["target"] = (inputs.get(task.model.target_field), task.target)
+    if is_url(task.face):
+        expected["face"] = (inputs.get("new_face"), task.face)
+    return all(got is None or got == wanted for got, wanted in expected.values())

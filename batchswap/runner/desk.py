@@ -1,0 +1,226 @@
+"""What everybody who works at a run shares: the record, the pacer, the agenda, the counts, and the reasons to stop."""
+
+import asyncio
+import random
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from math import inf
+
+import msgspec
+
+from batchswap import verdicts
+from batchswap.agenda import Agenda
+from batchswap.client import Answer
+from batchswap.clock import Clock
+from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.ledger.moves import Stamp
+from batchswap.ledger.writer import Writer
+from batchswap.runner.ports import Api, Pacer, Store
+from batchswap.settings import Settings
+from batchswap.verdicts import Kind, Verdict
+
+PROBE_EVERY = 60.0
+"""Seconds between two looks whether a maintenance is over."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Why no more is submitted, or why everything ends."""
+
+    exit: Exit
+    words: str
+
+
+class Stopped(Exception):
+    """The run ends; what waited for its turn need not wait any longer."""
+
+
+class RowRefused(Exception):
+    """A free call refused a row's inputs (422): submitting them would do the same."""
+
+
+class Desk:
+    """Shared by the loop and its steps, all on one event loop. Times are the clock's monotonic seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        api: Api,
+        pacer: Pacer,
+        store: Store,
+        writer: Writer,
+        db: sqlite3.Connection,
+        clock: Clock,
+        run_id: int,
+        account: str,
+        say: Callable[[str], None],
+    ) -> None:
+        self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
+        self.writer, self.db, self.clock, self.say = writer, db, clock, say
+        self.run_id, self.account = run_id, account
+        self.agenda = Agenda()
+        self.requests: Counter[str] = Counter()
+        self.traffic: Counter[tuple[int, str]] = Counter()
+        self.balance: float | None = None
+        self.no_submits: Stop | None = None
+        self.ending: Stop | None = None
+        self.stops: list[Stop] = []
+        self.asking: deque[asyncio.Future[None]] = deque()
+        self.probe_at = inf
+        """When to look whether the maintenance is over; inf: there is none."""
+        self._wakeup = asyncio.Event()
+        self._troubles = self._pushes = 0
+        self._trouble_since = inf
+        self._reached = False
+
+    def stamp(self) -> Stamp:
+        return Stamp(self.clock.now(), self.run_id)
+
+    def nudge(self) -> None:
+        """Something changed that the loop may be waiting for."""
+        self._wakeup.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until something changes, at most `seconds`."""
+        try:
+            async with asyncio.timeout(None if seconds == inf else max(seconds, 0.0)):
+                await self._wakeup.wait()
+        except TimeoutError:
+            pass
+        self._wakeup.clear()
+
+    def stop_submits(self, stop: Stop) -> None:
+        """Nothing more is submitted; what runs is still collected."""
+        if self.no_submits is None:
+            self.no_submits = stop
+            self.stops.append(stop)
+            self.say(stop.words)
+        self.nudge()
+
+    def end(self, stop: Stop) -> None:
+        """Nothing more is sent at all."""
+        if self.ending is None:
+            self.ending = stop
+            self.stops.append(stop)
+        while self.asking:
+            waiter = self.asking.popleft()
+            if not waiter.done():
+                waiter.set_exception(Stopped())
+        self.nudge()
+
+    async def turn(self) -> None:
+        """A place in the key's window for one request. Raises Stopped."""
+        if self.ending is not None:
+            raise Stopped
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.asking.append(waiter)
+        self.nudge()
+        await waiter
+
+    def count(self, kind: str) -> None:
+        """One request of a kind leaves: for the summary, and by the second for the picture of the run."""
+        self.requests[kind] += 1
+        self.note_traffic(kind)
+
+    def note_traffic(self, kind: str) -> None:
+        self.traffic[int(self.clock.now()), kind] += 1
+
+    def backoff(self, tries: int) -> float:
+        return verdicts.backoff(tries, random.random())
+
+    # What an answer, or the lack of one, means for everybody.
+
+    def heard(self, verdict: Verdict, answer: Answer) -> None:
+        """Act on what an answer says of the whole key: go on, slow down, wait, or end."""
+        match verdict.kind:
+            case Kind.RATE_LIMITED:
+                self._push_back(answer)
+            case Kind.MAINTENANCE:
+                self._trouble("the API is under maintenance")
+                if self.probe_at == inf:
+                    self.say("the API is under maintenance: waiting, with a look every minute")
+                self.probe_at = self.clock.monotonic() + PROBE_EVERY
+            case Kind.ACCOUNT_REFUSED:
+                self.end(Stop(Exit.REFUSED, _refusal_words(verdict.code)))
+            case Kind.TROUBLE | Kind.UNKNOWN:
+                self._reached = True
+            case _:
+                self._reached = True
+                self._troubles = self._pushes = 0
+                self._trouble_since = self.probe_at = inf
+
+    def _push_back(self, answer: Answer) -> None:
+        self.requests["refused_429"] += 1
+        self.note_traffic("refused_429")
+        self._reached = True
+        self._pushes += 1
+        rate = self.settings.rate_limit
+        space = self.settings.rate_period / rate if rate else 1.0
+        default = verdicts.backoff(min(self._pushes, 4), 0.5, first=space)
+        pause = verdicts.clamp_retry_after(answer.retry_after, default)
+        if self.pacer.pushed_back(answer.sent_at, pause):
+            self.say(f"429: the API allows less than configured; waiting {pause:.0f} s, then slower")
+
+    def unreachable(self, error: NeverSent | MaybeSent) -> None:
+        """No answer came: wait before anybody tries again, longer each time."""
+        self._trouble(str(error))
+        if isinstance(error, NeverSent):
+            self.pacer.pause(self.backoff(min(self._troubles, 6)))
+
+    def _trouble(self, words: str) -> None:
+        now = self.clock.monotonic()
+        self._troubles += 1
+        self._trouble_since = min(self._trouble_since, now)
+        if not self._reached and self._troubles > self.settings.retries:
+            self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {words}"))
+        elif now - self._trouble_since > self.settings.patience:
+            self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
+
+    async def ask(self, kind: str, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
+        """A free call that may be repeated: waits its turn, tries again in trouble, and returns a good answer.
+
+        None: after all tries there is none. Raises RowRefused for a 422, Stopped when the run ends.
+        """
+        for tries in range(1, self.settings.retries + 2):
+            verdict, answer = await self._ask_until_heard(kind, call)
+            if verdict is None or answer is None:
+                await self.clock.sleep(self.backoff(tries))
+            elif verdict.kind is Kind.OK:
+                return answer
+            elif verdict.kind is Kind.REJECTED:
+                raise RowRefused(answer.message)
+            elif verdict.kind is Kind.NO_CREDITS:
+                return None
+            else:
+                await self.clock.sleep(self.backoff(tries))
+        return None
+
+    async def _ask_until_heard(
+        self, kind: str, call: Callable[[], Awaitable[Answer]]
+    ) -> tuple[Verdict | None, Answer | None]:
+        """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
+        while True:
+            await self.turn()
+            self.count(kind)
+            try:
+                answer = await call()
+            except (NeverSent, MaybeSent) as error:
+                self.unreachable(error)
+                return None, None
+            verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+            self.heard(verdict, answer)
+            if verdict.kind is Kind.ACCOUNT_REFUSED:
+                raise Stopped
+            if verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE):
+                return verdict, answer
+
+
+def _refusal_words(code: str) -> str:
+    match code:
+        case "401":
+            return "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env"
+        case "403":
+            return "the API refuses the key (403): it may be disabled; see the account's page"
+        case _:
+            return "the API has this feature disabled for the account (505)"

@@ -1,0 +1,51 @@
+"""Manifests into the ledger; an unchanged manifest is recognised by its bytes and read no second time."""
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap import manifest
+from batchswap.ledger import enrol
+from batchswap.ledger.enrol import Enrolment
+from batchswap.ledger.moves import Stamp
+from batchswap.manifest import STDIN, Options, Source
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    """What the manifests hold, and what enrolling them did. `unchanged`: they were not even read."""
+
+    batches: tuple[str, ...]
+    enrolment: Enrolment
+    unchanged: bool = False
+
+
+def enrol_manifests(
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    sources: Sequence[Source],
+    options: Options,
+    stdin: BinaryIO | None = None,
+) -> Enrolled:
+    """Take all rows into the ledger, or none. Raises ManifestErrors with everything that is wrong."""
+    marks = {source.path: _mark(source, options) for source in sources}
+    known = enrol.known_batches(db, marks) if all(marks.values()) else None
+    if known is not None:
+        return Enrolled(known, Enrolment(0, 0, enrol.commit_edits(db, stamp)), unchanged=True)
+    reading = manifest.read(sources, options, stdin)
+    done = enrol.enrol(db, stamp, reading, marks)
+    return Enrolled(tuple(reading.counts), done)
+
+
+def _mark(source: Source, options: Options) -> str:
+    """What tells one content, read with these options, from another. "" when it cannot be told."""
+    path = Path(source.path)
+    if source.path == STDIN or not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    asked = f"{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
+    return f"{content}|{hashlib.sha256(asked.encode()).hexdigest()[:16]}"

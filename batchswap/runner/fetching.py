@@ -1,0 +1,67 @@
+"""Results to files. A download may be tried as often as it takes: it costs nothing and can lead to no submit."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from batchswap.downloads import Kind, Verified
+from batchswap.errors import DownloadError
+from batchswap.ledger import moves, queries
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job
+from batchswap.states import Event
+from batchswap.tasks import Model, clean
+
+
+class Fetching:
+    """Downloads that go on. `ask_again` gets a task whose media URL has expired."""
+
+    def __init__(self, desk: Desk, ask_again: Callable[[Job], None]) -> None:
+        self._desk, self._ask_again = desk, ask_again
+        self._places = asyncio.Semaphore(desk.settings.downloads)
+
+    async def save(self, job: Job, urls: tuple[str, ...]) -> None:
+        """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
+        try:
+            part = await self._fetch(job, urls[0])
+            if part is not None:
+                await self._keep(job, part)
+        except DownloadError as error:
+            await self._leave(job, Event.UNSAVED, error)
+
+    async def _keep(self, job: Job, part: Verified) -> None:
+        """The record of what is about to appear, the final name, the record that it is there: in this order."""
+        desk, output = self._desk, job.task.output
+        await desk.writer.do(
+            lambda db: moves.verified(db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256)
+        )
+        await desk.store.publish(output, part, replaces=queries.replaces(desk.db, job.task.id))
+        await desk.writer.do(lambda db: moves.saved(db, desk.stamp(), job.attempt))
+
+    async def _fetch(self, job: Job, url: str) -> Verified | None:
+        """The checked part. None: asked for a fresh URL. Raises DownloadError after all tries."""
+        desk = self._desk
+        kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
+        tries = 1
+        while True:
+            try:
+                async with self._places:
+                    return await desk.store.fetch(url, job.task.output, kind=kind, tries=tries)
+            except DownloadError as error:
+                if error.stale and not job.refreshed:
+                    await self._leave(job, Event.STALE, error)
+                    self._ask_again(msgspec.structs.replace(job, refreshed=True))
+                    return None
+                if error.final or tries > desk.settings.retries:
+                    raise
+                await desk.clock.sleep(desk.backoff(tries))
+                tries += 1
+
+    async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:
+        desk = self._desk
+        await desk.writer.do(
+            lambda db: moves.not_saved(
+                db, desk.stamp(), job.attempt, event, code=error.reason, reason=clean(str(error))
+            )
+        )

@@ -1,0 +1,254 @@
+"""The loop: it gives every place in the key's window to the request that serves the batch best, and waits otherwise."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from math import inf
+from typing import Any
+
+from batchswap import verdicts
+from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.ledger import moves, queries
+from batchswap.runner.collecting import Collecting
+from batchswap.runner.desk import PROBE_EVERY, Desk, Stop
+from batchswap.runner.fetching import Fetching
+from batchswap.runner.jobs import Job, Ready
+from batchswap.runner.preparing import Preparing
+from batchswap.runner.prices import Prices
+from batchswap.runner.submitting import Submitting
+from batchswap.tasks import Attempt, Task
+
+PRESSING, RELAXED = 0.1, 0.5
+"""How likely a poll must be to find its task finished: when submits wait for a place in flight, and otherwise."""
+GRACE = 10.0
+"""Seconds that open calls get to end when the run is ended."""
+
+Step = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Loop:
+    """Works off a selection. `work` returns when nothing is left to do, or the run was ended."""
+
+    def __init__(self, desk: Desk, selection: queries.Selection) -> None:
+        self._desk = desk
+        self._pages = queries.Queue(desk.db, selection).pages()
+        self._coming: deque[tuple[Task, Attempt | None]] = deque()
+        self._ready: deque[Ready] = deque()
+        self._exhausted = False
+        self._preparing = self._calls = self._submits = self._fetches = 0
+        prices = Prices(desk)
+        self._prepare = Preparing(desk, prices)
+        self.submitting = Submitting(desk)
+        self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self._queue_again)
+        self._fetching = Fetching(desk, self._ask_again)
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.collecting.jobs) + self._submits
+
+    # What comes in from outside.
+
+    def resend(self, task: Task, attempt: Attempt) -> None:
+        """An uncertain attempt, for a provider that honours its Idempotency-Key."""
+        self._coming.append((task, attempt))
+
+    def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
+        """A result is ready."""
+        self._fetches += 1
+        self._spawn(self._fetching.save(job, urls), self._fetched)
+
+    def _fetched(self) -> None:
+        self._fetches -= 1
+
+    def _ask_again(self, job: Job) -> None:
+        self.collecting.watch(job, now=self._desk.clock.monotonic(), due=True)
+
+    def _queue_again(self, task_id: int) -> None:
+        self._coming.append((moves.find_task(self._desk.db, task_id), None))
+
+    # The loop.
+
+    async def work(self, begin: Callable[[], None]) -> None:
+        """`begin` puts in what an earlier run left. Raises what a step raises: a bug, or a ledger that is full."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            begin()
+            while not self._is_finished():
+                await self._turn()
+            await self._let_calls_end()
+
+    async def _turn(self) -> None:
+        desk = self._desk
+        self._fill()
+        now = desk.clock.monotonic()
+        self._look_at_deadline()
+        step, wait = self._choose(now)
+        if step is not None:
+            wait = desk.pacer.claim()
+            if not wait:
+                self._calls += 1
+                self._spawn(step(), self._called)
+                await asyncio.sleep(0)
+                return
+        if not self._is_finished():
+            await desk.wait(min(wait, self._until_deadline()))
+
+    def _called(self) -> None:
+        self._calls -= 1
+
+    def _spawn(self, work: Coroutine[Any, Any, None], done: Callable[[], None]) -> None:
+        if self._group is None:
+            raise RuntimeError("the loop does not run")
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                done()
+                self._desk.nudge()
+
+        task = self._group.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _choose(self, now: float) -> tuple[Step | None, float]:
+        """The request that should leave next, or None and how long to wait if nothing changes. Changes nothing."""
+        desk = self._desk
+        if desk.ending is not None or self._calls >= desk.settings.workers:
+            return None, inf
+        if desk.probe_at < inf:
+            return (self._probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
+        while desk.asking and desk.asking[0].done():
+            desk.asking.popleft()
+        if desk.asking:
+            return self._grant, 0.0
+        waiting = bool(self._ready) and desk.no_submits is None
+        has_place = self.in_flight < desk.settings.in_flight
+        if waiting and has_place:
+            return self._submit, 0.0
+        threshold = PRESSING if waiting else RELAXED
+        task_id = desk.agenda.likeliest(now, threshold)
+        if task_id is not None:
+            return lambda: self._poll(task_id), 0.0
+        return None, desk.agenda.next_at(threshold) - now
+
+    async def _grant(self) -> None:
+        waiter = self._desk.asking.popleft() if self._desk.asking else None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _submit(self) -> None:
+        if not self._ready:
+            return
+        ready = self._ready.popleft()
+        self._submits += 1
+        try:
+            outcome = await self.submitting.submit(ready)
+            if isinstance(outcome, Job):
+                self.collecting.watch(outcome, now=self._desk.clock.monotonic())
+            elif outcome is not None:
+                self._ready.appendleft(outcome)
+        finally:
+            self._submits -= 1
+
+    async def _poll(self, task_id: int) -> None:
+        job = self.collecting.jobs.get(task_id)
+        if job is not None and not self._desk.agenda.in_hand(task_id):
+            self._desk.agenda.take(task_id)
+            await self.collecting.poll(job)
+
+    async def _probe(self) -> None:
+        """One cheap call a minute finds the end of a maintenance."""
+        desk = self._desk
+        desk.probe_at = desk.clock.monotonic() + PROBE_EVERY
+        desk.count("balance")
+        try:
+            answer = await desk.api.balance()
+        except (NeverSent, MaybeSent) as error:
+            desk.unreachable(error)
+            return
+        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+        desk.heard(verdict, answer)
+
+    # The queue.
+
+    def _fill(self) -> None:
+        """Keep some tasks ready for their submit, so that no place waits for an upload; not more than that."""
+        desk = self._desk
+        if desk.no_submits is not None or desk.ending is not None:
+            return
+        while self._preparing + len(self._ready) < desk.settings.ahead:
+            if not self._coming and not self._next_page(self._pages):
+                return
+            if not self._has_room():
+                return
+            task, again = self._coming.popleft()
+            self._preparing += 1
+            self._spawn(self._make_ready(task, again), self._prepared)
+
+    def _next_page(self, pages: Iterator[list[Task]]) -> bool:
+        if self._exhausted:
+            return False
+        page = next(pages, None)
+        self._exhausted = page is None
+        self._coming.extend((task, None) for task in page or ())
+        return bool(page)
+
+    def _has_room(self) -> bool:
+        """Whether what is paid for can be stored."""
+        desk = self._desk
+        free, least = desk.store.free(), desk.settings.min_free
+        if free < least:
+            words = (
+                f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB: nothing is submitted"
+            )
+            desk.stop_submits(Stop(Exit.FAILED, words))
+        return free >= least
+
+    async def _make_ready(self, task: Task, again: Attempt | None) -> None:
+        ready = await self._prepare.prepare(task, again)
+        if ready is not None:
+            self._ready.append(ready)
+
+    def _prepared(self) -> None:
+        self._preparing -= 1
+
+    # The end.
+
+    def _is_finished(self) -> bool:
+        desk = self._desk
+        if desk.ending is not None:
+            return True
+        busy = self._calls or self._fetches or self._preparing or desk.asking or self.collecting.jobs
+        queued = desk.no_submits is None and (self._ready or self._coming or not self._exhausted)
+        return not busy and not queued
+
+    def _until_deadline(self) -> float:
+        deadline = self._desk.settings.deadline
+        return inf if deadline is None else max(0.0, deadline - self._desk.clock.now())
+
+    def _look_at_deadline(self) -> None:
+        """Submitting stops early enough that what runs can be collected; at the deadline everything stops."""
+        desk = self._desk
+        left = self._until_deadline()
+        if left == inf:
+            return
+        if left <= 0.0:
+            desk.end(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
+        elif desk.no_submits is None and self._ready:
+            expected = desk.agenda.durations(str(self._ready[0].task.model)).age_at(0.0, 0.9)
+            if left < expected:
+                desk.stop_submits(
+                    Stop(Exit.DEADLINE, "the deadline is near: nothing more is submitted, what runs is collected")
+                )
+
+    async def _let_calls_end(self) -> None:
+        """Open calls get a little time; a submit among them is recorded either way."""
+        desk = self._desk
+        deadline = desk.clock.monotonic() + GRACE
+        while (self._calls or self._fetches) and (left := deadline - desk.clock.monotonic()) > 0.0:
+            await desk.wait(left)
+        for task in self._tasks:
+            task.cancel()

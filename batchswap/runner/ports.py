@@ -1,0 +1,51 @@
+"""What the runner needs of the rooms below it, so that a test can run a night against a service in memory."""
+
+from pathlib import Path
+from typing import Protocol
+
+from batchswap import wire
+from batchswap.client import Answer
+from batchswap.downloads import Kind, Verified
+
+
+class Api(Protocol):
+    """One request in; one answer, or NeverSent or MaybeSent, out. `batchswap.client.Client` is the real one."""
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer: ...
+    async def task_info(self, remote_id: str) -> Answer: ...
+    async def estimate(self, body: wire.CreateTask) -> Answer: ...
+    async def balance(self) -> Answer: ...
+    async def upload_url(self, content_type: str, ext: str) -> Answer: ...
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer: ...
+
+
+class Pacer(Protocol):
+    """When the next request may leave. `ledger.window.Window` is the real one."""
+
+    def claim(self) -> float:
+        """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
+
+    def pushed_back(self, sent_at: float, pause: float) -> bool:
+        """A 429 answered the request that left at `sent_at` (monotonic): nobody sends for `pause` seconds."""
+
+    def pause(self, seconds: float) -> None:
+        """Nobody sends anything for a while."""
+
+    def limit(self) -> int | None:
+        """Requests per period that are believed to be allowed now; None: no limit is known."""
+
+
+class Store(Protocol):
+    """Where results go. `runner.results.Results` is the real one. Raises DownloadError."""
+
+    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int) -> Verified:
+        """Download and check; the result then stands as a part beside its final place."""
+
+    async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
+        """Give the part its final name. `replaces` is the SHA-256 of the task's own earlier file."""
+
+    def taken(self, output: str) -> bool:
+        """Whether something stands under the final name."""
+
+    def free(self) -> int:
+        """Bytes free where results go."""

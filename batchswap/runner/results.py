@@ -1,0 +1,33 @@
+"""Where results go: the downloads' room, bound to --out."""
+
+import os
+from pathlib import Path
+
+from batchswap.downloads import Downloader, Kind, Place, Verified, publish
+
+
+class Results:
+    """Results below one folder."""
+
+    def __init__(self, out: Path, downloader: Downloader) -> None:
+        self._out, self._downloader = out, downloader
+
+    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int) -> Verified:
+        """Download and check; the result then stands as a part beside its final place. Raises DownloadError."""
+        return await self._downloader.fetch(url, Place(self._out, output), kind=kind, attempt=tries)
+
+    async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
+        """Give the part its final name. `replaces`: SHA-256 of the task's own earlier file. Raises DownloadError."""
+        await publish(Place(self._out, output), part, replaces=replaces)
+
+    def taken(self, output: str) -> bool:
+        """Whether something stands under the final name."""
+        return os.path.lexists(self._out / output)
+
+    def free(self) -> int:
+        """Bytes free where results go, for this user."""
+        folder = self._out
+        while not folder.exists():
+            folder = folder.parent
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize

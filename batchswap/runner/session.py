@@ -1,0 +1,282 @@
+"""One run from its lock to its exit code: enrol, recover, work off, conclude."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+
+import msgspec
+
+from batchswap import wire
+from batchswap.callbacks import Receiver, callback_url
+from batchswap.client import Client
+from batchswap.clock import Clock, SystemClock
+from batchswap.downloads import Downloader, is_on_private_address
+from batchswap.ledger import files, moves, queries, runs
+from batchswap.ledger.moves import Stamp
+from batchswap.ledger.queries import Selection
+from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
+from batchswap.ledger.writer import Writer
+from batchswap.pacing import Rate
+from batchswap.runner import signals
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job
+from batchswap.runner.loop import Loop
+from batchswap.runner.ports import Api, Pacer, Store
+from batchswap.runner.results import Results
+from batchswap.runner.summary import KINDS, Summary, conclude
+from batchswap.settings import Settings
+from batchswap.states import State
+
+FLUSH_EVERY = 5.0
+"""Seconds between two writes of what was sent when."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """Who asks. `name` is what attempts and uploads belong to: a base URL, or "local". `is_idempotent`: the provider
+    honours Idempotency-Key, so that an uncertain attempt is settled by sending it again."""
+
+    name: str
+    base_url: str
+    key: str
+    is_idempotent: bool = False
+
+
+class View(msgspec.Struct, frozen=True):
+    """A run at one moment, for a display."""
+
+    counts: dict[str, int]
+    spent: float
+    reserved: float
+    requests: int
+    pace: str
+    queued: int
+    waiting: str = ""
+
+
+Watch = Callable[[Callable[[], View]], Awaitable[None]]
+"""Shows views until it is cancelled."""
+
+
+async def work_off(
+    settings: Settings, account: Account, *, say: Callable[[str], None], watch: Watch, clock: Clock | None = None
+) -> Summary:
+    """Work off the batches of `settings`, which are enrolled, and collect what earlier runs left.
+
+    The caller holds the ledger's lock. Raises LedgerError; everything else is in the summary.
+    """
+    clock = clock or SystemClock()
+    with (
+        closing(files.connect(settings.db, write=True)) as writing,
+        closing(files.connect(settings.db, write=False)) as reading,
+    ):
+        stamp = runs.begin(
+            writing, clock.now(), provider=settings.provider, account=fingerprint(account.key, account.name)
+        )
+        if _nothing_to_do(reading, settings, account):
+            return _conclude(writing, reading, settings, stamp, None, started=clock.now(), clock=clock)
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
+            private = await is_on_private_address(account.base_url)
+            downloader = await stack.enter_async_context(Downloader(allow_private=private))
+            pacer = _pacer(settings, account, clock)
+            stack.callback(pacer.close)
+            return await run(
+                settings,
+                account,
+                api=api,
+                pacer=pacer,
+                store=Results(settings.out, downloader),
+                writing=writing,
+                reading=reading,
+                stamp=stamp,
+                clock=clock,
+                say=say,
+                watch=watch,
+            )
+
+
+def _pacer(settings: Settings, account: Account, clock: Clock) -> Window | NoWindow:
+    if settings.rate_limit is None:
+        return NoWindow(clock)
+    path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
+    return Window(path, Rate(settings.rate_limit, settings.rate_period), clock)
+
+
+def _selection(settings: Settings) -> Selection:
+    return Selection(settings.batches, settings.filter, settings.tags, settings.limit)
+
+
+def _nothing_to_do(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
+    """Then not even one request is sent (invariant 8)."""
+    open_states = [State.SUBMITTING, State.RUNNING, State.FETCHING]
+    if account.is_idempotent:
+        open_states.append(State.UNCERTAIN)
+    mine = [found for found in queries.unfinished(db, *open_states) if found.account == account.name]
+    return not mine and next(queries.Queue(db, _selection(settings)).pages(), None) is None
+
+
+async def run(
+    settings: Settings,
+    account: Account,
+    *,
+    api: Api,
+    pacer: Pacer,
+    store: Store,
+    writing: sqlite3.Connection,
+    reading: sqlite3.Connection,
+    stamp: Stamp,
+    clock: Clock,
+    say: Callable[[str], None],
+    watch: Watch,
+) -> Summary:
+    """The run itself, on whatever stands behind the interfaces."""
+    started = clock.monotonic()
+    writer = Writer(writing, settings.db)
+    desk = Desk(
+        settings,
+        api=api,
+        pacer=pacer,
+        store=store,
+        writer=writer,
+        db=reading,
+        clock=clock,
+        run_id=stamp.run_id or 0,
+        account=account.name,
+        say=say,
+    )
+    loop = Loop(desk, _selection(settings))
+    try:
+        await writer.do(lambda db: moves.recover(db, desk.stamp()))
+        for model, seconds in queries.took(reading):
+            desk.agenda.durations(str(model)).ended(seconds, 0.0)
+        with signals.heeded(desk.end, say):
+            async with _beside(desk, loop, settings, watch):
+                await loop.work(lambda: _begin(desk, loop, account))
+        await _last_balance(desk)
+    finally:
+        await _flush(desk)
+        await writer.close()
+    return _conclude(writing, reading, settings, stamp, desk, started=started, clock=clock)
+
+
+def _begin(desk: Desk, loop: Loop, account: Account) -> None:
+    """Go on with what the ledger has open at this account. Anything else is named, and waits for its own provider."""
+    now, wall = desk.clock.monotonic(), desk.clock.now()
+    elsewhere = 0
+    for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
+        if found.account != account.name:
+            elsewhere += 1
+            continue
+        started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
+        job = Job(found.task, found.attempt, started)
+        if found.task.state is State.RUNNING:
+            loop.collecting.watch(job, now=now)
+        elif found.task.state is State.FETCHING:
+            loop.fetch(job, found.media)
+        elif account.is_idempotent:
+            loop.resend(found.task, found.attempt)
+    if elsewhere:
+        desk.say(f"{elsewhere} unfinished tasks belong to another provider or base URL: they wait for a run with that")
+
+
+@asynccontextmanager
+async def _beside(desk: Desk, loop: Loop, settings: Settings, watch: Watch) -> AsyncIterator[None]:
+    """What goes on beside the loop: the display, the callbacks, the record of the traffic."""
+    async with AsyncExitStack() as stack:
+        side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
+        if settings.callback_url is not None and settings.callback_host is not None:
+            secret, base = queries.secret(desk.db), settings.callback_url
+            receiver = await stack.enter_async_context(
+                Receiver(secret, host=settings.callback_host, port=settings.callback_port)
+            )
+            loop.submitting.callback_url = lambda ref: callback_url(base, secret, ref)
+            side.append(asyncio.create_task(_deliver(receiver, loop)))
+        try:
+            yield
+        finally:
+            for task in side:
+                task.cancel()
+            await asyncio.gather(*side, return_exceptions=True)
+
+
+async def _deliver(receiver: Receiver, loop: Loop) -> None:
+    while True:
+        delivery = await receiver.deliveries.get()
+        await loop.collecting.called_back(delivery.ref, delivery.info)
+
+
+async def _keep_flushing(desk: Desk) -> None:
+    while True:
+        await desk.clock.sleep(FLUSH_EVERY)
+        await _flush(desk)
+
+
+async def _flush(desk: Desk) -> None:
+    counted, run_id = dict(desk.traffic), desk.run_id
+    desk.traffic.clear()
+    if counted:
+        await desk.writer.do(lambda db: moves.count_traffic(db, run_id, counted))
+
+
+async def _last_balance(desk: Desk) -> None:
+    """What is left on the account, once, when something was charged and the API still answers."""
+    if desk.ending is not None or not desk.requests["submit"]:
+        return
+    desk.count("balance")
+    wait = desk.pacer.claim()
+    while wait:
+        await desk.clock.sleep(wait)
+        wait = desk.pacer.claim()
+    answer = await desk.api.balance()
+    desk.balance = wire.Balance.from_json(answer.data).balance
+
+
+def look(desk: Desk) -> View:
+    """The run at this moment."""
+    counts = queries.counts(desk.db)
+    money = queries.credits_of(desk.db, run_id=desk.run_id)
+    limit = desk.pacer.limit()
+    return View(
+        counts=counts,
+        spent=money.spent,
+        reserved=money.reserved,
+        requests=desk.requests.total(),
+        pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
+        queued=counts[State.QUEUED],
+    )
+
+
+def _conclude(
+    writing: sqlite3.Connection,
+    reading: sqlite3.Connection,
+    settings: Settings,
+    stamp: Stamp,
+    desk: Desk | None,
+    *,
+    started: float,
+    clock: Clock,
+) -> Summary:
+    counts = dict.fromkeys(map(str, State), 0)
+    for batch in settings.batches:
+        for state, n in queries.counts(reading, batch).items():
+            counts[state] += n
+    code, reason = conclude(desk.stops if desk else [], counts)
+    money = queries.credits_of(reading, run_id=stamp.run_id)
+    requests = desk.requests if desk else {}
+    summary = Summary(
+        exit_code=code,
+        reason=reason,
+        batch=list(settings.batches),
+        counts=counts,
+        credits={"spent": money.spent, "reserved": money.reserved, "balance": desk.balance if desk else None},
+        requests={kind: requests.get(kind, 0) for kind in KINDS},
+        seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
+    )
+    runs.end(
+        writing,
+        msgspec.structs.replace(stamp, at=clock.now()),
+        exit_code=code,
+        summary=msgspec.json.encode(summary).decode(),
+    )
+    return summary

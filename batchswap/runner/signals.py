@@ -1,0 +1,34 @@
+"""Ctrl-C and SIGTERM: the first ends the run in order, the second leaves at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from batchswap.errors import Exit
+from batchswap.runner.desk import Stop
+
+_ENDS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+
+
+@contextmanager
+def heeded(end: Callable[[Stop], None], say: Callable[[str], None]) -> Iterator[None]:
+    """While the context lasts, signals end the run. The ledger needs no farewell: leaving at once loses nothing."""
+    loop = asyncio.get_running_loop()
+    seen: list[signal.Signals] = []
+
+    def heed(number: signal.Signals) -> None:
+        if seen:
+            os._exit(_ENDS[number])
+        seen.append(number)
+        say("ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once")
+        end(Stop(_ENDS[number], "interrupted" if number is signal.SIGINT else "terminated"))
+
+    for number in _ENDS:
+        loop.add_signal_handler(number, heed, number)
+    try:
+        yield
+    finally:
+        for number in _ENDS:
+            loop.remove_signal_handler(number)

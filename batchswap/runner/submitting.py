@@ -1,0 +1,131 @@
+"""One CreateTask: the intent on disk, one request, what became of it on disk. A POST and its record are one step."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from batchswap import verdicts, wire
+from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.ledger import moves
+from batchswap.ledger.moves import Budget, OverBudget
+from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.jobs import Job, Ready
+from batchswap.states import Event
+from batchswap.tasks import Attempt, clean
+from batchswap.verdicts import Kind, Verdict
+
+
+class Submitting:
+    """Sends ready tasks. `early` holds what callbacks said of attempts whose own answer is still on its way."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._alike = ("", 0)
+        """The last refusal that was the row's fault, and how often in a row it came."""
+        self.callback_url: Callable[[str], str] | None = None
+        """An attempt's ref -> where the API shall call back."""
+        self.early: dict[str, str] = {}
+
+    async def submit(self, ready: Ready) -> Job | Ready | None:
+        """An accepted task as a Job; the task itself when it is queued again; None when it ended or is uncertain."""
+        desk = self._desk
+        attempt = await self._intend(ready)
+        if attempt is None:
+            return None
+        body = ready.body
+        if self.callback_url is not None:
+            body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
+        desk.count("submit")
+        try:
+            answer = await desk.api.create_task(body, attempt.ref)
+        except NeverSent as error:
+            desk.unreachable(error)
+            return await self._requeue(ready, attempt, "never-sent", str(error))
+        except MaybeSent as error:
+            desk.unreachable(error)
+            return await self._lose(ready, attempt, "no-answer", str(error))
+        except asyncio.CancelledError:
+            await asyncio.shield(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came"))
+            raise
+        remote_id = wire.Accepted.from_json(answer.data).task_id
+        verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
+        desk.heard(verdict, answer)
+        return await asyncio.shield(self._record(ready, attempt, verdict, remote_id or "", answer.message))
+
+    async def _intend(self, ready: Ready) -> Attempt | None:
+        """The attempt on disk, before anything leaves."""
+        desk, settings = self._desk, self._desk.settings
+        if ready.again is not None:
+            again = ready.again
+            await desk.writer.do(lambda db: moves.resent(db, desk.stamp(), again))
+            return again
+        budget = Budget(settings.budget, settings.budget_per_day)
+        try:
+            return await desk.writer.do(
+                lambda db: moves.submit(
+                    db, desk.stamp(), ready.task, reserved=ready.price, budget=budget, account=desk.account
+                )
+            )
+        except OverBudget:
+            desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
+            return None
+
+    async def _record(
+        self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str
+    ) -> Job | Ready | None:
+        desk = self._desk
+        reason = clean(message) or verdict.kind.value
+        match verdict.kind:
+            case Kind.ACCEPTED:
+                self._alike = ("", 0)
+                return await self._accept(ready, attempt, remote_id)
+            case Kind.REJECTED:
+                await desk.writer.do(
+                    lambda db: moves.refused(
+                        db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason
+                    )
+                )
+                self._count_alike(verdict.code)
+                return None
+            case Kind.UNKNOWN:
+                return await self._lose(ready, attempt, verdict.code, reason)
+            case Kind.NO_CREDITS:
+                desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
+        return await self._requeue(ready, attempt, verdict.code, reason)
+
+    async def _accept(self, ready: Ready, attempt: Attempt, remote_id: str) -> Job:
+        desk = self._desk
+        await desk.writer.do(lambda db: moves.accepted(db, desk.stamp(), attempt, remote_id))
+        known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
+        task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
+        return Job(task, known, desk.clock.monotonic())
+
+    async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Ready | None:
+        desk = self._desk
+        if ready.again is not None:  # of the first sending nobody knows still
+            await self._leave_unknown(attempt, code, reason)
+            return None
+        await desk.writer.do(
+            lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason)
+        )
+        return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
+
+    async def _lose(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Job | None:
+        """Nobody knows. Unless a callback has told already."""
+        remote_id = self.early.pop(attempt.ref, None)
+        if remote_id is not None:
+            return await self._accept(ready, attempt, remote_id)
+        await self._leave_unknown(attempt, code, reason)
+        return None
+
+    async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
+        desk = self._desk
+        await desk.writer.do(lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=clean(reason)))
+
+    def _count_alike(self, code: str) -> None:
+        """Many rows that fail the same way in a row are one mistake, not many."""
+        desk = self._desk
+        self._alike = (code, self._alike[1] + 1 if self._alike[0] == code else 1)
+        if self._alike[1] >= desk.settings.same_refusals:
+            desk.stop_submits(Stop(Exit.FAILED, f"{self._alike[1]} submits in a row refused as {code}: stopped"))

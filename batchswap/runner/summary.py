@@ -1,0 +1,41 @@
+"""How a run ended: the JSON of `run --json`, the exit code, and one line in words."""
+
+from typing import Any
+
+import msgspec
+
+from batchswap.errors import Exit, worst
+from batchswap.runner.desk import Stop
+from batchswap.states import State
+
+KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_429")
+"""Of requests, in the order of the summary."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """cli.md, "Options of `run`". Credits are this run's; the counts are of the whole batches."""
+
+    exit_code: int
+    reason: str
+    batch: list[str]
+    counts: dict[str, int]
+    credits: dict[str, float | None]
+    requests: dict[str, int]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        found = msgspec.to_builtins(self)
+        return found if isinstance(found, dict) else {}
+
+
+def conclude(stops: list[Stop], counts: dict[str, int]) -> tuple[Exit, str]:
+    """The exit code, and the reason in words. The worst wins."""
+    words = [stop.words for stop in stops]
+    exits = {stop.exit for stop in stops}
+    if counts[State.FAILED]:
+        exits.add(Exit.FAILED)
+        words.append(f"{counts[State.FAILED]} failed")
+    if counts[State.UNCERTAIN]:
+        exits.add(Exit.UNCERTAIN)
+        words.append(f"{counts[State.UNCERTAIN]} uncertain: a person must decide")
+    return worst(exits), "; ".join(words) or "all done"
