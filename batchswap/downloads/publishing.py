@@ -18,8 +18,9 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EX
 async def publish(place: Place, verified: Verified, *, replaces: str | None = None) -> None:
     """Give the part its final name, durably. Doing it again, also after a crash at any point, changes nothing.
 
-    Raises DownloadError "output-taken" (final) when another file has the name: it is never overwritten, and the part is
-    kept; only the file whose SHA-256 is `replaces` gives way. "part-gone": neither the part nor the final file is what was verified; fetch again.
+    `replaces` is the SHA-256 of this task's own former result, which gives way. Any other file is never overwritten:
+    DownloadError "output-taken" (final), and the part is kept. "part-gone": neither the part nor the final file is what
+    was verified; fetch again.
     """
     await asyncio.to_thread(_publish, place, verified, replaces)
 
@@ -32,7 +33,8 @@ async def is_published(place: Place, sha256: str, size: int) -> bool:
 def _publish(place: Place, verified: Verified, replaces: str | None) -> None:
     with opened(place) as folder, disk(place):
         if _size(folder, place.part) == verified.size:
-            if replaces and _gives_way(folder, place, replaces):
+            if replaces is not None and _holds(folder, place.name, replaces):
+                # In one step: there is no moment without a whole file.
                 os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
             else:
                 _name(folder, place, verified)
@@ -43,19 +45,12 @@ def _publish(place: Place, verified: Verified, replaces: str | None) -> None:
         _remove(folder, place.note)
 
 
-def _gives_way(folder: int, place: Place, replaces: str) -> bool:
-    """Whether what has the final name is the file that may be replaced."""
-    size = _size(folder, place.name)
-    return size is not None and _holds(folder, place.name, replaces, size)
-
-
 def _name(folder: int, place: Place, verified: Verified) -> None:
     # A link, because a rename would replace whatever has the name by then.
     try:
         os.link(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
-        if not _holds(folder, place.name, verified.sha256, verified.size):
-            raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True) from None
+        _accept_same(folder, place, verified)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -68,7 +63,11 @@ def _rename(folder: int, place: Place, verified: Verified) -> None:
         os.lstat(place.name, dir_fd=folder)
     except FileNotFoundError:
         os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
-        return
+    else:
+        _accept_same(folder, place, verified)
+
+
+def _accept_same(folder: int, place: Place, verified: Verified) -> None:
     if not _holds(folder, place.name, verified.sha256, verified.size):
         raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True)
 
@@ -78,8 +77,10 @@ def _is_published(place: Place, sha256: str, size: int) -> bool:
         return _holds(folder, place.name, sha256, size)
 
 
-def _holds(folder: int, name: str, sha256: str, size: int) -> bool:
-    if _size(folder, name) != size:
+def _holds(folder: int, name: str, sha256: str, size: int | None = None) -> bool:
+    """Whether the name is a regular file with this content; `size` spares the reading where it is known."""
+    found = _size(folder, name)
+    if found is None or size not in (None, found):
         return False
     with FileIO(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
