@@ -49,7 +49,7 @@ def canonical(name: str) -> str | None:
 
 def is_kept(name: str) -> bool:
     """Whether a field is not ours: it is kept as it is and appears in exports."""
-    return any(name.startswith(prefix) and len(name) > len(prefix) for prefix in KEPT_PREFIXES)
+    return name.startswith(KEPT_PREFIXES) and name not in KEPT_PREFIXES
 
 
 def nearest(name: str, known: tuple[str, ...] = (*NAMES, "face_0")) -> str:
@@ -59,7 +59,7 @@ def nearest(name: str, known: tuple[str, ...] = (*NAMES, "face_0")) -> str:
 
 def unknown(name: str) -> str:
     """The sentence for a column or key that nobody knows."""
-    if FACE_FIELD.pattern and name.startswith("face_"):
+    if name.startswith("face_"):
         return "is no face: faces are numbered face_0 to face_999"
     return (
         f'is not a known field; the nearest is "{nearest(name)}" (a name that begins with x_ or meta. is kept as it is)'

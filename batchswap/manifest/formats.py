@@ -1,6 +1,7 @@
 """The three formats: bytes → lists of checked rows."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import BinaryIO
 
 import msgspec
@@ -57,14 +58,17 @@ Reader = Callable[[Place, BinaryIO], Iterator[tuple[str, list[Row]]]]
 def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[tuple[str, list[Row]]]:
     """`quick` False takes every line the long way: for tests, which compare."""
     checker = place.checker()
-    lines = numbered_lines(stream)
-    header = read_header(checker.file, lines)
-    problems = list(header.problems())
-    for column, sentence in problems:
-        checker.complain(header.line, column, sentence)
-    if problems:
-        return
-    plain = quick_way(header, checker) if quick else never
+    with closing(numbered_lines(stream)) as lines:
+        header = read_header(checker.file, lines)
+        problems = list(header.problems(require_consent=checker.require_consent))
+        for column, sentence in problems:
+            checker.complain(header.line, column, sentence)
+        if not problems:
+            for rows in csv_rows(header, checker, lines, quick_way(header, checker) if quick else never):
+                yield checker.batch, rows
+
+
+def csv_rows(header: Header, checker: Checker, lines: Numbered, plain: PlainRow) -> Iterator[list[Row]]:
     rows: list[Row] = []
     for number, line in lines:
         if (row := plain(number, line)) is not None:
@@ -72,9 +76,9 @@ def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[
         elif not is_skipped(line):
             rows += careful_rows(header, checker, number, line, lines)
         if len(rows) >= CHUNK:
-            yield checker.batch, rows
+            yield rows
             rows = []
-    yield checker.batch, rows
+    yield rows
 
 
 def never(number: int, line: str) -> None:
@@ -114,7 +118,8 @@ def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]
 
 def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
-    yield from in_chunks(checker, json_records(checker, numbered_lines(stream)))
+    with closing(numbered_lines(stream)) as lines:
+        yield from in_chunks(checker, json_records(checker, lines))
 
 
 def json_records(checker: Checker, lines: Numbered) -> Iterator[Record]:

@@ -14,11 +14,15 @@ DEEPEST = 10
 
 def read_lines(file: str, lines: Numbered) -> Iterator[tuple[int, Node | Flaw]]:
     """(line, its object or what is wrong with it). Empty lines are skipped."""
+    empty = True
     for number, line in lines:
         if len(line) >= LONGEST_LINE:
             raise ManifestProblem(file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
         if text := line.strip():
+            empty = False
             yield number, parsed(text, number)
+    if empty:
+        raise ManifestProblem(file, None, None, "is empty")
 
 
 def parsed(text: str, line: int) -> Node | Flaw:

@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from batchswap.errors import Flaw, UsageError
+from batchswap.manifest.duplicates import Seen, folded, folders_of
 from batchswap.manifest.fields import nearest, plain_text, shown
 from batchswap.tasks import Model
 
@@ -18,13 +19,17 @@ DEFAULT_TEMPLATE = "{batch}/{key}{ext}"
 TEMPLATE_FIELDS = ("batch", "key", "ext", "line", "stem")
 
 # Names that some systems take for devices, whatever ending follows.
+UNSAFE_IN_NAME = re.compile(r"[^\w.-]")
+ORDINARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{5,99}")
 DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def safe_part(text: str) -> str:
     """One part of a path made from any text. A text that had to be changed gets a hash, so two never become one."""
-    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text)).lstrip(".-").rstrip(".")
+    if ORDINARY.fullmatch(text):
+        return text
+    name = UNSAFE_IN_NAME.sub("_", unicodedata.normalize("NFC", text)).lstrip(".-").rstrip(".")
     if not name or DEVICE.fullmatch(name):
         name = f"_{name}"
     if name == text and len(name.encode()) <= LONGEST_PART:
@@ -91,11 +96,6 @@ def numbered(output: str, number: int) -> str:
     return output if number == 1 else str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
 
 
-def folded(output: str) -> str:
-    """One text for all outputs that some file system takes for the same file (case, composed letters)."""
-    return output.lower() if output.isascii() else unicodedata.normalize("NFC", output.casefold())
-
-
 class Outputs:
     """Keeps outputs inside one folder, whatever symbolic links are in it. A folder is looked at once."""
 
@@ -104,6 +104,8 @@ class Outputs:
         self._out = out
         self._root: Path | None = None
         self._inside: set[str] = set()
+        self.folders = Seen()
+        """Every folder that outputs lie in: no output may be a file of that name."""
 
     def head(self, batch: str) -> str | None:
         """What outputs of this batch begin with when key and ending are all that follows; None for other templates."""
@@ -122,3 +124,4 @@ class Outputs:
         if len(self._inside) >= REMEMBERED:
             self._inside.clear()
         self._inside.add(folder)
+        self.folders.add(folded(above) for above in folders_of(output))

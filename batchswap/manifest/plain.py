@@ -21,24 +21,23 @@ URL = r"https?://[A-Za-z0-9][A-Za-z0-9.-]{{0,250}}/[!#-+\--:<-~{more}]{{0,1700}}
 KEY = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(?![\w-]))[A-Za-z0-9](?:[\w.-]{0,98}[\w-])?"
 TEXT = r"(?! )[ !#-+\--:<-~\xa1-\xac\xae-\u024f{more}]{{0,400}}(?<! )"
 TAGS = r"[ !#-+\--~]{0,100}"  # so no more than 50 of them
+TAGS_BESIDE_SEMICOLONS = r"[ !#-+\--:<-~]{0,100}"
 ABSENT = ""
 
 
 def pattern(header: Header, *, require_consent: bool) -> re.Pattern[str]:
     """One line of a plain row, with a group for each column and one, always empty, at the end."""
     more = "".join(c for c in ",;" if c != header.separator)
-    tags = TAGS if header.separator != ";" else r"[ !#-+\--:<-~]{0,100}"
+    url, text = URL.format(more=more), TEXT.format(more=more)
     kinds = {
         "id": f"(?:{KEY})?",
-        "video": URL.format(more=more),
-        "face": URL.format(more=more),
-        "consent": TEXT.format(more=more)
-        if not require_consent
-        else f"(?=[^{header.separator} ])" + TEXT.format(more=more),
-        "tags": tags,
+        "video": url,
+        "face": url,
+        "consent": rf"(?=[^{header.separator}\s]){text}" if require_consent else text,
+        "tags": TAGS_BESIDE_SEMICOLONS if header.separator == ";" else TAGS,
         "repeat": "1?",
     }
-    columns = (kinds.get(name, TEXT.format(more=more) if is_kept(name) else ABSENT) for name in header.names)
+    columns = (kinds.get(name, text if is_kept(name) else ABSENT) for name in header.names)
     row = header.separator.join(f"({kind})" for kind in columns)
     return re.compile(rf"(?!#){row}()(?:\r?\n)?\Z", re.ASCII)
 

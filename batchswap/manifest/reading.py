@@ -8,10 +8,9 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.duplicates import Seen
-from batchswap.manifest.fields import shown
+from batchswap.manifest.duplicates import Seen, Suspects, folded
 from batchswap.manifest.formats import READERS, Place
-from batchswap.manifest.outputs import Outputs, folded
+from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
 from batchswap.tasks import Row
@@ -38,10 +37,11 @@ class Reading:
         self.counts: dict[str, int] = {}
         """Rows of each batch so far."""
         self._sources, self._options, self._stdin = sources, options, stdin
-        self._names = Outputs(options.out, options.name_template)
+        self._names = self._outputs()
 
     def __iter__(self) -> Iterator[Chunk]:
         self.counts = {}
+        self._names = self._outputs()
         problems = Problems()
         keys: defaultdict[str, Seen] = defaultdict(Seen)
         outputs = Seen()
@@ -52,12 +52,22 @@ class Reading:
                 self.counts[chunk.batch] = self.counts.get(chunk.batch, 0) + len(chunk.rows)
                 if not problems.count and chunk.rows:
                     yield chunk
-            suspects = Suspects({batch: seen.suspects() for batch, seen in keys.items()}, outputs.suspects())
+            suspects = Suspects(
+                {batch: seen.suspects() for batch, seen in keys.items()},
+                outputs.suspects(),
+                outputs.shared(self._names.folders),
+            )
+            problems.count += suspects.left_out
             if suspects:
                 for chunk in self._chunks(manifests, Problems()):
-                    suspects.look(chunk, problems)
+                    for row in chunk.rows:
+                        if wrong := suspects.found(chunk.batch, chunk.file, row):
+                            problems.add(ManifestProblem(chunk.file, row.line, *wrong))
         if problems.count:
             raise problems.errors()
+
+    def _outputs(self) -> Outputs:
+        return Outputs(self._options.out, self._options.name_template)
 
     def _chunks(self, manifests: Bytes, problems: Problems) -> Iterator[Chunk]:
         for source in self._sources:
@@ -74,37 +84,6 @@ class Reading:
                 problems.add(problem)
             except OSError as error:
                 place.complain(None, None, f"cannot be read: {error.strerror or error}")
-
-
-class Suspects:
-    """Hashes that were there twice, and the rows that have them: compared by their texts, with their places."""
-
-    def __init__(self, keys: dict[str, set[int]], outputs: set[int]) -> None:
-        self._keys, self._outputs = keys, outputs
-        self._first: dict[tuple[str, str], tuple[str, Row]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._outputs) or any(self._keys.values())
-
-    def look(self, chunk: Chunk, problems: Problems) -> None:
-        for row in chunk.rows:
-            if hash(row.key) in self._keys[chunk.batch] and (
-                first := self._before("key " + chunk.batch, row.key, chunk, row)
-            ):
-                sentence = f"{shown(row.key)} is also the key of {first}"
-                if row.key == row.digest:
-                    sentence = f"the same inputs as {first}; give it an id, or the first one repeat, if that is meant"
-                problems.add(ManifestProblem(chunk.file, row.line, "id", sentence))
-            elif hash(name := folded(row.output)) in self._outputs and (
-                first := self._before("output", name, chunk, row)
-            ):
-                sentence = f"{shown(row.output)} is also the output of {first}"
-                problems.add(ManifestProblem(chunk.file, row.line, "output", sentence))
-
-    def _before(self, what: str, text: str, chunk: Chunk, row: Row) -> str | None:
-        """The place of the first row with this text; None when this is the first."""
-        file, first = self._first.setdefault((what, text), (chunk.file, row))
-        return None if first is row else f"{file}:{first.line}"
 
 
 def read(sources: Sequence[Source], options: Options | None = None, stdin: BinaryIO | None = None) -> Reading:

@@ -8,7 +8,7 @@ import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest import fields, outputs
-from batchswap.manifest.fields import FACE_FIELD, LONGEST_KEY, is_kept, plain_text, shown
+from batchswap.manifest.fields import LONGEST_KEY, is_kept, plain_text, shown
 from batchswap.manifest.inputs import Inputs
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
@@ -62,7 +62,7 @@ class Checker:
         if target is None or self.problems.count > before:
             return []
         digest = content_digest(*target)
-        extra = tuple((name, text) for name, text in values.items() if is_kept(name))
+        extra = tuple([(name, text) for name, text in values.items() if is_kept(name)])
         made = []
         for number in range(1, repeat + 1):
             suffix = "" if number == 1 else f"-{number}"
@@ -109,34 +109,32 @@ class Checker:
         field = self._target_field(record)
         target = self._field(record, field, self._inputs.checked) if field else None
         face = self._field(record, "face", self._inputs.checked)
-        faces = self._faces(record)
-        if face and faces:
-            several = record.spelled.get(faces[0][0], faces[0][0])
-            self.complain(record.line, several, "a row has one face or several: face and faces cannot both be given")
-        elif not face and not faces and "face" not in record.values:
-            self.complain(record.line, "face", "is missing: a row needs a face (or faces)")
+        several = [name for name in record.values if name.startswith("face_")]
+        faces = self._faces(record, several) if several else ()
+        if several and "face" in record.values:
+            name = record.spelled.get(several[0], several[0])
+            self.complain(record.line, name, "cannot be given beside face: a row has one face or several")
+        elif not several and "face" not in record.values:
+            self.complain(record.line, "face", "is missing: a row needs a face (or several)")
         if target is None:
             return None
-        video = field == "video"
-        if faces:
-            multi = tuple((int(name.removeprefix("face_")), face) for name, face in faces)
-            return Target(Model.VIDEO_MULTI if video else Model.IMAGE_MULTI, target, "", multi)
-        return Target(Model.VIDEO if video else Model.IMAGE, target, face or "", ())
+        video, image = (Model.VIDEO_MULTI, Model.IMAGE_MULTI) if several else (Model.VIDEO, Model.IMAGE)
+        return Target(video if field == "video" else image, target, face or "", faces)
 
     def _target_field(self, record: Record) -> str | None:
         video, image = "video" in record.values, "image" in record.values
         if video and image:
-            self.complain(record.line, "image", "a row has one target: video and image cannot both be given")
+            name = record.spelled.get("image", "image")
+            self.complain(record.line, name, "cannot be given beside video: a row has one target")
         elif not video and not image:
             self.complain(record.line, "video", "is missing: a row needs a video (or an image)")
         return None if video == image else "video" if video else "image"
 
-    def _faces(self, record: Record) -> list[tuple[str, str]]:
-        """Checked (field, face) in the order of the ids."""
-        names = sorted(
-            (n for n in record.values if FACE_FIELD.fullmatch(n)), key=lambda n: int(n.removeprefix("face_"))
-        )
-        return [(name, face) for name in names if (face := self._field(record, name, self._inputs.checked))]
+    def _faces(self, record: Record, names: list[str]) -> Faces:
+        """The checked faces of the fields `names`, in the order of their ids."""
+        numbers = sorted(int(name.removeprefix("face_")) for name in names)
+        checked = ((number, self._field(record, f"face_{number}", self._inputs.checked)) for number in numbers)
+        return tuple((number, face) for number, face in checked if face)
 
     def _texts(self, record: Record) -> None:
         self._field(record, "id", checked_key)
@@ -144,10 +142,11 @@ class Checker:
         for name in record.values:
             if is_kept(name):
                 self._field(record, name, fields.note)
-        try:
-            fields.checked_tags(record.tags)
-        except Flaw as flaw:
-            self._blame(record, "tags", flaw)
+        if record.tags:
+            try:
+                fields.checked_tags(record.tags)
+            except Flaw as flaw:
+                self._blame(record, "tags", flaw)
         if self.require_consent and "consent" not in record.values:
             self.complain(record.line, "consent", "is missing, and --require-consent asks for it in every row")
 

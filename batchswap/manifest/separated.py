@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from itertools import chain
 from typing import BinaryIO
@@ -15,7 +15,7 @@ from batchswap.manifest.rows import Record
 SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
 NUL = "\0"
-Numbered = Iterator[tuple[int, str]]
+Numbered = Generator[tuple[int, str], None, None]
 
 
 class Header:
@@ -26,7 +26,7 @@ class Header:
         self.names = [fields.canonical(name) or "" for name in columns]
         self.spelled = {f: c for f, c in zip(self.names, columns, strict=True) if f != c}
 
-    def problems(self) -> Iterator[tuple[str | None, str]]:
+    def problems(self, *, require_consent: bool) -> Iterator[tuple[str | None, str]]:
         """(column, what is wrong with it)."""
         if not any(self.names):
             yield None, "has no header: the first line must name the columns, for example id,video,face,consent"
@@ -45,6 +45,8 @@ class Header:
             else:
                 yield column, f'means the same as the column "{other}": only one of them can be given'
         yield from self._absent()
+        if require_consent and "consent" not in self.names:
+            yield "consent", "is missing in the header, and --require-consent asks for it in every row"
 
     def _absent(self) -> Iterator[tuple[str, str]]:
         if not {"video", "image"} & set(self.names):

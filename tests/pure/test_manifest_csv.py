@@ -1,0 +1,205 @@
+"""CSV manifests: what is accepted, and where each thing that is wrong is said to be."""
+
+import pytest
+
+from batchswap.manifest import Options
+from batchswap.tasks import Model, content_digest
+from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, rows_of
+
+
+def test_a_row_with_everything() -> None:
+    text = f"id,video,face,output,consent,tags,repeat,x_note,meta.shot\na,{V},{F},de/o.mp4,r-1,de; hero;de,,hi,7\n"
+    (row,) = rows_of(text)
+    assert (row.key, row.model, row.target, row.face, row.output) == ("a", Model.VIDEO, V, F, "de/o.mp4")
+    assert (row.line, row.consent, row.tags) == (2, "r-1", ("de", "hero"))
+    assert row.extra == (("x_note", "hi"), ("meta.shot", "7"))
+    assert row.digest == content_digest(Model.VIDEO, V, F)
+
+
+@pytest.mark.parametrize("video", ["video", "video_url", "target"])
+@pytest.mark.parametrize("face", ["face", "new_face", "face_url", "source"])
+@pytest.mark.parametrize("key", ["id", "key"])
+def test_aliases(video: str, face: str, key: str) -> None:
+    (row,) = rows_of(f"{key},{video},{face}\nk,{V},{F}\n")
+    assert (row.key, row.target, row.face) == ("k", V, F)
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "model"),
+    [
+        ("video,face", f"{V},{F}", Model.VIDEO),
+        ("image,face", f"{V},{F}", Model.IMAGE),
+        ("image_url,face", f"{V},{F}", Model.IMAGE),
+        ("video,face_1,face_0", f"{V},{F},{V}", Model.VIDEO_MULTI),
+        ("image,face_0", f"{V},{F}", Model.IMAGE_MULTI),
+        ("video,image,face,face_0", f",{V},,{F}", Model.IMAGE_MULTI),
+    ],
+)
+def test_the_model_follows_from_the_fields(header: str, cells: str, model: Model) -> None:
+    (row,) = rows_of(f"{header}\n{cells}\n")
+    assert row.model is model
+
+
+def test_faces_come_in_the_order_of_their_ids() -> None:
+    (row,) = rows_of(f"video,face_10,face_2\n{V},{F},{V}\n")
+    assert row.faces == ((2, V), (10, F))
+    assert row.face == ""
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_separators_line_ends_and_bom(separator: str, end: str, bom: bytes) -> None:
+    lines = [["id", "video", "face", "tags"], ["a", V, F, '"x;y"'], ["b", V, F, ""]]
+    text = end.join(separator.join(line) for line in lines)
+    rows = rows_of(bom + text.encode())
+    assert [(row.key, row.tags, row.line) for row in rows] == [("a", ("x", "y"), 2), ("b", (), 3)]
+
+
+def test_a_separator_inside_quotes_of_the_header_does_not_count() -> None:
+    (row,) = rows_of(f'video;face;"x_a,b,c,d"\n{V};{F};1\n')
+    assert row.extra == (("x_a,b,c,d", "1"),)
+
+
+def test_empty_lines_comments_and_rows_of_empty_cells_are_skipped() -> None:
+    text = f'# made by hand\n\nid,video,face\n  \n#a,"{V},{F}\nb,{V},{F}\n,,\n"#c",{V},{F}\n'
+    assert [(row.key, row.line) for row in rows_of(text)] == [("b", 6), ("#c", 8)]
+
+
+def test_a_quoted_field_may_span_lines_and_later_lines_keep_their_numbers() -> None:
+    text = f'id,video,face,x_note\na,{V},{F},"one\n#two\n\n""three"""\nb,{V},{F},\n'
+    rows = rows_of(text)
+    assert [(row.key, row.line) for row in rows] == [("a", 2), ("b", 6)]
+    assert rows[0].extra == (("x_note", 'one\n#two\n\n"three"'),)
+
+
+def test_blanks_around_cells_are_dropped() -> None:
+    (row,) = rows_of(f"id , video,face\n a , {V} ,{F} \n")
+    assert (row.key, row.target, row.face) == ("a", V, F)
+
+
+def test_without_an_id_the_content_is_the_key() -> None:
+    (row,) = rows_of(f"video,face\n{V},{F}\n")
+    assert row.key == row.digest == content_digest(Model.VIDEO, V, F)
+
+
+def test_repeat_makes_rows_that_differ() -> None:
+    rows = rows_of(f"id,video,face,repeat,output\na,{V},{F},3,x/o.mp4\n,{V},{F},2,\n")
+    digest = content_digest(Model.VIDEO, V, F)
+    assert [row.key for row in rows] == ["a", "a-2", "a-3", digest, f"{digest}-2"]
+    assert [row.output for row in rows[:3]] == ["x/o.mp4", "x/o-2.mp4", "x/o-3.mp4"]
+    assert rows[3].output == f"stdin/{digest}.mp4"
+    assert rows[3].digest != rows[4].digest
+    assert len({row.output for row in rows}) == 5
+
+
+def test_a_header_alone_is_a_batch_of_nothing() -> None:
+    assert rows_of("id,video,face\n") == []
+
+
+HEADERS = [
+    ("", "-: is empty"),
+    ("\n\n# only words\n", "-: is empty: it has neither a header nor rows"),
+    (f"{V},{F}\n", "-:1: has no header: the first line must name the columns, for example id,video,face,consent"),
+    ("vidoe,face,video\n", '-:1: vidoe: is not a known field; the nearest is "video"'),
+    ("video,face,Consent\n", '-:1: Consent: is not a known field; the nearest is "consent"'),
+    ("video,face,x_\n", "-:1: x_: is not a known field"),
+    ("video,face,\n", "-:1: column 3: has no name in the header"),
+    ("video,face,video\n", "-:1: video: is there twice: columns 1 and 3"),
+    ("video,face,x_a,x_a\n", "-:1: x_a: is there twice: columns 3 and 4"),
+    ("video,target,face\n", '-:1: target: means the same as the column "video"'),
+    ("id,key,video,face\n", '-:1: key: means the same as the column "id"'),
+    ("video,faces\n", "-:1: faces: is for YAML; in CSV each face has a column of its own: face_0, face_1"),
+    ("video,face_01\n", "-:1: face_01: is no face: faces are numbered face_0 to face_999"),
+    ("id,face\n", "-:1: video: is missing in the header: rows need a video"),
+    ("id,video\n", "-:1: face: is missing in the header: rows need a face"),
+    ('video,"face\n', "-:1: a quoted field that begins in this row is never closed"),
+    ('video,"face"s\n', "-:1: has text behind a closing quote"),
+    ("video,fa\x1b[2Jce\n", "-:1: fa\\x1b[2Jce: is not a known field"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), HEADERS)
+def test_headers_that_are_wrong(text: str, sentence: str) -> None:
+    assert errors_of(text)[0].startswith(sentence)
+
+
+ROWS = [
+    (f",{F},,,", "-:2: video: is missing: a row needs a video (or an image)"),
+    (f"{V},,,,", "-:2: face: is missing: a row needs a face (or several)"),
+    (f"{V},{F},{F},,", "-:2: face_0: cannot be given beside face: a row has one face or several"),
+    (f"{V},{F},", "-:2: has 3 fields; the header has 5"),
+    (f"{V},{F},,,,,", "-:2: has 7 fields; the header has 5"),
+    (f'{V},{F},,"a"b,', "-:2: has text behind a closing quote"),
+    (f'{V},{F},,"a', "-:2: a quoted field that begins in this row is never closed"),
+    (f"{V},{F},,a\0,", "-:2: has a NUL byte: this is not a text file"),
+    (f"{V},{F},,a\x1b[2J,", '-:2: id: has a control or invisible character (U+001B) in "a\\x1b[2J"'),
+    (f"{V},{F},,\u202egpj,", "-:2: id: has a control or invisible character (U+202E)"),
+    (f'{V},{F},,"a\nb",', "-:2: id: has a control or invisible character (U+000A)"),
+    (f"{V},{F},,{'k' * 201},", "-:2: id: has 201 characters; at most 200 are allowed"),
+    (f"{V},{F},,a,0", '-:2: repeat: is how often the row is done, a number from 1 to 10,000, not "0"'),
+    (f"{V},{F},,a,-1", "-:2: repeat: is how often the row is done"),
+    (f"{V},{F},,a,1.5", "-:2: repeat: is how often the row is done"),
+    (f"{V},{F},,a,99999999999999", "-:2: repeat: is how often the row is done"),
+    (f"{V},{F},,a,٣", "-:2: repeat: is how often the row is done"),
+]
+
+
+@pytest.mark.parametrize(("cells", "sentence"), ROWS)
+def test_rows_that_are_wrong(cells: str, sentence: str) -> None:
+    assert error_of(f"video,face,face_0,id,repeat\n{cells}\n").startswith(sentence)
+
+
+def test_video_and_image_in_one_row() -> None:
+    assert error_of(f"video,image_url,face\n{V},{V},{F}\n") == (
+        "-:2: image_url: cannot be given beside video: a row has one target"
+    )
+
+
+def test_consent_can_be_required() -> None:
+    text = f"video,face,consent\n{V},{F},r\n{F},{V},\n{F},{F},  \n"
+    assert len(rows_of(text)) == 3
+    found = errors_of(text, options=Options(check_files=False, require_consent=True))
+    sentence = "consent: is missing, and --require-consent asks for it in every row"
+    assert found == [f"-:3: {sentence}", f"-:4: {sentence}"]
+
+
+def test_a_required_consent_without_a_column_is_one_error() -> None:
+    found = error_of(f"video,face\n{V},{F}\n{F},{F}\n", options=Options(check_files=False, require_consent=True))
+    assert found == "-:1: consent: is missing in the header, and --require-consent asks for it in every row"
+
+
+@pytest.mark.parametrize("tags", ["a\x07", "t" * 101, ";".join(map(str, range(51)))])
+def test_tags_that_are_wrong(tags: str) -> None:
+    assert error_of(f"video,face,tags\n{V},{F},{tags}\n").startswith("-:2: tags: has")
+
+
+def test_all_errors_come_at_once_and_by_their_lines() -> None:
+    text = f'id,video,face\na,,{F}\n"b"x,{V},{F}\nc,ftp://x.y/z,{F}\nd,{V}\na\x07,data:x,\n'
+    assert [error.split(": ")[0] for error in errors_of(text)] == ["-:2", "-:3", "-:4", "-:5", "-:6", "-:6", "-:6"]
+
+
+def test_errors_name_the_column_as_it_is_written() -> None:
+    assert error_of(f"video,new_face\n{V},ftp://x.y/z\n").startswith("-:2: new_face: ")
+
+
+def test_very_many_errors_are_counted_and_not_kept() -> None:
+    found = errors_of("video,face\n" + f"{V},ftp://x\n" * 5000)
+    assert len(found) == 1001
+    assert found[-1] == "-: and 4,000 more problems, which are not listed"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"video,face\na,M\xfcller\n", "-:2: is not UTF-8: byte 0xfc at offset 14; save it as UTF-8"),
+        (b"video,face\n" + b"#" * 100_000 + b"\n\xff", "-:3: is not UTF-8: byte 0xff at offset 100,012"),
+        (b"video,face\nabc\xc3", "-:2: is not UTF-8: the last character is cut off"),
+        ("video,face\n".encode("utf-16"), "-:1: is UTF-16, not UTF-8; save it as UTF-8"),
+        (b"\xef\xbb\xbf", "-: is empty"),
+        (b"video,face\n" + b"x" * 1_100_000, "-:2: the line is longer than 1,048,576 characters"),
+        (b"video,face\na," + b"x" * 200_000, "-:2: has a field of more than 131,072 characters"),
+    ],
+)
+def test_bytes_that_are_no_csv(data: bytes, sentence: str) -> None:
+    assert errors_of(data, options=NO_FILES)[-1].startswith(sentence)
