@@ -62,7 +62,8 @@ def running(
 
     with ThreadPoolExecutor(1) as pool:
         ended = pool.submit(asyncio.run, serve())
-        wait([started, ended], 20, FIRST_COMPLETED)
+        either: set[Future[Any]] = {started, ended}
+        wait(either, 20, FIRST_COMPLETED)
         if ended.done():
             ended.result()
         here = started.result(0)

@@ -1,0 +1,96 @@
+"""A server that is killed: whatever it had accepted is finished by the next one, and charged once."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batchswap.local.faults import Fault, FaultRate
+from tests.http.local import running
+from tests.http.pretend import FACE, Client, PretendEngine, send
+from tests.http.test_server_tasks import receiver, wait_for
+
+
+@contextmanager
+def process(folder: Path, seconds: float) -> Iterator[tuple[Client, "subprocess.Popen[bytes]"]]:
+    """A server in a process of its own, killed at the end if it still lives."""
+    command = [sys.executable, "-m", "tests.http.serving", str(folder), str(seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            yield Client(server.stdout.readline().decode().strip()), server
+        finally:
+            server.kill()
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes whose standard error is this server's log."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/2"):
+        try:
+            if str(link.readlink()) == str(folder / "workers.log"):
+                found.append(int(link.parts[2]))
+        except OSError:  # gone, or not ours
+            continue
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_killed_server_had_accepted_is_finished_by_the_next(tmp_path: Path, how: signal.Signals) -> None:
+    with process(tmp_path, seconds=30) as (client, server):
+        before = client.balance()
+        bodies = [client.body(f"video 1 {n}".encode()) for n in range(5)]
+        ids = [client.create(body, f"attempt-{n}").data["task_id"] for n, body in enumerate(bodies)]
+        detection = client.call("POST", "/job/detect-face-video", {"video_url": client.upload(b"video 1")}).data
+        assert client.info(ids[0])["status"] == "running"
+        server.send_signal(how)
+        server.wait(20)
+    for _ in range(100):
+        if not workers_of(tmp_path):
+            break
+        signal.sigtimedwait([], 0.05)
+    assert workers_of(tmp_path) == []
+    with process(tmp_path, seconds=0) as (client, _):
+        again = [client.create(body, f"attempt-{n}").data["task_id"] for n, body in enumerate(bodies)]
+        assert again == ids
+        for n, task_id in enumerate(ids):
+            end = client.wait(task_id)
+            assert end["status"] == "success"
+            assert send("GET", end["result"]["media_urls"][0]).body == f"video 1 {n} | None=image".encode()
+        assert client.balance() == before - 5
+        path = f"/job/detect-face-result?detect_task_id={detection['detect_task_id']}"
+        assert client._wait(path, ("succeeded",), 20)["result"]["faces"]
+
+
+def test_leaving_ends_swaps_that_run_and_the_next_start_takes_them_up(tmp_path: Path) -> None:
+    with running(tmp_path, PretendEngine(seconds=60)) as client:
+        task_id = client.create(client.body()).data["task_id"]
+    assert list((tmp_path / "results").glob("[0-9a-f]*")) == []
+    with running(tmp_path) as client:
+        assert client.wait(task_id)["status"] == "success"
+
+
+def test_a_callback_is_delivered_by_the_server_that_comes_after(tmp_path: Path) -> None:
+    slow = (FaultRate(Fault.SLOW, 1.0, 60.0),)
+    with receiver() as (url, bodies):
+        with running(tmp_path, faults=slow) as client:
+            task_id = client.create(client.body(callback_url=url)).data["task_id"]
+        with running(tmp_path):
+            wait_for(bodies)
+        with running(tmp_path):
+            assert [each["task_id"] for each in bodies] == [task_id]
+
+
+def test_an_acceptance_is_synced_before_it_is_answered(tmp_path: Path) -> None:
+    """Without shutting anything down: a copy of the files, taken right after the answer, has the task."""
+    with running(tmp_path / "one", PretendEngine(seconds=60)) as client:
+        task_id = client.create(client.body()).data["task_id"]
+        os.system(f"cp -r '{tmp_path}/one' '{tmp_path}/two'")
+    with running(tmp_path / "two") as client:
+        assert client.wait(task_id)["status"] == "success"
+        assert FACE in send("GET", client.info(task_id)["result"]["media_urls"][0]).body
