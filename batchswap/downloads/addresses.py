@@ -7,10 +7,16 @@ where the socket is made, after DNS and for every redirect.
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from batchswap.errors import PrivateAddress
+
+Found = tuple[Any, Any, Any, Any, Any]
+"""One result of getaddrinfo: family, type, protocol, canonical name, socket address."""
+
+Guard = Callable[[Found], socket.socket]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how a network without IPv4 reaches public IPv4 hosts
 _TUNNELS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/32"))  # 6to4 and Teredo carry IPv4 inside
@@ -29,8 +35,8 @@ def is_public(text: str) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def public_socket(info: tuple[Any, Any, Any, Any, Any]) -> socket.socket:
-    """A socket for one result of getaddrinfo. Raises PrivateAddress."""
+def public_socket(info: Found) -> socket.socket:
+    """A socket for this address. Raises PrivateAddress."""
     family, kind, protocol, _, address = info
     try:
         allowed = is_public(address[0])

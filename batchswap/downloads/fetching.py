@@ -10,7 +10,7 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
-from batchswap.downloads.addresses import public_socket
+from batchswap.downloads.addresses import Guard, public_socket
 from batchswap.downloads.containers import Kind
 from batchswap.downloads.parts import Part, Verified
 from batchswap.downloads.places import Place
@@ -42,16 +42,17 @@ class Downloader:
 
         `connect` and `stall` in seconds: how long a connection, and the next 64 KiB, may take.
         """
-        self._allow_private, self._largest, self._connect, self._stall = allow_private, largest, connect, stall
+        self._guard: Guard | None = None if allow_private else public_socket
+        self._largest, self._connect, self._stall = largest, connect, stall
 
     async def __aenter__(self) -> Self:
-        guard = None if self._allow_private else public_socket
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=guard),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._guard),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(connect=self._connect),
             auto_decompress=False,
+            middlewares=[_send_once],
             read_bufsize=_BUFFER,
             trust_env=False,  # through a proxy, nobody here would see the address
         )
@@ -166,6 +167,12 @@ def _worded(url: str) -> Iterator[None]:
         raise DownloadError("bad-url", f"the media URL cannot be used ({shown})", final=True) from None
     except (aiohttp.ClientError, OSError):
         raise DownloadError("connection", f"the connection was lost ({shown})") from None
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp by itself repeats a GET that was cut off. It does so for its own exceptions only, and these end here."""
+    with _worded(str(request.url)):
+        return await handler(request)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ its use leads nowhere.
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -82,9 +83,9 @@ def _open(place: Place) -> int:
     for name in names:
         try:
             below = _enter(folder, name)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise _outside(place) from error
+        except NotADirectoryError:
+            if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
+                raise _outside(place) from None  # it was none a moment ago
             raise
         finally:
             os.close(folder)
