@@ -15,7 +15,7 @@ from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.signing import sign
 
 
-@dataclass
+@dataclass(repr=False)
 class Desk:
     """One server's parts. `maintenance` answers every call with 455 while it is set."""
 

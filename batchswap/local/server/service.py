@@ -6,7 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -48,8 +48,8 @@ class LocalServer:
     """A server that is running. `key` is one that it lets in."""
 
     base_url: str
-    key: str
-    _desk: Desk
+    key: str = field(repr=False)
+    _desk: Desk = field(repr=False)
 
     def maintain(self, on: bool) -> None:
         """While on, every call is answered 455."""

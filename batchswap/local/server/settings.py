@@ -53,6 +53,9 @@ class ServerSettings(msgspec.Struct, frozen=True):
     seed: int = 0
     """Of the dice that the faults are drawn with."""
 
+    def __repr__(self) -> str:
+        return f"ServerSettings({str(self.folder)!r})"  # without the keys, wherever it may be printed
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
