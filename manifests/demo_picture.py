@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 """(h, w, 3), BGR."""
 
-HIGH = 210
+HIGH = 240
 """Pixels: a frame's height in the before/after picture."""
 COLUMNS = 5
 
@@ -44,15 +44,26 @@ def make_picture(pairs: Sequence[Pair], path: Path) -> None:
 
 
 def band(pair: Pair) -> Pixels:
+    pictures = [*zip(some_frames(pair.before), some_frames(pair.after), strict=True)]
+    left, top, right, bottom = changed(pictures)
     gap = np.zeros((2 * HIGH + 4, 4, 3), np.uint8)
-    face = high(read_picture(pair.face), 2 * HIGH + 4)
-    columns = [face]
-    for before, after in zip(some_frames(pair.before), some_frames(pair.after), strict=True):
-        columns += [
-            gap,
-            np.vstack([high(before, HIGH), gap[:4, :1].repeat(high(before, HIGH).shape[1], 1), high(after, HIGH)]),
-        ]
+    columns = [high(read_picture(pair.face), 2 * HIGH + 4)]
+    for before, after in pictures:
+        one, two = (high(picture[top:bottom, left:right], HIGH) for picture in (before, after))
+        columns += [gap, np.vstack([one, np.zeros((4, one.shape[1], 3), np.uint8), two])]
     return np.hstack(columns)
+
+
+def changed(pictures: Sequence[tuple[Pixels, Pixels]]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what differs, with room around it, so that the faces are large enough to see."""
+    apart = np.max([np.abs(before.astype(np.int16) - after).max(2) for before, after in pictures], 0)
+    rows, columns = np.nonzero(apart > 40)
+    height, width = apart.shape
+    if not rows.size:
+        return 0, 0, width, height
+    room = round(0.35 * max(rows.max() - rows.min(), columns.max() - columns.min()))
+    left, top = max(0, int(columns.min()) - room), max(0, int(rows.min()) - room)
+    return left, top, min(width, int(columns.max()) + room), min(height, int(rows.max()) + room)
 
 
 def high(picture: Pixels, height: int) -> Pixels:

@@ -9,12 +9,12 @@ from batchswap.local.engine.warp import Warp
 
 
 def blend(planes: Planes, warp: Warp, texture: NDArray[np.uint8]) -> None:
-    """Change `planes` in place: `texture` (h, w, 3) is in the same code values as they are."""
+    """Change `planes` in place: `texture` (h, w, 4) is in the same code values, and how much is to be seen."""
     part = planes.window(*warp.window)
     face = cv2.remap(texture, warp.places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    mix(part.luma, face[..., 0], warp.mask)
-    mask = warp.mask
-    colours = face[..., 1:]
+    mask = warp.mask * (face[..., 3] / np.float32(255))
+    mix(part.luma, face[..., 0], mask)
+    colours = face[..., 1:3]
     if planes.halved:
         size = (part.blue.shape[1], part.blue.shape[0])
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)

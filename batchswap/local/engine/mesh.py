@@ -55,6 +55,23 @@ TRIANGLES: NDArray[np.int32] = np.array(
 """(n, 3): the surface, then the mouth's opening, then the eyes. One way round, seen from the front."""
 
 
+FOREHEAD = (
+    *(70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300),
+    *(389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162),
+)
+"""The outline of what is above the brows, where a fringe may hang."""
+
+CHEEKS = (50, 101, 118, 117, 123, 147, 187, 205, 36, 280, 330, 347, 346, 352, 376, 411, 425, 266, 4, 5, 195, 197, 6)
+"""Points that are skin if anything is."""
+
+
+ABOVE_BROWS = (
+    *(10, 21, 54, 67, 68, 69, 71, 103, 104, 108, 109, 151),
+    *(162, 251, 284, 297, 298, 299, 301, 332, 333, 337, 338, 389),
+)
+"""Points of the forehead and the temples."""
+
+
 def _touched(*groups: list[Connections.Connection]) -> list[int]:
     return sorted({end for group in groups for edge in group for end in (edge.start, edge.end)})
 

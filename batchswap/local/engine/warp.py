@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from batchswap.local.engine import geometry, mesh
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.shapes import SHIFT, corners, distance, fill, rise
 
 CELLS = 160
-SHIFT = 4
-"""Binary digits after the point in the corners that OpenCV draws."""
-
 FEATHER = 0.10
 """Of the face's width: over this the mask rises from the outline inwards."""
 INSET = 0.015
@@ -58,10 +56,10 @@ def bend(target: Floats, texture: Floats, size: tuple[int, int]) -> Warp | None:
 def draw(points: Floats, depth: Floats, grid: tuple[int, int]) -> NDArray[np.int32]:
     """(h, w): the number of the triangle that is seen in each cell, -1 where there is none."""
     drawn = np.full((grid[1], grid[0]), -1, np.int32)
-    corners = np.rint((points - 0.5) * (1 << SHIFT)).astype(np.int32)[mesh.TRIANGLES]
+    drawable = corners(points)[mesh.TRIANGLES]
     front = np.flatnonzero(signed_areas(points) < 0)
     for number in front[np.argsort(-depth[mesh.TRIANGLES[front]].mean(1), kind="stable")].tolist():
-        cv2.fillConvexPoly(drawn, corners[number], number, cv2.LINE_8, SHIFT)
+        cv2.fillConvexPoly(drawn, drawable[number], number, cv2.LINE_8, SHIFT)
     return drawn
 
 
@@ -75,10 +73,10 @@ def look_up(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Floats
     """(h, w, 2) texture pixels for the cells' centres; outside the mesh, where the face as a whole would put them."""
     homogeneous = np.column_stack([points, np.ones(len(points), np.float32)])
     whole, *_ = np.linalg.lstsq(homogeneous, texture, rcond=None)
-    corners = homogeneous[mesh.TRIANGLES].astype(np.float64)
+    solved = homogeneous[mesh.TRIANGLES].astype(np.float64)
     flat = np.abs(signed_areas(points)) < 1e-3
-    corners[flat] = np.eye(3)  # never drawn; only so that the others can be solved at once
-    affine = np.linalg.solve(corners, texture[mesh.TRIANGLES].astype(np.float64))
+    solved[flat] = np.eye(3)  # never drawn; only so that the others can be solved at once
+    affine = np.linalg.solve(solved, texture[mesh.TRIANGLES].astype(np.float64))
     affine = np.concatenate([affine, whole[None]])  # the last one is found by -1
     down, across = np.mgrid[: drawn.shape[0], : drawn.shape[1]].astype(np.float32) + 0.5
     chosen = affine.astype(np.float32)[drawn]
@@ -118,18 +116,3 @@ def unstretched(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Fl
     good[len(mesh.TRIANGLES) - 50 :] = 1  # eyes and mouth open and close: that is no stretching
     field = np.append(good, np.float32(1))[drawn]
     return cv2.blur(field, (9, 9))  # type: ignore[no-any-return]
-
-
-def distance(points: Floats, one: int, other: int) -> float:
-    return float(np.linalg.norm(points[one] - points[other]))
-
-
-def rise(value: Floats, low: float, high: float) -> Floats:
-    """0 below `low`, 1 above `high`, smooth between."""
-    part = np.clip((value - low) / (high - low), 0, 1)
-    return np.asarray(part * part * (3 - 2 * part), np.float32)
-
-
-def fill(picture: NDArray[np.generic], outline: Floats, value: float) -> None:
-    corners = np.rint((outline - 0.5) * (1 << SHIFT)).astype(np.int32)
-    cv2.fillPoly(picture, [corners], value, cv2.LINE_8, SHIFT)
