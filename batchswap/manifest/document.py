@@ -99,7 +99,7 @@ class Document:
                     self._complain(
                         line, shown(key, 60)[1:-1], f'is not known here; the nearest is "{nearest(key, KEYS)}"'
                     )
-        if not {"tasks", "matrix"} & set(seen):
+        if all(key in ("name", "defaults") or is_kept(key) for key in seen):
             self._complain(None, None, "has neither tasks nor a matrix")
 
     def _whole(self, event: Event, field: str) -> Node | None:

@@ -14,9 +14,9 @@ REMEMBERED = 50_000
 
 # One letter and a colon is a drive of another system, hence two letters at least.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(data|file|blob|mailto|javascript|about):", re.IGNORECASE)
-URL = re.compile(r"https?://(?P<authority>[^/?#]*)\S*")
+URL = re.compile(r"https?://(?P<authority>[^/?#\s]*)\S*")
 AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]\\\"<>]+)(?::(?P<port>[0-9]{1,5}))?")
-BASE64 = re.compile(r"[A-Za-z0-9+/\s]{120,}={0,2}")
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 class Inputs:
@@ -83,9 +83,9 @@ def checked_path(text: str) -> str:
     """A path's text, with "/" and without "./". Raises Flaw."""
     if found := UNSAFE.search(text):
         raise Flaw(f"has a control or invisible character (U+{ord(found[0]):04X}) in {shown(text)}")
-    if BASE64.fullmatch(text):
-        raise Flaw("looks like Base64; give an http(s) URL, or a file, which will be uploaded")
     if len(text) > LONGEST_PATH:
+        if BASE64.fullmatch(text):
+            raise Flaw("looks like Base64; give an http(s) URL, or a file, which will be uploaded")
         raise Flaw(f"has {len(text):,} characters, which is too long for a path")
     return str(PurePosixPath(text))
 
