@@ -6,7 +6,6 @@ import secrets
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -79,7 +78,7 @@ class Detections:
 
     def picture(self, url_path: str) -> tuple[str, int, Path] | None:
         """(detection, face id, file) of `/faces/<detection>/<name>`; None when there is no such picture."""
-        parts = urlsplit(url_path).path.split("/")
+        parts = url_path.split("/")
         if len(parts) != 4 or parts[1] != "faces" or (found := self.find(parts[2])) is None:
             return None
         names = {name: face_id for face_id, name in found.pictures}

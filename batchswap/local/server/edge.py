@@ -6,6 +6,7 @@ import hmac
 import logging
 import math
 import re
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
@@ -37,19 +38,9 @@ class Edge:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The envelope to any request: the HTTP status is its `code`."""
-        try:
-            data, lost = await self._carry_out(request)
-        except Refusal as refusal:
-            return refuse(refusal)
-        except Exception:  # the outermost edge: a mistake of this server is a 500, and its traceback in the log
-            log.exception("%s %s failed", request.method, request.path)
-            return refuse(Refusal(500, "internal error of the local server"))
-        if lost and request.transport is not None:
-            request.transport.abort()
-        return _envelope(wire.OK, wire.Envelope(wire.OK, "success", data))
+        return await envelope(request, self._carry_out)
 
-    async def _carry_out(self, request: web.Request) -> tuple[object, bool]:
-        """The data, and whether the answer is to be lost on its way."""
+    async def _carry_out(self, request: web.Request) -> web.Response:
         self._admit(request)
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
@@ -63,7 +54,9 @@ class Edge:
             idempotency_key=_read_idempotency_key(request),
         )
         data = await endpoint(self._desk, call)
-        return data, endpoint is create_task and self._desk.schedule.draw(Moment.ANSWER) is not None
+        if endpoint is create_task and self._desk.schedule.draw(Moment.ANSWER) and request.transport:
+            request.transport.abort()  # accepted, and nobody hears of it
+        return _pack(wire.OK, wire.Envelope(wire.OK, "success", data))
 
     def _admit(self, request: web.Request) -> None:
         """Raises Refusal 401, 429, 455, or what a rehearsal brings."""
@@ -117,13 +110,26 @@ def _read_idempotency_key(request: web.Request) -> str | None:
     return found
 
 
+async def envelope(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What the handler answers; in an envelope, too, when it does not."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return refuse(refusal)
+    except Exception:  # the outermost edge: a mistake, or a full disk, is a 500, and its traceback in the log
+        log.exception("%s %s failed", request.method, request.path)
+        return refuse(Refusal(500, "internal error of the local server"))
+
+
 def refuse(refusal: Refusal) -> web.Response:
     """The envelope without data. Retry-After counts whole seconds, rounded up so that it is never too early."""
-    answer = _envelope(refusal.code, wire.Envelope(refusal.code, refusal.message))
+    answer = _pack(refusal.code, wire.Envelope(refusal.code, refusal.message))
     if refusal.retry_after is not None:
         answer.headers["Retry-After"] = str(math.ceil(refusal.retry_after))
     return answer
 
 
-def _envelope(status: int, envelope: wire.Envelope) -> web.Response:
-    return web.Response(status=status, body=envelope.encode(), content_type="application/json")
+def _pack(status: int, answer: wire.Envelope) -> web.Response:
+    return web.Response(status=status, body=answer.encode(), content_type="application/json")

@@ -21,7 +21,10 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Inputs:
-    """`hosts`: the names under which this server's own uploads are known, besides the loopback ones."""
+    """Uploads and pictures of this server are known by their path, whatever name or port it had when it gave it.
+
+    `hosts`: the names, besides the loopback ones, on which such a path can be nothing else.
+    """
 
     def __init__(
         self, contents: Contents, detections: Detections, fetcher: Fetcher, workshop: Workshop, hosts: frozenset[str]
@@ -40,18 +43,18 @@ class Inputs:
 
     def find_picture(self, url: str) -> tuple[str, int, Path] | None:
         """(detection, face id, file) of a picture that this server made."""
-        path = self._own_path(url)
-        return self._detections.picture(path) if path else None
+        return self._detections.picture(urlsplit(url).path)
 
     async def obtain(self, url: str, field: str) -> str:
         """The content's name. Raises Refusal 422 that names `field`."""
         if content := self._find_upload(url) or self._find_fresh(url):
             return content
-        if UPLOAD_PATH.fullmatch(self._own_path(url) or ""):
+        parts = urlsplit(url)
+        if (parts.hostname or "") in self._hosts and UPLOAD_PATH.fullmatch(parts.path):
             raise Refusal(422, f"{field}: no file was uploaded there")
         try:
             async with aclosing(self._read(url)) as chunks:
-                content = await self._contents.keep(chunks, clean_suffix(Path(urlsplit(url).path).suffix))
+                content = await self._contents.keep(chunks, clean_suffix(Path(parts.path).suffix))
         except Refusal as refusal:
             raise Refusal(422, f"{field}: {refusal.message}") from None
         if len(self._fresh) >= MAX_FRESH:
@@ -78,16 +81,12 @@ class Inputs:
         return _read_file(picture[2]) if picture else self._fetcher.fetch(url)
 
     def _find_upload(self, url: str) -> str | None:
-        match = UPLOAD_PATH.fullmatch(self._own_path(url) or "")
+        match = UPLOAD_PATH.fullmatch(urlsplit(url).path)
         return self._contents.find_upload(match[1]) if match else None
 
     def _find_fresh(self, url: str) -> str | None:
         until, content = self._fresh.get(url, (0.0, ""))
         return content if until > time.monotonic() and self._contents.path(content).exists() else None
-
-    def _own_path(self, url: str) -> str | None:
-        parts = urlsplit(url)
-        return parts.path if (parts.hostname or "").lower() in self._hosts else None
 
 
 async def _read_file(path: Path) -> AsyncGenerator[bytes, None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from batchswap.errors import Refusal
 from batchswap.local.server.contents import UPLOAD_PATH
 from batchswap.local.server.desk import Desk
-from batchswap.local.server.edge import refuse
+from batchswap.local.server.edge import envelope
 from batchswap.local.server.fetching import CHUNK
 from batchswap.local.server.signing import verify
 
@@ -64,7 +65,7 @@ class File(web.FileResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         condition = request.headers.get("If-Range", "")
-        if condition.startswith(('"', "W/")):
+        if condition.startswith(('"', "W/")) and self._path.is_file():
             stat = self._path.stat()
             headers = request.headers.copy()
             del headers["If-Range"]
@@ -88,9 +89,6 @@ def bind(handler: Handler, desk: Desk) -> Callable[[web.Request], Awaitable[web.
     """The handler for this desk, with refusals as envelopes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(desk, request)
-        except Refusal as refusal:
-            return refuse(refusal)
+        return await envelope(request, partial(handler, desk))
 
     return answer
