@@ -17,6 +17,12 @@ def folded(output: str) -> str:
     return output.lower() if output.isascii() else unicodedata.normalize("NFC", output.casefold())
 
 
+def all_folded(names: list[str]) -> list[str]:
+    """`folded` for many at once. Outputs have no line ends in them."""
+    text = "\n".join(names)
+    return text.lower().split("\n") if text.isascii() else [folded(name) for name in names]
+
+
 def folders_of(output: str) -> list[str]:
     """The folders around an output: de/spring/a.mp4 gives de and de/spring."""
     parts = output.split("/")

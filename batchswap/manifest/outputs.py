@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import posixpath
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from batchswap.errors import Flaw, UsageError
 from batchswap.manifest.duplicates import Seen, folded, folders_of
 from batchswap.manifest.fields import nearest, plain_text, shown
-from batchswap.tasks import Model
+from batchswap.tasks import Model, is_url
 
 LONGEST_PART = 120
 LONGEST_GIVEN_PART = 240
@@ -42,13 +43,18 @@ def ending(model: Model, target: str) -> str:
     """The ending of a result: ".mp4"; for a still that of its target, if it is a usual one, else ".png"."""
     if model in (Model.VIDEO, Model.VIDEO_MULTI):
         return ".mp4"
-    own = PurePosixPath(target.partition("?")[0].partition("#")[0]).suffix.lower()
+    own = posixpath.splitext(path_part(target))[1].lower()
     return own if own in STILLS else ".png"
 
 
 def stem(target: str) -> str:
     """The last part of a URL's path or of a path, without its ending."""
-    return PurePosixPath(target.partition("?")[0].partition("#")[0]).stem or "result"
+    return posixpath.splitext(posixpath.basename(path_part(target)))[0] or "result"
+
+
+def path_part(target: str) -> str:
+    """A path as it is; a URL without query and fragment."""
+    return target.partition("?")[0].partition("#")[0] if is_url(target) else target
 
 
 def checked_template(template: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from batchswap.manifest.fields import checked_tags, is_kept, split_tags
+from batchswap.manifest.outputs import ending
 from batchswap.manifest.separated import Header
 from batchswap.tasks import Model, Row
 
@@ -32,6 +33,7 @@ def pattern(header: Header, *, require_consent: bool) -> re.Pattern[str]:
     kinds = {
         "id": f"(?:{KEY})?",
         "video": url,
+        "image": ABSENT if "video" in header.names else url,
         "face": url,
         "consent": rf"(?=[^{header.separator}\s]){text}" if require_consent else text,
         "tags": TAGS_BESIDE_SEMICOLONS if header.separator == ";" else TAGS,
@@ -50,26 +52,27 @@ def known_tags(text: str) -> tuple[str, ...]:
 def plain_row(header: Header, head: str, *, require_consent: bool) -> PlainRow | None:
     """(line number, line) -> its row, or None when the line is not plain. `head` is what outputs begin with.
 
-    None when this header has no plain rows at all: they need a video and a face.
+    None when this header has no plain rows at all: they need a target and a face.
     """
-    if not {"video", "face"} <= set(header.names):
+    names = header.names
+    model = Model.VIDEO if "video" in names else Model.IMAGE
+    if "face" not in names:
         return None
     match = pattern(header, require_consent=require_consent).match
-    nothing = len(header.names) + 1
-    group = [
-        header.names.index(n) + 1 if n in header.names else nothing for n in ("id", "video", "face", "consent", "tags")
-    ]
-    kept = [(name, number) for number, name in enumerate(header.names, 1) if is_kept(name)]
-    video, sha256 = Model.VIDEO, hashlib.sha256
+    wanted = ("id", model.target_field.removesuffix("_url"), "face", "consent", "tags")
+    group = [names.index(name) + 1 if name in names else len(names) + 1 for name in wanted]
+    kept = [(name, number) for number, name in enumerate(names, 1) if is_kept(name)]
+    start, suffix, sha256 = f"{model}\0", ".mp4" if model is Model.VIDEO else "", hashlib.sha256
 
     def row(number: int, line: str) -> Row | None:
         if (found := match(line)) is None:
             return None
         key, target, face, consent, tags = found.group(*group)
         # As content_digest does it, without its general case.
-        digest = sha256(f"{video}\0{target}\0{face}".encode()).hexdigest()[:20]
+        digest = sha256(f"{start}{target}\0{face}".encode()).hexdigest()[:20]
         key = key or digest
+        output = f"{head}{key}{suffix or ending(model, target)}"
         extra = tuple([(name, text) for name, at in kept if (text := found[at])]) if kept else ()
-        return Row(key, digest, video, target, face, f"{head}{key}.mp4", number, (), consent, known_tags(tags), extra)
+        return Row(key, digest, model, target, face, output, number, (), consent, known_tags(tags), extra)
 
     return row

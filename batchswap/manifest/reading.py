@@ -8,7 +8,7 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.duplicates import Seen, Suspects, folded
+from batchswap.manifest.duplicates import Seen, Suspects, all_folded
 from batchswap.manifest.formats import READERS, Place
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
@@ -47,24 +47,29 @@ class Reading:
         outputs = Seen()
         with closing(Bytes(self._stdin)) as manifests:
             for chunk in self._chunks(manifests, problems):
-                keys[chunk.batch].add([row.key for row in chunk.rows])
-                outputs.add([folded(row.output) for row in chunk.rows])
                 self.counts[chunk.batch] = self.counts.get(chunk.batch, 0) + len(chunk.rows)
-                if not problems.count and chunk.rows:
+                if not chunk.rows:
+                    continue
+                keys[chunk.batch].add([row.key for row in chunk.rows])
+                outputs.add(all_folded([row.output for row in chunk.rows]))
+                if not problems.count:
                     yield chunk
             suspects = Suspects(
                 {batch: seen.suspects() for batch, seen in keys.items()},
                 outputs.suspects(),
                 outputs.shared(self._names.folders),
             )
-            problems.count += suspects.left_out
-            if suspects:
-                for chunk in self._chunks(manifests, Problems()):
-                    for row in chunk.rows:
-                        if wrong := suspects.found(chunk.batch, chunk.file, row):
-                            problems.add(ManifestProblem(chunk.file, row.line, *wrong))
+            self._look_again(manifests, suspects, problems)
         if problems.count:
             raise problems.errors()
+
+    def _look_again(self, manifests: Bytes, suspects: Suspects, problems: Problems) -> None:
+        """Reads everything a second time, if there are suspects at all, to name the places of duplicates."""
+        problems.count += suspects.left_out
+        for chunk in self._chunks(manifests, Problems()) if suspects else ():
+            for row in chunk.rows:
+                if wrong := suspects.found(chunk.batch, chunk.file, row):
+                    problems.add(ManifestProblem(chunk.file, row.line, *wrong))
 
     def _outputs(self) -> Outputs:
         return Outputs(self._options.out, self._options.name_template)

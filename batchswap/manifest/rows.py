@@ -47,6 +47,7 @@ class Checker:
         self.problems = problems
         self._inputs = inputs
         self._folder_name = outputs.safe_part(batch)
+        self._head = names.head(batch)
 
     def complain(self, line: int | None, field: str | None, message: str) -> None:
         self.problems.add(ManifestProblem(self.file, line, field, message))
@@ -57,8 +58,8 @@ class Checker:
         values = record.values
         target = self._target(record)
         self._texts(record)
-        repeat = self._field(record, "repeat", checked_repeat) or 1
-        given = self._field(record, "output", outputs.normalised)
+        repeat = (self._field(record, "repeat", checked_repeat) if "repeat" in values else 1) or 1
+        given = self._field(record, "output", outputs.normalised) if "output" in values else None
         if target is None or self.problems.count > before:
             return []
         digest = content_digest(*target)
@@ -88,6 +89,8 @@ class Checker:
 
     def name(self, key: str, target: Target, line: int) -> str:
         """The output by the name template."""
+        if self._head is not None:
+            return f"{self._head}{outputs.safe_part(key)}{outputs.ending(target.model, target.target)}"
         return self.names.template.format(
             batch=self._folder_name,
             key=outputs.safe_part(key),
@@ -137,10 +140,10 @@ class Checker:
         return tuple((number, face) for number, face in checked if face)
 
     def _texts(self, record: Record) -> None:
-        self._field(record, "id", checked_key)
-        self._field(record, "consent", plain_text)
         for name in record.values:
-            if is_kept(name):
+            if name in CHECKS:
+                self._field(record, name, CHECKS[name])
+            elif is_kept(name):
                 self._field(record, name, fields.note)
         if record.tags:
             try:
@@ -174,3 +177,6 @@ def checked_repeat(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_REPEATS:
         raise Flaw(f"is how often the row is done, a number from 1 to {MOST_REPEATS:,}, not {shown(text)}")
     return int(text)
+
+
+CHECKS: dict[str, Callable[[str], str]] = {"id": checked_key, "consent": plain_text}

@@ -1,8 +1,10 @@
 """CSV manifests: what is accepted, and where each thing that is wrong is said to be."""
 
+import io
+
 import pytest
 
-from batchswap.manifest import Options
+from batchswap.manifest import Options, Source, check
 from batchswap.tasks import Model, content_digest
 from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, rows_of
 
@@ -95,6 +97,7 @@ def test_repeat_makes_rows_that_differ() -> None:
 
 def test_a_header_alone_is_a_batch_of_nothing() -> None:
     assert rows_of("id,video,face\n") == []
+    assert check([Source("-", "csv")], None, io.BytesIO(b"id,video,face\n")) == {"stdin": 0}
 
 
 HEADERS = [

@@ -7,7 +7,7 @@ import pytest
 
 from batchswap.errors import ManifestErrors
 from batchswap.manifest import Options, Source, read
-from batchswap.manifest.duplicates import Seen, folded
+from batchswap.manifest.duplicates import Seen, all_folded, folded
 from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, file_errors
 
 
@@ -102,3 +102,8 @@ def test_equal_hashes_of_different_texts_are_no_duplicates() -> None:
     seen.add(["a", "b", "a"])
     assert seen.suspects() == {hash("a")}
     assert folded("Ab/C") == "ab/c"
+
+
+def test_many_outputs_are_folded_like_each() -> None:
+    for names in (["A/b", "c"], ["Ä", "B"]):
+        assert all_folded(names) == [folded(name) for name in names]
