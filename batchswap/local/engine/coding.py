@@ -76,3 +76,8 @@ class Planes:
         step = 2 if self.halved else 1
         chroma = np.s_[top // step : bottom // step, left // step : right // step]
         return Planes(self.luma[top:bottom, left:right], self.blue[chroma], self.red[chroma])
+
+
+def planes_of(codes: NDArray[np.uint8]) -> Planes:
+    """Copies of the three channels of (h, w, 3) code values."""
+    return Planes(*(np.ascontiguousarray(codes[..., i]) for i in range(3)))

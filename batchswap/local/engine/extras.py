@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 
@@ -27,6 +28,8 @@ LIBRARY = re.compile(r"(lib[\w.+-]+\.so)[\w.]*: cannot open shared object file")
 
 def load() -> None:
     """Import what the engine needs. Raises MissingExtra, or EngineError("engine", …) naming Debian packages."""
+    # Threads for products of small matrices only spin on cores that the encoder wants. It counts before numpy comes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name in MODULES:
         load_one(name)
 

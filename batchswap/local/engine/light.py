@@ -4,13 +4,14 @@ A smooth field over the texture says, place by place, how much lighter and of wh
 comes from the colours at the mesh's points only, so that hair or a hand before the face cannot draw edges into it.
 """
 
+import functools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from batchswap.local.engine import hair, mesh
-from batchswap.local.engine.coding import Coding, Planes
+from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.geometry import Bytes, Floats
 from batchswap.local.engine.newface import Texture
 from batchswap.local.engine.samples import look
@@ -37,13 +38,13 @@ SKIN = np.setdiff1d(np.arange(mesh.SURFACE), [*mesh.FEATURES, *mesh.OVAL, *mesh.
 class Light:
     """For one texture, whose colours at the mesh's points are `colours` (468, 3).
 
-    How much each point has to say: at each cell `near` (cells², 468), at each point `own` (468, 468), and at each
-    point over larger distances `wide` (468, 468). `skin` (h, w) is 0 where the texture shows hair; `fine` (h, w, 3)
-    is what its skin differs from the skin around, without brows, eyes and lips.
+    `planes` (3, h, w) are the texture itself. `skin` (h, w) is 0 where it shows hair; `fine` (3, h, w) is what its
+    skin differs from the skin around, without brows, eyes and lips. How much each point has to say: at each cell
+    `near` (cells², 468), at each point `own` (468, 468), and at each point over larger distances `wide` (468, 468).
     """
 
-    texture: Texture
     coding: Coding
+    planes: Floats
     colours: Floats
     near: Floats
     own: Floats
@@ -58,26 +59,34 @@ class Light:
         """
         coarse, fine, shift = self.field(target)
         seen = (self.near @ hair.bare(target, self.coding)).reshape(CELLS, CELLS)
-        height, width = self.texture.codes.shape[:2]
-        fields = cv2.resize(np.dstack([shift, seen]).astype(np.float32), (width, height))
-        codes = self.texture.codes * np.float32(coarse) + fields[..., :3] + self.fine * (fine - np.float32(coarse))
-        return np.asarray(cv2.convertScaleAbs(np.dstack([codes, 255 * self.skin * fields[..., 3]])), np.uint8)
+        size = self.skin.shape[::-1]
+        layers = []
+        for i in range(3):  # OpenCV is quick on single planes, and rounds and clips in one go
+            mixed = cv2.addWeighted(self.planes[i], coarse, self.fine[i], float(fine[i]) - coarse, 0)
+            layers.append(cv2.add(mixed, cv2.resize(shift[i], size), dtype=cv2.CV_8U))
+        layers.append(cv2.multiply(self.skin, cv2.resize(seen, size), scale=255, dtype=cv2.CV_8U))
+        return np.asarray(cv2.merge(layers), np.uint8)
 
     def field(self, target: Floats) -> tuple[float, Floats, Floats]:
-        """What to multiply everything by, then fine detail by (3,), and what to add (cells, cells, 3)."""
-        near = self.near * self._trust(target)
-        near /= near.sum(1, keepdims=True)
-        here, there = near @ self.colours, near @ target
-        fine = np.clip((self.detail(target) / self.detail(self.colours)) ** LIKENESS, *CONTRAST)
+        """What to multiply everything by, then fine detail by (3,), and what to add (3, cells, cells)."""
+        trust = self._trust(target)[:, None]
+        sums = self.near @ (trust * np.hstack([self.colours, target, np.ones_like(trust)]))
+        here, there = sums[:, :3] / sums[:, 6:], sums[:, 3:6] / sums[:, 6:]
+        fine = np.clip((self.detail(target) / self._detail) ** LIKENESS, *CONTRAST)
         black = self.coding.black
         lit = (there[:, 0].mean() - black) / max(1.0, float(here[:, 0].mean()) - black)
         coarse = float(np.clip(lit, *LIT))
-        return coarse, fine, (there - here * coarse).reshape(CELLS, CELLS, 3)
+        return coarse, fine, np.ascontiguousarray((there - here * coarse).T.reshape(3, CELLS, CELLS), np.float32)
+
+    @functools.cached_property
+    def _detail(self) -> Floats:
+        return self.detail(self.colours)
 
     def detail(self, colours: Floats) -> Floats:
         """(3,): how much skin differs from the skin around it, as a typical deviation that outliers do not move."""
         apart = np.abs(colours - self.own @ colours)[SKIN]
-        return np.asarray(np.maximum(0.4, np.percentile(apart, 70, axis=0)), np.float32)
+        typical = np.partition(apart, round(0.7 * len(apart)), axis=0)[round(0.7 * len(apart))]
+        return np.asarray(np.maximum(0.4, typical), np.float32)
 
     def _trust(self, target: Floats) -> Floats:
         """Less for points whose colour does not fit their wide surroundings: hair, a hand, a highlight."""
@@ -93,8 +102,7 @@ class Light:
 def light_for(texture: Texture, coding: Coding) -> Light:
     """What can be worked out once for a texture."""
     codes = texture.codes
-    rounded = cv2.convertScaleAbs(codes)
-    planes = Planes(*(np.ascontiguousarray(rounded[..., i]) for i in range(3)))
+    planes = planes_of(np.asarray(np.clip(np.rint(codes), 0, 255), np.uint8))
     height, width = codes.shape[:2]
     colours = look(planes, texture.points).astype(np.float32)
     across, down = np.meshgrid((np.arange(CELLS) + 0.5) / CELLS * width, (np.arange(CELLS) + 0.5) / CELLS * height)
@@ -105,9 +113,15 @@ def light_for(texture: Texture, coding: Coding) -> Light:
     own = _kernel(points, points, REACH * width) * weights
     wide = _kernel(points, points, 0.3 * width) * weights
     skin = hair.bare_texture(codes, texture.points, colours, coding)
+    fine = _fine(codes, _even(near) @ colours)
     return Light(
-        texture, coding, colours, _even(near), _even(own), _even(wide), skin, _fine(codes, _even(near) @ colours)
+        coding, _planar(codes), colours, _even(near), _even(own), _even(wide), np.ascontiguousarray(skin), _planar(fine)
     )
+
+
+def _planar(codes: Floats) -> Floats:
+    """(h, w, 3) -> (3, h, w)."""
+    return np.ascontiguousarray(codes.transpose(2, 0, 1), np.float32)
 
 
 def _fine(codes: Floats, smooth: Floats) -> Floats:

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from batchswap.local.engine import geometry, people, pictures
-from batchswap.local.engine.coding import Coding, Planes
+from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Pose
 from batchswap.local.engine.geometry import Floats
@@ -24,7 +23,7 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
     """Write the swapped picture to `part`, in the format of its ending."""
     picture = pictures.read(job.target, CULPRIT)
     chosen = people.choose(faces, find_people(picture), CULPRIT)
-    planes = planes_of(picture)
+    planes = planes_of(np.asarray(np.rint(CODING.encode(picture.rgb)), np.uint8))
     before = [plane.copy() for plane in (planes.luma, planes.blue, planes.red)]
     fitted = [
         Fitter(face, CODING).fit(planes, Pose(points, look(planes, points).astype(np.float32)))
@@ -41,8 +40,3 @@ def find_people(picture: Picture) -> list[Floats]:
     """Points (478, 3) of each face, the largest first."""
     found = without_doubles(look_hard(picture.rgb))
     return sorted(found, key=lambda points: -geometry.area(geometry.box(points)))
-
-
-def planes_of(picture: Picture) -> Planes:
-    codes = cv2.convertScaleAbs(CODING.encode(picture.rgb))
-    return Planes(*(np.ascontiguousarray(codes[..., i]) for i in range(3)))

@@ -71,24 +71,43 @@ def signed_areas(points: Floats) -> Floats:
 
 def look_up(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Floats:
     """(h, w, 2) texture pixels for the cells' centres; outside the mesh, where the face as a whole would put them."""
+    table = np.hstack([affine(points, texture), whole(points, texture)[:, None]])  # the last one is found by -1
+    chosen = table[:, drawn]
+    across = np.arange(drawn.shape[1], dtype=np.float32) + 0.5
+    down = np.arange(drawn.shape[0], dtype=np.float32)[:, None] + 0.5
+    places = [chosen[i] * across + chosen[i + 1] * down + (chosen[i + 2] - 0.5) for i in (0, 3)]
+    return np.asarray(cv2.blur(cv2.merge(places), (3, 3)), np.float32)
+
+
+def affine(points: Floats, texture: Floats) -> Floats:
+    """(6, triangles): a, b, c, d, e, f so that a triangle's place x, y lies at a x + b y + c, d x + e y + f."""
+    (one, two, three), (first, second, third) = (corner_places(places) for places in (points, texture))
+    side, other = two - one, three - one
+    area = side[0] * other[1] - side[1] * other[0]
+    area = np.where(np.abs(area) < 1e-3, np.inf, area)  # flat ones are never drawn
+    to_side, to_other = second - first, third - first
+    across = (to_side * other[1] - to_other * side[1]) / area
+    down = (to_other * side[0] - to_side * other[0]) / area
+    start = first - across * one[0] - down * one[1]
+    return np.stack([across[0], down[0], start[0], across[1], down[1], start[1]]).astype(np.float32)
+
+
+def corner_places(points: Floats) -> Floats:
+    """(3, 2, triangles): x and y of each triangle's corners."""
+    return points[mesh.TRIANGLES, :2].transpose(1, 2, 0).astype(np.float64)
+
+
+def whole(points: Floats, texture: Floats) -> Floats:
+    """(6,): as `affine`, for the face as one piece."""
     homogeneous = np.column_stack([points, np.ones(len(points), np.float32)])
-    whole, *_ = np.linalg.lstsq(homogeneous, texture, rcond=None)
-    solved = homogeneous[mesh.TRIANGLES].astype(np.float64)
-    flat = np.abs(signed_areas(points)) < 1e-3
-    solved[flat] = np.eye(3)  # never drawn; only so that the others can be solved at once
-    affine = np.linalg.solve(solved, texture[mesh.TRIANGLES].astype(np.float64))
-    affine = np.concatenate([affine, whole[None]])  # the last one is found by -1
-    down, across = np.mgrid[: drawn.shape[0], : drawn.shape[1]].astype(np.float32) + 0.5
-    chosen = affine.astype(np.float32)[drawn]
-    places = across[..., None] * chosen[..., 0, :] + down[..., None] * chosen[..., 1, :] + chosen[..., 2, :]
-    return cv2.blur(places, (3, 3)) - 0.5  # type: ignore[no-any-return]
+    return np.asarray(np.linalg.lstsq(homogeneous, texture, rcond=None)[0].T.ravel(), np.float32)
 
 
 def face_mask(points: Floats, grid: tuple[int, int]) -> Floats:
     """(h, w): 0 outside the face's outline, rising inwards to 1, and 0 again inside an open mouth."""
     inside = np.zeros((grid[1], grid[0]), np.uint8)
     fill(inside, points[list(mesh.OVAL)], 1)
-    # A border makes the picture's own edge no outline: a face cut off by it is swapped up to the edge.
+    # The picture's own edge is no outline: a face that it cuts off is swapped right up to it.
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     width = max(distance(points, *mesh.SIDES), 0.7 * distance(points, 10, 152))
     mask = rise(depth / width, INSET, INSET + FEATHER)
