@@ -197,6 +197,7 @@ def test_very_many_errors_are_counted_and_not_kept() -> None:
     [
         (b"video,face\na,M\xfcller\n", "-:2: is not UTF-8: byte 0xfc at offset 14; save it as UTF-8"),
         (b"video,face\n" + b"#" * 100_000 + b"\n\xff", "-:3: is not UTF-8: byte 0xff at offset 100,012"),
+        (("#" + "ü" * 100_000).encode() + b"\xff\n", "-:1: is not UTF-8: byte 0xff at offset 200,001"),
         (b"video,face\nabc\xc3", "-:2: is not UTF-8: the last character is cut off"),
         ("video,face\n".encode("utf-16"), "-:1: is UTF-16, not UTF-8; save it as UTF-8"),
         (b"\xef\xbb\xbf", "-: is empty"),
