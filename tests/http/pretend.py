@@ -54,7 +54,7 @@ class PretendEngine:
         swap.output.write_text(f"{swap.target.read_text()} | {faces}")
         return "the largest of 2 faces was used" if "crowd" in words else ""
 
-    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
+    def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
         words = path.read_text().split()
         if "noface" in words:
             raise EngineError("", "no face found")

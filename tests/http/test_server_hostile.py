@@ -1,8 +1,10 @@
 """Whatever is sent, the answer is an envelope that blames the sender, and the server goes on."""
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.http.local import Running, running
-from tests.http.pretend import KEY, Answer
+from tests.http.pretend import KEY, Answer, send
 
 CREATE = "/api/v1/client/job/CreateTask"
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -153,6 +155,17 @@ def test_broken_http(client: Running, head: str) -> None:
 def test_a_key_never_comes_back(client: Running) -> None:
     for method, path in (("GET", f"/{KEY}"), ("POST", f"/job/CreateTask?key={KEY}")):
         assert KEY.encode() not in client.call(method, path, b"{").body
+
+
+def test_a_mistake_of_the_server_is_an_envelope_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(tmp_path) as client:
+        body = client.body()
+        presigned = client.call("GET", "/files/upload-url?content_type=a%2Fb").data["presigned_url"]
+        shutil.rmtree(tmp_path / "inputs")
+        check_refused(send("PUT", presigned, b"x", {"Content-Type": "a/b"}), 500)
+        assert client.create(body).status == 422
+        assert client.balance() > 0
+    assert [record.message for record in caplog.records] == [f"PUT {urlsplit(presigned).path} failed"]
 
 
 def test_no_key_and_no_secret_is_shown_by_a_value(client: Running) -> None:

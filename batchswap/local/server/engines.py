@@ -39,7 +39,7 @@ class Engine(Protocol):
     def swap(self, swap: Swap) -> str:
         """A remark for the user, mostly ""."""
 
-    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
+    def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
         """The faces' ids, the largest face first, and their pictures as files in `folder`. No face: EngineError."""
 
 

@@ -17,7 +17,7 @@ class MeshEngine(msgspec.Struct, frozen=True):
         info = engine.probe(path, culprit)
         if culprit == FACE and info.kind == IMAGE:
             with tempfile.TemporaryDirectory() as folder:
-                if not engine.detect(path, Path(folder)).faces:
+                if not engine.detect(path, Path(folder), threads=1).faces:
                     raise EngineError(FACE, "no face found in the picture")
         return Look(info.kind, info.duration_s)
 
@@ -25,8 +25,8 @@ class MeshEngine(msgspec.Struct, frozen=True):
         job = engine.SwapJob(swap.target, swap.output, swap.faces, label=swap.label, threads=swap.threads)
         return " ".join(engine.swap(job).notes)
 
-    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
-        faces = engine.detect(path, folder).faces
+    def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
+        faces = engine.detect(path, folder, threads).faces
         if not faces:
             raise EngineError("", "no face found")
         return tuple((face.id, face.picture) for face in faces)

@@ -26,7 +26,7 @@ class Workshop:
     async def detect(self, path: Path, folder: Path, culprit: str) -> tuple[tuple[int, Path], ...]:
         """Before all swaps that wait: a person, or a whole pipeline, waits for it."""
         return await self._workers.run(
-            self._engine.detect, path, folder, culprit=culprit, limit=self._limit, urgent=True
+            self._engine.detect, path, folder, self.threads, culprit=culprit, limit=self._limit, urgent=True
         )
 
     async def produce(self, swap: Swap, result: Path, culprit: str) -> str:
