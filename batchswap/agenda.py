@@ -6,6 +6,7 @@ likely finds its task finished, else to nobody: then it says how long to wait.
 """
 
 from bisect import bisect_left
+from heapq import heappop, heappush
 from math import exp, inf, log, log2
 
 import msgspec
@@ -18,22 +19,29 @@ BINS = 92
 PRIOR_MEDIAN = 20.0
 PRIOR_SPREAD = 4.0
 """Octaves. A fresh ledger knows next to nothing: seconds to minutes (api.md)."""
-PRIOR_WEIGHT = 0.5
+PRIOR_WEIGHT = 0.3
 """Tasks that the prior counts as."""
+
+PRESSING, RELAXED = 0.05, 0.25
+"""How likely a poll must be to find its task ended: when submits wait for a place in flight, and otherwise."""
+LATE = 0.9
+"""Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
+AHEAD = 0.1
+"""… so while nothing presses they are asked for whenever their age has grown by this share."""
 
 
 def _edge(k: float) -> float:
     return FINEST * float(2.0 ** (k / PER_OCTAVE))
 
 
-def _prior_hazard(k: int) -> float:
-    """Chance per bin that a task which lasted until bin `k` ends in it: a logistic in log time, smooth and broad."""
+def _prior_share(k: int) -> float:
+    """The share of the tasks that lasted until bin `k` which end in it: a logistic in log time, smooth and broad."""
     octaves = log2(_edge(k) / PRIOR_MEDIAN)
     ended = [1.0 / (1.0 + exp(-(octaves + step / PER_OCTAVE) / (PRIOR_SPREAD / 4))) for step in (0, 1)]
-    return -log((1.0 - ended[1]) / (1.0 - ended[0]))
+    return (ended[1] - ended[0]) / (1.0 - ended[0])
 
 
-_PRIOR = tuple(_prior_hazard(k) for k in range(BINS))
+_PRIOR = tuple(_prior_share(k) for k in range(BINS))
 
 
 class Durations:
@@ -60,7 +68,10 @@ class Durations:
     def ended(self, age: float, last_seen: float) -> None:
         """A task ended at `age` seconds; it had been known to run at age `last_seen`."""
         self.survived(last_seen, age)
-        self._ends[min(int(_place(age)), BINS - 1)] += 1.0
+        place = _place(age)
+        k = min(int(place), BINS - 1)
+        self._ends[k] += 1.0
+        self._risk[k] += k + 1.0 - place  # who ended in a bin was at risk for all of it, as in a life table
         self.seen += 1
 
     def _hazard(self) -> list[float]:
@@ -68,7 +79,8 @@ class Durations:
         if self._known is None:
             total, sums = 0.0, [0.0]
             for ends, risk, prior in zip(self._ends, self._risk, _PRIOR, strict=True):
-                total += (ends + PRIOR_WEIGHT * prior) / (risk + PRIOR_WEIGHT)
+                share = (ends + PRIOR_WEIGHT * prior) / (risk + PRIOR_WEIGHT)
+                total -= log(1.0 - min(share, 1.0 - 1e-6))
                 sums.append(total)
             self._known = sums
         return self._known
@@ -82,6 +94,19 @@ class Durations:
     def chance(self, last_seen: float, age: float) -> float:
         """The probability that a task which ran at age `last_seen` has ended by `age`."""
         return 1.0 - exp(self._at(last_seen) - self._at(age))
+
+    def worth(self, last_seen: float, age: float) -> float:
+        """Seconds of delay that asking now is worth; compares polls that want the same place in the window.
+
+        For a constant hazard h, asking when the chance of having ended is p is optimal exactly when a poll costs
+        (p / (1 - p) + ln(1 - p)) / h seconds of delay. So of two equal chances the slower task's counts for more: it
+        gains less by waiting. Here h is the hazard of the time to come.
+        """
+        reached = self._at(age)
+        risen = min(reached - self._at(last_seen), 50.0)
+        ahead = max(age * AHEAD, FINEST)
+        hazard = max(self._at(age + ahead) - reached, 1e-9) / ahead
+        return (exp(risen) - 1.0 - risen) / hazard
 
     def age_at(self, last_seen: float, chance: float) -> float:
         """The age at which `chance` is reached, for a task that ran at age `last_seen`. inf beyond 24 hours."""
@@ -111,6 +136,8 @@ class Watch(msgspec.Struct):
     """A worker has it in hand."""
     called: bool = False
     """A callback said that it ended."""
+    due: float = inf
+    """When it becomes worth asking at all; `inf` while it is in hand."""
 
 
 class Agenda:
@@ -119,6 +146,10 @@ class Agenda:
     def __init__(self) -> None:
         self._watched: dict[int, Watch] = {}
         self._durations: dict[str, Durations] = {}
+        self._coming: list[tuple[float, int]] = []
+        """A heap of dues; an entry that its watch no longer has is void."""
+        self._due: set[int] = set()
+        self._learned_at = 1
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -128,41 +159,34 @@ class Agenda:
 
     def watch(self, task_id: int, group: str, started: float, now: float) -> None:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
-        self._watched[task_id] = Watch(started, started, group, now if started < now else -inf)
+        self._watched[task_id] = Watch(started, started, group)
+        self._plan(task_id)
 
-    def likeliest(self, now: float, threshold: float) -> int | None:
-        """The task that most likely has ended, if that is at least as likely as `threshold`."""
-        best, best_chance = None, threshold
-        for task_id, watch in self._watched.items():
-            if watch.held or watch.not_before > now:
-                continue
-            chance = self._chance(watch, now)
-            if chance >= best_chance:
-                best, best_chance = task_id, chance
+    def likeliest(self, now: float, *, pressing: bool) -> int | None:
+        """The task that is most worth asking for now; None: none is yet. `pressing`: submits wait for a place."""
+        self._advance(now)
+        best, most = None, -1.0
+        for task_id in self._due:
+            watch = self._watched[task_id]
+            if self._ripe_at(watch, pressing=pressing) <= now and (worth := self._worth(watch, now)) > most:
+                best, most = task_id, worth
         return best
 
     def take(self, task_id: int) -> None:
         """A worker has the task in hand until it is given back, ended or dropped."""
-        self._watched[task_id].held = True
-
-    def _chance(self, watch: Watch, now: float) -> float:
-        if watch.called:
-            return 1.0
-        return self.durations(watch.group).chance(watch.seen - watch.started, now - watch.started)
+        watch = self._watched[task_id]
+        watch.held, watch.due = True, inf
+        self._due.discard(task_id)
 
     def in_hand(self, task_id: int) -> bool:
         """Whether a worker has the task. A task that is not watched is in nobody's."""
         return task_id in self._watched and self._watched[task_id].held
 
-    def next_at(self, threshold: float) -> float:
+    def next_at(self, now: float, *, pressing: bool) -> float:
         """When `likeliest` will have something. inf: everything is in hand, or nothing runs."""
-        return min((self._due(w, threshold) for w in self._watched.values() if not w.held), default=inf)
-
-    def _due(self, watch: Watch, threshold: float) -> float:
-        if watch.called:
-            return watch.not_before
-        age = self.durations(watch.group).age_at(watch.seen - watch.started, threshold)
-        return max(watch.started + age, watch.not_before)
+        self._advance(now)
+        ripe = (self._ripe_at(self._watched[task_id], pressing=pressing) for task_id in self._due)
+        return min(*ripe, self._coming[0][0] if self._coming else inf, inf)
 
     def still_running(self, task_id: int, at: float) -> None:
         """A poll that left at `at` found the task running: give it back."""
@@ -170,25 +194,72 @@ class Agenda:
         self.durations(watch.group).survived(watch.seen - watch.started, at - watch.started)
         watch.seen = max(watch.seen, at)
         watch.held = watch.called = False
+        self._plan(task_id)
 
     def put_back(self, task_id: int, not_before: float) -> None:
         """The poll told nothing: not again before `not_before`."""
         watch = self._watched[task_id]
         watch.held, watch.not_before = False, not_before
+        self._plan(task_id)
 
     def called_back(self, task_id: int) -> None:
         """A callback came: the next poll is due at once. Unknown tasks are left alone."""
-        if task_id in self._watched:
-            self._watched[task_id].called = True
+        watch = self._watched.get(task_id)
+        if watch is not None:
+            watch.called = True
+            if not watch.held:
+                self._plan(task_id)
 
     def ended(self, task_id: int, now: float, took: float | None) -> None:
         """The task ended. `took` is what the API says of its duration, believed as far as it fits what we saw."""
-        watch = self._watched.pop(task_id)
+        watch = self._watched[task_id]
+        self.drop(task_id)
         earliest, latest = watch.seen - watch.started, now - watch.started
         middle = (max(earliest, FINEST) * max(latest, FINEST)) ** 0.5
         age = min(max(took, earliest), latest) if took is not None else middle
-        self.durations(watch.group).ended(age, earliest)
+        durations = self.durations(watch.group)
+        durations.ended(age, earliest)
+        if durations.seen >= self._learned_at:  # often at first, then ever more seldom
+            self._learned_at = durations.seen + 1 + durations.seen // 4
+            for other, still in self._watched.items():
+                if not still.held:
+                    self._plan(other)
 
     def drop(self, task_id: int) -> None:
         """The task is not to be waited for any longer, and teaches nothing."""
         self._watched.pop(task_id, None)
+        self._due.discard(task_id)
+
+    def _plan(self, task_id: int) -> None:
+        watch = self._watched[task_id]
+        watch.due = min(self._ripe_at(watch, pressing=True), self._ripe_at(watch, pressing=False))
+        self._due.discard(task_id)
+        heappush(self._coming, (watch.due, task_id))
+
+    def _advance(self, now: float) -> None:
+        """Move what has become due by `now` from the heap, and drop what is void from its top."""
+        while self._coming:
+            due, task_id = self._coming[0]
+            watch = self._watched.get(task_id)
+            if watch is None or watch.held or watch.due != due:
+                heappop(self._coming)
+            elif due <= now:
+                heappop(self._coming)
+                self._due.add(task_id)
+            else:
+                return
+
+    def _ripe_at(self, watch: Watch, *, pressing: bool) -> float:
+        """When a task is likely enough to have ended to be asked for."""
+        if watch.called:
+            return watch.not_before
+        durations, seen = self.durations(watch.group), watch.seen - watch.started
+        age = durations.age_at(seen, PRESSING if pressing else RELAXED)
+        if not pressing:
+            age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
+        return max(watch.started + age, watch.not_before)
+
+    def _worth(self, watch: Watch, now: float) -> float:
+        if watch.called:
+            return inf
+        return self.durations(watch.group).worth(watch.seen - watch.started, now - watch.started)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,9 +29,10 @@ class Writer:
     the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, executor: Executor | None = None) -> None:
+        """`executor` runs one transaction at a time; a thread by default."""
         self._db, self._path = db, path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
 

@@ -50,7 +50,7 @@ class Collecting:
             answer = await desk.api.task_info(job.attempt.remote_id or "")
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
-            self._later(job)
+            await self._later(job)
             return
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
@@ -66,11 +66,11 @@ class Collecting:
                 if verdicts.is_lost(job.missing, sent_at - job.started):
                     await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
                 else:
-                    self._later(job)
+                    await self._later(job)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
                 desk.agenda.put_back(job.task.id, sent_at)
             case _:
-                self._later(job)
+                await self._later(job)
 
     async def settle(self, job: Job, info: wire.TaskInfo, at: float) -> None:
         """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
@@ -93,20 +93,24 @@ class Collecting:
                 reason = clean(result.message) or "the generation failed"
                 await self._end(job, event, code=code, reason=reason, charged=info.credits, took=took)
             case _:
-                self._later(job)
+                await self._later(job)
 
     async def _still_running(self, job: Job, at: float) -> None:
         job.missing = job.troubles = 0
         told, job.told = job.told, None
         if told is not None:  # a callback came while the poll was on its way
             await self.settle(job, told, at)
-        elif at - job.started > self._desk.settings.task_timeout:
-            hours = self._desk.settings.task_timeout / 3600
-            await self._end(
-                job, Event.TIMED_OUT, code="timeout", reason=f"not finished after {hours:g} h; retry asks again"
-            )
-        else:
+        elif not await self._time_out(job):
             self._desk.agenda.still_running(job.task.id, at)
+
+    async def _time_out(self, job: Job) -> bool:
+        """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
+        limit = self._desk.settings.task_timeout
+        if self._desk.clock.monotonic() - job.started <= limit:
+            return False
+        reason = f"not finished after {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
+        await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
+        return True
 
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...], took: float | None) -> None:
         desk = self._desk
@@ -146,8 +150,10 @@ class Collecting:
             self._desk.agenda.drop(job.task.id)
         self._desk.nudge()
 
-    def _later(self, job: Job) -> None:
+    async def _later(self, job: Job) -> None:
         """The poll told nothing: later again, longer each time; never a reason to submit."""
+        if await self._time_out(job):
+            return
         job.troubles += 1
         now = self._desk.clock.monotonic()
         self._desk.agenda.put_back(job.task.id, now + self._desk.backoff(job.troubles))

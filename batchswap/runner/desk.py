@@ -4,8 +4,9 @@ import asyncio
 import random
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +19,10 @@ from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
 from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.settings import Settings
+from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict
+
+T = TypeVar("T")
 
 PROBE_EVERY = 60.0
 """Seconds between two looks whether a maintenance is over."""
@@ -54,6 +58,7 @@ class Desk:
         clock: Clock,
         run_id: int,
         account: str,
+        is_idempotent: bool,
         say: Callable[[str], None],
     ) -> None:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
@@ -66,6 +71,15 @@ class Desk:
         self.no_submits: Stop | None = None
         self.ending: Stop | None = None
         self.stops: list[Stop] = []
+        self.is_idempotent = is_idempotent
+        self.quiet_balance: float | None = None
+        """The account's balance, if nothing was submitted since it was read."""
+        self.is_quiet: Callable[[], bool] = lambda: False
+        """Whether nothing else is in flight."""
+        self.in_doubt: list[tuple[Attempt, float | None]] = []
+        """Submits without a clear answer, with the balance before them; nothing is submitted before a look at it."""
+        self.unclear = 0
+        """Looks at the balance since a submit last got a clear answer."""
         self.asking: deque[asyncio.Future[None]] = deque()
         self.probe_at = inf
         """When to look whether the maintenance is over; inf: there is none."""
@@ -109,6 +123,11 @@ class Desk:
                 waiter.set_exception(Stopped())
         self.nudge()
 
+    def doubt(self, attempt: Attempt, before: float | None) -> None:
+        """A submit got no clear answer. `before`: the balance before it, if nothing else was in flight."""
+        self.in_doubt.append((attempt, before))
+        self.nudge()
+
     async def turn(self) -> None:
         """A place in the key's window for one request. Raises Stopped."""
         if self.ending is not None:
@@ -142,7 +161,7 @@ class Desk:
                     self.say("the API is under maintenance: waiting, with a look every minute")
                 self.probe_at = self.clock.monotonic() + PROBE_EVERY
             case Kind.ACCOUNT_REFUSED:
-                self.end(Stop(Exit.REFUSED, _refusal_words(verdict.code)))
+                self.end(Stop(Exit.REFUSED, refusal_words(verdict.code)))
             case Kind.TROUBLE | Kind.UNKNOWN:
                 self._reached = True
             case _:
@@ -216,7 +235,18 @@ class Desk:
                 return verdict, answer
 
 
-def _refusal_words(code: str) -> str:
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """A request and its record are one step: when cancelled, first finish the record."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def refusal_words(code: str) -> str:
+    """What a refusal of the whole account (401, 403, 505) asks of the user."""
     match code:
         case "401":
             return "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env"

@@ -14,6 +14,7 @@ class Ready(msgspec.Struct):
     price: float
     again: Attempt | None = None
     """An uncertain attempt to be sent again under its own Idempotency-Key, to a provider that honours it."""
+    resends: int = 0
 
 
 class Job(msgspec.Struct):

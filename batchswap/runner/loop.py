@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from math import inf
 from typing import Any
 
-from batchswap import verdicts
+from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import moves, queries
 from batchswap.runner.collecting import Collecting
@@ -17,9 +17,10 @@ from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
 from batchswap.tasks import Attempt, Task
+from batchswap.verdicts import Kind
 
-PRESSING, RELAXED = 0.1, 0.5
-"""How likely a poll must be to find its task finished: when submits wait for a place in flight, and otherwise."""
+UNCLEAR = 5
+"""Submits in a row without a clear answer, each after a look at the balance, before the run submits no more."""
 GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
 
@@ -34,13 +35,14 @@ class Loop:
         self._pages = queries.Queue(desk.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._ready: deque[Ready] = deque()
-        self._exhausted = False
+        self._exhausted = self._looking = False
         self._preparing = self._calls = self._submits = self._fetches = 0
         prices = Prices(desk)
         self._prepare = Preparing(desk, prices)
         self.submitting = Submitting(desk)
         self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self._queue_again)
         self._fetching = Fetching(desk, self._ask_again)
+        desk.is_quiet = lambda: self.in_flight <= 1 and not self.collecting.jobs
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -125,14 +127,21 @@ class Loop:
         if desk.asking:
             return self._grant, 0.0
         waiting = bool(self._ready) and desk.no_submits is None
-        has_place = self.in_flight < desk.settings.in_flight
-        if waiting and has_place:
+        if waiting and desk.in_doubt and not self._looking:
+            return self._look, 0.0
+        if waiting and self._has_place():
             return self._submit, 0.0
-        threshold = PRESSING if waiting else RELAXED
-        task_id = desk.agenda.likeliest(now, threshold)
+        task_id = desk.agenda.likeliest(now, pressing=waiting)
         if task_id is not None:
             return lambda: self._poll(task_id), 0.0
-        return None, desk.agenda.next_at(threshold) - now
+        return None, desk.agenda.next_at(now, pressing=waiting) - now
+
+    def _has_place(self) -> bool:
+        """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
+        desk = self._desk
+        if desk.in_doubt or (desk.unclear and self._submits):
+            return False
+        return self.in_flight < desk.settings.in_flight
 
     async def _grant(self) -> None:
         waiter = self._desk.asking.popleft() if self._desk.asking else None
@@ -161,16 +170,48 @@ class Loop:
 
     async def _probe(self) -> None:
         """One cheap call a minute finds the end of a maintenance."""
+        self._desk.probe_at = self._desk.clock.monotonic() + PROBE_EVERY
+        await self._balance()
+
+    async def _balance(self) -> bool:
+        """Ask for the balance. Whether there was an answer."""
         desk = self._desk
-        desk.probe_at = desk.clock.monotonic() + PROBE_EVERY
         desk.count("balance")
+        quiet, submits = desk.is_quiet(), desk.requests["submit"]
         try:
             answer = await desk.api.balance()
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
-            return
+            return False
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
+        if verdict.kind is not Kind.OK:
+            return False
+        desk.balance = wire.Balance.from_json(answer.data).balance
+        if quiet and submits == desk.requests["submit"]:
+            desk.quiet_balance = desk.balance
+        return True
+
+    async def _look(self) -> None:
+        """After a submit without a clear answer: is the API itself well, and did the balance fall?"""
+        desk = self._desk
+        self._looking = True
+        doubted = list(desk.in_doubt)
+        try:
+            if not await self._balance():
+                await desk.clock.sleep(desk.backoff(min(desk.unclear + 1, 6)))
+                return
+            del desk.in_doubt[: len(doubted)]
+            desk.unclear += 1
+            attempt, before = doubted[0]
+            after = desk.quiet_balance
+            if len(doubted) == 1 and before is not None and after is not None:
+                await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))
+            if desk.unclear >= UNCLEAR:
+                words = f"{UNCLEAR} submits in a row got no clear answer: stopped"
+                desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
+        finally:
+            self._looking = False
 
     # The queue.
 

@@ -39,6 +39,8 @@ class Preparing:
     async def prepare(self, task: Task, again: Attempt | None = None) -> Ready | None:
         """None: the task has failed, which is recorded, or the run ends."""
         try:
+            if task.model.is_multi:
+                raise Unfit("several-faces", "rows with several faces cannot be run yet; give the row one face")
             if again is None:
                 self._check_output(task)
             body = wire.CreateTask(

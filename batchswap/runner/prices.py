@@ -28,6 +28,8 @@ class Prices:
         found = wire.Estimate.from_json(answer.data if answer else None)
         if found.balance is not None:
             desk.balance = found.balance
+            if desk.is_quiet() and not desk.requests["submit"]:
+                desk.quiet_balance = found.balance
         if found.estimated_credits is None:
             if desk.settings.budget is not None or desk.settings.budget_per_day is not None:
                 desk.stop_submits(Stop(Exit.NO_CREDITS, "the API gives no estimate, so no budget can be kept"))

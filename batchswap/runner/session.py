@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import msgspec
@@ -79,7 +80,7 @@ async def work_off(
             api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
             private = await is_on_private_address(account.base_url)
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
-            pacer = _pacer(settings, account, clock)
+            pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
             return await run(
                 settings,
@@ -96,7 +97,8 @@ async def work_off(
             )
 
 
-def _pacer(settings: Settings, account: Account, clock: Clock) -> Window | NoWindow:
+def open_pacer(settings: Settings, account: Account, clock: Clock) -> Window | NoWindow:
+    """The key's window, which everything that asks this account's API goes through. The caller closes it."""
     if settings.rate_limit is None:
         return NoWindow(clock)
     path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
@@ -129,10 +131,11 @@ async def run(
     clock: Clock,
     say: Callable[[str], None],
     watch: Watch,
+    executor: Executor | None = None,
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
     started = clock.monotonic()
-    writer = Writer(writing, settings.db)
+    writer = Writer(writing, settings.db, executor)
     desk = Desk(
         settings,
         api=api,
@@ -143,6 +146,7 @@ async def run(
         clock=clock,
         run_id=stamp.run_id or 0,
         account=account.name,
+        is_idempotent=account.is_idempotent,
         say=say,
     )
     loop = Loop(desk, _selection(settings))

@@ -9,7 +9,7 @@ from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import moves
 from batchswap.ledger.moves import Budget, OverBudget
-from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.desk import Desk, Stop, finish
 from batchswap.runner.jobs import Job, Ready
 from batchswap.states import Event
 from batchswap.tasks import Attempt, clean
@@ -28,8 +28,9 @@ class Submitting:
         self.early: dict[str, str] = {}
 
     async def submit(self, ready: Ready) -> Job | Ready | None:
-        """An accepted task as a Job; the task itself when it is queued again; None when it ended or is uncertain."""
+        """An accepted task as a Job; the task when it is to be sent again; None when it ended or is uncertain."""
         desk = self._desk
+        before = desk.quiet_balance if desk.is_quiet() else None
         attempt = await self._intend(ready)
         if attempt is None:
             return None
@@ -37,21 +38,22 @@ class Submitting:
         if self.callback_url is not None:
             body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
         desk.count("submit")
+        desk.quiet_balance = None
         try:
             answer = await desk.api.create_task(body, attempt.ref)
         except NeverSent as error:
             desk.unreachable(error)
-            return await self._requeue(ready, attempt, "never-sent", str(error))
+            return await finish(self._requeue(ready, attempt, "never-sent", str(error)))
         except MaybeSent as error:
             desk.unreachable(error)
-            return await self._lose(ready, attempt, "no-answer", str(error))
+            return await finish(self._lose(ready, attempt, "no-answer", str(error), before))
         except asyncio.CancelledError:
-            await asyncio.shield(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came"))
+            await finish(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came", None))
             raise
         remote_id = wire.Accepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
-        return await asyncio.shield(self._record(ready, attempt, verdict, remote_id or "", answer.message))
+        return await finish(self._record(ready, attempt, verdict, remote_id or "", answer.message, before))
 
     async def _intend(self, ready: Ready) -> Attempt | None:
         """The attempt on disk, before anything leaves."""
@@ -72,30 +74,28 @@ class Submitting:
             return None
 
     async def _record(
-        self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str
+        self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
     ) -> Job | Ready | None:
         desk = self._desk
         reason = clean(message) or verdict.kind.value
-        match verdict.kind:
-            case Kind.ACCEPTED:
-                self._alike = ("", 0)
-                return await self._accept(ready, attempt, remote_id)
-            case Kind.REJECTED:
-                await desk.writer.do(
-                    lambda db: moves.refused(
-                        db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason
-                    )
-                )
-                self._count_alike(verdict.code)
-                return None
-            case Kind.UNKNOWN:
-                return await self._lose(ready, attempt, verdict.code, reason)
-            case Kind.NO_CREDITS:
-                desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
-        return await self._requeue(ready, attempt, verdict.code, reason)
+        if verdict.kind is Kind.ACCEPTED:
+            return await self._accept(ready, attempt, remote_id)
+        if verdict.kind is Kind.NO_CREDITS:
+            desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
+        if verdict.kind is Kind.UNKNOWN:
+            return await self._lose(ready, attempt, verdict.code, reason, before)
+        if verdict.kind is not Kind.REJECTED or ready.again is not None:
+            return await self._requeue(ready, attempt, verdict.code, reason)
+        desk.unclear = 0
+        await desk.writer.do(
+            lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
+        )
+        self._count_alike(verdict.code)
+        return None
 
     async def _accept(self, ready: Ready, attempt: Attempt, remote_id: str) -> Job:
         desk = self._desk
+        self._alike, desk.unclear = ("", 0), 0
         await desk.writer.do(lambda db: moves.accepted(db, desk.stamp(), attempt, remote_id))
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
@@ -103,7 +103,7 @@ class Submitting:
 
     async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Ready | None:
         desk = self._desk
-        if ready.again is not None:  # of the first sending nobody knows still
+        if ready.again is not None:  # of its first sending nobody knows still
             await self._leave_unknown(attempt, code, reason)
             return None
         await desk.writer.do(
@@ -111,12 +111,19 @@ class Submitting:
         )
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
-    async def _lose(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Job | None:
-        """Nobody knows. Unless a callback has told already."""
+    async def _lose(
+        self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None
+    ) -> Job | Ready | None:
+        """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
+        desk = self._desk
         remote_id = self.early.pop(attempt.ref, None)
         if remote_id is not None:
             return await self._accept(ready, attempt, remote_id)
         await self._leave_unknown(attempt, code, reason)
+        if desk.is_idempotent and ready.resends < desk.settings.retries:
+            task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
+            return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)
+        desk.doubt(attempt, before)
         return None
 
     async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:

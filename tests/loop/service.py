@@ -1,0 +1,174 @@
+"""The API in memory, on the clock it is given: what the runner is tested against in virtual time.
+
+It counts acceptances by inputs, sees every request in its window, and can go wrong in each way of api.md.
+"""
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from math import log
+from pathlib import Path
+from typing import Any
+
+from batchswap import wire
+from batchswap.client import Answer
+from batchswap.clock import Clock
+from batchswap.downloads import Verified
+from batchswap.errors import DownloadError, MaybeSent, NeverSent
+
+Durations = Callable[[random.Random], float]
+Fault = Callable[["Service", str], str | None]
+"""A service and a call's kind ("submit", "poll", "balance", "estimate") -> what goes wrong: "429", "455", "500", "lost"
+(accepted, no answer), "dropped" (not accepted, no answer), "unsent", "402", "401", "422", "404"; None: nothing."""
+
+
+def lognormal(median: float, sigma: float) -> Durations:
+    return lambda dice: dice.lognormvariate(log(median), sigma)
+
+
+class Service:
+    """One account. `limit` in `period` seconds, strictly; refused requests do not count."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        durations: Durations,
+        limit: int | None = None,
+        period: float = 1.0,
+        latency: float = 0.01,
+        failing: float = 0.0,
+        balance: float = 1e9,
+        price: float = 1.0,
+        fault: Fault | None = None,
+        seed: int = 1,
+        callback: Callable[[str, wire.TaskInfo], None] | None = None,
+    ) -> None:
+        self.clock, self.durations, self.limit, self.period = clock, durations, limit, period
+        self.latency, self.failing, self.balance_left, self.price = latency, failing, balance, price
+        self.fault, self.dice, self.callback = fault, random.Random(seed), callback
+        self.accepted: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.refused = 0
+        self.sent: list[float] = []
+        """When requests came that counted in the window."""
+        self.tasks: dict[str, tuple[float, float, bool, dict[str, Any]]] = {}
+        self._window: deque[float] = deque()
+        self.last_end = 0.0
+
+    def _admit(self, kind: str) -> bool:
+        now = self.clock.monotonic()
+        self.requests[kind] += 1
+        while self._window and self._window[0] <= now - self.period:
+            self._window.popleft()
+        if self.limit is not None and len(self._window) >= self.limit:
+            self.refused += 1
+            return False
+        self._window.append(now)
+        self.sent.append(now)
+        return True
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        sent_at = self.clock.monotonic()
+        fault = self.fault(self, kind) if self.fault else None
+        if fault == "unsent":
+            raise NeverSent("refused")
+        await asyncio.sleep(self.latency / 2)
+        code, data = 429, None
+        if self._admit(kind):
+            code, data = (int(fault), None) if fault is not None and fault.isdigit() else (200, None)
+            if code == 200 and fault != "dropped":
+                code, data = answer()
+        await asyncio.sleep(self.latency / 2)
+        if fault in ("lost", "dropped"):
+            raise MaybeSent("reset")
+        return Answer(code, code, "", data, None, sent_at, self.clock.monotonic())
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        def accept() -> tuple[int, Any]:
+            if self.balance_left < self.price:
+                return 402, None
+            now, took = self.clock.monotonic(), self.durations(self.dice)
+            task_id = f"t{len(self.tasks)}"
+            self.balance_left -= self.price
+            self.accepted[str(sorted(body.input.items()))] += 1
+            self.tasks[task_id] = (now, took, self.dice.random() < self.failing, body.to_json())
+            self.last_end = max(self.last_end, now + took)
+            if self.callback is not None:
+                asyncio.get_running_loop().call_later(took, self.callback, ref, self.info(task_id, now + took))
+            return 200, {"task_id": task_id}
+
+        return await self._call("submit", accept)
+
+    def info(self, task_id: str, now: float) -> wire.TaskInfo:
+        started, took, fails, param = self.tasks[task_id]
+        ended = now >= started + took
+        result = None
+        if ended:
+            urls = () if fails else (f"https://media.example/{task_id}.mp4",)
+            result = wire.Result(501 if fails else 200, "", urls)
+        status = (wire.FAILED if fails else wire.SUCCESS) if ended else wire.RUNNING
+        return wire.TaskInfo(
+            task_id,
+            status,
+            param,
+            create_at=started,
+            complete_at=started + took if ended else None,
+            credits=self.price if ended else None,
+            result=result,
+        )
+
+    async def task_info(self, remote_id: str) -> Answer:
+        def tell() -> tuple[int, Any]:
+            if remote_id not in self.tasks:
+                return 404, None
+            return 200, self.info(remote_id, self.clock.monotonic()).to_json()
+
+        return await self._call("poll", tell)
+
+    async def estimate(self, body: wire.CreateTask) -> Answer:
+        found = wire.Estimate(self.price, self.balance_left, True)
+        return await self._call("estimate", lambda: (200, found.to_json()))
+
+    async def balance(self) -> Answer:
+        return await self._call("balance", lambda: (200, {"balance": self.balance_left}))
+
+    async def upload_url(self, content_type: str, ext: str) -> Answer:
+        raise AssertionError("no uploads here")
+
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
+        raise AssertionError("no uploads here")
+
+    def busiest(self) -> int:
+        """The most requests that any window of `period` seconds held."""
+        most, first = 0, 0
+        for last, at in enumerate(self.sent):
+            while self.sent[first] <= at - self.period:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
+
+
+class Shelf:
+    """Results in memory. `stale` URLs are refused once each."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.stale: set[str] = set()
+        self.space = 10**12
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int) -> Verified:
+        if url in self.stale:
+            self.stale.discard(url)
+            raise DownloadError("gone", "expired", stale=True)
+        return Verified(url, 1, "video/mp4")
+
+    async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
+        self.files[output] = part.sha256
+
+    def taken(self, output: str) -> bool:
+        return output in self.files
+
+    def free(self) -> int:
+        return self.space

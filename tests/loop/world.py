@@ -1,0 +1,95 @@
+"""A ledger in a folder, a service in memory, and runs on virtual time between them."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from batchswap.ledger import files, queries, runs
+from batchswap.ledger.enrol import enrol
+from batchswap.ledger.moves import Stamp
+from batchswap.ledger.window import NoWindow, Window
+from batchswap.manifest import Chunk
+from batchswap.pacing import Rate
+from batchswap.runner import session
+from batchswap.runner.session import Account, View
+from batchswap.runner.summary import Summary
+from batchswap.settings import Settings
+from batchswap.tasks import Model, Row, content_digest
+from tests.loop.service import Service, Shelf
+from tests.virtual import START, Inline, VirtualClock
+
+ACCOUNT = Account("https://api.example", "https://api.example", "ak_" + "0" * 32)
+
+
+def rows(count: int, first: int = 0) -> list[Row]:
+    found = []
+    for i in range(first, first + count):
+        video, face = f"https://cdn.example/{i}.mp4", "https://cdn.example/anna.jpg"
+        digest = content_digest(Model.VIDEO, video, face)
+        found.append(Row(f"t{i}", digest, Model.VIDEO, video, face, f"b/t{i}.mp4", i + 2))
+    return found
+
+
+class World:
+    """One ledger and its batch `b` of `count` rows."""
+
+    def __init__(self, folder: Path, count: int, **settings: object) -> None:
+        self.folder = folder
+        self.settings = msgspec.structs.replace(
+            Settings(db=folder / "b.db", out=folder, base_url=ACCOUNT.base_url, batches=("b",), min_free=0),
+            **settings,
+        )
+        self.shelf = Shelf()
+        self.said: list[str] = []
+        files.create(self.settings.db)
+        self.enrol(rows(count))
+
+    def enrol(self, found: list[Row]) -> None:
+        with closing(files.connect(self.settings.db, write=True)) as db:
+            enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
+
+    async def run(self, service: Service, during: Callable[[], None] | None = None, **changes: object) -> Summary:
+        """One run, to its end."""
+        settings = msgspec.structs.replace(self.settings, **changes)
+        clock = VirtualClock()
+
+        async def watch(look: Callable[[], View]) -> None:
+            await asyncio.Event().wait()
+
+        with (
+            closing(files.connect(settings.db, write=True)) as writing,
+            closing(files.connect(settings.db, write=False)) as reading,
+        ):
+            # Not what is tested here: virtual nights would spend their time in fsync.
+            writing.execute("pragma synchronous = off")
+            stamp = runs.begin(writing, clock.now(), provider="crun", account="x")
+            pacer = self._pacer(settings, clock)
+            try:
+                return await session.run(
+                    settings,
+                    ACCOUNT,
+                    api=service,
+                    pacer=pacer,
+                    store=self.shelf,
+                    writing=writing,
+                    reading=reading,
+                    stamp=stamp,
+                    clock=clock,
+                    say=self.said.append,
+                    watch=watch,
+                    executor=Inline(),
+                )
+            finally:
+                pacer.close()
+
+    def _pacer(self, settings: Settings, clock: VirtualClock) -> Window | NoWindow:
+        if settings.rate_limit is None:
+            return NoWindow(clock)
+        return Window(self.folder / "window.db", Rate(settings.rate_limit, settings.rate_period), clock)
+
+    def counts(self) -> dict[str, int]:
+        with closing(files.connect(self.settings.db, write=False)) as db:
+            return queries.counts(db)

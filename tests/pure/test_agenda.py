@@ -1,0 +1,167 @@
+"""What is due next: learned durations, and one holder per task."""
+
+import random
+from math import inf, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from batchswap.agenda import Agenda, Durations
+
+ages = st.floats(0.0, 90_000.0)
+
+
+@given(ages, ages)
+def test_chances_are_probabilities_that_grow_with_age(a: float, b: float) -> None:
+    early, late = sorted((a, b))
+    durations = Durations()
+    assert 0.0 <= durations.chance(0.0, early) <= durations.chance(0.0, late) <= 1.0
+
+
+@given(st.floats(0.0, 3600.0), st.floats(0.01, 0.9))
+def test_age_at_is_the_inverse_of_chance(seen: float, chance: float) -> None:
+    durations = Durations()
+    age = durations.age_at(seen, chance)
+    if age < 80_000:
+        assert durations.chance(seen, age) == pytest.approx(chance, abs=0.01)
+
+
+def test_a_fresh_ledger_expects_seconds_to_minutes() -> None:
+    durations = Durations()
+    assert 2.0 < durations.age_at(0.0, 0.1) < durations.age_at(0.0, 0.9) < 600.0
+
+
+def learned(count: int, seed: int = 1) -> Durations:
+    dice, durations = random.Random(seed), Durations()
+    for _ in range(count):
+        durations.ended(dice.lognormvariate(log(6), 0.35), 0.0)
+    return durations
+
+
+def test_it_learns_from_the_first_few_and_then_well() -> None:
+    assert 4.0 < learned(5).age_at(0.0, 0.5) < 9.0
+    many = learned(500)
+    # Quantiles of lognormal(median 6, sigma 0.35): 3.83, 6, 9.39.
+    assert many.age_at(0.0, 0.1) == pytest.approx(3.83, rel=0.12)
+    assert many.age_at(0.0, 0.5) == pytest.approx(6.0, rel=0.08)
+    assert many.age_at(0.0, 0.9) == pytest.approx(9.39, rel=0.12)
+
+
+def test_tasks_that_still_run_teach_too() -> None:
+    durations = Durations()
+    before = durations.chance(0.0, 30.0)
+    for _ in range(20):
+        durations.survived(0.0, 30.0)
+    assert durations.chance(0.0, 30.0) < before / 4
+
+
+def test_two_kinds_of_tasks_make_two_humps() -> None:
+    durations = Durations()
+    for i in range(200):
+        durations.ended(2.0 if i % 2 else 40.0, 0.0)
+    assert durations.chance(0.0, 3.0) == pytest.approx(0.5, abs=0.08)
+    assert durations.chance(3.0, 20.0) < 0.1
+    assert durations.chance(3.0, 50.0) > 0.9
+
+
+def test_the_likeliest_is_asked_for_first_and_nobody_too_early() -> None:
+    agenda = Agenda()
+    for i in range(100):
+        agenda.durations("m").ended(6.0 + i * 0.01, 0.0)
+    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(2, "m", 3.0, 3.0)
+    assert agenda.likeliest(4.0, pressing=False) is None
+    assert 5.0 < agenda.next_at(4.0, pressing=False) < 7.0
+    assert agenda.likeliest(9.0, pressing=False) == 1
+    agenda.take(1)
+    assert agenda.likeliest(10.0, pressing=False) == 2
+
+
+def test_a_called_back_task_is_due_at_once() -> None:
+    agenda = Agenda()
+    agenda.watch(1, "m", 0.0, 0.0)
+    assert agenda.likeliest(0.1, pressing=True) is None
+    agenda.called_back(1)
+    assert agenda.likeliest(0.1, pressing=False) == 1
+
+
+def test_what_told_nothing_is_left_alone_for_a_while() -> None:
+    agenda = Agenda()
+    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.take(1)
+    agenda.put_back(1, 5000.0)
+    assert agenda.likeliest(4999.0, pressing=True) is None
+    assert agenda.next_at(4999.0, pressing=True) == 5000.0
+    assert agenda.likeliest(5000.0, pressing=True) == 1
+
+
+def test_unknown_tasks_are_left_alone() -> None:
+    agenda = Agenda()
+    agenda.called_back(7)
+    agenda.drop(7)
+    assert not agenda.in_hand(7)
+    assert agenda.next_at(0.0, pressing=True) == inf
+
+
+class AgendaMachine(RuleBasedStateMachine):
+    """Any order of events: one holder per task, nothing lost, nothing asked for that has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.agenda, self.now, self.next_id = Agenda(), 0.0, 0
+        self.free: set[int] = set()
+        self.held: set[int] = set()
+
+    @rule(seconds=st.floats(0.0, 500.0))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def watch(self) -> None:
+        self.next_id += 1
+        self.agenda.watch(self.next_id, "m", self.now, self.now)
+        self.free.add(self.next_id)
+
+    @rule(pressing=st.booleans())
+    def take(self, pressing: bool) -> None:
+        due = self.agenda.next_at(self.now, pressing=pressing)
+        task_id = self.agenda.likeliest(self.now, pressing=pressing)
+        assert (task_id is not None) == (due <= self.now)
+        if task_id is not None:
+            assert task_id in self.free
+            self.agenda.take(task_id)
+            self.free.discard(task_id)
+            self.held.add(task_id)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), how=st.sampled_from(["still", "back", "ended", "dropped"]), took=st.none() | ages)
+    def give_back(self, data: st.DataObject, how: str, took: float | None) -> None:
+        task_id = data.draw(st.sampled_from(sorted(self.held)))
+        self.held.discard(task_id)
+        match how:
+            case "still":
+                self.agenda.still_running(task_id, self.now)
+                self.free.add(task_id)
+            case "back":
+                self.agenda.put_back(task_id, self.now + 5.0)
+                self.free.add(task_id)
+            case "ended":
+                self.agenda.ended(task_id, self.now, took)
+            case _:
+                self.agenda.drop(task_id)
+
+    @rule(task_id=st.integers(1, 30))
+    def call_back(self, task_id: int) -> None:
+        self.agenda.called_back(task_id)
+
+    @invariant()
+    def everybody_is_somewhere(self) -> None:
+        assert len(self.agenda) == len(self.free) + len(self.held)
+        if self.free:
+            # Everything free is asked for some day, unless it is beyond a day of age.
+            assert self.agenda.next_at(self.now, pressing=True) < inf or self.now > 80_000
+
+
+TestAgendaMachine = AgendaMachine.TestCase

@@ -1,0 +1,99 @@
+"""The window: never more than the limit, never slower than need be, and one message per burst."""
+
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchswap.pacing import FIRST_HOLD, Pace, Rate, pause, pushed_back, recovered, wait
+
+RATE = Rate(20, 10.0)
+
+
+def send(pace: Pace, rate: Rate, seconds: float, start: float = 0.0, naps: float = 0.0) -> list[float]:
+    """Times at which somebody who always wants to send may send."""
+    sent: list[float] = []
+    now = start
+    while now < start + seconds:
+        left = wait(pace, rate, sent, now)
+        if left:
+            now += left + naps
+        else:
+            sent.append(now)
+    return sent
+
+
+def busiest(sent: list[float], period: float) -> int:
+    return max(sum(1 for t in sent if at <= t < at + period) for at in sent)
+
+
+@given(st.integers(1, 50), st.floats(0.5, 60.0), st.floats(0.0, 0.3))
+def test_invariant_6_no_window_holds_more_than_the_limit(limit: int, period: float, naps: float) -> None:
+    rate = Rate(limit, period)
+    sent = send(Pace(limit), rate, period * 3, naps=naps)
+    assert busiest(sent, period) <= limit
+
+
+def test_the_limit_is_used() -> None:
+    sent = send(Pace(20), RATE, 1000.0)
+    assert len(sent) > 0.98 * 2000
+
+
+def test_a_quiet_time_gives_no_burst() -> None:
+    assert 0.0 < wait(Pace(20), RATE, [100.0], 100.1) < 0.5
+
+
+def test_requests_of_others_count() -> None:
+    others = [i * 0.1 for i in range(20)]
+    assert wait(Pace(20), RATE, others, 2.0) > 8.0
+
+
+def test_a_429_lowers_the_pace_to_what_the_window_held() -> None:
+    sent = [i * 0.5 for i in range(12)]
+    pace = pushed_back(Pace(20), RATE, sent, sent_at=5.0, now=5.2, pause=1.0)
+    assert pace.limit == 10
+    assert pace.paused_until == 6.2
+
+
+def test_eight_429s_in_flight_are_one_message() -> None:
+    sent = [i * 0.05 for i in range(20)]
+    pace = Pace(20)
+    for at in sent[12:]:
+        pace = pushed_back(pace, RATE, sent, sent_at=at, now=1.5, pause=1.0)
+    assert pace.limit == 12
+
+
+def test_a_later_429_is_a_new_message() -> None:
+    first = pushed_back(Pace(20), RATE, [0.0, 1.0], sent_at=2.0, now=2.1, pause=1.0)
+    second = pushed_back(first, RATE, [0.0, 1.0], sent_at=5.0, now=5.1, pause=1.0)
+    assert second.limit < first.limit
+
+
+@given(st.lists(st.floats(0, 10), max_size=40), st.integers(1, 20))
+def test_the_pace_never_drops_below_one_nor_by_more_than_half(sent: list[float], limit: int) -> None:
+    pace = pushed_back(Pace(limit), RATE, sorted(sent), sent_at=10.0, now=10.0, pause=0.0)
+    assert max(1, limit // 2) <= pace.limit <= max(1, limit - 1)
+
+
+def test_it_comes_back_slowly_and_stops_at_the_limit() -> None:
+    pace = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(20)], sent_at=5.0, now=5.0, pause=0.0)
+    assert recovered(pace, RATE, 5.0 + FIRST_HOLD - 1) is pace
+    now, steps = 5.0, []
+    while pace.limit < 20:
+        now += FIRST_HOLD
+        pace = recovered(pace, RATE, now)
+        steps.append(pace.limit)
+    assert steps == list(range(11, 21))
+    assert pace.raise_at == inf
+
+
+def test_a_429_after_a_raise_doubles_the_hold() -> None:
+    pace = pushed_back(Pace(20), RATE, [], sent_at=0.0, now=0.0, pause=0.0)
+    pace = recovered(pace, RATE, FIRST_HOLD)
+    again = pushed_back(pace, RATE, [], sent_at=FIRST_HOLD + 1, now=FIRST_HOLD + 1, pause=0.0)
+    assert again.hold == 2 * FIRST_HOLD
+
+
+def test_a_pause_is_never_shortened() -> None:
+    assert pause(pause(Pace(20), 100.0), 50.0).paused_until == 100.0
+    assert wait(pause(Pace(20), 100.0), RATE, [], 40.0) == 60.0
