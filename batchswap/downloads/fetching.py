@@ -51,7 +51,6 @@ class Downloader:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(connect=self._connect),
-            auto_decompress=False,
             middlewares=[_send_once],
             read_bufsize=_BUFFER,
             trust_env=False,  # through a proxy, nobody here would see the address

@@ -4,6 +4,7 @@
         ...
         assert [r.path for r in server.requests] == [...]
 
+What it can be told to do stands in acts.py.
 Every request takes the next act of the script; after the last one, `then` answers everything. `choose` replaces both:
 it sees the request and returns the act. An act gets the exchange and says by its return whether the connection lives.
 """
@@ -14,7 +15,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -73,121 +74,9 @@ def head(status: int, headers: Headers, reason: str = "Scripted") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def ok(data: Any = None, code: int = 200, message: str = "success") -> dict[str, Any]:
-    """The API's envelope."""
-    return {"code": code, "message": message, "data": data}
-
-
-def reply(
-    status: int = 200, *, json: Any = None, body: bytes = b"", headers: Headers | None = None, early: bool = False
-) -> Act:
-    """An answer as it should be, unless `headers` says another Content-Length."""
-    content = body if json is None else json_codec.dumps(json).encode()
-    kind = "application/json" if json is not None else "application/octet-stream"
-    given = {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}
-
-    async def do(exchange: Exchange) -> bool:
-        await exchange.send(head(status, given) + (b"" if exchange.request.method == "HEAD" else content))
-        return given["Content-Length"] == str(len(content)) and not early
-
-    return Act(do, early)
-
-
-def raw(data: bytes) -> Act:
-    """These bytes and an end of the connection."""
-
-    async def do(exchange: Exchange) -> bool:
-        await exchange.send(data)
-        return False
-
-    return Act(do)
-
-
-def close(*, early: bool = False) -> Act:
-    """No answer: the connection is closed in good order."""
-
-    async def do(exchange: Exchange) -> bool:
-        return False
-
-    return Act(do, early)
-
-
-def reset(*, after: bytes = b"", early: bool = False) -> Act:
-    """RST, after some bytes of an answer."""
-
-    async def do(exchange: Exchange) -> bool:
-        if after:
-            await exchange.send(after)
-            await asyncio.sleep(0.01)  # a reset overtakes what still waits to be sent
-        cut(exchange.writer)
-        return False
-
-    return Act(do, early)
-
-
-def stall(*, after: bytes = b"", early: bool = False) -> Act:
-    """Nothing more, for as long as the other side waits."""
-
-    async def do(exchange: Exchange) -> bool:
-        if after:
-            await exchange.send(after)
-        await exchange.reader.read()
-        return False
-
-    return Act(do, early)
-
-
-def drip(data: bytes, pause: float, piece: int = 1) -> Act:
-    """An answer that comes a few bytes at a time."""
-
-    async def do(exchange: Exchange) -> bool:
-        for start in range(0, len(data), piece):
-            await exchange.send(data[start : start + piece])
-            await asyncio.sleep(pause)
-        return False
-
-    return Act(do)
-
-
-def truncated(body: bytes, keep: int, *, status: int = 200, headers: Headers | None = None) -> Act:
-    """Content-Length of the whole body, `keep` bytes of it, and an end in good order."""
-    return raw(head(status, {"Content-Length": str(len(body)), **(headers or {})}) + body[:keep])
-
-
-def chunked(body: bytes, *, size: int = 1000, complete: bool = True, headers: Headers | None = None) -> Act:
-    """Transfer-Encoding: chunked; without its last chunk when not `complete`."""
-    pieces = [body[start : start + size] for start in range(0, len(body), size)]
-    coded = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return raw(
-        head(200, {"Transfer-Encoding": "chunked", **(headers or {})}) + coded + (b"0\r\n\r\n" if complete else b"")
-    )
-
-
-def redirect(location: str, status: int = 302) -> Act:
-    return reply(status, headers={"Location": location})
-
-
-def media(body: bytes, *, etag: str = '"v1"', headers: Headers | None = None, keep: int | None = None) -> Act:
-    """A file as a good media host serves it: Range, If-Range, 416. `keep` bytes are sent of what should be."""
-
-    async def do(exchange: Exchange) -> bool:
-        asked = exchange.request.headers
-        given = {"Accept-Ranges": "bytes", "Content-Type": "video/mp4", **({"ETag": etag} if etag else {})}
-        start = int(asked["range"].removeprefix("bytes=").rstrip("-")) if "range" in asked else 0
-        fresh = "range" not in asked or asked.get("if-range", etag) != etag
-        if fresh:
-            start, status = 0, 200
-        elif start >= len(body):
-            return await reply(416, headers={**given, "Content-Range": f"bytes */{len(body)}"}).do(exchange)
-        else:
-            status = 206
-            given["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        given |= {"Content-Length": str(len(body) - start), **(headers or {})}
-        part = body[start:]
-        await exchange.send(head(status, given) + (part if keep is None else part[:keep]))
-        return keep is None
-
-    return Act(do)
+async def _say_over(exchange: Exchange) -> bool:
+    await exchange.send(head(404, {"Content-Length": "0"}, "The script is over"))
+    return True
 
 
 def cut(writer: asyncio.StreamWriter) -> None:
@@ -198,17 +87,8 @@ def cut(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-@dataclass
 class Scripted:
     """The server. `on_connect` says for every connection whether it lives (True) or is reset unread."""
-
-    script: tuple[Act, ...]
-    then: Act | None = None
-    choose: Callable[[Request], Act] | None = None
-    on_connect: Callable[[], bool] | None = None
-    tls: ssl.SSLContext | None = None
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
 
     def __init__(
         self,
@@ -219,7 +99,7 @@ class Scripted:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.script, self.then, self.choose, self.on_connect, self.tls = script, then, choose, on_connect, tls
-        self.requests = []
+        self.requests: list[Request] = []
         self.connections = 0
         self._open: set[asyncio.Task[None]] = set()
 
@@ -275,7 +155,7 @@ class Scripted:
         taken = len(self.requests)
         if taken < len(self.script):
             return self.script[taken]
-        return self.then or reply(404, json=ok(None, 404, "the script is over"))
+        return self.then or Act(_say_over)
 
 
 async def read_body(reader: asyncio.StreamReader, headers: Headers) -> bytes:

@@ -1,0 +1,44 @@
+"""What the tests of the client share: one call, and the server that saw it."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from batchswap import wire
+from batchswap.client import Answer, Client, Timeouts
+from batchswap.clock import SystemClock
+from batchswap.errors import MaybeSent, NeverSent
+from tests.http.scripted import Act, Scripted
+
+KEY = "ak_SECRETSECRETSECRETSECRETSECRET12"
+SIGNED = "/put?X-Signature=SIGNATURE&X-Token=TOKEN"
+HASTY = Timeouts(connect=0.2, answer=0.1, submit=0.1, stall=0.2)
+BODY = wire.CreateTask("video-face-swap", {"video_url": "https://x/v.mp4", "new_face": "https://x/f.png"})
+
+Call = Callable[[Client], Awaitable[Answer]]
+
+
+def submit(client: Client) -> Awaitable[Answer]:
+    return client.create_task(BODY, "ref-1")
+
+
+async def ask(call: Call, *script: Act, **options: Any) -> tuple[Answer | Exception, Scripted]:
+    """What comes back of one call, error or answer, and the server that saw it."""
+    async with Scripted(*script, **options) as server, Client(server.url, KEY, SystemClock(), HASTY) as client:
+        try:
+            return await call(client), server
+        except (NeverSent, MaybeSent) as error:
+            return error, server
+
+
+def answered(call: Call, *script: Act, **options: Any) -> tuple[Answer, Scripted]:
+    found, server = asyncio.run(ask(call, *script, **options))
+    assert isinstance(found, Answer), found
+    return found, server
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

@@ -1,0 +1,192 @@
+"""Whatever goes wrong on the way, one call is one request, and the error says whether it may have arrived."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from batchswap.client import Answer, Client
+from batchswap.client.mapping import FAULTS, translate
+from batchswap.clock import SystemClock
+from batchswap.errors import MaybeSent, NeverSent
+from tests.http import acts
+from tests.http.acts import ok, reply
+from tests.http.asking import HASTY, KEY, Call, answered, ask, closed_port, submit
+from tests.http.scripted import Act, Scripted, head
+
+HEAD = head(200, {"Content-Length": "100"})
+AFTER_CONNECTING: dict[str, Act] = {
+    "reset unread": acts.reset(early=True),
+    "reset": acts.reset(),
+    "reset in the head": acts.reset(after=b"HTTP/1.1 200"),
+    "reset in the body": acts.reset(after=HEAD + b'{"code"'),
+    "closed unread": acts.close(early=True),
+    "closed": acts.close(),
+    "closed in the head": acts.raw(b"HTTP/1.1 20"),
+    "truncated": acts.truncated(b'{"code": 200, "data": {"task_id": "t"}}', 20),
+    "chunks without an end": acts.chunked(b'{"code": 200}', complete=False),
+    "stalled": acts.stall(),
+    "stalled in the body": acts.stall(after=HEAD + b'{"code"'),
+    "a slow drip": acts.drip(HEAD + b" " * 100, 0.01),
+    "not HTTP": acts.raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    "a bad Content-Length": acts.raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}"),
+    "bad chunks": acts.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"),
+    "bad compression": reply(200, body=b"not gzip", headers={"Content-Encoding": "gzip"}),
+    "an endless header": acts.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", AFTER_CONNECTING)
+def test_invariant_2_one_create_task_is_one_request_and_maybe_sent(name: str) -> None:
+    found, server = asyncio.run(ask(submit, then=AFTER_CONNECTING[name]))
+    assert isinstance(found, MaybeSent)
+    assert len(server.requests) == server.connections == 1
+
+
+def test_a_connection_reset_on_arrival_is_never_used_again() -> None:
+    found, server = asyncio.run(ask(submit, on_connect=lambda: False))
+    assert isinstance(found, MaybeSent)
+    assert (len(server.requests), server.connections) == (0, 1)
+
+
+@pytest.mark.parametrize("act", [acts.close(), acts.reset(), acts.close(early=True)])
+@pytest.mark.parametrize("call", [lambda c: c.balance(), lambda c: c.detect_result("d")])
+def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call: Call, act: Act) -> None:
+    async def twice(client: Client) -> Answer:
+        await call(client)
+        return await call(client)
+
+    found, server = asyncio.run(ask(twice, reply(json=ok()), act, then=reply(json=ok())))
+    assert isinstance(found, MaybeSent)
+    assert [r.connection for r in server.requests] == [1, 1], "the second request used the kept connection, and once"
+
+
+def test_create_task_never_uses_a_kept_connection() -> None:
+    async def thrice(client: Client) -> Answer:
+        await submit(client)
+        await client.balance()
+        return await submit(client)
+
+    _, server = answered(thrice, then=reply(json=ok({"task_id": "t"})))
+    assert [r.connection for r in server.requests] == [1, 2, 3]
+
+
+async def submit_to(url: str) -> None:
+    async with Client(url, KEY, SystemClock(), HASTY) as client:
+        await submit(client)
+
+
+def test_refused_is_never_sent() -> None:
+    with pytest.raises(NeverSent, match="Connect call failed"):
+        asyncio.run(submit_to(f"http://127.0.0.1:{closed_port()}"))
+
+
+def test_a_name_that_does_not_resolve_is_never_sent() -> None:
+    with pytest.raises(NeverSent, match=r"resolved|in time"):
+        asyncio.run(submit_to("https://name.invalid"))
+
+
+def test_tls_to_a_server_without_tls_is_never_sent() -> None:
+    async def main() -> None:
+        async with Scripted(then=reply(json=ok())) as server:
+            with pytest.raises(NeverSent):
+                await submit_to(server.url.replace("http:", "https:"))
+            assert server.requests == []
+
+    asyncio.run(main())
+
+
+def test_an_untrusted_certificate_is_never_sent(tmp_path: Path) -> None:
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x"
+    pair = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
+    subprocess.run([*command.split(), *pair], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    found, server = asyncio.run(ask(submit, then=reply(json=ok()), tls=context))
+    assert isinstance(found, NeverSent)
+    assert "not trusted" in str(found)
+    assert server.requests == []
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """A port whose queue is full: connecting to it takes for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+        for sock in waiting:
+            sock.close()
+
+
+def test_a_connect_timeout_is_never_sent() -> None:
+    with deaf_port() as port, pytest.raises(NeverSent, match="no connection in time"):
+        asyncio.run(submit_to(f"http://127.0.0.1:{port}"))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.binary(max_size=300), st.booleans())
+@example(b"HTTP/1.1 100 Continue\r\n\r\n", False)
+@example(b"HTTP/1.1 101 Switching\r\n\r\n", False)
+@example(b"HTTP/1.1 999 \r\nContent-Length: 99999999999999999999\r\n\r\n", False)
+@example(b"Retry-After: \x00\r\nContent-Encoding: br\r\n\r\nx", True)
+def test_any_bytes_are_an_answer_or_maybe_sent(data: bytes, with_head: bool) -> None:
+    found, server = asyncio.run(ask(submit, then=acts.raw((b"HTTP/1.1 200 OK\r\n" if with_head else b"") + data)))
+    assert isinstance(found, Answer | MaybeSent)
+    assert len(server.requests) == 1
+
+
+def exported() -> Iterator[type[BaseException]]:
+    """Every exception that aiohttp exports and that a request can raise."""
+    elsewhere = {"WSMessageTypeError", "WebSocketError", "BadContentDispositionHeader", "BadContentDispositionParam"}
+    for name, value in vars(aiohttp).items():
+        if isinstance(value, type) and issubclass(value, BaseException) and name not in {*elsewhere, "EofStream"}:
+            yield value
+
+
+def test_every_exception_of_aiohttp_is_mapped_by_name() -> None:
+    assert [kind.__name__ for kind in exported() if kind not in FAULTS] == []
+    assert len(list(exported())) >= 25, "the walk sees them"
+
+
+NOTHING_LEFT = {
+    "ClientConnectorCertificateError",
+    "ClientConnectorDNSError",
+    "ClientConnectorError",
+    "ClientConnectorSSLError",
+    "ClientHttpProxyError",
+    "ClientProxyConnectionError",
+    "ClientSSLError",
+    "ConnectionRefusedError",
+    "ConnectionTimeoutError",
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "NonHttpUrlClientError",
+    "SSLCertVerificationError",
+    "ServerFingerprintMismatch",
+    "gaierror",
+}
+
+
+def test_only_what_happens_before_the_connection_stands_is_never_sent() -> None:
+    assert {kind.__name__ for kind, (fault, _) in FAULTS.items() if fault is NeverSent} == NOTHING_LEFT
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(32, "Broken pipe"), TimeoutError(), ssl.SSLZeroReturnError(6, "closed"), OSError()],
+)
+def test_what_the_system_raises_is_maybe_sent(error: OSError) -> None:
+    assert isinstance(translate(error, "https://h/p"), MaybeSent)

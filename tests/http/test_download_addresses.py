@@ -1,0 +1,135 @@
+"""Where a media URL may lead, asked at every hop and of the address itself."""
+
+import asyncio
+import socket
+
+import pytest
+
+from batchswap.downloads import Downloader, Place, is_on_private_address
+from batchswap.downloads.addresses import Found, Guard, is_public, public_socket
+from batchswap.errors import DownloadError, PrivateAddress
+from tests.http.acts import media, redirect, reply
+from tests.http.fetches import (
+    DIGEST,
+    MOVIE,
+    TARGET,
+    failed,
+    run,
+)
+from tests.http.scripted import Scripted
+
+
+def test_redirects_are_followed_relative_and_absolute(place: Place) -> None:
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        server.script = (
+            redirect("other?a=%2F", 301),
+            redirect(f"{server.url}/abs", 308),
+            redirect("//" + server.url.partition("//")[2] + "/net", 303),
+            media(MOVIE),
+        )
+        assert (await downloader.fetch(server.url + TARGET, place, kind="video")).sha256 == DIGEST
+        assert [r.target for r in server.requests] == [TARGET, "/results/other?a=%2F", "/abs", "/net"]
+
+    run(talk)
+
+
+def test_redirects_without_an_end_are_given_up(place: Place) -> None:
+    error, server = failed(place, then=redirect("/again"))
+    assert (error.reason, error.final, len(server.requests)) == ("redirects", False, 6)
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://h/", "http://[oops", "http://u:p@127.0.0.1/"])
+def test_a_redirect_to_something_else_is_not_followed(place: Place, location: str) -> None:
+    error, server = failed(place, redirect(location))
+    assert (error.reason, len(server.requests)) == ("bad-url", 1)
+
+
+def allow(*answers: bool) -> Guard:
+    """Stands in for a guard to whom this machine is public: what it says to one connection after the other."""
+    left = list(answers)
+
+    def guard(info: Found) -> socket.socket:
+        return socket.socket(*info[:3]) if left.pop(0) else public_socket(info)
+
+    return guard
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
+def test_every_hop_is_asked_for_its_address(place: Place, host: str) -> None:
+    async def talk(_: Downloader, server: Scripted) -> None:
+        server.script = (reply(302, headers={"Location": f"http://{host}:{server.port}/x", "Connection": "close"}),)
+        guarded = Downloader(allow_private=False)
+        guarded._guard = allow(True, *[False] * 5)
+        async with guarded:
+            with pytest.raises(DownloadError) as caught:
+                await guarded.fetch(server.url + TARGET, place, kind="video")
+        assert (caught.value.reason, caught.value.final) == ("private-address", True)
+        assert [r.path for r in server.requests] == ["/results/v.mp4"]
+
+    run(talk)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]", "169.254.169.254"])
+def test_a_private_address_is_refused_before_anything_is_sent(place: Place, host: str) -> None:
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        with pytest.raises(DownloadError) as caught:
+            await downloader.fetch(f"http://{host}:{server.port}/v.mp4", place, kind="video")
+        assert (caught.value.reason, caught.value.final) == ("private-address", True)
+        assert server.connections == 0
+
+    run(talk, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("8.8.8.8", True),
+        ("2606:4700:4700::1111", True),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::808:808", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("100.64.0.1", False),
+        ("127.0.0.1", False),
+        ("169.254.169.254", False),
+        ("172.31.255.255", False),
+        ("192.0.2.1", False),
+        ("192.168.0.1", False),
+        ("198.18.0.1", False),
+        ("224.0.0.1", False),
+        ("239.255.255.250", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::808:808", False),
+        ("2002:7f00:1::", False),
+        ("2001:0:4136:e378::1", False),
+        ("fc00::1", False),
+        ("fd12::1", False),
+        ("fe80::1", False),
+        ("fe80::1%lo", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+@pytest.mark.parametrize("address", ["2130706433", "127.1", "0x7f000001", "localhost", ""])
+def test_an_address_that_only_the_system_understands_is_refused(address: str) -> None:
+    with pytest.raises(PrivateAddress):
+        public_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 80)))
+
+
+def test_whether_the_api_is_on_a_private_address() -> None:
+    assert asyncio.run(is_on_private_address("http://localhost:1")) is True
+    assert asyncio.run(is_on_private_address("https://127.0.0.1")) is True
+    assert asyncio.run(is_on_private_address("https://8.8.8.8")) is False
+    assert asyncio.run(is_on_private_address("https://name.invalid")) is False

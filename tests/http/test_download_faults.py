@@ -1,0 +1,144 @@
+"""Whatever a media host does wrong has a reason, and nothing of it gets a final name."""
+
+import resource
+import socket
+import traceback
+
+import pytest
+
+from batchswap.downloads import Downloader, Place
+from batchswap.errors import DownloadError
+from tests.http import acts
+from tests.http.acts import media, reply
+from tests.http.fetches import DIGEST, HTML, MOVIE, SIZE, TARGET, failed, fetched, held, partial, run
+from tests.http.samples import picture
+from tests.http.scripted import Act, Scripted, head
+
+
+@pytest.mark.parametrize(
+    ("act", "reason", "stale"),
+    [
+        (reply(401), "gone", True),
+        (reply(403), "gone", True),
+        (reply(404), "gone", True),
+        (reply(410), "gone", True),
+        (reply(400), "http", False),
+        (reply(429), "http", False),
+        (reply(500), "http", False),
+        (reply(503), "http", False),
+        (reply(204), "http", False),
+        (reply(304), "http", False),
+        (reply(302), "http", False),
+        (partial(Content_Range=f"bytes 0-3/{SIZE}"), "http", False),
+        (reply(416), "http", False),
+        (reply(200, body=HTML), "not-media", False),
+        (reply(200, json={"code": 404}), "not-media", False),
+        (reply(200), "not-media", False),
+        (reply(200, body=picture(".png")), "not-media", False),
+        (reply(200, body=MOVIE, headers={"Content-Encoding": "gzip"}), "not-media", False),
+        (acts.truncated(MOVIE, 900_000), "truncated", False),
+        (acts.chunked(MOVIE[:900_000], complete=False), "truncated", False),
+        (acts.raw(head(200, {}) + MOVIE[:900_000]), "truncated", False),
+        (reply(200, body=MOVIE, headers={"Content-Length": "900000"}), "truncated", False),
+        (reply(200, body=MOVIE, headers={"Content-Length": "-5"}), "connection", False),
+        (acts.reset(), "connection", False),
+        (acts.close(), "connection", False),
+        (acts.raw(b"SSH-2.0\r\n\r\n"), "connection", False),
+        (acts.stall(), "timeout", False),
+        (acts.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]), "timeout", False),
+        (acts.drip(head(200, {"Content-Length": str(SIZE)}) + MOVIE, 0.01, 10), "timeout", False),
+    ],
+)
+def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: Act, reason: str, stale: bool) -> None:
+    error, server = failed(place, then=act, stall=0.2)
+    assert (error.reason, error.stale, error.final) == (reason, stale, False)
+    assert len(server.requests) == 1
+    shown = "".join(traceback.format_exception(error)) + repr(error)
+    assert "SIGNATURE" not in shown, "invariant 9"
+
+
+def test_what_is_no_media_is_forgotten(place: Place) -> None:
+    failed(place, reply(200, body=HTML, headers={"ETag": '"v1"'}))
+    assert held(place) == 0
+    fetched(place, media(MOVIE))
+
+
+def test_invariant_9_the_note_holds_no_url(place: Place) -> None:
+    failed(place, media(MOVIE, keep=900_000))
+    text = (place.final.parent / place.note).read_text()
+    assert "SIGNATURE" not in text
+    assert "http" not in text
+
+
+def test_no_connection_is_said(place: Place) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        with pytest.raises(DownloadError) as caught:
+            await downloader.fetch(f"http://127.0.0.1:{port}/?SIGNATURE", place, kind="video")
+        assert caught.value.reason == "unreachable"
+        assert "SIGNATURE" not in str(caught.value)
+
+    run(talk)
+
+
+@pytest.mark.parametrize("act", [media(MOVIE), acts.chunked(MOVIE, size=70_000), acts.raw(head(200, {}) + MOVIE)])
+def test_a_result_that_is_too_large_is_final(place: Place, act: Act) -> None:
+    error, _ = failed(place, act, largest=1_000_000)
+    assert (error.reason, error.final) == ("too-large", True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "v.mp4",
+        "file:///etc/passwd",
+        "ftp://h/v.mp4",
+        "http:///v.mp4",
+        "http://h:99999999/v",
+        "http://[oops/v",
+        "http://user:SIGNATURE@127.0.0.1/v",
+        "http://2130706433/v",
+        "data:video/mp4;base64,AAAA",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_final(place: Place, url: str) -> None:
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        with pytest.raises(DownloadError) as caught:
+            await downloader.fetch(url, place, kind="video")
+        assert (caught.value.reason, caught.value.final) == ("bad-url", True)
+        assert "SIGNATURE" not in str(caught.value)
+
+    run(talk)
+
+
+def test_a_full_disk_has_its_own_reason_and_keeps_the_part(place: Place) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
+        try:
+            with pytest.raises(DownloadError) as caught:
+                await downloader.fetch(server.url + TARGET, place, kind="video")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (caught.value.reason, caught.value.final) == ("disk-full", False)
+        assert (await downloader.fetch(server.url + TARGET, place, kind="video")).sha256 == DIGEST
+        assert server.requests[1].headers["range"] == "bytes=1500000-"
+
+    run(talk, media(MOVIE), media(MOVIE))
+
+
+def test_repeated_tries_queue_for_their_host_and_first_tries_do_not(place: Place) -> None:
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        for attempt in (1, 1, 2, 3):
+            with pytest.raises(DownloadError):
+                await downloader.fetch(server.url + TARGET, place, kind="video", attempt=attempt)
+            assert list(downloader._again) == ([] if attempt == 1 else ["127.0.0.1"])
+        limiter = downloader._again["127.0.0.1"]
+        assert limiter.max_rate / limiter.time_period <= 4
+
+    run(talk, then=reply(503))

@@ -1,0 +1,138 @@
+"""The final name: never over another file, never half, and again after a crash."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from batchswap.downloads import Downloader, Place, is_published, publish
+from batchswap.downloads.places import opened
+from batchswap.downloads.publishing import _rename
+from batchswap.errors import DownloadError
+from tests.http import acts
+from tests.http.acts import media, reply
+from tests.http.fetches import (
+    HTML,
+    MOVIE,
+    SIZE,
+    TARGET,
+    listed,
+    made,
+    run,
+)
+from tests.http.scripted import Act, Request, Scripted
+
+
+def test_a_foreign_file_is_never_overwritten_and_the_part_is_kept(place: Place) -> None:
+    verified = made(place)
+    place.final.write_text("mine")
+    with pytest.raises(DownloadError) as caught:
+        asyncio.run(publish(place, verified))
+    assert (caught.value.reason, caught.value.final) == ("output-taken", True)
+    assert place.final.read_text() == "mine"
+    place.final.unlink()
+    asyncio.run(publish(place, verified))
+    assert place.final.read_bytes() == MOVIE
+
+
+@pytest.mark.parametrize("kind", ["symlink to the same bytes", "folder"])
+def test_what_is_no_file_is_foreign(place: Place, tmp_path: Path, kind: str) -> None:
+    verified = made(place)
+    if kind == "folder":
+        place.final.mkdir()
+    else:
+        (tmp_path / "copy").write_bytes(MOVIE)
+        place.final.symlink_to(tmp_path / "copy")
+    with pytest.raises(DownloadError, match="is another file"):
+        asyncio.run(publish(place, verified))
+
+
+def test_the_tasks_own_former_result_gives_way(place: Place) -> None:
+    verified = made(place)
+    place.final.write_text("the former result")
+    other, former = (hashlib.sha256(text).hexdigest() for text in (b"another", b"the former result"))
+    with pytest.raises(DownloadError, match="is another file"):
+        asyncio.run(publish(place, verified, replaces=other))
+    asyncio.run(publish(place, verified, replaces=former))
+    assert place.final.read_bytes() == MOVIE
+    assert listed(place.final.parent) == [place.name]
+    asyncio.run(publish(place, verified, replaces=former))
+
+
+def test_publishing_again_after_a_crash_at_any_point_changes_nothing(place: Place) -> None:
+    verified = made(place)
+    part = place.final.parent / place.part
+    os.link(part, place.final)  # the process died after the link
+    asyncio.run(publish(place, verified))
+    assert listed(place.final.parent) == [place.name]
+    asyncio.run(publish(place, verified))  # after everything
+    assert place.final.read_bytes() == MOVIE
+    (place.final.parent / place.note).write_text("{}")  # before the note was removed
+    asyncio.run(publish(place, verified))
+    assert listed(place.final.parent) == [place.name]
+
+
+def test_invariant_5_a_part_that_has_the_final_name_too_is_never_written_to(place: Place) -> None:
+    made(place)
+    os.link(place.final.parent / place.part, place.final)
+
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        for url in ("/another.mp4", "/third.mp4"):
+            with pytest.raises(DownloadError):
+                await downloader.fetch(server.url + url, place, kind="video")
+            assert place.final.read_bytes() == MOVIE
+
+    run(talk, reply(200, body=HTML), media(b"\0" * SIZE, keep=900_000))
+
+
+def test_invariant_5_nor_when_its_length_was_never_said(place: Place) -> None:
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        await downloader.fetch(server.url + TARGET, place, kind="video")
+        os.link(place.final.parent / place.part, place.final)
+        with pytest.raises(DownloadError):
+            await downloader.fetch(server.url + TARGET, place, kind="video")
+        assert place.final.read_bytes() == MOVIE
+
+    run(talk, acts.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(MOVIE + b"evil"))
+
+
+def test_a_part_that_is_gone_is_fetched_again(place: Place) -> None:
+    verified = made(place)
+    (place.final.parent / place.part).unlink()
+    with pytest.raises(DownloadError) as caught:
+        asyncio.run(publish(place, verified))
+    assert (caught.value.reason, caught.value.final) == ("part-gone", False)
+    assert asyncio.run(is_published(place, verified.sha256, verified.size)) is False
+
+
+def test_without_hard_links_nothing_is_overwritten_either(place: Place) -> None:
+    verified = made(place)
+    place.final.write_text("mine")
+    with opened(place) as folder:
+        with pytest.raises(DownloadError, match="is another file"):
+            _rename(folder, place, verified)
+        place.final.unlink()
+        _rename(folder, place, verified)
+    assert asyncio.run(is_published(place, verified.sha256, verified.size)) is True
+    assert asyncio.run(is_published(place, "0" * 64, verified.size)) is False
+
+
+def test_downloads_side_by_side(tmp_path: Path) -> None:
+    def choose(request: Request) -> Act:
+        return media(MOVIE, etag=f'"{request.path}"')
+
+    async def main() -> None:
+        async with Scripted(choose=choose) as server, Downloader(allow_private=True) as downloader:
+
+            async def one(number: int) -> None:
+                place = Place(tmp_path, f"{number % 3}/{number}.mp4")
+                await publish(place, await downloader.fetch(f"{server.url}/{number}", place, kind="video"))
+                assert place.final.read_bytes() == MOVIE
+
+            async with asyncio.TaskGroup() as group:
+                for number in range(12):
+                    group.create_task(one(number))
+
+    asyncio.run(main())
