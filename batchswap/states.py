@@ -72,9 +72,14 @@ MOVES: dict[State, dict[Event, State]] = {
 BY_PERSON: dict[State, dict[Event, State]] = {
     State.QUEUED: {Event.CANCELLED: State.CANCELLED},
     State.DONE: {Event.CHANGED: State.QUEUED},
-    State.FAILED: {Event.RETRIED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.CHANGED: State.QUEUED},
+    State.FAILED: {
+        Event.RETRIED: State.QUEUED,
+        Event.RESUMED: State.RUNNING,
+        Event.CHANGED: State.QUEUED,
+        Event.CANCELLED: State.CANCELLED,
+    },
     State.UNCERTAIN: {Event.NOT_ACCEPTED: State.QUEUED, Event.GIVEN_UP: State.FAILED},
-    State.CANCELLED: {Event.RETRIED: State.QUEUED, Event.CHANGED: State.QUEUED},
+    State.CANCELLED: {Event.RETRIED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.CHANGED: State.QUEUED},
 }
 """What takes a person's word: a command, or an edited manifest."""
 

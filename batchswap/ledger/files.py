@@ -100,6 +100,12 @@ def create(path: Path) -> None:
             db.close()
 
 
+def discard(path: Path) -> None:
+    """Remove a ledger that was made a moment ago, and what stands beside it. The caller holds its lock."""
+    for beside in ("-wal", "-shm", "-journal", "", ".lock"):
+        Path(f"{path.resolve()}{beside}").unlink(missing_ok=True)
+
+
 def _make_private(path: Path) -> None:
     """An empty file that only its owner may read; an existing file is left as it is but for its mode."""
     if exists(path):

@@ -1,0 +1,71 @@
+"""Options become frozen values: Settings, and what to read of the manifests."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchswap.cli.parameters import NO_RATE
+from batchswap.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchswap.manifest import Options, Source
+    from batchswap.settings import Settings
+
+_ALIKE = (
+    "db", "out", "provider", "base_url", "workers", "downloads", "ahead", "retries", "paid_attempts", "same_refusals",
+    "budget", "budget_per_day", "callback_url", "task_timeout", "patience", "upload_ttl", "min_free", "filter", "limit",
+)  # fmt: skip
+"""Options that Settings knows by the same name."""
+
+
+def build_settings(**asked: Any) -> "Settings":
+    """From the options of any command; what the command has no option for keeps its default. Raises UsageError."""
+    from batchswap.settings import Settings
+
+    is_local = asked.get("provider") == "local"
+    values = {name: asked[name] for name in _ALIKE if name in asked}
+    rate = asked.get("rate") or (NO_RATE if is_local else (20, 10.0))
+    values["rate_limit"], values["rate_period"] = (None, 10.0) if rate == NO_RATE else rate
+    values["in_flight"] = asked.get("in_flight") or (2 * _cores() if is_local else 100)
+    values["deadline"] = _deadline(asked.get("until"), asked.get("max_duration"))
+    values["tags"] = tuple(asked.get("tag", ()))
+    listen = asked.get("callback_listen")
+    if (listen is None) != (asked.get("callback_url") is None):
+        raise UsageError("callbacks need both: --callback-url for the API, --callback-listen for the receiver here")
+    if listen is not None:
+        values["callback_host"], values["callback_port"] = listen
+    _check_callback(asked.get("callback_url"))
+    return Settings(**values)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _deadline(until: float | None, max_duration: float | None) -> float | None:
+    """Unix time: the earlier of the two."""
+    ends = [until] if until is not None else []
+    if max_duration is not None:
+        ends.append(time.time() + max_duration)
+    return min(ends, default=None)
+
+
+def _check_callback(url: str | None) -> None:
+    if url is not None and (not url.startswith(("http://", "https://")) or "?" in url or "#" in url):
+        raise UsageError("--callback-url: must be an http(s) URL without a query: a path is put behind it")
+
+
+def build_sources(manifests: tuple[str, ...], **asked: Any) -> "list[Source]":
+    """Each manifest once, in the order given."""
+    from batchswap.manifest import Source
+
+    given = dict.fromkeys(manifests)
+    return [Source(path, asked["format"], asked["batch"]) for path in given]
+
+
+def build_reading(**asked: Any) -> "Options":
+    from batchswap.manifest import Options
+
+    out: Path = asked["out"]
+    return Options(asked["name_template"], asked["require_consent"], str(out))

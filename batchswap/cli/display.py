@@ -1,0 +1,82 @@
+"""What a run shows while it goes on: a live display on a terminal, one dated line a minute elsewhere, or nothing."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from batchswap.cli.voice import Voice
+from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
+from batchswap.runner.session import View, Watch
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+LINE_EVERY = 60.0
+DRAW_EVERY = 0.25
+"""Seconds."""
+
+
+def choose(voice: Voice, *, progress: bool, title: str) -> Watch:
+    """The display that fits the place."""
+    if not progress or voice.is_quiet:
+        return watch_nothing
+    if not voice.is_live:
+        return lambda look: watch_lines(look, voice)
+    return lambda look: watch_live(look, voice, title)
+
+
+async def watch_nothing(look: Callable[[], View]) -> None:
+    """Shows nothing until it is cancelled."""
+    await asyncio.Event().wait()
+
+
+async def watch_lines(look: Callable[[], View], voice: Voice, *, every: float = LINE_EVERY) -> None:
+    """One line every `every` seconds."""
+    progress = Progress(look(), time.monotonic())
+    while True:
+        await asyncio.sleep(every)
+        shown = progress.at(look(), time.monotonic())
+        voice.say(one_line(shown), progress=shown.to_json()) if voice.is_json else voice.say(one_line(shown))
+
+
+async def watch_live(look: Callable[[], View], voice: Voice, title: str) -> None:
+    """A bar and two lines at the bottom of the terminal; what is said scrolls by above them."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    progress = Progress(look(), time.monotonic())
+    live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True)
+    with live:
+        # The cursor stays visible: a process that is killed could not bring it back.
+        console.show_cursor()
+        voice.through(lambda line: console.print(Text(line)))
+        try:
+            while True:
+                live.update(draw(progress.at(look(), time.monotonic()), title, console), refresh=True)
+                await asyncio.sleep(DRAW_EVERY)
+        finally:
+            voice.through(None)
+
+
+def draw(shown: Shown, title: str, console: "Console") -> "Group":
+    """The display, not wider than the terminal. Foreign text is `Text`: no markup is read in it."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    share = shown.finished / shown.total if shown.total else 1.0
+    name = Text(title, no_wrap=True, overflow="ellipsis")
+    name.truncate(max(8, console.width // 3), overflow="ellipsis")
+    top = Table.grid(padding=(0, 1), expand=True)
+    top.add_column()
+    top.add_column(ratio=1)
+    top.add_column(justify="right", no_wrap=True)
+    figures = Text(f"{shown.finished:,}/{shown.total:,}  {share:4.0%}  {time_line(shown)}")
+    top.add_row(name, ProgressBar(total=max(shown.total, 1), completed=shown.finished), figures)
+    rest = (Text(line, no_wrap=True, overflow="ellipsis") for line in (tasks_line(shown), costs_line(shown)))
+    return Group(top, *rest)

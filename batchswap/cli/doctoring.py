@@ -1,0 +1,112 @@
+"""`batchswap doctor`: what keeps a run from working here, and how to mend it."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchswap.cli import options
+from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
+
+if TYPE_CHECKING:
+    from batchswap.report.health import Finding
+    from batchswap.settings import Settings
+
+
+@click.command(cls=options.Command, short_help="what keeps a run from working here, and how to mend it")
+@options.DB
+@options.OUT
+@options.PROVIDER
+@options.SPACE
+@options.JSON
+def doctor(as_json: bool, **asked: Any) -> int:
+    """Key present, API reachable, ledger sound, disk space, local engine usable; says how to mend what is not."""
+    from batchswap.cli.building import build_settings
+    from batchswap.cli.printing import print_json, print_lines
+
+    settings = build_settings(**asked)
+    findings = list(examine(settings))
+    code = worst({each.exit for each in findings})
+    if as_json:
+        print_json({"exit_code": code, "findings": [_to_json(each) for each in findings]})
+    else:
+        print_lines(line for each in findings for line in _to_lines(each))
+    return code
+
+
+def examine(settings: "Settings") -> "Iterator[Finding]":
+    """All checks, the cheap ones first."""
+    from batchswap.report import health
+
+    yield health.look_at_clock(settings.db)
+    yield health.look_at_ledger(settings.db)
+    yield health.look_at_disk(settings)
+    if settings.provider == "crun":
+        yield from _look_at_api(settings)
+    yield _look_at_engine(is_needed=settings.provider == "local")
+
+
+def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
+    from batchswap.cli.accounts import find_account, is_on_this_machine
+    from batchswap.cli.keys import HOW, find_key
+    from batchswap.report.health import Finding
+
+    try:
+        account = find_account(settings)
+    except BatchswapError as error:
+        yield Finding(
+            "key", False, str(error), HOW if isinstance(error, AccountRefused) else "see --base-url", error.exit
+        )
+        return
+    place = find_key(strict=not is_on_this_machine(settings.base_url)).place
+    yield Finding("key", True, f"found in {place}")
+    if account is None:
+        return
+    try:
+        balance = asyncio.run(_ask(settings, account))
+    except AccountRefused as error:
+        yield Finding("api", False, str(error), HOW, error.exit)
+    except ApiUnavailable as error:
+        remedy = f"is the network up, and {account.base_url} right (--base-url)?"
+        yield Finding("api", False, str(error), remedy, error.exit)
+    except BatchswapError as error:
+        yield Finding("api", False, str(error), "try again later", Exit.UNAVAILABLE)
+    else:
+        yield Finding("api", True, f"{account.base_url} takes the key; {balance}")
+
+
+async def _ask(settings: "Settings", account: Any) -> str:
+    from batchswap import wire
+    from batchswap.cli.errands import errands
+    from batchswap.report.words import money
+
+    async with errands(settings, account, tries=1) as asking:
+        answer = await asking.ask(lambda client: client.balance())
+    return f"{money(wire.Balance.from_json(answer.data).balance)} credits"
+
+
+def _look_at_engine(*, is_needed: bool) -> "Finding":
+    """Only who uses the local provider needs the engine."""
+    from batchswap.cli.accounts import check_engine
+    from batchswap.report.health import Finding
+
+    problems = check_engine()
+    if not problems:
+        return Finding("engine", True, "the local engine works")
+    message = "; ".join(problems)
+    if is_needed:
+        return Finding("engine", False, message, "install what is named", Exit.USAGE)
+    return Finding("engine", True, f"the local engine does not work, and --provider crun needs none ({message})")
+
+
+def _to_json(each: "Finding") -> dict[str, Any]:
+    return {"name": each.name, "ok": each.is_well, "message": each.message, "remedy": each.remedy}
+
+
+def _to_lines(each: "Finding") -> Iterator[str]:
+    from batchswap.report.words import safe
+
+    yield safe(f"{'ok  ' if each.is_well else 'BAD '} {each.name}: {each.message}")
+    if each.remedy:
+        yield safe(f"     mend it: {each.remedy}")

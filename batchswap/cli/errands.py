@@ -1,0 +1,87 @@
+"""One free call outside of a run: within the key's window like every other request, tried again while that may help."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from batchswap import verdicts
+from batchswap.client import Answer, Client
+from batchswap.clock import SystemClock
+from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent
+from batchswap.ledger.window import NoWindow, Window
+from batchswap.runner.desk import refusal_words
+from batchswap.runner.session import Account, open_pacer
+from batchswap.settings import Settings
+from batchswap.verdicts import Kind, Verdict
+
+LONGEST = 30.0
+"""Seconds that a person waits for one call to be let through; a run is more patient."""
+
+Call = Callable[[Client], Awaitable[Answer]]
+
+
+class Errands:
+    """Calls that may be repeated."""
+
+    def __init__(self, client: Client, pacer: Window | NoWindow, tries: int) -> None:
+        self._client, self._pacer, self._tries = client, pacer, tries
+
+    async def ask(self, call: Call) -> Answer:
+        """A good answer. Raises AccountRefused, ApiUnavailable, and BatchswapError for any other refusal."""
+        answer, verdict = await self.hear(call)
+        if verdict.kind is not Kind.OK:
+            raise BatchswapError(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
+        return answer
+
+    async def hear(self, call: Call) -> tuple[Answer, Verdict]:
+        """Whatever the API has to say about it: OK, MISSING, REJECTED, NO_CREDITS. Raises as `ask`."""
+        trouble = ""
+        for tries in range(1, self._tries + 1):
+            await self._turn()
+            try:
+                answer = await call(self._client)
+            except (NeverSent, MaybeSent) as error:
+                trouble = str(error)
+            else:
+                verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+                match verdict.kind:
+                    case Kind.ACCOUNT_REFUSED:
+                        raise AccountRefused(refusal_words(verdict.code))
+                    case Kind.RATE_LIMITED:
+                        pause = verdicts.clamp_retry_after(answer.retry_after, verdicts.backoff(tries, 0.5))
+                        self._pacer.pushed_back(answer.sent_at, pause)
+                        trouble = "429, too many requests"
+                        continue
+                    case Kind.MAINTENANCE:
+                        raise ApiUnavailable("the API is under maintenance (455)")
+                    case Kind.TROUBLE:
+                        trouble = f"it answers with an error ({verdict.code})"
+                    case _:
+                        return answer, verdict
+            if tries < self._tries:
+                await asyncio.sleep(verdicts.backoff(tries, 0.5, first=0.5))
+        raise ApiUnavailable(f"the API cannot be reached: {trouble}")
+
+    async def put(self, presigned_url: str, path: Path, content_type: str) -> None:
+        """Upload a file to where the API said. Raises BatchswapError."""
+        stored = await self._client.put_file(presigned_url, path, content_type)
+        if not 200 <= stored.status < 300:
+            raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
+
+    async def _turn(self) -> None:
+        waited = 0.0
+        while wait := self._pacer.claim():
+            waited += wait
+            if waited > LONGEST:
+                raise ApiUnavailable("the key's limit is used up by other requests, or the API asked for a long pause")
+            await asyncio.sleep(wait)
+
+
+@asynccontextmanager
+async def errands(settings: Settings, account: Account, *, tries: int = 3) -> AsyncIterator[Errands]:
+    """Ready to ask the account's API."""
+    clock = SystemClock()
+    with closing(open_pacer(settings, account, clock)) as pacer:
+        async with Client(account.base_url, account.key, clock) as client:
+            yield Errands(client, pacer, tries)

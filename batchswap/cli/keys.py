@@ -1,0 +1,80 @@
+"""The API key: CRUN_API_KEY, else the line in ~/.crun/.env. Never an option, never in a message."""
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from batchswap.errors import AccountRefused
+
+VARIABLE = "CRUN_API_KEY"
+HOW = f"set {VARIABLE}, or write the line {VARIABLE}=ak_… into ~/.crun/.env"
+_LINE = re.compile(rf"\s*(?:export\s+)?{VARIABLE}\s*=\s*(.*?)\s*")
+_FORM = re.compile(r"ak_[!-~]{32}")
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key and where it was found. Its text is not shown, not even by `repr`."""
+
+    text: str
+    place: str
+
+    def __repr__(self) -> str:
+        return f"Key(place={self.place!r})"
+
+
+def env_file() -> Path:
+    return Path("~/.crun/.env").expanduser()
+
+
+def parse_env(text: str) -> str | None:
+    """The value of the last CRUN_API_KEY line: an `export`, quotes, and a comment behind the value are understood."""
+    found = None
+    for line in text.removeprefix("\ufeff").splitlines():
+        if match := _LINE.fullmatch(line):
+            found = _unquoted(match[1])
+    return found
+
+
+def _unquoted(value: str) -> str:
+    quote = value[:1]
+    if quote in ("'", '"'):
+        return value[1:].partition(quote)[0]
+    return re.split(r"\s#", value, maxsplit=1)[0].strip()
+
+
+def find_key(*, strict: bool = True) -> Key:
+    """The key. `strict`: it must have the vendor's form. Raises AccountRefused, which says how to set one."""
+    key = _look()
+    if key is None:
+        raise AccountRefused(f"there is no API key: {HOW}")
+    if strict and not _FORM.fullmatch(key.text):
+        wrong = _what_is_wrong(key.text)
+        raise AccountRefused(
+            f"the API key in {key.place} is malformed ({wrong}): a key is ak_ and 32 characters; {HOW}"
+        )
+    if not re.fullmatch(r"[!-~]{1,512}", key.text):
+        raise AccountRefused(f"the API key in {key.place} is malformed ({_what_is_wrong(key.text)}); {HOW}")
+    return key
+
+
+def _look() -> Key | None:
+    if text := os.environ.get(VARIABLE, "").strip():
+        return Key(text, f"the environment ({VARIABLE})")
+    path = env_file()
+    try:
+        text = parse_env(path.read_text(encoding="utf-8")) or ""
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccountRefused(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    return Key(text, str(path)) if text else None
+
+
+def _what_is_wrong(text: str) -> str:
+    if not all("!" <= c <= "~" for c in text):
+        return "it has a blank or a character that no key has"
+    if not text.startswith("ak_"):
+        return "it does not begin with ak_"
+    return f"it has {len(text) - 3} characters after ak_"

@@ -1,0 +1,122 @@
+"""Where an option's value comes from: command line, then BATCHSWAP_<OPTION>, then the files, then the default."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchswap.errors import UsageError
+
+PREFIX = "BATCHSWAP_"
+FILE = "batchswap.yaml"
+_PLACES = "batchswap.cli.places"
+
+
+class Option(click.Option):
+    """An option that is also BATCHSWAP_<OPTION>. A value that will not do is blamed on the place it came from."""
+
+    def __init__(self, *args: Any, also: Iterable[str] = (), **attributes: Any) -> None:
+        """`also`: further environment variables, which count for less."""
+        super().__init__(*args, **attributes)
+        own = PREFIX + key_of(self).upper()
+        self.envvar = [own, *also]
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message + self._origin(ctx), ctx, self) from None
+
+    def _origin(self, ctx: click.Context) -> str:
+        match ctx.get_parameter_source(self.name):
+            case click.core.ParameterSource.ENVIRONMENT:
+                names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+                return f" (from {next((name for name in names if os.environ.get(name)), 'the environment')})"
+            case click.core.ParameterSource.DEFAULT_MAP:
+                places: dict[str, Path] = ctx.find_root().meta.get(_PLACES, {})
+                return f" (from {places.get(key_of(self), FILE)})"
+        return ""
+
+
+def key_of(option: click.Option) -> str:
+    """What an option is called in a file: its longest name, `in_flight`."""
+    return max(option.opts, key=len).lstrip("-").replace("-", "_")
+
+
+def files() -> list[Path]:
+    """The files that may exist, the one that counts for more last."""
+    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    return [Path(home, "batchswap", "config.yaml"), Path(FILE)]
+
+
+def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Values by key, and the file that each came from; later files win. Raises UsageError in words."""
+    values: dict[str, Any] = {}
+    places: dict[str, Path] = {}
+    names = sorted(known)
+    for path in paths:
+        for key, value in _read(path).items():
+            name = str(key).replace("-", "_").lstrip("_")
+            if name not in names:
+                nearest = difflib.get_close_matches(name[:50], names, n=1, cutoff=0.0)[0].replace("_", "-")
+                raise UsageError(f'{path}: "{str(key)[:50]}" is not an option; the nearest is "{nearest}"')
+            if value not in ("", []):
+                values[name], places[name] = value, path
+    return values, places
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    import yaml  # only who has such a file waits for it
+
+    try:
+        # Every scalar stays text: YAML would make 1410 minutes of `until: 23:30`.
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark is not None else ""
+        raise UsageError(f"{path}{place}: is not YAML: {getattr(error, 'problem', None) or error}") from error
+    if found in (None, ""):
+        return {}
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: must be a list of options, one `name: value` a line")
+    for key, value in found.items():
+        if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
+            raise UsageError(f"{path}: {key}: must be a value, or a list of values")
+    return found
+
+
+def options_of(group: click.Group) -> dict[str, dict[str, click.Option]]:
+    """The options of every command, by key."""
+    return {
+        name: {key_of(each): each for each in command.params if isinstance(each, Option)}
+        for name, command in group.commands.items()
+    }
+
+
+def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
+    """What the files say, as click wants it, and where each key stands. Raises UsageError."""
+    commands = options_of(group)
+    values, places = read_files(files(), {key for options in commands.values() for key in options})
+    mapped: dict[str, Any] = {}
+    for command, options in commands.items():
+        mapped[command] = {}
+        for key, value in values.items():
+            if (option := options.get(key)) is None:
+                continue
+            if isinstance(value, list) and not option.multiple:
+                raise UsageError(f"{places[key]}: {key}: takes one value, not a list")
+            mapped[command][option.name] = [value] if option.multiple and isinstance(value, str) else value
+    return mapped, places
+
+
+def remember_places(ctx: click.Context, places: dict[str, Path]) -> None:
+    ctx.meta[_PLACES] = places

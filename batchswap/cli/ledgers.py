@@ -1,0 +1,43 @@
+"""The ledger, as commands open it."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from batchswap.errors import LedgerBusy, LedgerError
+from batchswap.ledger import files
+from batchswap.ledger.lock import hold
+from batchswap.ledger.moves import Stamp
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """To look at. Raises LedgerError, also when there is none."""
+    if not files.exists(path):
+        raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
+    with files.in_words(path), closing(files.connect(path, write=False)) as db:
+        yield db
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
+    """To change by a person's word: one transaction, all of it or nothing.
+
+    No run may go on meanwhile: it would not know that its tasks have moved. Raises LedgerBusy then.
+    """
+    with reading(path):
+        pass  # says in words why it cannot be opened, before a lock file is made beside it
+    try:
+        with hold(path, wait=False), files.in_words(path), closing(files.connect(path, write=True)) as db:
+            db.execute("begin immediate")
+            try:
+                yield db, Stamp(time.time(), None)
+                db.execute("commit")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("rollback")
+                raise
+    except LedgerBusy:
+        raise LedgerBusy(f"a run holds {path}: end it with Ctrl-C (it resumes where it was), then try again") from None

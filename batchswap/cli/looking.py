@@ -1,0 +1,62 @@
+"""Commands that look at the ledger and change nothing: status, tasks, show."""
+
+import time
+from pathlib import Path
+
+import click
+
+from batchswap.cli import options
+from batchswap.cli.ledgers import reading
+from batchswap.cli.printing import columns, print_json, print_lines
+
+STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
+
+
+@click.command(cls=options.Command, short_help="counts, credits, and what needs a person, per batch")
+@options.DB
+@options.JSON
+def status(db: Path, as_json: bool) -> int:
+    """Counts, credits, and what needs a person, per batch and in total."""
+    from batchswap.report import standing
+
+    with reading(db) as ledger:
+        found = standing.gather(ledger)
+    if as_json:
+        print_json(standing.to_json(found))
+    else:
+        print_lines(standing.to_lines(found, db, time.time(), columns()))
+    return 0
+
+
+@click.command(cls=options.Command, short_help="the tasks, one a line")
+@options.DB
+@options.option("--state", type=click.Choice(STATES), multiple=True, show_default=False, help="only these; repeatable")
+@options.option("--batch", metavar="NAME", default=None, help="only this batch")
+@options.option("--code", metavar="CODE", default=None, help="only with this reason code, such as 501")
+@options.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
+def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None, form: str) -> int:
+    """The tasks, one a line, in the order in which they came into the ledger."""
+    from batchswap.ledger import views
+    from batchswap.report.listing import FORMATS
+
+    with reading(db) as ledger:
+        print_lines(FORMATS[form](views.lines(ledger, states=state, batch=batch, code=code), columns()))
+    return 0
+
+
+@click.command(cls=options.Command, short_help="one task: inputs, attempts, events, files")
+@click.argument("key", metavar="KEY")
+@options.DB
+@options.JSON
+def show(key: str, db: Path, as_json: bool) -> int:
+    """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
+    from batchswap.ledger import views
+    from batchswap.report import story
+
+    with reading(db) as ledger:
+        found = story.gather(ledger, views.find(ledger, key))
+    if as_json:
+        print_json(story.to_json(found))
+    else:
+        print_lines(story.to_lines(found, db))
+    return 0

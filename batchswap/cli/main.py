@@ -1,0 +1,113 @@
+"""The group of commands, and the outermost edge: every way to end becomes an exit code and a sentence."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from batchswap import __version__
+from batchswap.cli import layers
+from batchswap.cli.checking import check
+from batchswap.cli.doctoring import doctor
+from batchswap.cli.looking import show, status, tasks
+from batchswap.cli.planning import plan
+from batchswap.cli.providing import balance, serve
+from batchswap.cli.running import ARGUMENTS, run
+from batchswap.cli.voice import Voice
+from batchswap.cli.wording import cancel, resolve, retry
+from batchswap.errors import BatchswapError, Exit
+
+BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
+
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class Root(click.Group):
+    """All commands, in the order of a working day."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Run a command and leave with its exit code."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        voice = Voice()
+        _make_printable()
+        try:
+            code = self._enter(arguments, voice)
+        except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
+            code = _judge(error, voice)
+        sys.exit(int(code))
+
+    def _enter(self, arguments: list[str], voice: Voice) -> int:
+        values, places = layers.default_map(self)
+        with self.make_context("batchswap", list(arguments), default_map=values, obj=voice, **SETTINGS) as ctx:
+            ctx.meta[ARGUMENTS] = arguments
+            layers.remember_places(ctx, places)
+            found = self.invoke(ctx)
+        return found if isinstance(found, int) else Exit.DONE
+
+
+@click.group(
+    cls=Root,
+    no_args_is_help=True,
+    epilog="Every option is also an environment variable (--in-flight: BATCHSWAP_IN_FLIGHT) and a key of"
+    " batchswap.yaml here, or of ~/.config/batchswap/config.yaml (in-flight: 40).",
+)
+@click.version_option(__version__, "--version", prog_name="batchswap", message="%(prog)s %(version)s")
+def root() -> None:
+    """Batch face swaps against a slow, rate-limited, paid API: nothing lost, nothing paid twice."""
+
+
+for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, serve, doctor):
+    root.add_command(each)
+
+
+def _make_printable() -> None:
+    """A terminal that cannot show a letter gets its code instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _judge(error: BaseException, voice: Voice) -> int:
+    """The exit code of what went wrong, said in words."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.UsageError():
+            error.show()
+            return Exit.USAGE
+        case click.ClickException():
+            voice.fail(error.format_message())
+            return Exit.USAGE
+        case KeyboardInterrupt() | click.Abort():
+            voice.fail("interrupted")
+            return Exit.INTERRUPTED
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else Exit.UNEXPECTED
+        case BatchswapError():
+            voice.fail(str(error))
+            return error.exit
+        case BaseExceptionGroup() if len(error.exceptions) == 1:
+            return _judge(error.exceptions[0], voice)
+        case OSError() if error.strerror:
+            voice.fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        case _:
+            voice.fail(f"{type(error).__name__}: {error}; {BUG}")
+    if voice.is_verbose:
+        importlib.import_module("traceback").print_exception(error)
+    return Exit.UNEXPECTED
+
+
+def hold_standard_streams() -> None:
+    """A standard stream that is closed is opened on nothing: or the next file would take its number."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

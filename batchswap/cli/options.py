@@ -1,0 +1,132 @@
+"""The options, each defined once; commands take the groups they need. Help: one line, no period, the default shown."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from batchswap.cli import parameters as kinds
+from batchswap.cli.layers import Option
+from batchswap.cli.voice import Voice
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """One option, with its default shown."""
+    attributes.setdefault("show_default", True)
+    return click.option(*names, cls=Option, **attributes)
+
+
+def flag(*names: str, **attributes: Any) -> Callable[[F], F]:
+    return option(*names, is_flag=True, show_default=False, **attributes)
+
+
+def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(function: F) -> F:
+        for each in reversed(decorators):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+DB = option("--db", type=FILE, default=Path("batchswap.db"), metavar="FILE", help="the ledger")
+OUT = option("--out", type=FOLDER, default=Path("results"), metavar="DIR", help="where results go")
+RATE = option(
+    "--rate", type=kinds.RATE, default=None, help="requests of all kinds per window  [default: 20/10s; local: none]"
+)
+PROVIDER = together(
+    option("--provider", type=click.Choice(["crun", "local"]), default="crun", help="where tasks go"),
+    option(
+        "--base-url",
+        metavar="URL",
+        default="https://api.crun.ai",
+        also=["CRUN_BASE_URL"],
+        help="of the API; also CRUN_BASE_URL",
+    ),
+    RATE,
+)
+MANIFESTS = click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
+READING = together(
+    option(
+        "--format", type=click.Choice(["csv", "yaml", "jsonl"]), default=None, help="of the manifests; else by name"
+    ),
+    option("--batch", metavar="NAME", default=None, help="of the batch; else the manifest's own name"),
+    option("--name-template", default="{batch}/{key}{ext}", metavar="TEMPLATE", help="of outputs, below --out"),
+    flag("--require-consent", help="rows without consent are an error"),
+)
+SELECTING = together(
+    option("--limit", type=kinds.COUNT, default=None, metavar="N", help="only the first N rows (of those that match)"),
+    option(
+        "--filter",
+        default="",
+        show_default=False,
+        metavar="TEXT",
+        help="only rows with TEXT in key, target, face or output",
+    ),
+    option("--tag", multiple=True, metavar="TAG", help="only rows with this tag; several: with all of them"),
+)
+PLACES = together(
+    option("--in-flight", type=kinds.POSITIVE, default=None, metavar="N",
+           help="tasks at the API at once  [default: 100; local: 2 per core]"),
+    option("--workers", type=kinds.POSITIVE, default=16, metavar="N", help="HTTP calls at once"),
+    option("--downloads", type=kinds.POSITIVE, default=4, metavar="N", help="downloads at once"),
+    option("--ahead", type=kinds.POSITIVE, default=16, metavar="N", help="tasks made ready before their turn"),
+)  # fmt: skip
+TRYING = together(
+    option("--retries", type=kinds.COUNT, default=3, metavar="N", help="further tries of a poll, download or upload"),
+    option("--paid-attempts", type=kinds.POSITIVE, default=1, metavar="N", help="attempts that a task may cost"),
+    option("--same-refusals", type=kinds.POSITIVE, default=20, metavar="N", help="refused alike in a row: stop"),
+)
+MONEY = together(
+    option("--budget", type=kinds.CREDITS, default=None, help="spent + reserved of this run stay within it"),
+    option("--budget-per-day", type=kinds.CREDITS, default=None, help="the same for a calendar day, over all runs"),
+)
+TIMES = together(
+    option("--until", type=kinds.TIME_OF_DAY, default=None, help="stop in time, collect what runs, exit 7"),
+    option("--max-duration", type=kinds.DURATION, default=None, help="the same, so long after the start (6h, 90m)"),
+    option("--task-timeout", type=kinds.DURATION, default="6h", help="how long to wait for one task"),
+    option("--patience", type=kinds.DURATION, default="2h", help="how long the API may stay unavailable"),
+    option("--upload-ttl", type=kinds.DURATION, default="24h", help="how long an upload is used again"),
+)
+SPACE = option("--min-free", type=kinds.SIZE, default="1GB", help="disk space below which nothing is submitted")
+CALLBACKS = together(
+    option("--callback-url", metavar="URL", default=None, help="where the API reaches the callback receiver"),
+    option("--callback-listen", type=kinds.ADDRESS, default=None, help="where the callback receiver listens"),
+)
+BUSY = option(
+    "--if-running",
+    type=click.Choice(["fail", "wait", "skip"]),
+    default="fail",
+    help="when another run holds the ledger",
+)
+JSON = flag("--json", "as_json", help="one JSON document on stdout")
+TALKING = together(
+    flag("-q", "--quiet", help="only errors and the last line"),
+    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="of what goes to stderr"),
+    flag("--no-progress", help="no live display and no line a minute"),
+)
+
+
+class Command(click.Command):
+    """A command with -v, whose function returns its exit code."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        verbose = Option(["-v", "--verbose"], is_flag=True, help="details, and a traceback for a bug")
+        verbose.expose_value, verbose.callback = False, _be_verbose
+        self.params.append(verbose)
+
+
+def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    voice = ctx.find_object(Voice)
+    if voice is not None:
+        voice.is_verbose = value

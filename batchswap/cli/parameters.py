@@ -1,0 +1,117 @@
+"""What the values of options look like: text in, checked value out, and a sentence when it cannot be."""
+
+import math
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90s`, `45m`, `6h`, `1h30m`, `2d`; a bare number is seconds. Raises ValueError."""
+    compact = text.strip().lower().replace(" ", "")
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        return float(compact)
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ValueError(f"{text!r} is not a duration; write 45s, 90m, 6h or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def parse_rate(text: str) -> tuple[int, float] | None:
+    """Requests and seconds of `20/10s` or `20/1m`; None for `none`. Raises ValueError."""
+    if text.strip().lower() == "none":
+        return None
+    number, slash, period = text.partition("/")
+    mistake = f"{text!r} is not a rate; write REQUESTS/PERIOD such as 20/10s or 20/1m, or none"
+    if not slash or not number.strip().isdecimal():
+        raise ValueError(mistake)
+    try:
+        seconds = parse_duration(period if re.search(r"\d", period) else f"1{period.strip()}")
+    except ValueError:
+        raise ValueError(mistake) from None
+    if not int(number) or not seconds:
+        raise ValueError(f"{text!r} lets nothing through; a rate needs at least 1 request in a period above 0")
+    return int(number), seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `1GB`, `500 MB`, `1GiB`, `1048576`. Raises ValueError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if found is None or found[2].upper() not in _SIZES:
+        raise ValueError(f"{text!r} is not a size; write 1GB, 500MB or 1GiB")
+    return int(float(found[1]) * _SIZES[found[2].upper()])
+
+
+def parse_credits(text: str) -> float:
+    """A number of credits, 0 or more. Raises ValueError."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not math.isfinite(found) or found < 0.0:
+        raise ValueError(f"{text!r} is not a number of credits; write 0 or more, such as 250 or 12.5")
+    return found
+
+
+def parse_count(text: str, least: int) -> int:
+    """A whole number, `least` or more. Raises ValueError."""
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text) or int(text) < least:
+        raise ValueError(f"{text!r} is not a whole number of {least} or more")
+    return int(text)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8080` or `[::1]:8080`; port 0 takes a free one. Raises ValueError."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]+):(\d{1,5})", text.strip())
+    if found is None or int(found[2]) > 65535:
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return found[1].strip("[]"), int(found[2])
+
+
+def next_time_of_day(text: str, now: float) -> float:
+    """Unix time of the next `HH:MM` on this machine's clock after `now`. Raises ValueError."""
+    found = re.fullmatch(r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a time of day; write HH:MM, such as 06:30")
+    # A naive local time, so that a change of the clocks in between moves the moment and not the hour.
+    here = datetime.fromtimestamp(now)  # noqa: DTZ006
+    moment = here.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+    if moment.timestamp() <= now:
+        moment += timedelta(days=1)
+    return moment.timestamp()
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A type of option that one function reads."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+NO_RATE = (0, 0.0)
+"""What `--rate none` comes to: click takes None for an option that was not given."""
+
+RATE = Parsed("N/PERIOD", lambda text: parse_rate(text) or NO_RATE)
+DURATION = Parsed("DURATION", parse_duration)
+SIZE = Parsed("SIZE", parse_size)
+CREDITS = Parsed("CREDITS", parse_credits)
+ADDRESS = Parsed("HOST:PORT", parse_address)
+TIME_OF_DAY = Parsed("HH:MM", lambda text: next_time_of_day(text, time.time()))
+COUNT = Parsed("N", lambda text: parse_count(text, 0))
+POSITIVE = Parsed("N", lambda text: parse_count(text, 1))

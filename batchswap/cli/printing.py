@@ -1,0 +1,33 @@
+"""Results to stdout."""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+
+def print_json(document: Any) -> None:
+    """One JSON document, and nothing else."""
+    print_lines([msgspec.json.format(msgspec.json.encode(document), indent=2).decode()])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines as they come. A reader that has gone (`| head`) has had enough: that is no error."""
+    if sys.stdout is None:
+        return
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is buffered still would be written at exit, and fail there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def columns() -> int | None:
+    """The terminal's width; None when stdout is no terminal, and nothing needs to be cut."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or 80

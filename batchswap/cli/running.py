@@ -1,0 +1,153 @@
+"""`batchswap run`: enrol, work off, conclude."""
+
+import asyncio
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchswap.cli import options
+from batchswap.cli.voice import Voice
+from batchswap.errors import Exit, LedgerBusy
+
+if TYPE_CHECKING:
+    from batchswap.local.server.engines import Engine
+    from batchswap.manifest import Options, Source
+    from batchswap.runner.enrolling import Enrolled
+    from batchswap.runner.session import Account, Watch
+    from batchswap.runner.summary import Summary
+    from batchswap.settings import Settings
+
+ARGUMENTS = "batchswap.cli.arguments"
+
+ALL = options.together(
+    options.DB, options.OUT, options.PROVIDER, options.PLACES, options.TRYING, options.MONEY, options.TIMES,
+    options.SPACE, options.CALLBACKS, options.READING, options.SELECTING,
+)  # fmt: skip
+
+
+@click.command(cls=options.Command, short_help="work off manifests, and resume what an earlier run left")
+@options.MANIFESTS
+@ALL
+@options.BUSY
+@options.flag("-n", "--dry-run", help="the same as plan")
+@options.TALKING
+@options.JSON
+@click.pass_context
+def run(ctx: click.Context, /, manifests: tuple[str, ...], **asked: Any) -> int:
+    """Enrol the rows of the manifests, work everything off, and resume whatever an earlier run left.
+
+    Run the same command again after whatever happened: finished work costs nothing. "-" reads standard input.
+    """
+    voice: Voice = ctx.obj
+    voice.tune(quiet=asked["quiet"], log_format=asked["log_format"])
+    if asked["dry_run"]:
+        from batchswap.cli.planning import show_plan
+
+        return show_plan(voice, manifests, asked)
+    resume = shlex.join(["batchswap", *ctx.find_root().meta.get(ARGUMENTS, ())])
+    try:
+        return work(voice, manifests, asked, resume)
+    except LedgerBusy:
+        if asked["if_running"] != "skip":
+            raise
+        voice.conclude(f"skipped: another run holds {asked['db']}")
+        return Exit.DONE
+
+
+def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume: str) -> int:
+    """The run, from its checks to its last line."""
+    import msgspec
+
+    from batchswap.cli.accounts import find_account, require_engine
+    from batchswap.cli.building import build_reading, build_settings, build_sources
+    from batchswap.cli.display import choose
+    from batchswap.cli.hearing import listen
+    from batchswap.cli.printing import print_json
+    from batchswap.ledger import files
+    from batchswap.report.closing import last_line
+
+    listen(voice)
+    settings = build_settings(**asked)
+    account = find_account(settings)
+    files.exists(settings.db)  # what is no file is refused before anything is made beside it
+    with holding(settings.db, voice, wait=asked["if_running"] == "wait"):
+        enrolled = enrol(settings, build_sources(manifests, **asked), build_reading(**asked))
+        say_enrolled(voice, enrolled)
+        settings = msgspec.structs.replace(settings, batches=enrolled.batches)
+        if account is None and has_work(settings):
+            require_engine()
+        watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
+        summary = asyncio.run(work_off_at(settings, account, voice, watch))
+    if asked["as_json"]:
+        print_json(summary.to_json())
+        voice.conclude(last_line(summary, settings, resume))
+    else:
+        voice.conclude(last_line(summary, settings, resume), **(summary.to_json() if voice.is_json else {}))
+    return summary.exit_code
+
+
+@contextmanager
+def holding(db: Path, voice: Voice, *, wait: bool) -> Iterator[None]:
+    """The ledger's lock. Raises LedgerBusy."""
+    from batchswap.ledger.lock import hold, is_held
+
+    if wait and is_held(db):
+        voice.say(f"another run holds {db}: waiting until it ends")
+    with hold(db, wait=wait):
+        yield
+
+
+def enrol(settings: "Settings", sources: "list[Source]", reading: "Options") -> "Enrolled":
+    """The rows into the ledger, which is made if need be. When that fails, a ledger that was not there is not there."""
+    from batchswap.ledger import files
+    from batchswap.ledger.moves import Stamp
+    from batchswap.runner.enrolling import enrol_manifests
+
+    existed = settings.db.exists()
+    try:
+        files.create(settings.db)
+        with files.in_words(settings.db), closing(files.connect(settings.db, write=True)) as db:
+            stdin = None if sys.stdin is None else sys.stdin.buffer
+            return enrol_manifests(db, Stamp(time.time(), None), sources, reading, stdin)
+    except BaseException:
+        if not existed:
+            files.discard(settings.db)
+        raise
+
+
+def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
+    """What the manifests brought."""
+    done = enrolled.enrolment
+    names = ", ".join(enrolled.batches)
+    if enrolled.unchanged:
+        voice.say(f"{names}: unchanged since it was last read")
+    else:
+        voice.say(f"{names}: {done.rows:,} rows, {done.new:,} new, {done.changed:,} changed")
+
+
+def has_work(settings: "Settings") -> bool:
+    """Whether any task of the batches is not at its end."""
+    from batchswap.cli.ledgers import reading
+    from batchswap.ledger import queries
+    from batchswap.states import FINAL, State
+
+    with reading(settings.db) as db:
+        counts = [queries.counts(db, batch) for batch in settings.batches]
+    return any(found[state] for found in counts for state in State if state not in FINAL)
+
+
+async def work_off_at(
+    settings: "Settings", account: "Account | None", voice: Voice, watch: "Watch", engine: "Engine | None" = None
+) -> "Summary":
+    """The batches of `settings` at their provider."""
+    from batchswap.cli.accounts import opened
+    from batchswap.runner.session import work_off
+
+    async with opened(settings, account, engine) as who:
+        return await work_off(settings, who, say=voice.say, watch=watch)

@@ -1,0 +1,142 @@
+"""A person's word on tasks: retry, resolve, cancel."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchswap.cli import options
+from batchswap.cli.ledgers import changing, reading
+from batchswap.cli.voice import Voice
+from batchswap.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from batchswap.tasks import Task
+
+KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
+
+
+@click.command(cls=options.Command, short_help="put failed tasks back into the queue; the next run takes them")
+@KEYS
+@options.DB
+@options.option("--state", type=click.Choice(["failed", "cancelled"]), default="failed", help="which tasks")
+@options.option("--code", metavar="CODE", default=None, help="only with this reason code, such as 501")
+@options.option("--batch", metavar="NAME", default=None, help="only of this batch")
+@click.pass_obj
+def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: str | None, batch: str | None) -> int:
+    """Put failed tasks back into the queue; the next run takes them.
+
+    What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
+    were given up while uncertain are taken only by their KEY, or with --code given-up.
+    """
+    from batchswap.ledger import views, words
+    from batchswap.report.words import plural
+    from batchswap.states import Event, State
+
+    if keys and (code or batch):
+        raise UsageError("either name tasks, or choose them with --code and --batch")
+    moved: Counter[Event] = Counter()
+    left = 0
+    with changing(db) as (ledger, stamp):
+        for task in (
+            [views.find(ledger, key) for key in dict.fromkeys(keys)]
+            if keys
+            else words.chosen(ledger, State(state), batch=batch, code=code)
+        ):
+            if not keys and code is None and words.code_of(ledger, task) == words.GIVEN_UP:
+                left += 1
+                continue
+            moved[words.retry(ledger, stamp, task)] += 1
+    voice.conclude(
+        f"{plural(moved[Event.RETRIED], 'task')} queued again, {moved[Event.RESUMED]:,} asked for again without paying"
+        + (f"; {left:,} given up while uncertain were left: name them to risk paying twice" if left else "")
+        + ("; the next run takes them" if moved else "")
+    )
+    return Exit.DONE
+
+
+@click.command(cls=options.Command, short_help="queued tasks that are not to run")
+@KEYS
+@options.DB
+@options.option("--batch", metavar="NAME", default=None, help="all queued tasks of this batch")
+@click.pass_obj
+def cancel(voice: Voice, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
+    """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
+    from batchswap.ledger import queries, views, words
+    from batchswap.report.words import plural
+    from batchswap.states import State
+
+    if bool(keys) == (batch is not None):
+        raise UsageError("name the tasks to cancel, or all queued ones of a batch with --batch")
+    count = 0
+    with changing(db) as (ledger, stamp):
+        if batch is not None and batch not in queries.batches(ledger):
+            raise UsageError(f'there is no batch "{batch}" in {db}')
+        named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
+        for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
+            words.cancel(ledger, stamp, task)
+            count += 1
+    voice.conclude(f"{plural(count, 'task')} cancelled; `batchswap retry --state cancelled` takes it back")
+    return Exit.DONE
+
+
+@click.command(cls=options.Command, short_help="a person's word on an uncertain task")
+@click.argument("key", metavar="KEY")
+@options.DB
+@options.option("--task-id", metavar="ID", default=None, help="it was accepted, as ID (the API is asked about it)")
+@options.flag("--not-accepted", help="it was not accepted: queue it again")
+@options.flag("--give-up", help="leave it, as failed")
+@options.RATE
+@click.pass_obj
+def resolve(
+    voice: Voice, /, key: str, db: Path, task_id: str | None, not_accepted: bool, give_up: bool, rate: Any
+) -> int:
+    """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
+    from batchswap.ledger import views, words
+    from batchswap.report.commands import command
+
+    if (task_id is not None) + not_accepted + give_up != 1:
+        raise UsageError("say one of --task-id ID, --not-accepted and --give-up")
+    with reading(db) as ledger:
+        task = views.find(ledger, key)
+        words.unclear(ledger, task)
+        account = views.tries(ledger, task.id)[-1].account
+    if task_id is not None:
+        asyncio.run(_confirm(task, task_id, account, db, rate))
+    with changing(db) as (ledger, stamp):
+        task = views.find(ledger, key)
+        if task_id is not None:
+            words.attach(ledger, stamp, task, task_id)
+            said = f"is {task_id}: the next run collects it"
+        elif not_accepted:
+            words.not_accepted(ledger, stamp, task)
+            said = "is queued again: the next run takes it"
+        else:
+            words.give_up(ledger, stamp, task)
+            said = f"is given up, as failed; {command('retry', db)} {key} would pay again"
+    voice.conclude(f"{task.batch}/{task.key} {said}")
+    return Exit.DONE
+
+
+async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any) -> None:
+    """Raises UsageError unless the API knows the id, and has it for these inputs."""
+    from batchswap import wire
+    from batchswap.cli.accounts import LOCAL, find_account, opened
+    from batchswap.cli.building import build_settings
+    from batchswap.cli.errands import errands
+    from batchswap.runner.collecting import fits
+    from batchswap.verdicts import Kind
+
+    if wire.usable_id(task_id) is None:
+        raise UsageError(f"{task_id!r} cannot be a task id: they have 1 to 256 printable characters")
+    place = {"provider": LOCAL} if account == LOCAL else {"provider": "crun", "base_url": account}
+    settings = build_settings(db=db, rate=rate, **place)
+    async with opened(settings, find_account(settings)) as who, errands(settings, who) as asking:
+        answer, verdict = await asking.hear(lambda client: client.task_info(task_id))
+    info = wire.TaskInfo.from_json(answer.data)
+    if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
+        raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")
+    if not fits(task, info.param):
+        raise UsageError(f"{task_id} was made from other inputs than {task.batch}/{task.key}")

@@ -1,0 +1,213 @@
+"""What people ask of the ledger. A run never needs it; nothing here is held in memory at once but one task's story."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from batchswap.errors import UsageError
+from batchswap.ledger.moves import Media
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, task
+from batchswap.states import State
+from batchswap.tasks import Task
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A run's record. `ended_at` None: it goes on, or was killed. `summary` is what `run --json` prints."""
+
+    id: int
+    started_at: float
+    ended_at: float | None
+    pid: int
+    provider: str
+    exit_code: int | None
+    summary: str | None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One task as a list shows it. `spent` is None where the API did not say what an attempt has cost."""
+
+    id: int
+    batch: str
+    key: str
+    state: str
+    code: str
+    reason: str
+    model: str
+    target: str
+    face: str
+    output: str
+    consent: str
+    tags: str
+    extra: str
+    attempts: int
+    file: str | None
+    size: int | None
+    sha256: str | None
+    changed_at: float | None
+    line: int
+    spent: float | None
+    remote_id: str | None
+
+
+class Try(msgspec.Struct, frozen=True):
+    """One attempt, with what is known of it. `state` is the attempt's own: open, refused, accepted, unknown, …"""
+
+    id: int
+    number: int
+    ref: str
+    run_id: int
+    state: str
+    account: str
+    reserved: float
+    charged: float | None
+    submitted_at: float
+    accepted_at: float | None
+    ended_at: float | None
+    took: float | None
+    remote_id: str | None
+    code: str
+    reason: str
+    media: tuple[str, ...]
+    balance_before: float | None
+    balance_after: float | None
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """One entry of a task's log."""
+
+    at: float
+    run_id: int | None
+    event: str
+    state: str
+    detail: str
+
+
+_LINE_SQL = f"""
+    select t.id, b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.output, t.consent, t.tags,
+        t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
+        (select case when count(*) > count(a.charged) then null else coalesce(sum(a.charged), 0.0) end from attempts a
+            where a.task_id = t.id and a.state in ('succeeded', 'failed', 'lost', 'given-up')),
+        (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1)
+    from {TASK_FROM}
+"""
+
+
+def last_run(db: sqlite3.Connection) -> Run | None:
+    sql = "select id, started_at, ended_at, pid, provider, exit_code, summary from runs order by id desc limit 1"
+    row = db.execute(sql).fetchone()
+    return None if row is None else Run(*row)
+
+
+def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:
+    """Code, how many failed with it, and what one of them says; the most frequent first."""
+    sql = (
+        "select code, count(*) as n, max(reason) from tasks indexed by tasks_failed where state = 'failed'"
+        " group by code order by n desc"
+    )
+    return db.execute(sql).fetchall()
+
+
+def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
+    """`batch/key` of uncertain tasks."""
+    sql = "select b.name || '/' || t.key from tasks t join batches b on b.id = t.batch_id where t.state = 'uncertain'"
+    return [name for (name,) in db.execute(f"{sql} order by t.id limit ?", (most,))]
+
+
+def lines(
+    db: sqlite3.Connection, *, states: Sequence[str] = (), batch: str | None = None, code: str | None = None
+) -> Iterator[Line]:
+    """The tasks, as a stream, in the order in which they came into the ledger."""
+    clauses, values = ["true"], list[Any]()
+    if states:
+        clauses.append(f"t.state in ({', '.join('?' * len(states))})")
+        values += states
+    if batch is not None:
+        clauses.append("b.name = ?")
+        values.append(batch)
+    if code is not None:
+        clauses.append("t.code = ?")
+        values.append(code)
+    for row in db.execute(f"{_LINE_SQL} where {' and '.join(clauses)} order by t.id", values):
+        yield Line(*row)
+
+
+def line(db: sqlite3.Connection, task_id: int) -> Line:
+    """One task."""
+    return Line(*db.execute(f"{_LINE_SQL} where t.id = ?", (task_id,)).fetchone())
+
+
+def find(db: sqlite3.Connection, name: str) -> Task:
+    """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
+    cuts = [i for i, c in enumerate(name) if c == "/"]
+    pairs = [(None, name), *((name[:i], name[i + 1 :]) for i in cuts)]
+    found: dict[int, Task] = {}
+    for batch, key in pairs:
+        sql = f"select {TASK_COLUMNS} from batches b cross join tasks t on t.batch_id = b.id and t.key = ?"
+        sql += " join sources s on s.id = t.source_id"
+        values = [key] if batch is None else [key, batch]
+        for row in db.execute(sql if batch is None else f"{sql} where b.name = ?", values):
+            found[row[0]] = task(row)
+    if not found:
+        raise UsageError(f'there is no task "{name}" in the ledger; `batchswap tasks` lists them')
+    if len(found) > 1:
+        names = ", ".join(f"{each.batch}/{each.key}" for each in found.values())
+        raise UsageError(f'"{name}" names {len(found)} tasks: say which of {names}')
+    return next(iter(found.values()))
+
+
+def tries(db: sqlite3.Connection, task_id: int) -> list[Try]:
+    """All attempts of a task, the first one first."""
+    columns = Try.__struct_fields__
+    sql = f"select {', '.join(columns)} from attempts where task_id = ? order by number"
+    found = (dict(zip(columns, row, strict=True)) for row in db.execute(sql, (task_id,)))
+    return [Try(**{**row, "media": _urls(row["media"])}) for row in found]
+
+
+def _urls(media: bytes | None) -> tuple[str, ...]:
+    return msgspec.json.decode(media, type=Media).urls if media else ()
+
+
+def happenings(db: sqlite3.Connection, task_id: int) -> list[Happening]:
+    """What happened to a task, in order."""
+    sql = "select at, run_id, event, state, detail from events where task_id = ? order by id"
+    return [Happening(*row) for row in db.execute(sql, (task_id,))]
+
+
+def newest_event(db: sqlite3.Connection) -> float | None:
+    """When the ledger last recorded anything (Unix time)."""
+    row = db.execute("select at from events order by id desc limit 1").fetchone()
+    return None if row is None else float(row[0])
+
+
+def owner_of(db: sqlite3.Connection, remote_id: str) -> str | None:
+    """The task whose attempt has this remote id, as "batch/key"."""
+    sql = (
+        "select b.name || '/' || t.key from attempts a join tasks t on t.id = a.task_id"
+        " join batches b on b.id = t.batch_id where a.remote_id = ? limit 1"
+    )
+    row = db.execute(sql, (remote_id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a plan needs to know of a task that the ledger has."""
+
+    state: State
+    digest: str
+
+
+def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, Known]:
+    """Those of `keys` (some hundreds) that the batch has."""
+    sql = (
+        "select key, state, digest from tasks where batch_id = (select id from batches where name = ?)"
+        f" and key in ({', '.join('?' * len(keys))})"
+    )
+    return {key: Known(State(state), digest) for key, state, digest in db.execute(sql, (batch, *keys))}
+
+
+def size_of(db: sqlite3.Connection, batch: str) -> int:
+    """Tasks that the batch has, those included whose row has left the manifest."""
+    sql = "select coalesce(sum(n), 0) from tallies where batch_id = (select id from batches where name = ?)"
+    return int(db.execute(sql, (batch,)).fetchone()[0])

@@ -1,0 +1,125 @@
+"""A person's word on tasks: retry, resolve, cancel. Each is one guarded move with the books kept right.
+
+The caller holds the ledger's lock and a transaction.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from batchswap.errors import UsageError
+from batchswap.ledger.moves import Stamp, attached, move
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, last_attempt, task
+from batchswap.ledger.views import owner_of
+from batchswap.states import Event, State
+from batchswap.tasks import Attempt, Task
+
+GIVEN_UP = "given-up"
+"""The code of a task that was uncertain when a person gave it up: it may have been accepted."""
+
+_PAGE = 500
+
+
+def chosen(
+    db: sqlite3.Connection, state: State, *, batch: str | None = None, code: str | None = None
+) -> Iterator[Task]:
+    """The tasks in a state, as a stream. They may be moved meanwhile."""
+    sql = f"select {TASK_COLUMNS} from {TASK_FROM} where t.id > ? and t.state = ?"
+    values: list[str] = []
+    if batch is not None:
+        sql += " and b.name = ?"
+        values.append(batch)
+    if code is not None:
+        sql += " and t.code = ?"
+        values.append(code)
+    last = 0
+    while rows := db.execute(f"{sql} order by t.id limit {_PAGE}", (last, state, *values)).fetchall():
+        yield from map(task, rows)
+        last = rows[-1][0]
+
+
+def code_of(db: sqlite3.Connection, item: Task) -> str:
+    """Why the task is where it is, in short."""
+    return str(db.execute("select code from tasks where id = ?", (item.id,)).fetchone()[0])
+
+
+def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:
+    """A failed or cancelled task gets another chance. Raises UsageError for any other.
+
+    RESUMED: its attempt was accepted and has not ended badly, so it is asked for again and costs nothing more.
+    RETRIED: it is queued, and its next attempt may cost; --paid-attempts counts anew.
+    """
+    if item.state not in (State.FAILED, State.CANCELLED):
+        raise UsageError(f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried")
+    attempt = _still_good(db, item)
+    if attempt is None:
+        move(db, stamp, item.id, item.state, Event.RETRIED)
+        db.execute("update tasks set paid = 0 where id = ?", (item.id,))
+        return Event.RETRIED
+    move(db, stamp, item.id, item.state, Event.RESUMED, attempt_id=attempt.id)
+    db.execute("update attempts set state = 'accepted', ended_at = null where id = ?", (attempt.id,))
+    return Event.RESUMED
+
+
+def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
+    """The last attempt, if the API took it and only the waiting or the download was given up.
+
+    The event that failed the task decides: an older attempt may have served inputs that the row no longer has.
+    """
+    sql = "select event from events where task_id = ? and state <> 'cancelled' order by id desc limit 1"
+    row = db.execute(sql, (item.id,)).fetchone()
+    if row is None or row[0] not in (Event.UNSAVED, Event.TIMED_OUT):
+        return None
+    attempt = last_attempt(db, item.id)
+    if attempt is None or attempt.remote_id is None:
+        return None
+    state = db.execute("select state from attempts where id = ?", (attempt.id,)).fetchone()[0]
+    return attempt if state in ("accepted", "succeeded") else None
+
+
+def cancel(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
+    """The task is not to run. Raises UsageError when it is neither queued nor failed."""
+    if item.state not in (State.QUEUED, State.FAILED):
+        hint = "; resolve it" if item.state is State.UNCERTAIN else ""
+        raise UsageError(
+            f"{item.batch}/{item.key} is {item.state}: only queued and failed tasks can be cancelled{hint}"
+        )
+    move(db, stamp, item.id, item.state, Event.CANCELLED, reason="cancelled by a person")
+
+
+def unclear(db: sqlite3.Connection, item: Task) -> Attempt:
+    """The attempt that nobody knows the end of. Raises UsageError when the task is not uncertain."""
+    attempt = last_attempt(db, item.id)
+    if item.state is not State.UNCERTAIN or attempt is None:
+        raise UsageError(f"{item.batch}/{item.key} is {item.state}: only uncertain tasks can be resolved")
+    return attempt
+
+
+def attach(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str) -> None:
+    """It was accepted, as `remote_id`. Raises UsageError when that is another attempt's."""
+    attempt = unclear(db, item)
+    owner = owner_of(db, remote_id)
+    if owner is not None:
+        raise UsageError(f"{remote_id} belongs to an attempt of {owner} already")
+    attached(db, stamp, attempt, remote_id)
+
+
+def not_accepted(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
+    """It was not accepted: nothing was paid, and it is queued again."""
+    attempt = unclear(db, item)
+    move(db, stamp, item.id, item.state, Event.NOT_ACCEPTED, attempt_id=attempt.id)
+    db.execute("update tasks set paid = max(0, paid - 1) where id = ?", (item.id,))
+    _end(db, stamp, attempt, "refused", "not-accepted")
+
+
+def give_up(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
+    """Nobody will ever know: the task has failed, and what it may have cost counts as spent without a price."""
+    attempt = unclear(db, item)
+    reason = "given up while uncertain: it may have been accepted"
+    move(db, stamp, item.id, item.state, Event.GIVEN_UP, attempt_id=attempt.id, code=GIVEN_UP, reason=reason)
+    _end(db, stamp, attempt, "given-up", GIVEN_UP)
+
+
+def _end(db: sqlite3.Connection, stamp: Stamp, attempt: Attempt, state: str, code: str) -> None:
+    db.execute(
+        "update attempts set state = ?, ended_at = ?, code = ? where id = ?", (state, stamp.at, code, attempt.id)
+    )

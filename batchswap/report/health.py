@@ -1,0 +1,86 @@
+"""Whether everything that a run needs is there: the checks of `batchswap doctor` that need no network."""
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from batchswap.errors import BatchswapError, Exit, LedgerError
+from batchswap.ledger import files, views
+from batchswap.report.words import moment, size
+from batchswap.settings import Settings
+
+FUTURE = 5.0
+"""Seconds that the ledger may be ahead of the clock."""
+OLDEST = 1_735_689_600.0
+"""2025: a clock before that was never set."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check. `exit` is what it would end a run with; `remedy` says how to mend what is not well."""
+
+    name: str
+    is_well: bool
+    message: str
+    remedy: str = ""
+    exit: Exit = Exit.DONE
+
+
+def look_at_ledger(path: Path) -> Finding:
+    """SQLite's own quick check, and whether it can be written."""
+    try:
+        if not files.exists(path):
+            return Finding("ledger", True, f"{path} does not exist yet; `batchswap run` makes it")
+        with files.in_words(path):
+            db = files.connect(path, write=False)
+            try:
+                said = [row[0] for row in db.execute("pragma quick_check(3)")]
+            finally:
+                db.close()
+    except LedgerError as error:
+        return Finding("ledger", False, str(error), "name another file with --db, or restore a copy", error.exit)
+    if said != ["ok"]:
+        remedy = f"keep {path}, and save what can be read: sqlite3 {path} .recover | sqlite3 mended.db"
+        return Finding("ledger", False, f"{path} is damaged: {said[0]}", remedy, Exit.USAGE)
+    if not os.access(path, os.W_OK) or not os.access(path.resolve().parent, os.W_OK):
+        remedy = "a run must write the ledger, and beside it: mend the permissions"
+        return Finding("ledger", False, f"{path} cannot be written", remedy, Exit.USAGE)
+    return Finding("ledger", True, f"{path} is sound")
+
+
+def look_at_disk(settings: Settings) -> Finding:
+    """Space where results go, against --min-free."""
+    folder = settings.out.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    message = f"{size(free)} free in {folder}"
+    if not os.access(folder, os.W_OK):
+        return Finding("disk", False, f"{folder} cannot be written", "name another folder with --out", Exit.FAILED)
+    if free < settings.min_free:
+        remedy = "free some space, name another folder with --out, or lower --min-free"
+        return Finding("disk", False, f"{message}, less than --min-free {size(settings.min_free)}", remedy, Exit.FAILED)
+    return Finding("disk", True, message)
+
+
+def look_at_clock(ledger: Path) -> Finding:
+    """Whether the clock is set, and not behind what the ledger has seen."""
+    now = time.time()
+    remedy = "set the clock (timedatectl set-ntp true): deadlines, days of budgets and signatures depend on it"
+    if now < OLDEST:
+        return Finding("clock", False, f"the clock says {moment(now)}", remedy, Exit.UNEXPECTED)
+    try:
+        if files.exists(ledger):
+            db = files.connect(ledger, write=False)
+            try:
+                newest = views.newest_event(db)
+            finally:
+                db.close()
+            if newest is not None and newest > now + FUTURE:
+                message = f"the clock says {moment(now)}, but the ledger has seen {moment(newest)}"
+                return Finding("clock", False, message, remedy, Exit.UNEXPECTED)
+    except BatchswapError:
+        pass  # what is wrong with the ledger is another finding
+    return Finding("clock", True, moment(now) + time.strftime(" %Z"))

@@ -1,0 +1,104 @@
+"""The tasks, one a line: as a table, CSV, JSON or JSON lines, each as a stream."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger.views import Line
+from batchswap.report.words import iso, money, table
+from batchswap.states import State
+from batchswap.tasks import public
+
+COLUMNS = (
+    "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "attempts",
+    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""A cell that begins like this is a formula to a spreadsheet, whatever it was meant to be."""
+
+
+def record(line: Line) -> dict[str, Any]:
+    """One task for a script. `credits` null: unknown. URLs without their queries, which may be signed."""
+    return {
+        "batch": line.batch,
+        "key": line.key,
+        "state": line.state,
+        "code": line.code,
+        "reason": line.reason,
+        "model": line.model,
+        "target": _shown(line.target),
+        "face": _shown(line.face),
+        "output": line.output,
+        "consent": line.consent,
+        "tags": [tag for tag in line.tags.split(";") if tag],
+        "attempts": line.attempts,
+        "credits": line.spent,
+        "remote_id": line.remote_id,
+        "file": line.file if line.state == State.DONE else None,
+        "size": line.size if line.state == State.DONE else None,
+        "sha256": line.sha256 if line.state == State.DONE else None,
+        "changed_at": iso(line.changed_at),
+        "line": line.line,
+        "extra": msgspec.json.decode(line.extra) if line.extra else {},
+    }
+
+
+def _shown(given: str) -> str:
+    return public(given) if given.startswith(("http://", "https://")) else given
+
+
+def to_table(lines: Iterable[Line], columns: int | None) -> Iterator[str]:
+    rows = ((line.key, line.state, line.batch, str(line.attempts), money(line.spent), _last(line)) for line in lines)
+    return table(("key", "state", "batch", "tries", "credits", "output or reason"), rows, columns=columns,
+                 right=frozenset({3, 4}))  # fmt: skip
+
+
+def _last(line: Line) -> str:
+    if line.state == State.DONE or not (line.reason or line.code):
+        return line.output
+    return f"{line.code}: {line.reason}" if line.code and line.reason != line.code else line.reason
+
+
+def to_csv(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+    yield _csv_line(COLUMNS)
+    for line in lines:
+        found = record(line)
+        found["tags"] = ";".join(found["tags"])
+        found["extra"] = line.extra
+        yield _csv_line([harmless("" if found[name] is None else found[name]) for name in COLUMNS])
+
+
+def harmless(value: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    return buffer.getvalue()
+
+
+def to_jsonl(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+    for line in lines:
+        yield msgspec.json.encode(record(line)).decode()
+
+
+def to_json(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+    """One document, an array with one task a line."""
+    mark = "["
+    for text in to_jsonl(lines, None):
+        yield mark + text
+        mark = ","
+    yield "[]" if mark == "[" else "]"
+
+
+FORMATS: dict[str, Callable[[Iterable[Line], int | None], Iterator[str]]] = {
+    "table": to_table,
+    "csv": to_csv,
+    "json": to_json,
+    "jsonl": to_jsonl,
+}

@@ -1,0 +1,98 @@
+"""A run at one moment, in words and figures, for a display or a log."""
+
+from typing import Any
+
+import msgspec
+
+from batchswap.report.words import money, span
+from batchswap.runner.session import View
+from batchswap.states import State
+
+LEAST_FINISHED = 3
+"""Tasks that must have ended before a time left is said."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What a display shows. `left` is in seconds, None while it cannot be told."""
+
+    finished: int
+    total: int
+    in_flight: int
+    done: int
+    failed: int
+    uncertain: int
+    queued: int
+    spent: float
+    reserved: float
+    requests: int
+    pace: str
+    waiting: str
+    seconds: float
+    left: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        found = msgspec.to_builtins(self)
+        return found if isinstance(found, dict) else {}
+
+
+class Progress:
+    """Turns views into what is shown: it remembers where the run began, to tell how long the rest will take."""
+
+    def __init__(self, first: View, now: float) -> None:
+        """`now` in monotonic seconds."""
+        self._began, self._finished = now, _finished(first)
+
+    def at(self, view: View, now: float) -> Shown:
+        finished, seconds = _finished(view), now - self._began
+        total = sum(view.counts.values()) - view.counts[State.CANCELLED]
+        ended = finished - self._finished
+        left = seconds / ended * (total - finished) if ended >= LEAST_FINISHED else None
+        return Shown(
+            finished=finished,
+            total=total,
+            in_flight=sum(view.counts[state] for state in (State.SUBMITTING, State.RUNNING, State.FETCHING)),
+            done=view.counts[State.DONE],
+            failed=view.counts[State.FAILED],
+            uncertain=view.counts[State.UNCERTAIN],
+            queued=view.queued,
+            spent=view.spent,
+            reserved=view.reserved,
+            requests=view.requests,
+            pace=view.pace,
+            waiting=view.waiting,
+            seconds=seconds,
+            left=left,
+        )
+
+
+def _finished(view: View) -> int:
+    return sum(view.counts[state] for state in (State.DONE, State.FAILED, State.UNCERTAIN))
+
+
+def tasks_line(shown: Shown) -> str:
+    """`123 done · 34 in flight · 2 failed · 0 uncertain · 41 queued`"""
+    return (
+        f"{shown.done:,} done · {shown.in_flight:,} in flight · {shown.failed:,} failed"
+        f" · {shown.uncertain:,} uncertain · {shown.queued:,} queued"
+    )
+
+
+def costs_line(shown: Shown) -> str:
+    """`246 credits spent · 68 reserved · 310 requests at 20/10s`"""
+    pace = f" at {shown.pace}" if shown.pace else ""
+    waiting = f" · {shown.waiting}" if shown.waiting else ""
+    return (
+        f"{money(shown.spent)} credits spent · {money(shown.reserved)} reserved"
+        f" · {shown.requests:,} requests{pace}{waiting}"
+    )
+
+
+def time_line(shown: Shown) -> str:
+    """`3 min 21 s, about 2 min left`"""
+    left = "" if shown.left is None or shown.finished >= shown.total else f", about {span(shown.left)} left"
+    return f"{span(shown.seconds)}{left}"
+
+
+def one_line(shown: Shown) -> str:
+    """All of it, for a log."""
+    return f"{shown.finished:,} of {shown.total:,}: {tasks_line(shown)}; {costs_line(shown)}; {time_line(shown)}"

@@ -1,0 +1,154 @@
+"""Where things stand: `batchswap status`."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger import queries, views
+from batchswap.ledger.queries import Credits
+from batchswap.ledger.views import Run
+from batchswap.report.commands import command
+from batchswap.report.words import moment, money, plural, safe, span, table
+from batchswap.states import State
+
+SHOWN = 10
+"""Uncertain tasks that are named one by one."""
+
+_HEADS = ("batch", "done", "in flight", "queued", "failed", "uncertain", "cancelled", "spent", "reserved")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A batch, or all of them."""
+
+    counts: dict[str, int]
+    credits: Credits
+
+    def to_json(self, balance: float | None) -> dict[str, Any]:
+        """As in the summary of a run (cli.md)."""
+        money_ = {"spent": self.credits.spent, "reserved": self.credits.reserved, "balance": balance}
+        return {"counts": self.counts, "credits": money_, "unpriced_attempts": self.credits.unpriced}
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What `status` shows. `balance` is what the last run saw."""
+
+    total: Part
+    batches: dict[str, Part]
+    failures: list[tuple[str, int, str]]
+    uncertain: list[str]
+    run: Run | None
+    balance: float | None
+
+
+def gather(db: sqlite3.Connection) -> Standing:
+    run = views.last_run(db)
+    said = _summary(run)
+    return Standing(
+        total=Part(queries.counts(db), queries.credits_of(db)),
+        batches={
+            name: Part(queries.counts(db, name), queries.credits_of(db, batch=name)) for name in queries.batches(db)
+        },
+        failures=views.failures(db),
+        uncertain=views.uncertain(db, SHOWN),
+        run=run,
+        balance=said.get("credits", {}).get("balance"),
+    )
+
+
+def _summary(run: Run | None) -> dict[str, Any]:
+    if run is None or run.summary is None:
+        return {}
+    found = msgspec.json.decode(run.summary)
+    return found if isinstance(found, dict) else {}
+
+
+def is_running(run: Run | None) -> bool:
+    """Whether the last run goes on: it has not ended, and its process is there."""
+    if run is None or run.ended_at is not None:
+        return False
+    try:
+        os.kill(run.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def to_json(standing: Standing) -> dict[str, Any]:
+    run = standing.run
+    return {
+        **standing.total.to_json(standing.balance),
+        "batches": [{"batch": name, **part.to_json(None)} for name, part in standing.batches.items()],
+        "needs_a_person": {
+            "uncertain": standing.uncertain,
+            "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in standing.failures],
+        },
+        "running": is_running(run),
+        "last_run": None
+        if run is None
+        else {
+            "started_at": run.started_at,
+            "ended_at": run.ended_at,
+            "provider": run.provider,
+            "exit_code": run.exit_code,
+            "summary": _summary(run) or None,
+        },
+    }
+
+
+def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> Iterator[str]:
+    rows = [_row(name, part) for name, part in standing.batches.items()]
+    if len(rows) != 1:
+        rows.append(_row("all", standing.total))
+    yield from table(_HEADS, rows, columns=columns, right=frozenset(range(1, len(_HEADS))))
+    if standing.total.credits.unpriced:
+        yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
+    if standing.balance is not None:
+        yield f"balance after the last run: {money(standing.balance)} credits"
+    yield ""
+    yield from _run_lines(standing.run, now)
+    yield from _person_lines(standing, db)
+
+
+def _row(name: str, part: Part) -> tuple[str, ...]:
+    counts = part.counts
+    flying = sum(counts[state] for state in (State.SUBMITTING, State.RUNNING, State.FETCHING))
+    numbers = (counts[State.DONE], flying, *(counts[state] for state in _REST))
+    return (name, *(f"{n:,}" for n in numbers), money(part.credits.spent), money(part.credits.reserved))
+
+
+_REST = (State.QUEUED, State.FAILED, State.UNCERTAIN, State.CANCELLED)
+
+
+def _run_lines(run: Run | None, now: float) -> Iterator[str]:
+    if run is None:
+        yield "no run yet"
+    elif is_running(run):
+        yield f"a run goes on since {moment(run.started_at)} ({span(now - run.started_at)})"
+    elif run.ended_at is None:
+        yield f"last run: {moment(run.started_at)}, it was killed; the next one goes on where it was"
+    else:
+        said = _summary(run)
+        took = span(run.ended_at - run.started_at)
+        yield safe(f"last run: {moment(run.started_at)}, {took}, exit {run.exit_code}: {said.get('reason', '')}")
+
+
+def _person_lines(standing: Standing, db: Path) -> Iterator[str]:
+    if standing.uncertain:
+        more = standing.total.counts[State.UNCERTAIN] - len(standing.uncertain)
+        yield ""
+        yield "uncertain, a person must decide whether the API accepted them:"
+        for name in standing.uncertain:
+            yield safe(f"{name}: {command('show', db)} {name}")
+        if more:
+            yield f"and {more:,} more: {command('tasks --state uncertain', db)}"
+    if standing.failures:
+        yield ""
+        yield f"failed, `{command('retry', db)}` queues them again:"
+        for code, n, reason in standing.failures:
+            yield safe(f"{n:,} × {code}: {reason}")

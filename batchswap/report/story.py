@@ -1,0 +1,119 @@
+"""One task's story: `batchswap show`."""
+
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger import views
+from batchswap.ledger.views import Happening, Line, Try
+from batchswap.report.commands import command
+from batchswap.report.listing import record
+from batchswap.report.words import iso, moment, money, safe, size, span
+from batchswap.states import State
+from batchswap.tasks import Task, public
+
+
+class Story(msgspec.Struct, frozen=True):
+    """A task, its attempts, and what happened."""
+
+    task: Task
+    line: Line
+    tries: list[Try]
+    happenings: list[Happening]
+
+
+def gather(db: sqlite3.Connection, task: Task) -> Story:
+    return Story(task, views.line(db, task.id), views.tries(db, task.id), views.happenings(db, task.id))
+
+
+def to_json(story: Story) -> dict[str, Any]:
+    return {
+        **record(story.line),
+        "faces": {str(face_id): public(url) for face_id, url in story.task.faces},
+        "attempts": [_try_json(each) for each in story.tries],
+        "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in story.happenings],
+    }
+
+
+def _try_json(each: Try) -> dict[str, Any]:
+    times = {name: iso(getattr(each, name)) for name in ("submitted_at", "accepted_at", "ended_at")}
+    return {**msgspec.structs.asdict(each), **times, "media": [public(url) for url in each.media]}
+
+
+def to_lines(story: Story, db: Path) -> Iterator[str]:
+    found = record(story.line)
+    reason = story.line.reason or story.line.code
+    yield safe(f"{story.task.batch}/{story.task.key}: {found['state']}{f', {reason}' if reason else ''}")
+    for name in ("model", "target", "face", "output", "consent"):
+        if found[name]:
+            yield "  " + safe(f"{name}: {found[name]}")
+    for face_id, url in story.task.faces:
+        yield "  " + safe(f"face {face_id}: {public(url)}")
+    if found["tags"]:
+        yield "  " + safe(f"tags: {', '.join(found['tags'])}")
+    for name, value in found["extra"].items():
+        yield "  " + safe(f"{name}: {value}")
+    if found["file"]:
+        yield "  " + safe(f"file: {found['file']}, {size(story.line.size)}, SHA-256 {story.line.sha256}")
+    for each in story.tries:
+        yield from _try_lines(each)
+    yield "events"
+    for happening in story.happenings:
+        run = "" if happening.run_id is None else f" (run {happening.run_id})"
+        detail = f": {happening.detail}" if happening.detail else ""
+        yield "  " + safe(f"{moment(happening.at)} {happening.event} → {happening.state}{run}{detail}")
+    if story.task.state is State.UNCERTAIN:
+        yield from _choices(story, db)
+
+
+def _try_lines(each: Try) -> Iterator[str]:
+    yield safe(f"attempt {each.number}: {each.state}, {_cost(each)}; run {each.run_id} at {each.account}")
+    for name, at in (("submitted", each.submitted_at), ("accepted", each.accepted_at), ("ended", each.ended_at)):
+        if at is not None:
+            yield f"  {name} {moment(at)}" + (f", took {span(each.took)}" if name == "ended" and each.took else "")
+    yield f"  idempotency key: {each.ref}"
+    if each.remote_id:
+        yield "  " + safe(f"task id at the API: {each.remote_id}")
+    if each.reason or each.code:
+        yield "  " + safe(f"{each.code}: {each.reason}" if each.code else each.reason)
+    for url in each.media:
+        yield "  " + safe(f"media: {public(url)}")
+    if evidence := evidence_of(each):
+        yield f"  {evidence}"
+
+
+def _cost(each: Try) -> str:
+    if each.charged is not None:
+        return f"{money(each.charged)} credits"
+    match each.state:
+        case "open" | "accepted" | "unknown":
+            return f"{money(each.reserved)} credits reserved"
+        case "refused":
+            return "not charged"
+        case _:
+            return f"cost unknown, {money(each.reserved)} credits were expected"
+
+
+def evidence_of(each: Try) -> str:
+    """What the account's balance says of an attempt that nobody knows the end of: evidence, not proof."""
+    if each.balance_before is None or each.balance_after is None:
+        return ""
+    fell = each.balance_before - each.balance_after
+    if fell > 0:
+        return f"evidence: the balance fell by {money(fell)} ({money(each.balance_before)} before): probably accepted"
+    return f"evidence: the balance stayed at {money(each.balance_after)}: probably not accepted"
+
+
+def _choices(story: Story, db: Path) -> Iterator[str]:
+    name = safe(shlex.quote(f"{story.task.batch}/{story.task.key}"))
+    yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"
+    for words, meaning in (
+        ("--task-id ID", "it was accepted, as ID"),
+        ("--not-accepted", "it was not: queue it again"),
+        ("--give-up", "leave it, as failed"),
+    ):
+        yield f"  {command(f'resolve {name} {words}', db)}  # {meaning}"

@@ -1,0 +1,115 @@
+"""Foreign text, money, times and tables as people may see them: one printable line each, whatever a manifest holds."""
+
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+from batchswap.tasks import clean
+
+ELLIPSIS = "…"
+
+
+def safe(text: str) -> str:
+    """A foreign text on one line, without control characters, escape sequences, reading marks, keys and queries."""
+    return clean(text, max(len(text), 1) * 2)
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def fit(text: str, columns: int) -> str:
+    """The text, cut at `columns` with an ellipsis."""
+    if cells(text) <= columns:
+        return text
+    while text and cells(text) > columns - 1:
+        text = text[:-1]
+    return text + ELLIPSIS if columns > 0 else ""
+
+
+def pad(text: str, columns: int, *, right: bool = False) -> str:
+    space = " " * max(0, columns - cells(text))
+    return space + text if right else text + space
+
+
+def money(amount: float | None) -> str:
+    """Credits: `400`, `12.5`; None is unknown, never a guess."""
+    return "unknown" if amount is None else f"{amount:,.4f}".rstrip("0").rstrip(".")
+
+
+def span(seconds: float) -> str:
+    """A duration: `0.4 s`, `21 s`, `3 min 21 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, part, part_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {name} {rest} {part_name}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def moment(at: float | None) -> str:
+    """Unix time as the machine's local date and time; "" for None."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def iso(at: float | None) -> str | None:
+    """Unix time as ISO 8601 in UTC."""
+    return None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def size(count: int | None) -> str:
+    """Bytes: `812 B`, `4.2 MB`."""
+    if count is None:
+        return ""
+    for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= bytes_:
+            return f"{count / bytes_:.1f} {unit}"
+    return f"{count} B"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    columns: int | None,
+    right: frozenset[int] = frozenset(),
+    sample: int = 500,
+) -> Iterator[str]:
+    """Aligned lines, as a stream: the widths are those of the first `sample` rows, and later cells are cut to them.
+
+    `columns` is the terminal's width, None where nothing needs to be cut: then the last column may be of any length.
+    `right` are the numbers of columns aligned to the right. Every cell is made safe here.
+    """
+    coming = iter(rows)
+    first = [[safe(cell) for cell in row] for row, _ in zip(coming, range(sample), strict=False)]
+    widths = [max(cells(cell) for cell in column) for column in zip(heads, *first, strict=True)]
+    if columns is not None:
+        widths = _narrowed(widths, columns)
+
+    def line(row: Sequence[str]) -> str:
+        last = len(row) - 1
+        cut = [cell if columns is None and i == last else fit(cell, widths[i]) for i, cell in enumerate(row)]
+        return "  ".join(pad(cell, widths[i], right=i in right) for i, cell in enumerate(cut)).rstrip()
+
+    yield line(heads)
+    yield from map(line, first)
+    for row in coming:
+        yield line([safe(cell) for cell in row])
+
+
+def _narrowed(widths: list[int], columns: int) -> list[int]:
+    """The widest columns give way until the row fits, none below 8."""
+    widths = list(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > columns and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+    return widths

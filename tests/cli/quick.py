@@ -1,0 +1,42 @@
+"""An engine that is quick, and media that it takes. A module of its own: worker processes import it by its name."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchswap.errors import EngineError
+from batchswap.local.server.engines import Look, Swap
+
+KEY = "ak_" + "k" * 32
+
+
+def box(payload: bytes) -> bytes:
+    """An MP4 box that players skip."""
+    return (8 + len(payload)).to_bytes(4, "big") + b"free" + payload
+
+
+@dataclass(frozen=True)
+class QuickEngine:
+    """Copies. A face that says `noface` has none; a target that says `slow` takes a quarter of a second."""
+
+    def look(self, path: Path, culprit: str) -> Look:
+        content = path.read_bytes()
+        if culprit == "face" and b"noface" in content:
+            raise EngineError(culprit, "no face found in the face picture")
+        if not content.startswith((b"\x00\x00\x00", b"\x89PNG")):
+            raise EngineError(culprit, "not a video or picture")
+        return Look("image" if content.startswith(b"\x89PNG") else "video", 1.0)
+
+    def swap(self, swap: Swap) -> str:
+        target = swap.target.read_bytes()
+        if b"broken" in target:
+            raise EngineError("video", "no face found in any frame")
+        if b"slow" in target:
+            time.sleep(0.25)
+        faces = b"".join(path.read_bytes() for _, path in swap.faces)
+        swap.output.write_bytes(target + box(hashlib.sha256(faces).digest()))
+        return ""
+
+    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
+        raise EngineError("", "no face found")
