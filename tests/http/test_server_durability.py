@@ -1,5 +1,6 @@
 """A server that is killed: whatever it had accepted is finished by the next one, and charged once."""
 
+import asyncio
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from batchswap.local.faults import Fault, FaultRate
+from batchswap.local.server.service import start
+from batchswap.local.server.settings import ServerSettings
 from tests.http.local import running
 from tests.http.pretend import FACE, Client, PretendEngine, send
 from tests.http.test_server_tasks import receiver, wait_for
@@ -73,6 +76,37 @@ def test_leaving_ends_swaps_that_run_and_the_next_start_takes_them_up(tmp_path: 
     assert list((tmp_path / "results").glob("[0-9a-f]*")) == []
     with running(tmp_path) as client:
         assert client.wait(task_id)["status"] == "success"
+
+
+def test_halves_that_a_killed_server_left_are_cleared_away(tmp_path: Path) -> None:
+    with running(tmp_path):
+        halves = [tmp_path / "inputs" / "0123456789abcdef.part", tmp_path / "results" / "part-0123456789abcdef.mp4"]
+    for half in halves:
+        half.write_bytes(b"half")
+    with running(tmp_path):
+        assert not any(half.exists() for half in halves)
+
+
+def test_a_task_whose_input_is_gone_from_the_folder_fails_and_says_so(tmp_path: Path) -> None:
+    with running(tmp_path, PretendEngine(seconds=60)) as client:
+        task_id = client.create(client.body()).data["task_id"]
+    for path in (tmp_path / "inputs").iterdir():
+        path.unlink()
+    with running(tmp_path) as client:
+        end = client.wait(task_id)
+        assert (end["result"]["code"], end["result"]["message"]) == (
+            501,
+            "an uploaded input is gone from the server's folder",
+        )
+
+
+def test_what_the_user_of_the_server_raises_comes_out_as_it_is(tmp_path: Path) -> None:
+    async def use() -> None:
+        async with start(ServerSettings(tmp_path), PretendEngine()):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(use())
 
 
 def test_a_callback_is_delivered_by_the_server_that_comes_after(tmp_path: Path) -> None:

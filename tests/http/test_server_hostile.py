@@ -145,11 +145,12 @@ def exchange(client: Running, data: bytes) -> bytes:
     ],
     ids=lambda head: repr(head[-40:]),
 )
-def test_broken_http(client: Running, head: str) -> None:
+def test_broken_http(client: Running, caplog: pytest.LogCaptureFixture, head: str) -> None:
     answer = exchange(client, head.encode("latin-1"))
     assert b" 500 " not in answer.partition(b"\r\n")[0]
     assert b"Traceback" not in answer
     assert client.balance() >= 0
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_key_never_comes_back(client: Running) -> None:

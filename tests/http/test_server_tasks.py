@@ -189,6 +189,16 @@ def test_a_target_without_faces_is_a_failed_detection(client: Running) -> None:
     assert (found["status"], found["result"], found["error"]) == ("failed", None, "no face found")
 
 
+def test_two_people_can_be_swapped_with_each_other_by_the_pictures_of_their_detection(client: Running) -> None:
+    video = client.upload(b"video 1")
+    found = client.detect(video)["result"]
+    links = [each["link"] for each in found["faces"]]
+    faces = [{"face_id": 0, "target": links[1]}, {"face_id": 1, "target": links[0]}]
+    given = {"detect_id": found["id"], "video_url": video, "faces": faces}
+    end = client.wait(client.create({"model": "video-face-swap-multi", "input": given}).data["task_id"])
+    assert send("GET", end["result"]["media_urls"][0]).body == b"video 1 | 0=image of 1 1=image of 0"
+
+
 class Receiver(http.server.BaseHTTPRequestHandler):
     """Takes callbacks; refuses the first `refusals`."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from filelock import FileLock, Timeout
 
 from batchswap import wire
@@ -35,6 +36,17 @@ from batchswap.local.server.sweeping import Sweeping
 from batchswap.local.server.workshop import Workshop
 
 log = logging.getLogger(__name__)
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """A request that is broken HTTP is one line in the log and not a traceback."""
+    if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage | web.RequestPayloadError):
+        record.exc_info = None
+    return True
+
+
+http_log = logging.getLogger(f"{__name__}.http")
+http_log.addFilter(_shorten)
 
 
 class Ongoing(Protocol):
@@ -85,7 +97,7 @@ async def start(
         ongoing = asyncio.create_task(go_on(*going))
         ongoing.add_done_callback(lambda ended: _notice(ended, desk))
         app = _application(desk, Edge(desk, keys, own_url))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listening, backlog=1024).start()
