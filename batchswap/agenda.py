@@ -24,6 +24,8 @@ PRIOR_WEIGHT = 0.3
 
 PRESSING, RELAXED = 0.05, 0.25
 """How likely a poll must be to find its task ended: when submits wait for a place in flight, and otherwise."""
+FORGOTTEN = 0.98
+"""How likely a task must have ended to be asked for although the API calls back when one ends."""
 LATE = 0.9
 """Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
 AHEAD = 0.1
@@ -143,7 +145,9 @@ class Watch(msgspec.Struct):
 class Agenda:
     """The running tasks, and which of them to ask for. `group` is what tasks of alike duration share."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, expects_calls: bool = False) -> None:
+        """`expects_calls`: the API calls back, so polls are only for what it forgets."""
+        self._expects_calls = expects_calls
         self._watched: dict[int, Watch] = {}
         self._durations: dict[str, Durations] = {}
         self._coming: list[tuple[float, int]] = []
@@ -254,6 +258,8 @@ class Agenda:
         if watch.called:
             return watch.not_before
         durations, seen = self.durations(watch.group), watch.seen - watch.started
+        if self._expects_calls:
+            return max(watch.started + durations.age_at(seen, FORGOTTEN), watch.not_before)
         age = durations.age_at(seen, PRESSING if pressing else RELAXED)
         if not pressing:
             age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))

@@ -59,12 +59,13 @@ class Desk:
         run_id: int,
         account: str,
         is_idempotent: bool,
+        expects_calls: bool,
         say: Callable[[str], None],
     ) -> None:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
         self.writer, self.db, self.clock, self.say = writer, db, clock, say
         self.run_id, self.account = run_id, account
-        self.agenda = Agenda()
+        self.agenda = Agenda(expects_calls=expects_calls)
         self.requests: Counter[str] = Counter()
         self.traffic: Counter[tuple[int, str]] = Counter()
         self.balance: float | None = None

@@ -12,7 +12,7 @@ from batchswap.ledger import moves, queries
 from batchswap.runner.collecting import Collecting
 from batchswap.runner.desk import PROBE_EVERY, Desk, Stop
 from batchswap.runner.fetching import Fetching
-from batchswap.runner.jobs import Job, Ready
+from batchswap.runner.jobs import Job, Ready, group_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
@@ -279,8 +279,10 @@ class Loop:
         if left <= 0.0:
             desk.end(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
         elif desk.no_submits is None and self._ready:
-            expected = desk.agenda.durations(str(self._ready[0].task.model)).age_at(0.0, 0.9)
-            if left < expected:
+            expected = desk.agenda.durations(group_of(self._ready[0].task)).age_at(0.0, 0.9)
+            limit = desk.pacer.limit()
+            asking = (self.in_flight + 1) * desk.settings.rate_period / limit if limit else 0.0
+            if left < expected + asking:
                 desk.stop_submits(
                     Stop(Exit.DEADLINE, "the deadline is near: nothing more is submitted, what runs is collected")
                 )

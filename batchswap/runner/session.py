@@ -4,12 +4,12 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 
 import msgspec
 
 from batchswap import wire
-from batchswap.callbacks import Receiver, callback_url
+from batchswap.callbacks import Delivery, Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
@@ -43,6 +43,13 @@ class Account(msgspec.Struct, frozen=True):
     is_idempotent: bool = False
 
 
+class Calls(msgspec.Struct, frozen=True):
+    """Callbacks: what the API is told to call for an attempt's ref, and what has come in."""
+
+    url: Callable[[str], str]
+    deliveries: "asyncio.Queue[Delivery]"
+
+
 class View(msgspec.Struct, frozen=True):
     """A run at one moment, for a display."""
 
@@ -74,7 +81,7 @@ async def work_off(
         stamp = runs.begin(
             writing, clock.now(), provider=settings.provider, account=fingerprint(account.key, account.name)
         )
-        if _nothing_to_do(reading, settings, account):
+        if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, stamp, None, started=clock.now(), clock=clock)
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
@@ -82,6 +89,7 @@ async def work_off(
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
+            calls = await _receiver(stack, settings, reading)
             return await run(
                 settings,
                 account,
@@ -94,7 +102,17 @@ async def work_off(
                 clock=clock,
                 say=say,
                 watch=watch,
+                calls=calls,
             )
+
+
+async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Connection) -> Calls | None:
+    if settings.callback_url is None or settings.callback_host is None:
+        return None
+    secret, base = queries.secret(db), settings.callback_url
+    receiver = Receiver(secret, host=settings.callback_host, port=settings.callback_port)
+    await stack.enter_async_context(receiver)
+    return Calls(lambda ref: callback_url(base, secret, ref), receiver.deliveries)
 
 
 def open_pacer(settings: Settings, account: Account, clock: Clock) -> Window | NoWindow:
@@ -109,8 +127,8 @@ def _selection(settings: Settings) -> Selection:
     return Selection(settings.batches, settings.filter, settings.tags, settings.limit)
 
 
-def _nothing_to_do(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
-    """Then not even one request is sent (invariant 8)."""
+def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
+    """Whether there is nothing to do: then not even one request is sent (invariant 8)."""
     open_states = [State.SUBMITTING, State.RUNNING, State.FETCHING]
     if account.is_idempotent:
         open_states.append(State.UNCERTAIN)
@@ -131,7 +149,9 @@ async def run(
     clock: Clock,
     say: Callable[[str], None],
     watch: Watch,
+    calls: Calls | None = None,
     executor: Executor | None = None,
+    heed_signals: bool = True,
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
     started = clock.monotonic()
@@ -147,6 +167,7 @@ async def run(
         run_id=stamp.run_id or 0,
         account=account.name,
         is_idempotent=account.is_idempotent,
+        expects_calls=calls is not None,
         say=say,
     )
     loop = Loop(desk, _selection(settings))
@@ -154,8 +175,8 @@ async def run(
         await writer.do(lambda db: moves.recover(db, desk.stamp()))
         for model, seconds in queries.took(reading):
             desk.agenda.durations(str(model)).ended(seconds, 0.0)
-        with signals.heeded(desk.end, say):
-            async with _beside(desk, loop, settings, watch):
+        with signals.heeded(desk.end, say) if heed_signals else nullcontext():
+            async with _beside(desk, loop, calls, watch):
                 await loop.work(lambda: _begin(desk, loop, account))
         await _last_balance(desk)
     finally:
@@ -185,28 +206,23 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
 
 
 @asynccontextmanager
-async def _beside(desk: Desk, loop: Loop, settings: Settings, watch: Watch) -> AsyncIterator[None]:
+async def _beside(desk: Desk, loop: Loop, calls: Calls | None, watch: Watch) -> AsyncIterator[None]:
     """What goes on beside the loop: the display, the callbacks, the record of the traffic."""
-    async with AsyncExitStack() as stack:
-        side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
-        if settings.callback_url is not None and settings.callback_host is not None:
-            secret, base = queries.secret(desk.db), settings.callback_url
-            receiver = await stack.enter_async_context(
-                Receiver(secret, host=settings.callback_host, port=settings.callback_port)
-            )
-            loop.submitting.callback_url = lambda ref: callback_url(base, secret, ref)
-            side.append(asyncio.create_task(_deliver(receiver, loop)))
-        try:
-            yield
-        finally:
-            for task in side:
-                task.cancel()
-            await asyncio.gather(*side, return_exceptions=True)
+    side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
+    if calls is not None:
+        loop.submitting.callback_url = calls.url
+        side.append(asyncio.create_task(_deliver(calls, loop)))
+    try:
+        yield
+    finally:
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
 
 
-async def _deliver(receiver: Receiver, loop: Loop) -> None:
+async def _deliver(calls: Calls, loop: Loop) -> None:
     while True:
-        delivery = await receiver.deliveries.get()
+        delivery = await calls.deliveries.get()
         await loop.collecting.called_back(delivery.ref, delivery.info)
 
 

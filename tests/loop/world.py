@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from batchswap import wire
+from batchswap.callbacks import Delivery
 from batchswap.ledger import files, queries, runs
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
@@ -14,7 +16,7 @@ from batchswap.ledger.window import NoWindow, Window
 from batchswap.manifest import Chunk
 from batchswap.pacing import Rate
 from batchswap.runner import session
-from batchswap.runner.session import Account, View
+from batchswap.runner.session import Account, Calls, View
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.tasks import Model, Row, content_digest
@@ -44,6 +46,8 @@ class World:
         )
         self.shelf = Shelf()
         self.said: list[str] = []
+        self.window = folder / "window.db"
+        self.deliveries: asyncio.Queue[Delivery] | None = None
         files.create(self.settings.db)
         self.enrol(rows(count))
 
@@ -51,8 +55,14 @@ class World:
         with closing(files.connect(self.settings.db, write=True)) as db:
             enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
 
-    async def run(self, service: Service, during: Callable[[], None] | None = None, **changes: object) -> Summary:
+    def deliver(self, ref: str, info: wire.TaskInfo) -> None:
+        """A callback reaches the receiver, if there is one."""
+        if self.deliveries is not None:
+            self.deliveries.put_nowait(Delivery(ref, info))
+
+    async def run(self, service: Service, *, callbacks: bool = False, heed: bool = True, **changes: object) -> Summary:
         """One run, to its end."""
+        self.deliveries = asyncio.Queue() if callbacks else None
         settings = msgspec.structs.replace(self.settings, **changes)
         clock = VirtualClock()
 
@@ -80,7 +90,9 @@ class World:
                     clock=clock,
                     say=self.said.append,
                     watch=watch,
+                    calls=None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries),
                     executor=Inline(),
+                    heed_signals=heed,
                 )
             finally:
                 pacer.close()
@@ -88,7 +100,7 @@ class World:
     def _pacer(self, settings: Settings, clock: VirtualClock) -> Window | NoWindow:
         if settings.rate_limit is None:
             return NoWindow(clock)
-        return Window(self.folder / "window.db", Rate(settings.rate_limit, settings.rate_period), clock)
+        return Window(self.window, Rate(settings.rate_limit, settings.rate_period), clock)
 
     def counts(self) -> dict[str, int]:
         with closing(files.connect(self.settings.db, write=False)) as db:

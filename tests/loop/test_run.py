@@ -1,0 +1,489 @@
+"""Whole runs against the API in memory, on virtual time: what each answer of api.md leads to."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from batchswap import wire
+from batchswap.errors import Exit
+from batchswap.ledger import files, queries
+from batchswap.runner import session
+from batchswap.tasks import Model
+from tests.loop.service import Fault, Service, lognormal
+from tests.loop.world import ACCOUNT, World, rows
+from tests.virtual import VirtualClock, run
+
+QUICK = lognormal(6, 0.35)
+Script = Callable[[], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def once(kind: str, what: str, times: int = 1) -> Fault:
+    """The fault `what` for the first `times` calls of a kind."""
+    left = [times]
+
+    def fault(_: Service, called: str) -> str | None:
+        if called != kind or not left[0]:
+            return None
+        left[0] -= 1
+        return what
+
+    return fault
+
+
+def always(kind: str, what: str) -> Fault:
+    return lambda _, called: what if called == kind else None
+
+
+def twice_accepted(service: Service) -> int:
+    return sum(1 for n in service.accepted.values() if n > 1)
+
+
+def test_all_done_and_again_costs_not_even_a_request(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 30), Service(VirtualClock(), durations=QUICK, limit=20, period=10.0)
+        summary = await world.run(service)
+        assert (summary.exit_code, summary.reason) == (Exit.DONE, "all done")
+        assert summary.counts["done"] == 30
+        assert summary.credits["spent"] == 30.0
+        assert summary.credits["reserved"] == 0.0
+        assert len(world.shelf.files) == 30
+        assert service.refused == 0
+        assert service.busiest() <= 20
+        before = service.requests.total()
+        clock = VirtualClock()
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert session.is_finished(db, world.settings, ACCOUNT)
+        assert service.requests.total() == before
+        assert clock.monotonic() > 0
+
+    run(script())
+
+
+def test_requests_are_counted_as_the_service_saw_them(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 10), Service(VirtualClock(), durations=QUICK)
+        summary = await world.run(service, rate_limit=None)
+        for kind in ("submit", "poll", "estimate", "balance"):
+            assert summary.requests[kind] == service.requests[kind]
+        assert summary.requests["submit"] == 10
+        assert summary.requests["estimate"] == 1
+
+    run(script())
+
+
+@pytest.mark.parametrize("fault", ["lost", "dropped", "500"])
+def test_an_unclear_submit_is_uncertain_and_never_sent_again(tmp_path: Path, fault: str) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK, fault=once("submit", fault))
+        summary = await world.run(service)
+        assert summary.exit_code == Exit.UNCERTAIN
+        assert summary.counts["uncertain"] == 1
+        assert summary.counts["done"] == 4
+        assert summary.credits["reserved"] == 1.0
+        again = await world.run(service)
+        assert again.counts == summary.counts
+        assert twice_accepted(service) == 0
+        assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_an_api_that_answers_nothing_clear_does_not_burn_the_batch(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 500)
+        service = Service(VirtualClock(), durations=QUICK, fault=always("submit", "500"))
+        summary = await world.run(service)
+        assert summary.counts["queued"] > 470
+        assert "5 submits in a row got no clear answer" in summary.reason
+
+    run(script())
+
+
+def test_the_balance_around_an_unclear_submit_is_evidence(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"), balance=100.0, price=2.0)
+        await world.run(service, workers=1, in_flight=1)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            evidence = db.execute("select balance_before, balance_after from attempts where state = 'unknown'")
+            assert evidence.fetchall() == [(100.0, 98.0)]
+
+    run(script())
+
+
+@pytest.mark.parametrize("fault", ["429", "unsent"])
+def test_a_refused_submit_goes_back_to_the_queue_and_is_not_paid(tmp_path: Path, fault: str) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK, fault=once("submit", fault, 3))
+        summary = await world.run(service)
+        assert summary.counts["done"] == 5
+        assert summary.credits["spent"] == 5.0
+        assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_maintenance_is_waited_out_with_one_look_a_minute(tmp_path: Path) -> None:
+    def closed(service: Service, kind: str) -> str | None:
+        return "455" if 5.0 < service.clock.monotonic() < 2405.0 else None
+
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Service(VirtualClock(), durations=QUICK, fault=closed)
+        summary = await world.run(service)
+        assert summary.counts["done"] == 40
+        assert summary.requests["balance"] <= 45
+        assert twice_accepted(service) == 0
+        assert service.requests["submit"] <= 40 + world.settings.workers
+
+    run(script())
+
+
+def test_out_of_credits_stops_submits_and_collects_the_rest(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 10), Service(VirtualClock(), durations=QUICK, balance=4.0)
+        summary = await world.run(service, workers=1)
+        assert summary.exit_code == Exit.NO_CREDITS
+        assert (summary.counts["done"], summary.counts["queued"]) == (4, 6)
+        service.balance_left = 100.0
+        summary = await world.run(service)
+        assert summary.exit_code == Exit.DONE
+        assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_invariant_7_the_budget_holds_at_every_commit(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 20), Service(VirtualClock(), durations=QUICK, price=3.0)
+        summary = await world.run(service, budget=10.0, rate_limit=None, workers=16)
+        assert summary.exit_code == Exit.NO_CREDITS
+        assert summary.credits["spent"] == 9.0
+        assert summary.counts["queued"] == 17
+        summary = await world.run(service, budget_per_day=15.0, rate_limit=None)
+        assert summary.credits["spent"] == 6.0
+
+    run(script())
+
+
+@pytest.mark.parametrize(("code", "words"), [("401", "CRUN_API_KEY"), ("403", "403"), ("505", "505")])
+def test_a_refused_account_ends_everything_at_once(tmp_path: Path, code: str, words: str) -> None:
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, fault=lambda _, __: code)
+        summary = await World(tmp_path, 50).run(service, workers=4)
+        assert summary.exit_code == Exit.REFUSED
+        assert words in summary.reason
+        assert service.requests.total() <= 4
+        assert summary.counts["queued"] == 50
+
+    run(script())
+
+
+def test_one_bad_row_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK, fault=once("submit", "422"))
+        summary = await world.run(service)
+        assert summary.exit_code == Exit.FAILED
+        assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
+
+    run(script())
+
+
+def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, fault=always("submit", "422"))
+        summary = await World(tmp_path, 200).run(service, workers=1)
+        assert "20 submits in a row refused as 422: stopped" in summary.reason
+        assert summary.counts["failed"] == 20
+        assert summary.counts["queued"] == 180
+
+    run(script())
+
+
+@pytest.mark.parametrize(("paid_attempts", "accepted"), [(1, 1), (3, 3)])
+def test_a_failed_generation_is_paid_again_only_if_told(tmp_path: Path, paid_attempts: int, accepted: int) -> None:
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, failing=1.0)
+        summary = await World(tmp_path, 1).run(service, paid_attempts=paid_attempts)
+        assert summary.counts["failed"] == 1
+        assert service.accepted.total() == accepted
+        assert summary.credits["spent"] == float(accepted)
+
+    run(script())
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "unsent", "404", "dropped"])
+def test_invariant_3_trouble_in_polls_leads_to_no_submit(tmp_path: Path, fault: str) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 5)
+        service = Service(VirtualClock(), durations=QUICK, fault=once("poll", fault, 12))
+        summary = await world.run(service)
+        assert summary.counts["done"] == 5
+        assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_a_task_that_the_api_no_longer_knows_is_lost_and_shown_as_paid(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK, fault=always("poll", "404"))
+        summary = await world.run(service)
+        assert summary.counts["failed"] == 1
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select code from tasks").fetchone() == ("lost",)
+            money = queries.credits_of(db)
+        assert (money.unpriced, money.assumed) == (1, 1.0)
+        assert service.requests["submit"] == 1
+
+    run(script())
+
+
+def test_the_waiting_ends_after_the_task_timeout(tmp_path: Path) -> None:
+    async def script() -> None:
+        for fault in (None, always("poll", "500")):
+            folder = tmp_path / str(fault is None)
+            folder.mkdir()
+            service = Service(VirtualClock(), durations=lambda _: 1e9, fault=fault)
+            summary = await World(folder, 1).run(service, task_timeout=3600.0)
+            assert summary.counts["failed"] == 1
+            assert summary.credits["reserved"] == 1.0
+
+    run(script())
+
+
+def test_a_stale_media_url_is_refreshed_once(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=QUICK)
+        world.shelf.stale = {"https://media.example/t0.mp4", "https://media.example/t1.mp4"}
+        summary = await world.run(service)
+        assert summary.counts["done"] == 3
+        assert service.requests["submit"] == 3
+        assert summary.credits["spent"] == 3.0
+
+    run(script())
+
+
+def test_nothing_is_paid_for_that_cannot_be_stored(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3, min_free=10**9), Service(VirtualClock(), durations=QUICK)
+        world.shelf.space = 10**8
+        summary = await world.run(service)
+        assert service.requests["submit"] == 0
+        assert "min-free" in summary.reason
+        assert summary.exit_code != Exit.DONE
+
+    run(script())
+
+
+def test_an_output_that_is_there_already_is_not_paid_for(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 2), Service(VirtualClock(), durations=QUICK)
+        world.shelf.files["b/t1.mp4"] = "somebody's holiday"
+        summary = await world.run(service)
+        assert (summary.counts["done"], summary.counts["failed"]) == (1, 1)
+        assert service.requests["submit"] == 1
+        assert world.shelf.files["b/t1.mp4"] == "somebody's holiday"
+
+    run(script())
+
+
+def test_submits_stop_early_enough_before_the_deadline(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 500), Service(VirtualClock(), durations=QUICK, limit=20, period=10.0)
+        await world.run(service, limit=20)
+        clock = VirtualClock()
+        deadline = clock.now() + 120.0
+        summary = await world.run(service, deadline=deadline)
+        assert summary.exit_code == Exit.DEADLINE
+        assert clock.now() <= deadline + 1.0
+        assert summary.counts["queued"] > 100
+        assert summary.counts["running"] <= 5
+
+    run(script())
+
+
+def test_limit_and_filter_are_parts_of_the_manifest_and_converge(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 30), Service(VirtualClock(), durations=QUICK)
+        for _ in range(2):
+            summary = await world.run(service, limit=7)
+            assert summary.counts["done"] == 7
+        summary = await world.run(service, filter="t2")  # t2 and t20 to t29
+        assert summary.counts["done"] == 7 + 10
+
+    run(script())
+
+
+def test_an_edited_row_is_done_again_and_an_unchanged_one_is_not(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=QUICK)
+        await world.run(service)
+        edited = rows(3)
+        edited[1] = msgspec.structs.replace(edited[1], digest="other", face="https://cdn.example/ben.jpg")
+        world.enrol(edited)
+        assert world.counts()["queued"] == 1
+        world.shelf.files.pop("b/t1.mp4")
+        summary = await world.run(service)
+        assert summary.counts["done"] == 3
+        assert service.accepted.total() == 4
+        assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_an_unreachable_api_ends_the_run_soon(tmp_path: Path) -> None:
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, fault=lambda _, __: "unsent")
+        summary = await World(tmp_path, 5).run(service)
+        assert summary.exit_code == Exit.UNAVAILABLE
+        assert asyncio.get_running_loop().time() < 120.0
+        assert summary.counts["queued"] == 5
+
+    run(script())
+
+
+def test_an_outage_of_an_hour_is_waited_out(tmp_path: Path) -> None:
+    def outage(service: Service, kind: str) -> str | None:
+        return "unsent" if 20.0 < service.clock.monotonic() < 3600.0 else None
+
+    async def script() -> None:
+        world, service = World(tmp_path, 200), Service(VirtualClock(), durations=QUICK, fault=outage)
+        summary = await world.run(service)
+        assert summary.counts["done"] == 200
+        assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_a_service_that_allows_half_of_what_is_configured(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 100), Service(VirtualClock(), durations=QUICK, limit=10, period=10.0)
+        summary = await world.run(service)
+        assert summary.counts["done"] == 100
+        assert service.refused <= 4
+        assert service.busiest() <= 10
+
+    run(script())
+
+
+def test_two_runs_with_one_key_stay_in_the_window_together(tmp_path: Path) -> None:
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, limit=20, period=10.0)
+        folders = [tmp_path / name for name in "ab"]
+        for folder in folders:
+            folder.mkdir()
+        worlds = [World(folder, 50) for folder in folders]
+        worlds[1].enrol(rows(50, first=100))
+        worlds[1].window = worlds[0].window
+        summaries = await asyncio.gather(*(world.run(service, heed=False) for world in worlds))
+        assert [s.exit_code for s in summaries] == [Exit.DONE, Exit.DONE]
+        assert service.refused == 0
+        assert service.busiest() <= 20
+
+    run(script())
+
+
+def test_a_started_estimate_is_asked_for_once_per_model(tmp_path: Path) -> None:
+    async def script() -> None:
+        found = rows(6)
+        stills = [
+            msgspec.structs.replace(row, model=Model.IMAGE, key=f"s{i}", output=f"b/s{i}.png")
+            for i, row in enumerate(found)
+        ]
+        world, service = World(tmp_path, 6), Service(VirtualClock(), durations=QUICK)
+        world.enrol([*found, *stills])
+        summary = await world.run(service)
+        assert summary.counts["done"] == 12
+        assert summary.requests["estimate"] == 2
+
+    run(script())
+
+
+# Callbacks.
+
+
+def with_callbacks(folder: Path, count: int, lost: float = 0.0) -> tuple[World, Service]:
+    """A world that hears callbacks; the share `lost` of them never comes."""
+    world = World(folder, count)
+
+    def call_back(ref: str, info: wire.TaskInfo) -> None:
+        if service.dice.random() >= lost:
+            world.deliver(ref, info)
+
+    service = Service(VirtualClock(), durations=QUICK, limit=20, period=10.0, callback=call_back)
+    return world, service
+
+
+def test_with_callbacks_a_task_takes_hardly_more_than_its_submit(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = with_callbacks(tmp_path, 200)
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 200
+        assert service.requests.total() <= 1.05 * 200
+        assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_lost_callbacks_are_found_by_polls(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = with_callbacks(tmp_path, 200, lost=0.2)
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 200
+        assert asyncio.get_running_loop().time() < service.last_end + 6 * 6.0
+
+    run(script())
+
+
+def test_a_callback_settles_an_uncertain_attempt_also_before_the_answer(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = with_callbacks(tmp_path, 5)
+        service.fault = once("submit", "lost", 2)
+        service.latency = 1.0
+        service.durations = lambda _: 0.1
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 5
+        assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_a_late_callback_settles_an_uncertain_attempt(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = with_callbacks(tmp_path, 5)
+        service.fault = once("submit", "lost", 2)
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 5
+        assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_foreign_and_repeated_callbacks_change_nothing(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = with_callbacks(tmp_path, 5)
+        tell = service.callback
+
+        def twice_and_wrong(ref: str, info: wire.TaskInfo) -> None:
+            assert tell is not None
+            foreign = {"model": "video-face-swap", "input": {"video_url": "https://cdn.example/other.mp4"}}
+            tell(ref, msgspec.structs.replace(info, task_id="other", status=wire.FAILED))
+            tell(ref, msgspec.structs.replace(info, status=wire.FAILED, param=foreign))
+            tell("nobody", info)
+            tell(ref, info)
+            tell(ref, info)
+
+        service.callback = twice_and_wrong
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 5
+
+    run(script())
