@@ -1,5 +1,6 @@
 """A swap from the files to the file."""
 
+import av
 import cv2
 
 from batchswap.errors import EngineError
@@ -23,5 +24,8 @@ def swap(job: SwapJob) -> SwapReport:
             probing.probe(face, "face", job.max_bytes)
         faces = people.read_faces(job.faces)
         work = swap_clip if info.kind == "video" else swap_still
-        with replacing(job.output) as part:
-            return work(job, info, faces, part)
+        try:
+            with replacing(job.output) as part:
+                return work(job, info, faces, part)
+        except av.error.FFmpegError as error:
+            raise EngineError(culprit, f"the {culprit} cannot be worked on: {error.strerror}") from error

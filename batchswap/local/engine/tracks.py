@@ -18,11 +18,11 @@ PATIENCE = 8
 """Frames that a face may be away before its track ends."""
 FARTHEST = 0.9
 """Of the face's size, per frame: a face farther from where it is expected is another one."""
-UNLIKE = 0.55
+UNLIKE = 0.5
 """Looks farther apart than this belong to different people, however near they stand."""
-ALIKE = 0.45
+ALIKE = 0.38
 """Tracks whose looks are nearer than this are one person."""
-SEEN = 3
+SEEN = 6
 """Frames that a person must be found in; less is a mistake of the finder. A shorter clip asks for as many as it has."""
 
 

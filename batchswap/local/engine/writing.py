@@ -20,6 +20,11 @@ CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 """Sound that MP4 carries and players expect there; anything else becomes AAC."""
 
 
+AAC_RATES = frozenset({96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000})
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Channels -> how they are laid out; a file need not say. Anything else is mixed down."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, renamed when all went well and removed when not."""
@@ -110,6 +115,7 @@ def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> Vi
 def add_track(container: OutputContainer, source: AudioStream) -> Track:
     if source.codec_context.name in CARRIED:
         return Track(source, container.add_stream_from_template(source), copied=True)
-    target = container.add_stream("aac", rate=source.codec_context.sample_rate)
-    target.codec_context.layout = source.codec_context.layout
+    context = source.codec_context
+    rate = context.sample_rate if context.sample_rate in AAC_RATES else 48_000
+    target = container.add_stream("aac", rate=rate, layout=LAYOUTS.get(context.layout.nb_channels, "stereo"))
     return Track(source, target, copied=False)

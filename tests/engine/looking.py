@@ -1,0 +1,63 @@
+"""What the tests see in clips, with the engine's finder but none of its judgement."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from batchswap.local.engine import mesh
+from batchswap.local.engine.finder import Finder
+from batchswap.local.engine.geometry import Floats, area, box, width
+from batchswap.local.engine.quiet import kept_stderr
+
+Pixels = NDArray[np.uint8]
+
+
+def frames(path: Path) -> list[Pixels]:
+    """RGB, as coded."""
+    with av.open(str(path)) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
+
+
+def times(path: Path) -> list[Fraction]:
+    """When each frame is shown, in seconds from the first one."""
+    with av.open(str(path)) as container:
+        found = [
+            frame.pts * frame.time_base
+            for frame in container.decode(video=0)
+            if frame.pts is not None and frame.time_base
+        ]
+    return [time - found[0] for time in found]
+
+
+def points(pictures: Sequence[Pixels]) -> list[Floats]:
+    """The largest face of each frame. Fails when one has none."""
+    with kept_stderr(), Finder.for_video() as finder:
+        return [max(finder.find(picture), key=lambda face: area(box(face))) for picture in pictures]
+
+
+def inside(
+    face: Floats, size: tuple[int, int], outline: Sequence[int] = mesh.OVAL, grow: float = 0.0
+) -> NDArray[np.bool_]:
+    """Which pixels of a picture of `size` (h, w) lie in the outline, grown by a part of the face's width."""
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.rint(face[list(outline), :2]).astype(np.int32)], 1)
+    reach = round(abs(grow) * width(face))
+    if reach:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        mask = cv2.dilate(mask, kernel) if grow > 0 else cv2.erode(mask, kernel)
+    return np.asarray(mask, bool)
+
+
+def changed(before: Pixels, after: Pixels, where: NDArray[np.bool_]) -> float:
+    """Mean difference in code values over some pixels."""
+    return float(np.abs(before.astype(np.int16) - after)[where].mean())
+
+
+def apart(one: Floats, other: Floats) -> float:
+    """Mean distance of the surface's points, as a part of the face's width."""
+    return float(np.linalg.norm((one - other)[: mesh.SURFACE, :2], axis=1).mean()) / width(one)

@@ -1,0 +1,58 @@
+"""Clips rendered from real portraits that move along known paths."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from manifests.demo_media import Portrait, view
+from manifests.demo_picture import Pixels
+
+SIZE = (480, 270)
+"""Width and height."""
+WALL = (96, 110, 104)
+
+Path = Callable[[int], tuple[float, float] | None]
+"""Frame number -> where the middle of a face is; None: not there."""
+
+
+def paste(frame: Pixels, portrait: Portrait, centre: tuple[float, float], width: float) -> None:
+    """Put a head into the frame, cut out by an oval with a soft edge."""
+    head = view(portrait, SIZE, centre=centre, width=width)
+    down, across = np.mgrid[: SIZE[1], : SIZE[0]]
+    away = np.hypot((across - centre[0]) / (0.85 * width), (down - centre[1] + 0.05 * width) / (1.05 * width))
+    mask = np.clip((1.06 - away) / 0.06, 0, 1)[..., None]
+    frame[...] = np.rint(frame * (1 - mask) + head * mask).astype(np.uint8)
+
+
+def scene(count: int, people: list[tuple[Portrait, float, Path]]) -> Iterator[Pixels]:
+    """`count` frames with each portrait, so wide, on its path; later ones stand before earlier ones."""
+    wall = np.full((SIZE[1], SIZE[0], 3), WALL, np.uint8)
+    for number in range(count):
+        frame = wall.copy()
+        for portrait, width, path in people:
+            centre = path(number)
+            if centre is not None:
+                paste(frame, portrait, centre, width)
+        yield frame
+
+
+def crossing(back: Portrait, front: Portrait) -> Iterator[Pixels]:
+    """Sixty frames: two people change sides, `front` passing before `back`, who starts on the left."""
+    return scene(
+        60,
+        [
+            (back, 92, lambda n: (110 + 260 * n / 59, 132)),
+            (front, 100, lambda n: (370 - 260 * n / 59, 140)),
+        ],
+    )
+
+
+def returning(one: Portrait, other: Portrait) -> Iterator[Pixels]:
+    """Seventy frames: `other` stays; `one` is away in frames 20-44 and comes back on the other side."""
+
+    def path(number: int) -> tuple[float, float] | None:
+        if number < 20:
+            return 110 + number, 130
+        return (360 - (number - 45), 138) if number >= 45 else None
+
+    return scene(70, [(other, 88, lambda n: (240, 140 + 0.2 * n)), (one, 84, path)])

@@ -1,0 +1,129 @@
+"""Whatever a clip is wrapped in, its time stamps, turn, size, colours and sound come out as they went in."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from batchswap.local.engine import SwapJob, SwapReport, probe, swap
+from manifests.demo_media import Media, read_anna, view
+from tests.engine import looking
+from tests.engine.looking import Pixels
+from tests.engine.variants import Variant, write
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def frames(media: Media) -> list[Pixels]:
+    """Anna, moving a little."""
+    anna = read_anna(media.anna)
+    pictures = (view(anna, (320, 240), centre=(160 + 2 * n, 120), width=110) for n in range(COUNT))
+    return [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
+
+
+def run(clip: Path, media: Media) -> tuple[Path, SwapReport]:
+    output = clip.with_name("swapped.mp4")
+    return output, swap(SwapJob(clip, output, ((None, media.grace),), threads=1))
+
+
+def stream(path: Path) -> tuple[object, ...]:
+    with av.open(str(path)) as container:
+        video = container.streams.video[0].codec_context
+        return video.name, video.pix_fmt, video.width, video.height, video.color_range
+
+
+def test_a_turned_clip_stays_turned(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    lying = [np.rot90(frame, -1) for frame in frames]  # a phone held upright stores it so, and says how to turn it
+    clip = write(tmp_path / "clip", lying, Variant(rotation=90))
+    info = probe(clip, "video")
+    assert (info.width, info.height) == (320, 240)
+    output, report = run(clip, media)
+    assert (report.width, report.height, report.swapped_frames) == (320, 240, COUNT)
+    with av.open(str(output)) as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 90
+        assert (frame.width, frame.height) == (240, 320)
+    upright = [np.ascontiguousarray(np.rot90(frame)) for frame in looking.frames(output)]
+    for old, new in zip(looking.points(frames), looking.points(upright), strict=True):
+        assert looking.apart(old, new) < 0.04
+    whole = np.ones(frames[0].shape[:2], bool)
+    assert all(looking.changed(one, two, whole) > 2 for one, two in zip(frames, upright, strict=True))
+
+
+@pytest.mark.parametrize("size", [(241, 320), (240, 319), (241, 319)])
+def test_an_odd_size_is_kept(tmp_path: Path, frames: list[Pixels], media: Media, size: tuple[int, int]) -> None:
+    cut = [frame[: size[0] - 1, : size[1]] if size[0] > 240 else frame[:, : size[1]] for frame in frames]
+    if size[0] > 240:
+        cut = [np.vstack([frame, frame[-1:]]) for frame in cut]
+    clip = write(tmp_path / "clip", cut, Variant(pixels="yuv444p"))
+    output, report = run(clip, media)
+    assert (report.height, report.width) == size
+    assert stream(output)[2:4] == (size[1], size[0])
+    assert looking.frames(output)[0].shape[:2] == size
+
+
+def test_time_stamps_of_any_rhythm_are_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    stamps = [0, 10, 35, 36, 80, 81, 82, 200, 240, 250, 251, 300]
+    clip = write(tmp_path / "clip", frames, Variant(stamps=stamps))
+    output, report = run(clip, media)
+    assert report.frames == COUNT
+    assert [round(time * 600) for time in looking.times(output)] == stamps
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant(ending="webm", codec="libvpx-vp9"),
+        Variant(ending="mkv", codec="ffv1"),
+        Variant(ending="avi", codec="mpeg4"),
+        Variant(ending="ts"),
+        Variant(codec="libx265", pixels="yuv420p10le"),
+        Variant(pixels="yuv422p"),
+        Variant(ending="mov", codec="prores_ks", pixels="yuv422p10le"),
+    ],
+    ids=lambda variant: f"{variant.ending}-{variant.codec}-{variant.pixels}",
+)
+def test_any_codec_comes_out_as_h264(tmp_path: Path, frames: list[Pixels], media: Media, variant: Variant) -> None:
+    clip = write(tmp_path / "clip", frames, variant)
+    output, report = run(clip, media)
+    assert (report.frames, report.swapped_frames) == (COUNT, COUNT)
+    assert stream(output)[:4] == ("h264", "yuv420p", 320, 240)
+    corner = np.zeros(frames[0].shape[:2], bool)
+    corner[:60, :60] = True
+    assert looking.changed(looking.frames(clip)[5], looking.frames(output)[5], corner) < 5
+
+
+def test_the_full_range_of_colours_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    clip = write(tmp_path / "clip", frames, Variant(full=True))
+    output, _ = run(clip, media)
+    assert stream(clip)[4] == stream(output)[4] == 2
+    corner = np.zeros(frames[0].shape[:2], bool)
+    corner[:60, :60] = True
+    assert looking.changed(looking.frames(clip)[5], looking.frames(output)[5], corner) < 4
+
+
+@pytest.mark.parametrize(("ending", "sound", "expected"), [("mkv", "pcm_s16le", "aac"), ("mp4", "aac", "aac")])
+def test_sound_is_kept(
+    tmp_path: Path, frames: list[Pixels], media: Media, ending: str, sound: str, expected: str
+) -> None:
+    clip = write(tmp_path / "clip", frames, Variant(ending=ending, sound=sound))
+    output, _ = run(clip, media)
+    with av.open(str(output)) as container:
+        audio = container.streams.audio[0]
+        assert audio.codec_context.name == expected
+        samples = sum(frame.samples for frame in container.decode(audio))
+    assert 16_000 <= samples <= 18_500  # a second, and the encoder's padding
+
+
+def test_frames_without_a_face_pass_through(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    wall = np.full_like(frames[0], 90)
+    wall[::16] = 140
+    clip = write(tmp_path / "clip", [wall] * 6 + frames + [wall] * 6, Variant())
+    output, report = run(clip, media)
+    assert (report.frames, report.swapped_frames) == (COUNT + 12, COUNT)
+    whole = np.ones(wall.shape[:2], bool)
+    before, after = looking.frames(clip), looking.frames(output)
+    for number in (0, 5, COUNT + 6, COUNT + 11):
+        assert looking.changed(before[number], after[number], whole) < 2.5

@@ -1,0 +1,64 @@
+"""The same short clip in many wrappings: what cameras, phones and editors make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
+
+from tests.engine.looking import Pixels
+
+STEP = Fraction(1, 600)
+"""The unit of time stamps."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`rotation` is how a player is to turn it, degrees counterclockwise; `stamps` are in STEPs."""
+
+    ending: str = "mp4"
+    codec: str = "libx264"
+    pixels: str = "yuv420p"
+    rotation: int = 0
+    stamps: Sequence[int] | None = None
+    sound: str | None = None
+    full: bool = False
+
+
+def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
+    """RGB frames into `path`, which gets the variant's ending."""
+    path = path.with_suffix(f".{variant.ending}")
+    stamps = variant.stamps or range(0, 24 * len(frames), 24)
+    with av.open(str(path), "w") as container:
+        video = cast("VideoStream", container.add_stream(variant.codec, rate=25))
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt = variant.pixels
+        video.codec_context.time_base = video.time_base = STEP
+        video.codec_context.color_range = 2 if variant.full else 1
+        if variant.codec == "libx264":
+            video.options = {"crf": "12", "preset": "veryfast"}
+        if variant.rotation:
+            video.set_display_rotation(variant.rotation)
+        audio = (
+            cast("AudioStream", container.add_stream(variant.sound, rate=16_000, layout="mono"))
+            if variant.sound
+            else None
+        )
+        for stamp, pixels in zip(stamps, frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame = frame.reformat(format=variant.pixels, dst_color_range=2 if variant.full else 1)
+            frame.pts, frame.time_base = stamp, STEP
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if audio is not None:
+            tone = (8000 * np.sin(np.arange(16_000) / 5)).astype(np.int16)
+            sound = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = 16_000, 0, Fraction(1, 16_000)
+            container.mux(audio.encode(sound))
+            container.mux(audio.encode(None))
+    return path
