@@ -1,13 +1,16 @@
 """A server that is killed: whatever it had accepted is finished by the next one, and charged once."""
 
 import asyncio
+import http.client
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +71,37 @@ def test_what_a_killed_server_had_accepted_is_finished_by_the_next(tmp_path: Pat
         assert client.balance() == before - 5
         path = f"/job/detect-face-result?detect_task_id={detection['detect_task_id']}"
         assert client._wait(path, ("succeeded",), 20)["result"]["faces"]
+
+
+def submit_all(client: Client, bodies: dict[str, dict[str, Any]], answered: dict[str, str]) -> None:
+    """Until all are answered, or the server is gone."""
+    for key, body in bodies.items():
+        if key not in answered:
+            try:
+                answered[key] = client.create(body, key).data["task_id"]
+            except (OSError, http.client.HTTPException):
+                return
+
+
+@pytest.mark.parametrize("pause", [0.01, 0.04, 0.1])
+def test_killed_between_any_two_submits_each_attempt_is_one_task_and_charged_once(tmp_path: Path, pause: float) -> None:
+    answered: dict[str, str] = {}
+    with process(tmp_path, seconds=0.005) as (client, server):
+        before = client.balance()
+        bodies = {f"attempt-{n}": client.body(f"video 1 {n}".encode()) for n in range(60)}
+        killer = threading.Timer(pause, server.kill)
+        killer.start()
+        submit_all(client, bodies, answered)
+        killer.join()
+        server.wait(20)
+    promised = dict(answered)
+    with process(tmp_path, seconds=0) as (client, _):
+        submit_all(client, bodies, answered)
+        assert {key: answered[key] for key in promised} == promised
+        assert {key: client.create(body, key).data["task_id"] for key, body in bodies.items()} == answered
+        assert len(set(answered.values())) == len(bodies)
+        assert {client.wait(task_id)["status"] for task_id in answered.values()} == {"success"}
+        assert client.balance() == before - len(bodies)
 
 
 def test_leaving_ends_swaps_that_run_and_the_next_start_takes_them_up(tmp_path: Path) -> None:
