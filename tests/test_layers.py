@@ -10,7 +10,8 @@ import batchswap
 
 PACKAGE = Path(batchswap.__file__).parent
 LAYERS = """
-    cli __main__
+    __main__
+    cli
     report local.server
     runner
     client downloads callbacks ledger local.engine local.faults

@@ -102,6 +102,8 @@ CALLBACKS = together(
     option("--callback-url", metavar="URL", default=None, help="where the API reaches the callback receiver"),
     option("--callback-listen", type=kinds.ADDRESS, default=None, help="where the callback receiver listens"),
 )
+WORKING = together(DB, OUT, PROVIDER, PLACES, TRYING, MONEY, TIMES, SPACE, CALLBACKS, READING, SELECTING)
+"""What `run` and `plan` share."""
 BUSY = option(
     "--if-running",
     type=click.Choice(["fail", "wait", "skip"]),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
-from batchswap.cli.running import ALL
 from batchswap.cli.voice import Voice
 from batchswap.errors import AccountRefused, BatchswapError, Exit
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=options.Command, short_help="what a run would do; nothing is charged")
 @options.MANIFESTS
-@ALL
+@options.WORKING
 @options.JSON
 @click.pass_obj
 def plan(voice: Voice, /, manifests: tuple[str, ...], **asked: Any) -> int:

@@ -25,15 +25,10 @@ if TYPE_CHECKING:
 
 ARGUMENTS = "batchswap.cli.arguments"
 
-ALL = options.together(
-    options.DB, options.OUT, options.PROVIDER, options.PLACES, options.TRYING, options.MONEY, options.TIMES,
-    options.SPACE, options.CALLBACKS, options.READING, options.SELECTING,
-)  # fmt: skip
-
 
 @click.command(cls=options.Command, short_help="work off manifests, and resume what an earlier run left")
 @options.MANIFESTS
-@ALL
+@options.WORKING
 @options.BUSY
 @options.flag("-n", "--dry-run", help="the same as plan")
 @options.TALKING

@@ -109,7 +109,7 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
     if standing.total.credits.unpriced:
         yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
     if standing.balance is not None:
-        yield f"balance after the last run: {money(standing.balance)} credits"
+        yield f"balance as the last run saw it: {money(standing.balance)} credits"
     yield ""
     yield from _run_lines(standing.run, now)
     yield from _person_lines(standing, db)

@@ -38,5 +38,5 @@ class QuickEngine:
         swap.output.write_bytes(target + box(hashlib.sha256(faces).digest()))
         return ""
 
-    def detect(self, path: Path, folder: Path) -> tuple[tuple[int, Path], ...]:
+    def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
         raise EngineError("", "no face found")
