@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -14,7 +15,7 @@ from batchswap.downloads.addresses import Guard, public_socket
 from batchswap.downloads.containers import Kind
 from batchswap.downloads.parts import Part, Verified
 from batchswap.downloads.places import Place
-from batchswap.downloads.ranges import ask, read_head
+from batchswap.downloads.ranges import Reading, ask, read_head
 from batchswap.errors import DownloadError, PrivateAddress
 from batchswap.tasks import public
 
@@ -77,7 +78,11 @@ class Downloader:
             await _in_thread(part.open)
             if not part.is_whole and not await self._fill(part, target, url):
                 await self._fill(part, target, url)  # what was there did not fit; nothing is there now
-            return await _in_thread(lambda: part.verify(kind))
+            return await _in_thread(partial(part.verify, kind))
+        except DownloadError as error:
+            if error.reason == "too-large":
+                await _in_thread(part.empty)
+            raise
         finally:
             part.close()
 
@@ -94,8 +99,7 @@ class Downloader:
                         return False
                     if reading.then == "write":
                         self._check_size(reading.total or 0)
-                        await _in_thread(lambda: part.begin(reading))
-                        await self._pour(response, part, clock)
+                        await self._pour(response, part, reading, clock)
         if reading.total is not None and part.size != reading.total:
             raise DownloadError("truncated", f"{part.size} of {reading.total} bytes came ({public(url)})")
         return True
@@ -112,22 +116,26 @@ class Downloader:
                 target = _check(location, base=target)
         raise DownloadError("redirects", f"more than {HOPS} redirects")
 
-    async def _pour(self, response: aiohttp.ClientResponse, part: Part, clock: Callable[[], None]) -> None:
+    async def _pour(
+        self, response: aiohttp.ClientResponse, part: Part, reading: Reading, clock: Callable[[], None]
+    ) -> None:
         """The body into the part, a block at a time; what has come is written also when the rest does not."""
-        waiting, since = bytearray(), 0
+        write: Callable[[bytes], None] = partial(part.begin, reading)
+        waiting, come, seen = bytearray(), reading.offset, reading.offset
         try:
             async for piece in response.content.iter_any():
                 waiting += piece
-                since += len(piece)
-                self._check_size(part.size + len(waiting))
+                come += len(piece)
+                self._check_size(come)
                 if len(waiting) >= _BLOCK:
-                    block, waiting = bytes(waiting), bytearray()
-                    await _in_thread(lambda: part.write(block))  # noqa: B023 - awaited here
-                if since >= _PROGRESS:
-                    since = 0
+                    work, write = partial(write, bytes(waiting)), part.write
+                    waiting.clear()  # before it is tried: a block that failed is not written after itself
+                    await _in_thread(work)
+                if come - seen >= _PROGRESS:
+                    seen = come
                     clock()
         finally:
-            await _in_thread(lambda: part.write(bytes(waiting)))
+            await _in_thread(partial(write, bytes(waiting)))
 
     def _check_size(self, size: int) -> None:
         if size > self._largest:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import stat
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 
@@ -39,15 +40,18 @@ class Part:
         self.size = 0
         self._place, self._media, self._hash = place, _media(url), hashlib.sha256()
         self._file: FileIO | None = None
+        self._folder = -1
+        self._held = ExitStack()
 
     def open(self) -> None:
         """Open or make the file, and take what is in it if it is of the same media and this start of the machine.
 
         Raises DownloadError "busy" while another process writes to it.
         """
-        with opened(self._place) as folder, disk(self._place):
-            self._file = self._lock(os.open(self._place.part, _FLAGS, 0o666, dir_fd=folder))
-            note = _read_note(self._place, folder)
+        self._folder = self._held.enter_context(opened(self._place))
+        with disk(self._place):
+            self._file = self._lock(os.open(self._place.part, _FLAGS, 0o666, dir_fd=self._folder))
+            note = _read_note(self._place, self._folder)
         if note is not None and (note.media, note.boot) == (self._media, _boot()):
             self.note = note
             self._take()
@@ -86,15 +90,16 @@ class Part:
     def is_whole(self) -> bool:
         return self.note is not None and self.size > 0 and self.size == self.note.total
 
-    def begin(self, reading: Reading) -> None:
-        """Make ready to write what the answer brings. The note is on disk before the first byte that it speaks of."""
+    def begin(self, reading: Reading, data: bytes) -> None:
+        """Write the first of what the answer brings. The note is on disk before the first byte that it speaks of."""
         if reading.offset != self.size or reading.offset == 0:
             self.empty()
         self.note = Note(self._media, reading.validator, reading.total, _boot())
-        with opened(self._place) as folder, disk(self._place):
+        with disk(self._place):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with FileIO(os.open(self._place.note, flags, 0o666, dir_fd=folder), "w") as file:
+            with FileIO(os.open(self._place.note, flags, 0o666, dir_fd=self._folder), "w") as file:
                 file.write(msgspec.json.encode(self.note))
+        self.write(data)
 
     def write(self, data: bytes) -> None:
         with disk(self._place):
@@ -108,11 +113,11 @@ class Part:
 
     def empty(self) -> None:
         """Forget what is there. What also has the final name is let go of, not truncated."""
-        with opened(self._place) as folder, disk(self._place):
+        with disk(self._place):
             if self._is_linked:
-                os.unlink(self._place.part, dir_fd=folder)
-                self.close()
-                self._file = self._lock(os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=folder))
+                os.unlink(self._place.part, dir_fd=self._folder)
+                self._open_file.close()
+                self._file = self._lock(os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=self._folder))
             self._open_file.truncate(0)
         self.note, self.size, self._hash = None, 0, hashlib.sha256()
 
@@ -135,6 +140,7 @@ class Part:
         """Safe to call again. The part stays on disk."""
         if self._file is not None:
             self._file.close()
+        self._held.close()
 
 
 def _read_note(place: Place, folder: int) -> Note | None:

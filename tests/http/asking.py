@@ -14,6 +14,9 @@ from tests.http.scripted import Act, Scripted
 KEY = "ak_SECRETSECRETSECRETSECRETSECRET12"
 SIGNED = "/put?X-Signature=SIGNATURE&X-Token=TOKEN"
 HASTY = Timeouts(connect=0.2, answer=0.1, submit=0.1, stall=0.2)
+"""For what is meant to time out."""
+CALM = Timeouts(connect=10, answer=10, submit=10, stall=10)
+"""For all else: a busy machine must not decide a test."""
 BODY = wire.CreateTask("video-face-swap", {"video_url": "https://x/v.mp4", "new_face": "https://x/f.png"})
 
 Call = Callable[[Client], Awaitable[Answer]]
@@ -23,9 +26,11 @@ def submit(client: Client) -> Awaitable[Answer]:
     return client.create_task(BODY, "ref-1")
 
 
-async def ask(call: Call, *script: Act, **options: Any) -> tuple[Answer | Exception, Scripted]:
+async def ask(
+    call: Call, *script: Act, timeouts: Timeouts = CALM, **options: Any
+) -> tuple[Answer | Exception, Scripted]:
     """What comes back of one call, error or answer, and the server that saw it."""
-    async with Scripted(*script, **options) as server, Client(server.url, KEY, SystemClock(), HASTY) as client:
+    async with Scripted(*script, **options) as server, Client(server.url, KEY, SystemClock(), timeouts) as client:
         try:
             return await call(client), server
         except (NeverSent, MaybeSent) as error:

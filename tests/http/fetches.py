@@ -26,7 +26,7 @@ Talk = Callable[[Downloader, Scripted], Awaitable[None]]
 
 def run(talk: Talk, *script: Act, then: Act | None = None, **options: Any) -> Scripted:
     async def main() -> Scripted:
-        given = {"allow_private": True, "stall": 5.0, **options}
+        given = {"allow_private": True, "stall": 30.0, **options}
         async with Scripted(*script, then=then) as server, Downloader(**given) as downloader:
             await talk(downloader, server)
         return server

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from batchswap.client import Answer, Client
+from batchswap.client import Answer, Client, Timeouts
 from batchswap.client.mapping import FAULTS, translate
 from batchswap.clock import SystemClock
 from batchswap.errors import MaybeSent, NeverSent
 from tests.http import acts
 from tests.http.acts import ok, reply
-from tests.http.asking import HASTY, KEY, Call, answered, ask, closed_port, submit
+from tests.http.asking import CALM, HASTY, KEY, Call, answered, ask, closed_port, submit
 from tests.http.scripted import Act, Scripted, head
 
 HEAD = head(200, {"Content-Length": "100"})
@@ -44,9 +44,12 @@ AFTER_CONNECTING: dict[str, Act] = {
 }
 
 
+TOO_SLOW = ("stalled", "stalled in the body", "a slow drip")
+
+
 @pytest.mark.parametrize("name", AFTER_CONNECTING)
 def test_invariant_2_one_create_task_is_one_request_and_maybe_sent(name: str) -> None:
-    found, server = asyncio.run(ask(submit, then=AFTER_CONNECTING[name]))
+    found, server = asyncio.run(ask(submit, then=AFTER_CONNECTING[name], timeouts=HASTY if name in TOO_SLOW else CALM))
     assert isinstance(found, MaybeSent)
     assert len(server.requests) == server.connections == 1
 
@@ -79,8 +82,8 @@ def test_create_task_never_uses_a_kept_connection() -> None:
     assert [r.connection for r in server.requests] == [1, 2, 3]
 
 
-async def submit_to(url: str) -> None:
-    async with Client(url, KEY, SystemClock(), HASTY) as client:
+async def submit_to(url: str, timeouts: Timeouts = CALM) -> None:
+    async with Client(url, KEY, SystemClock(), timeouts) as client:
         await submit(client)
 
 
@@ -133,7 +136,7 @@ def deaf_port() -> Iterator[int]:
 
 def test_a_connect_timeout_is_never_sent() -> None:
     with deaf_port() as port, pytest.raises(NeverSent, match="no connection in time"):
-        asyncio.run(submit_to(f"http://127.0.0.1:{port}"))
+        asyncio.run(submit_to(f"http://127.0.0.1:{port}", HASTY))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)

@@ -12,7 +12,7 @@ from batchswap.clock import SystemClock
 from batchswap.errors import InputGone, MaybeSent, WireError
 from tests.http import acts
 from tests.http.acts import reply
-from tests.http.asking import KEY, SIGNED, answered, ask
+from tests.http.asking import HASTY, KEY, SIGNED, answered, ask
 from tests.http.scripted import Act, Exchange, Scripted
 
 
@@ -45,7 +45,7 @@ def test_a_store_that_refuses_early_is_heard(tmp_path: Path) -> None:
 def test_an_upload_that_breaks_or_stands_still_is_one_request(tmp_path: Path, act: Act) -> None:
     with (tmp_path / "v.mp4").open("wb") as file:
         file.truncate(32 * 1024**2)  # more than the sockets' buffers hold
-    found, server = asyncio.run(ask(upload(tmp_path / "v.mp4"), then=act))
+    found, server = asyncio.run(ask(upload(tmp_path / "v.mp4"), then=act, timeouts=HASTY))
     assert isinstance(found, MaybeSent)
     assert len(server.requests) == 1
 

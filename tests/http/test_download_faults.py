@@ -1,12 +1,15 @@
 """Whatever a media host does wrong has a reason, and nothing of it gets a final name."""
 
+import asyncio
 import resource
 import socket
+import threading
 import traceback
 
 import pytest
 
 from batchswap.downloads import Downloader, Place
+from batchswap.downloads.fetching import _in_thread
 from batchswap.errors import DownloadError
 from tests.http import acts
 from tests.http.acts import media, reply
@@ -50,7 +53,7 @@ from tests.http.scripted import Act, Scripted, head
     ],
 )
 def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: Act, reason: str, stale: bool) -> None:
-    error, server = failed(place, then=act, stall=0.2)
+    error, server = failed(place, then=act, stall=0.2 if reason == "timeout" else 30.0)
     assert (error.reason, error.stale, error.final) == (reason, stale, False)
     assert len(server.requests) == 1
     shown = "".join(traceback.format_exception(error)) + repr(error)
@@ -88,6 +91,7 @@ def test_no_connection_is_said(place: Place) -> None:
 def test_a_result_that_is_too_large_is_final(place: Place, act: Act) -> None:
     error, _ = failed(place, act, largest=1_000_000)
     assert (error.reason, error.final) == ("too-large", True)
+    assert held(place) == 0, "it does not stay on the disk either"
 
 
 @pytest.mark.parametrize(
@@ -115,11 +119,12 @@ def test_a_url_that_cannot_be_used_is_final(place: Place, url: str) -> None:
     run(talk)
 
 
-def test_a_full_disk_has_its_own_reason_and_keeps_the_part(place: Place) -> None:
+@pytest.mark.parametrize("room", [500_000, 1_500_000], ids=["in the first block", "in a later block"])
+def test_a_full_disk_has_its_own_reason_and_keeps_the_part(place: Place, room: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         try:
             with pytest.raises(DownloadError) as caught:
                 await downloader.fetch(server.url + TARGET, place, kind="video")
@@ -127,7 +132,7 @@ def test_a_full_disk_has_its_own_reason_and_keeps_the_part(place: Place) -> None
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert (caught.value.reason, caught.value.final) == ("disk-full", False)
         assert (await downloader.fetch(server.url + TARGET, place, kind="video")).sha256 == DIGEST
-        assert server.requests[1].headers["range"] == "bytes=1500000-"
+        assert server.requests[1].headers["range"] == f"bytes={room}-"
 
     run(talk, media(MOVIE), media(MOVIE))
 
@@ -142,3 +147,32 @@ def test_repeated_tries_queue_for_their_host_and_first_tries_do_not(place: Place
         assert limiter.max_rate / limiter.time_period <= 4
 
     run(talk, then=reply(503))
+
+
+def test_a_cancelled_caller_waits_for_the_thread_that_writes() -> None:
+    let_go, ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        let_go.wait()
+        ended.set()
+
+    async def main(fail: bool) -> None:
+        def work() -> None:
+            write()
+            if fail:
+                raise ValueError("nobody looks at this")
+
+        task = asyncio.ensure_future(_in_thread(work))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        let_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    for fail in (False, True):
+        let_go.clear()
+        ended.clear()
+        asyncio.run(main(fail))

@@ -180,7 +180,7 @@ def test_a_rest_that_is_not_as_long_as_it_says_is_no_result(place: Place, body: 
 
 def test_a_slow_host_that_never_stands_still_is_waited_for(place: Place) -> None:
     data = head(200, {"Content-Length": str(SIZE)}) + MOVIE
-    fetched(place, acts.drip(data, 0.05, SIZE // 8), stall=0.2)
+    fetched(place, acts.drip(data, 0.1, SIZE // 8), stall=0.5)
 
 
 def test_a_complete_part_costs_no_request(place: Place) -> None:
