@@ -101,7 +101,7 @@ def test_tls_to_a_server_without_tls_is_never_sent() -> None:
     async def main() -> None:
         async with Scripted(then=reply(json=ok())) as server:
             with pytest.raises(NeverSent):
-                await submit_to(server.url.replace("http:", "https:"))
+                await submit_to(server.url.replace("http:", "https:"), HASTY)
             assert server.requests == []
 
     asyncio.run(main())

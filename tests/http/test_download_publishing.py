@@ -3,6 +3,9 @@
 import asyncio
 import hashlib
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from tests.http.fetches import (
     made,
     run,
 )
+from tests.http.samples import movie
 from tests.http.scripted import Act, Request, Scripted
 
 
@@ -136,3 +140,33 @@ def test_downloads_side_by_side(tmp_path: Path) -> None:
                     group.create_task(one(number))
 
     asyncio.run(main())
+
+
+FETCH_AND_PUBLISH = """
+import asyncio, sys
+from pathlib import Path
+from batchswap.downloads import Place, publish
+from batchswap.downloads.parts import Part
+from batchswap.downloads.ranges import Reading
+place, body = Place(Path(sys.argv[1]), "x.mp4"), Path(sys.argv[2]).read_bytes()
+part = Part(place, "https://h/x.mp4")
+part.open()
+part.begin(Reading("write", 0, "", len(body)), body)
+verified = part.verify("video")
+part.close()
+asyncio.run(publish(place, verified))
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what reaches the kernel")
+def test_file_and_folder_are_on_disk_before_the_next_step(tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(movie())
+    script = [sys.executable, "-c", FETCH_AND_PUBLISH, str(tmp_path / "out"), str(tmp_path / "film")]
+    watch = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync,linkat,unlinkat", "-o", str(tmp_path / "calls")]
+    if subprocess.run([*watch, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine forbids tracing")
+    subprocess.run([*watch, *script], check=True)
+    seen = [line.split(maxsplit=1)[1] for line in (tmp_path / "calls").read_text().splitlines() if "/out" in line]
+    order = ["fsync(", "linkat(", "fsync(", "unlinkat(", "unlinkat("]
+    assert [line[: line.index("(") + 1] for line in seen] == order
+    assert [".x.mp4.part>" in seen[0], "/out>" in seen[2]] == [True, True]
