@@ -21,9 +21,10 @@ CELLS = 24
 """The field's size in each direction."""
 REACH = 0.09
 """Of the texture's width: how far the colour at a point speaks for the skin around it."""
-CONTRAST = np.array([[0.6, 0.4, 0.4], [1.25, 1.2, 1.2]], np.float32)
-"""Limits, for Y', Cb and Cr, of how the new face's fine detail is weakened or strengthened towards the target's."""
-LIT = (0.35, 1.05)
+CONTRAST = np.array([[0.6, 0.4, 0.4], [1.4, 1.3, 1.3]], np.float32)
+"""Limits, for Y', Cb and Cr, of how the new face's fine detail is weakened or strengthened towards the target's,
+beside what the light as a whole does."""
+LIT = (0.06, 1.05)
 """Limits of how the light as a whole scales contrast: in the dark it is less."""
 FEATURE = (16.0, 44.0)
 """Steps of luma between a wrinkle and an eye, a brow or the rim of glasses, which keep their own contrast."""
@@ -72,10 +73,10 @@ class Light:
         trust = self._trust(target)[:, None]
         sums = self.near @ (trust * np.hstack([self.colours, target, np.ones_like(trust)]))
         here, there = sums[:, :3] / sums[:, 6:], sums[:, 3:6] / sums[:, 6:]
-        fine = np.clip((self.detail(target) / self._detail) ** LIKENESS, *CONTRAST)
         black = self.coding.black
         lit = (there[:, 0].mean() - black) / max(1.0, float(here[:, 0].mean()) - black)
         coarse = float(np.clip(lit, *LIT))
+        fine = np.clip((self.detail(target) / self._detail) ** LIKENESS, *(CONTRAST * coarse))
         return coarse, fine, np.ascontiguousarray((there - here * coarse).T.reshape(3, CELLS, CELLS), np.float32)
 
     @functools.cached_property

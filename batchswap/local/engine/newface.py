@@ -13,6 +13,7 @@ from batchswap.local.engine import geometry, mesh, pictures
 from batchswap.local.engine.coding import Coding
 from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.scouting import look_everywhere
 
 MARGIN = 0.08
 """Space around the face in the texture, of its longer side."""
@@ -91,4 +92,4 @@ def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -
     """A face that fills the whole picture is found only with some space around it."""
     edge = round(space * max(picture.shape[:2]))
     framed = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(127, 127, 127))
-    return finder.find(framed) - np.array([edge, edge, 0], np.float32)
+    return look_everywhere(finder, framed) - np.array([edge, edge, 0], np.float32)

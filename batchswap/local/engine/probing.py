@@ -47,7 +47,7 @@ def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
     if not found.st_size:
         raise EngineError(culprit, f"the {noun(culprit)} is empty")
     if max_bytes is not None and found.st_size > max_bytes:
-        raise EngineError(culprit, f"the {noun(culprit)} is larger than the limit of {max_bytes / 1e6:.0f} MB")
+        raise EngineError(culprit, f"the {noun(culprit)} is larger than the limit of {max_bytes / 1e6:g} MB")
 
 
 def probe_still(path: Path, culprit: str) -> MediaInfo:

@@ -12,7 +12,6 @@ from batchswap.local.engine.geometry import Floats
 from batchswap.local.engine.newface import NewFace, look_hard
 from batchswap.local.engine.pictures import Picture
 from batchswap.local.engine.samples import look
-from batchswap.local.engine.tracks import without_doubles
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 
 CULPRIT = "image"
@@ -38,5 +37,5 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
 
 def find_people(picture: Picture) -> list[Floats]:
     """Points (478, 3) of each face, the largest first."""
-    found = without_doubles(look_hard(picture.rgb))
+    found = look_hard(picture.rgb)
     return sorted(found, key=lambda points: -geometry.area(geometry.box(points)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry, mesh
+from batchswap.local.engine import geometry
 from batchswap.local.engine.geometry import Box, Floats
 
 PATIENCE = 8
@@ -156,13 +156,3 @@ def may_be(person: list[Track], track: Track) -> bool:
 def is_clear(sightings: list[Sighting], index: int) -> bool:
     edges = sightings[index].edges
     return all(geometry.overlap(edges, other.edges) < 0.05 for i, other in enumerate(sightings) if i != index)
-
-
-def without_doubles(faces: Floats) -> Floats:
-    """Of faces (n, 478, 3) that lie on each other, the finder's first."""
-    kept: list[Floats] = []
-    for points in faces:
-        edges = geometry.box(points)
-        if all(geometry.overlap(edges, geometry.box(other)) < 0.6 for other in kept):
-            kept.append(points)
-    return np.array(kept, np.float32).reshape(-1, mesh.POINTS, 3)

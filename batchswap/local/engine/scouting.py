@@ -1,0 +1,119 @@
+"""Looks closer where the finder, which sees a whole picture at once, misses faces: small ones, and lost ones.
+
+The finder's first network works on 128 pixels; a face under a tenth of the picture's width is too small for it.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from batchswap.local.engine import geometry, mesh
+from batchswap.local.engine.finder import Finder
+from batchswap.local.engine.geometry import Bytes, Floats
+
+Tile = tuple[int, int, int, int]
+
+LAYOUTS = ((2, 0.6, 320), (3, 0.42, 900))
+"""Tiles in each direction, their part of the picture's size, and the picture's longer side from which on they pay."""
+SAME = 0.3
+"""Overlap of two boxes from which on they are one face."""
+NEAR = 0.9
+"""Space around a face, of its size, when it is looked for where it was."""
+
+
+def tiles(size: tuple[int, int]) -> list[Tile]:
+    """Left, top, right, bottom of overlapping parts of a picture of `size` (width, height)."""
+    found = []
+    for count, part, pays in LAYOUTS:
+        if max(size) >= pays:
+            wide, high = (round(part * edge) for edge in size)
+            lefts, tops = (np.linspace(0, edge - (round(part * edge)), count).round().astype(int) for edge in size)
+            found += [(int(x), int(y), int(x) + wide, int(y) + high) for y in tops for x in lefts]
+    return found
+
+
+def look_into(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
+    """Faces (478, 3) in a part of a picture, in its pixels; none that the part's edge cuts off."""
+    left, top, right, bottom = tile
+    faces = finder.find(picture[top:bottom, left:right]) + np.array([left, top, 0], np.float32)
+    return [face for face in faces if is_whole(face, tile, (picture.shape[1], picture.shape[0]))]
+
+
+def is_whole(face: Floats, tile: Tile, size: tuple[int, int]) -> bool:
+    """Whether the face ends inside the tile, or with the picture itself."""
+    left, top, right, bottom = geometry.box(face)
+    return (
+        (left > tile[0] or tile[0] == 0)
+        and (top > tile[1] or tile[1] == 0)
+        and (right < tile[2] or tile[2] == size[0])
+        and (bottom < tile[3] or tile[3] == size[1])
+    )
+
+
+def around(face: Floats, size: tuple[int, int]) -> Tile | None:
+    """Where to look for a face that was here a moment ago."""
+    return geometry.window(geometry.box(face), NEAR, size, 1)
+
+
+def is_new(face: Floats, known: Sequence[Floats]) -> bool:
+    edges = geometry.box(face)
+    return all(geometry.overlap(edges, geometry.box(other)) < SAME for other in known)
+
+
+def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
+    """(n, 478, 3): every face once, as it was found first."""
+    kept: list[Floats] = []
+    for group in groups:
+        for face in group:
+            if is_new(face, kept):
+                kept.append(face)
+    return np.array(kept, np.float32).reshape(-1, mesh.POINTS, 3)
+
+
+def look_everywhere(finder: Finder, picture: Bytes) -> Floats:
+    """All faces of a still (n, 478, 3)."""
+    size = (picture.shape[1], picture.shape[0])
+    return merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
+
+
+class Scout:
+    """Beside a finder that follows a clip's faces: finds those that are too small for it, and those that it lost."""
+
+    EVERY = 2
+    """A tile is looked at in each such frame; all of them after a cut."""
+    CUT = 22.0
+    """Mean difference of two tiny frames, in code values."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._known: list[Floats] = []
+        self._tiny: Floats = np.zeros(0)
+        self._frame = 0
+
+    def add(self, picture: Bytes, found: Floats) -> Floats:
+        """What the finder found in the next frame (n, 478, 3), and what else there is."""
+        size = (picture.shape[1], picture.shape[0])
+        faces = list(merged([found]))
+        if not self._is_cut(picture):
+            for lost in [face for face in self._known if is_new(face, faces)]:
+                if (tile := around(lost, size)) is not None:
+                    again = look_into(self._finder, picture, tile)
+                    faces += [face for face in again if is_new(face, faces) and not is_new(face, [lost])][:1]
+            look_at = self._next_tile(tiles(size))
+        else:
+            look_at = tiles(size)
+        faces = list(merged([faces, *(look_into(self._finder, picture, tile) for tile in look_at)]))
+        self._known = faces
+        self._frame += 1
+        return merged([faces])
+
+    def _next_tile(self, every: Sequence[Tile]) -> list[Tile]:
+        turn, rest = divmod(self._frame, self.EVERY)
+        return [every[turn % len(every)]] if every and rest == 0 else []
+
+    def _is_cut(self, picture: Bytes) -> bool:
+        """Also for the first frame."""
+        step = max(1, min(picture.shape[:2]) // 24)
+        tiny = picture[::step, ::step].astype(np.float32)
+        before, self._tiny = self._tiny, tiny
+        return before.shape != tiny.shape or float(np.abs(before - tiny).mean()) > self.CUT

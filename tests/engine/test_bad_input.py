@@ -1,0 +1,136 @@
+"""What cannot be worked on is said in words that name the input, and leaves nothing behind."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from batchswap.errors import EngineError
+from batchswap.local.engine import SwapJob, detect, probe, swap
+from manifests.demo_media import Media, write_video
+
+Maker = Callable[[Path, Media], Path]
+
+
+def cut(path: Path, source: Path, part: float = 0.6) -> Path:
+    data = source.read_bytes()
+    path.write_bytes(data[: round(len(data) * part)])
+    return path
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
+
+
+def fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def sound_only(path: Path, media: Media) -> Path:
+    import av
+
+    with av.open(str(media.portrait)) as reader, av.open(str(path), "w", format="mp4") as writer:
+        track = writer.add_stream_from_template(reader.streams.audio[0])
+        for packet in reader.demux(audio=0):
+            if packet.size:
+                packet.stream = track
+                writer.mux(packet)
+    return path
+
+
+BAD: dict[str, tuple[str, Maker, str]] = {
+    "missing": ("video", lambda p, _m: p, "the video cannot be read: No such file or directory"),
+    "empty": ("video", lambda p, _m: text(p, ""), "the video is empty"),
+    "folder": ("face", lambda p, _m: p.parent, "the face picture is not a plain file"),
+    "device": ("video", lambda _p, _m: Path("/dev/zero"), "the video is not a plain file"),
+    "fifo": ("image", lambda p, _m: fifo(p), "the image is not a plain file"),
+    "text": ("video", lambda p, _m: text(p, "<html>404</html>" * 99), "the video is not a media file that can be read"),
+    "text for a face": ("face", lambda p, _m: text(p, "nothing"), "the face picture is not a picture that can be read"),
+    "playlist": (
+        "video",
+        lambda p, m: text(p, f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{m.carphone}\n#EXT-X-ENDLIST\n"),
+        "the video is not a media file that can be read",
+    ),
+    "cut off video": ("video", lambda p, m: cut(p, m.portrait), "the video is cut off"),
+    "video without its index": (
+        "video",
+        lambda p, m: cut(p, m.carphone, 0.3),
+        "the video is (cut off|not a media file that can be read)",
+    ),
+    "cut off png": ("face", lambda p, m: cut(p, m.anna), "the face picture is cut off"),
+    "cut off jpeg": ("image", lambda p, m: cut(p, m.grace), "the image is cut off"),
+    "video for a face": ("face", lambda _p, m: m.carphone, "the face picture is not a picture that can be read"),
+    "sound": ("video", sound_only, "the video has no picture, only sound"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_probe_says_what_is_wrong(name: str, tmp_path: Path, media: Media) -> None:
+    culprit, make, sentence = BAD[name]
+    with pytest.raises(EngineError) as caught:
+        probe(make(tmp_path / "input", media), culprit)
+    assert caught.value.culprit == culprit
+    assert re.fullmatch(sentence, caught.value.message)
+
+
+def test_probe_knows_a_limit(media: Media) -> None:
+    assert probe(media.carphone, "video", 10**6).frames == 120
+    with pytest.raises(EngineError, match=r"the video is larger than the limit of 0\.5 MB"):
+        probe(media.carphone, "video", 500_000)
+
+
+def test_probe_tells_stills_from_videos(media: Media) -> None:
+    still, clip = probe(media.anna, "image"), probe(media.portrait, "video")
+    assert (still.kind, still.width, still.height) == ("image", 512, 512)
+    assert (clip.kind, clip.width, clip.height, clip.frames, clip.has_audio) == ("video", 640, 480, 125, True)
+    assert abs(clip.duration_s - 5) < 0.1
+
+
+def test_a_face_picture_without_a_face(tmp_path: Path, media: Media) -> None:
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((200, 200, 3), 120, np.uint8))
+    with pytest.raises(EngineError, match=r"^no face found in the face picture$") as caught:
+        swap(SwapJob(media.carphone, tmp_path / "out.mp4", ((None, wall),)))
+    assert caught.value.culprit == "face"
+    assert [path.name for path in tmp_path.iterdir()] == ["wall.png"]
+
+
+def test_a_clip_without_a_face(tmp_path: Path, media: Media) -> None:
+    clip = tmp_path / "wall.mp4"
+    write_video(clip, (np.full((120, 160, 3), 90, np.uint8) for _ in range(9)))
+    with pytest.raises(EngineError, match=r"^no face found in any frame of the video$") as caught:
+        swap(SwapJob(clip, tmp_path / "out.mp4", ((None, media.anna),)))
+    assert caught.value.culprit == "video"
+    assert [path.name for path in tmp_path.iterdir()] == ["wall.mp4"]
+
+
+def test_nobody_to_detect_is_no_error(tmp_path: Path) -> None:
+    clip = tmp_path / "wall.mp4"
+    write_video(clip, (np.full((120, 160, 3), 90, np.uint8) for _ in range(5)))
+    assert detect(clip, tmp_path / "faces").faces == ()
+
+
+def test_a_still_where_a_video_is_wanted(tmp_path: Path, media: Media) -> None:
+    with pytest.raises(EngineError, match=r"^the video is a still$"):
+        swap(SwapJob(media.anna, tmp_path / "out.mp4", ((None, media.grace),)))
+    with pytest.raises(EngineError, match=r"^the image is a video$"):
+        swap(SwapJob(media.carphone, tmp_path / "out.png", ((None, media.grace),)))
+
+
+def test_a_damaged_clip_leaves_no_file(tmp_path: Path, media: Media) -> None:
+    data = bytearray(media.carphone.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 40_000] = b"\xff" * 40_000
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    folder = tmp_path / "results"
+    folder.mkdir()
+    with pytest.raises(EngineError, match=r"^the video is damaged: "):
+        swap(SwapJob(broken, folder / "out.mp4", ((None, media.anna),)))
+    assert not list(folder.iterdir())

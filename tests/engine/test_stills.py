@@ -1,0 +1,82 @@
+"""Stills get the same treatment as frames, and lose nothing else."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from batchswap.errors import EngineError
+from batchswap.local.engine import SwapJob, detect, label, swap
+from manifests.demo_media import Media
+from tests.engine import looking
+
+
+def load(path: Path) -> looking.Pixels:
+    """As the file has it: BGR, and transparency where there is any."""
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
+
+
+def read(path: Path) -> looking.Pixels:
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_a_still_gets_a_new_face_and_a_label(ending: str, tmp_path: Path, media: Media) -> None:
+    output = tmp_path / f"out.{ending}"
+    report = swap(SwapJob(media.anna, output, ((None, media.grace),), label="task-9"))
+    assert (report.frames, report.swapped_frames, report.width, report.height) == (1, 1, 512, 512)
+    before, after = read(media.anna), read(output)
+    face = looking.points([before])[0]
+    assert looking.changed(before, after, looking.inside(face, (512, 512), grow=-0.1)) > 10
+    outside = ~looking.inside(face, (512, 512), grow=0.02)
+    assert looking.changed(before, after, outside) <= (0 if ending == "png" else 3)
+    assert looking.apart(face, looking.points([after])[0]) < 0.03
+    data = output.read_bytes()
+    assert label.SOURCE_TYPE.encode() in data
+    assert label.sentence("task-9").encode() in data
+
+
+def test_transparency_is_kept(tmp_path: Path, media: Media) -> None:
+    picture = load(media.anna)
+    alpha = np.tile(np.arange(512, dtype=np.uint16) // 2, (512, 1)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "in.png"), np.dstack([picture, alpha]))
+    swap(SwapJob(tmp_path / "in.png", tmp_path / "out.png", ((None, media.grace),)))
+    assert np.array_equal(load(tmp_path / "out.png")[..., 3], alpha)
+
+
+def test_a_picture_turned_by_exif_comes_out_upright(tmp_path: Path, media: Media) -> None:
+    lying = np.rot90(load(media.grace))  # 90 degrees counterclockwise; 6 says: turn it clockwise
+    exif = np.frombuffer(b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0", np.uint8)
+    _, data = cv2.imencodeWithMetadata(".jpg", np.ascontiguousarray(lying), [cv2.IMAGE_METADATA_EXIF], [exif])
+    (tmp_path / "in.jpg").write_bytes(data.tobytes())
+    report = swap(SwapJob(tmp_path / "in.jpg", tmp_path / "out.jpg", ((None, media.anna),)))
+    assert (report.width, report.height) == (512, 600)
+    assert looking.apart(looking.points([read(media.grace)])[0], looking.points([read(tmp_path / "out.jpg")])[0]) < 0.03
+
+
+def test_the_largest_of_several_faces_is_used_and_said(tmp_path: Path, media: Media) -> None:
+    both = np.hstack([load(media.anna), load(media.grace)[:512]])
+    cv2.imwrite(str(tmp_path / "both.png"), both)
+    report = swap(SwapJob(media.anna, tmp_path / "out.png", ((None, tmp_path / "both.png"),)))
+    assert report.notes == ("the face picture has 2 faces: the largest is used",)
+    alone = swap(SwapJob(media.anna, tmp_path / "alone.png", ((None, media.grace),)))
+    assert alone.notes == ()
+    assert looking.changed(read(tmp_path / "out.png"), read(tmp_path / "alone.png"), np.ones((512, 512), bool)) < 1
+
+
+def test_several_faces_of_a_still_can_be_chosen(tmp_path: Path, media: Media) -> None:
+    both = np.hstack([load(media.anna), load(media.grace)[:512]])
+    cv2.imwrite(str(tmp_path / "both.png"), both)
+    found = detect(tmp_path / "both.png", tmp_path / "faces")
+    assert [face.id for face in found.faces] == [0, 1]
+    swap(SwapJob(tmp_path / "both.png", tmp_path / "out.png", ((1, media.grace),)))
+    before, after = read(tmp_path / "both.png"), read(tmp_path / "out.png")
+    assert np.array_equal(before[:, 512:], after[:, 512:])  # Grace is 0: larger
+    assert not np.array_equal(before[:, :512], after[:, :512])
+
+
+def test_a_still_without_a_face(tmp_path: Path, media: Media) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((99, 99, 3), 120, np.uint8))
+    with pytest.raises(EngineError, match=r"^no face found in the image$"):
+        swap(SwapJob(tmp_path / "wall.png", tmp_path / "out.png", ((None, media.anna),)))
