@@ -132,14 +132,18 @@ class Watch(msgspec.Struct):
     started: float
     seen: float
     """When it was last known to run."""
-    group: str
+    durations: Durations
     not_before: float = -inf
     held: bool = False
     """A worker has it in hand."""
     called: bool = False
     """A callback said that it ended."""
-    due: float = inf
-    """When it becomes worth asking at all; `inf` while it is in hand."""
+    pressing: float = inf
+    relaxed: float = inf
+    """When it is likely enough to have ended to be asked for, if submits wait for a place, and if none does."""
+
+    def ripe_at(self, *, pressing: bool) -> float:
+        return self.pressing if pressing else self.relaxed
 
 
 class Agenda:
@@ -159,11 +163,14 @@ class Agenda:
         return len(self._watched)
 
     def durations(self, group: str) -> Durations:
-        return self._durations.setdefault(group, Durations())
+        found = self._durations.get(group)
+        if found is None:
+            found = self._durations[group] = Durations()
+        return found
 
     def watch(self, task_id: int, group: str, started: float, now: float) -> None:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
-        self._watched[task_id] = Watch(started, started, group)
+        self._watched[task_id] = Watch(started, started, self.durations(group))
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
@@ -172,14 +179,13 @@ class Agenda:
         best, most = None, -1.0
         for task_id in self._due:
             watch = self._watched[task_id]
-            if self._ripe_at(watch, pressing=pressing) <= now and (worth := self._worth(watch, now)) > most:
+            if watch.ripe_at(pressing=pressing) <= now and (worth := self._worth(watch, now)) > most:
                 best, most = task_id, worth
         return best
 
     def take(self, task_id: int) -> None:
         """A worker has the task in hand until it is given back, ended or dropped."""
-        watch = self._watched[task_id]
-        watch.held, watch.due = True, inf
+        self._watched[task_id].held = True
         self._due.discard(task_id)
 
     def in_hand(self, task_id: int) -> bool:
@@ -189,13 +195,14 @@ class Agenda:
     def next_at(self, now: float, *, pressing: bool) -> float:
         """When `likeliest` will have something. inf: everything is in hand, or nothing runs."""
         self._advance(now)
-        ripe = (self._ripe_at(self._watched[task_id], pressing=pressing) for task_id in self._due)
-        return min(*ripe, self._coming[0][0] if self._coming else inf, inf)
+        coming = self._coming[0][0] if self._coming else inf
+        ripe = (self._watched[task_id].ripe_at(pressing=pressing) for task_id in self._due)
+        return min(coming, min(ripe, default=inf))
 
     def still_running(self, task_id: int, at: float) -> None:
         """A poll that left at `at` found the task running: give it back."""
         watch = self._watched[task_id]
-        self.durations(watch.group).survived(watch.seen - watch.started, at - watch.started)
+        watch.durations.survived(watch.seen - watch.started, at - watch.started)
         watch.seen = max(watch.seen, at)
         watch.held = watch.called = False
         self._plan(task_id)
@@ -221,7 +228,7 @@ class Agenda:
         earliest, latest = watch.seen - watch.started, now - watch.started
         middle = (max(earliest, FINEST) * max(latest, FINEST)) ** 0.5
         age = min(max(took, earliest), latest) if took is not None else middle
-        durations = self.durations(watch.group)
+        durations = watch.durations
         durations.ended(age, earliest)
         if durations.seen >= self._learned_at:  # often at first, then ever more seldom
             self._learned_at = durations.seen + 1 + durations.seen // 4
@@ -236,16 +243,17 @@ class Agenda:
 
     def _plan(self, task_id: int) -> None:
         watch = self._watched[task_id]
-        watch.due = min(self._ripe_at(watch, pressing=True), self._ripe_at(watch, pressing=False))
+        watch.pressing = self._ripe_at(watch, PRESSING)
+        watch.relaxed = self._ripe_at(watch, RELAXED)
         self._due.discard(task_id)
-        heappush(self._coming, (watch.due, task_id))
+        heappush(self._coming, (min(watch.pressing, watch.relaxed), task_id))
 
     def _advance(self, now: float) -> None:
         """Move what has become due by `now` from the heap, and drop what is void from its top."""
         while self._coming:
             due, task_id = self._coming[0]
             watch = self._watched.get(task_id)
-            if watch is None or watch.held or watch.due != due:
+            if watch is None or watch.held or task_id in self._due or due != min(watch.pressing, watch.relaxed):
                 heappop(self._coming)
             elif due <= now:
                 heappop(self._coming)
@@ -253,19 +261,16 @@ class Agenda:
             else:
                 return
 
-    def _ripe_at(self, watch: Watch, *, pressing: bool) -> float:
-        """When a task is likely enough to have ended to be asked for."""
+    def _ripe_at(self, watch: Watch, chance: float) -> float:
         if watch.called:
             return watch.not_before
-        durations, seen = self.durations(watch.group), watch.seen - watch.started
-        if self._expects_calls:
-            return max(watch.started + durations.age_at(seen, FORGOTTEN), watch.not_before)
-        age = durations.age_at(seen, PRESSING if pressing else RELAXED)
-        if not pressing:
+        durations, seen = watch.durations, watch.seen - watch.started
+        age = durations.age_at(seen, FORGOTTEN if self._expects_calls else chance)
+        if chance == RELAXED and not self._expects_calls:
             age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
         return max(watch.started + age, watch.not_before)
 
     def _worth(self, watch: Watch, now: float) -> float:
         if watch.called:
             return inf
-        return self.durations(watch.group).worth(watch.seen - watch.started, now - watch.started)
+        return watch.durations.worth(watch.seen - watch.started, now - watch.started)

@@ -3,7 +3,8 @@
 A `Pace` is what all processes that use one key share. The rule is a strict sliding window (in no `period` seconds
 do more than `limit` requests leave) with even spaces inside it: a bucket would let nearly twice the limit out at first.
 A 429 says that the true limit is lower. The requests that the window held at that moment are a measurement of it,
-so the pace drops there at once instead of by guesses, and comes back one request a `hold` at a time.
+so the pace drops there at once instead of by guesses. What was measured is `proven`: after a storm of 429s that drove
+the pace below it, the pace comes back to it in a few periods; beyond it, one request a `hold` at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +31,14 @@ class Rate(msgspec.Struct, frozen=True):
 class Pace(msgspec.Struct, frozen=True):
     """How fast one key goes now. Times are monotonic seconds.
 
-    `limit` is what is believed of the API, at most the configured one; `paused_until` is a Retry-After or maintenance;
-    `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
+    `limit` is what is believed of the API, at most the configured one; `proven` is what it once allowed in a period,
+    measured when a 429 came; `sound` is the limit before the last raise; `paused_until` is a Retry-After or a
+    maintenance; `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
     """
 
     limit: int
+    proven: int | None = None
+    sound: int = 1
     paused_until: float = -inf
     pushed_at: float = -inf
     raised_at: float = -inf
@@ -67,23 +71,29 @@ def pushed_back(pace: Pace, rate: Rate, sent: Sequence[float], *, sent_at: float
 
     Requests that left before the last push-back had been heard tell nothing new: a burst of 429s is one message.
     """
-    paused = max(pace.paused_until, now + pause)
+    until = max(pace.paused_until, now + pause)
     if sent_at <= pace.pushed_at:
-        return msgspec.structs.replace(pace, paused_until=paused)
-    held = sum(1 for at in sent if sent_at - rate.period < at < sent_at)
+        return msgspec.structs.replace(pace, paused_until=until)
+    if 0.0 <= sent_at - pace.raised_at <= 2 * rate.period:
+        # A faster pace was tried and was too fast: the one before it was sound. Try again, but not as soon.
+        hold = min(pace.hold * 2, LONGEST_HOLD)
+        return Pace(pace.sound, pace.sound, pace.sound, until, now, -inf, until + hold, hold)
+    held = max(1, sum(1 for at in sent if sent_at - rate.period < at < sent_at))
     limit = max(1, pace.limit // 2, min(held, pace.limit - 1))
-    # Pushed back while trying a faster pace: try again, but not as soon.
-    hold = min(pace.hold * 2, LONGEST_HOLD) if pace.raised_at > pace.pushed_at else pace.hold
-    return Pace(limit, paused, now, pace.raised_at, now + hold, hold)
+    proven = held if pace.proven is None else pace.proven
+    raise_at = until + (2 * rate.period if limit < proven else pace.hold)
+    return Pace(limit, proven, limit, until, now, -inf, raise_at, pace.hold)
 
 
 def recovered(pace: Pace, rate: Rate, now: float) -> Pace:
-    """The pace after a quiet time: one request more, until the configured limit is reached again."""
+    """The pace after a quiet time: fast back to what is proven, beyond it one request more at a time."""
     if now < pace.raise_at or pace.limit >= rate.limit:
         return pace
-    limit = min(rate.limit, pace.limit + max(1, rate.limit // 20))
-    raise_at = inf if limit == rate.limit else now + pace.hold
-    return msgspec.structs.replace(pace, limit=limit, raised_at=now, raise_at=raise_at)
+    proven = min(pace.proven or 0, rate.limit)
+    limit = min(pace.limit * 2, proven) if pace.limit < proven else pace.limit + max(1, rate.limit // 20)
+    limit = min(limit, rate.limit)
+    raise_at = inf if limit == rate.limit else now + (2 * rate.period if limit < proven else pace.hold)
+    return msgspec.structs.replace(pace, limit=limit, sound=pace.limit, raised_at=now, raise_at=raise_at)
 
 
 def pause(pace: Pace, until: float) -> Pace:

@@ -54,13 +54,20 @@ class VirtualClock:
 class Inline(Executor):
     """Runs work where it is submitted: virtual time must not pass while another thread works."""
 
+    killed = False
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(self._work(lambda: fn(*args, **kwargs)))
         except Exception as error:  # handed to the waiter, as an executor does
             future.set_exception(error)
         return future
+
+    def _work(self, work: Callable[[], T]) -> T:
+        if self.killed:
+            raise OSError("killed")
+        return work()
 
 
 def run(coro: Coroutine[Any, Any, T]) -> T:

@@ -74,12 +74,16 @@ class Loop:
 
     async def work(self, begin: Callable[[], None]) -> None:
         """`begin` puts in what an earlier run left. Raises what a step raises: a bug, or a ledger that is full."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            begin()
-            while not self._is_finished():
-                await self._turn()
-            await self._let_calls_end()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                begin()
+                while not self._is_finished():
+                    await self._turn()
+                await self._let_calls_end()
+        except ExceptionGroup as group_error:
+            # One broken step ends all others; the first one says why, the rest fell with it.
+            raise _first(group_error) from group_error
 
     async def _turn(self) -> None:
         desk = self._desk
@@ -114,6 +118,7 @@ class Loop:
         task = self._group.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
 
     def _choose(self, now: float) -> tuple[Step | None, float]:
         """The request that should leave next, or None and how long to wait if nothing changes. Changes nothing."""
@@ -131,10 +136,8 @@ class Loop:
             return self._look, 0.0
         if waiting and self._has_place():
             return self._submit, 0.0
-        task_id = desk.agenda.likeliest(now, pressing=waiting)
-        if task_id is not None:
-            return lambda: self._poll(task_id), 0.0
-        return None, desk.agenda.next_at(now, pressing=waiting) - now
+        wait = desk.agenda.next_at(now, pressing=waiting) - now
+        return (None, wait) if wait > 0.0 else (lambda: self._poll(pressing=waiting), 0.0)
 
     def _has_place(self) -> bool:
         """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
@@ -162,11 +165,12 @@ class Loop:
         finally:
             self._submits -= 1
 
-    async def _poll(self, task_id: int) -> None:
-        job = self.collecting.jobs.get(task_id)
-        if job is not None and not self._desk.agenda.in_hand(task_id):
-            self._desk.agenda.take(task_id)
-            await self.collecting.poll(job)
+    async def _poll(self, *, pressing: bool) -> None:
+        agenda = self._desk.agenda
+        task_id = agenda.likeliest(self._desk.clock.monotonic(), pressing=pressing)
+        if task_id is not None:
+            agenda.take(task_id)
+            await self.collecting.poll(self.collecting.jobs[task_id])
 
     async def _probe(self) -> None:
         """One cheap call a minute finds the end of a maintenance."""
@@ -295,3 +299,9 @@ class Loop:
             await desk.wait(left)
         for task in self._tasks:
             task.cancel()
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -179,8 +179,8 @@ async def run(
             async with _beside(desk, loop, calls, watch):
                 await loop.work(lambda: _begin(desk, loop, account))
         await _last_balance(desk)
-    finally:
         await _flush(desk)
+    finally:
         await writer.close()
     return _conclude(writing, reading, settings, stamp, desk, started=started, clock=clock)
 

@@ -55,6 +55,10 @@ class World:
         with closing(files.connect(self.settings.db, write=True)) as db:
             enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
 
+    def kill(self) -> None:
+        """From now on nothing that this run does reaches the ledger, as after SIGKILL."""
+        self._executor.killed = True
+
     def deliver(self, ref: str, info: wire.TaskInfo) -> None:
         """A callback reaches the receiver, if there is one."""
         if self.deliveries is not None:
@@ -63,6 +67,7 @@ class World:
     async def run(self, service: Service, *, callbacks: bool = False, heed: bool = True, **changes: object) -> Summary:
         """One run, to its end."""
         self.deliveries = asyncio.Queue() if callbacks else None
+        self._executor = Inline()
         settings = msgspec.structs.replace(self.settings, **changes)
         clock = VirtualClock()
 
@@ -91,7 +96,7 @@ class World:
                     say=self.said.append,
                     watch=watch,
                     calls=None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries),
-                    executor=Inline(),
+                    executor=self._executor,
                     heed_signals=heed,
                 )
             finally:

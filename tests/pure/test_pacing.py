@@ -87,11 +87,44 @@ def test_it_comes_back_slowly_and_stops_at_the_limit() -> None:
     assert pace.raise_at == inf
 
 
-def test_a_429_after_a_raise_doubles_the_hold() -> None:
-    pace = pushed_back(Pace(20), RATE, [], sent_at=0.0, now=0.0, pause=0.0)
-    pace = recovered(pace, RATE, FIRST_HOLD)
-    again = pushed_back(pace, RATE, [], sent_at=FIRST_HOLD + 1, now=FIRST_HOLD + 1, pause=0.0)
-    assert again.hold == 2 * FIRST_HOLD
+def storm(pace: Pace, start: float, seconds: float) -> Pace:
+    """Every request is refused for a while."""
+    sent = [start - 10.0 + i * 0.5 for i in range(20)]
+    now = start
+    while now < start + seconds:
+        pace = pushed_back(pace, RATE, sent, sent_at=now, now=now + 0.1, pause=1.0)
+        sent.append(now)
+        now += 2.0
+    return pace
+
+
+def test_after_a_storm_it_is_back_within_a_minute_or_two() -> None:
+    pace = storm(Pace(20), 100.0, 30.0)
+    assert pace.limit == 1
+    now = 130.0
+    for _ in range(6):
+        now += 20.0
+        pace = recovered(pace, RATE, now)
+    assert pace.limit >= 19
+
+
+def test_a_storm_at_half_the_limit_leads_back_to_half_the_limit() -> None:
+    half = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(10)], sent_at=5.0, now=5.0, pause=0.0)
+    assert half.limit == half.proven == 10
+    pace = storm(half, 10.0, 30.0)
+    for i in range(6):
+        pace = recovered(pace, RATE, 60.0 + 20.0 * i)
+    assert pace.limit == 10
+
+
+def test_a_429_after_a_try_doubles_the_hold_and_proves_the_limit() -> None:
+    pace = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(10)], sent_at=5.0, now=5.0, pause=0.0)
+    now = 5.0 + FIRST_HOLD
+    pace = recovered(pace, RATE, now)
+    assert pace.limit == 11
+    sent = [now + i * 0.9 for i in range(10)]
+    pace = pushed_back(pace, RATE, sent, sent_at=now + 9.5, now=now + 9.6, pause=0.0)
+    assert (pace.limit, pace.proven, pace.hold) == (10, 10, 2 * FIRST_HOLD)
 
 
 def test_a_pause_is_never_shortened() -> None:
