@@ -1,4 +1,4 @@
-"""Tells hair on a forehead from skin: a fringe belongs to the head that stays, not to the face that is swapped."""
+"""Tells hair from skin: a fringe belongs to the head that stays, not to the face that is swapped."""
 
 import cv2
 import numpy as np
@@ -6,10 +6,12 @@ import numpy as np
 from batchswap.local.engine import mesh
 from batchswap.local.engine.coding import Coding
 from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.shapes import fill, rise
+from batchswap.local.engine.shapes import distance, fill, rise
 
 DARKER = (0.22, 0.5)
 """Logarithm of the cheeks' light over the forehead's, between skin and hair. A bright forehead is skin."""
+RIM = 0.13
+"""Of the face's width: so far in from its outline a texture may show something else than skin."""
 OTHER = (9.0, 20.0)
 """Code values of chroma between skin and hair."""
 
@@ -25,6 +27,9 @@ def bare(colours: Floats, coding: Coding) -> Floats:
 def bare_texture(codes: Floats, points: Floats, colours: Floats, coding: Coding) -> Floats:
     """(h, w) for a texture (h, w, 3) with its points (478, 2) and colours (468, 3); with soft edges."""
     zone = np.zeros(codes.shape[:2], np.uint8)
+    fill(zone, points[list(mesh.OVAL)], 1)
+    # Along the cheeks and the jaw too: an ear, a collar or a beard's end is not to be painted onto another's cheek.
+    zone[cv2.distanceTransform(zone, cv2.DIST_L2, 5) > RIM * distance(points, *mesh.SIDES)] = 0
     fill(zone, points[list(mesh.FOREHEAD)], 1)
     soft = max(0.5, 0.012 * codes.shape[1])
     smooth = cv2.GaussianBlur(codes.astype(np.float32), (0, 0), soft)
