@@ -34,7 +34,9 @@ cover: $(READY)  ## The tests with branch coverage
 check: lint cover  ## Lint and tests with coverage
 
 demo: $(READY)  ## Swap faces in real videos with the local provider
-	$(BIN)/python -m manifests.demo
+	@$(BIN)/python -m manifests.demo media
+	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db --out demo/results
+	@$(BIN)/python -m manifests.demo picture
 
 clean:  ## Remove what these commands made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo build *.egg-info

@@ -7,12 +7,20 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from batchswap.errors import LedgerBusy
+from batchswap.errors import LedgerBusy, LedgerError
 
 
 @contextmanager
 def hold(ledger: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the ledger for a run. Raises LedgerBusy when another run has it and `wait` is off."""
+    """Hold the ledger for a run. Raises LedgerBusy when another run has it and `wait` is off.
+
+    LedgerError: nothing can be written there, which filelock would take for a lock that is held.
+    """
+    try:
+        ledger.resolve().parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(f"{ledger.resolve()}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerError(f"{ledger}: nothing can be written there ({error.strerror})") from error
     lock = FileLock(f"{ledger.resolve()}.lock", timeout=-1 if wait else 0, mode=0o600)
     try:
         lock.acquire()

@@ -195,6 +195,12 @@ def replaces(db: sqlite3.Connection, task_id: int) -> str | None:
     return None if row is None else row[0]
 
 
+def verified(db: sqlite3.Connection, task_id: int) -> tuple[str, int] | None:
+    """SHA-256 and size of the task's checked result, recorded before it gets its final name."""
+    row = db.execute("select sha256, size from tasks where id = ? and sha256 is not null", (task_id,)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 def secret(db: sqlite3.Connection) -> bytes:
     """What callback paths are derived from. Never to be shown."""
     return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])

@@ -100,6 +100,16 @@ def last_run(db: sqlite3.Connection) -> Run | None:
     return None if row is None else Run(*row)
 
 
+def last_balance(db: sqlite3.Connection) -> float | None:
+    """What the last run that asked for it saw on the account."""
+    sql = (
+        "select balance from (select id, summary ->> '$.credits.balance' as balance from runs)"
+        " where balance is not null order by id desc limit 1"
+    )
+    row = db.execute(sql).fetchone()
+    return None if row is None else float(row[0])
+
+
 def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:
     """Code, how many failed with it, and what one of them says; the most frequent first."""
     sql = (

@@ -37,7 +37,8 @@ class Collecting:
         """Poll the task from now on; `due`: at once."""
         self.jobs[job.task.id] = job
         self._desk.agenda.watch(job.task.id, group_of(job.task), job.started, now)
-        if due:
+        called = self._submitting.early.pop(job.attempt.ref, None) is not None
+        if due or called:
             self._desk.agenda.called_back(job.task.id)
         self._desk.nudge()
 
@@ -167,8 +168,8 @@ class Collecting:
         if found is None or remote_id is None or found[1].number != found[0].attempts:
             return
         task, attempt = found
-        if task.state is State.SUBMITTING:
-            self._submitting.early[ref] = remote_id
+        if task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
+            self._submitting.early[ref] = remote_id  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
             await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
             task, attempt = queries.by_ref(desk.db, ref) or found

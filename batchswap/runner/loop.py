@@ -36,6 +36,7 @@ class Loop:
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._ready: deque[Ready] = deque()
         self._exhausted = self._looking = False
+        self._is_limited = desk.pacer.limit() is not None
         self._preparing = self._calls = self._submits = self._fetches = 0
         prices = Prices(desk)
         self._prepare = Preparing(desk, prices)
@@ -136,8 +137,9 @@ class Loop:
             return self._look, 0.0
         if waiting and self._has_place():
             return self._submit, 0.0
-        wait = desk.agenda.next_at(now, pressing=waiting) - now
-        return (None, wait) if wait > 0.0 else (lambda: self._poll(pressing=waiting), 0.0)
+        pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place
+        wait = desk.agenda.next_at(now, pressing=pressing) - now
+        return (None, wait) if wait > 0.0 else (lambda: self._poll(pressing=pressing), 0.0)
 
     def _has_place(self) -> bool:
         """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
