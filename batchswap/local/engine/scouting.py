@@ -79,8 +79,8 @@ def look_everywhere(finder: Finder, picture: Bytes) -> Floats:
 class Scout:
     """Beside a finder that follows a clip's faces: finds those that are too small for it, and those that it lost."""
 
-    EVERY = 2
-    """A tile is looked at in each such frame; all of them after a cut."""
+    EVERY = (2, 6)
+    """One tile is looked at in each such frame: while nobody is known, and else. All of them after a cut."""
     CUT = 22.0
     """Mean difference of two tiny frames, in code values."""
 
@@ -108,7 +108,7 @@ class Scout:
         return merged([faces])
 
     def _next_tile(self, every: Sequence[Tile]) -> list[Tile]:
-        turn, rest = divmod(self._frame, self.EVERY)
+        turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
         return [every[turn % len(every)]] if every and rest == 0 else []
 
     def _is_cut(self, picture: Bytes) -> bool:
