@@ -110,9 +110,10 @@ def test_a_clip_without_a_face(tmp_path: Path, media: Media) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["wall.mp4"]
 
 
-def test_nobody_to_detect_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(120, 160), (16, 16), (2, 1400)])
+def test_nobody_to_detect_is_no_error(tmp_path: Path, size: tuple[int, int]) -> None:
     clip = tmp_path / "wall.mp4"
-    write_video(clip, (np.full((120, 160, 3), 90, np.uint8) for _ in range(5)))
+    write_video(clip, (np.full((*size, 3), 90, np.uint8) for _ in range(5)))
     assert detect(clip, tmp_path / "faces").faces == ()
 
 

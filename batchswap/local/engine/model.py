@@ -1,6 +1,5 @@
 """The face model: where it is, and that it is the one we trust."""
 
-import functools
 import hashlib
 import importlib.util
 import os
@@ -22,17 +21,19 @@ def checked_path() -> Path:
 
 
 def find() -> Path:
-    """BATCHSWAP_FACE_MODEL, else the file inside the package that ships it, none of whose code is run."""
+    """BATCHSWAP_FACE_MODEL, else the file inside the package that ships it."""
     named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named)
+    return Path(named) if named else find_packaged()
+
+
+def find_packaged() -> Path:
+    """The file inside its package, none of whose code is run. Raises MissingExtra."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("local", PACKAGE)
     return Path(next(iter(spec.submodule_search_locations))) / INSIDE
 
 
-@functools.cache
 def _check(path: Path) -> Path:
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

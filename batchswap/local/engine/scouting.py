@@ -15,6 +15,8 @@ Tile = tuple[int, int, int, int]
 
 LAYOUTS = ((2, 0.6, 320), (3, 0.42, 900))
 """Tiles in each direction, their part of the picture's size, and the picture's longer side from which on they pay."""
+LEAST = 64
+"""Pixels: in a picture that is narrower, no part of it shows more."""
 SAME = 0.3
 """Overlap of two boxes from which on they are one face."""
 NEAR = 0.9
@@ -25,9 +27,9 @@ def tiles(size: tuple[int, int]) -> list[Tile]:
     """Left, top, right, bottom of overlapping parts of a picture of `size` (width, height)."""
     found = []
     for count, part, pays in LAYOUTS:
-        if max(size) >= pays:
+        if max(size) >= pays and min(size) >= LEAST:
             wide, high = (round(part * edge) for edge in size)
-            lefts, tops = (np.linspace(0, edge - (round(part * edge)), count).round().astype(int) for edge in size)
+            lefts, tops = (np.linspace(0, edge - round(part * edge), count).round().astype(int) for edge in size)
             found += [(int(x), int(y), int(x) + wide, int(y) + high) for y in tops for x in lefts]
     return found
 
