@@ -32,10 +32,6 @@ class Selection(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     limit: int | None = None
 
-    @property
-    def is_part(self) -> bool:
-        return bool(self.text or self.tags or self.limit is not None)
-
 
 def counts(db: sqlite3.Connection, batch: str | None = None) -> dict[str, int]:
     """Tasks in each state, all eight named; of one batch, or of all."""
@@ -117,17 +113,6 @@ class Queue:
             while rows := self._db.execute(sql, (batch, last, end, *values, self.PAGE)).fetchall():
                 last = rows[-1][-1]
                 yield [task(row[:-1]) for row in rows]
-
-    def size(self) -> int:
-        """Queued tasks of the selection."""
-        clause, values = _selected(self._selection)
-        if not self._selection.is_part:
-            return sum(counts(self._db, batch)[State.QUEUED] for batch in self._ends)
-        sql = (
-            f"select count(*) from {TASK_FROM} where t.batch_id = (select id from batches where name = ?)"
-            f" and t.state = 'queued' and t.position <= ? and {clause}"
-        )
-        return sum(int(self._db.execute(sql, (batch, end, *values)).fetchone()[0]) for batch, end in self._ends.items())
 
 
 class Unfinished(msgspec.Struct, frozen=True):

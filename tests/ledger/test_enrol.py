@@ -1,0 +1,137 @@
+"""Rows become tasks: again changes nothing, an edit is seen, an error leaves nothing."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from batchswap.errors import ManifestErrors
+from batchswap.ledger import moves, queries
+from batchswap.ledger.enrol import Enrolment, commit_edits, enrol
+from batchswap.ledger.moves import Budget, Stamp
+from batchswap.ledger.queries import Queue, Selection
+from batchswap.manifest import Chunk, Options, Source
+from batchswap.runner.enrolling import enrol_manifests
+from batchswap.tasks import Row
+from tests.loop.world import rows
+
+NOW = Stamp(2.0, None)
+
+
+def take(db: sqlite3.Connection, found: list[Row], batch: str = "b") -> Enrolment:
+    return enrol(db, NOW, [Chunk(batch, "/", f"{batch}.csv", found)], {})
+
+
+def queued(db: sqlite3.Connection, **selection: object) -> list[str]:
+    chosen = msgspec.structs.replace(Selection(("b",)), **selection)
+    return [task.key for page in Queue(db, chosen).pages() for task in page]
+
+
+def test_the_same_rows_again_change_nothing(db: sqlite3.Connection) -> None:
+    assert take(db, rows(3)) == Enrolment(3, 0, 0)
+    assert queries.counts(db)["queued"] == 3
+
+
+def test_the_order_of_the_manifest_is_the_order_of_the_queue(db: sqlite3.Connection) -> None:
+    take(db, [*reversed(rows(3))])
+    assert queued(db) == ["t2", "t1", "t0"]
+
+
+def test_a_row_that_is_gone_is_kept_but_not_submitted(db: sqlite3.Connection) -> None:
+    take(db, rows(2))
+    assert queued(db) == ["t0", "t1"]
+    assert queries.counts(db)["queued"] == 3
+
+
+def test_parts_of_the_manifest(db: sqlite3.Connection) -> None:
+    take(db, [msgspec.structs.replace(row, tags=("hero", f"n{i % 2}")) for i, row in enumerate(rows(6))])
+    assert queued(db, limit=2) == ["t0", "t1"]
+    assert queued(db, limit=0) == []
+    assert queued(db, tags=("n1",)) == ["t1", "t3", "t5"]
+    assert queued(db, tags=("n1", "hero"), limit=2) == ["t1", "t3"]
+    assert queued(db, tags=("n",)) == []
+    assert queued(db, text="4.mp4") == ["t4"]
+
+
+def test_a_long_queue_comes_in_pages_without_gaps(db: sqlite3.Connection) -> None:
+    take(db, rows(700))
+    assert queued(db) == [f"t{i}" for i in range(700)]
+
+
+def edited(index: int) -> list[Row]:
+    found = rows(3)
+    face = "https://cdn.example/ben.jpg?sig=1"
+    found[index] = msgspec.structs.replace(found[index], digest="new", face=face)
+    return found
+
+
+def test_an_edited_row_that_waits_is_just_replaced(db: sqlite3.Connection) -> None:
+    assert take(db, edited(0)).changed == 1
+    assert moves.find_task(db, 1).face == "https://cdn.example/ben.jpg?sig=1"
+    assert queries.counts(db)["queued"] == 3
+
+
+def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3.Connection, stamp: Stamp) -> None:
+    task = moves.find_task(db, 1)
+    item = moves.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
+    moves.accepted(db, stamp, item, "r")
+    assert take(db, edited(0)).changed == 0
+    assert moves.find_task(db, 1).face == "https://cdn.example/anna.jpg"
+    moves.succeeded(db, stamp, item, moves.Media(("https://m",)), charged=1.0, took=1.0)
+    moves.verified(db, stamp, item, file="b/t0.mp4", size=1, sha256="old")
+    moves.saved(db, stamp, item)
+    assert commit_edits(db, NOW) == 1
+    assert moves.find_task(db, 1).state == "queued"
+    assert queries.replaces(db, 1) == "old"
+
+
+def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: Stamp) -> None:
+    task = moves.find_task(db, 1)
+    moves.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
+    take(db, edited(0))
+    take(db, rows(3))
+    moves.recover(db, stamp)
+    assert commit_edits(db, NOW) == 0
+
+
+def test_an_error_at_the_end_leaves_nothing_behind(db: sqlite3.Connection) -> None:
+    def chunks() -> Iterator[Chunk]:
+        yield Chunk("other", "/", "other.csv", rows(100))
+        raise ManifestErrors([])
+
+    before = list(db.iterdump())
+    with pytest.raises(ManifestErrors):
+        enrol(db, NOW, chunks(), {})
+    assert list(db.iterdump()) == before
+
+
+def write(path: Path, count: int) -> Source:
+    lines = [f"k{i},https://cdn.example/{i}.mp4,https://cdn.example/anna.jpg" for i in range(count)]
+    path.write_text("\n".join(["id,video,face", *lines]))
+    return Source(str(path))
+
+
+def test_an_unchanged_manifest_is_not_read_again(db: sqlite3.Connection, tmp_path: Path) -> None:
+    sources, options = [write(tmp_path / "spring.csv", 5)], Options(out=str(tmp_path))
+    assert enrol_manifests(db, NOW, sources, options).enrolment == Enrolment(5, 5, 0)
+    again = enrol_manifests(db, NOW, sources, options)
+    assert again.unchanged
+    assert again.batches == ("spring",)
+    write(tmp_path / "spring.csv", 6)
+    assert enrol_manifests(db, NOW, sources, options).enrolment == Enrolment(6, 1, 0)
+
+
+def test_other_options_or_another_set_of_files_is_read_again(db: sqlite3.Connection, tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    one, two = write(tmp_path / "spring.csv", 5), write(tmp_path / "x" / "spring.csv", 2)
+    two_rows = (tmp_path / "x" / "spring.csv").read_text().replace("k", "other", 2)
+    (tmp_path / "x" / "spring.csv").write_text(two_rows.replace("/0.", "/x0.").replace("/1.", "/x1."))
+    options = Options(out=str(tmp_path))
+    assert enrol_manifests(db, NOW, [one, two], options).enrolment.new == 7
+    assert enrol_manifests(db, NOW, [one, two], options).unchanged
+    assert not enrol_manifests(db, NOW, [one], options).unchanged
+    assert queued(db, batches=("spring",)) == [f"k{i}" for i in range(5)]
+    other = msgspec.structs.replace(options, name_template="{key}{ext}")
+    assert not enrol_manifests(db, NOW, [one], other).unchanged

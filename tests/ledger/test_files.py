@@ -1,0 +1,127 @@
+"""Opening a ledger: what it refuses, it refuses in words and without touching the file."""
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from batchswap.errors import LedgerBusy, LedgerError, LedgerFull
+from batchswap.ledger import files, lock, schema
+from batchswap.ledger.constants import APPLICATION_ID, VERSION
+
+
+def test_a_new_ledger_is_private_durable_and_of_this_version(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "b.db"
+    files.create(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with closing(files.connect(path, write=True)) as db:
+        assert db.execute("pragma journal_mode").fetchone() == ("wal",)
+        assert db.execute("pragma synchronous").fetchone() == (2,)
+        assert db.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
+        assert db.execute("pragma user_version").fetchone() == (VERSION,)
+
+
+def test_creating_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    files.create(path)
+    with closing(files.connect(path, write=False)) as db:
+        secret = db.execute("select value from meta where name = 'secret'").fetchone()
+    files.create(path)
+    with closing(files.connect(path, write=False)) as db:
+        assert db.execute("select value from meta where name = 'secret'").fetchone() == secret
+
+
+def test_a_file_that_is_not_sqlite_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    path.write_bytes(b"my holiday diary\n" * 100)
+    for attempt in (files.create, lambda p: files.connect(p, write=True)):
+        with pytest.raises(LedgerError, match="not a batchswap ledger"):
+            attempt(path)
+    assert path.read_bytes() == b"my holiday diary\n" * 100
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("create table songs(name)")
+    before = path.read_bytes()
+    with pytest.raises(LedgerError, match="another program"):
+        files.create(path)
+    with pytest.raises(LedgerError, match="not a batchswap ledger"):
+        files.connect(path, write=False)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    files.create(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"pragma user_version = {VERSION + 1}")
+    for write in (True, False):
+        with pytest.raises(LedgerError, match="newer batchswap"):
+            files.connect(path, write=write)
+
+
+def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="not a file"):
+        files.create(tmp_path)
+
+
+def test_a_missing_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="cannot be made"):
+        files.create(tmp_path / "file" / "b.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_ledger_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    files.create(path)
+    path.chmod(0o400)
+    with pytest.raises(LedgerError):
+        files.connect(path, write=True).execute("begin immediate")
+
+
+def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    files.create(path)
+    with closing(files.connect(path, write=True)) as db:
+        pages = db.execute("pragma page_count").fetchone()[0]
+        db.execute(f"pragma max_page_count = {pages}")
+        with pytest.raises(LedgerFull, match="recorded before is intact"), files.in_words(path):
+            db.execute("begin immediate")
+            db.execute("insert into meta values('big', zeroblob(10000000))")
+        if db.in_transaction:
+            db.execute("rollback")
+    with closing(files.connect(path, write=False)) as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert db.execute("select count(*) from meta").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", [step.name for step in schema.steps._migrations])
+def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path, name: str) -> None:
+    """A ledger that stopped before each step, as an older version or a crash leaves it."""
+    path = tmp_path / "b.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute(f"pragma application_id = {APPLICATION_ID}")
+        schema.steps.apply(Database(raw), stop_before=name)
+    with pytest.raises(LedgerError, match="older ledger"):
+        files.connect(path, write=False)
+    files.create(path)
+    with closing(files.connect(path, write=False)) as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert schema.steps.pending(Database(db)) == []
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    assert not lock.is_held(path)
+    with lock.hold(path, wait=False):
+        assert lock.is_held(path)
+        with pytest.raises(LedgerBusy, match="another run"), lock.hold(path, wait=False):
+            pass
+    assert not lock.is_held(path)

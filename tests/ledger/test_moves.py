@@ -1,0 +1,171 @@
+"""The guarded moves: each from the state we believe in, and the books always add up."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batchswap.errors import LostRace
+from batchswap.ledger import moves, queries
+from batchswap.ledger.moves import Budget, Media, OverBudget, Stamp
+from batchswap.ledger.rows import last_attempt
+from batchswap.states import Event, State
+from batchswap.tasks import Attempt
+
+NO_BUDGET = Budget()
+
+
+def submit(
+    db: sqlite3.Connection, stamp: Stamp, task_id: int, reserved: float = 2.0, budget: Budget = NO_BUDGET
+) -> Attempt:
+    item = moves.find_task(db, task_id)
+    return moves.submit(db, stamp, item, reserved=reserved, budget=budget, account="a")
+
+
+def state(db: sqlite3.Connection, task_id: int) -> str:
+    found: str = db.execute("select state from tasks where id = ?", (task_id,)).fetchone()[0]
+    return found
+
+
+def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    assert queries.credits_of(db).reserved == 2.0
+    moves.accepted(db, stamp, item, "remote-1")
+    moves.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=1",)), charged=3.0, took=5.0)
+    assert queries.unfinished(db, State.FETCHING)[0].media == ("https://m/x.mp4?sig=1",)
+    moves.verified(db, stamp, item, file="b/t0.mp4", size=7, sha256="ab")
+    moves.saved(db, stamp, item)
+    assert state(db, 1) == "done"
+    assert (queries.credits_of(db).spent, queries.credits_of(db).reserved) == (3.0, 0.0)
+    log = [row[0] for row in db.execute("select event from events where task_id = 1 order by id")]
+    assert log == ["submitted", "accepted", "succeeded", "saved"]
+    assert [seconds for _, seconds in queries.took(db)] == [5.0]
+
+
+def test_a_move_from_another_state_is_a_lost_race_and_writes_nothing(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    moves.accepted(db, stamp, item, "remote-1")
+    before = list(db.iterdump())
+    with pytest.raises(LostRace):
+        moves.accepted(db, stamp, item, "remote-2")
+    assert list(db.iterdump()) == before
+
+
+def test_a_task_is_submitted_by_one_only(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = moves.find_task(db, 1)
+    db.execute("savepoint s")
+    moves.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
+    with pytest.raises((LostRace, sqlite3.IntegrityError)):
+        moves.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
+
+
+def test_a_refused_attempt_is_not_paid(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    moves.refused(db, stamp, item, Event.REFUSED, code="429", reason="slow down")
+    assert (moves.find_task(db, 1).attempts, moves.find_task(db, 1).paid) == (1, 0)
+    assert queries.credits_of(db).reserved == 0.0
+    assert submit(db, stamp, 1).number == 2
+
+
+def test_an_unknown_attempt_stays_reserved(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    moves.unknown(db, stamp, item, code="no-answer", reason="reset")
+    assert state(db, 1) == "uncertain"
+    assert queries.credits_of(db).reserved == 2.0
+    moves.attached(db, stamp, item, "remote-9")
+    assert state(db, 1) == "running"
+    assert queries.unfinished(db, State.RUNNING)[0].attempt.remote_id == "remote-9"
+
+
+def test_what_an_earlier_run_left_in_submitting_is_uncertain(db: sqlite3.Connection, stamp: Stamp) -> None:
+    submit(db, stamp, 1)
+    submit(db, stamp, 2)
+    assert moves.recover(db, stamp) == 2
+    assert state(db, 1) == state(db, 2) == "uncertain"
+    assert moves.recover(db, stamp) == 0
+
+
+def test_a_failure_without_a_price_is_unknown_and_never_a_guess(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    moves.accepted(db, stamp, item, "r")
+    moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="no face")
+    money = queries.credits_of(db)
+    assert (money.spent, money.reserved, money.assumed, money.unpriced) == (0.0, 0.0, 2.0, 1)
+
+
+def test_a_timeout_ends_the_waiting_and_not_the_record(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1)
+    moves.accepted(db, stamp, item, "r")
+    moves.ended_badly(db, stamp, item, Event.TIMED_OUT, code="timeout", reason="6 h")
+    assert state(db, 1) == "failed"
+    assert queries.credits_of(db).reserved == 2.0
+    last = last_attempt(db, 1)
+    assert last is not None
+    assert last.remote_id == "r"
+
+
+def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> None:
+    submit(db, stamp, 1, reserved=6.0, budget=Budget(run=10.0))
+    with pytest.raises(OverBudget):
+        submit(db, stamp, 2, reserved=5.0, budget=Budget(run=10.0))
+    with pytest.raises(OverBudget):
+        submit(db, stamp, 2, reserved=5.0, budget=Budget(day=10.0))
+    submit(db, stamp, 2, reserved=4.0, budget=Budget(run=10.0, day=10.0))
+    assert moves.committed(db, stamp.run_id or 0) == 10.0
+    assert moves.committed_on(db, moves.local_day(stamp.at)) == 10.0
+
+
+def test_no_query_stands_in_a_column_that_people_read(db: sqlite3.Connection, stamp: Stamp) -> None:
+    """Invariant 9."""
+    db.execute("update tasks set target = 'https://cdn/x.mp4', target_query = ? where id = 1", (b"sig=SECRET",))
+    assert moves.find_task(db, 1).target == "https://cdn/x.mp4?sig=SECRET"
+    item = submit(db, stamp, 1)
+    moves.accepted(db, stamp, item, "r")
+    moves.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=SECRET",)), charged=None, took=None)
+    for (table,) in db.execute("select name from sqlite_master where type = 'table'").fetchall():
+        for row in db.execute(f"select * from {table}"):
+            assert not any(isinstance(value, str) and "SECRET" in value for value in row)
+
+
+DEEDS = st.lists(
+    st.tuples(st.integers(1, 3), st.sampled_from(["submit", "refuse", "accept", "lose", "win", "fail", "attach"])),
+    max_size=40,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(DEEDS, st.none() | st.floats(0, 5))
+def test_counts_and_credits_are_what_a_recount_gives(
+    db: sqlite3.Connection, stamp: Stamp, deeds: list[tuple[int, str]], charged: float | None
+) -> None:
+    db.execute("begin")
+    for task_id, deed in deeds:
+        _do(db, stamp, task_id, deed, charged)
+    counted = dict(db.execute("select state, count(*) from tasks group by state").fetchall())
+    assert {s: n for s, n in queries.counts(db).items() if n} == counted
+    spent, held = db.execute("select coalesce(sum(spent), 0), coalesce(sum(held), 0) from attempts").fetchone()
+    money = queries.credits_of(db)
+    assert [money.spent, money.reserved] == pytest.approx([spent, held])
+    assert queries.credits_of(db, batch="b") == money
+    db.execute("rollback")
+
+
+def _do(db: sqlite3.Connection, stamp: Stamp, task_id: int, deed: str, charged: float | None) -> None:
+    item: Any = last_attempt(db, task_id)
+    match (state(db, task_id), deed):
+        case ("queued", "submit"):
+            submit(db, stamp, task_id)
+        case ("submitting", "refuse"):
+            moves.refused(db, stamp, item, Event.REFUSED, code="429", reason="")
+        case ("submitting", "accept"):
+            moves.accepted(db, stamp, item, f"r{item.id}")
+        case ("submitting", "lose"):
+            moves.unknown(db, stamp, item, code="x", reason="")
+        case ("uncertain", "attach"):
+            moves.attached(db, stamp, item, f"r{item.id}")
+        case ("running", "win"):
+            moves.succeeded(db, stamp, item, Media(("https://m",)), charged=charged, took=1.0)
+        case ("running", "fail"):
+            moves.ended_badly(db, stamp, item, Event.PAYABLE_AGAIN, code="501", reason="", charged=charged)

@@ -1,0 +1,147 @@
+"""The key's window: shared by processes, kept over restarts, and silent about the key."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchswap.clock import SystemClock
+from batchswap.ledger.window import NoWindow, Window, fingerprint
+from batchswap.pacing import Rate
+
+
+class SetClock(SystemClock):
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.wall, self.mono = 1_790_000_000.0, 1000.0
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.mono += seconds
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+RATE = Rate(5, 10.0)
+
+
+def drain(window: Window, clock: SetClock, seconds: float) -> list[float]:
+    """Send whenever it is allowed, for a while."""
+    sent, end = [], clock.mono + seconds
+    while clock.mono < end:
+        wait = window.claim()
+        if wait:
+            clock.pass_time(wait)
+        else:
+            sent.append(clock.mono)
+    return sent
+
+
+def test_two_windows_on_one_file_are_one_window(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as one, closing(Window(path, RATE, clock)) as two:
+        assert one.claim() == 0.0
+        assert two.claim() > 0.0
+
+
+def test_a_restart_remembers(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as window:
+        sent = drain(window, clock, 20.0)
+    with closing(Window(path, RATE, clock)) as window:
+        sent += drain(window, clock, 20.0)
+    assert all(later - earlier >= 10.0 for earlier, later in zip(sent, sent[5:], strict=False))
+
+
+def test_a_restart_of_the_machine_does_not_forget(tmp_path: Path, clock: SetClock, boot: list[str]) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as window:
+        assert window.claim() == 0.0
+    boot[0] = "another uptime"
+    clock.mono = 3.0
+    clock.wall += 1.0
+    with closing(Window(path, RATE, clock)) as window:
+        assert 0.5 < window.claim() < 2.1
+    clock.wall -= 3600.0  # the wall clock was set back: never a reason to hurry, nor to wait for an hour
+    with closing(Window(path, RATE, clock)) as window:
+        assert window.claim() < 2.1
+
+
+@pytest.fixture
+def boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    file = tmp_path / "boot_id"
+    name = ["one uptime"]
+
+    class Changing(type(file)):  # type: ignore[misc]
+        def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+            return name[0]
+
+    monkeypatch.setattr("batchswap.ledger.window._BOOT_ID", Changing(file))
+    yield name
+
+
+def test_a_429_slows_everybody(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as one, closing(Window(path, RATE, clock)) as two:
+        drain(one, clock, 6.0)
+        assert one.pushed_back(clock.mono, 30.0)
+        assert two.claim() >= 30.0
+        assert two.limit() < 5
+
+
+def test_a_pause_without_a_limit(clock: SetClock) -> None:
+    window = NoWindow(clock)
+    assert window.claim() == 0.0
+    window.pause(5.0)
+    assert window.claim() == 5.0
+    clock.pass_time(5.0)
+    assert window.claim() == 0.0
+
+
+def test_the_file_names_no_key(tmp_path: Path) -> None:
+    key = "ak_" + "x" * 32
+    assert key not in fingerprint(key, "https://api.example")
+    assert fingerprint(key, "https://a") != fingerprint(key, "https://b") != fingerprint("other", "https://b")
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+from batchswap.clock import SystemClock
+from batchswap.ledger.window import Window
+from batchswap.pacing import Rate
+window = Window(Path(sys.argv[1]), Rate(20, 0.5), SystemClock())
+sent, end = [], time.monotonic() + 1.5
+while time.monotonic() < end:
+    wait = window.claim()
+    if wait:
+        time.sleep(wait)
+    else:
+        sent.append(time.monotonic())
+print(*sent)
+"""
+
+
+def test_invariant_6_over_two_processes(tmp_path: Path) -> None:
+    started = time.monotonic()
+    command = [sys.executable, "-c", PROCESS, str(tmp_path / "w.db")]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sent = sorted(float(word) for process in pair for word in process.communicate(timeout=30)[0].split())
+    assert sent[0] >= started
+    assert len(sent) > 20
+    # What is noted is the moment before the claim returns; a process may be slow to say so.
+    assert all(later - earlier > 0.48 for earlier, later in zip(sent, sent[20:], strict=False))

@@ -1,0 +1,71 @@
+"""Group commit: one transaction for all who wait, and one failure is one failure."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from batchswap.errors import LedgerFull, LostRace
+from batchswap.ledger.writer import Writer
+
+
+def test_what_waits_together_is_committed_together(db: sqlite3.Connection, path: Path) -> None:
+    commits: list[str] = []
+    db.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
+
+    async def script() -> None:
+        writer = Writer(db, path)
+        add = [lambda c, i=i: c.execute("insert into meta values(?, x'00')", (f"n{i}",)) and i for i in range(50)]
+        assert await asyncio.gather(*(writer.do(work) for work in add)) == list(range(50))
+        await writer.close()
+
+    asyncio.run(script())
+    assert db.execute("select count(*) from meta where name like 'n%'").fetchone() == (50,)
+    assert len(commits) <= 3
+
+
+def test_one_that_fails_undoes_its_own_part_only(db: sqlite3.Connection, path: Path) -> None:
+    def bad(connection: sqlite3.Connection) -> None:
+        connection.execute("insert into meta values('bad', x'00')")
+        raise LostRace("moved")
+
+    async def script() -> None:
+        writer = Writer(db, path)
+        good = writer.do(lambda c: c.execute("insert into meta values('good', x'00')").rowcount)
+        outcomes = await asyncio.gather(writer.do(bad), good, return_exceptions=True)
+        assert isinstance(outcomes[0], LostRace)
+        assert outcomes[1] == 1
+        await writer.close()
+
+    asyncio.run(script())
+    assert [name for (name,) in db.execute("select name from meta where name in ('bad', 'good')")] == ["good"]
+
+
+def test_a_full_disk_is_everybodys(db: sqlite3.Connection, path: Path) -> None:
+    db.execute(f"pragma max_page_count = {db.execute('pragma page_count').fetchone()[0]}")
+
+    async def script() -> None:
+        writer = Writer(db, path)
+        big = writer.do(lambda c: c.execute("insert into meta values('big', zeroblob(10000000))"))
+        small = writer.do(lambda c: c.execute("update tasks set code = 'x'"))
+        outcomes = await asyncio.gather(big, small, return_exceptions=True)
+        assert all(isinstance(outcome, LedgerFull) for outcome in outcomes)
+        await writer.close()
+
+    asyncio.run(script())
+    assert db.execute("select count(*) from tasks where code = 'x'").fetchone() == (0,)
+
+
+def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connection, path: Path) -> None:
+    async def script() -> None:
+        writer = Writer(db, path)
+        waiter = asyncio.ensure_future(writer.do(lambda c: c.execute("insert into meta values('kept', x'00')")))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        await writer.close()
+
+    asyncio.run(script())
+    assert db.execute("select count(*) from meta where name = 'kept'").fetchone() == (1,)
