@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.voice import Voice
 from batchswap.errors import ManifestErrors
 
 
@@ -14,7 +15,8 @@ from batchswap.errors import ManifestErrors
 @options.OUT
 @options.READING
 @options.JSON
-def check(manifests: tuple[str, ...], as_json: bool, **asked: Any) -> int:
+@click.pass_obj
+def check(voice: Voice, /, manifests: tuple[str, ...], as_json: bool, **asked: Any) -> int:
     """Validate manifests without touching ledger or network; every error with file:line."""
     from batchswap import manifest
     from batchswap.cli.building import build_reading, build_sources
@@ -27,7 +29,8 @@ def check(manifests: tuple[str, ...], as_json: bool, **asked: Any) -> int:
     except ManifestErrors as errors:
         if as_json:
             print_json({"batches": {}, "problems": [_problem(each) for each in errors.problems]})
-        raise
+        voice.fail(str(errors))
+        return errors.exit
     if as_json:
         print_json({"batches": counts, "problems": []})
     else:

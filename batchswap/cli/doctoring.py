@@ -107,6 +107,6 @@ def _to_json(each: "Finding") -> dict[str, Any]:
 def _to_lines(each: "Finding") -> Iterator[str]:
     from batchswap.report.words import safe
 
-    yield safe(f"{'ok  ' if each.is_well else 'BAD '} {each.name}: {each.message}")
+    yield ("ok   " if each.is_well else "BAD  ") + safe(f"{each.name}: {each.message}")
     if each.remedy:
-        yield safe(f"     mend it: {each.remedy}")
+        yield "     " + safe(f"mend it: {each.remedy}")

@@ -24,4 +24,3 @@ def listen(voice: Voice) -> None:
     logger = logging.getLogger("batchswap")
     logger.handlers = [Hearer(voice)]
     logger.setLevel(logging.DEBUG if voice.is_verbose else logging.WARNING)
-    logger.propagate = False

@@ -40,7 +40,7 @@ class Root(click.Group):
         try:
             code = self._enter(arguments, voice)
         except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
-            code = _judge(error, voice)
+            code = _tell(error, voice)
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], voice: Voice) -> int:
@@ -74,34 +74,38 @@ def _make_printable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _judge(error: BaseException, voice: Voice) -> int:
-    """The exit code of what went wrong, said in words."""
+def _judge(error: BaseException) -> tuple[int, str]:
+    """Exit code and words of what went wrong; no words where click says them itself."""
     match error:
         case click.exceptions.Exit():
-            return error.exit_code
+            return error.exit_code, ""
         case click.UsageError():
             error.show()
-            return Exit.USAGE
+            return Exit.USAGE, ""
         case click.ClickException():
-            voice.fail(error.format_message())
-            return Exit.USAGE
+            return Exit.USAGE, error.format_message()
         case KeyboardInterrupt() | click.Abort():
-            voice.fail("interrupted")
-            return Exit.INTERRUPTED
-        case SystemExit():
-            return error.code if isinstance(error.code, int) else Exit.UNEXPECTED
+            return Exit.INTERRUPTED, "interrupted"
         case BatchswapError():
-            voice.fail(str(error))
-            return error.exit
+            return error.exit, str(error)
         case BaseExceptionGroup() if len(error.exceptions) == 1:
-            return _judge(error.exceptions[0], voice)
+            return _judge(error.exceptions[0])
         case OSError() if error.strerror:
-            voice.fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+            return Exit.UNEXPECTED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case _:
-            voice.fail(f"{type(error).__name__}: {error}; {BUG}")
-    if voice.is_verbose:
+            return Exit.UNEXPECTED, f"{type(error).__name__}: {error}; {BUG}"
+
+
+def _tell(error: BaseException, voice: Voice) -> int:
+    """The exit code; its words on stderr, and on stdout where a JSON document was asked for."""
+    code, words = _judge(error)
+    if words:
+        voice.fail(words)
+        if voice.owes_document:
+            importlib.import_module("batchswap.cli.printing").print_json({"exit_code": code, "reason": words})
+    if code == Exit.UNEXPECTED and voice.is_verbose:
         importlib.import_module("traceback").print_exception(error)
-    return Exit.UNEXPECTED
+    return code
 
 
 def hold_standard_streams() -> None:

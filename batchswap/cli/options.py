@@ -38,6 +38,13 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+def _owe_document(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    voice = ctx.find_object(Voice)
+    if voice is not None:
+        voice.owes_document = value
+    return value
+
+
 DB = option("--db", type=FILE, default=Path("batchswap.db"), metavar="FILE", help="the ledger")
 OUT = option("--out", type=FOLDER, default=Path("results"), metavar="DIR", help="where results go")
 RATE = option(
@@ -110,7 +117,7 @@ BUSY = option(
     default="fail",
     help="when another run holds the ledger",
 )
-JSON = flag("--json", "as_json", help="one JSON document on stdout")
+JSON = flag("--json", "as_json", callback=_owe_document, help="one JSON document on stdout")
 TALKING = together(
     flag("-q", "--quiet", help="only errors and the last line"),
     option("--log-format", type=click.Choice(["text", "json"]), default="text", help="of what goes to stderr"),

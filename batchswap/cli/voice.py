@@ -15,6 +15,8 @@ class Voice:
 
     def __init__(self) -> None:
         self.is_quiet = self.is_verbose = self.is_json = False
+        self.owes_document = False
+        """Whether --json was asked for: then an error is a document, too."""
         self.is_dated = not _is_terminal(sys.stderr)
         self._print: Callable[[str], None] = _print_line
 

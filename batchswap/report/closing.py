@@ -54,4 +54,5 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _paid(summary: Summary) -> str:
     spent, reserved = summary.credits["spent"], summary.credits["reserved"]
-    return f"{money(spent)} credits" + (f" and {money(reserved)} reserved" if reserved else "")
+    now = "" if summary.spent_now == spent else f" ({money(summary.spent_now)} of them in this run)"
+    return f"{money(spent)} credits{now}" + (f" and {money(reserved)} reserved" if reserved else "")

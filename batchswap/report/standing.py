@@ -46,7 +46,6 @@ class Standing(msgspec.Struct, frozen=True):
 
 def gather(db: sqlite3.Connection) -> Standing:
     run = views.last_run(db)
-    said = _summary(run)
     return Standing(
         total=Part(queries.counts(db), queries.credits_of(db)),
         batches={
@@ -55,7 +54,7 @@ def gather(db: sqlite3.Connection) -> Standing:
         failures=views.failures(db),
         uncertain=views.uncertain(db, SHOWN),
         run=run,
-        balance=said.get("credits", {}).get("balance"),
+        balance=views.last_balance(db),
     )
 
 

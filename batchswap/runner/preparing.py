@@ -39,10 +39,8 @@ class Preparing:
     async def prepare(self, task: Task, again: Attempt | None = None) -> Ready | None:
         """None: the task has failed, which is recorded, or the run ends."""
         try:
-            if task.model.is_multi:
-                raise Unfit("several-faces", "rows with several faces cannot be run yet; give the row one face")
             if again is None:
-                self._check_output(task)
+                self._check(task)
             body = wire.CreateTask(
                 task.model,
                 {
@@ -67,7 +65,9 @@ class Preparing:
         desk = self._desk
         await desk.writer.do(lambda db: moves.unfit(db, desk.stamp(), task.id, code=code, reason=reason))
 
-    def _check_output(self, task: Task) -> None:
+    def _check(self, task: Task) -> None:
+        if task.model.is_multi:
+            raise Unfit("several-faces", "rows with several faces cannot be run yet; give the row one face")
         owner = queries.output_owner(self._desk.db, task.output, task.id)
         if owner is not None:
             raise Unfit("output-taken", f"{task.output} is also the output of {owner}")

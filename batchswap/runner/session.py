@@ -196,7 +196,8 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
         started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
         job = Job(found.task, found.attempt, started)
         if found.task.state is State.RUNNING:
-            loop.collecting.watch(job, now=now)
+            # Its callback may have come while nobody listened.
+            loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
         elif found.task.state is State.FETCHING:
             loop.fetch(job, found.media)
         elif account.is_idempotent:
@@ -255,7 +256,7 @@ async def _last_balance(desk: Desk) -> None:
 def look(desk: Desk) -> View:
     """The run at this moment."""
     counts = queries.counts(desk.db)
-    money = queries.credits_of(desk.db, run_id=desk.run_id)
+    money = queries.credits_in(desk.db, desk.settings.batches)
     limit = desk.pacer.limit()
     return View(
         counts=counts,
@@ -282,7 +283,7 @@ def _conclude(
         for state, n in queries.counts(reading, batch).items():
             counts[state] += n
     code, reason = conclude(desk.stops if desk else [], counts)
-    money = queries.credits_of(reading, run_id=stamp.run_id)
+    money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(
         exit_code=code,
@@ -292,6 +293,7 @@ def _conclude(
         credits={"spent": money.spent, "reserved": money.reserved, "balance": desk.balance if desk else None},
         requests={kind: requests.get(kind, 0) for kind in KINDS},
         seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
+        spent_now=own.spent,
     )
     runs.end(
         writing,

@@ -1,0 +1,90 @@
+"""A place to run commands in: a folder with media, a home of its own, and a server that takes them."""
+
+import logging
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from batchswap.cli.main import root
+from tests.cli.quick import KEY, QuickEngine, box
+from tests.http.local import Running, running
+from tests.http.samples import movie, picture
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Place:
+    """The working directory of a test."""
+
+    folder: Path
+
+    def video(self, name: str, word: str = "") -> str:
+        (self.folder / name).write_bytes(movie() + box(f"{name} {word}".encode()))
+        return name
+
+    def manifest(self, name: str, rows: int, word: str = "") -> str:
+        """A CSV of `rows` videos with one face; `word` is said in the videos."""
+        lines = [f"r{i},{self.video(f'{Path(name).stem}{i}.mp4', word)},face.png" for i in range(rows)]
+        (self.folder / name).write_text("\n".join(["id,video,face", *lines, ""]))
+        return name
+
+
+def call(*arguments: str, stdin: str | bytes | None = None) -> Result:
+    """A command, run in this process."""
+    return CliRunner().invoke(root, list(arguments), input=stdin)
+
+
+def work(*arguments: str) -> Result:
+    """`run` with callbacks, so that nobody waits for a poll."""
+    port = free_port()
+    listening = ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
+    return call("run", *arguments, "--rate", "none", *listening)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    """What a command does to the package's logger ends with it."""
+    logger = logging.getLogger("batchswap")
+    before = logger.handlers, logger.level
+    yield
+    logger.handlers, logger.level = before
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """An empty working directory and home, without any settings of the machine's user."""
+    for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "face.png").write_bytes(picture(".png"))
+    monkeypatch.chdir(folder)
+    return Place(folder)
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("server"), QuickEngine(), keys=(KEY,)) as server:
+        yield server
+
+
+@pytest.fixture
+def shop(place: Place, _server: Running, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A place whose environment has a key and leads to a server."""
+    use(_server, monkeypatch)
+    return place
+
+
+def use(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands go to this server."""
+    monkeypatch.setenv("CRUN_API_KEY", KEY)
+    monkeypatch.setenv("CRUN_BASE_URL", server.base_url)

@@ -1,0 +1,224 @@
+"""`batchswap run`, from its options to its exit code."""
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from batchswap.cli.accounts import find_account
+from batchswap.cli.building import build_settings, build_sources
+from batchswap.cli.display import watch_nothing
+from batchswap.cli.running import enrol, work_off_at
+from batchswap.cli.voice import Voice
+from batchswap.ledger.lock import hold
+from batchswap.manifest import Options
+from tests.cli.conftest import Place, call, free_port, use, work
+from tests.cli.quick import KEY, QuickEngine
+from tests.http.local import running
+
+SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds"]
+COUNTS = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
+REQUESTS = ["submit", "poll", "estimate", "balance", "upload", "detect", "refused_429"]
+
+
+def dump(db: str = "batchswap.db") -> list[str]:
+    """Everything that a ledger holds."""
+    with sqlite3.connect(db) as connection:
+        found = list(connection.iterdump())
+    connection.close()
+    return found
+
+
+def test_a_run_ends_with_files_and_one_line(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 3))
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("done: 3 done, 3 credits, ")
+    assert done.stderr.splitlines()[-1].endswith("; results in results/")
+    assert sorted(path.name for path in (shop.folder / "results/spring").iterdir()) == ["r0.mp4", "r1.mp4", "r2.mp4"]
+
+
+def test_json_is_one_document_of_the_promised_shape(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 2), "--json")
+    said = json.loads(done.stdout)
+    assert list(said) == SUMMARY
+    assert list(said["counts"]) == COUNTS
+    assert list(said["credits"]) == ["spent", "reserved", "balance"]
+    assert list(said["requests"]) == REQUESTS
+    assert (said["exit_code"], said["reason"], said["batch"]) == (0, "all done", ["spring"])
+    assert (said["counts"]["done"], said["credits"]["spent"], said["requests"]["submit"]) == (2, 2, 2)
+
+
+def test_the_same_again_asks_nothing(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    work(name)
+    again = work(name, "--json")
+    assert json.loads(again.stdout)["requests"] == dict.fromkeys(REQUESTS, 0)
+    assert again.stderr.splitlines()[-1].startswith("nothing to do: 2 done, 0 credits")
+
+
+def test_a_failed_task_ends_the_run_with_3_and_says_what_next(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 1, "broken"), "--db", "it's.db")
+    assert done.exit_code == 3
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("not all done: 1 failed, 1 credits")
+    assert "batchswap tasks --state failed --db 'it'\"'\"'s.db'" in last
+
+
+def test_an_invalid_manifest_leaves_nothing_behind(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    with Path(name).open("a") as file:
+        file.write("r0,spring0.mp4,face.png\nr3,nowhere.mp4,face.png\n")
+    before = sorted(shop.folder.iterdir())
+    done = work(name)
+    assert done.exit_code == 2
+    assert "batchswap: spring.csv:5: video: " in done.stderr
+    assert "batchswap: spring.csv:4: id: " in done.stderr
+    assert sorted(shop.folder.iterdir()) == before
+
+
+def test_an_invalid_manifest_changes_no_ledger(shop: Place) -> None:
+    work(shop.manifest("spring.csv", 1))
+    before = dump()
+    Path("autumn.csv").write_text("id,video,face\na,nowhere.mp4,face.png\n")
+    assert work("autumn.csv").exit_code == 2
+    assert dump() == before
+
+
+def test_another_run_holds_the_ledger(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    with hold(Path("batchswap.db"), wait=False):
+        busy, skipped = work(name), work(name, "--if-running", "skip")
+        as_json = work(name, "--json")
+    assert busy.exit_code == 75
+    assert "another run holds batchswap.db" in busy.stderr
+    assert skipped.exit_code == 0
+    assert "skipped: another run holds batchswap.db" in skipped.stderr
+    assert json.loads(as_json.stdout)["exit_code"] == 75
+
+
+def test_without_a_key_nothing_happens(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRUN_API_KEY")
+    done = work(shop.manifest("spring.csv", 1))
+    assert done.exit_code == 5
+    assert "there is no API key: set CRUN_API_KEY" in done.stderr
+    assert not Path("batchswap.db").exists()
+
+
+def test_a_malformed_key_is_not_shown(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUN_API_KEY", "ak_secretsecret")
+    done = work(shop.manifest("spring.csv", 1), "--base-url", "https://api.crun.ai")
+    assert done.exit_code == 5
+    assert "malformed (it has 12 characters after ak_)" in done.stderr
+    assert "secretsecret" not in done.output
+
+
+def test_a_key_that_the_api_refuses_ends_the_run_with_5(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = "ak_" + "w" * 32
+    monkeypatch.setenv("CRUN_API_KEY", wrong)
+    done = work(shop.manifest("spring.csv", 1))
+    assert done.exit_code == 5
+    assert "the API refuses the key (401)" in done.stderr
+    assert "w" * 32 not in done.output + "".join(dump())
+
+
+def test_a_base_url_that_shows_the_key_is_refused_before_anything(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 1), "--base-url", "http://api.example.com")
+    assert done.exit_code == 2
+    assert not Path("batchswap.db").exists()
+
+
+def test_the_budget_ends_the_run_with_6(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 3), "--budget", "2")
+    assert done.exit_code == 6
+    assert "the budget is used up: the rest stays queued" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "2 done, 1 queued, 2 credits" in last
+    assert "; go on with: batchswap run spring.csv --budget 2 " in last
+
+
+def test_a_deadline_that_is_over_ends_the_run_with_7(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 2), "--max-duration", "0s")
+    assert done.exit_code == 7
+    assert "2 queued, 0 credits" in done.stderr.splitlines()[-1]
+
+
+def test_quiet_says_only_the_last_line(shop: Place) -> None:
+    assert len(work(shop.manifest("spring.csv", 1), "-q").stderr.splitlines()) == 1
+
+
+def test_log_lines_are_json_objects(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 1), "--log-format", "json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all({"time", "level", "event"} <= set(line) for line in lines)
+    assert lines[0]["event"] == "spring: 1 rows, 1 new, 0 changed"
+    assert lines[-1]["counts"]["done"] == 1
+    failed = work("nowhere.csv", "--log-format", "json")
+    assert [json.loads(line)["level"] for line in failed.stderr.splitlines()] == ["error"]
+
+
+def test_a_manifest_from_standard_input(shop: Place) -> None:
+    text = Path(shop.manifest("spring.csv", 2)).read_text()
+    checked = call("check", "-", "--format", "csv", "--batch", "piped", stdin=text)
+    assert checked.stdout == "piped: 2 rows\n"
+
+
+def test_part_of_a_manifest(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 3)
+    assert json.loads(work(name, "--limit", "1", "--json").stdout)["counts"]["done"] == 1
+    assert json.loads(work(name, "--limit", "1", "--json").stdout)["counts"]["done"] == 1
+    assert json.loads(work(name, "--filter", "r2", "--json").stdout)["counts"]["done"] == 2
+
+
+def test_rows_with_several_faces_are_refused_in_words(shop: Place) -> None:
+    Path("duo.csv").write_text(f"id,video,face_0,face_1\nduo,{shop.video('duo.mp4')},face.png,face.png\n")
+    assert work("duo.csv").exit_code == 3
+    assert "rows with several faces cannot be run yet" in call("tasks").stdout
+
+
+def test_callbacks_need_both_options(shop: Place) -> None:
+    done = call("run", shop.manifest("spring.csv", 1), "--callback-url", "https://example.com/hook")
+    assert done.exit_code == 2
+    assert "callbacks need both" in done.stderr
+
+
+def test_a_hostile_file_name_reaches_no_terminal(shop: Place) -> None:
+    done = work(shop.manifest("\x1b[31mspring\u202e.csv", 1))
+    assert done.exit_code == 2
+    assert "\x1b" not in done.output
+    assert "\u202e" not in done.output
+
+
+def test_out_of_credits(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path / "other", QuickEngine(), keys=(KEY,), balance=1.0) as server:
+        use(server, monkeypatch)
+        name = place.manifest("spring.csv", 2)
+        done = work(name)
+        assert done.exit_code == 6
+        assert "out of credits (402): top up, and run again" in done.stderr.splitlines()[-1]
+        assert server.server is not None
+        server.do(server.server.deposit, 1.0)
+        assert work(name).exit_code == 0
+
+
+def test_the_local_provider_needs_no_key(place: Place) -> None:
+    """The server lives inside the command, its folder beside the ledger."""
+    port = free_port()
+    settings = build_settings(
+        db=Path("batchswap.db"),
+        out=Path("results"),
+        provider="local",
+        callback_url=f"http://127.0.0.1:{port}",
+        callback_listen=("127.0.0.1", port),
+    )
+    account = find_account(settings)
+    assert account is None
+    sources = build_sources((place.manifest("spring.csv", 2),), format=None, batch=None)
+    enrolled = enrol(settings, sources, Options())
+    settings = msgspec.structs.replace(settings, batches=enrolled.batches)
+    summary = asyncio.run(work_off_at(settings, account, Voice(), watch_nothing, QuickEngine()))
+    assert (summary.exit_code, summary.counts["done"]) == (0, 2)
+    assert Path("batchswap-local/tasks.db").exists()

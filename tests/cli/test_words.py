@@ -1,0 +1,212 @@
+"""A person's word: retry, resolve, cancel, and what the ledger's books say afterwards."""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchswap.ledger import files, queries
+from batchswap.ledger.lock import hold
+from batchswap.local.faults import Fault, FaultRate
+from tests.cli.conftest import Place, call, use, work
+from tests.cli.quick import KEY, QuickEngine
+from tests.http.local import Running, running
+
+
+def show(key: str) -> Any:
+    return json.loads(call("show", key, "--json").stdout)
+
+
+def state(key: str) -> str:
+    return str(show(key)["state"])
+
+
+def credits_now() -> queries.Credits:
+    db = files.connect(Path("batchswap.db"), write=False)
+    try:
+        return queries.credits_of(db)
+    finally:
+        db.close()
+
+
+def change(sql: str, *values: object) -> None:
+    """The ledger as it would be after something that is slow to bring about."""
+    db = sqlite3.connect("batchswap.db")
+    db.execute(sql, values)
+    db.commit()
+    db.close()
+
+
+@pytest.fixture
+def forgetful(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server whose answers to submits never arrive."""
+    lost = (FaultRate(Fault.LOST, 1.0),)
+    with running(tmp_path / "forgetful", QuickEngine(), keys=(KEY,), faults=lost) as server:
+        use(server, monkeypatch)
+        yield server
+
+
+def lose(place: Place, rows: int = 1) -> None:
+    """Submits whose end nobody knows."""
+    done = call("run", place.manifest("spring.csv", rows), "--rate", "none")
+    assert done.exit_code == 4, done.stderr
+
+
+def accepted_id(server: Running, folder: Path) -> str:
+    """What the server knows the task by."""
+    db = sqlite3.connect(folder / "tasks.db")
+    try:
+        return str(db.execute("select id from tasks order by seq desc limit 1").fetchone()[0])
+    finally:
+        db.close()
+
+
+def test_a_failed_generation_is_queued_again_and_paid_again(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1, "broken")
+    assert work(name).exit_code == 3
+    said = call("retry")
+    assert said.exit_code == 0
+    assert "1 task queued again, 0 asked for again" in said.stderr
+    assert state("r0") == "queued"
+    assert work(name).exit_code == 3
+    assert [each["state"] for each in show("r0")["attempts"]] == ["failed", "failed"]
+    assert credits_now().spent == 2.0
+
+
+def test_a_result_that_was_not_saved_is_not_paid_again(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    Path("results").mkdir()
+    Path("results/spring").write_text("a file where a folder must be")
+    assert work(name, "--retries", "0").exit_code == 3
+    Path("results/spring").unlink()
+    said = call("retry", "r0")
+    assert "0 tasks queued again, 1 asked for again without paying" in said.stderr, (said.stderr, show("r0"))
+    done = work(name, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["requests"]["submit"] == 0
+    assert credits_now().spent == 1.0
+
+
+def test_an_older_success_is_not_taken_for_an_edited_row(shop: Place) -> None:
+    """The row was edited after its first result, and then could not be submitted: there is nothing to resume."""
+    name = shop.manifest("spring.csv", 1)
+    assert work(name).exit_code == 0
+    Path(name).write_text(f"id,video,face\nr0,{shop.video('other.mp4')},face.png\n")
+    assert work(name, "--limit", "0").exit_code == 0
+    Path("other.mp4").unlink()
+    assert work(name).exit_code == 3
+    assert "1 task queued again, 0 asked for again" in call("retry").stderr
+
+
+def test_retry_takes_what_is_chosen(shop: Place) -> None:
+    work(shop.manifest("spring.csv", 2, "broken"))
+    assert "0 tasks queued again" in call("retry", "--code", "422").stderr
+    assert "1 task queued again" in call("retry", "spring/r1").stderr
+    assert "1 task queued again" in call("retry", "--code", "501").stderr
+    assert call("retry", "r0").exit_code == 2
+    assert call("retry", "r0", "--code", "501").exit_code == 2
+
+
+def test_cancelled_tasks_do_not_run_until_they_are_retried(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 3)
+    work(name, "--limit", "0")
+    assert call("cancel").exit_code == 2
+    assert "1 task cancelled" in call("cancel", "r0").stderr
+    assert "2 tasks cancelled" in call("cancel", "--batch", "spring").stderr
+    assert json.loads(work(name, "--json").stdout)["requests"]["submit"] == 0
+    assert "3 tasks queued again" in call("retry", "--state", "cancelled").stderr
+    assert work(name).exit_code == 0
+    assert call("cancel", "r0").exit_code == 2
+
+
+def test_a_failed_task_that_is_named_can_be_cancelled(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1, "broken")
+    work(name)
+    assert "1 task cancelled" in call("cancel", "r0").stderr
+    assert work(name).exit_code == 0
+
+
+def test_show_tells_how_to_resolve(forgetful: Running, place: Place) -> None:
+    lose(place)
+    change("update attempts set balance_before = 10, balance_after = 8")
+    said = call("show", "r0").stdout
+    assert "evidence: the balance fell by 2 (10 before): probably accepted" in said
+    for word in ("--task-id ID", "--not-accepted", "--give-up"):
+        assert f"batchswap resolve spring/r0 {word}" in said
+
+
+def test_it_was_accepted(forgetful: Running, place: Place, tmp_path: Path) -> None:
+    lose(place)
+    remote_id = accepted_id(forgetful, tmp_path / "forgetful")
+    assert credits_now().reserved == 1.0
+    said = call("resolve", "r0", "--task-id", remote_id)
+    assert said.exit_code == 0, said.stderr
+    assert state("r0") == "running"
+    change("update attempts set accepted_at = accepted_at - 3600, took = null")
+    assert call("run", "spring.csv", "--rate", "none").exit_code == 0
+    assert credits_now() == queries.Credits(spent=1.0)
+
+
+def test_an_id_that_is_not_the_rows_is_refused(forgetful: Running, place: Place, tmp_path: Path) -> None:
+    lose(place)
+    first = accepted_id(forgetful, tmp_path / "forgetful")
+    url = forgetful.upload((place.folder / "face.png").read_bytes(), ".png", "image/png")
+    video = forgetful.upload((place.folder / place.video("x.mp4")).read_bytes())
+    Path("urls.csv").write_text(f"id,video,face\nu0,{video}?a=1,{url}\nu1,{video}?a=2,{url}\n")
+    assert call("run", "urls.csv", "--rate", "none").exit_code == 4
+    assert "does not know a task nobody" in call("resolve", "u0", "--task-id", "nobody").stderr
+    foreign = call("resolve", "u0", "--task-id", first)
+    assert (foreign.exit_code, "was made from other inputs than urls/u0" in foreign.stderr) == (2, True), foreign.stderr
+    mine = accepted_id(forgetful, tmp_path / "forgetful")
+    owners = [key for key in ("u0", "u1") if call("resolve", key, "--task-id", mine).exit_code == 0]
+    assert len(owners) == 1
+    other = {"u0": "u1", "u1": "u0"}[owners[0]]
+    assert call("resolve", other, "--task-id", mine).exit_code == 2
+    assert state(other) == "uncertain"
+
+
+def test_one_remote_task_belongs_to_one_attempt(forgetful: Running, place: Place, tmp_path: Path) -> None:
+    lose(place, 2)
+    remote_id = accepted_id(forgetful, tmp_path / "forgetful")
+    assert call("resolve", "r1", "--task-id", remote_id).exit_code == 0
+    again = call("resolve", "r0", "--task-id", remote_id)
+    assert again.exit_code == 2
+    assert "belongs to an attempt of spring/r1 already" in again.stderr
+
+
+def test_it_was_not_accepted(forgetful: Running, place: Place) -> None:
+    lose(place)
+    assert call("resolve", "r0", "--not-accepted").exit_code == 0
+    assert state("r0") == "queued"
+    assert credits_now() == queries.Credits()
+    assert call("resolve", "r0", "--not-accepted").exit_code == 2
+
+
+def test_given_up(forgetful: Running, place: Place) -> None:
+    lose(place)
+    assert call("resolve", "r0").exit_code == 2
+    assert call("resolve", "r0", "--give-up", "--not-accepted").exit_code == 2
+    assert call("resolve", "r0", "--give-up").exit_code == 0
+    assert (state("r0"), show("r0")["credits"]) == ("failed", None)
+    assert credits_now() == queries.Credits(assumed=1.0, unpriced=1)
+    assert "what 1 ended attempt cost is unknown" in call("status").stdout
+    assert "1 given up while uncertain were left" in call("retry").stderr
+    assert state("r0") == "failed"
+    assert "1 task queued again" in call("retry", "r0").stderr
+
+
+def test_no_word_while_a_run_goes_on(shop: Place) -> None:
+    work(shop.manifest("spring.csv", 1, "broken"))
+    with hold(Path("batchswap.db"), wait=False):
+        busy = call("retry")
+    assert busy.exit_code == 75
+    assert "a run holds batchswap.db" in busy.stderr
+    assert state("r0") == "failed"
+
+
+def test_what_a_person_says_is_all_or_nothing(shop: Place) -> None:
+    work(shop.manifest("spring.csv", 2, "broken"))
+    assert call("retry", "r0", "nobody").exit_code == 2
+    assert state("r0") == "failed"
