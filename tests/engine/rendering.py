@@ -7,7 +7,7 @@ import numpy as np
 from manifests.demo_media import Portrait, view
 from manifests.demo_picture import Pixels
 
-SIZE = (480, 270)
+SIZE = (448, 256)
 """Width and height."""
 WALL = (96, 110, 104)
 
@@ -37,22 +37,22 @@ def scene(count: int, people: list[tuple[Portrait, float, Path]]) -> Iterator[Pi
 
 
 def crossing(back: Portrait, front: Portrait) -> Iterator[Pixels]:
-    """Sixty frames: two people change sides, `front` passing before `back`, who starts on the left."""
+    """Forty frames: two people change sides, `front` passing before `back`, who starts on the left."""
     return scene(
-        60,
+        40,
         [
-            (back, 92, lambda n: (110 + 260 * n / 59, 132)),
-            (front, 100, lambda n: (370 - 260 * n / 59, 140)),
+            (back, 92, lambda n: (100 + 250 * n / 39, 126)),
+            (front, 100, lambda n: (350 - 250 * n / 39, 132)),
         ],
     )
 
 
 def returning(one: Portrait, other: Portrait) -> Iterator[Pixels]:
-    """Seventy frames: `other` stays; `one` is away in frames 20-44 and comes back on the other side."""
+    """Fifty frames: `other` stays; `one` is away in frames 14-33 and comes back on the other side."""
 
     def path(number: int) -> tuple[float, float] | None:
-        if number < 20:
-            return 110 + number, 130
-        return (360 - (number - 45), 138) if number >= 45 else None
+        if number < 14:
+            return 90 + number, 126
+        return (350 - (number - 34), 130) if number >= 34 else None
 
-    return scene(70, [(other, 88, lambda n: (240, 140 + 0.2 * n)), (one, 84, path)])
+    return scene(50, [(other, 88, lambda n: (220, 130 + 0.2 * n)), (one, 84, path)])

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, SwapReport, probe, swap
+from batchswap.local.engine import SwapJob, SwapReport, label, probe, swap
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 from tests.engine.looking import Pixels
@@ -127,3 +127,21 @@ def test_frames_without_a_face_pass_through(tmp_path: Path, frames: list[Pixels]
     before, after = looking.frames(clip), looking.frames(output)
     for number in (0, 5, COUNT + 6, COUNT + 11):
         assert looking.changed(before[number], after[number], whole) < 2.5
+
+
+def test_a_broadcasts_clock_is_set_to_zero(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    stamps = range(6000, 6000 + 24 * COUNT, 24)
+    clip = write(tmp_path / "clip", frames, Variant(ending="ts", sound="aac", stamps=stamps))
+    output, _ = run(clip, media)
+    with av.open(str(clip)) as before, av.open(str(output)) as after:
+        assert before.start_time > 9 * av.time_base
+        assert abs(after.start_time) < av.time_base // 10
+    assert looking.times(output) == looking.times(clip)
+
+
+def test_what_the_clip_says_of_itself_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    clip = write(tmp_path / "clip", frames, Variant(title="A test", comment="Made by a model"))
+    output, _ = run(clip, media)
+    with av.open(str(output)) as container:
+        assert container.metadata["title"] == "A test"
+        assert container.metadata["comment"] == f"{label.sentence('')} Made by a model"

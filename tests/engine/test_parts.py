@@ -1,10 +1,13 @@
 """The engine's parts by themselves: smoothing, stages, geometry, colours, labels, the face model, missing libraries."""
 
+import multiprocessing
 import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,10 @@ from hypothesis import strategies as st
 
 from batchswap.errors import EngineError, MissingExtra
 from batchswap.local import engine
-from batchswap.local.engine import coding, extras, geometry, label, mesh, model, scouting, smoothing
+from batchswap.local.engine import SwapJob, coding, extras, geometry, label, mesh, model, scouting, smoothing
 from batchswap.local.engine.quiet import kept_stderr
 from batchswap.local.engine.stages import ahead, behind
+from manifests.demo_media import Media
 
 
 def face(seed: int = 1) -> geometry.Floats:
@@ -202,3 +206,12 @@ from batchswap.local.engine import check_usable, probe; print(check_usable()); p
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'batchswap[local]'" in done.stdout
     assert MissingExtra.__name__ in done.stderr
+
+
+def test_errors_and_reports_come_back_from_a_worker_process(tmp_path: Path, media: Media) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:
+        job = SwapJob(media.anna, tmp_path / "out.png", ((None, media.grace),))
+        assert worker.submit(engine.swap, job).result().swapped_frames == 1
+        with pytest.raises(EngineError, match=r"^the video is a still$") as caught:
+            worker.submit(engine.swap, replace(job, output=tmp_path / "out.mp4")).result()
+    assert caught.value.culprit == "video"

@@ -28,6 +28,8 @@ class Variant:
     stamps: Sequence[int] | None = None
     sound: str | None = None
     full: bool = False
+    title: str = ""
+    comment: str = ""
 
 
 def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
@@ -35,6 +37,7 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
     path = path.with_suffix(f".{variant.ending}")
     stamps = variant.stamps or range(0, 24 * len(frames), 24)
     with av.open(str(path), "w") as container:
+        container.metadata.update({"title": variant.title, "comment": variant.comment})
         video = cast("VideoStream", container.add_stream(variant.codec, rate=25))
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = variant.pixels
@@ -58,7 +61,11 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
         if audio is not None:
             tone = (8000 * np.sin(np.arange(16_000) / 5)).astype(np.int16)
             sound = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
-            sound.sample_rate, sound.pts, sound.time_base = 16_000, 0, Fraction(1, 16_000)
+            sound.sample_rate, sound.pts, sound.time_base = (
+                16_000,
+                round(stamps[0] * STEP * 16_000),
+                Fraction(1, 16_000),
+            )
             container.mux(audio.encode(sound))
             container.mux(audio.encode(None))
     return path

@@ -10,7 +10,7 @@ import numpy as np
 from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import people, reading
+from batchswap.local.engine import geometry, people, reading
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Person
 from batchswap.local.engine.newface import NewFace
@@ -94,6 +94,7 @@ def fit(frame: VideoFrame, number: int, fitters: list[tuple[Person, Fitter]]) ->
     poses = [(pose, fitter) for person, fitter in fitters if (pose := person.at(number)) is not None]
     if not poses:
         return False
+    poses.sort(key=lambda found: geometry.area(geometry.box(found[0].points)))  # who is nearer is larger, and in front
     frame.make_writable()  # the decoder still looks at its own copy
     planes = reading.planes_of(frame)
     return sum(fitter.fit(planes, pose) for pose, fitter in poses) > 0

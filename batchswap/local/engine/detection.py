@@ -26,7 +26,7 @@ TRIES = 200
 def detect(path: Path, folder: Path, threads: int | None) -> Detection:
     """See batchswap.local.engine.detect."""
     with kept_stderr():
-        info = probing.probe(path, "video")
+        info = probing.probe(path, "image" if probing.looks_still(path) else "video")
         folder.mkdir(parents=True, exist_ok=True)
         return detect_clip(path, folder, info, threads) if info.kind == "video" else detect_still(path, folder, info)
 

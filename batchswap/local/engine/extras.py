@@ -13,6 +13,7 @@ from batchswap.local.engine.quiet import kept_stderr
 
 MODULES = ("numpy", "av", "cv2", "mediapipe")
 EXTRA = "local"
+SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": "100000000", "OPENCV_LOG_LEVEL": "SILENT"}
 
 DEBIAN = {
     "libGL.so": "libgl1",
@@ -28,8 +29,10 @@ LIBRARY = re.compile(r"(lib[\w.+-]+\.so)[\w.]*: cannot open shared object file")
 
 def load() -> None:
     """Import what the engine needs. Raises MissingExtra, or EngineError("engine", …) naming Debian packages."""
-    # Threads for products of small matrices only spin on cores that the encoder wants. It counts before numpy comes.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # All these count only before the libraries are there. Threads for products of small matrices would spin on cores
+    # that the encoder wants; a small file can hold a picture that takes all memory; warnings are told by our errors.
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     for name in MODULES:
         load_one(name)
 

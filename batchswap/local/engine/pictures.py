@@ -11,7 +11,6 @@ from batchswap.local.engine import label
 from batchswap.local.engine.geometry import Bytes
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-MOST_PIXELS = 100_000_000
 
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
 

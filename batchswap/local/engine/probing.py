@@ -14,6 +14,8 @@ from batchswap.local.engine.values import MediaInfo
 from batchswap.local.engine.words import noun
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+MOST_PIXELS = 50_000_000
+"""Of a frame; 8K has 33 million."""
 START = 16
 """Bytes that tell the kind of a file."""
 ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
@@ -23,17 +25,19 @@ ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     """Raises EngineError(culprit, …): no plain file, empty, too large, no media, cut off, not decodable."""
     check_file(path, culprit, max_bytes)
-    with path.open("rb") as file:
-        start = file.read(START)
-    if is_still(start):
+    if looks_still(path):
         return probe_still(path, culprit)
     if culprit == "face":
         raise EngineError(culprit, "the face picture is not a picture that can be read")
     return probe_clip(path, culprit)
 
 
-def is_still(start: bytes) -> bool:
-    """Whether a file that begins so is a JPEG, PNG, WebP, BMP or TIFF picture."""
+def looks_still(path: Path) -> bool:
+    """Whether a file begins as a JPEG, PNG, WebP, BMP or TIFF picture does. What is no plain file does not."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(START)
     return start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
 
 
@@ -64,6 +68,8 @@ def probe_clip(path: Path, culprit: str) -> MediaInfo:
         video, size = clip.video, path.stat().st_size
         if any(entry.pos + entry.size > size for entry in video.index_entries):
             raise EngineError(culprit, f"the {noun(culprit)} is cut off")
+        if video.codec_context.width * video.codec_context.height > MOST_PIXELS:
+            raise EngineError(culprit, f"the {noun(culprit)} has frames of more than {MOST_PIXELS // 10**6} megapixels")
         frame = first_frame(clip)
         width, height = frame.width, frame.height
         if reading.quarter_turns(frame) % 2:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS}
 Item: TypeAlias = "VideoFrame | Packet[Any]"
 """What a clip is made of: frames, and packets of sound."""
 
+CLOCKED = ("mpegts", "mpeg")
 RGB = 0
 """AVCOL_SPC_RGB: the stream holds no Y'CbCr at all."""
 
@@ -41,6 +43,12 @@ class Clip:
     @property
     def audio(self) -> tuple[AudioStream, ...]:
         return tuple(self.container.streams.audio)
+
+    @property
+    def start(self) -> Fraction:
+        """Seconds at which a broadcast's clock happened to stand; zero where time stamps count from the beginning."""
+        clocked = self.container.format.name in CLOCKED and self.container.start_time
+        return Fraction(self.container.start_time, av.time_base) if clocked else Fraction(0)
 
     @property
     def format(self) -> str:
@@ -87,7 +95,8 @@ def open_clip(path: Path, culprit: str, threads: int | None = None) -> Iterator[
     with open_media(path, culprit) as container:
         if not container.streams.video:
             raise EngineError(culprit, f"the {noun(culprit)} has no picture, only sound")
-        video = container.streams.video[0]
+        best = container.streams.best("video")  # not a cover picture, where there is also a film
+        video = best if isinstance(best, VideoStream) else container.streams.video[0]
         video.codec_context.thread_type = "AUTO"
         video.codec_context.thread_count = threads or 0
         yield Clip(container, video, culprit)

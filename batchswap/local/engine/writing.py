@@ -2,13 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -23,6 +25,9 @@ CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 AAC_RATES = frozenset({96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000})
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """Channels -> how they are laid out; a file need not say. Anything else is mixed down."""
+
+
+OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
 @contextlib.contextmanager
@@ -54,19 +59,39 @@ class Writer:
     container: OutputContainer
     video: VideoStream
     tracks: dict[int, Track]
+    start: Fraction = Fraction(0)
+    """Seconds of the input that are zero in the result."""
+    last: int | None = None
 
     def put(self, item: Item) -> None:
         if isinstance(item, VideoFrame):
-            item.pict_type = PictureType.NONE  # the encoder chooses its own key frames
-            self.container.mux(self.video.encode(item))
-            return
-        track = self.tracks[item.stream.index]
-        if track.copied:
-            item.stream = track.target
-            self.container.mux_one(item)
+            self._put_frame(item)
         else:
-            for frame in item.decode():
-                self.container.mux(track.target.encode(frame))  # type: ignore[arg-type]
+            self._put_sound(item, self.tracks[item.stream.index])
+
+    def _put_frame(self, frame: VideoFrame) -> None:
+        frame.pict_type = PictureType.NONE  # the encoder chooses its own key frames
+        unit = frame.time_base or Fraction(1, 1000)
+        if frame.pts is not None:
+            frame.pts -= round(self.start / unit)
+        # Old containers leave stamps out, broken ones repeat them; MP4 can do neither.
+        least = 0 if self.last is None else self.last + 1
+        frame.pts = least if frame.pts is None or (self.last is not None and frame.pts < least) else frame.pts
+        self.last = frame.pts
+        self.container.mux(self.video.encode(frame))
+
+    def _put_sound(self, packet: "Packet[AudioStream]", track: Track) -> None:
+        if track.copied:
+            shift = round(self.start / packet.time_base) if packet.time_base else 0
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+            packet.stream = track.target
+            self.container.mux_one(packet)
+            return
+        for frame in packet.decode():
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(self.start / frame.time_base)
+            self.container.mux(track.target.encode(frame))
 
     def finish(self) -> None:
         """What the encoders still hold."""
@@ -81,19 +106,24 @@ def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, thr
     """A writer for a file that has no reader yet; complete when this is left without an error."""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
-        container.metadata.update(clip.container.metadata)
-        container.metadata["comment"] = label.sentence(task)
-        container.metadata["description"] = label.sentence(task)
-        container.metadata["digital_source_type"] = label.SOURCE_TYPE
+        container.metadata.update(metadata(clip.container.metadata, task))
         video = add_video(container, clip, threads)
         if matrix:
             video.set_display_matrix(matrix)
         tracks = {source.index: add_track(container, source) for source in clip.audio}
-        writer = Writer(container, video, tracks)
+        writer = Writer(container, video, tracks, clip.start)
         yield writer
         writer.finish()
     with path.open("ab") as file:
         file.write(label.box(task))
+
+
+def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
+    """What the clip said of itself, its labels above all, and that it is synthetic now."""
+    kept = {key: value for key, value in before.items() if key not in OF_THE_CONTAINER}
+    for key in ("comment", "description"):
+        kept[key] = " ".join(filter(None, [label.sentence(task), kept.get(key)]))
+    return {**kept, "digital_source_type": label.SOURCE_TYPE}
 
 
 def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> VideoStream:
