@@ -1,7 +1,7 @@
 """Every question that is asked of the ledger. None costs more because tasks have finished."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -65,6 +65,17 @@ def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int 
     # Sums of added and subtracted floats leave dust behind.
     spent, held, unpriced = (round(value, 6) + 0.0 for value in row[:3])
     return Credits(spent, held, unpriced, row[3])
+
+
+def credits_in(db: sqlite3.Connection, names: Iterable[str]) -> Credits:
+    """What these batches have cost and may still cost, over all runs."""
+    parts = [credits_of(db, batch=name) for name in names]
+    return Credits(
+        round(sum(part.spent for part in parts), 6),
+        round(sum(part.reserved for part in parts), 6),
+        round(sum(part.assumed for part in parts), 6),
+        sum(part.unpriced for part in parts),
+    )
 
 
 def _selected(selection: Selection) -> tuple[str, list[Any]]:

@@ -299,6 +299,6 @@ def _conclude(
         writing,
         msgspec.structs.replace(stamp, at=clock.now()),
         exit_code=code,
-        summary=msgspec.json.encode(summary).decode(),
+        summary=msgspec.json.encode(summary.to_json()).decode(),
     )
     return summary

@@ -13,7 +13,7 @@ KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_4
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """cli.md, "Options of `run`". Credits are this run's; the counts are of the whole batches."""
+    """cli.md, "Options of `run`". Counts and credits are of the whole batches, over all runs; requests of this run."""
 
     exit_code: int
     reason: str
@@ -22,10 +22,13 @@ class Summary(msgspec.Struct, frozen=True):
     credits: dict[str, float | None]
     requests: dict[str, int]
     seconds: float
+    spent_now: float
+    """Credits that this run's own attempts were charged; for people, not in the JSON."""
 
     def to_json(self) -> dict[str, Any]:
-        found = msgspec.to_builtins(self)
-        return found if isinstance(found, dict) else {}
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        del found["spent_now"]
+        return found
 
 
 def conclude(stops: list[Stop], counts: dict[str, int]) -> tuple[Exit, str]:

@@ -57,7 +57,7 @@ def test_the_same_again_asks_nothing(shop: Place) -> None:
     work(name)
     again = work(name, "--json")
     assert json.loads(again.stdout)["requests"] == dict.fromkeys(REQUESTS, 0)
-    assert again.stderr.splitlines()[-1].startswith("nothing to do: 2 done, 0 credits")
+    assert again.stderr.splitlines()[-1].startswith("nothing to do: 2 done, 2 credits (0 of them in this run)")
 
 
 def test_a_failed_task_ends_the_run_with_3_and_says_what_next(shop: Place) -> None:
