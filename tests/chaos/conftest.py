@@ -1,0 +1,53 @@
+"""What the tests of this folder share: a place with a vendor, and a ledger that knows how long tasks take."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import selling
+
+for name, examples in (("quick", 20), ("soak", 300)):
+    settings.register_profile(
+        f"chaos-{name}",
+        max_examples=examples,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+PROFILE = settings.get_profile(f"chaos-{os.environ.get('CHAOS_PROFILE', 'quick')}")
+"""`make soak` draws more."""
+
+
+@pytest.fixture(scope="session")
+def _experience(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger with a finished batch: without one, nothing is asked for in the first seconds."""
+    folder = tmp_path_factory.mktemp("experience")
+    with selling() as vendor:
+        shop = Shop(folder, vendor)
+        shop.rows(20, "w")
+        (folder / "spring.csv").rename(folder / "winter.csv")
+        done = shop.call(*shop.arguments(*shop.listening(), "--rate", "none", manifest="winter.csv"))
+        assert done.exit_code == 0, done.output
+    with closing(sqlite3.connect(folder / "b.db")) as db:
+        db.execute("pragma wal_checkpoint(truncate)")
+    return folder / "b.db"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """A place where nothing has ever run."""
+    with selling() as vendor:
+        yield Shop(tmp_path, vendor)
+
+
+@pytest.fixture
+def old_shop(shop: Shop, _experience: Path) -> Shop:
+    """A place with a ledger that has had its first batch."""
+    (shop.folder / "b.db").write_bytes(_experience.read_bytes())
+    return shop

@@ -1,0 +1,103 @@
+"""A working directory, a home and a vendor; and `batchswap` in it, as a process or within this one."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from batchswap.cli.main import root
+from batchswap.ledger import files
+from tests.chaos.vendor import Pair, Vendor
+
+KEY = "ak_" + "S3cr3t" * 5 + "xy"
+VICTIM = Path(__file__).parent / "victim"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """`folder` is the working directory; every file that the product makes lies below it."""
+
+    folder: Path
+    vendor: Vendor
+
+    def environment(self) -> dict[str, str]:
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("CRUN_", "BATCHSWAP_", "XDG_"))
+        }
+        return {
+            **kept,
+            "CRUN_API_KEY": KEY,
+            "HOME": str(self.folder / "home"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+        }
+
+    def arguments(self, *more: str, manifest: str = "spring.csv") -> list[str]:
+        place = ["--db", str(self.folder / "b.db"), "--out", str(self.folder / "out")]
+        provider = ["--provider", "crun", "--base-url", self.vendor.url, "--min-free", "0"]
+        return ["run", str(self.folder / manifest), *place, *provider, *more]
+
+    def write(self, *rows: str) -> None:
+        (self.folder / "spring.csv").write_text("\n".join(["id,video,face", *rows, ""]), encoding="utf-8")
+
+    def rows(self, count: int, letter: str = "r") -> list[Pair]:
+        """A manifest of so many different pairs, which are returned."""
+        pairs = [(f"https://cdn.example/{i}.mp4", "https://cdn.example/anna.jpg") for i in range(count)]
+        self.write(*(f"{letter}{i},{video},{face}" for i, (video, face) in enumerate(pairs)))
+        return pairs
+
+    def listening(self) -> list[str]:
+        """Options with which the vendor calls back at once, for ledgers that know nothing of durations yet."""
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            port = found.getsockname()[1]
+        return ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
+
+    def process(
+        self, *more: str, point: str = "", before: tuple[str, ...] = ()
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """`batchswap run` to its end, whichever that is. `before` comes before the command (strace)."""
+        environment = self.environment()
+        if point:
+            paths = [str(VICTIM), *filter(None, [environment.get("PYTHONPATH")])]
+            environment |= {"CHAOS_POINT": point, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [*before, sys.executable, "-m", "batchswap", *self.arguments(*more)]
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as run:
+            self.vendor.victim = run.pid
+            out, err = run.communicate(timeout=60)
+        return subprocess.CompletedProcess(command, run.returncode, out, err)
+
+    def call(self, *arguments: str) -> Result:
+        """A command, run in this process."""
+        environment: dict[str, str | None] = dict.fromkeys(os.environ)
+        return CliRunner(env={**environment, **self.environment()}).invoke(root, list(arguments))
+
+    def run(self, *more: str) -> Result:
+        return self.call(*self.arguments(*more))
+
+    def select(self, sql: str) -> list[tuple[Any, ...]]:
+        with closing(files.connect(self.folder / "b.db", write=False)) as db:
+            return db.execute(sql).fetchall()
+
+    def results(self) -> dict[str, str]:
+        """Every file below --out, whatever its name, and the SHA-256 of what it holds."""
+        out = self.folder / "out"
+        return {
+            str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(out.rglob("*"))
+            if path.is_file()
+        }
+
+    def expected(self, pairs: list[Pair]) -> dict[str, str]:
+        """The files of an undisturbed run."""
+        return {
+            f"spring/r{i}.mp4": hashlib.sha256(self.vendor.content(pair)).hexdigest() for i, pair in enumerate(pairs)
+        }

@@ -1,0 +1,215 @@
+"""SIGKILL at every arrow: run again, and the files are the same, nothing is paid twice, and nothing is lost."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from batchswap.ledger import schema
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import Pair, Vendor
+from tests.http.acts import close
+from tests.http.scripted import Act, Exchange, Request, head
+
+MOVES, CLIENT = "batchswap.ledger.moves", "batchswap.client.calls:Client"
+FILES, PUBLISHING = "batchswap.ledger.files", "batchswap.downloads.publishing"
+STEPS, MIGRATIONS = "batchswap.ledger.schema", "sqlite_utils.migrations:Migrations"
+
+ARROWS = {
+    "before the intent's commit": f"{MOVES}:submit@after#3",
+    "after the intent's commit, before sending": f"{CLIENT}.create_task@before#3",
+    "after the answer, before its commit": f"{CLIENT}.create_task@after#3",
+    "within the commit of the answer": f"{MOVES}:accepted@after#3",
+    "after the commit of the answer": "batchswap.runner.collecting:Collecting.watch@before#3",
+    "before a poll": f"{CLIENT}.task_info@before#2",
+    "after a poll's answer": f"{CLIENT}.task_info@after#2",
+    "within the commit of the success": f"{MOVES}:succeeded@after#2",
+    "before a download": "batchswap.downloads.fetching:Downloader.fetch@before#2",
+    "after a download": "batchswap.downloads.fetching:Downloader.fetch@after#2",
+    "within the commit of verified": f"{MOVES}:verified@after#2",
+    "between verified and publish": "batchswap.runner.results:publish@before#2",
+    "before the rename": f"{PUBLISHING}:_name@before#2",
+    "after the rename, before the part is gone": f"{PUBLISHING}:_name@after#2",
+    "after the rename, before its commit": "batchswap.runner.results:publish@after#2",
+    "within the commit of done": f"{MOVES}:saved@after#2",
+    "before the run's end is recorded": "batchswap.ledger.runs:end@before",
+}
+ENROLMENT = {
+    "before the first row": "batchswap.ledger.enrol:_begin_source@before",
+    "after the rows": "batchswap.ledger.enrol:_recount@before",
+    "before the commit": "batchswap.ledger.enrol:take_edits@after",
+    "after the commit": "batchswap.ledger.enrol:enrol@after",
+}
+
+
+def migration_points() -> Iterator[tuple[str, str]]:
+    yield "an empty file", f"{FILES}:_make_private@after"
+    yield "before the table of the steps", f"{MIGRATIONS}.ensure_migrations_table@before"
+    yield "after the table of the steps", f"{MIGRATIONS}.ensure_migrations_table@after"
+    for number, step in enumerate(schema.steps._migrations, 1):
+        yield f"before {step.name}", f"{STEPS}:{step.name}@before"
+        yield f"within {step.name}", f"{STEPS}:{step.name}@after"
+        yield f"before the commit of {step.name}", f"{MIGRATIONS}._record_applied@after#{number}"
+    yield "between the last step and user_version", f"{MIGRATIONS}.apply@after"
+    yield "after user_version", f"{STEPS}:migrate@after"
+
+
+def points(found: dict[str, str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("point", found.values(), ids=found.keys())
+
+
+def check(shop: Shop, pairs: list[Pair], *options: str) -> None:
+    """Run again to the end; then everything that must hold after a crash."""
+    again = shop.run("--rate", "none", *options)
+    assert again.exit_code in (0, 4), again.output
+    check_books(shop, pairs)
+    unmoved(shop, again.exit_code)
+    for key in uncertain(shop):
+        ask_a_person(shop, pairs, key)
+    assert shop.run("--rate", "none", *options).exit_code == 0
+    assert shop.results() == shop.expected(pairs)
+    assert shop.vendor.accepted == dict.fromkeys(pairs, 1)
+    unmoved(shop, 0)
+
+
+def check_books(shop: Shop, pairs: list[Pair]) -> None:
+    """Accepted at most once, files = done, and every accepted task is accounted for."""
+    vendor, states = shop.vendor, dict(shop.select("select key, state from tasks where key like 'r%'"))
+    assert max(vendor.accepted.values(), default=0) <= 1
+    done = {f"spring/{key}.mp4" for key, state in states.items() if state == "done"}
+    assert shop.results() == {name: sha for name, sha in shop.expected(pairs).items() if name in done}
+    assert set(states.values()) <= {"done", "uncertain"}
+    known = dict(shop.select("select remote_id, task_id from attempts where remote_id is not null"))
+    for task_id, (pair, _, _) in vendor.tasks.items():
+        assert task_id in known or states[f"r{pairs.index(pair)}"] == "uncertain"
+    assert vendor.accepted.total() <= len(states)
+
+
+def unmoved(shop: Shop, code: int) -> None:
+    """Once more costs not even a request."""
+    before = shop.vendor.requests()
+    assert shop.run().exit_code == code
+    assert shop.vendor.requests() == before
+
+
+def uncertain(shop: Shop) -> list[str]:
+    return [key for (key,) in shop.select("select key from tasks where state = 'uncertain'")]
+
+
+def ask_a_person(shop: Shop, pairs: list[Pair], key: str) -> None:
+    """Who has looked at the account's page and knows."""
+    pair = pairs[int(key[1:])]
+    ids = [task_id for task_id, (accepted, _, _) in shop.vendor.tasks.items() if accepted == pair]
+    word = ["--task-id", ids[0]] if ids else ["--not-accepted"]
+    said = shop.call("resolve", key, "--db", str(shop.folder / "b.db"), "--rate", "none", *word)
+    assert said.exit_code == 0, said.output
+
+
+@points(ARROWS)
+def test_killed_at_an_arrow(old_shop: Shop, point: str) -> None:
+    pairs = old_shop.rows(5)
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    check(old_shop, pairs)
+
+
+@points(ENROLMENT)
+def test_killed_during_enrolment(old_shop: Shop, point: str) -> None:
+    pairs = old_shop.rows(5)
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    assert len(old_shop.select("select 1 from tasks where key like 'r%'")) == (
+        5 if point.endswith("enrol@after") else 0
+    )
+    check(old_shop, pairs)
+
+
+@points(dict(migration_points()))
+def test_killed_during_a_migration(shop: Shop, point: str) -> None:
+    pairs = shop.rows(3)
+    assert shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    check(shop, pairs, *shop.listening())
+    assert [name for (name,) in shop.select("select name from _sqlite_migrations")] == [
+        step.name for step in schema.steps._migrations
+    ]
+
+
+# What only the other side can see: the server kills the process.
+
+
+class KillAt:
+    """Kills the client when the `call`-th request of a kind is there, and never answers it."""
+
+    def __init__(self, kind: str, call: int, *, accept: bool = False) -> None:
+        self.kind, self.left, self.accept = kind, call, accept
+
+    def __call__(self, vendor: Vendor, kind: str, request: Request) -> Act | None:
+        self.left -= kind == self.kind
+        if self.left or kind != self.kind:
+            return None
+        if self.accept:
+            vendor.accept(request)
+        vendor.kill()
+        return close()
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_killed_after_sending_before_the_answer(old_shop: Shop, accept: bool) -> None:
+    pairs = old_shop.rows(5)
+    old_shop.vendor.spoil = KillAt("submit", 3, accept=accept)
+    assert old_shop.process("--rate", "none").returncode == -signal.SIGKILL
+    check(old_shop, pairs)
+
+
+def test_killed_while_polling(old_shop: Shop) -> None:
+    pairs = old_shop.rows(5)
+    old_shop.vendor.spoil = KillAt("poll", 3)
+    assert old_shop.process("--rate", "none").returncode == -signal.SIGKILL
+    check(old_shop, pairs)
+    assert uncertain(old_shop) == []
+
+
+def test_killed_in_the_middle_of_a_download(old_shop: Shop) -> None:
+    """What had come is not fetched again."""
+    pairs, vendor = old_shop.rows(2), old_shop.vendor
+    vendor.padding = 3 * 2**20
+    ranges: list[str] = []
+
+    def spoil(_: Vendor, kind: str, request: Request) -> Act | None:
+        if kind != "media":
+            return None
+        ranges.append(request.headers.get("range", ""))
+        return Act(cut_down) if len(ranges) == 1 else None
+
+    async def cut_down(exchange: Exchange) -> bool:
+        body = vendor.content(vendor.tasks[exchange.request.path[7:-4]][0])
+        await exchange.send(head(200, {"Content-Length": str(len(body)), "ETag": f'"{exchange.request.path[7:-4]}"'}))
+        await exchange.send(body[: 2 * 2**20 + 2**19])
+        await until_written(old_shop, 2**20)
+        vendor.kill()
+        return False
+
+    vendor.spoil = spoil
+    assert old_shop.process("--rate", "none", "--downloads", "1").returncode == -signal.SIGKILL
+    check(old_shop, pairs)
+    assert ranges[0] == ""
+    assert any(int(asked.removeprefix("bytes=").rstrip("-")) >= 2**20 for asked in ranges if asked)
+
+
+async def until_written(shop: Shop, size: int) -> None:
+    """A part of this size is on its way."""
+    for _ in range(1000):
+        if any(path.stat().st_size >= size for path in (shop.folder / "out").rglob("*") if path.is_file()):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("nothing was written")
+
+
+def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
+    """Uploading again costs nothing; the content, not its URL, is what may be paid once."""
+    (old_shop.folder / "face.png").write_bytes(b"\x89PNG" + os.urandom(100))
+    old_shop.write("r0,https://cdn.example/0.mp4,face.png", "r1,https://cdn.example/1.mp4,face.png")
+    point = f"{MOVES}:uploaded@after"
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    digest = next(iter(old_shop.vendor.files.values()))
+    check(old_shop, [(f"https://cdn.example/{i}.mp4", digest) for i in range(2)])
