@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     """Submits in a row that are refused in the same way before the run ends."""
     min_free: int = 1_000_000_000
     upload_ttl: float = 24 * 3600.0
+    max_upload: int = 512 * 1024 * 1024
     batches: tuple[str, ...] = ()
     filter: str = ""
     tags: tuple[str, ...] = ()

@@ -29,6 +29,8 @@ GENERATION_FAILED = 501
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
 """Values of TaskInfo's `status`; anything else counts as still running."""
+SUCCEEDED = "succeeded"
+"""A detection's `status` at its good end; the bad one is FAILED, anything else counts as still running."""
 
 
 def text(value: Any) -> str:

@@ -11,9 +11,19 @@ Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that 
 
 from batchswap.downloads.addresses import is_on_private_address
 from batchswap.downloads.containers import Kind
+from batchswap.downloads.durations import movie_seconds
 from batchswap.downloads.fetching import Downloader
 from batchswap.downloads.parts import Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.publishing import is_published, publish
 
-__all__ = ["Downloader", "Kind", "Place", "Verified", "is_on_private_address", "is_published", "publish"]
+__all__ = [
+    "Downloader",
+    "Kind",
+    "Place",
+    "Verified",
+    "is_on_private_address",
+    "is_published",
+    "movie_seconds",
+    "publish",
+]

@@ -52,7 +52,7 @@ def _walk_movie(file: BinaryIO, size: int) -> str:
     found: dict[str, tuple[int, int]] = {}
     position = 0
     while position < size:
-        name, body, end = _read_box(file, position, size)
+        name, body, end = read_box(file, position, size)
         found.setdefault(name, (body, end))
         position = end
     if missing := [name for name in (*_WHOLE_BOXES, "mdat") if name not in found]:
@@ -65,13 +65,13 @@ def _walk_movie(file: BinaryIO, size: int) -> str:
 def _walk_moov(file: BinaryIO, position: int, end: int) -> None:
     names = set()
     while position < end:
-        name, _, position = _read_box(file, position, end)
+        name, _, position = read_box(file, position, end)
         names.add(name)
     if missing := [name for name in _IN_MOOV if name not in names]:
         raise Incomplete(f"no {missing[0]} box in moov")
 
 
-def _read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
+def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
     """Name, start of the body and end of the box at `position`."""
     file.seek(position)
     length, name = struct.unpack(">I4s", read_exactly(file, 8))

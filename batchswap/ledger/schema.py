@@ -168,6 +168,23 @@ def m002_runs_attempts_and_events(db: Database) -> None:
     )
 
 
+@steps()
+def m003_detections_and_files(db: Database) -> None:
+    """Faces found in a target, which hold for a while; and the files that rows name, as they were when enrolled."""
+    _script(
+        db,
+        """
+        create table detections(
+            account text not null, digest text not null, url text not null, detect_id text not null,
+            faces blob not null, detected_at real not null, primary key(account, digest)
+        ) strict, without rowid;
+        create table files(
+            path text not null primary key, size integer not null, modified integer not null
+        ) strict, without rowid
+        """,
+    )
+
+
 def migrate(db: Database) -> None:
     """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
     steps.apply(db)

@@ -88,7 +88,7 @@ class Collecting:
                 await self._succeed(job, info, result.media_urls, took)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
-                self._prices.learn(group_of(job.task), info.credits)
+                self._prices.learn(job.task.model, job.seconds, info.credits)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
@@ -115,7 +115,7 @@ class Collecting:
 
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...], took: float | None) -> None:
         desk = self._desk
-        self._prices.learn(group_of(job.task), info.credits)
+        self._prices.learn(job.task.model, job.seconds, info.credits)
         media = Media(urls)
         await desk.writer.do(
             lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=took)

@@ -58,6 +58,7 @@ class Desk:
         clock: Clock,
         run_id: int,
         account: str,
+        owner: str,
         is_idempotent: bool,
         expects_calls: bool,
         say: Callable[[str], None],
@@ -65,6 +66,8 @@ class Desk:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
         self.writer, self.db, self.clock, self.say = writer, db, clock, say
         self.run_id, self.account = run_id, account
+        self.owner = owner
+        """What uploads and detections belong to: the key's account, and not every key of the base URL."""
         self.agenda = Agenda(expects_calls=expects_calls)
         self.requests: Counter[str] = Counter()
         self.traffic: Counter[tuple[int, str]] = Counter()

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap import manifest
-from batchswap.ledger import enrol
+from batchswap.ledger import enrol, sightings
 from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import STDIN, Options, Source
@@ -36,7 +36,7 @@ def enrol_manifests(
     if known is not None:
         return Enrolled(known, Enrolment(0, 0, enrol.commit_edits(db, stamp)), unchanged=True)
     reading = manifest.read(sources, options, stdin)
-    done = enrol.enrol(db, stamp, reading, marks)
+    done = enrol.enrol(db, stamp, sightings.noted(db, reading), marks)
     return Enrolled(tuple(reading.counts), done)
 
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from batchswap import wire
+from batchswap.ledger.detections import Detected
 from batchswap.tasks import Attempt, Task
 
 
@@ -15,6 +16,14 @@ class Ready(msgspec.Struct):
     again: Attempt | None = None
     """An uncertain attempt to be sent again under its own Idempotency-Key, to a provider that honours it."""
     resends: int = 0
+    seconds: float | None = None
+    """Of the target, where they are known."""
+    detected: Detected | None = None
+    """The target's faces that `body` refers to."""
+
+    def is_stale(self, now: float) -> bool:
+        """Whether its detection has grown too old while it waited for its place (`now`: Unix time)."""
+        return self.detected is not None and self.detected.good_until <= now
 
 
 class Job(msgspec.Struct):
@@ -31,6 +40,8 @@ class Job(msgspec.Struct):
     """What a callback said while a poll was on its way."""
     refreshed: bool = False
     """Whether a fresh media URL was asked for already."""
+    seconds: float | None = None
+    """Of the target, where they are known."""
 
 
 def group_of(task: Task) -> str:

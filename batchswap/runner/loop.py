@@ -162,6 +162,8 @@ class Loop:
             outcome = await self.submitting.submit(ready)
             if isinstance(outcome, Job):
                 self.collecting.watch(outcome, now=self._desk.clock.monotonic())
+            elif isinstance(outcome, Task):
+                self._coming.appendleft((outcome, None))
             elif outcome is not None:
                 self._ready.appendleft(outcome)
         finally:
@@ -226,6 +228,9 @@ class Loop:
         desk = self._desk
         if desk.no_submits is not None or desk.ending is not None:
             return
+        while self._ready and self._ready[0].is_stale(desk.clock.now()):
+            stale = self._ready.popleft()
+            self._coming.appendleft((stale.task, stale.again))
         while self._preparing + len(self._ready) < desk.settings.ahead:
             if not self._coming and not self._next_page(self._pages):
                 return

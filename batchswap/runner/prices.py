@@ -1,26 +1,66 @@
 """What an attempt may cost, asked once for each class of tasks (EstimateTask is free)."""
 
 import asyncio
+import math
+
+import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.runner.desk import Desk, Stop
+from batchswap.tasks import Model
+
+STEP = 10.0
+"""Seconds of video that one class spans."""
+
+
+class PriceClass(msgspec.Struct, frozen=True):
+    """Tasks that are priced alike. `step` counts started steps of the video; 0: a still, or nobody knows how long."""
+
+    model: Model
+    step: int = 0
+
+    def __str__(self) -> str:
+        if not self.step:
+            return str(self.model)
+        return f"{self.model}, {(self.step - 1) * STEP:g} to {self.step * STEP:g} s"
+
+
+def classify(model: Model, seconds: float | None) -> PriceClass:
+    """`seconds`: of the target, where they are known."""
+    if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
+        return PriceClass(model)
+    return PriceClass(model, math.ceil(seconds / STEP))
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What one task of a class costs, and how long its video is (None: unknown)."""
+
+    credits: float
+    seconds: float | None = None
+
+    def of(self, seconds: float | None) -> float:
+        """Credits for another one of the class: a longer video in proportion, a shorter one the same."""
+        if not seconds or not self.seconds:
+            return self.credits
+        return self.credits * max(1.0, seconds / self.seconds)
 
 
 class Prices:
-    """Credits to reserve for an attempt, by class. What was really charged corrects the estimate upwards."""
+    """Credits to reserve for an attempt. What was really charged corrects the estimate upwards."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[str, float] = {}
-        self._asking: dict[str, asyncio.Lock] = {}
+        self._known: dict[PriceClass, Known] = {}
+        self._asking: dict[PriceClass, asyncio.Lock] = {}
 
-    async def of(self, group: str, body: wire.CreateTask) -> float:
+    async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
         """Credits to reserve. Raises RowRefused when the API refuses the inputs, Stopped when the run ends."""
+        group = classify(Model(body.model), seconds)
         async with self._asking.setdefault(group, asyncio.Lock()):
             if group not in self._known:
-                self._known[group] = await self._ask(body)
-        return self._known[group]
+                self._known[group] = Known(await self._ask(body), seconds)
+        return self._known[group].of(seconds)
 
     async def _ask(self, body: wire.CreateTask) -> float:
         desk = self._desk
@@ -36,7 +76,8 @@ class Prices:
             return 0.0
         return max(0.0, found.estimated_credits)
 
-    def learn(self, group: str, charged: float | None) -> None:
-        """A task of the class was charged."""
-        if charged is not None and charged > self._known.get(group, 0.0):
-            self._known[group] = charged
+    def learn(self, model: Model, seconds: float | None, charged: float | None) -> None:
+        """A task was charged."""
+        group = classify(model, seconds)
+        if charged is not None and charged > self._known.get(group, Known(0.0)).of(seconds):
+            self._known[group] = Known(charged, seconds)

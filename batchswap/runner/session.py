@@ -23,6 +23,7 @@ from batchswap.runner import signals
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.loop import Loop
+from batchswap.runner.measuring import seconds_of
 from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.runner.results import Results
 from batchswap.runner.summary import KINDS, Summary, conclude
@@ -41,6 +42,11 @@ class Account(msgspec.Struct, frozen=True):
     base_url: str
     key: str
     is_idempotent: bool = False
+
+    @property
+    def owner(self) -> str:
+        """What uploads and detections belong to: one key, where a key is an account; the local server's changes."""
+        return self.name if self.name != self.base_url else fingerprint(self.key, self.name)
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -166,6 +172,7 @@ async def run(
         clock=clock,
         run_id=stamp.run_id or 0,
         account=account.name,
+        owner=account.owner,
         is_idempotent=account.is_idempotent,
         expects_calls=calls is not None,
         say=say,
@@ -194,7 +201,7 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
             elsewhere += 1
             continue
         started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
-        job = Job(found.task, found.attempt, started)
+        job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task))
         if found.task.state is State.RUNNING:
             # Its callback may have come while nobody listened.
             loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)

@@ -7,12 +7,13 @@ import msgspec
 
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger import moves
+from batchswap.ledger import detections, moves
 from batchswap.ledger.moves import Budget, OverBudget
 from batchswap.runner.desk import Desk, Stop, finish
+from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
 from batchswap.states import Event
-from batchswap.tasks import Attempt, clean
+from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
 
 
@@ -26,9 +27,14 @@ class Submitting:
         self.callback_url: Callable[[str], str] | None = None
         """An attempt's ref -> where the API shall call back."""
         self.early: dict[str, str] = {}
+        self._renewed: set[int] = set()
+        """Tasks whose faces were detected anew because the API refused the detection that they had."""
 
-    async def submit(self, ready: Ready) -> Job | Ready | None:
-        """An accepted task as a Job; the task when it is to be sent again; None when it ended or is uncertain."""
+    async def submit(self, ready: Ready) -> Job | Ready | Task | None:
+        """An accepted task as a Job; Ready when it is to be sent again; the Task when it is to be made ready anew.
+
+        None: it ended, or is uncertain.
+        """
         desk = self._desk
         before = desk.quiet_balance if desk.is_quiet() else None
         attempt = await self._intend(ready)
@@ -75,7 +81,7 @@ class Submitting:
 
     async def _record(
         self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
-    ) -> Job | Ready | None:
+    ) -> Job | Ready | Task | None:
         desk = self._desk
         reason = clean(message) or verdict.kind.value
         if verdict.kind is Kind.ACCEPTED:
@@ -87,6 +93,8 @@ class Submitting:
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
         desk.unclear = 0
+        if self._may_have_expired(ready, verdict):
+            return await self._renew(ready, attempt, verdict, reason)
         await desk.writer.do(
             lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
         )
@@ -99,7 +107,22 @@ class Submitting:
         await desk.writer.do(lambda db: moves.accepted(db, desk.stamp(), attempt, remote_id))
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
-        return Job(task, known, desk.clock.monotonic())
+        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
+
+    def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
+        """Whether the refusal may mean the detection and not the row. Once for each task."""
+        if ready.detected is None or verdict.code not in ("404", "422") or ready.task.id in self._renewed:
+            return False
+        return is_doubtful(ready.detected, self._desk.clock.now())
+
+    async def _renew(self, ready: Ready, attempt: Attempt, verdict: Verdict, reason: str) -> Task | None:
+        """Back to the queue, without the detection. Nothing was paid: the submit is known to be refused."""
+        desk, found = self._desk, ready.detected
+        self._renewed.add(ready.task.id)
+        if found is not None:
+            await desk.writer.do(lambda db: detections.forget(db, desk.owner, found))
+        await self._requeue(ready, attempt, verdict.code, reason)
+        return msgspec.structs.replace(ready.task, attempts=attempt.number)
 
     async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Ready | None:
         desk = self._desk

@@ -9,7 +9,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from batchswap import wire
 from batchswap.client import Answer
@@ -19,12 +21,21 @@ from batchswap.errors import DownloadError, MaybeSent, NeverSent
 
 Durations = Callable[[random.Random], float]
 Fault = Callable[["Service", str], str | None]
-"""A service and a call's kind ("submit", "poll", "balance", "estimate") -> what goes wrong: "429", "455", "500", "lost"
-(accepted, no answer), "dropped" (not accepted, no answer), "unsent", "402", "401", "422", "404"; None: nothing."""
+"""A service and a call's kind ("submit", "poll", "balance", "estimate", "detect", "upload") -> what goes wrong:
+"429", "455", "500", "402", "401", "422", "404", "lost" (accepted, no answer), "dropped" (not accepted, no answer),
+"unsent"; None: nothing."""
 
 
 def lognormal(median: float, sigma: float) -> Durations:
     return lambda dice: dice.lognormvariate(log(median), sigma)
+
+
+class Found(msgspec.Struct):
+    """One detection. Times are monotonic."""
+
+    url: str
+    ends_at: float
+    faces: tuple[int, ...]
 
 
 class Service:
@@ -44,6 +55,9 @@ class Service:
         fault: Fault | None = None,
         seed: int = 1,
         callback: Callable[[str, wire.TaskInfo], None] | None = None,
+        faces: Callable[[str], tuple[int, ...]] = lambda _: (0, 1),
+        detecting: float = 5.0,
+        detection_ttl: float = 3600.0,
     ) -> None:
         self.clock, self.durations, self.limit, self.period = clock, durations, limit, period
         self.latency, self.failing, self.balance_left, self.price = latency, failing, balance, price
@@ -56,6 +70,10 @@ class Service:
         self.tasks: dict[str, tuple[float, float, bool, dict[str, Any]]] = {}
         self._window: deque[float] = deque()
         self.last_end = 0.0
+        self.faces, self.detecting, self.detection_ttl = faces, detecting, detection_ttl
+        self.detections: list[Found] = []
+        self.uploads: dict[str, bytes] = {}
+        self.put_status = 200
 
     def _admit(self, kind: str) -> bool:
         now = self.clock.monotonic()
@@ -89,10 +107,12 @@ class Service:
         def accept() -> tuple[int, Any]:
             if self.balance_left < self.price:
                 return 402, None
+            if body.model.endswith("-multi") and not self._is_detected(body.input):
+                return 422, None
             now, took = self.clock.monotonic(), self.durations(self.dice)
             task_id = f"t{len(self.tasks)}"
             self.balance_left -= self.price
-            self.accepted[str(sorted(body.input.items()))] += 1
+            self.accepted[str(sorted(item for item in body.input.items() if item[0] != "detect_id"))] += 1
             self.tasks[task_id] = (now, took, self.dice.random() < self.failing, body.to_json())
             self.last_end = max(self.last_end, now + took)
             if self.callback is not None:
@@ -134,11 +154,52 @@ class Service:
     async def balance(self) -> Answer:
         return await self._call("balance", lambda: (200, {"balance": self.balance_left}))
 
+    async def detect(self, kind: Literal["video", "image"], url: str) -> Answer:
+        def begin() -> tuple[int, Any]:
+            ends_at = self.clock.monotonic() + self.detecting
+            self.detections.append(Found(url, ends_at, self.faces(url)))
+            return 200, {"detect_task_id": f"d{len(self.detections) - 1}"}
+
+        return await self._call("detect", begin)
+
+    async def detect_result(self, detect_task_id: str) -> Answer:
+        def tell() -> tuple[int, Any]:
+            found = self.detections[int(detect_task_id[1:])]
+            if self.clock.monotonic() < found.ends_at:
+                return 200, wire.Detection(detect_task_id, "processing").to_json()
+            if not found.faces:
+                return 200, wire.Detection(detect_task_id, "failed", error="no face found").to_json()
+            faces = tuple(
+                wire.DetectedFace(i, f"https://media.example/{detect_task_id}/{i}.jpg?s=1") for i in found.faces
+            )
+            return 200, wire.Detection(detect_task_id, "succeeded", f"id-{detect_task_id}", faces).to_json()
+
+        return await self._call("detect", tell)
+
+    def _is_detected(self, inputs: dict[str, Any]) -> bool:
+        """Whether a multi-face task refers to a detection that holds, of its own target, with all its faces."""
+        number = str(inputs.get("detect_id")).removeprefix("id-d")
+        if not number.isdigit() or int(number) >= len(self.detections):
+            return False
+        found = self.detections[int(number)]
+        expired = found.ends_at + self.detection_ttl <= self.clock.monotonic()
+        listed = tuple(face["face_id"] for face in inputs["faces"])
+        return not expired and found.url in inputs.values() and listed == found.faces
+
     async def upload_url(self, content_type: str, ext: str) -> Answer:
-        raise AssertionError("no uploads here")
+        def place() -> tuple[int, Any]:
+            name = f"{len(self.uploads)}-{self.requests['upload']}{ext}"
+            return 200, wire.UploadUrl(f"https://store.example/put/{name}", f"https://store.example/{name}").to_json()
+
+        return await self._call("upload", place)
 
     async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
-        raise AssertionError("no uploads here")
+        """Not in the window: the store is another host."""
+        await asyncio.sleep(self.latency)
+        if self.put_status == 200:
+            self.uploads[presigned_url.replace("/put", "")] = path.read_bytes()
+        now = self.clock.monotonic()
+        return Answer(self.put_status, None, "", None, None, now, now, is_envelope=False)
 
     def busiest(self) -> int:
         """The most requests that any window of `period` seconds held."""

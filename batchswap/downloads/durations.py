@@ -1,0 +1,58 @@
+"""How long a movie is, by its own header: a few hundred bytes are read, whatever its size."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from batchswap.downloads.containers import read_box
+from batchswap.downloads.skeletons import Incomplete, read_exactly
+
+LONGEST = 100 * 3600.0
+"""Seconds. A header that says more is wrong."""
+
+
+def movie_seconds(path: Path) -> float | None:
+    """Seconds of an MP4 or MOV file (ISO/IEC 14496-12, mvhd, else mehd); None when it is none, or does not say."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            moov = _find(file, "moov", 0, size)
+            found = None if moov is None else _read_header(file, *moov)
+    except (OSError, Incomplete, struct.error):
+        return None
+    return found if found is not None and 0.0 < found <= LONGEST else None
+
+
+def _find(file: BinaryIO, wanted: str, position: int, limit: int) -> tuple[int, int] | None:
+    """Start and end of the body of the first box of that name."""
+    while position < limit:
+        name, body, end = read_box(file, position, limit)
+        if name == wanted:
+            return body, end
+        position = end
+    return None
+
+
+def _read_header(file: BinaryIO, start: int, end: int) -> float | None:
+    found = _find(file, "mvhd", start, end)
+    if found is None:
+        return None
+    file.seek(found[0])
+    version = read_exactly(file, 4)[0]
+    file.seek(found[0] + (20 if version == 1 else 12))
+    timescale, duration = struct.unpack(">IQ" if version == 1 else ">II", read_exactly(file, 12 if version == 1 else 8))
+    if not timescale:
+        return None
+    if not duration:  # a fragmented file: the whole is told elsewhere
+        duration = _read_fragmented(file, start, end)
+    return float(duration / timescale)
+
+
+def _read_fragmented(file: BinaryIO, start: int, end: int) -> int:
+    extends = _find(file, "mvex", start, end)
+    header = None if extends is None else _find(file, "mehd", *extends)
+    if header is None:
+        return 0
+    file.seek(header[0])
+    version = read_exactly(file, 4)[0]
+    return int.from_bytes(read_exactly(file, 8 if version == 1 else 4), "big")

@@ -1,0 +1,138 @@
+"""Faces of a target: asked for, waited for, remembered. Free of charge, so it may be done again; in the window.
+
+A detection is good for one hour and one URL (api.md, "Endpoints"). All rows with that target share it, also in later
+runs, and while one is on its way the others wait for it.
+"""
+
+import asyncio
+from math import inf
+from typing import Literal
+
+from batchswap import wire
+from batchswap.agenda import Durations
+from batchswap.ledger import detections
+from batchswap.ledger.detections import Detected
+from batchswap.runner.desk import Desk, RowRefused, Stopped
+from batchswap.runner.steps import Unfit
+from batchswap.tasks import Faces, Model, clean
+
+Kind = Literal["video", "image"]
+
+DOUBTFUL = 60.0
+"""Age in seconds from which on a refusal may be the detection's fault: it may have expired earlier than documented."""
+PATIENCE = 1800.0
+"""Seconds that one detection may take."""
+FIRST, GROWTH, LONGEST = 0.5, 1.5, 10.0
+"""When to ask for the first time, and by how much longer each time, while nobody knows how long detections take."""
+
+
+def kind_of(model: Model) -> Kind:
+    return "video" if model.target_field == "video_url" else "image"
+
+
+def is_doubtful(found: Detected, now: float) -> bool:
+    """Whether a refused submit or estimate may be due to the detection's age (`now`: Unix time)."""
+    return now - found.detected_at > DOUBTFUL
+
+
+class Detecting:
+    """One detection at a time for each target. What failed is not tried again for the other rows of the run."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._failed: dict[str, Unfit] = {}
+        self._durations = Durations()
+
+    async def detect(self, model: Model, url: str) -> Detected:
+        """The target's faces. Raises Unfit, Stopped."""
+        desk, digest = self._desk, detections.digest_of(model, url)
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            if (failed := self._failed.get(digest)) is not None:
+                raise Unfit(failed.code, failed.reason)
+            known = detections.find(desk.db, desk.owner, digest, desk.clock.now())
+            if known is not None:
+                return known
+            try:
+                found = await self._repeat(kind_of(model), url, digest)
+            except RowRefused as refusal:
+                self._failed[digest] = Unfit("422", str(refusal))
+                raise
+            except Unfit as unfit:
+                self._failed[digest] = unfit
+                raise
+            await desk.writer.do(lambda db: detections.remember(db, desk.owner, url, found))
+            return found
+
+    async def forget(self, found: Detected) -> None:
+        """The API refuses it: the next row that needs it detects again."""
+        desk = self._desk
+        await desk.writer.do(lambda db: detections.forget(db, desk.owner, found))
+
+    async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
+        """Until one succeeds. What gets no answer at all was tried often enough by the desk."""
+        desk, tries = self._desk, 0
+        while True:
+            asked_at = desk.clock.now()
+            answer = await desk.ask("detect", lambda: desk.api.detect(kind, url))
+            detect_task_id = wire.DetectAccepted.from_json(answer.data if answer else None).detect_task_id
+            if detect_task_id is None:
+                raise Unfit("detect-failed", "the API did not begin to detect faces")
+            found = await self._wait(detect_task_id)
+            if found.status == wire.SUCCEEDED and found.detect_id is not None:
+                return Detected(digest, found.detect_id, tuple((face.id, face.link) for face in found.faces), asked_at)
+            tries += 1
+            if tries > desk.settings.retries:
+                raise Unfit(
+                    "detect-failed", f"no faces were detected: {clean(found.error) or 'the API does not say why'}"
+                )
+            await self._sleep(desk.backoff(tries))
+
+    async def _wait(self, detect_task_id: str) -> wire.Detection:
+        """The detection at its end. Raises Unfit when it does not come to one."""
+        desk = self._desk
+        started, seen = desk.clock.monotonic(), 0.0
+        while seen < PATIENCE:
+            await self._sleep(started + self._ask_at(seen) - desk.clock.monotonic())
+            age = desk.clock.monotonic() - started
+            answer = await desk.ask("detect", lambda: desk.api.detect_result(detect_task_id))
+            if answer is None:
+                raise Unfit("detect-failed", "the API does not tell the result of the detection")
+            found = wire.Detection.from_json(answer.data)
+            if found.status in (wire.SUCCEEDED, wire.FAILED):
+                self._durations.ended(desk.clock.monotonic() - started, seen)
+                return found
+            self._durations.survived(seen, age)
+            seen = age
+        raise Unfit("detect-failed", f"the detection did not end within {PATIENCE / 60:g} min")
+
+    def _ask_at(self, seen: float) -> float:
+        """The age at which to ask for a detection that was known to go on at age `seen`."""
+        grown = max(FIRST, min(seen * GROWTH, seen + LONGEST))
+        if not self._durations.seen or self._desk.settings.rate_limit is None:
+            return grown
+        # In a window every question takes another request's place: not before it has likely ended.
+        likely = self._durations.age_at(seen, 0.5)
+        return min(max(likely, seen * 1.1, FIRST), seen + PATIENCE / 10) if likely < inf else grown
+
+    async def _sleep(self, seconds: float) -> None:
+        """Raises Stopped when nothing will be submitted any longer: then nobody needs the faces."""
+        await self._desk.clock.sleep(max(0.0, seconds))
+        if self._desk.no_submits is not None:
+            raise Stopped
+
+
+def assign(wanted: Faces, found: Detected) -> Faces:
+    """Every detected face with what it shall show; who is not named keeps the own picture. Raises Unfit."""
+    named, detected = dict(wanted), dict(found.faces)
+    missing = [face_id for face_id in named if face_id not in detected]
+    if missing:
+        raise Unfit("face-not-found", not_found(missing, list(detected)))
+    shown = {face_id: named.get(face_id) or link for face_id, link in found.faces}
+    return tuple((face_id, shown[face_id]) for face_id in sorted(shown) if shown[face_id])
+
+
+def not_found(missing: list[int], detected: list[int]) -> str:
+    """The sentence for faces that a row names and the target has not."""
+    who = f"face {missing[0]} was" if len(missing) == 1 else f"faces {', '.join(map(str, missing))} were"
+    return f"{who} not detected; detected: {', '.join(map(str, sorted(detected))) or 'none'}"

@@ -1,0 +1,134 @@
+"""Inputs that are files become URLs: each content goes up once for an account, however many rows name it."""
+
+import asyncio
+import hashlib
+import mimetypes
+import os
+import stat
+from pathlib import Path
+
+from batchswap import wire
+from batchswap.errors import InputGone, MaybeSent, NeverSent, WireError
+from batchswap.ledger import moves, queries, sightings
+from batchswap.ledger.sightings import Sighting
+from batchswap.runner.desk import Desk
+from batchswap.runner.steps import Unfit
+from batchswap.tasks import Task, is_url
+
+TYPES = {
+    ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
+    ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+    ".png": "image/png", ".webp": "image/webp",
+}  # fmt: skip
+
+
+class Uploading:
+    """Who comes while a file is hashed, or its content goes up, waits for that and does not do it again."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._looking: dict[Path, asyncio.Lock] = {}
+        self._uploading: dict[str, asyncio.Lock] = {}
+        self._digests: dict[Path, tuple[Sighting, str]] = {}
+        self._changed: set[Path] = set()
+
+    async def url_of(self, task: Task, given: str) -> str:
+        """A URL that the API can fetch. Raises Unfit, RowRefused, Stopped."""
+        if is_url(given):
+            return given
+        desk, path = self._desk, Path(task.folder, given)
+        async with self._looking.setdefault(path, asyncio.Lock()):
+            digest = await self._digest(task, path)
+        async with self._uploading.setdefault(digest, asyncio.Lock()):
+            since = desk.clock.now() - desk.settings.upload_ttl
+            known = queries.uploaded(desk.db, desk.owner, digest, since)
+            return known if known is not None else await self._upload(path, digest)
+
+    async def _digest(self, task: Task, path: Path) -> str:
+        """SHA-256 of a file; asked again when its size or time has changed."""
+        try:
+            found = await asyncio.to_thread(path.stat)
+            check_file(path, found, self._desk.settings.max_upload)
+            sighting = sightings.sighting_of(found)
+            if path not in self._digests or self._digests[path][0] != sighting:
+                self._digests[path] = (sighting, await asyncio.to_thread(hash_file, path))
+        except OSError as error:
+            raise Unfit("input-gone", f"{path}: {error.strerror}") from error
+        if sightings.find(self._desk.db, path) not in (None, sighting):
+            await self._note_change(task, path)
+        return self._digests[path][1]
+
+    async def _note_change(self, task: Task, path: Path) -> None:
+        """The row names a file and not a content, so it is used as it is now; but that is said, and written down."""
+        desk, words = self._desk, f"{path} changed after its row was enrolled; it is used as it is now"
+        if path not in self._changed:
+            self._changed.add(path)
+            desk.say(words)
+        await desk.writer.do(
+            lambda db: moves.log(db, desk.stamp(), "input-changed", task_id=task.id, state=task.state, detail=words)
+        )
+
+    async def _upload(self, path: Path, digest: str) -> str:
+        """Raises Unfit when the file cannot be uploaded."""
+        desk = self._desk
+        ending = path.suffix.lower()
+        content_type = content_type_of(path)
+        if content_type is None:
+            raise Unfit("upload-failed", f"{path}: its ending does not say what kind of file it is")
+        why = "the API gave no place for it"
+        for tries in range(1, desk.settings.retries + 2):
+            answer = await desk.ask("upload", lambda: desk.api.upload_url(content_type, ending))
+            if answer is None:
+                break
+            place = wire.UploadUrl.from_json(answer.data)
+            if not place.presigned_url or not is_url(place.file_url):
+                break
+            try:
+                stored = await desk.api.put_file(place.presigned_url, path, content_type)
+            except InputGone as error:
+                raise Unfit("input-gone", str(error)) from error
+            except (NeverSent, MaybeSent, WireError) as error:
+                why = str(error)
+            else:
+                if 200 <= stored.status < 300:
+                    return await self._remember(path, digest, place.file_url)
+                why = f"the upload was answered with {stored.status}"
+            await desk.clock.sleep(desk.backoff(tries))
+        raise Unfit("upload-failed", f"{path}: {why}")
+
+    async def _remember(self, path: Path, digest: str, file_url: str) -> str:
+        """What was uploaded must be what was hashed."""
+        try:
+            same = await asyncio.to_thread(hash_file, path) == digest
+        except OSError:
+            same = False
+        if not same:
+            raise Unfit("input-gone", f"{path} changed while it was uploaded")
+        desk = self._desk
+        await desk.writer.do(lambda db: moves.uploaded(db, desk.stamp(), desk.owner, digest, file_url))
+        return file_url
+
+
+def check_file(path: Path, found: os.stat_result, most: int) -> None:
+    """Raises Unfit for what cannot be uploaded. `most` in bytes."""
+    if not stat.S_ISREG(found.st_mode):
+        raise Unfit("input-unfit", f"{path} is not a regular file")
+    if not found.st_size:
+        raise Unfit("input-unfit", f"{path} is an empty file")
+    if found.st_size > most:
+        raise Unfit("too-large", too_large(path, found.st_size, most))
+
+
+def too_large(name: Path | str, size: int, most: int) -> str:
+    return f"{name} has {size:,} bytes, more than --max-upload allows ({most:,})"
+
+
+def content_type_of(path: Path) -> str | None:
+    """By the ending; None when it says nothing."""
+    return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 in hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
