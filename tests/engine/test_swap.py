@@ -91,6 +91,13 @@ def test_no_step_in_colour_at_the_edge(before: Seen, after: Seen) -> None:
     assert max(ratios) < 1.15
 
 
+def test_the_new_face_stands_in_the_old_ones_light(before: Seen, after: Seen) -> None:
+    """Its mean colour is that of the face it replaces, in each frame, though the portrait is much brighter."""
+    for one, two, face in zip(before.frames, after.frames, before.points, strict=True):
+        skin = looking.inside(face, one.shape[:2], grow=-0.08)
+        assert np.abs(one[skin].mean(0) - two[skin].mean(0)).max() < 9
+
+
 def test_it_is_labelled_as_synthetic(carphone: Swapped) -> None:
     with av.open(str(carphone[0])) as container:
         assert container.metadata["digital_source_type"] == label.SOURCE_TYPE
