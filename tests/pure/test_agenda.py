@@ -33,6 +33,26 @@ def test_a_fresh_ledger_expects_seconds_to_minutes() -> None:
     assert 2.0 < durations.age_at(0.0, 0.1) < durations.age_at(0.0, 0.9) < 600.0
 
 
+@given(ages, ages, ages, st.lists(ages, max_size=20))
+def test_overdue_grows_with_age_and_is_at_most_the_wait(a: float, b: float, c: float, seen: list[float]) -> None:
+    durations = Durations()
+    for age in seen:
+        durations.ended(age, 0.0)
+    start, sooner, later = sorted((a, b, c))
+    first, second = durations.overdue(start, sooner), durations.overdue(start, later)
+    assert 0.0 <= first <= sooner - start
+    assert first <= second + 1e-6 * later
+    assert second <= later - start
+
+
+def test_who_has_probably_been_finished_for_longest_is_the_most_overdue() -> None:
+    durations = learned(500)
+    assert durations.overdue(0.0, 3.0) < 0.1
+    # Nearly everything has ended by 20 s, at 6.38 s on average.
+    assert durations.overdue(0.0, 20.0) == pytest.approx(20.0 - 6.38, abs=0.3)
+    assert durations.overdue(10.0, 20.0) < durations.overdue(0.0, 14.0)
+
+
 def learned(count: int, seed: int = 1) -> Durations:
     dice, durations = random.Random(seed), Durations()
     for _ in range(count):

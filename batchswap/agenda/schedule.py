@@ -1,26 +1,11 @@
-"""What is due next. Pure: told the time, it never sleeps and never asks anyone.
+"""Which task to ask for, and when. Pure: told the time, it never sleeps and never asks anyone."""
 
-Every request takes a place in the key's window, so a poll that comes too early costs a submit. The agenda learns how
-long tasks take (`Durations`) and gives each place to a submit while one is allowed, else to the poll that most
-likely finds its task finished, else to nobody: then it says how long to wait.
-"""
-
-from bisect import bisect_left
 from heapq import heappop, heappush
-from math import exp, inf, log, log2
+from math import inf
 
 import msgspec
 
-FINEST = 0.01
-"""Seconds. Durations below are not told apart."""
-PER_OCTAVE = 4
-BINS = 92
-"""From 10 ms to 24 hours in quarter octaves."""
-PRIOR_MEDIAN = 20.0
-PRIOR_SPREAD = 4.0
-"""Octaves. A fresh ledger knows next to nothing: seconds to minutes (api.md)."""
-PRIOR_WEIGHT = 0.3
-"""Tasks that the prior counts as."""
+from batchswap.agenda.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
 """How likely a poll must be to find its task ended: when submits wait for a place in flight, and otherwise."""
@@ -28,102 +13,8 @@ FORGOTTEN = 0.98
 """How likely a task must have ended to be asked for although the API calls back when one ends."""
 LATE = 0.9
 """Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
-AHEAD = 0.1
+AHEAD = 0.05
 """… so while nothing presses they are asked for whenever their age has grown by this share."""
-
-
-def _edge(k: float) -> float:
-    return FINEST * float(2.0 ** (k / PER_OCTAVE))
-
-
-def _prior_share(k: int) -> float:
-    """The share of the tasks that lasted until bin `k` which end in it: a logistic in log time, smooth and broad."""
-    octaves = log2(_edge(k) / PRIOR_MEDIAN)
-    ended = [1.0 / (1.0 + exp(-(octaves + step / PER_OCTAVE) / (PRIOR_SPREAD / 4))) for step in (0, 1)]
-    return (ended[1] - ended[0]) / (1.0 - ended[0])
-
-
-_PRIOR = tuple(_prior_share(k) for k in range(BINS))
-
-
-class Durations:
-    """How long tasks take, from what was seen: tasks found finished, and tasks found still running.
-
-    The hazard (chance of ending, per time) is counted in bins of log time, so tasks that are not finished yet teach as
-    well as finished ones, any shape of distribution can be learned, and a broad prior fades after a few tasks.
-    """
-
-    def __init__(self) -> None:
-        self._ends = [0.0] * BINS
-        self._risk = [0.0] * BINS
-        self._known: list[float] | None = None
-        self.seen = 0
-        """Tasks found finished."""
-
-    def survived(self, start: float, end: float) -> None:
-        """A task that was running at age `start` still ran at age `end` (seconds)."""
-        low, high = _place(start), _place(end)
-        for k in range(int(low), min(int(high) + 1, BINS)):
-            self._risk[k] += max(0.0, min(high, k + 1.0) - max(low, float(k)))
-        self._known = None
-
-    def ended(self, age: float, last_seen: float) -> None:
-        """A task ended at `age` seconds; it had been known to run at age `last_seen`."""
-        self.survived(last_seen, age)
-        place = _place(age)
-        k = min(int(place), BINS - 1)
-        self._ends[k] += 1.0
-        self._risk[k] += k + 1.0 - place  # who ended in a bin was at risk for all of it, as in a life table
-        self.seen += 1
-
-    def _hazard(self) -> list[float]:
-        """Cumulative hazard at the edges of the bins."""
-        if self._known is None:
-            total, sums = 0.0, [0.0]
-            for ends, risk, prior in zip(self._ends, self._risk, _PRIOR, strict=True):
-                share = (ends + PRIOR_WEIGHT * prior) / (risk + PRIOR_WEIGHT)
-                total -= log(1.0 - min(share, 1.0 - 1e-6))
-                sums.append(total)
-            self._known = sums
-        return self._known
-
-    def _at(self, age: float) -> float:
-        place = _place(age)
-        k = min(int(place), BINS - 1)
-        sums = self._hazard()
-        return sums[k] + (place - k) * (sums[k + 1] - sums[k])
-
-    def chance(self, last_seen: float, age: float) -> float:
-        """The probability that a task which ran at age `last_seen` has ended by `age`."""
-        return 1.0 - exp(self._at(last_seen) - self._at(age))
-
-    def worth(self, last_seen: float, age: float) -> float:
-        """Seconds of delay that asking now is worth; compares polls that want the same place in the window.
-
-        For a constant hazard h, asking when the chance of having ended is p is optimal exactly when a poll costs
-        (p / (1 - p) + ln(1 - p)) / h seconds of delay. So of two equal chances the slower task's counts for more: it
-        gains less by waiting. Here h is the hazard of the time to come.
-        """
-        reached = self._at(age)
-        risen = min(reached - self._at(last_seen), 50.0)
-        ahead = max(age * AHEAD, FINEST)
-        hazard = max(self._at(age + ahead) - reached, 1e-9) / ahead
-        return (exp(risen) - 1.0 - risen) / hazard
-
-    def age_at(self, last_seen: float, chance: float) -> float:
-        """The age at which `chance` is reached, for a task that ran at age `last_seen`. inf beyond 24 hours."""
-        sums = self._hazard()
-        wanted = self._at(last_seen) - log(1.0 - chance)
-        k = bisect_left(sums, wanted)
-        if k > BINS:
-            return inf
-        inside = (wanted - sums[k - 1]) / (sums[k] - sums[k - 1]) if k else 0.0
-        return max(last_seen, _edge(max(k - 1, 0) + inside))
-
-
-def _place(age: float) -> float:
-    """An age in bins: 0.0 at FINEST, BINS at 24 hours."""
-    return min(max(0.0, PER_OCTAVE * log2(max(age, FINEST) / FINEST)), float(BINS))
 
 
 class Watch(msgspec.Struct):
@@ -174,13 +65,13 @@ class Agenda:
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
-        """The task that is most worth asking for now; None: none is yet. `pressing`: submits wait for a place."""
+        """The task that is most overdue to be asked for; None: none is ripe. `pressing`: submits wait for a place."""
         self._advance(now)
         best, most = None, -1.0
         for task_id in self._due:
             watch = self._watched[task_id]
-            if watch.ripe_at(pressing=pressing) <= now and (worth := self._worth(watch, now)) > most:
-                best, most = task_id, worth
+            if watch.ripe_at(pressing=pressing) <= now and (overdue := self._overdue(watch, now)) > most:
+                best, most = task_id, overdue
         return best
 
     def take(self, task_id: int) -> None:
@@ -270,7 +161,7 @@ class Agenda:
             age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
         return max(watch.started + age, watch.not_before)
 
-    def _worth(self, watch: Watch, now: float) -> float:
+    def _overdue(self, watch: Watch, now: float) -> float:
         if watch.called:
             return inf
-        return watch.durations.worth(watch.seen - watch.started, now - watch.started)
+        return watch.durations.overdue(watch.seen - watch.started, now - watch.started)

@@ -1,0 +1,11 @@
+"""What is due next. Pure: told the time, it never sleeps and never asks anyone.
+
+Every request takes a place in the key's window, so a poll that comes too early costs a submit. The agenda learns how
+long tasks take (`Durations`) and gives each place to a submit while one is allowed, else to the poll whose task has
+probably been finished for longest, else to nobody: then it says how long to wait.
+"""
+
+from batchswap.agenda.durations import Durations
+from batchswap.agenda.schedule import Agenda
+
+__all__ = ["Agenda", "Durations"]
