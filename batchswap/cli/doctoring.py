@@ -1,12 +1,12 @@
 """`batchswap doctor`: what keeps a run from working here, and how to mend it."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchswap.cli import options
+from batchswap.cli.going import complete
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
     if account is None:
         return
     try:
-        balance = asyncio.run(_ask(settings, account))
+        balance = complete(_ask(settings, account))
     except AccountRefused as error:
         yield Finding("api", False, str(error), HOW, error.exit)
     except ApiUnavailable as error:

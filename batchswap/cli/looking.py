@@ -6,8 +6,6 @@ from pathlib import Path
 import click
 
 from batchswap.cli import options
-from batchswap.cli.ledgers import reading
-from batchswap.cli.printing import columns, print_json, print_lines
 
 STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
 
@@ -17,6 +15,8 @@ STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "unce
 @options.JSON
 def status(db: Path, as_json: bool) -> int:
     """Counts, credits, and what needs a person, per batch and in total."""
+    from batchswap.cli.ledgers import reading
+    from batchswap.cli.printing import columns, print_json, print_lines
     from batchswap.report import standing
 
     with reading(db) as ledger:
@@ -36,6 +36,8 @@ def status(db: Path, as_json: bool) -> int:
 @options.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
 def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None, form: str) -> int:
     """The tasks, one a line, in the order in which they came into the ledger."""
+    from batchswap.cli.ledgers import reading
+    from batchswap.cli.printing import columns, print_lines
     from batchswap.ledger import views
     from batchswap.report.listing import FORMATS
 
@@ -50,6 +52,8 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
 @options.JSON
 def show(key: str, db: Path, as_json: bool) -> int:
     """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
+    from batchswap.cli.ledgers import reading
+    from batchswap.cli.printing import print_json, print_lines
     from batchswap.ledger import views
     from batchswap.report import story
 

@@ -84,7 +84,7 @@ SELECTING = together(
 PLACES = together(
     option("--in-flight", type=kinds.POSITIVE, default=None, metavar="N",
            help="tasks at the API at once  [default: 100; local: 2 per core]"),
-    option("--workers", type=kinds.POSITIVE, default=16, metavar="N", help="HTTP calls at once"),
+    option("--workers", type=kinds.POSITIVE, default=16, metavar="N", help="open HTTP calls at once"),
     option("--downloads", type=kinds.POSITIVE, default=4, metavar="N", help="downloads at once"),
     option("--ahead", type=kinds.POSITIVE, default=16, metavar="N", help="tasks made ready before their turn"),
 )  # fmt: skip

@@ -31,7 +31,7 @@ def parse_rate(text: str) -> tuple[int, float] | None:
         return None
     number, slash, period = text.partition("/")
     mistake = f"{text!r} is not a rate; write REQUESTS/PERIOD such as 20/10s or 20/1m, or none"
-    if not slash or not number.strip().isdecimal():
+    if not slash or not period.strip() or not number.strip().isdecimal():
         raise ValueError(mistake)
     try:
         seconds = parse_duration(period if re.search(r"\d", period) else f"1{period.strip()}")

@@ -1,6 +1,5 @@
 """`batchswap plan`: what a run would do. Nothing is charged, and nothing is written."""
 
-import asyncio
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import AccountRefused, BatchswapError, Exit
 
@@ -68,7 +68,7 @@ def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = No
     if not work.samples:
         return Prices()
     try:
-        return asyncio.run(_ask_prices(settings, work, engine))
+        return complete(_ask_prices(settings, work, engine))
     except AccountRefused as error:
         return Prices(note=str(error))
     except BatchswapError as error:

@@ -1,6 +1,5 @@
 """Commands about where tasks go: the account's balance, and the local provider as a server."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,7 @@ import click
 
 from batchswap.cli import options
 from batchswap.cli import parameters as kinds
+from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit
 
@@ -34,7 +34,7 @@ def balance(voice: Voice, /, as_json: bool, **asked: Any) -> int:
     from batchswap.report.words import money
 
     listen(voice)
-    answer = asyncio.run(_ask_balance(build_settings(**asked)))
+    answer = complete(_ask_balance(build_settings(**asked)))
     found = wire.Balance.from_json(answer.data).balance
     if found is None:
         raise BatchswapError("the API did not say what the balance is")
@@ -75,7 +75,7 @@ def serve(voice: Voice, /, **asked: Any) -> int:
     settings = server_settings(**asked)
     settings.check()
     require_engine()
-    asyncio.run(serve_until_stopped(settings, voice))
+    complete(serve_until_stopped(settings, voice))
     return Exit.TERMINATED
 
 
@@ -101,6 +101,7 @@ def server_settings(
 
 async def serve_until_stopped(settings: "ServerSettings", voice: Voice, engine: "Engine | None" = None) -> None:
     """Comes back after a SIGTERM; Ctrl-C ends it from outside."""
+    import asyncio
     import signal
 
     from batchswap.cli.printing import print_lines

@@ -1,6 +1,5 @@
 """`batchswap run`: enrol, work off, conclude."""
 
-import asyncio
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, LedgerBusy
 
@@ -78,7 +78,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
         if account is None and has_work(settings):
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
-        summary = asyncio.run(work_off_at(settings, account, voice, watch))
+        summary = complete(work_off_at(settings, account, voice, watch))
     if asked["as_json"]:
         print_json(summary.to_json())
         voice.conclude(last_line(summary, settings, resume))

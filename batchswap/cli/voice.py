@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from batchswap.report.words import safe
-
 
 class Voice:
     """`say` is dropped when quiet; `conclude` and `fail` are always heard."""
@@ -48,6 +46,8 @@ class Voice:
             self._speak(f"batchswap: {line}", "error", {}, dated=False)
 
     def _speak(self, text: str, level: str, values: dict[str, Any], *, dated: bool) -> None:
+        from batchswap.report.words import safe  # not before there is something to say
+
         line = safe(text)
         if self.is_json:
             now = time.time()

@@ -1,6 +1,5 @@
 """A person's word on tasks: retry, resolve, cancel."""
 
-import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
-from batchswap.cli.ledgers import changing, reading
+from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
@@ -31,6 +30,7 @@ def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: st
     What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
     were given up while uncertain are taken only by their KEY, or with --code given-up.
     """
+    from batchswap.cli.ledgers import changing
     from batchswap.ledger import views, words
     from batchswap.report.words import plural
     from batchswap.states import Event, State
@@ -64,6 +64,7 @@ def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: st
 @click.pass_obj
 def cancel(voice: Voice, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
+    from batchswap.cli.ledgers import changing
     from batchswap.ledger import queries, views, words
     from batchswap.report.words import plural
     from batchswap.states import State
@@ -94,6 +95,7 @@ def resolve(
     voice: Voice, /, key: str, db: Path, task_id: str | None, not_accepted: bool, give_up: bool, rate: Any
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
+    from batchswap.cli.ledgers import changing, reading
     from batchswap.ledger import views, words
     from batchswap.report.commands import command
 
@@ -104,7 +106,7 @@ def resolve(
         words.unclear(ledger, task)
         account = views.tries(ledger, task.id)[-1].account
     if task_id is not None:
-        asyncio.run(_confirm(task, task_id, account, db, rate))
+        complete(_confirm(task, task_id, account, db, rate))
     with changing(db) as (ledger, stamp):
         task = views.find(ledger, key)
         if task_id is not None:

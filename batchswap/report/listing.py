@@ -13,7 +13,7 @@ from batchswap.states import State
 from batchswap.tasks import public
 
 COLUMNS = (
-    "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "attempts",
+    "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
     "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -34,7 +34,7 @@ def record(line: Line) -> dict[str, Any]:
         "output": line.output,
         "consent": line.consent,
         "tags": [tag for tag in line.tags.split(";") if tag],
-        "attempts": line.attempts,
+        "tries": line.attempts,
         "credits": line.spent,
         "remote_id": line.remote_id,
         "file": line.file if line.state == State.DONE else None,

@@ -173,12 +173,6 @@ def test_part_of_a_manifest(shop: Place) -> None:
     assert json.loads(work(name, "--filter", "r2", "--json").stdout)["counts"]["done"] == 2
 
 
-def test_rows_with_several_faces_are_refused_in_words(shop: Place) -> None:
-    Path("duo.csv").write_text(f"id,video,face_0,face_1\nduo,{shop.video('duo.mp4')},face.png,face.png\n")
-    assert work("duo.csv").exit_code == 3
-    assert "rows with several faces cannot be run yet" in call("tasks").stdout
-
-
 def test_callbacks_need_both_options(shop: Place) -> None:
     done = call("run", shop.manifest("spring.csv", 1), "--callback-url", "https://example.com/hook")
     assert done.exit_code == 2

@@ -1,0 +1,240 @@
+"""status, tasks, show, check, plan, balance, doctor: what they print, and that hostile text stays text."""
+
+import csv
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchswap.cli.accounts import find_account
+from batchswap.cli.building import build_settings
+from batchswap.cli.planning import find_prices
+from batchswap.ledger.queries import Selection
+from batchswap.manifest import Source, read
+from batchswap.report.planning import Surveyor
+from tests.cli.conftest import Place, call, work
+from tests.cli.quick import QuickEngine
+from tests.cli.test_run import COUNTS, dump
+
+HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
+RECORD = [
+    "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
+    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
+]  # fmt: skip
+
+
+@pytest.fixture
+def worked(shop: Place) -> Place:
+    """A ledger with two batches: one done, one failed."""
+    Path("fine.csv").write_text(
+        f"id,video,face,tags,consent,x_note\na,{shop.video('a.mp4')},face.png,de;hero,release-1,=1+1\n"
+    )
+    assert work("fine.csv").exit_code == 0
+    assert work(shop.manifest("bad.csv", 2, "broken")).exit_code == 3
+    return shop
+
+
+def poison(column: str) -> None:
+    """Text that no manifest could have brought, in the ledger all the same."""
+    db = sqlite3.connect("batchswap.db")
+    db.execute(f"update tasks set {column} = ?", (HOSTILE,))
+    db.commit()
+    db.close()
+
+
+def test_status_as_json(worked: Place) -> None:
+    said = json.loads(call("status", "--json").stdout)
+    assert list(said["counts"]) == COUNTS
+    assert list(said["credits"]) == ["spent", "reserved", "balance"]
+    assert (said["counts"]["done"], said["counts"]["failed"], said["credits"]["spent"]) == (1, 2, 3)
+    assert [part["batch"] for part in said["batches"]] == ["bad", "fine"]
+    assert all(list(part["counts"]) == COUNTS for part in said["batches"])
+    assert said["needs_a_person"]["failed"][0]["count"] == 2
+    assert said["last_run"]["exit_code"] == 3
+    assert said["running"] is False
+
+
+def test_status_for_people(worked: Place) -> None:
+    said = call("status").stdout
+    assert "2 × 501: input.video_url: no face found in any frame" in said
+    assert [line.split()[:2] for line in said.splitlines()[1:4]] == [["bad", "0"], ["fine", "1"], ["all", "1"]]
+
+
+def test_status_without_a_ledger(place: Place) -> None:
+    said = call("status")
+    assert said.exit_code == 2
+    assert "there is no ledger" in said.stderr
+    assert json.loads(call("status", "--json").stdout)["exit_code"] == 2
+
+
+def test_a_killed_run_is_told_from_one_that_goes_on(worked: Place) -> None:
+    db = sqlite3.connect("batchswap.db")
+    db.execute("update runs set ended_at = null, pid = 4194304 where id = 2")
+    db.commit()
+    assert "it was killed" in call("status").stdout
+    db.execute("update runs set pid = 1 where id = 2")
+    db.commit()
+    db.close()
+    assert "a run goes on since" in call("status").stdout
+
+
+def test_tasks_in_every_format(worked: Place) -> None:
+    as_json = json.loads(call("tasks", "--format", "json").stdout)
+    lines = [json.loads(line) for line in call("tasks", "--format", "jsonl").stdout.splitlines()]
+    rows = list(csv.DictReader(io.StringIO(call("tasks", "--format", "csv").stdout)))
+    assert as_json == lines
+    assert [list(each) for each in as_json] == [RECORD] * 3
+    assert [row["key"] for row in rows] == ["a", "r0", "r1"]
+    assert as_json[0]["tags"] == ["de", "hero"]
+    assert as_json[0]["extra"] == {"x_note": "=1+1"}
+    assert as_json[0]["file"] == "fine/a.mp4"
+    assert "fine/a.mp4" in call("tasks").stdout.splitlines()[1]
+
+
+def test_tasks_are_chosen(worked: Place) -> None:
+    def keys(*arguments: str) -> list[str]:
+        return [each["key"] for each in json.loads(call("tasks", "--format", "json", *arguments).stdout)]
+
+    assert keys("--state", "failed") == ["r0", "r1"]
+    assert keys("--state", "failed", "--state", "done") == ["a", "r0", "r1"]
+    assert keys("--batch", "fine") == ["a"]
+    assert keys("--code", "501") == ["r0", "r1"]
+    assert keys("--code", "404") == []
+
+
+def test_show_has_the_whole_story(worked: Place) -> None:
+    said = call("show", "fine/a").stdout
+    for word in ("consent: release-1", "tags: de, hero", "x_note: =1+1", "attempt 1: succeeded, 1 credits", "saved"):
+        assert word in said
+    story = json.loads(call("show", "a", "--json").stdout)
+    assert list(story) == [*RECORD, "faces", "attempts", "events"]
+    assert [each["event"] for each in story["events"]] == ["submitted", "accepted", "succeeded", "saved"]
+
+
+def test_show_shows_no_signature(worked: Place) -> None:
+    """Where a result lies is signed (invariant 9)."""
+    both = call("show", "a").stdout + call("show", "a", "--json").stdout
+    assert "/media/" in both or "media: http" in both
+    assert "sig" not in both.replace("signature", "")
+    assert "?…" in both
+
+
+def test_a_key_that_is_nobody_or_several(worked: Place) -> None:
+    assert work(worked.manifest("more.csv", 1)).exit_code == 0
+    assert "there is no task" in call("show", "nobody").stderr
+    several = call("show", "r0")
+    assert several.exit_code == 2
+    assert "bad/r0, more/r0" in several.stderr
+    assert call("show", "more/r0").exit_code == 0
+
+
+@pytest.mark.parametrize("column", ["reason", "code", "output", "target", "key"])
+def test_hostile_text_stays_text(worked: Place, column: str) -> None:
+    if column == "key":
+        db = sqlite3.connect("batchswap.db")
+        db.execute("update tasks set key = ? || id", (HOSTILE,))
+        db.commit()
+        db.close()
+        name = HOSTILE + "1"
+    else:
+        poison(column)
+        name = "a"
+    said = call("status").output + call("tasks").output + call("show", name).output
+    assert call("show", name).exit_code == 0
+    for letter in ("\x1b", "\x07", "\u202e", "\x9b", "\r"):
+        assert letter not in said
+    for row in csv.reader(io.StringIO(call("tasks", "--format", "csv").stdout)):
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
+
+
+def test_check_touches_nothing(place: Place) -> None:
+    name = place.manifest("spring.csv", 2)
+    before = sorted(place.folder.iterdir())
+    assert call("check", name).stdout == "spring: 2 rows\n"
+    assert json.loads(call("check", name, "--json").stdout) == {"batches": {"spring": 2}, "problems": []}
+    assert sorted(place.folder.iterdir()) == before
+
+
+def test_check_names_every_place(place: Place) -> None:
+    Path("spring.csv").write_text("id,video,face\na,gone.mp4,face.png\nb,gone.mp4,face.png\n")
+    said = call("check", "spring.csv", "--json")
+    assert said.exit_code == 2
+    assert [problem["line"] for problem in json.loads(said.stdout)["problems"]] == [2, 3]
+    assert len(said.stderr.splitlines()) == 2
+
+
+def test_a_plan_writes_nothing(worked: Place) -> None:
+    """Rows of every kind; neither the ledger nor the folder changes."""
+    video, other = worked.video("b.mp4"), worked.video("c.mp4")
+    Path("bad.csv").write_text(f"id,video,face\nr0,bad0.mp4,face.png\nr2,{video},face.png\nr3,{other},face.png\n")
+    Path("fine.csv").write_text(f"id,video,face\na,{other},face.png\n")
+    ledger, files = dump(), sorted(worked.folder.iterdir())
+    said = json.loads(call("plan", "bad.csv", "fine.csv", "--json", "--budget", "5").stdout)
+    assert {kind: n for kind, n in said["rows"].items() if n} == {"new": 2, "changed": 1, "failed": 1, "orphaned": 1}
+    assert said["submits"] == 3
+    assert said["credits"]["estimated"] is None  # files are priced when they are uploaded
+    assert call("run", "-n", "bad.csv").stdout == call("plan", "bad.csv").stdout
+    assert (dump(), sorted(worked.folder.iterdir())) == (ledger, files)
+
+
+def test_a_plan_asks_for_prices(shop: Place, _server: Any) -> None:
+    video = _server.upload((shop.folder / shop.video("v.mp4")).read_bytes())
+    face = _server.upload((shop.folder / "face.png").read_bytes(), ".png", "image/png")
+    Path("urls.csv").write_text("id,video,face\n" + "".join(f"u{i},{video}?n={i},{face}\n" for i in range(7)))
+    said = json.loads(call("plan", "urls.csv", "--json", "--budget", "6", "--limit", "5").stdout)
+    assert said["credits"]["estimated"] == 5
+    assert said["credits"]["affordable"] is True
+    assert said["rows"]["left_out"] == 2
+    assert said["requests"] == 12
+    assert said["seconds"] == 6.0
+    poor = call("plan", "urls.csv", "--budget", "6").stdout
+    assert "about 7 (an estimate), 1 each for video-face-swap" in poor
+    assert "not enough: the run would stop with exit 6" in poor
+
+
+def test_a_plan_without_a_key_says_so(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRUN_API_KEY")
+    said = call("plan", shop.manifest("spring.csv", 1))
+    assert said.exit_code == 0
+    assert "credits: unknown; there is no API key" in said.stdout
+
+
+def test_the_local_provider_prices_files(place: Place) -> None:
+    """In a folder of its own, which is gone afterwards."""
+    settings = build_settings(db=Path("batchswap.db"), provider="local")
+    assert find_account(settings) is None
+    found = Surveyor(None, Selection()).survey(read([Source(place.manifest("spring.csv", 2))]))
+    prices = find_prices(settings, found, QuickEngine())
+    assert (list(prices.each.values()), prices.note) == ([1.0], "")
+    assert not Path("batchswap-local").exists()
+
+
+def test_balance(shop: Place) -> None:
+    assert call("balance").stdout.endswith(" credits\n")
+    assert list(json.loads(call("balance", "--json").stdout)) == ["balance"]
+
+
+def test_an_api_that_is_not_there(shop: Place) -> None:
+    said = call("doctor", "--base-url", "http://127.0.0.1:9", "--json")
+    assert said.exit_code == 8
+    findings = {each["name"]: each for each in json.loads(said.stdout)["findings"]}
+    assert list(findings) == ["clock", "ledger", "disk", "key", "api", "engine"]
+    assert not findings["api"]["ok"]
+    assert "--base-url" in findings["api"]["remedy"]
+
+
+def test_a_damaged_ledger_is_found(worked: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CRUN_API_KEY")
+    Path("junk.db").write_bytes(b"not a database, whatever its name says" * 50)
+    said = call("doctor", "--db", "junk.db", "--min-free", "9999TB").stdout
+    assert "BAD  ledger: junk.db: is not a batchswap ledger" in said
+    assert "BAD  disk: " in said
+    assert "BAD  key: there is no API key" in said
+    db = sqlite3.connect("batchswap.db")
+    db.execute("update events set at = at + 9999")
+    db.commit()
+    db.close()
+    assert "BAD  clock: " in call("doctor").stdout

@@ -1,0 +1,254 @@
+"""Where options get their values from, what values may look like, and what --help says."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from batchswap.cli import layers
+from batchswap.cli import parameters as kinds
+from batchswap.cli.building import build_settings
+from batchswap.cli.main import root
+from batchswap.errors import UsageError
+from tests.cli.conftest import Place, call
+
+COMMANDS = list(root.commands)
+
+
+def given(*arguments: str, command: str = "run") -> dict[str, Any]:
+    """The options of a command as it would get them."""
+    values, _ = layers.default_map(root)
+    parent = click.Context(root, info_name="batchswap", default_map=values)
+    return root.commands[command].make_context(command, list(arguments), parent=parent).params
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_command_line_over_environment_over_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert given("m.csv")["workers"] == 16
+    write(Path.home() / ".config/batchswap/config.yaml", "workers: 1\nahead: 9\n")
+    assert given("m.csv")["workers"] == 1
+    write(Path("batchswap.yaml"), "workers: 2\n")
+    assert (given("m.csv")["workers"], given("m.csv")["ahead"]) == (2, 9)
+    monkeypatch.setenv("BATCHSWAP_WORKERS", "3")
+    assert given("m.csv")["workers"] == 3
+    assert given("m.csv", "--workers", "4")["workers"] == 4
+
+
+def test_xdg_config_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(place.folder / "xdg"))
+    write(place.folder / "xdg/batchswap/config.yaml", "in-flight: 7")
+    assert given("m.csv")["in_flight"] == 7
+
+
+def test_both_spellings_and_every_kind_of_value(place: Place) -> None:
+    write(
+        Path("batchswap.yaml"),
+        "in_flight: 5\nmin-free: 2GB\nuntil: 23:30\nrequire-consent: yes\nrate: 10/1m\ntag: [de, hero]\njson: true\n",
+    )
+    found = given("m.csv")
+    assert (found["in_flight"], found["min_free"], found["rate"]) == (5, 2 * 10**9, (10, 60.0))
+    assert found["require_consent"] is True
+    assert found["as_json"] is True
+    assert found["tag"] == ("de", "hero")
+    assert time.localtime(found["until"])[3:5] == (23, 30)
+
+
+def test_one_value_for_an_option_that_takes_several(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Path("batchswap.yaml"), "tag: de")
+    assert given("m.csv")["tag"] == ("de",)
+    monkeypatch.setenv("BATCHSWAP_TAG", "de hero")
+    assert given("m.csv")["tag"] == ("de", "hero")
+
+
+def test_base_url_has_another_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRUN_BASE_URL", "https://api.crunai.com")
+    assert given("m.csv")["base_url"] == "https://api.crunai.com"
+    monkeypatch.setenv("BATCHSWAP_BASE_URL", "https://other.example")
+    assert given("m.csv")["base_url"] == "https://other.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("inflight: 5", '"inflight" is not an option; the nearest is "in-flight"'),
+        ("api-key: ak_x", '"api-key" is not an option'),
+        ("- a\n- b", "must be a list of options, one `name: value` a line"),
+        ("budget: [1, 2]", "budget: takes one value, not a list"),
+        ("budget: {a: 1}", "budget: must be a value"),
+        ("a: [", "batchswap.yaml:2: is not YAML: "),
+        ("workers: many", "is not a whole number of 1 or more (from batchswap.yaml)"),
+    ],
+)
+def test_a_wrong_file_is_named(place: Place, text: str, sentence: str) -> None:
+    write(Path("batchswap.yaml"), text + "\n")
+    said = call("run", "m.csv")
+    assert said.exit_code == 2
+    assert sentence in " ".join(said.stderr.split())
+
+
+def test_a_wrong_variable_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHSWAP_BUDGET", "lots")
+    assert "write 0 or more, such as 250 or 12.5 (from BATCHSWAP_BUDGET)" in " ".join(call("run", "m").stderr.split())
+
+
+def test_a_file_that_is_not_text(place: Place) -> None:
+    Path("batchswap.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "batchswap.yaml: is not UTF-8" in call("status").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("20/10s", (20, 10.0)), ("20/1m", (20, 60.0)), ("5/s", (5, 1.0)), ("none", None)]
+)
+def test_rates(text: str, rate: tuple[int, float] | None) -> None:
+    assert kinds.parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "20", "20/", "/10s", "0/10s", "20/0s", "-1/10s", "20/10x", "a/b"])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match="rate"):
+        kinds.parse_rate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("6h", 21600), ("90m", 5400), ("45s", 45), ("1h30m", 5400), ("2d", 172800), ("0.5h", 1800), ("30", 30)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert kinds.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "6 hours", "-6h", "6h x", "6hh"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        kinds.parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1GB", 10**9), ("500 MB", 5 * 10**8), ("1GiB", 2**30), ("0", 0), ("1.5kb", 1500)]
+)
+def test_sizes(text: str, size: int) -> None:
+    assert kinds.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        kinds.parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", ""])
+def test_what_are_no_credits(text: str) -> None:
+    with pytest.raises(ValueError, match="credits"):
+        kinds.parse_credits(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"), [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:0", ("::1", 0)), ("host:9", ("host", 9))]
+)
+def test_addresses(text: str, address: tuple[str, int]) -> None:
+    assert kinds.parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", ":80", "host:99999", "http://host:80", "::1:80"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        kinds.parse_address(text)
+
+
+def test_the_next_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    evening = time.mktime((2026, 3, 28, 22, 0, 0, 0, 0, -1))
+    assert kinds.next_time_of_day("23:15", evening) == evening + 75 * 60
+    assert kinds.next_time_of_day("22:00", evening) == evening + 23 * 3600  # the clocks change that night
+    assert time.localtime(kinds.next_time_of_day("6:30", evening))[2:5] == (29, 6, 30)
+    for wrong in ("24:00", "6", "6:60", "x"):
+        with pytest.raises(ValueError, match="time of day"):
+            kinds.next_time_of_day(wrong, evening)
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_the_local_provider_has_its_own_defaults() -> None:
+    vendor, local = build_settings(provider="crun"), build_settings(provider="local")
+    assert (vendor.rate_limit, vendor.rate_period, vendor.in_flight) == (20, 10.0, 100)
+    assert local.rate_limit is None
+    assert local.in_flight < 100
+    assert build_settings(provider="local", rate=(5, 1.0)).rate_limit == 5
+    assert build_settings(provider="crun", rate=kinds.NO_RATE).rate_limit is None
+
+
+def test_the_earlier_deadline_counts() -> None:
+    now = time.time()
+    early = build_settings(until=now + 10.0, max_duration=3600.0).deadline
+    assert early == now + 10.0
+    assert build_settings().deadline is None
+
+
+def test_a_callback_url_takes_no_query() -> None:
+    with pytest.raises(UsageError, match="without a query"):
+        build_settings(callback_url="https://example.com/?a", callback_listen=("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_every_option(name: str) -> None:
+    said = call(name, "--help")
+    assert said.exit_code == 0
+    for param in root.commands[name].params:
+        if isinstance(param, click.Option):
+            assert all(spelling in said.stdout for spelling in param.opts), param
+            assert param.help, param
+            assert not param.help.endswith("."), param
+            assert param.help[0].islower(), param
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_variable_of_its_own(name: str) -> None:
+    for param in root.commands[name].params:
+        if isinstance(param, click.Option):
+            assert isinstance(param, layers.Option), param
+            assert "BATCHSWAP_" + max(param.opts, key=len)[2:].replace("-", "_").upper() in (param.envvar or ())
+
+
+def test_run_and_plan_take_what_the_contract_promises() -> None:
+    promised = [
+        "db", "out", "provider", "base-url", "rate", "in-flight", "workers", "downloads", "retries", "paid-attempts",
+        "budget", "until", "max-duration", "callback-url", "callback-listen", "require-consent", "limit", "filter",
+        "tag", "json",
+    ]  # fmt: skip
+    more = ["if-running", "dry-run", "quiet", "verbose", "log-format", "no-progress"]
+    for name, wanted in (("plan", promised), ("run", promised + more)):
+        options = {spelling for param in root.commands[name].params for spelling in param.opts}
+        assert {f"--{each}" for each in wanted} <= options
+
+
+def test_help_loads_nothing_heavy(place: Place) -> None:
+    """What would be slow is loaded by the command that needs it."""
+    heavy = ("asyncio", "aiohttp", "rich", "yaml", "sqlite_utils", "sqlite3", "msgspec", "logging", "mediapipe")
+    code = (
+        "import sys\nfrom batchswap.cli.main import root\n"
+        "try: root.main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def test_status_loads_only_what_it_needs(shop: Place) -> None:
+    call("run", shop.manifest("spring.csv", 1), "--limit", "0")
+    heavy = ("asyncio", "aiohttp", "rich", "yaml", "sqlite_utils", "mediapipe", "av")
+    code = (
+        "import sys\nfrom batchswap.cli.main import root\n"
+        "try: root.main(['status'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
