@@ -93,7 +93,7 @@ class Production:
             raise EngineError("", "an uploaded input is gone from the server's folder")
         part = self.folder / f"part-{secrets.token_hex(8)}{record.suffix}"
         swap = Swap(target, part, faces, record.id, self._workshop.threads)
-        culprit = IMAGE if record.suffix == ".png" else VIDEO
+        culprit = VIDEO if record.suffix == ".mp4" else IMAGE
         return await self._workshop.produce(swap, self.folder / record.file, culprit)
 
 

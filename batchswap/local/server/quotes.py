@@ -1,6 +1,7 @@
 """From an order to what it would cost and what there is to do: everything that CreateTask checks before the money."""
 
 import math
+from pathlib import PurePath
 
 import msgspec
 
@@ -11,6 +12,10 @@ from batchswap.local.server.inputs import Inputs
 from batchswap.local.server.orders import Order
 from batchswap.local.server.records import Faces
 from batchswap.local.server.settings import ServerSettings
+
+
+STILLS = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings that a swapped still can be written with."""
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -44,8 +49,7 @@ class Quotes:
             target = await self._inputs.obtain(order.target, f"input.{order.model.target_field}")
             faces = ((None, await self._obtain_face(order.face, "input.new_face")),)
         look = await self.look_at_target(target, order.model.target_field)
-        suffix = ".mp4" if look.kind == VIDEO else ".png"
-        return Quote(target, faces, suffix, price(look, self._settings))
+        return Quote(target, faces, _suffix(look, target), price(look, self._settings))
 
     async def look_at_target(self, content: str, field: str) -> Look:
         kind = VIDEO if field == "video_url" else IMAGE
@@ -74,6 +78,14 @@ class Quotes:
         if look.kind != IMAGE:
             raise Refusal(422, f"{field}: must be a picture, this is a video")
         return content
+
+
+def _suffix(look: Look, target: str) -> str:
+    """Of the result: a still keeps its format, so that a file called .jpg holds one."""
+    if look.kind == VIDEO:
+        return ".mp4"
+    ending = PurePath(target).suffix
+    return ending if ending in STILLS else ".png"
 
 
 def _noun(kind: str) -> str:
