@@ -30,7 +30,7 @@ def test_a_still_is_detected_and_swapped_and_a_picture_without_a_face_is_refused
         end = client.wait(client.create({"model": "image-face-swap-multi", "input": given}).data["task_id"])
         assert (end["status"], end["credits"]) == ("success", 1)
         result = send("GET", end["result"]["media_urls"][0])
-        assert (result.headers["Content-Type"], result.body[:4]) == ("image/png", b"\x89PNG")
+        assert (result.headers["Content-Type"], result.body[:4]) == ("image/jpeg", b"\xff\xd8\xff\xe0")
         end = client.wait(faceless["task_id"])
         assert (end["status"], end["result"]["code"]) == ("failed", 501)
         assert end["result"]["message"].startswith("input.image_url: no face found in")

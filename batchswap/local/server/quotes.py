@@ -13,7 +13,6 @@ from batchswap.local.server.orders import Order
 from batchswap.local.server.records import Faces
 from batchswap.local.server.settings import ServerSettings
 
-
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 """Endings that a swapped still can be written with."""
 
