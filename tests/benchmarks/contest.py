@@ -1,0 +1,70 @@
+"""Starts a server and those who are measured at it, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.server import Plan
+
+PATIENCE = 240.0
+"""Seconds for one contender."""
+
+
+@contextmanager
+def serving(plan: Plan) -> Iterator[str]:
+    """A server's base URL, until the block ends."""
+    command = [sys.executable, "-m", "tests.benchmarks.server", json.dumps(plan._asdict())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
+            process.wait(10)
+
+
+def told(base_url: str) -> dict[str, Any]:
+    """What the server saw so far."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{base_url}/told", timeout=10) as response:
+        found = json.load(response)
+    assert isinstance(found, dict)
+    return found
+
+
+def write_rows(path: Path, count: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write("id,video,face\n")
+        for number in range(count):
+            file.write(f"t{number},https://cdn.example.com/{number}.mp4,https://cdn.example.com/anna.jpg\n")
+
+
+def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> subprocess.Popen[str]:
+    """A real run, as a user starts it. Runs in the folders of one folder share the key's window."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / "rows.csv", tasks)
+    environment = {**os.environ, "CRUN_API_KEY": "ak_" + "0" * 32, "XDG_STATE_HOME": str(folder.parent / "state")}
+    command = [sys.executable, "-m", "batchswap", "run", "rows.csv", "--base-url", base_url, "--min-free", "0", "-q"]
+    return subprocess.Popen([*command, *options], cwd=folder, env=environment, text=True)
+
+
+def script(name: str, base_url: str, tasks: int, **options: Any) -> "subprocess.Popen[str]":
+    """One of the peers."""
+    command = [sys.executable, "-m", "tests.benchmarks.peers", name, base_url, str(tasks), json.dumps(options)]
+    return subprocess.Popen(command, text=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> None:
+    """Wait for the end; it must be a good one."""
+    with process:
+        try:
+            assert process.wait(PATIENCE) == 0, process.args
+        finally:
+            process.kill()
