@@ -127,7 +127,7 @@ class MaybeSent(BatchswapError):
 
 
 class Refusal(BatchswapError):
-    """What the local server answers instead of data: `code` of api.md, "Codes", and seconds to wait where it says so."""
+    """What the local server answers instead of data: `code` of api.md, "Codes"; seconds to wait where it says so."""
 
     def __init__(self, code: int, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

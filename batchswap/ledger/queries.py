@@ -132,6 +132,8 @@ class Unfinished(msgspec.Struct, frozen=True):
     task: Task
     attempt: Attempt
     account: str
+    owner: str
+    """The fingerprint of the key that it was submitted with."""
     media: tuple[str, ...] = ()
 
 
@@ -140,15 +142,16 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     marks = ", ".join(f"'{state}'" for state in states)
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
-        f"select {TASK_COLUMNS}, {attempt_columns}, a.account, a.media from {TASK_FROM}"
-        " join attempts a on a.task_id = t.id and a.number = t.attempts"
+        f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account, a.media from {TASK_FROM}"
+        " join attempts a on a.task_id = t.id and a.number = t.attempts join runs r on r.id = a.run_id"
         f" where t.state in ({marks}) and t.state in ('submitting', 'running', 'fetching', 'uncertain') order by a.id"
     )
     width = len(TASK_COLUMNS.split(","))
     return [
         Unfinished(
             task(row[:width]),
-            attempt(row[width:-2]),
+            attempt(row[width:-3]),
+            row[-3],
             row[-2],
             msgspec.json.decode(row[-1], type=Media).urls if row[-1] else (),
         )

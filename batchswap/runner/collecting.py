@@ -64,7 +64,7 @@ class Collecting:
                 await self.settle(job, wire.TaskInfo.from_json(answer.data), sent_at)
             case Kind.MISSING:
                 job.missing += 1
-                if verdicts.is_lost(job.missing, sent_at - job.started):
+                if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.started):
                     await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
                 else:
                     await self._later(job)

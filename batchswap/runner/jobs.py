@@ -38,6 +38,8 @@ class Job(msgspec.Struct):
     """Times in a row that TaskInfo said nothing useful."""
     told: wire.TaskInfo | None = None
     """What a callback said while a poll was on its way."""
+    may_be_lost: bool = True
+    """Off: it was submitted with another key, so that a 404 may only mean that this key is of another account."""
     refreshed: bool = False
     """Whether a fresh media URL was asked for already."""
     seconds: float | None = None

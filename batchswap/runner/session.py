@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 
 import msgspec
 
-from batchswap import wire
+from batchswap import verdicts, wire
 from batchswap.callbacks import Delivery, Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
+from batchswap.errors import MaybeSent, NeverSent
 from batchswap.ledger import files, moves, queries, runs
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.queries import Selection
@@ -29,6 +30,7 @@ from batchswap.runner.results import Results
 from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
 from batchswap.states import State
+from batchswap.verdicts import Kind
 
 FLUSH_EVERY = 5.0
 """Seconds between two writes of what was sent when."""
@@ -84,9 +86,7 @@ async def work_off(
         closing(files.connect(settings.db, write=True)) as writing,
         closing(files.connect(settings.db, write=False)) as reading,
     ):
-        stamp = runs.begin(
-            writing, clock.now(), provider=settings.provider, account=fingerprint(account.key, account.name)
-        )
+        stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, stamp, None, started=clock.now(), clock=clock)
         async with AsyncExitStack() as stack:
@@ -195,13 +195,15 @@ async def run(
 def _begin(desk: Desk, loop: Loop, account: Account) -> None:
     """Go on with what the ledger has open at this account. Anything else is named, and waits for its own provider."""
     now, wall = desk.clock.monotonic(), desk.clock.now()
-    elsewhere = 0
+    elsewhere = others = 0
     for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
         if found.account != account.name:
             elsewhere += 1
             continue
         started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
-        job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task))
+        is_ours = found.owner == account.owner
+        others += not is_ours
+        job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
         if found.task.state is State.RUNNING:
             # Its callback may have come while nobody listened.
             loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
@@ -211,6 +213,8 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
             loop.resend(found.task, found.attempt)
     if elsewhere:
         desk.say(f"{elsewhere} unfinished tasks belong to another provider or base URL: they wait for a run with that")
+    if others:
+        desk.say(f"{others} unfinished tasks were submitted with another key: they are asked for with this one")
 
 
 @asynccontextmanager
@@ -248,16 +252,24 @@ async def _flush(desk: Desk) -> None:
 
 
 async def _last_balance(desk: Desk) -> None:
-    """What is left on the account, once, when something was charged and the API still answers."""
+    """What is left on the account, once, when something was charged. None when the API does not say it at once."""
     if desk.ending is not None or not desk.requests["submit"]:
         return
-    desk.count("balance")
-    wait = desk.pacer.claim()
-    while wait:
+    desk.balance = None
+    while wait := desk.pacer.claim():
+        if wait > desk.settings.rate_period:
+            return  # a pause, not a pace
         await desk.clock.sleep(wait)
-        wait = desk.pacer.claim()
-    answer = await desk.api.balance()
-    desk.balance = wire.Balance.from_json(answer.data).balance
+    desk.count("balance")
+    try:
+        answer = await desk.api.balance()
+    except (NeverSent, MaybeSent):
+        return  # the work is done; that the API is gone by now changes nothing
+    verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+    if verdict.kind is Kind.OK:
+        desk.balance = wire.Balance.from_json(answer.data).balance
+    elif verdict.kind is Kind.RATE_LIMITED:
+        desk.heard(verdict, answer)
 
 
 def look(desk: Desk) -> View:

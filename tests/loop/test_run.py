@@ -247,6 +247,22 @@ def test_a_task_that_the_api_no_longer_knows_is_lost_and_shown_as_paid(tmp_path:
     run(script())
 
 
+def test_a_404_under_another_key_loses_nothing(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 1)
+        service = Service(VirtualClock(), durations=lambda _: 500.0)
+        clock = VirtualClock()
+        await world.run(service, deadline=clock.now() + 200.0)
+        assert world.counts()["running"] == 1
+        service.fault = always("poll", "404")
+        await world.run(service, key="ak_" + "1" * 32, deadline=clock.now() + 3600.0)
+        assert world.counts()["running"] == 1
+        service.fault = None
+        assert (await world.run(service)).counts["done"] == 1
+
+    run(script())
+
+
 def test_the_waiting_ends_after_the_task_timeout(tmp_path: Path) -> None:
     async def script() -> None:
         for fault in (None, always("poll", "500")):

@@ -55,6 +55,14 @@ class World:
         with closing(files.connect(self.settings.db, write=True)) as db:
             enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
 
+    def clock(self) -> VirtualClock:
+        """What a run reads the time from."""
+        return VirtualClock()
+
+    def executor(self) -> Inline:
+        """What a run's commits go through."""
+        return Inline()
+
     def kill(self) -> None:
         """From now on nothing that this run does reaches the ledger, as after SIGKILL."""
         self._executor.killed = True
@@ -64,12 +72,21 @@ class World:
         if self.deliveries is not None:
             self.deliveries.put_nowait(Delivery(ref, info))
 
-    async def run(self, service: Service, *, callbacks: bool = False, heed: bool = True, **changes: object) -> Summary:
+    async def run(
+        self,
+        service: Service,
+        *,
+        callbacks: bool = False,
+        heed: bool = True,
+        key: str = ACCOUNT.key,
+        **changes: object,
+    ) -> Summary:
         """One run, to its end."""
         self.deliveries = asyncio.Queue() if callbacks else None
-        self._executor = Inline()
+        self._executor = self.executor()
         settings = msgspec.structs.replace(self.settings, **changes)
-        clock = VirtualClock()
+        account = msgspec.structs.replace(ACCOUNT, key=key)
+        clock = self.clock()
 
         async def watch(look: Callable[[], View]) -> None:
             await asyncio.Event().wait()
@@ -80,12 +97,12 @@ class World:
         ):
             # Not what is tested here: virtual nights would spend their time in fsync.
             writing.execute("pragma synchronous = off")
-            stamp = runs.begin(writing, clock.now(), provider="crun", account="x")
+            stamp = runs.begin(writing, clock.now(), provider="crun", account=account.owner)
             pacer = self._pacer(settings, clock)
             try:
                 return await session.run(
                     settings,
-                    ACCOUNT,
+                    account,
                     api=service,
                     pacer=pacer,
                     store=self.shelf,
