@@ -1,0 +1,184 @@
+"""Files from disk: each content goes up once, and what goes up is what was looked at."""
+
+import asyncio
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchswap.client import Answer
+from batchswap.ledger import files
+from batchswap.ledger.enrol import enrol
+from batchswap.ledger.moves import Stamp
+from batchswap.ledger.sightings import noted
+from batchswap.manifest import Chunk
+from batchswap.tasks import Model, Row, content_digest
+from tests.loop.service import Service, lognormal
+from tests.loop.world import World
+from tests.virtual import START, VirtualClock, run
+
+QUICK = lognormal(6, 0.35)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def row(key: str, target: str, face: str = "anna.jpg") -> Row:
+    return Row(key, content_digest(Model.VIDEO, target, face), Model.VIDEO, target, face, f"b/{key}.mp4", 2)
+
+
+def made(folder: Path, found: list[Row], **settings: object) -> World:
+    """A world whose manifest lies in `folder`, with a face there."""
+    world = World(folder, 0, **settings)
+    (folder / "anna.jpg").write_bytes(b"anna")
+    take(world, found)
+    return world
+
+
+def take(world: World, found: list[Row]) -> None:
+    with closing(files.connect(world.settings.db, write=True)) as db:
+        enrol(db, Stamp(START, None), noted(db, [Chunk("b", str(world.folder), "b.csv", found)]), {})
+
+
+def reasons(world: World) -> list[tuple[str, str]]:
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        return db.execute("select code, reason from tasks where code <> ''").fetchall()
+
+
+def noticed(world: World) -> int:
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        return int(db.execute("select count(*) from events where event = 'input-changed'").fetchone()[0])
+
+
+def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(60)])
+        (tmp_path / "copy.jpg").write_bytes(b"anna")
+        take(
+            world,
+            [row(f"r{i}", f"https://cdn.example/{i}.mp4", "copy.jpg" if i % 2 else "anna.jpg") for i in range(60)],
+        )
+        service = Service(VirtualClock(), durations=QUICK)
+        await world.run(service, limit=30)
+        summary = await world.run(service)
+        assert summary.counts["done"] == 60
+        assert list(service.uploads.values()) == [b"anna"]
+        assert service.requests["upload"] == 1
+
+    run(script())
+
+
+def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(3)])
+        service = Service(VirtualClock(), durations=QUICK)
+        await world.run(service, limit=1)
+        await asyncio.sleep(3600.0)
+        await world.run(service, limit=2, upload_ttl=600.0)
+        assert service.requests["upload"] == 2
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            db.execute("update uploads set account = 'another key'")
+        await world.run(service)
+        assert service.requests["upload"] == 3
+
+    run(script())
+
+
+def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_written_down(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(5)])
+        service = Service(VirtualClock(), durations=QUICK)
+        await world.run(service, limit=2)
+        assert noticed(world) == 0
+        (tmp_path / "anna.jpg").write_bytes(b"somebody else")
+        assert (await world.run(service)).counts["done"] == 5
+        assert [line for line in world.said if "changed after its row was enrolled" in line] == [
+            f"{tmp_path}/anna.jpg changed after its row was enrolled; it is used as it is now"
+        ]
+        assert noticed(world) == 3
+        assert list(service.uploads.values()) == [b"anna", b"somebody else"]
+
+    run(script())
+
+
+def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Path) -> None:
+    async def script() -> None:
+        found = [row("r0", "https://cdn.example/0.mp4")]
+        world = made(tmp_path, found)
+        (tmp_path / "anna.jpg").write_bytes(b"anna, cut out better")
+        take(world, found)
+        await world.run(Service(VirtualClock(), durations=QUICK))
+        assert noticed(world) == 0
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "words"),
+    [
+        ("gone", "input-gone", "anna.jpg: No such file or directory"),
+        ("empty", "input-unfit", "anna.jpg is an empty file"),
+        ("pipe", "input-unfit", "anna.jpg is not a regular file"),
+        ("large", "too-large", "anna.jpg has 101 bytes, more than --max-upload allows (100)"),
+    ],
+)
+def test_a_file_that_cannot_go_up_fails_its_row_in_words(tmp_path: Path, spoil: str, code: str, words: str) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")], max_upload=100)
+        face = tmp_path / "anna.jpg"
+        face.unlink()
+        if spoil == "pipe":
+            os.mkfifo(face)
+        elif spoil != "gone":
+            face.write_bytes(b"" if spoil == "empty" else b"x" * 101)
+        service = Service(VirtualClock(), durations=QUICK)
+        summary = await world.run(service)
+        assert summary.counts["failed"] == 1
+        [(found, reason)] = reasons(world)
+        assert (found, words in reason) == (code, True), reason
+        assert service.requests["upload"] == service.requests["submit"] == 0
+
+    run(script())
+
+
+class Moody(Service):
+    """A store that refuses some uploads, or reads a file that changes under it."""
+
+    refusals = 0
+    spoiled: Path | None = None
+
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
+        self.refusals -= 1
+        self.put_status = 503 if self.refusals >= 0 else 200
+        answer = await super().put_file(presigned_url, path, content_type)
+        if self.spoiled is not None:
+            self.spoiled.write_bytes(b"changed")
+        return answer
+
+
+def test_an_upload_is_tried_again_with_a_place_of_its_own(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(4)])
+        service = Moody(VirtualClock(), durations=QUICK)
+        service.refusals = 2
+        summary = await world.run(service)
+        assert summary.counts["done"] == 4
+        assert (service.requests["upload"], len(service.uploads)) == (3, 1)
+
+    run(script())
+
+
+def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")])
+        service = Moody(VirtualClock(), durations=QUICK)
+        service.spoiled = tmp_path / "anna.jpg"
+        summary = await world.run(service)
+        assert summary.counts["failed"] == 1
+        assert "changed while it was uploaded" in reasons(world)[0][1]
+        assert service.requests["submit"] == 0
+
+    run(script())
