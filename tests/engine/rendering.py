@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+import cv2
 import numpy as np
 
 from manifests.demo_media import Portrait, view
@@ -56,3 +57,11 @@ def returning(one: Portrait, other: Portrait) -> Iterator[Pixels]:
         return (350 - (number - 34), 130) if number >= 34 else None
 
     return scene(50, [(other, 88, lambda n: (220, 130 + 0.2 * n)), (one, 84, path)])
+
+
+def covering(portrait: Portrait) -> Iterator[Pixels]:
+    """A hundred frames: a dark stick comes up to the middle of a cheek and goes away again."""
+    for number, frame in enumerate(scene(100, [(portrait, 110, lambda n: (224 + 0.1 * n, 130))])):
+        edge = min(200, 30 + 5 * number, 400 - 5 * number)
+        cv2.ellipse(frame, (edge - 16, 200), (16, 95), 8, 0, 360, (30, 30, 34), -1, cv2.LINE_AA)
+        yield frame

@@ -117,6 +117,21 @@ def test_people_who_cross_keep_their_faces(media: Media, tmp_path: Path, front: 
     assert looking.changed(original[20], swapped[20], np.ones(original[20].shape[:2], bool)) < 3
 
 
+def test_what_passes_before_a_face_stays_before_it(media: Media, tmp_path: Path) -> None:
+    """A microphone comes in from the left and covers a cheek."""
+    clip = rendered(tmp_path / "clip.mp4", rendering.covering(read_anna(media.anna)))
+    output = tmp_path / "out.mp4"
+    swap(SwapJob(clip, output, ((None, media.grace),)))
+    before, after = looking.frames(clip), looking.frames(output)
+    for number in (34, 37, 39):
+        covered = before[number].max(2) < 50
+        cheek = np.zeros_like(covered)
+        cheek[110:165, 180:270] = True
+        assert (covered & cheek).sum() > 500
+        assert looking.changed(before[number], after[number], covered & cheek) < 12
+        assert looking.changed(before[number], after[number], ~covered & cheek) > 12
+
+
 @pytest.mark.parametrize("leaver", [ANNA, GRACE])
 def test_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path, leaver: int) -> None:
     people = [read_anna(media.anna), read_grace(media.grace)]

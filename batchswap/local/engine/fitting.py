@@ -1,11 +1,15 @@
 """One new face on one picture: texture, light, warp and blend in their order."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from batchswap.local.engine import geometry
+import cv2
+import numpy as np
+
+from batchswap.local.engine import geometry, hiding
 from batchswap.local.engine.blend import blend
 from batchswap.local.engine.coding import Coding, Planes
 from batchswap.local.engine.following import Pose
+from batchswap.local.engine.geometry import Floats
 from batchswap.local.engine.light import Light, light_for
 from batchswap.local.engine.newface import NewFace, Texture
 from batchswap.local.engine.warp import bend
@@ -25,7 +29,11 @@ class Fitter:
         warp = bend(pose.points, texture.points, planes.size)
         if warp is None or not warp.mask.any():
             return False
-        blend(planes, warp, self._light(texture).relit(pose.colours))
+        light = self._light(texture)
+        if pose.visible.min() < 0.5:
+            skin = remap(light.expected(pose.colours, pose.visible), warp.places, texture)
+            warp = replace(warp, mask=warp.mask * hiding.clear(planes.window(*warp.window), skin))
+        blend(planes, warp, light.relit(pose.colours, pose.visible))
         return True
 
     def _light(self, texture: Texture) -> Light:
@@ -33,3 +41,12 @@ class Fitter:
         if key not in self._lights:
             self._lights[key] = light_for(texture, self.coding)
         return self._lights[key]
+
+
+def remap(field: Floats, places: Floats, texture: Texture) -> Floats:
+    """What a field over the texture (cells, cells, n) is at places in it (h, w, 2)."""
+    height, width = texture.codes.shape[:2]
+    scale = np.array([field.shape[1] / width, field.shape[0] / height], np.float32)
+    return np.asarray(
+        cv2.remap(field, (places + 0.5) * scale - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )

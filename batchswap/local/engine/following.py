@@ -5,21 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchswap.local.engine import geometry, smoothing
+from batchswap.local.engine import geometry, hiding, smoothing
 from batchswap.local.engine.geometry import Floats
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.tracks import Track
 
+SOME = 100
+"""Sightings that say what a face usually looks like."""
 BRIDGE = 5
 """Frames: for so long a face that the finder lost is taken to have moved on evenly."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the face is in one frame, (478, 3), and what light falls on it, (468, 3)."""
+    """A face in one frame: its points (478, 3), its colours (468, 3), and how far each can be seen (468,), 0 to 1."""
 
     points: Floats
     colours: Floats
+    visible: Floats
 
 
 class Person:
@@ -29,10 +32,8 @@ class Person:
         self._store = store
         self._frames = np.concatenate([np.asarray(track.frames) for track in tracks])
         self._records = np.concatenate([np.asarray(track.records) for track in tracks])
-        self.width = float(np.median([geometry.width(store.read(int(r))[0]) for r in self._records[:: self._stride()]]))
-
-    def _stride(self) -> int:
-        return max(1, len(self._records) // 64)
+        some = self._records[:: max(1, len(self._records) // SOME)]
+        self._usual = np.median([store.read(int(record))[1] for record in some], axis=0)
 
     def at(self, frame: int) -> Pose | None:
         """None when the face is not seen in that frame."""
@@ -51,7 +52,8 @@ class Person:
         apart = np.linalg.norm(one.points.mean(0)[:2] - two.points.mean(0)[:2])
         if apart > geometry.width(one.points):
             return None  # a cut, or somewhere else altogether
-        return Pose(one.points * (1 - part) + two.points * part, one.colours * (1 - part) + two.colours * part)
+        pairs = ((one.points, two.points), (one.colours, two.colours), (one.visible, two.visible))
+        return Pose(*(before * (1 - part) + after * part for before, after in pairs))
 
     def _steadied(self, place: int) -> Pose:
         reach = 0
@@ -59,7 +61,8 @@ class Person:
             reach += 1
         seen = [self._store.read(int(record)) for record in self._records[place - reach : place + reach + 1]]
         points, colours = (np.stack(values) for values in zip(*seen, strict=True))
-        return Pose(smoothing.smooth(points), smoothing.steady(colours))
+        seen_of_it = hiding.visible(colours[reach], self._usual)
+        return Pose(smoothing.smooth(points), smoothing.steady(colours), seen_of_it)
 
     def _runs(self, place: int) -> bool:
         """Whether the sighting at `place` is followed by one in the next frame."""

@@ -53,12 +53,12 @@ class Light:
     skin: Floats
     fine: Floats
 
-    def relit(self, target: Floats) -> Bytes:
-        """The texture in the light of a face whose colours (468, 3) are `target`.
+    def relit(self, target: Floats, visible: Floats) -> Bytes:
+        """The texture in the light of a face whose colours (468, 3) are `target`, where they are `visible` (468,).
 
         (h, w, 4): 8-bit code values, and how much of it is to be seen: 255 all, 0 nothing, for hair is no skin.
         """
-        coarse, fine, shift = self.field(target)
+        coarse, fine, shift = self.field(target, visible)
         seen = (self.near @ hair.bare(target, self.coding)).reshape(CELLS, CELLS)
         size = self.skin.shape[::-1]
         layers = []
@@ -68,16 +68,25 @@ class Light:
         layers.append(cv2.multiply(self.skin, cv2.resize(seen, size), scale=255, dtype=cv2.CV_8U))
         return np.asarray(cv2.merge(layers), np.uint8)
 
-    def field(self, target: Floats) -> tuple[float, Floats, Floats]:
+    def field(self, target: Floats, visible: Floats) -> tuple[float, Floats, Floats]:
         """What to multiply everything by, then fine detail by (3,), and what to add (3, cells, cells)."""
-        trust = self._trust(target)[:, None]
-        sums = self.near @ (trust * np.hstack([self.colours, target, np.ones_like(trust)]))
-        here, there = sums[:, :3] / sums[:, 6:], sums[:, 3:6] / sums[:, 6:]
+        here, there = self._smooth(target, visible)
         black = self.coding.black
         lit = (there[:, 0].mean() - black) / max(1.0, float(here[:, 0].mean()) - black)
         coarse = float(np.clip(lit, *LIT))
         fine = np.clip((self.detail(target) / self._detail) ** LIKENESS, *(CONTRAST * coarse))
         return coarse, fine, np.ascontiguousarray((there - here * coarse).T.reshape(3, CELLS, CELLS), np.float32)
+
+    def expected(self, target: Floats, visible: Floats) -> Floats:
+        """(cells, cells, 4): the colour that the skin has, also where something hides it, and how far it is hidden."""
+        hidden = self.near @ (1 - visible)
+        return np.column_stack([self._smooth(target, visible)[1], hidden]).reshape(CELLS, CELLS, 4).astype(np.float32)
+
+    def _smooth(self, target: Floats, visible: Floats) -> tuple[Floats, Floats]:
+        """Colours (cells², 3) of the texture's skin and of the target's."""
+        trust = (self._trust(target) * (0.001 + visible))[:, None]
+        sums = self.near @ (trust * np.hstack([self.colours, target, np.ones_like(trust)]))
+        return sums[:, :3] / sums[:, 6:], sums[:, 3:6] / sums[:, 6:]
 
     @functools.cached_property
     def _detail(self) -> Floats:

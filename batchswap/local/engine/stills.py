@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from batchswap.local.engine import geometry, people, pictures
+from batchswap.local.engine import geometry, mesh, people, pictures
 from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Pose
@@ -25,7 +25,9 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
     planes = planes_of(np.asarray(np.rint(CODING.encode(picture.rgb)), np.uint8))
     before = [plane.copy() for plane in (planes.luma, planes.blue, planes.red)]
     fitted = [
-        Fitter(face, CODING).fit(planes, Pose(points, look(planes, points).astype(np.float32)))
+        Fitter(face, CODING).fit(
+            planes, Pose(points, look(planes, points).astype(np.float32), np.ones(mesh.SURFACE, np.float32))
+        )
         for points, face in chosen
     ]
     after = [planes.luma, planes.blue, planes.red]
