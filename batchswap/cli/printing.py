@@ -21,9 +21,11 @@ def print_lines(lines: Iterable[str]) -> None:
         for line in lines:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is buffered still would be written at exit, and fail there.
+    except OSError as error:
+        # What is buffered still would be written at exit, and fail there once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def columns() -> int | None:

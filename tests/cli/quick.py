@@ -1,7 +1,9 @@
 """An engine that is quick, and media that it takes. A module of its own: worker processes import it by its name."""
 
 import hashlib
+import struct
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,17 @@ KEY = "ak_" + "k" * 32
 def box(payload: bytes) -> bytes:
     """An MP4 box that players skip."""
     return (8 + len(payload)).to_bytes(4, "big") + b"free" + payload
+
+
+def png(width: int, height: int) -> bytes:
+    """A black picture."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes((width + 1) * height))),
+        (b"IEND", b""),
+    )
+    packed = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 @dataclass(frozen=True)
@@ -39,4 +52,10 @@ class QuickEngine:
         return ""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
-        raise EngineError("", "no face found")
+        """Two faces, unless the file says `noface`."""
+        if b"noface" in path.read_bytes():
+            raise EngineError("", "no face found")
+        pictures = [folder / f"face-{number}.png" for number in range(2)]
+        for number, picture in enumerate(pictures):
+            picture.write_bytes(png(40 + number, 50))
+        return tuple(enumerate(pictures))

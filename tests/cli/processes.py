@@ -1,0 +1,66 @@
+"""Real processes: a server, and `batchswap` as a user starts it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cli.quick import KEY
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The base URL of a server in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.serving", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "BATCHSWAP_SERVE_KEY": KEY},
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def environment(base_url: str, home: Path) -> dict[str, str]:
+    """What a user's shell has, and no more."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "CRUN_API_KEY": KEY,
+        "CRUN_BASE_URL": base_url,
+        "LANG": "C.UTF-8",
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
+    }
+
+
+def start(folder: Path, env: Mapping[str, str], *arguments: str, **streams: int) -> "subprocess.Popen[str]":
+    """`batchswap` with these arguments, in `folder`."""
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-m", "batchswap", *arguments], cwd=folder, env=dict(env), text=True, **streams
+    )
+
+
+def finish(
+    folder: Path, env: Mapping[str, str], *arguments: str, stdin: str | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """The same, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "batchswap", *arguments],
+        cwd=folder,
+        env=dict(env),
+        text=True,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
