@@ -78,8 +78,9 @@ def harmless(value: Any) -> Any:
 
 def _csv_line(cells: Iterable[Any]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    return buffer.getvalue()
+    # The writer quotes what its line ends are made of, so both letters must be in them.
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def to_jsonl(lines: Iterable[Line], _: int | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from batchswap.tasks import clean
 
@@ -91,7 +92,7 @@ def table(
     `right` are the numbers of columns aligned to the right. Every cell is made safe here.
     """
     coming = iter(rows)
-    first = [[safe(cell) for cell in row] for row, _ in zip(coming, range(sample), strict=False)]
+    first = [[safe(cell) for cell in row] for row in islice(coming, sample)]
     widths = [max(cells(cell) for cell in column) for column in zip(heads, *first, strict=True)]
     if columns is not None:
         widths = _narrowed(widths, columns)

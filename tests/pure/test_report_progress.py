@@ -1,0 +1,83 @@
+"""What a display says of a run, and what its last line says."""
+
+import msgspec
+import pytest
+
+from batchswap.errors import Exit
+from batchswap.report.closing import last_line
+from batchswap.report.progress import Progress, one_line
+from batchswap.runner.session import View
+from batchswap.runner.summary import KINDS, Summary
+from batchswap.settings import Settings
+from batchswap.states import State
+
+
+def view(**counts: int) -> View:
+    every = dict.fromkeys(map(str, State), 0) | counts
+    return View(counts=every, spent=2.0, reserved=1.0, requests=9, pace="20/10s", queued=every["queued"])
+
+
+def test_time_left_is_told_when_it_is_known() -> None:
+    progress = Progress(view(done=10, queued=90), 100.0)
+    assert progress.at(view(done=12, queued=88), 110.0).left is None
+    shown = progress.at(view(done=20, running=5, failed=10, queued=65, cancelled=3), 140.0)
+    assert (shown.finished, shown.total, shown.in_flight, shown.left) == (30, 100, 5, 140.0)
+    assert one_line(shown) == (
+        "30 of 100: 20 done · 5 in flight · 10 failed · 0 uncertain · 65 queued;"
+        " 2 credits spent · 1 reserved · 9 requests at 20/10s; 40 s, about 2 min 20 s left"
+    )
+
+
+def test_nothing_is_left_at_the_end() -> None:
+    progress = Progress(view(queued=5), 0.0)
+    assert one_line(progress.at(view(done=5), 10.0)).endswith("; 10 s")
+
+
+def summary(code: Exit, reason: str, requests: int = 1, now: float = 400.0, **counts: int) -> Summary:
+    return Summary(
+        exit_code=code,
+        reason=reason,
+        batch=["spring"],
+        counts=dict.fromkeys(map(str, State), 0) | counts,
+        credits={"spent": 400.0, "reserved": 0.0, "balance": None},
+        requests=dict.fromkeys(KINDS, requests),
+        seconds=201.0,
+        spent_now=now,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (summary(Exit.DONE, "all done", done=200), "done: 200 done, 400 credits, 3 min 21 s; results in results/"),
+        (summary(Exit.DONE, "all done", requests=0), "nothing to do: no tasks, 400 credits, 3 min 21 s"),
+        (
+            summary(Exit.FAILED, "1 failed", failed=1),
+            (
+                "not all done: 1 failed, 400 credits, 3 min 21 s;"
+                " see why: batchswap tasks --state failed; try again: batchswap retry"
+            ),
+        ),
+        (
+            summary(Exit.UNCERTAIN, "1 uncertain: a person must decide", uncertain=1),
+            (
+                "a person must decide: 1 uncertain, 400 credits, 3 min 21 s;"
+                " decide on the uncertain ones: batchswap tasks --state uncertain, then resolve each"
+            ),
+        ),
+        (
+            summary(Exit.DEADLINE, "the deadline has come", queued=3),
+            "the deadline has come: 3 queued, 400 credits, 3 min 21 s; go on with: batchswap run 'a b.csv'",
+        ),
+    ],
+)
+def test_last_lines(found: Summary, line: str) -> None:
+    assert last_line(found, Settings(), "batchswap run 'a b.csv'") == line
+
+
+def test_what_is_reserved_is_said() -> None:
+    found = summary(Exit.INTERRUPTED, "interrupted", running=1)
+    found = msgspec.structs.replace(found, credits={"spent": 1.5, "reserved": 2.0, "balance": None}, spent_now=0.5)
+    assert "interrupted: 1 running, 1.5 credits (0.5 of them in this run) and 2 reserved" in last_line(
+        found, Settings(), "batchswap run x"
+    )

@@ -1,0 +1,99 @@
+"""Text, figures and tables as people see them."""
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchswap.report import words
+from batchswap.report.listing import FORMULA, _csv_line, harmless
+
+ANY = st.text(st.characters(), max_size=80)
+
+
+@given(ANY)
+def test_safe_text_is_one_printable_line(text: str) -> None:
+    assert words.safe(text).isprintable()
+
+
+def test_safe_text_shows_no_secret() -> None:
+    said = words.safe("see https://host/v.mp4?X-Signature=abc and ak_0123456789abcdef0123456789abcdef")
+    assert said == "see https://host/v.mp4?… and ak_…"
+
+
+@given(ANY, st.integers(0, 40))
+def test_a_text_that_is_cut_fits(text: str, columns: int) -> None:
+    assert words.cells(words.fit(text, columns)) <= columns
+
+
+def test_wide_letters_take_two_columns() -> None:
+    assert words.cells("日本") == 4
+    assert words.cells(unicodedata.normalize("NFD", "é")) == 1
+    assert words.fit("日本語", 5) == "日本…"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(400.0, "400"), (12.5, "12.5"), (0.0, "0"), (99600.25, "99,600.25"), (None, "unknown")]
+)
+def test_money(amount: float | None, text: str) -> None:
+    assert words.money(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.9, "9.9 s"), (21.4, "21 s"), (59.6, "1 min"), (201, "3 min 21 s"), (7500, "2 h 5 min")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert words.span(seconds) == text
+
+
+def test_sizes() -> None:
+    assert [words.size(n) for n in (None, 812, 4_200_000, 9_900_000_000)] == ["", "812 B", "4.2 MB", "9.9 GB"]
+
+
+@given(st.lists(st.tuples(ANY, ANY), max_size=20), st.integers(20, 100))
+def test_a_table_is_not_wider_than_the_terminal(rows: list[tuple[str, str]], columns: int) -> None:
+    for line in words.table(("key", "reason"), rows, columns=columns):
+        assert words.cells(line) <= columns
+
+
+def test_a_table_is_a_stream() -> None:
+    """Widths come from the first rows; the last row has not been read when the first line is there."""
+    read = []
+
+    def coming() -> Iterator[tuple[str, str]]:
+        for i in range(1000):
+            read.append(i)
+            yield (str(i), "x")
+
+    lines = words.table(("n", "x"), coming(), columns=80, sample=10)
+    assert next(lines).split() == ["n", "x"]
+    assert len(read) <= 11
+    assert sum(1 for _ in lines) == 1000
+
+
+def test_columns_are_aligned() -> None:
+    lines = list(words.table(("n", "name"), [("1", "日本"), ("200", "b")], columns=None, right=frozenset({0})))
+    assert lines == ["  n  name", "  1  日本", "200  b"]
+
+
+@given(ANY)
+def test_no_cell_is_a_formula(text: str) -> None:
+    cell = harmless(text)
+    assert not cell.startswith(FORMULA)
+    assert cell.removeprefix("'") == text.removeprefix("'")
+
+
+@given(st.lists(ANY, min_size=1, max_size=5))
+def test_what_is_written_as_csv_is_read_again(cells: list[str]) -> None:
+    if any("\0" in cell for cell in cells):
+        return
+    assert next(csv.reader(io.StringIO(_csv_line(cells), newline=""))) == cells
+
+
+def test_numbers_stay_numbers() -> None:
+    assert harmless(-1.5) == -1.5
