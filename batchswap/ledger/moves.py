@@ -56,11 +56,15 @@ def move(
     attempt_id: int | None = None,
     code: str = "",
     reason: str = "",
+    also: str = "",
 ) -> State:
-    """Move a task on, and log it. Raises LostRace when it is not in `state`, IllegalMove when no table has the move."""
+    """Move a task on, and log it. Raises LostRace when it is not in `state`, IllegalMove when no table has the move.
+
+    `also`: more assignments for the same update, such as ", paid = paid - 1".
+    """
     after = advance(state, event)
     changed = db.execute(
-        "update tasks set state = ?, code = ?, reason = ?, changed_at = ? where id = ? and state = ?",
+        f"update tasks set state = ?, code = ?, reason = ?, changed_at = ?{also} where id = ? and state = ?",
         (after, code, reason, stamp.at, task_id, state),
     ).rowcount
     if changed != 1:
@@ -116,8 +120,8 @@ def submit(
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
-    move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id)
-    db.execute("update tasks set attempts = ?, paid = paid + 1 where id = ?", (number, item.id))
+    also = f", attempts = {number:d}, paid = paid + 1"
+    move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id, also=also)
     return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at)
 
 
@@ -128,8 +132,8 @@ def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:
 
 def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
     """Known not to be accepted: REFUSED puts the task back into the queue, REJECTED fails it. Nothing was paid."""
-    move(db, stamp, item.task_id, State.SUBMITTING, event, attempt_id=item.id, code=code, reason=reason)
-    db.execute("update tasks set paid = paid - 1 where id = ?", (item.task_id,))
+    also = ", paid = paid - 1"
+    move(db, stamp, item.task_id, State.SUBMITTING, event, attempt_id=item.id, code=code, reason=reason, also=also)
     _set(db, item.id, state="refused", ended_at=stamp.at, code=code, reason=reason)
 
 
@@ -189,8 +193,7 @@ def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, 
 
 def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
     """The file stands under its final name (invariant 5)."""
-    move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id)
-    db.execute("update tasks set replaces = null where id = ?", (item.task_id,))
+    move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id, also=", replaces = null")
 
 
 def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:

@@ -1,7 +1,7 @@
 """Every question that is asked of the ledger. None costs more because tasks have finished."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -178,6 +178,15 @@ def took(db: sqlite3.Connection, most: int = 500) -> list[tuple[Model, float]]:
     return [(Model(model), seconds) for model, seconds in reversed(db.execute(sql, (most,)).fetchall())]
 
 
+def sharing_output(db: sqlite3.Connection, task_ids: Sequence[int]) -> set[int]:
+    """Those of some hundreds of tasks whose file another task writes too; one question in place of hundreds."""
+    sql = (
+        f"select t.id from tasks t where t.id in ({', '.join('?' * len(task_ids))}) and exists"
+        " (select 1 from tasks o where o.output = t.output and o.id <> t.id and o.state not in ('cancelled'))"
+    )
+    return {task_id for (task_id,) in db.execute(sql, tuple(task_ids))}
+
+
 def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | None:
     """The key of another task that writes the same file, as "batch/key"."""
     sql = (
@@ -188,16 +197,20 @@ def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | Non
     return None if row is None else str(row[0])
 
 
-def replaces(db: sqlite3.Connection, task_id: int) -> str | None:
-    """SHA-256 of the file that this task wrote before its row was edited, and may write over."""
-    row = db.execute("select replaces from tasks where id = ?", (task_id,)).fetchone()
-    return None if row is None else row[0]
+class Former(msgspec.Struct, frozen=True):
+    """What the ledger knows of a task's file before it is fetched.
+
+    `sha256` and `size`: of a checked result, recorded before it gets its final name. `replaces`: SHA-256 of the file
+    that this task wrote before its row was edited, and may write over.
+    """
+
+    sha256: str | None
+    size: int | None
+    replaces: str | None
 
 
-def verified(db: sqlite3.Connection, task_id: int) -> tuple[str, int] | None:
-    """SHA-256 and size of the task's checked result, recorded before it gets its final name."""
-    row = db.execute("select sha256, size from tasks where id = ? and sha256 is not null", (task_id,)).fetchone()
-    return None if row is None else (row[0], row[1])
+def former(db: sqlite3.Connection, task_id: int) -> Former:
+    return Former(*db.execute("select sha256, size, replaces from tasks where id = ?", (task_id,)).fetchone())
 
 
 def secret(db: sqlite3.Connection) -> bytes:

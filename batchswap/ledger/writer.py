@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ class Writer:
 
     `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,
     the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
+    Work may be done twice, with the first time undone: it must not change anything but the ledger.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, executor: Executor | None = None) -> None:
@@ -57,22 +59,40 @@ class Writer:
 
     def _commit(self, works: list[Work]) -> list[Outcome]:
         with in_words(self._path):
-            self._db.execute("begin immediate")
             try:
-                outcomes = [self._apply(work) for work in works]
-                self._db.execute("commit")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("rollback")
-                raise
-        return outcomes
+                return self._together(works)
+            except sqlite3.DatabaseError:
+                raise  # the disk or the file, not one of the works
+            except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
+                return self._apart(works)
+
+    def _together(self, works: list[Work]) -> list[Outcome]:
+        """All in one transaction, without a savepoint for each: nearly always, none of them fails."""
+        with self._transaction():
+            return [Outcome(work(self._db)) for work in works]
+
+    def _apart(self, works: list[Work]) -> list[Outcome]:
+        """The same when one of them fails: only its own part is undone."""
+        with self._transaction():
+            return [self._apply(work) for work in works]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("begin immediate")
+        try:
+            yield
+            self._db.execute("commit")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("rollback")
+            raise
 
     def _apply(self, work: Work) -> Outcome:
         self._db.execute("savepoint one")
         try:
             value = work(self._db)
         except sqlite3.DatabaseError:
-            raise  # the disk or the file, not this work: the whole group fails
+            raise
         except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
             self._db.execute("rollback to one")
             self._db.execute("release one")

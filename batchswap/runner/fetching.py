@@ -8,6 +8,7 @@ import msgspec
 from batchswap.downloads import Kind, Verified
 from batchswap.errors import DownloadError
 from batchswap.ledger import moves, queries
+from batchswap.ledger.queries import Former
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.states import Event
@@ -24,40 +25,39 @@ class Fetching:
     async def save(self, job: Job, urls: tuple[str, ...]) -> None:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
         try:
-            if await self._is_kept(job):
+            former = queries.former(self._desk.db, job.task.id)
+            if await self._is_kept(job, former):
                 return
             part = await self._fetch(job, urls[0])
             if part is not None:
-                await self._keep(job, part)
+                await self._keep(job, part, former)
         except DownloadError as error:
             await self._leave(job, Event.UNSAVED, error)
 
-    async def _is_kept(self, job: Job) -> bool:
+    async def _is_kept(self, job: Job, former: Former) -> bool:
         """Whether an earlier run had the whole result already, so that only its name or its record was missing."""
-        desk = self._desk
-        part = queries.verified(desk.db, job.task.id)
-        if part is None:
+        if former.sha256 is None or former.size is None:
             return False
         try:
-            await self._publish(job, Verified(part[0], part[1], ""))
+            await self._publish(job, Verified(former.sha256, former.size, ""), former)
         except DownloadError as error:
             if error.final:
                 raise
             return False
         return True
 
-    async def _publish(self, job: Job, part: Verified) -> None:
+    async def _publish(self, job: Job, part: Verified, former: Former) -> None:
         desk = self._desk
-        await desk.store.publish(job.task.output, part, replaces=queries.replaces(desk.db, job.task.id))
+        await desk.store.publish(job.task.output, part, replaces=former.replaces)
         await desk.writer.do(lambda db: moves.saved(db, desk.stamp(), job.attempt))
 
-    async def _keep(self, job: Job, part: Verified) -> None:
+    async def _keep(self, job: Job, part: Verified, former: Former) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""
         desk, output = self._desk, job.task.output
         await desk.writer.do(
             lambda db: moves.verified(db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256)
         )
-        await self._publish(job, part)
+        await self._publish(job, part, former)
 
     async def _fetch(self, job: Job, url: str) -> Verified | None:
         """The checked part. None: asked for a fresh URL. Raises DownloadError after all tries."""

@@ -245,6 +245,7 @@ class Loop:
             return False
         page = next(pages, None)
         self._exhausted = page is None
+        self._prepare.expect(page or ())
         self._coming.extend((task, None) for task in page or ())
         return bool(page)
 

@@ -1,7 +1,7 @@
 """From a queued task to one that can be submitted: a free output, and the steps of its model that come before."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -48,6 +48,8 @@ class Preparing:
     def __init__(self, desk: Desk, prices: Prices) -> None:
         self._desk, self._prices = desk, prices
         self._uploading, self._detecting = Uploading(desk), Detecting(desk)
+        self._alone: set[int] = set()
+        """Tasks whose output is known to be theirs alone."""
         self._steps: dict[Step, Callable[[Draft], Awaitable[None]]] = {
             Step.UPLOAD: self._upload,
             Step.DETECT: self._detect,
@@ -77,11 +79,19 @@ class Preparing:
         desk = self._desk
         await desk.writer.do(lambda db: moves.unfit(db, desk.stamp(), task.id, code=code, reason=reason))
 
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """These will be prepared next: look at their outputs all at once."""
+        ids = [task.id for task in tasks]
+        self._alone.update(ids)
+        self._alone -= queries.sharing_output(self._desk.db, ids)
+
     def _check_output(self, task: Task) -> None:
-        owner = queries.output_owner(self._desk.db, task.output, task.id)
+        """Whoever wants to write the same file was enrolled before the run began, so it can be looked up early."""
+        owner = None if task.id in self._alone else queries.output_owner(self._desk.db, task.output, task.id)
+        self._alone.discard(task.id)
         if owner is not None:
             raise Unfit("output-taken", f"{task.output} is also the output of {owner}")
-        if self._desk.store.taken(task.output) and queries.replaces(self._desk.db, task.id) is None:
+        if self._desk.store.taken(task.output) and queries.former(self._desk.db, task.id).replaces is None:
             raise Unfit("output-taken", f"{task.output} exists already and was not made by this task")
 
     # The steps.

@@ -38,11 +38,10 @@ async def naive(base_url: str, tasks: int, *, in_flight: int, interval: float, e
     async def work(session: aiohttp.ClientSession) -> None:
         async with places:
             task_id = (await ask(lambda: session.post(f"{base_url}{PREFIX}/CreateTask", json=BODY)))["task_id"]
-            status = ""
+            url, status = f"{base_url}{PREFIX}/TaskInfo?task_id={task_id}", ""
             while status != "success":
                 await asyncio.sleep(interval)
-                params = {"task_id": task_id}
-                status = (await ask(lambda: session.get(f"{base_url}{PREFIX}/TaskInfo", params=params)))["status"]
+                status = (await ask(lambda: session.get(url)))["status"]
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
         for _ in range(tasks):
@@ -69,4 +68,5 @@ async def bare(base_url: str, tasks: int, *, workers: int) -> None:
 
 if __name__ == "__main__":
     script, url, count, options = sys.argv[1:]
-    asyncio.run({"naive": naive, "bare": bare}[script](url, int(count), **json.loads(options)))
+    work = naive if script == "naive" else bare
+    asyncio.run(work(url, int(count), **json.loads(options)))

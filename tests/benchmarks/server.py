@@ -21,7 +21,9 @@ def _box(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I4s", len(body) + 8, name) + body
 
 
-MEDIA = _box(b"ftyp", b"isom\0\0\2\0") + _box(b"moov", _box(b"mvhd", bytes(100)) + _box(b"trak", b"")) + _box(b"mdat", b"")
+MEDIA = (
+    _box(b"ftyp", b"isom\0\0\2\0") + _box(b"moov", _box(b"mvhd", bytes(100)) + _box(b"trak", b"")) + _box(b"mdat", b"")
+)
 
 
 class Plan(NamedTuple):

@@ -84,7 +84,7 @@ def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3
     moves.saved(db, stamp, item)
     assert commit_edits(db, NOW) == 1
     assert moves.find_task(db, 1).state == "queued"
-    assert queries.replaces(db, 1) == "old"
+    assert queries.former(db, 1).replaces == "old"
 
 
 def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: Stamp) -> None:
