@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _ALIKE = (
     "db", "out", "provider", "base_url", "workers", "downloads", "ahead", "retries", "paid_attempts", "same_refusals",
-    "budget", "budget_per_day", "callback_url", "task_timeout", "patience", "upload_ttl", "min_free", "filter", "limit",
+    "budget", "budget_per_day", "callback_url", "task_timeout", "patience", "upload_ttl", "max_upload", "min_free",
+    "filter", "limit",
 )  # fmt: skip
 """Options that Settings knows by the same name."""
 

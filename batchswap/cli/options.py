@@ -104,12 +104,13 @@ TIMES = together(
     option("--patience", type=kinds.DURATION, default="2h", help="how long the API may stay unavailable"),
     option("--upload-ttl", type=kinds.DURATION, default="24h", help="how long an upload is used again"),
 )
+MAX_UPLOAD = option("--max-upload", type=kinds.SIZE, default="512MiB", help="input files larger than this are refused")
 SPACE = option("--min-free", type=kinds.SIZE, default="1GB", help="disk space below which nothing is submitted")
 CALLBACKS = together(
     option("--callback-url", metavar="URL", default=None, help="where the API reaches the callback receiver"),
     option("--callback-listen", type=kinds.ADDRESS, default=None, help="where the callback receiver listens"),
 )
-WORKING = together(DB, OUT, PROVIDER, PLACES, TRYING, MONEY, TIMES, SPACE, CALLBACKS, READING, SELECTING)
+WORKING = together(DB, OUT, PROVIDER, PLACES, TRYING, MONEY, TIMES, MAX_UPLOAD, SPACE, CALLBACKS, READING, SELECTING)
 """What `run` and `plan` share."""
 BUSY = option(
     "--if-running",

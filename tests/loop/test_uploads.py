@@ -13,6 +13,7 @@ from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.sightings import noted
 from batchswap.manifest import Chunk
+from batchswap.runner.session import Account
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
@@ -85,6 +86,13 @@ def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_p
         assert service.requests["upload"] == 3
 
     run(script())
+
+
+def test_uploads_belong_to_a_key_and_those_of_the_local_server_to_all_its_keys() -> None:
+    owners = {Account(base, base, key).owner for base in ("https://a", "https://b") for key in ("ak_1", "ak_2")}
+    assert len(owners) == 4
+    assert not any("ak_" in owner for owner in owners)
+    assert {Account("local", f"http://127.0.0.1:{n}", f"ak_{n}").owner for n in range(3)} == {"local"}
 
 
 def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_written_down(tmp_path: Path) -> None:
