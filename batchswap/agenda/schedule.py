@@ -70,7 +70,10 @@ class Agenda:
         best, most = None, -1.0
         for task_id in self._due:
             watch = self._watched[task_id]
-            if watch.ripe_at(pressing=pressing) <= now and (overdue := self._overdue(watch, now)) > most:
+            if watch.ripe_at(pressing=pressing) > now:
+                continue
+            # Nobody is overdue by more than their wait, which is quicker to tell.
+            if (watch.called or now - watch.seen > most) and (overdue := self._overdue(watch, now)) > most:
                 best, most = task_id, overdue
         return best
 
