@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from batchswap import verdicts
+from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
-from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent
+from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
 from batchswap.ledger.window import NoWindow, Window
+from batchswap.runner import detecting
 from batchswap.runner.desk import refusal_words
 from batchswap.runner.session import Account, open_pacer
+from batchswap.runner.uploading import content_type_of
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict
 
@@ -28,10 +30,11 @@ class Errands:
         self._client, self._pacer, self._tries = client, pacer, tries
 
     async def ask(self, call: Call) -> Answer:
-        """A good answer. Raises AccountRefused, ApiUnavailable, and BatchswapError for any other refusal."""
+        """A good answer. Raises AccountRefused, ApiUnavailable, UsageError for a 422, BatchswapError for the rest."""
         answer, verdict = await self.hear(call)
         if verdict.kind is not Kind.OK:
-            raise BatchswapError(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
+            refused = UsageError if verdict.kind is Kind.REJECTED else BatchswapError
+            raise refused(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
         return answer
 
     async def hear(self, call: Call) -> tuple[Answer, Verdict]:
@@ -63,11 +66,35 @@ class Errands:
                 await asyncio.sleep(verdicts.backoff(tries, 0.5, first=0.5))
         raise ApiUnavailable(f"the API cannot be reached: {trouble}")
 
-    async def put(self, presigned_url: str, path: Path, content_type: str) -> None:
-        """Upload a file to where the API said. Raises BatchswapError."""
-        stored = await self._client.put_file(presigned_url, path, content_type)
+    async def upload(self, path: Path) -> str:
+        """The URL that the API knows a file by from now on. Raises BatchswapError."""
+        content_type = content_type_of(path)
+        if content_type is None:
+            raise UsageError(f"{path}: its ending does not say what kind of file it is")
+        answer = await self.ask(lambda client: client.upload_url(content_type, path.suffix.lower()))
+        place = wire.UploadUrl.from_json(answer.data)
+        stored = await self._client.put_file(place.presigned_url, path, content_type)
         if not 200 <= stored.status < 300:
             raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
+        return place.file_url
+
+    async def detect(self, kind: detecting.Kind, url: str) -> wire.Detection:
+        """The faces of a target. Raises UsageError when the API finds none, BatchswapError when it finds no end."""
+        answer = await self.ask(lambda client: client.detect(kind, url))
+        detect_task_id = wire.DetectAccepted.from_json(answer.data).detect_task_id
+        if detect_task_id is None:
+            raise BatchswapError("the API did not begin to detect faces")
+        waited, wait = 0.0, detecting.FIRST
+        while waited < detecting.PATIENCE:
+            await asyncio.sleep(wait)
+            waited, wait = waited + wait, min(wait * detecting.GROWTH, detecting.LONGEST)
+            answer = await self.ask(lambda client: client.detect_result(detect_task_id))
+            found = wire.Detection.from_json(answer.data)
+            if found.status == wire.SUCCEEDED and found.detect_id is not None:
+                return found
+            if found.status in (wire.SUCCEEDED, wire.FAILED):
+                raise UsageError(f"no faces were detected: {found.error or 'the API does not say why'}")
+        raise BatchswapError(f"the detection did not end within {detecting.PATIENCE / 60:g} min")
 
     async def _turn(self) -> None:
         waited = 0.0

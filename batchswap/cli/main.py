@@ -12,6 +12,7 @@ from batchswap import __version__
 from batchswap.cli import layers
 from batchswap.cli.checking import check
 from batchswap.cli.doctoring import doctor
+from batchswap.cli.facing import faces
 from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
@@ -63,7 +64,7 @@ def root() -> None:
     """Batch face swaps against a slow, rate-limited, paid API: nothing lost, nothing paid twice."""
 
 
-for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, serve, doctor):
+for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, faces, serve, doctor):
     root.add_command(each)
 
 

@@ -105,22 +105,9 @@ async def _price(asking: "Errands", sample: "Sample", *, may_upload: bool) -> tu
     if row.model.is_multi or not (may_upload or (is_url(row.target) and is_url(row.face))):
         return None, None
     inputs = {
-        field: given if is_url(given) else await _upload(asking, Path(sample.folder, given))
+        field: given if is_url(given) else await asking.upload(Path(sample.folder, given))
         for field, given in ((row.model.target_field, row.target), ("new_face", row.face))
     }
     answer = await asking.ask(lambda client: client.estimate(wire.CreateTask(row.model, inputs)))
     found = wire.Estimate.from_json(answer.data)
     return found.estimated_credits, found.balance
-
-
-async def _upload(asking: "Errands", path: Path) -> str:
-    """To the local provider only, where it costs nothing and stays for a moment."""
-    import mimetypes
-
-    from batchswap import wire
-
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    answer = await asking.ask(lambda client: client.upload_url(kind, path.suffix.lower()))
-    place = wire.UploadUrl.from_json(answer.data)
-    await asking.put(place.presigned_url, path, kind)
-    return place.file_url

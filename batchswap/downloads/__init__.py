@@ -16,6 +16,7 @@ from batchswap.downloads.fetching import Downloader
 from batchswap.downloads.parts import Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.publishing import is_published, publish
+from batchswap.downloads.sizes import picture_size
 
 __all__ = [
     "Downloader",
@@ -25,5 +26,6 @@ __all__ = [
     "is_on_private_address",
     "is_published",
     "movie_seconds",
+    "picture_size",
     "publish",
 ]

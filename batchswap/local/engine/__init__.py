@@ -4,9 +4,10 @@ Importing this is cheap; mediapipe, OpenCV and PyAV are loaded by the first call
 EngineError for what is wrong with an input and MissingExtra when batchswap[local] is not installed.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from batchswap.local.engine.extras import find_problems, load
+from batchswap.local.engine.extras import find_problems, load, load_one
 from batchswap.local.engine.values import DetectedFace, Detection, Kind, MediaInfo, SwapJob, SwapReport
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "SwapReport",
     "check_usable",
     "detect",
+    "draw_sheet",
+    "look_at_face",
     "probe",
     "swap",
 ]
@@ -45,6 +48,23 @@ def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
     from batchswap.local.engine.detection import detect as work  # noqa: PLC0415
 
     return work(path, folder, threads)
+
+
+def look_at_face(path: Path) -> tuple[str, ...]:
+    """What is to be said of the picture of a new face. Raises EngineError("face", …) when it will not do."""
+    load()
+    from batchswap.local.engine.newface import read  # noqa: PLC0415
+
+    return read(path).notes
+
+
+def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
+    """A PNG with the pictures side by side, each with its caption. Raises OSError."""
+    for name in ("numpy", "cv2"):
+        load_one(name)
+    from batchswap.local.engine.sheets import draw_sheet as work  # noqa: PLC0415
+
+    work(pictures, path)
 
 
 def check_usable() -> list[str]:
