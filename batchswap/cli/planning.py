@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ from batchswap.errors import AccountRefused, BatchswapError, Exit
 if TYPE_CHECKING:
     from batchswap.cli.errands import Errands
     from batchswap.local.server.engines import Engine
-    from batchswap.report.planning import Prices, Sample, Work
+    from batchswap.report.planning import Prices
+    from batchswap.report.surveying import Sample, Work
+    from batchswap.runner.prices import PriceClass
     from batchswap.settings import Settings
-    from batchswap.tasks import Model
 
 
 @click.command(cls=options.Command, short_help="what a run would do; nothing is charged")
@@ -43,7 +45,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.ledger import files
     from batchswap.ledger.queries import Selection
-    from batchswap.report import planning
+    from batchswap.report import planning, surveying
 
     listen(voice)
     settings = build_settings(**asked)
@@ -51,9 +53,12 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     rows = manifest.read(build_sources(manifests, **asked), build_reading(**asked), stdin)
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
-        work = planning.Surveyor(db, selection).survey(rows)
+        work = surveying.Surveyor(db, selection).survey(rows)
         took = planning.average_durations(db) if db is not None else {}
-    found = planning.conclude(work, find_prices(settings, work), settings, took)
+        prices = find_prices(settings, work)
+        if db is not None:
+            prices = planning.filled_up(prices, work, db)
+    found = planning.conclude(work, prices, settings, took, time.time())
     if asked["as_json"]:
         print_json(found.to_json())
     else:
@@ -62,7 +67,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
 
 
 def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = None) -> "Prices":
-    """EstimateTask once per model; without a key, or without an answer, the prices are unknown and it is said why."""
+    """EstimateTask once per model and duration class. Where there is no key or no answer, it is said why."""
     from batchswap.report.planning import Prices
 
     if not work.samples:
@@ -83,14 +88,14 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
     from batchswap.report.planning import Prices
 
     account = find_account(settings)
-    each: dict[Model, float | None] = {}
+    each: dict[PriceClass, float | None] = {}
     balance = None
     with tempfile.TemporaryDirectory(prefix="batchswap-plan-") as folder:
         # A local server of its own: the real one's folder is not touched, and may be in use by a run.
         apart = settings if account else msgspec.structs.replace(settings, db=Path(folder, "batchswap.db"))
         async with opened(apart, account, engine) as who, errands(apart, who) as asking:
-            for model, sample in work.samples.items():
-                each[model], told = await _price(asking, sample, may_upload=account is None)
+            for group, sample in work.samples.items():
+                each[group], told = await _price(asking, sample, may_upload=account is None)
                 balance = told if told is not None and account is not None else balance
     missing = any(price is None for price in each.values())
     return Prices(each, balance, "inputs that are files are priced when they are uploaded" if missing else "")
@@ -99,15 +104,29 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
 async def _price(asking: "Errands", sample: "Sample", *, may_upload: bool) -> tuple[float | None, float | None]:
     """Credits for a task like the sample, and the balance; None where the API does not say."""
     from batchswap import wire
+    from batchswap.report.surveying import inputs_of
+    from batchswap.runner.detecting import assign, kind_of
+    from batchswap.runner.steps import STEPS, Step, Unfit
     from batchswap.tasks import is_url
 
     row = sample.row
-    if row.model.is_multi or not (may_upload or (is_url(row.target) and is_url(row.face))):
+    if not may_upload and not all(is_url(given) for given in inputs_of(row)):
         return None, None
-    inputs = {
-        field: given if is_url(given) else await asking.upload(Path(sample.folder, given))
-        for field, given in ((row.model.target_field, row.target), ("new_face", row.face))
-    }
+
+    async def url_of(given: str) -> str:
+        return given if is_url(given) else await asking.upload(Path(sample.folder, given))
+
+    inputs: dict[str, Any] = {row.model.target_field: await url_of(row.target)}
+    if Step.DETECT in STEPS[row.model]:
+        found = await asking.detect(kind_of(row.model), inputs[row.model.target_field])
+        known = tuple((face.id, face.link) for face in found.faces)
+        try:
+            faces = assign(tuple([(face_id, await url_of(given)) for face_id, given in row.faces]), known)
+        except Unfit as unfit:
+            raise BatchswapError(unfit.reason) from None
+        inputs |= {"detect_id": found.detect_id, "faces": [{"face_id": i, "target": url} for i, url in faces]}
+    else:
+        inputs["new_face"] = await url_of(row.face)
     answer = await asking.ask(lambda client: client.estimate(wire.CreateTask(row.model, inputs)))
-    found = wire.Estimate.from_json(answer.data)
-    return found.estimated_credits, found.balance
+    told = wire.Estimate.from_json(answer.data)
+    return told.estimated_credits, told.balance

@@ -187,6 +187,15 @@ def sharing_output(db: sqlite3.Connection, task_ids: Sequence[int]) -> set[int]:
     return {task_id for (task_id,) in db.execute(sql, tuple(task_ids))}
 
 
+def charged(db: sqlite3.Connection, most: int = 500) -> dict[Model, float]:
+    """Credits that the last tasks of each model cost on average."""
+    sql = (
+        "select t.model, avg(a.charged) from (select task_id, charged from attempts where charged is not null"
+        " order by id desc limit ?) a join tasks t on t.id = a.task_id group by t.model"
+    )
+    return {Model(model): credits_ for model, credits_ in db.execute(sql, (most,))}
+
+
 def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | None:
     """The key of another task that writes the same file, as "batch/key"."""
     sql = (

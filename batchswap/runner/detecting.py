@@ -122,13 +122,13 @@ class Detecting:
             raise Stopped
 
 
-def assign(wanted: Faces, found: Detected) -> Faces:
+def assign(wanted: Faces, found: Faces) -> Faces:
     """Every detected face with what it shall show; who is not named keeps the own picture. Raises Unfit."""
-    named, detected = dict(wanted), dict(found.faces)
+    named, detected = dict(wanted), dict(found)
     missing = [face_id for face_id in named if face_id not in detected]
     if missing:
         raise Unfit("face-not-found", not_found(missing, list(detected)))
-    shown = {face_id: named.get(face_id) or link for face_id, link in found.faces}
+    shown = {face_id: named.get(face_id) or link for face_id, link in found}
     return tuple((face_id, shown[face_id]) for face_id in sorted(shown) if shown[face_id])
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from batchswap import manifest
 from batchswap.ledger import enrol, sightings
 from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
-from batchswap.manifest import STDIN, Options, Source
+from batchswap.manifest import STDIN, Chunk, Options, Source
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -38,6 +39,16 @@ def enrol_manifests(
     reading = manifest.read(sources, options, stdin)
     done = enrol.enrol(db, stamp, sightings.noted(db, reading), marks)
     return Enrolled(tuple(reading.counts), done)
+
+
+def _read_ahead(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The next chunk is read and checked while SQLite, which needs no Python for it, stores this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="manifest") as thread:
+        following = iter(chunks)
+        coming = thread.submit(next, following, None)
+        while (chunk := coming.result()) is not None:
+            coming = thread.submit(next, following, None)
+            yield chunk
 
 
 def _mark(source: Source, options: Options) -> str:

@@ -1,26 +1,23 @@
 """The loop: it gives every place in the key's window to the request that serves the batch best, and waits otherwise."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
-from batchswap import verdicts, wire
-from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger import moves, queries
+from batchswap.errors import Exit
+from batchswap.ledger import queries
+from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
-from batchswap.runner.desk import PROBE_EVERY, Desk, Stop
+from batchswap.runner.desk import Desk, Stop
 from batchswap.runner.fetching import Fetching
-from batchswap.runner.jobs import Job, Ready, group_of
+from batchswap.runner.jobs import Job, group_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
+from batchswap.runner.queueing import Queueing
 from batchswap.runner.submitting import Submitting
-from batchswap.tasks import Attempt, Task
-from batchswap.verdicts import Kind
+from batchswap.tasks import Task
 
-UNCLEAR = 5
-"""Submits in a row without a clear answer, each after a look at the balance, before the run submits no more."""
 GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
 
@@ -32,16 +29,13 @@ class Loop:
 
     def __init__(self, desk: Desk, selection: queries.Selection) -> None:
         self._desk = desk
-        self._pages = queries.Queue(desk.db, selection).pages()
-        self._coming: deque[tuple[Task, Attempt | None]] = deque()
-        self._ready: deque[Ready] = deque()
-        self._exhausted = self._looking = False
         self._is_limited = desk.pacer.limit() is not None
-        self._preparing = self._calls = self._submits = self._fetches = 0
+        self._calls = self._submits = self._fetches = 0
         prices = Prices(desk)
-        self._prepare = Preparing(desk, prices)
+        self.queue = Queueing(desk, selection, Preparing(desk, prices), self._spawn)
+        self._balance = Balance(desk)
         self.submitting = Submitting(desk)
-        self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self._queue_again)
+        self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self.queue.put_again)
         self._fetching = Fetching(desk, self._ask_again)
         desk.is_quiet = lambda: self.in_flight <= 1 and not self.collecting.jobs
         self._group: asyncio.TaskGroup | None = None
@@ -53,10 +47,6 @@ class Loop:
 
     # What comes in from outside.
 
-    def resend(self, task: Task, attempt: Attempt) -> None:
-        """An uncertain attempt, for a provider that honours its Idempotency-Key."""
-        self._coming.append((task, attempt))
-
     def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
         """A result is ready."""
         self._fetches += 1
@@ -67,9 +57,6 @@ class Loop:
 
     def _ask_again(self, job: Job) -> None:
         self.collecting.watch(job, now=self._desk.clock.monotonic(), due=True)
-
-    def _queue_again(self, task_id: int) -> None:
-        self._coming.append((moves.find_task(self._desk.db, task_id), None))
 
     # The loop.
 
@@ -88,7 +75,7 @@ class Loop:
 
     async def _turn(self) -> None:
         desk = self._desk
-        self._fill()
+        self.queue.fill()
         now = desk.clock.monotonic()
         self._look_at_deadline()
         step, wait = self._choose(now)
@@ -127,14 +114,14 @@ class Loop:
         if desk.ending is not None or self._calls >= desk.settings.workers:
             return None, inf
         if desk.probe_at < inf:
-            return (self._probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
+            return (self._balance.probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
         while desk.asking and desk.asking[0].done():
             desk.asking.popleft()
         if desk.asking:
             return self._grant, 0.0
-        waiting = bool(self._ready) and desk.no_submits is None
-        if waiting and desk.in_doubt and not self._looking:
-            return self._look, 0.0
+        waiting = bool(self.queue.ready) and desk.no_submits is None
+        if waiting and desk.in_doubt and not self._balance.is_looking:
+            return self._balance.look, 0.0
         if waiting and self._has_place():
             return self._submit, 0.0
         pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place
@@ -154,18 +141,18 @@ class Loop:
             waiter.set_result(None)
 
     async def _submit(self) -> None:
-        if not self._ready:
+        if not self.queue.ready:
             return
-        ready = self._ready.popleft()
+        ready = self.queue.ready.popleft()
         self._submits += 1
         try:
             outcome = await self.submitting.submit(ready)
             if isinstance(outcome, Job):
                 self.collecting.watch(outcome, now=self._desk.clock.monotonic())
             elif isinstance(outcome, Task):
-                self._coming.appendleft((outcome, None))
+                self.queue.prepare_anew(outcome)
             elif outcome is not None:
-                self._ready.appendleft(outcome)
+                self.queue.ready.appendleft(outcome)
         finally:
             self._submits -= 1
 
@@ -176,106 +163,14 @@ class Loop:
             agenda.take(task_id)
             await self.collecting.poll(self.collecting.jobs[task_id])
 
-    async def _probe(self) -> None:
-        """One cheap call a minute finds the end of a maintenance."""
-        self._desk.probe_at = self._desk.clock.monotonic() + PROBE_EVERY
-        await self._balance()
-
-    async def _balance(self) -> bool:
-        """Ask for the balance. Whether there was an answer."""
-        desk = self._desk
-        desk.count("balance")
-        quiet, submits = desk.is_quiet(), desk.requests["submit"]
-        try:
-            answer = await desk.api.balance()
-        except (NeverSent, MaybeSent) as error:
-            desk.unreachable(error)
-            return False
-        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
-        desk.heard(verdict, answer)
-        if verdict.kind is not Kind.OK:
-            return False
-        desk.balance = wire.Balance.from_json(answer.data).balance
-        if quiet and submits == desk.requests["submit"]:
-            desk.quiet_balance = desk.balance
-        return True
-
-    async def _look(self) -> None:
-        """After a submit without a clear answer: is the API itself well, and did the balance fall?"""
-        desk = self._desk
-        self._looking = True
-        doubted = list(desk.in_doubt)
-        try:
-            if not await self._balance():
-                await desk.clock.sleep(desk.backoff(min(desk.unclear + 1, 6)))
-                return
-            del desk.in_doubt[: len(doubted)]
-            desk.unclear += 1
-            attempt, before = doubted[0]
-            after = desk.quiet_balance
-            if len(doubted) == 1 and before is not None and after is not None:
-                await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))
-            if desk.unclear >= UNCLEAR:
-                words = f"{UNCLEAR} submits in a row got no clear answer: stopped"
-                desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
-        finally:
-            self._looking = False
-
-    # The queue.
-
-    def _fill(self) -> None:
-        """Keep some tasks ready for their submit, so that no place waits for an upload; not more than that."""
-        desk = self._desk
-        if desk.no_submits is not None or desk.ending is not None:
-            return
-        while self._ready and self._ready[0].is_stale(desk.clock.now()):
-            stale = self._ready.popleft()
-            self._coming.appendleft((stale.task, stale.again))
-        while self._preparing + len(self._ready) < desk.settings.ahead:
-            if not self._coming and not self._next_page(self._pages):
-                return
-            if not self._has_room():
-                return
-            task, again = self._coming.popleft()
-            self._preparing += 1
-            self._spawn(self._make_ready(task, again), self._prepared)
-
-    def _next_page(self, pages: Iterator[list[Task]]) -> bool:
-        if self._exhausted:
-            return False
-        page = next(pages, None)
-        self._exhausted = page is None
-        self._prepare.expect(page or ())
-        self._coming.extend((task, None) for task in page or ())
-        return bool(page)
-
-    def _has_room(self) -> bool:
-        """Whether what is paid for can be stored."""
-        desk = self._desk
-        free, least = desk.store.free(), desk.settings.min_free
-        if free < least:
-            words = (
-                f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB: nothing is submitted"
-            )
-            desk.stop_submits(Stop(Exit.FAILED, words))
-        return free >= least
-
-    async def _make_ready(self, task: Task, again: Attempt | None) -> None:
-        ready = await self._prepare.prepare(task, again)
-        if ready is not None:
-            self._ready.append(ready)
-
-    def _prepared(self) -> None:
-        self._preparing -= 1
-
     # The end.
 
     def _is_finished(self) -> bool:
         desk = self._desk
         if desk.ending is not None:
             return True
-        busy = self._calls or self._fetches or self._preparing or desk.asking or self.collecting.jobs
-        queued = desk.no_submits is None and (self._ready or self._coming or not self._exhausted)
+        busy = self._calls or self._fetches or self.queue.preparing or desk.asking or self.collecting.jobs
+        queued = desk.no_submits is None and not self.queue.is_empty()
         return not busy and not queued
 
     def _until_deadline(self) -> float:
@@ -290,8 +185,8 @@ class Loop:
             return
         if left <= 0.0:
             desk.end(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
-        elif desk.no_submits is None and self._ready:
-            expected = desk.agenda.durations(group_of(self._ready[0].task)).age_at(0.0, 0.9)
+        elif desk.no_submits is None and self.queue.ready:
+            expected = desk.agenda.durations(group_of(self.queue.ready[0].task)).age_at(0.0, 0.9)
             limit = desk.pacer.limit()
             asking = (self.in_flight + 1) * desk.settings.rate_period / limit if limit else 0.0
             if left < expected + asking:

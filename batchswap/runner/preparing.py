@@ -36,7 +36,7 @@ class Draft(msgspec.Struct):
         model = self.task.model
         if self.detected is None:
             return wire.CreateTask(model, {model.target_field: self.target, "new_face": self.face})
-        faces = detecting.assign(self.faces, self.detected)
+        faces = detecting.assign(self.faces, self.detected.faces)
         listed = [{"face_id": face_id, "target": url} for face_id, url in faces]
         inputs = {"detect_id": self.detected.detect_id, model.target_field: self.target, "faces": listed}
         return wire.CreateTask(model, inputs)

@@ -26,7 +26,7 @@ class PriceClass(msgspec.Struct, frozen=True):
         return f"{self.model}, {(self.step - 1) * STEP:g} to {self.step * STEP:g} s"
 
 
-def classify(model: Model, seconds: float | None) -> PriceClass:
+def price_class(model: Model, seconds: float | None) -> PriceClass:
     """`seconds`: of the target, where they are known."""
     if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
         return PriceClass(model)
@@ -56,7 +56,7 @@ class Prices:
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
         """Credits to reserve. Raises RowRefused when the API refuses the inputs, Stopped when the run ends."""
-        group = classify(Model(body.model), seconds)
+        group = price_class(Model(body.model), seconds)
         async with self._asking.setdefault(group, asyncio.Lock()):
             if group not in self._known:
                 self._known[group] = Known(await self._ask(body), seconds)
@@ -78,6 +78,6 @@ class Prices:
 
     def learn(self, model: Model, seconds: float | None, charged: float | None) -> None:
         """A task was charged."""
-        group = classify(model, seconds)
+        group = price_class(model, seconds)
         if charged is not None and charged > self._known.get(group, Known(0.0)).of(seconds):
             self._known[group] = Known(charged, seconds)

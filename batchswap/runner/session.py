@@ -1,15 +1,14 @@
 """One run from its lock to its exit code: enrol, recover, work off, conclude."""
 
-import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import AsyncExitStack, closing, nullcontext
 
 import msgspec
 
 from batchswap import verdicts, wire
-from batchswap.callbacks import Delivery, Receiver, callback_url
+from batchswap.callbacks import Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
@@ -21,6 +20,7 @@ from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
 from batchswap.runner import signals
+from batchswap.runner.beside import Calls, Watch, beside, flush
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.loop import Loop
@@ -31,9 +31,6 @@ from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.verdicts import Kind
-
-FLUSH_EVERY = 5.0
-"""Seconds between two writes of what was sent when."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -49,29 +46,6 @@ class Account(msgspec.Struct, frozen=True):
     def owner(self) -> str:
         """What uploads and detections belong to: one key, where a key is an account; the local server's changes."""
         return self.name if self.name != self.base_url else fingerprint(self.key, self.name)
-
-
-class Calls(msgspec.Struct, frozen=True):
-    """Callbacks: what the API is told to call for an attempt's ref, and what has come in."""
-
-    url: Callable[[str], str]
-    deliveries: "asyncio.Queue[Delivery]"
-
-
-class View(msgspec.Struct, frozen=True):
-    """A run at one moment, for a display."""
-
-    counts: dict[str, int]
-    spent: float
-    reserved: float
-    requests: int
-    pace: str
-    queued: int
-    waiting: str = ""
-
-
-Watch = Callable[[Callable[[], View]], Awaitable[None]]
-"""Shows views until it is cancelled."""
 
 
 async def work_off(
@@ -183,10 +157,10 @@ async def run(
         for model, seconds in queries.took(reading):
             desk.agenda.durations(str(model)).ended(seconds, 0.0)
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
-            async with _beside(desk, loop, calls, watch):
+            async with beside(desk, loop, calls, watch):
                 await loop.work(lambda: _begin(desk, loop, account))
         await _last_balance(desk)
-        await _flush(desk)
+        await flush(desk)
     finally:
         await writer.close()
     return _conclude(writing, reading, settings, stamp, desk, started=started, clock=clock)
@@ -210,45 +184,11 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
         elif found.task.state is State.FETCHING:
             loop.fetch(job, found.media)
         elif account.is_idempotent:
-            loop.resend(found.task, found.attempt)
+            loop.queue.resend(found.task, found.attempt)
     if elsewhere:
         desk.say(f"{elsewhere} unfinished tasks belong to another provider or base URL: they wait for a run with that")
     if others:
         desk.say(f"{others} unfinished tasks were submitted with another key: they are asked for with this one")
-
-
-@asynccontextmanager
-async def _beside(desk: Desk, loop: Loop, calls: Calls | None, watch: Watch) -> AsyncIterator[None]:
-    """What goes on beside the loop: the display, the callbacks, the record of the traffic."""
-    side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
-    if calls is not None:
-        loop.submitting.callback_url = calls.url
-        side.append(asyncio.create_task(_deliver(calls, loop)))
-    try:
-        yield
-    finally:
-        for task in side:
-            task.cancel()
-        await asyncio.gather(*side, return_exceptions=True)
-
-
-async def _deliver(calls: Calls, loop: Loop) -> None:
-    while True:
-        delivery = await calls.deliveries.get()
-        await loop.collecting.called_back(delivery.ref, delivery.info)
-
-
-async def _keep_flushing(desk: Desk) -> None:
-    while True:
-        await desk.clock.sleep(FLUSH_EVERY)
-        await _flush(desk)
-
-
-async def _flush(desk: Desk) -> None:
-    counted, run_id = dict(desk.traffic), desk.run_id
-    desk.traffic.clear()
-    if counted:
-        await desk.writer.do(lambda db: moves.count_traffic(db, run_id, counted))
 
 
 async def _last_balance(desk: Desk) -> None:
@@ -270,21 +210,6 @@ async def _last_balance(desk: Desk) -> None:
         desk.balance = wire.Balance.from_json(answer.data).balance
     elif verdict.kind is Kind.RATE_LIMITED:
         desk.heard(verdict, answer)
-
-
-def look(desk: Desk) -> View:
-    """The run at this moment."""
-    counts = queries.counts(desk.db)
-    money = queries.credits_in(desk.db, desk.settings.batches)
-    limit = desk.pacer.limit()
-    return View(
-        counts=counts,
-        spent=money.spent,
-        reserved=money.reserved,
-        requests=desk.requests.total(),
-        pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
-        queued=counts[State.QUEUED],
-    )
 
 
 def _conclude(

@@ -14,7 +14,7 @@ from batchswap.cli.building import build_settings
 from batchswap.cli.planning import find_prices
 from batchswap.ledger.queries import Selection
 from batchswap.manifest import Source, read
-from batchswap.report.planning import Surveyor
+from batchswap.report.surveying import Surveyor
 from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
@@ -175,8 +175,10 @@ def test_a_plan_writes_nothing(worked: Place) -> None:
     said = json.loads(call("plan", "bad.csv", "fine.csv", "--json", "--budget", "5").stdout)
     assert {kind: n for kind, n in said["rows"].items() if n} == {"new": 2, "changed": 1, "failed": 1, "orphaned": 1}
     assert said["submits"] == 3
-    assert said["credits"]["estimated"] is None  # files are priced when they are uploaded
-    assert call("run", "-n", "bad.csv").stdout == call("plan", "bad.csv").stdout
+    assert said["credits"]["estimated"] == 3  # files are priced when they are uploaded; until then as the last tasks
+    assert said["credits"]["note"].endswith("unknown prices are those of the last tasks")
+    plans = [call(*words, "bad.csv").stdout.splitlines() for words in (("run", "-n"), ("plan",))]
+    assert len({tuple(line for line in plan if not line.startswith("time: ")) for plan in plans}) == 1
     assert (dump(), sorted(worked.folder.iterdir())) == (ledger, files)
 
 
@@ -193,6 +195,24 @@ def test_a_plan_asks_for_prices(shop: Place, _server: Any) -> None:
     poor = call("plan", "urls.csv", "--budget", "6").stdout
     assert "about 7 (an estimate), 1 each for video-face-swap" in poor
     assert "not enough: the run would stop with exit 6" in poor
+
+
+def test_a_plan_prices_chosen_faces_by_detecting_one_target(shop: Place, _server: Any) -> None:
+    video = _server.upload((shop.folder / shop.video("duo.mp4")).read_bytes())
+    face = _server.upload((shop.folder / "face.png").read_bytes(), ".png", "image/png")
+    rows = "".join(f"u{i},{video}?n={i % 2},{face}\n" for i in range(6))
+    Path("duo.csv").write_text(f"id,video,face_1\n{rows}")
+    said = json.loads(call("plan", "duo.csv", "--json").stdout)
+    assert said["credits"]["per_task"] == {"video-face-swap-multi": 1}
+    assert said["credits"]["estimated"] == 6
+    assert (said["detections"], said["uploads"]) == (2, 0)
+    assert said["requests"] == 2 * 6 + 2 * 2 + 2
+    assert said["finished_at"].endswith("Z")
+    shown = call("plan", "duo.csv").stdout
+    assert "requests: about 18, with 2 detections" in shown
+    assert "time: about 9.0 s, done by 20" in shown
+    Path("duo.csv").write_text(f"id,video,face_7\nu,{video},{face}\n")
+    assert "face 7 was not detected; detected: 0, 1" in call("plan", "duo.csv").stdout
 
 
 def test_a_plan_without_a_key_says_so(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:

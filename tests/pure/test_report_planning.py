@@ -1,5 +1,6 @@
 """What a plan makes of a row, a selection and a price."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from batchswap.ledger.queries import Selection
 from batchswap.ledger.views import Known
 from batchswap.manifest import Chunk
-from batchswap.report.planning import Prices, Surveyor, classify, conclude
+from batchswap.report.planning import Prices, conclude
+from batchswap.report.surveying import Surveyor, classify
+from batchswap.runner.prices import Known as KnownPrice
+from batchswap.runner.prices import PriceClass, price_class
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.tasks import Model, Row
@@ -56,7 +60,7 @@ def test_what_a_row_is(known: Known | None, expected: tuple[str, bool]) -> None:
 def test_selections(selection: Selection, submits: int) -> None:
     chunks = [Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(5)])]
     found = Surveyor(None, selection).survey(chunks)
-    assert found.submits.get(Model.VIDEO, 0) == submits
+    assert found.submits.get(PriceClass(Model.VIDEO), 0) == submits
     assert found.rows["left_out"] == 5 - submits
     assert found.uploads == (1 if submits else 0)
 
@@ -64,15 +68,63 @@ def test_selections(selection: Selection, submits: int) -> None:
 def test_a_plan_adds_up() -> None:
     found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(10)])])
     settings = Settings(rate_limit=20, rate_period=10.0, in_flight=2, budget=25.0)
-    plan = conclude(found, Prices({Model.VIDEO: 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
+    plan = conclude(found, Prices({PriceClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
     assert (plan.credits, plan.is_affordable) == (30.0, False)
     assert plan.requests == 10 + 10 + 1 + 1 + 1
     assert plan.seconds == 30.0  # ten tasks of six seconds, two at once: more than the window asks for
-    assert conclude(found, Prices({Model.VIDEO: None}), settings, {}).credits is None
+    assert conclude(found, Prices({PriceClass(Model.VIDEO): None}), settings, {}).credits is None
     assert conclude(found, Prices(), Settings(rate_limit=None), {}).seconds is None
 
 
 def test_the_best_sample_is_one_that_can_be_priced() -> None:
     rows = [row("a"), row("b", face="https://host/f.png")]
     found = Surveyor(None, Selection()).survey([Chunk("spring", str(Path.cwd()), "spring.csv", rows)])
-    assert found.samples[Model.VIDEO].row.key == "b"
+    assert found.samples[PriceClass(Model.VIDEO)].row.key == "b"
+
+
+def movie(path: Path, seconds: int) -> str:
+    """The header of an MP4 of that length: all that is read of it."""
+    mvhd = box(b"mvhd", bytes(12) + struct.pack(">II", 1000, seconds * 1000) + bytes(80))
+    path.write_bytes(box(b"ftyp", b"isom") + box(b"mdat", b"") + box(b"moov", mvhd))
+    return path.name
+
+
+def box(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def test_long_and_short_files_are_priced_apart_and_by_the_longest_of_their_class(tmp_path: Path) -> None:
+    lengths = (4, 10, 9, 11, 60, 51)
+    rows = [row(f"k{n}", target=movie(tmp_path / f"{n}.mp4", n)) for n in lengths] + [
+        row("url"),
+        row("gone", target="x"),
+    ]
+    work = Surveyor(None, Selection()).survey([Chunk("spring", str(tmp_path), "spring.csv", rows)])
+    found = {str(group): (n, work.samples[group].row.key) for group, n in work.submits.items()}
+    assert found == {
+        "video-face-swap, 0 to 10 s": (3, "k10"),
+        "video-face-swap, 10 to 20 s": (1, "k11"),
+        "video-face-swap, 50 to 60 s": (2, "k60"),
+        "video-face-swap": (2, "url"),
+    }
+    assert work.uploads == 8
+
+
+def test_a_longer_video_of_a_class_is_reserved_in_proportion() -> None:
+    known = KnownPrice(3.0, 2.0)
+    assert [known.of(seconds) for seconds in (1.0, 2.0, 4.0, None)] == [3.0, 3.0, 6.0, 3.0]
+    assert KnownPrice(3.0).of(9.0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds", "step"),
+    [
+        (Model.VIDEO, 0.04, 1),
+        (Model.VIDEO, 10.0, 1),
+        (Model.VIDEO_MULTI, 10.1, 2),
+        (Model.VIDEO, None, 0),
+        (Model.IMAGE, 5.0, 0),
+    ],
+)
+def test_started_steps_of_ten_seconds(model: Model, seconds: float | None, step: int) -> None:
+    assert price_class(model, seconds) == PriceClass(model, step)

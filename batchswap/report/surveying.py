@@ -1,0 +1,143 @@
+"""The manifests' rows beside the ledger's tasks, as a stream: what there is to do. Nothing is written anywhere."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from batchswap.downloads import movie_seconds
+from batchswap.ledger import views
+from batchswap.ledger.queries import Selection
+from batchswap.ledger.rows import split_query
+from batchswap.manifest import Chunk
+from batchswap.runner.prices import PriceClass, price_class
+from batchswap.runner.steps import STEPS, Step
+from batchswap.states import State
+from batchswap.tasks import Row, is_url
+
+_PAGE = 500
+AT_WORK = (State.SUBMITTING, State.RUNNING, State.FETCHING, State.UNCERTAIN)
+KINDS = ("new", "changed", "unfinished", "done", "failed", "uncertain", "cancelled", "orphaned", "left_out")
+"""left_out: rows that --filter, --tag or --limit leave for another time. orphaned: tasks whose row is gone."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A row of a class that the API can be asked to price, with its folder. `seconds`: of its video, where known."""
+
+    row: Row
+    folder: str
+    seconds: float = 0.0
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The better sample is one that the API can fetch; then the longest, so that a class is not priced too low."""
+        return all(is_url(given) for given in inputs_of(self.row)), self.seconds
+
+
+def inputs_of(row: Row) -> list[str]:
+    """URLs and paths, the target first."""
+    return [row.target, *([row.face] if row.face else []), *(face for _, face in row.faces)]
+
+
+class Work(msgspec.Struct):
+    """What there is to do. `submits` counts attempts that would be paid for, by what prices them; `running` what was
+    submitted already; `uploads` files and `detections` targets, each once."""
+
+    batches: list[str]
+    rows: dict[str, int]
+    submits: dict[PriceClass, int]
+    samples: dict[PriceClass, Sample]
+    running: int
+    uploads: int
+    detections: int = 0
+
+
+class Surveyor:
+    """Goes through the rows once and remembers only counts, and which files and targets it has seen."""
+
+    def __init__(self, db: sqlite3.Connection | None, selection: Selection) -> None:
+        """`db` None: there is no ledger yet, everything is new."""
+        self._db, self._selection = db, selection
+        self._rows: Counter[str] = Counter()
+        self._submits: Counter[PriceClass] = Counter()
+        self._samples: dict[PriceClass, Sample] = {}
+        self._files: dict[int, float | None] = {}
+        """Seconds of each local file that is a movie, by a hash of its place."""
+        self._targets: set[int] = set()
+        self._matched: Counter[str] = Counter()
+        self._seen: Counter[str] = Counter()
+        self._running = 0
+
+    def survey(self, chunks: Iterable[Chunk]) -> Work:
+        """Raises what `chunks` raises (ManifestErrors)."""
+        for chunk in chunks:
+            self._seen[chunk.batch] += 0
+            for start in range(0, len(chunk.rows), _PAGE):
+                self._take(chunk, chunk.rows[start : start + _PAGE])
+        batches = list(self._seen)
+        if self._db is not None:
+            self._rows["orphaned"] = sum(views.size_of(self._db, name) - self._seen[name] for name in batches)
+        rows = {kind: self._rows[kind] for kind in KINDS}
+        return Work(
+            batches, rows, dict(self._submits), self._samples, self._running, len(self._files), len(self._targets)
+        )
+
+    def _take(self, chunk: Chunk, rows: list[Row]) -> None:
+        known = views.known(self._db, chunk.batch, [row.key for row in rows]) if self._db is not None else {}
+        self._seen[chunk.batch] += len(known)
+        for row in rows:
+            if self._is_selected(chunk.batch, row):
+                self._count(chunk, row, known.get(row.key))
+            else:
+                self._rows["left_out"] += 1
+
+    def _is_selected(self, batch: str, row: Row) -> bool:
+        """As `queries.Queue` selects: the ledger's columns have no queries of URLs."""
+        wanted = self._selection
+        texts = (row.key, split_query(row.target)[0], split_query(row.face)[0], row.output)
+        if wanted.text and not any(wanted.text in text for text in texts):
+            return False
+        if any(tag not in row.tags for tag in wanted.tags):
+            return False
+        self._matched[batch] += 1
+        return wanted.limit is None or self._matched[batch] <= wanted.limit
+
+    def _count(self, chunk: Chunk, row: Row, known: views.Known | None) -> None:
+        kind, submitted = classify(row, known)
+        self._rows[kind] += 1
+        if known is not None and known.state in (State.RUNNING, State.FETCHING):
+            self._running += 1
+        if not submitted:
+            return
+        for given in inputs_of(row):
+            self._look(chunk.folder, given)
+        seconds = None if is_url(row.target) else self._files[hash((chunk.folder, row.target))]
+        group = price_class(row.model, seconds)
+        self._submits[group] += 1
+        if Step.DETECT in STEPS[row.model]:
+            self._targets.add(hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target)))
+        sample, known_one = Sample(row, chunk.folder, seconds or 0.0), self._samples.get(group)
+        if known_one is None or sample.rank > known_one.rank:
+            self._samples[group] = sample
+
+    def _look(self, folder: str, given: str) -> None:
+        """A local file is looked at once, however many rows name it."""
+        if not is_url(given) and (place := hash((folder, given))) not in self._files:
+            self._files[place] = movie_seconds(Path(folder, given))
+
+
+def classify(row: Row, known: views.Known | None) -> tuple[str, bool]:
+    """The kind of KINDS that a row is, and whether the next run would submit it."""
+    if known is None:
+        return "new", True
+    if known.digest != row.digest:
+        return "changed", known.state not in AT_WORK
+    match known.state:
+        case State.DONE | State.FAILED | State.UNCERTAIN | State.CANCELLED:
+            return str(known.state), False
+        case State.QUEUED:
+            return "unfinished", True
+        case _:
+            return "unfinished", False

@@ -1,0 +1,63 @@
+"""What the balance call is asked for besides the balance: is a maintenance over, and did an unclear submit cost."""
+
+from batchswap import verdicts, wire
+from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.ledger import moves
+from batchswap.runner.desk import PROBE_EVERY, Desk, Stop
+from batchswap.verdicts import Kind
+
+UNCLEAR = 5
+"""Submits in a row without a clear answer, each after a look at the balance, before the run submits no more."""
+
+
+class Balance:
+    """The cheapest call of the API, as a probe. `is_looking`: one is on its way after an unclear submit."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.is_looking = False
+
+    async def probe(self) -> None:
+        """One cheap call a minute finds the end of a maintenance."""
+        self._desk.probe_at = self._desk.clock.monotonic() + PROBE_EVERY
+        await self._ask()
+
+    async def _ask(self) -> bool:
+        """Ask for the balance. Whether there was an answer."""
+        desk = self._desk
+        desk.count("balance")
+        quiet, submits = desk.is_quiet(), desk.requests["submit"]
+        try:
+            answer = await desk.api.balance()
+        except (NeverSent, MaybeSent) as error:
+            desk.unreachable(error)
+            return False
+        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+        desk.heard(verdict, answer)
+        if verdict.kind is not Kind.OK:
+            return False
+        desk.balance = wire.Balance.from_json(answer.data).balance
+        if quiet and submits == desk.requests["submit"]:
+            desk.quiet_balance = desk.balance
+        return True
+
+    async def look(self) -> None:
+        """After a submit without a clear answer: is the API itself well, and did the balance fall?"""
+        desk = self._desk
+        self.is_looking = True
+        doubted = list(desk.in_doubt)
+        try:
+            if not await self._ask():
+                await desk.clock.sleep(desk.backoff(min(desk.unclear + 1, 6)))
+                return
+            del desk.in_doubt[: len(doubted)]
+            desk.unclear += 1
+            attempt, before = doubted[0]
+            after = desk.quiet_balance
+            if len(doubted) == 1 and before is not None and after is not None:
+                await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))
+            if desk.unclear >= UNCLEAR:
+                words = f"{UNCLEAR} submits in a row got no clear answer: stopped"
+                desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
+        finally:
+            self.is_looking = False

@@ -1,0 +1,88 @@
+"""What goes on beside the loop: the display, the callbacks, the record of the traffic."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from batchswap.callbacks import Delivery
+from batchswap.ledger import moves, queries
+from batchswap.runner.desk import Desk
+from batchswap.runner.loop import Loop
+from batchswap.states import State
+
+FLUSH_EVERY = 5.0
+"""Seconds between two writes of what was sent when."""
+
+
+class Calls(msgspec.Struct, frozen=True):
+    """Callbacks: what the API is told to call for an attempt's ref, and what has come in."""
+
+    url: Callable[[str], str]
+    deliveries: "asyncio.Queue[Delivery]"
+
+
+class View(msgspec.Struct, frozen=True):
+    """A run at one moment, for a display."""
+
+    counts: dict[str, int]
+    spent: float
+    reserved: float
+    requests: int
+    pace: str
+    queued: int
+    waiting: str = ""
+
+
+Watch = Callable[[Callable[[], View]], Awaitable[None]]
+"""Shows views until it is cancelled."""
+
+
+@asynccontextmanager
+async def beside(desk: Desk, loop: Loop, calls: Calls | None, watch: Watch) -> AsyncIterator[None]:
+    """What goes on beside the loop: the display, the callbacks, the record of the traffic."""
+    side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
+    if calls is not None:
+        loop.submitting.callback_url = calls.url
+        side.append(asyncio.create_task(_deliver(calls, loop)))
+    try:
+        yield
+    finally:
+        for task in side:
+            task.cancel()
+        await asyncio.gather(*side, return_exceptions=True)
+
+
+async def _deliver(calls: Calls, loop: Loop) -> None:
+    while True:
+        delivery = await calls.deliveries.get()
+        await loop.collecting.called_back(delivery.ref, delivery.info)
+
+
+async def _keep_flushing(desk: Desk) -> None:
+    while True:
+        await desk.clock.sleep(FLUSH_EVERY)
+        await flush(desk)
+
+
+async def flush(desk: Desk) -> None:
+    counted, run_id = dict(desk.traffic), desk.run_id
+    desk.traffic.clear()
+    if counted:
+        await desk.writer.do(lambda db: moves.count_traffic(db, run_id, counted))
+
+
+def look(desk: Desk) -> View:
+    """The run at this moment."""
+    counts = queries.counts(desk.db)
+    money = queries.credits_in(desk.db, desk.settings.batches)
+    limit = desk.pacer.limit()
+    return View(
+        counts=counts,
+        spent=money.spent,
+        reserved=money.reserved,
+        requests=desk.requests.total(),
+        pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
+        queued=counts[State.QUEUED],
+    )

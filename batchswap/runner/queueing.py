@@ -1,0 +1,88 @@
+"""From the ledger's queue to tasks that are ready for their submit: some, so that no place waits, and not more."""
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from batchswap.errors import Exit
+from batchswap.ledger import moves, queries
+from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.jobs import Ready
+from batchswap.runner.preparing import Preparing
+from batchswap.tasks import Attempt, Task
+
+Spawn = Callable[[Coroutine[Any, Any, None], Callable[[], None]], None]
+"""Starts work beside the loop, and calls back when it has ended."""
+
+
+class Queueing:
+    """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
+
+    def __init__(self, desk: Desk, selection: queries.Selection, prepare: Preparing, spawn: Spawn) -> None:
+        self._desk, self._prepare, self._spawn = desk, prepare, spawn
+        self._pages = queries.Queue(desk.db, selection).pages()
+        self._coming: deque[tuple[Task, Attempt | None]] = deque()
+        self._exhausted = False
+        self.ready: deque[Ready] = deque()
+        self.preparing = 0
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left that could be submitted."""
+        return not (self.ready or self._coming) and self._exhausted
+
+    def resend(self, task: Task, attempt: Attempt) -> None:
+        """An uncertain attempt, for a provider that honours its Idempotency-Key."""
+        self._coming.append((task, attempt))
+
+    def put_again(self, task_id: int) -> None:
+        """A failed generation that may be paid once more."""
+        self._coming.append((moves.find_task(self._desk.db, task_id), None))
+
+    def prepare_anew(self, task: Task) -> None:
+        """A refused task whose preparation no longer holds."""
+        self._coming.appendleft((task, None))
+
+    def fill(self) -> None:
+        """Keep some tasks ready for their submit, so that no place waits for an upload; not more than that."""
+        desk = self._desk
+        if desk.no_submits is not None or desk.ending is not None:
+            return
+        while self.ready and self.ready[0].is_stale(desk.clock.now()):
+            stale = self.ready.popleft()
+            self._coming.appendleft((stale.task, stale.again))
+        while self.preparing + len(self.ready) < desk.settings.ahead:
+            if not self._coming and not self._next_page(self._pages):
+                return
+            if not self._has_room():
+                return
+            task, again = self._coming.popleft()
+            self.preparing += 1
+            self._spawn(self._make_ready(task, again), self._prepared)
+
+    def _next_page(self, pages: Iterator[list[Task]]) -> bool:
+        if self._exhausted:
+            return False
+        page = next(pages, None)
+        self._exhausted = page is None
+        self._prepare.expect(page or ())
+        self._coming.extend((task, None) for task in page or ())
+        return bool(page)
+
+    def _has_room(self) -> bool:
+        """Whether what is paid for can be stored."""
+        desk = self._desk
+        free, least = desk.store.free(), desk.settings.min_free
+        if free < least:
+            words = (
+                f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB: nothing is submitted"
+            )
+            desk.stop_submits(Stop(Exit.FAILED, words))
+        return free >= least
+
+    async def _make_ready(self, task: Task, again: Attempt | None) -> None:
+        ready = await self._prepare.prepare(task, again)
+        if ready is not None:
+            self.ready.append(ready)
+
+    def _prepared(self) -> None:
+        self.preparing -= 1
