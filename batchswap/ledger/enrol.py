@@ -5,7 +5,8 @@ until its task is not at work: then it becomes the task's new inputs and the tas
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,14 +34,29 @@ _PACKED = "json_array(" + ", ".join(
     f"hex(excluded.{name})" if name in ("target_query", "face_query", "faces") else f"excluded.{name}"
     for name in _INPUTS
 ) + ")"  # fmt: skip
-_UPSERT = f"""
-    insert into tasks({", ".join(_COLUMNS)}) values({", ".join("?" * len(_COLUMNS))})
-    on conflict(batch_id, key) do update set
-        position = excluded.position, generation = excluded.generation, line = excluded.line,
-        consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
-        edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
-        output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end
-"""
+_SHARED = ("batch_id", "generation", "source_id")
+"""The same for all rows of a chunk: the statement's first parameters."""
+_OWN = tuple(name for name in _COLUMNS if name not in _SHARED)
+_AT_ONCE = 500
+"""Rows in one statement. A statement a row costs twice as much."""
+
+
+@lru_cache(maxsize=8)
+def _upsert(count: int) -> str:
+    """The statement for `count` rows: _SHARED, then _OWN of each row."""
+    shared = {name: f"?{number}" for number, name in enumerate(_SHARED, 1)}
+    rows = []
+    for first in range(len(_SHARED) + 1, len(_SHARED) + 1 + count * len(_OWN), len(_OWN)):
+        own = {name: f"?{number}" for number, name in enumerate(_OWN, first)}
+        rows.append(f"({', '.join(shared.get(name) or own[name] for name in _COLUMNS)})")
+    return f"""
+        insert into tasks({", ".join(_COLUMNS)}) values {", ".join(rows)}
+        on conflict(batch_id, key) do update set
+            position = excluded.position, generation = excluded.generation, line = excluded.line,
+            consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
+            edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
+            output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end
+    """
 
 
 def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
@@ -73,7 +89,10 @@ def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks:
         if source not in sources:
             sources[source] = _begin_source(db, batch_id, generation, chunk, marks.get(chunk.file, ""))
         position = positions.get(chunk.batch, 0)
-        db.executemany(_UPSERT, _values(chunk.rows, batch_id, generation, sources[source], position))
+        shared = (batch_id, generation, sources[source])
+        for first in range(0, len(chunk.rows), _AT_ONCE):
+            some = chunk.rows[first : first + _AT_ONCE]
+            db.execute(_upsert(len(some)), _values(shared, some, position + first))
         positions[chunk.batch] = position + len(chunk.rows)
         rows += len(chunk.rows)
     new = _count(db) - before
@@ -121,22 +140,20 @@ def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str
     return tuple(sorted(batches)) if theirs == dict(marks) else None
 
 
-def _values(
-    rows: list[Row], batch_id: int, generation: int, source_id: int, position: int
-) -> Iterator[tuple[Any, ...]]:
-    for row in rows:
-        target, target_query = split_query(row.target)
-        face, face_query = split_query(row.face)
-        yield (
-            batch_id,
-            position,
-            generation,
+def _values(shared: tuple[int, int, int], rows: list[Row], position: int) -> list[Any]:
+    """The parameters of `_upsert`. It runs a million times, so what most rows do not have is asked for first."""
+    values: list[Any] = [*shared]
+    for place, row in enumerate(rows, position):
+        target, target_query = split_query(row.target) if "?" in row.target else (row.target, None)
+        face, face_query = split_query(row.face) if "?" in row.face else (row.face, None)
+        values += (
+            place,
             row.key,
             row.line,
             row.consent,
-            ";".join(row.tags),
+            ";".join(row.tags) if row.tags else "",
             msgspec.json.encode(dict(row.extra)).decode() if row.extra else "",
-            row.model,
+            str(row.model),  # an exact string: for an enum, sqlite3 looks for an adapter first
             target,
             target_query,
             face,
@@ -144,9 +161,8 @@ def _values(
             pack_faces(row.faces),
             row.digest,
             row.output,
-            source_id,
         )
-        position += 1
+    return values
 
 
 def _recount(db: sqlite3.Connection, batch_id: int) -> None:
