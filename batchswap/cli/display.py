@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchswap.cli.voice import Voice
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
-from batchswap.runner.session import View, Watch
+from batchswap.runner.beside import View, Watch
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

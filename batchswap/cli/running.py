@@ -18,8 +18,9 @@ from batchswap.errors import Exit, LedgerBusy
 if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
     from batchswap.manifest import Options, Source
+    from batchswap.runner.beside import Watch
     from batchswap.runner.enrolling import Enrolled
-    from batchswap.runner.session import Account, Watch
+    from batchswap.runner.session import Account
     from batchswap.runner.summary import Summary
     from batchswap.settings import Settings
 

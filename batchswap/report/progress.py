@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.report.words import money, span
-from batchswap.runner.session import View
+from batchswap.runner.beside import View
 from batchswap.states import State
 
 LEAST_FINISHED = 3

@@ -16,7 +16,8 @@ from batchswap.ledger.window import NoWindow, Window
 from batchswap.manifest import Chunk
 from batchswap.pacing import Rate
 from batchswap.runner import session
-from batchswap.runner.session import Account, Calls, View
+from batchswap.runner.beside import Calls, View
+from batchswap.runner.session import Account
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.tasks import Model, Row, content_digest

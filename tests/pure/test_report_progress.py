@@ -6,7 +6,7 @@ import pytest
 from batchswap.errors import Exit
 from batchswap.report.closing import last_line
 from batchswap.report.progress import Progress, one_line
-from batchswap.runner.session import View
+from batchswap.runner.beside import View
 from batchswap.runner.summary import KINDS, Summary
 from batchswap.settings import Settings
 from batchswap.states import State
