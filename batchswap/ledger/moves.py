@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import LostRace
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, last_attempt, task
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Task
 
@@ -216,7 +216,8 @@ def find_task(db: sqlite3.Connection, task_id: int) -> Task:
 
 def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
     """What an earlier run left in `submitting` died there: nobody knows. Returns how many there were."""
-    left = [row[0] for row in db.execute("select id from tasks where state = 'submitting'").fetchall()]
+    sql = f"select id from tasks where state = 'submitting' and {IS_OPEN}"
+    left = [row[0] for row in db.execute(sql).fetchall()]
     for task_id in left:
         attempt = last_attempt(db, task_id)
         if attempt is None:

@@ -8,7 +8,7 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger.moves import Media
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, task
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task
 from batchswap.states import State
 from batchswap.tasks import Task
 
@@ -84,14 +84,15 @@ class Happening(msgspec.Struct, frozen=True):
     detail: str
 
 
-_LINE_SQL = f"""
+_LINE_SQL = """
     select t.id, b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.output, t.consent, t.tags,
         t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
         (select case when count(*) > count(a.charged) then null else coalesce(sum(a.charged), 0.0) end from attempts a
             where a.task_id = t.id and a.state in ('succeeded', 'failed', 'lost', 'given-up')),
         (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1)
-    from {TASK_FROM}
+    from tasks t not indexed cross join batches b on b.id = t.batch_id
 """
+"""By rowid, whatever is asked for: an index on the batch would have to be sorted before the first line comes."""
 
 
 def last_run(db: sqlite3.Connection) -> Run | None:
@@ -121,8 +122,11 @@ def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:
 
 def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
     """`batch/key` of uncertain tasks."""
-    sql = "select b.name || '/' || t.key from tasks t join batches b on b.id = t.batch_id where t.state = 'uncertain'"
-    return [name for (name,) in db.execute(f"{sql} order by t.id limit ?", (most,))]
+    sql = (
+        "select b.name || '/' || t.key from tasks t indexed by tasks_open join batches b on b.id = t.batch_id"
+        f" where t.state = 'uncertain' and t.{IS_OPEN} order by t.id limit ?"
+    )
+    return [name for (name,) in db.execute(sql, (most,))]
 
 
 def lines(

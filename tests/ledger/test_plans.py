@@ -1,0 +1,113 @@
+"""No question of a run, and none of `status`, costs more because tasks have finished: the plans that SQLite makes."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+
+from batchswap.ledger import moves, queries
+from batchswap.ledger.moves import Budget, Media, Stamp
+from batchswap.ledger.queries import Queue, Selection
+from batchswap.report import standing
+from batchswap.states import Event, State
+from batchswap.tasks import Attempt, Task
+
+GROWING = {"tasks", "t", "o", "attempts", "a", "events"}
+"""The tables that grow with the work, and what the statements call them."""
+SHORT = {"tasks_queued", "tasks_open", "tasks_failed", "tasks_edited"}
+"""Indexes of what is left to do or asks for a person: they shrink as tasks finish."""
+
+
+def plans(db: sqlite3.Connection, work: Callable[[], object]) -> dict[str, list[str]]:
+    """What SQLite does for each statement that the work runs."""
+    said: list[str] = []
+    db.set_trace_callback(said.append)
+    try:
+        work()
+    finally:
+        db.set_trace_callback(None)
+    asked = [sql for sql in said if re.match(r"\s*(select|update|delete|insert)", sql)]
+    assert asked
+    return {sql: [row[3] for row in db.execute(f"explain query plan {sql}")] for sql in asked}
+
+
+def complaints(found: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Statements that walk through a table that grows, or sort what they find there."""
+    wrong = []
+    for sql, steps in found.items():
+        for step in steps:
+            scan = re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", step)
+            newest = re.search(r"order by (a\.)?id desc limit", sql)
+            if scan and scan[1] in GROWING and scan[2] not in SHORT and not newest:
+                wrong.append((step, sql))
+    return wrong
+
+
+def attempt_of(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Attempt:
+    return moves.submit(db, stamp, item, reserved=1.0, budget=Budget(100.0, 100.0), account="x")
+
+
+def queued(db: sqlite3.Connection) -> list[Task]:
+    return next(Queue(db, Selection(("b",))).pages())
+
+
+def test_the_way_of_a_task(db: sqlite3.Connection, stamp: Stamp) -> None:
+    def work() -> None:
+        item = queued(db)[0]
+        attempt = attempt_of(db, stamp, item)
+        moves.accepted(db, stamp, attempt, "remote")
+        moves.succeeded(db, stamp, attempt, Media(("https://cdn.example/1.mp4",)), charged=1.0, took=3.0)
+        moves.verified(db, stamp, attempt, file="b/t0.mp4", size=1, sha256="ab")
+        moves.saved(db, stamp, attempt)
+
+    assert not complaints(plans(db, work))
+
+
+def test_the_ways_that_go_wrong(db: sqlite3.Connection, stamp: Stamp) -> None:
+    def work() -> None:
+        first, second, third = queued(db)
+        attempt = attempt_of(db, stamp, first)
+        moves.refused(db, stamp, attempt, Event.REFUSED, code="429", reason="slow down")
+        attempt_of(db, stamp, second)
+        moves.recover(db, stamp)
+        attempt = attempt_of(db, stamp, third)
+        moves.accepted(db, stamp, attempt, "remote")
+        moves.ended_badly(db, stamp, attempt, Event.GENERATION_FAILED, charged=1.0, code="501", reason="no face")
+
+    assert not complaints(plans(db, work))
+
+
+def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
+    attempt = attempt_of(db, stamp, queued(db)[0])
+
+    def work() -> None:
+        queries.unfinished(db, State.RUNNING, State.FETCHING, State.UNCERTAIN)
+        queries.took(db)
+        queries.counts(db)
+        queries.counts(db, "b")
+        queries.credits_of(db, run_id=1)
+        queries.by_ref(db, attempt.ref)
+        queries.sharing_output(db, [1, 2, 3])
+        queries.output_owner(db, "b/t0.mp4", 1)
+        queries.former(db, 1)
+        next(Queue(db, Selection(("b",), text="clip", tags=("de",))).pages(), None)
+
+    assert not complaints(plans(db, work))
+
+
+def test_what_status_asks(db: sqlite3.Connection) -> None:
+    assert not complaints(plans(db, lambda: standing.gather(db)))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select count(*) from tasks where state = 'done'",
+        "select sum(charged) from attempts",
+        "select * from events where at > 7",
+        "select t.id from tasks t where t.target = 'x'",
+    ],
+)
+def test_a_walk_through_what_has_finished_is_seen(db: sqlite3.Connection, sql: str) -> None:
+    assert complaints(plans(db, lambda: db.execute(sql).fetchall()))
