@@ -1,8 +1,9 @@
 """Steadies a face's points over time without lagging behind: it may look at the frames to come as well.
 
 Head movement (place, size, tilt) and the face's shape are treated apart. The movement is fitted by a parabola over
-the frames around (Savitzky and Golay, 1964) and corrected by LARGEST_STEP at most; the shape is averaged over those
-frames, each point only with frames in which it stood in nearly the same place, so that a blink stays a blink.
+the frames around (Savitzky and Golay, 1964), but the place follows it only where it is as near as noise would bring
+it: a head that is shaken takes its face along. The shape is averaged over those frames, each point only with frames
+in which it stood in nearly the same place, so that a blink stays a blink.
 """
 
 import functools
@@ -17,8 +18,9 @@ REACH = 4
 """Frames before and after."""
 SAME_PLACE = 0.012
 """Of the face's width: further apart is a movement of the face, not noise."""
-LARGEST_STEP = 0.012
-"""Of the face's width: the most by which the head's place is corrected."""
+NOISE = 0.002
+"""Of the face's width: how far the mean of all points lies off its true place. What is farther off the parabola than
+this is the head's own movement; smoothing that away would let the face swim on the head."""
 
 
 def smooth(frames: Floats) -> Floats:
@@ -34,9 +36,8 @@ def smooth(frames: Floats) -> Floats:
     shape, depth = _average(shapes * turns[:, None], frames[..., 2], geometry.width(middle))
     fit = _parabola(reach)
     turn = np.exp(-fit @ np.log(turns))
-    limit = LARGEST_STEP * geometry.width(middle)
     step = complex(fit @ centres) - centres[reach]
-    step *= min(1.0, limit / max(1e-9, abs(step)))
+    step /= 1 + (abs(step) / (NOISE * geometry.width(middle))) ** 2
     placed = shape * turn + centres[reach] + step
     return np.stack([placed.real, placed.imag, depth], 1).astype(np.float32)
 
