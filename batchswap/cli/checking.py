@@ -1,41 +1,99 @@
-"""`batchswap check`: everything that is wrong with manifests, without touching ledger or network."""
+"""`batchswap check`: everything that is wrong with manifests, without touching ledger or network unless asked to."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchswap.cli import options
+from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
-from batchswap.errors import ManifestErrors
+from batchswap.errors import Exit, ManifestErrors
+
+if TYPE_CHECKING:
+    from batchswap.report.media import Findings, Use
 
 
 @click.command(cls=options.Command, short_help="validate manifests without touching ledger or network")
 @options.MANIFESTS
 @options.OUT
 @options.READING
+@options.flag("--media", help="also open the files, ask for the URLs, and look for faces in local pictures")
+@options.WHERE
+@options.MAX_UPLOAD
 @options.JSON
 @click.pass_obj
-def check(voice: Voice, /, manifests: tuple[str, ...], as_json: bool, **asked: Any) -> int:
-    """Validate manifests without touching ledger or network; every error with file:line."""
+def check(voice: Voice, /, manifests: tuple[str, ...], media: bool, as_json: bool, **asked: Any) -> int:
+    """Validate manifests without touching ledger or network; every error with file:line.
+
+    With --media every input is looked at once, before anything is paid: files are opened, URLs are asked for (without
+    the key, and only at addresses that the provider reaches), and where the local engine is installed, local face
+    pictures must have a face.
+    """
     from batchswap import manifest
     from batchswap.cli.building import build_reading, build_sources
-    from batchswap.cli.printing import print_json, print_lines
-    from batchswap.report.words import plural, safe
+    from batchswap.cli.hearing import listen
 
+    listen(voice)
     stdin = None if sys.stdin is None else sys.stdin.buffer
+    reading = manifest.read(build_sources(manifests, **asked), build_reading(**asked), stdin)
     try:
-        counts = manifest.check(build_sources(manifests, **asked), build_reading(**asked), stdin)
+        named = _read(reading, media=media)
     except ManifestErrors as errors:
-        if as_json:
-            print_json({"batches": {}, "problems": [_problem(each) for each in errors.problems]})
-        voice.fail(str(errors))
-        return errors.exit
+        return _tell(voice, {}, errors.problems, None, as_json=as_json)
+    found = complete(_examine(voice, named, asked)) if media else None
+    return _tell(voice, reading.counts, found.problems if found else [], found, as_json=as_json)
+
+
+def _read(reading: Any, *, media: bool) -> "list[Use]":
+    """All rows, and with `media` what they name. Raises ManifestErrors."""
+    from batchswap.report.media import uses
+
+    if media:
+        return uses(reading)
+    for _ in reading:
+        pass
+    return []
+
+
+async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":
+    from batchswap.cli.accounts import check_engine
+    from batchswap.downloads import is_on_private_address
+    from batchswap.report.media import examine
+
+    faces = any(use.role == "face" and use.folder for use in named)
+    problems = check_engine() if faces else []
+    if problems:
+        voice.say(f"no faces are looked for in the pictures: {problems[0]}", "warning")
+    private = asked["provider"] == "local" or await is_on_private_address(asked["base_url"])
+    return await examine(named, allow_private=private, largest=asked["max_upload"], find_faces=faces and not problems)
+
+
+def _tell(voice: Voice, counts: dict[str, int], problems: list[Any], found: "Findings | None", *, as_json: bool) -> int:
+    from batchswap.cli.printing import print_json, print_lines
+    from batchswap.report.words import plural, safe, span
+
     if as_json:
-        print_json({"batches": counts, "problems": []})
-    else:
+        document = {"batches": {} if problems else counts, "problems": [_problem(each) for each in problems]}
+        if found is not None:
+            document["remarks"] = [_problem(each) for each in found.remarks]
+            names = ("files", "urls", "faces", "seconds")
+            document["media"] = {name: getattr(found, name) for name in names}
+        print_json(document)
+    elif not problems:
         print_lines(safe(f"{batch}: {plural(rows, 'row')}") for batch, rows in counts.items())
-    return 0
+    if found is not None:
+        for each in found.remarks:
+            voice.say(str(each), "warning")
+        videos = f" ({span(found.seconds)} of video)" if found.seconds else ""
+        voice.say(
+            f"looked at {plural(found.files, 'file')}{videos} and {plural(found.urls, 'URL')};"
+            f" a face in {plural(found.faces, 'picture')}"
+        )
+    if problems:
+        voice.fail(str(ManifestErrors(problems)))
+        return Exit.USAGE
+    return Exit.DONE
 
 
 def _problem(each: Any) -> dict[str, Any]:

@@ -50,7 +50,7 @@ OUT = option("--out", type=FOLDER, default=Path("results"), metavar="DIR", help=
 RATE = option(
     "--rate", type=kinds.RATE, default=None, help="requests of all kinds per window  [default: 20/10s; local: none]"
 )
-PROVIDER = together(
+WHERE = together(
     option("--provider", type=click.Choice(["crun", "local"]), default="crun", help="where tasks go"),
     option(
         "--base-url",
@@ -59,8 +59,8 @@ PROVIDER = together(
         also=["CRUN_BASE_URL"],
         help="of the API; also CRUN_BASE_URL",
     ),
-    RATE,
 )
+PROVIDER = together(WHERE, RATE)
 MANIFESTS = click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 READING = together(
     option(

@@ -10,9 +10,10 @@ Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that 
 """
 
 from batchswap.downloads.addresses import is_on_private_address
-from batchswap.downloads.containers import Kind
+from batchswap.downloads.containers import Kind, inspect
 from batchswap.downloads.durations import movie_seconds
 from batchswap.downloads.fetching import Downloader
+from batchswap.downloads.glances import Glance
 from batchswap.downloads.parts import Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.publishing import is_published, publish
@@ -20,9 +21,11 @@ from batchswap.downloads.sizes import picture_size
 
 __all__ = [
     "Downloader",
+    "Glance",
     "Kind",
     "Place",
     "Verified",
+    "inspect",
     "is_on_private_address",
     "is_published",
     "movie_seconds",

@@ -20,8 +20,8 @@ _WHOLE_BOXES = ("ftyp", "moov")
 _IN_MOOV = ("mvhd", "trak")
 
 
-def inspect(file: BinaryIO, size: int, kind: Kind) -> str:
-    """The media type of a complete file of `size` bytes. Moves the file's position.
+def inspect(file: BinaryIO, size: int, kind: Kind, name: str = "the result") -> str:
+    """The media type of a complete file of `size` bytes, called `name` in errors. Moves the file's position.
 
     Raises DownloadError "not-media" for anything else, "truncated" for what begins right and does not end so.
     """
@@ -30,12 +30,12 @@ def inspect(file: BinaryIO, size: int, kind: Kind) -> str:
     for recognise, is_kind, walk in _FORMATS:
         if recognise(start):
             if is_kind != kind:
-                raise DownloadError("not-media", f"the result is {_NAMES[is_kind]}, not {_NAMES[kind]}")
+                raise DownloadError("not-media", f"{name} is {_NAMES[is_kind]}, not {_NAMES[kind]}")
             try:
                 return walk(file, size)
             except Incomplete as error:
-                raise DownloadError("truncated", f"the result is not a complete {kind}: {error}") from None
-    raise DownloadError("not-media", f"the result is {_describe(start)}, not {_NAMES[kind]}")
+                raise DownloadError("truncated", f"{name} is not a complete {kind}: {error}") from None
+    raise DownloadError("not-media", f"{name} is {_describe(start)}, not {_NAMES[kind]}")
 
 
 def _describe(start: bytes) -> str:

@@ -13,6 +13,7 @@ from yarl import URL
 
 from batchswap.downloads.addresses import Guard, public_socket
 from batchswap.downloads.containers import Kind
+from batchswap.downloads.glances import Glance, glance
 from batchswap.downloads.parts import Part, Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.ranges import Reading, ask, read_head
@@ -104,11 +105,25 @@ class Downloader:
             raise DownloadError("truncated", f"{part.size} of {reading.total} bytes came ({public(url)})")
         return True
 
+    async def look(self, url: str) -> Glance:
+        """What a media host says of a URL, without fetching it. Raises DownloadError when it says nothing."""
+        target = _check(url, final=True)
+        async with _stall(self._stall):
+            with _worded(url):
+                async with self._follow(target, {}, "HEAD") as response:
+                    if response.ok:
+                        return glance(response.status, response.headers)
+                # Many refuse HEAD, and a URL may be signed for GET only: then its first bytes tell.
+                async with self._follow(target, {"Range": "bytes=0-63"}) as response:
+                    return glance(response.status, response.headers)
+
     @asynccontextmanager
-    async def _follow(self, target: URL, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _follow(
+        self, target: URL, headers: dict[str, str], method: str = "GET"
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The first answer that is no redirect."""
         for _ in range(HOPS + 1):
-            async with self._session.get(target, headers=headers, allow_redirects=False) as response:
+            async with self._session.request(method, target, headers=headers, allow_redirects=False) as response:
                 location = response.headers.get("Location", "")
                 if response.status not in _REDIRECTS or not location:
                     yield response

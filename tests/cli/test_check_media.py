@@ -1,0 +1,142 @@
+"""`check --media`: inputs are looked at before anything is paid, each once, and every fault has its own sentence."""
+
+import functools
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from batchswap.cli import accounts
+from tests.cli.conftest import Place, call
+from tests.cli.quick import png
+from tests.http.samples import movie, picture
+
+HEADER = "id,video,image,face,face_0,face_3\n"
+
+
+@pytest.fixture
+def faceless(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Without the local engine no face is looked for."""
+    monkeypatch.setenv("CRUN_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(accounts, "check_engine", lambda: ["this needs mediapipe"])
+    return place
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def site(folder: Path) -> Iterator[str]:
+    """A web server that shows a folder."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_good_files_pass_and_are_counted_once(faceless: Place) -> None:
+    Path("still.png").write_bytes(png(8, 8))
+    faceless.video("v.mp4")
+    Path("m.csv").write_text(HEADER + "a,v.mp4,,face.png,,\nb,v.mp4,,face.png,,\nc,,still.png,face.png,,\n")
+    done = call("check", "m.csv", "--media", "--json")
+    assert done.exit_code == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["batches"] == {"m": 3}
+    assert said["media"] == {"files": 3, "urls": 0, "faces": 0, "seconds": 0.5}
+    assert "no faces are looked for in the pictures: this needs mediapipe" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (movie()[:-50], "v.mp4 is not a complete video: "),
+        (picture(".png"), "v.mp4 is an image, not a video"),
+        (b"<html>not here", "v.mp4 is HTML or XML, not a video"),
+        (b"hello, world, hello", "v.mp4 is of an unknown format, not a video"),
+        (bytes(2000) + movie(), "more than --max-upload allows (2,000)"),
+    ],
+)
+def test_a_file_that_will_not_do(faceless: Place, content: bytes, words: str) -> None:
+    Path("v.mp4").write_bytes(content)
+    Path("m.csv").write_text("# a comment\nid,video,face\na,v.mp4,face.png\nb,v.mp4,face.png\n")
+    assert call("check", "m.csv").exit_code == 0
+    limit = "2000" if "max-upload" in words else "1MB"
+    done = call("check", "m.csv", "--media", "--max-upload", limit)
+    assert done.exit_code == 2
+    problems = [line for line in done.stderr.splitlines() if "m.csv:3: video: " in line]
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+def test_a_still_and_a_face_must_be_pictures(faceless: Place) -> None:
+    faceless.video("v.mp4")
+    Path("m.csv").write_text(HEADER + "a,,v.mp4,face.png,,\nb,v.mp4,,v.mp4,,\n")
+    done = call("check", "m.csv", "--media", "--json")
+    assert done.exit_code == 2
+    found = [(each["line"], each["field"], each["message"]) for each in json.loads(done.stdout)["problems"]]
+    assert found == [
+        (2, "image", "v.mp4 is a video, not an image"),
+        (3, "face", "v.mp4 is a video, not an image"),
+    ]
+
+
+def test_urls_are_asked_for(faceless: Place) -> None:
+    faceless.video("v.mp4")
+    Path("page.html").write_text("<html>")
+    with site(faceless.folder) as url:
+        Path("m.csv").write_text(
+            f"id,video,face\na,{url}/v.mp4?sig=SECRET,{url}/face.png\nb,{url}/no.mp4?sig=SECRET,{url}/page.html\n"
+        )
+        done = call("check", "m.csv", "--media")
+        assert done.exit_code == 2
+        said = [line for line in done.stderr.splitlines() if "m.csv:" in line]
+        assert said == [
+            f"batchswap: m.csv:3: video: {url}/no.mp4?… cannot be fetched: HTTP 404",
+            f"batchswap: m.csv:3: face: {url}/page.html is text/html: a page or a message, no media",
+        ]
+        assert "SECRET" not in done.output
+        far = call("check", "m.csv", "--media", "--base-url", "https://api.invalid")
+        assert "127.0.0.1 is not on a public address" in far.stderr
+        near = call("check", "m.csv", "--media", "--base-url", "https://api.invalid", "--provider", "local")
+        assert "public address" not in near.stderr
+
+
+def test_what_the_manifest_says_comes_first(faceless: Place) -> None:
+    """Nothing is opened or asked for when the rows themselves are wrong. Each fault has its own sentence."""
+    os.mkfifo("pipe.mp4")
+    Path("empty.mp4").touch()
+    Path("dir.mp4").mkdir()
+    faceless.video("v.mp4")
+    Path("m.csv").write_text(
+        HEADER
+        + "a,pipe.mp4,,face.png,,\n"
+        + "b,empty.mp4,,face.png,,\n"
+        + "c,dir.mp4,,face.png,,\n"
+        + "d,gone.mp4,,face.png,,\n"
+        + "e,/dev/null,,face.png,,\n"
+        + "f,v.mp4,,face.png,face.png,\n"
+    )
+    Path("m.yaml").write_text("matrix: {video: 'clips/*.mp4', face: face.png}\n")
+    done = call("check", "m.csv", "m.yaml", "--media")
+    assert done.exit_code == 2
+    for words in (
+        'm.csv:2: video: is a device, pipe or socket, not a file: "pipe.mp4"',
+        'm.csv:3: video: is an empty file: "empty.mp4"',
+        'm.csv:4: video: is a folder, not a file: "dir.mp4"',
+        'm.csv:5: video: does not exist: "gone.mp4"',
+        'm.csv:6: video: is a device, pipe or socket, not a file: "/dev/null"',
+        "m.csv:7: face_0: cannot be given beside face: a row has one face or several",
+        'm.yaml:1: matrix.video: matches no file: "clips/*.mp4"',
+    ):
+        assert words in done.stderr, words
