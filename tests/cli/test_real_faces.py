@@ -1,0 +1,77 @@
+"""The whole way with the engine that really swaps: who is there, one of two faces chosen, stills, and bad pictures."""
+
+import asyncio
+import json
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from batchswap.cli.building import build_settings, build_sources
+from batchswap.cli.display import watch_nothing
+from batchswap.cli.running import enrol, work_off_at
+from batchswap.cli.voice import Voice
+from batchswap.local.engine import detect
+from batchswap.manifest import Options
+from tests.cli.conftest import Place, call
+
+pytest.importorskip("mediapipe")
+pytest.importorskip("skimage")
+
+from manifests.demo_media import copier, duo_frames, find_data, read_anna, read_grace, write_video
+
+FRAMES = 8
+
+
+@pytest.fixture
+def cast(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Two people, Grace the larger one, on a clip and on a still; and a picture of a cup."""
+    monkeypatch.setenv("CRUN_BASE_URL", "http://127.0.0.1:9")
+    copier(find_data("skimage", "data/astronaut.png"))(Path("anna.png"))
+    copier(find_data("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"))(Path("grace.jpg"))
+    copier(find_data("skimage", "data/coffee.png"))(Path("cup.png"))
+    frames = list(islice(duo_frames(read_anna(Path("anna.png")), read_grace(Path("grace.jpg"))), FRAMES))
+    write_video(Path("duo.mp4"), iter(frames), None)
+    cv2.imwrite("duo.png", frames[0])
+    return place
+
+
+def test_one_of_two_is_chosen_and_the_other_stays(cast: Place) -> None:
+    Path("m.yaml").write_text(
+        """
+        tasks:
+          - {id: clip, video: duo.mp4, faces: {1: grace.jpg}}
+          - {id: still, image: duo.png, faces: {0: anna.png}}
+          - {id: third, video: duo.mp4, faces: {2: grace.jpg}}
+        """
+    )
+    settings = build_settings(db=Path("batchswap.db"), out=Path("results"), provider="local")
+    enrolled = enrol(settings, build_sources(("m.yaml",), format=None, batch=None), Options())
+    settings = msgspec.structs.replace(settings, batches=enrolled.batches)
+    summary = asyncio.run(work_off_at(settings, None, Voice(), watch_nothing))
+    assert (summary.counts["done"], summary.counts["failed"]) == (2, 1)
+    assert "face 2 was not detected; detected: 0, 1" in call("show", "third").stdout
+    before, after = (cv2.imread(name) for name in ("duo.png", "results/m/still.png"))
+    changed = np.abs(before.astype(int) - after).max(2) > 25
+    middle = changed.shape[1] // 2
+    assert changed[:, middle:].sum() > 1000  # Grace stands on the right and has face 0
+    assert changed[:, :middle].sum() < 20
+    people = detect(Path("results/m/clip.mp4"), cast.folder / "again").faces
+    assert [face.frames for face in people] == [FRAMES, FRAMES]
+
+
+def test_pictures_without_a_face_and_with_several(cast: Place) -> None:
+    Path("m.csv").write_text(
+        "id,video,face\na,duo.mp4,anna.png\nb,duo.mp4,cup.png\nc,duo.mp4,duo.png\nd,duo.mp4,cup.png\n"
+    )
+    done = call("check", "m.csv", "--media", "--json")
+    said = json.loads(done.stdout)
+    assert done.exit_code == 2
+    assert [(each["line"], each["message"]) for each in said["problems"]] == [(3, "no face found in cup.png")]
+    assert [(each["line"], each["message"]) for each in said["remarks"]] == [
+        (4, "duo.png: the face picture has 2 faces: the largest is used")
+    ]
+    assert said["media"]["faces"] == 2
