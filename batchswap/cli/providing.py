@@ -10,7 +10,7 @@ from batchswap.cli import options
 from batchswap.cli import parameters as kinds
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
-from batchswap.errors import Exit
+from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
@@ -73,10 +73,11 @@ def serve(voice: Voice, /, **asked: Any) -> int:
 
     listen(voice)
     settings = server_settings(**asked)
+    if not settings.keys and not settings.is_loopback:
+        raise UsageError(f"listening on {settings.host} lets others in: set a key for them in {SERVE_KEY} first")
     settings.check()
     require_engine()
-    complete(serve_until_stopped(settings, voice))
-    return Exit.TERMINATED
+    return complete(serve_until_stopped(settings, voice))
 
 
 def server_settings(
@@ -99,16 +100,17 @@ def server_settings(
     )
 
 
-async def serve_until_stopped(settings: "ServerSettings", voice: Voice, engine: "Engine | None" = None) -> None:
-    """Comes back after a SIGTERM; Ctrl-C ends it from outside."""
+async def serve_until_stopped(settings: "ServerSettings", voice: Voice, engine: "Engine | None" = None) -> Exit:
+    """Comes back after Ctrl-C or SIGTERM, with the exit code that stands for it."""
     import asyncio
     import signal
 
     from batchswap.cli.printing import print_lines
     from batchswap.local.server.service import start
 
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    ended: asyncio.Queue[Exit] = asyncio.Queue()
+    for number, code in ((signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)):
+        asyncio.get_running_loop().add_signal_handler(number, ended.put_nowait, code)
     async with start(settings, engine) as server:
         lines = [f"export CRUN_BASE_URL={server.base_url}"]
         if not settings.keys:
@@ -116,4 +118,4 @@ async def serve_until_stopped(settings: "ServerSettings", voice: Voice, engine: 
         print_lines(lines)
         key = f"the key is that of {SERVE_KEY}" if settings.keys else "with a key made for this time"
         voice.say(f"serving {settings.folder} at {server.base_url}, {key}; Ctrl-C ends it, what it accepted stays")
-        await stop.wait()
+        return await ended.get()

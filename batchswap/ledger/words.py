@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from batchswap.errors import UsageError
 from batchswap.ledger.moves import Stamp, attached, move
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, last_attempt, task
+from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, task
 from batchswap.ledger.views import owner_of
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
@@ -23,7 +23,9 @@ def chosen(
     db: sqlite3.Connection, state: State, *, batch: str | None = None, code: str | None = None
 ) -> Iterator[Task]:
     """The tasks in a state, as a stream. They may be moved meanwhile."""
-    sql = f"select {TASK_COLUMNS} from {TASK_FROM} where t.id > ? and t.state = ?"
+    # By rowid: any index would be sorted anew for each page.
+    sql = f"select {TASK_COLUMNS} from tasks t not indexed cross join batches b on b.id = t.batch_id"
+    sql += " cross join sources s on s.id = t.source_id where t.id > ? and t.state = ?"
     values: list[str] = []
     if batch is not None:
         sql += " and b.name = ?"

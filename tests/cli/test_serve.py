@@ -1,0 +1,99 @@
+"""`batchswap serve`: what it prints, who may use it, how it ends. And the outermost edge of every command."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from batchswap.cli.main import root
+from batchswap.cli.parameters import NO_RATE
+from batchswap.cli.providing import serve_until_stopped, server_settings
+from batchswap.cli.voice import Voice
+from batchswap.errors import Exit, UsageError
+from batchswap.local.faults import Fault, FaultRate
+from batchswap.local.server.settings import ServerSettings
+from tests.cli.conftest import Place, call
+from tests.cli.quick import QuickEngine
+
+
+def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
+    """The exit code after this signal."""
+
+    async def both() -> Exit:
+        serving = asyncio.create_task(serve_until_stopped(settings, Voice(), QuickEngine()))
+        while not (settings.folder / "tasks.db").exists():
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), number)
+        return await serving
+
+    return asyncio.run(both())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_prints_what_a_shell_needs(
+    place: Place, capfd: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    assert serve(ServerSettings(Path("served")), number) == code
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("export CRUN_BASE_URL=http://127.0.0.1:")
+    assert lines[1].startswith("export CRUN_API_KEY=ak_")
+
+
+def test_a_key_that_is_set_is_not_shown(
+    place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHSWAP_SERVE_KEY", "ak_mine")
+    settings = server_settings(
+        host="127.0.0.1", port=0, folder=Path("served"), rate=NO_RATE, balance=5.0, fault=("slow:0.5:20",), seed=3
+    )
+    assert settings.keys == ("ak_mine",)
+    assert settings.faults == (FaultRate(Fault.SLOW, 0.5, 20.0),)
+    serve(settings, signal.SIGTERM)
+    said = capfd.readouterr()
+    assert "ak_mine" not in said.out + said.err
+    assert "the key is that of BATCHSWAP_SERVE_KEY" in said.err
+
+
+def test_others_need_a_key(place: Place) -> None:
+    said = call("serve", "--host", "0.0.0.0")
+    assert said.exit_code == 2
+    assert "set a key for them in BATCHSWAP_SERVE_KEY first" in said.stderr
+
+
+def test_a_fault_that_there_is_not(place: Place) -> None:
+    said = call("serve", "--fault", "nope:1")
+    assert said.exit_code == 2
+    assert "there are 429, 455, 500, 501, 505, lost, slow" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UsageError("mend \x1b[31mthis"), 2, "batchswap: mend [31mthis"),
+        (KeyboardInterrupt(), 130, "batchswap: interrupted"),
+        (OSError(13, "Permission denied", "a.db"), 1, "batchswap: a.db: Permission denied"),
+        (ExceptionGroup("several", [UsageError("one")]), 2, "batchswap: one"),
+        (ZeroDivisionError("oops"), 1, "batchswap: ZeroDivisionError: oops; this is a bug in batchswap: "),
+    ],
+)
+def test_every_end_has_words_and_a_code(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    def fail(**_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(root.commands["status"], "callback", fail)
+    said = call("status")
+    assert said.exit_code == code
+    assert said.stderr.startswith(words)
+    assert "Traceback" not in said.stderr
+    assert ("Traceback" in call("status", "-v").stderr) == (code == 1)
+
+
+def test_usage_errors_end_with_2(place: Place) -> None:
+    for arguments in ([], ["frobnicate"], ["run"], ["tasks", "--state", "nowhere"], ["resolve"]):
+        assert call(*arguments).exit_code == 2
+    assert call("--help").exit_code == 0
+    assert call("--version").stdout.startswith("batchswap ")
