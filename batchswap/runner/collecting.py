@@ -16,6 +16,9 @@ from batchswap.states import Event, State
 from batchswap.tasks import Task, clean, is_url
 from batchswap.verdicts import Kind, Verdict
 
+_NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
+"""What APIs say when there is nothing to say."""
+
 
 class Collecting:
     """The running tasks. `fetch` gets one whose result is ready; `requeue` one that may be paid again."""
@@ -32,6 +35,7 @@ class Collecting:
         self._desk, self._prices, self._submitting = desk, prices, submitting
         self._fetch, self._requeue = fetch, requeue
         self.jobs: dict[int, Job] = {}
+        self._remarks: set[str] = set()
 
     def watch(self, job: Job, *, now: float, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
@@ -120,8 +124,23 @@ class Collecting:
         await desk.writer.do(
             lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=took)
         )
+        await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, took, learn=not job.refreshed)
         self._fetch(job, urls)
+
+    async def _note_remark(self, job: Job, remark: str) -> None:
+        """What the API says of a success, such as that one of several faces was used: said once, kept for each task."""
+        if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
+            return
+        desk = self._desk
+        if remark not in self._remarks:
+            self._remarks.add(remark)
+            desk.say(f"{job.task.key}: {remark}")
+        await desk.writer.do(
+            lambda db: moves.log(
+                db, desk.stamp(), "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark
+            )
+        )
 
     async def _end(
         self,

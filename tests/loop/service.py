@@ -72,6 +72,7 @@ class Service:
         self.last_end = 0.0
         self.faces, self.detecting, self.detection_ttl = faces, detecting, detection_ttl
         self.detecting_of: Callable[[str], float] = lambda _: self.detecting
+        self.remark = "Success"
         self.override: dict[str, Any] = {}
         """What calls of a kind are answered with, instead of the truth."""
         self.detections: list[Found] = []
@@ -130,7 +131,7 @@ class Service:
         result = None
         if ended:
             urls = () if fails else (f"https://media.example/{task_id}.mp4",)
-            result = wire.Result(501 if fails else 200, "", urls)
+            result = wire.Result(501 if fails else 200, self.remark, urls)
         status = (wire.FAILED if fails else wire.SUCCESS) if ended else wire.RUNNING
         return wire.TaskInfo(
             task_id,

@@ -298,3 +298,15 @@ def test_an_edited_face_is_another_task_with_the_same_detection(tmp_path: Path) 
         assert len(service.detections) == 1
 
     run(script())
+
+
+def test_what_the_api_says_of_a_success_is_said_once_and_kept_for_each_task(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = made(tmp_path, duo(3)), Service(VirtualClock(), durations=QUICK)
+        service.remark = "the face picture has 2 faces: the largest is used"
+        await world.run(service)
+        assert [line for line in world.said if "the largest is used" in line] == [f"d0: {service.remark}"]
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select count(*) from events where event = 'remark'").fetchone() == (3,)
+
+    run(script())
