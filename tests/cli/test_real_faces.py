@@ -54,7 +54,7 @@ def test_one_of_two_is_chosen_and_the_other_stays(cast: Place) -> None:
     summary = asyncio.run(work_off_at(settings, None, Voice(), watch_nothing))
     assert (summary.counts["done"], summary.counts["failed"]) == (2, 1)
     assert "face 2 was not detected; detected: 0, 1" in call("show", "third").stdout
-    before, after = (cv2.imread(name) for name in ("duo.png", "results/m/still.png"))
+    before, after = (read_picture(Path(name)) for name in ("duo.png", "results/m/still.png"))
     changed = np.abs(before.astype(int) - after).max(2) > 25
     middle = changed.shape[1] // 2
     assert changed[:, middle:].sum() > 1000  # Grace stands on the right and has face 0
