@@ -94,7 +94,9 @@ def is_url(text: str) -> bool:
 
 
 def public(url: str) -> str:
-    """A URL as it may be shown: no user and password, no fragment, and "?…" for a query, which may be signed."""
+    """An input as it may be shown. Of a URL no user and password, no fragment, and "?…" for a query, maybe signed."""
+    if "://" not in url:
+        return "".join(c if c.isprintable() else "?" for c in url)
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -37,7 +37,7 @@ class Cast(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """The target as it may be shown."""
-        return safe(public(self.target) if self.target.startswith(("http://", "https://")) else self.target)
+        return safe(public(self.target))
 
 
 def to_json(cast: Cast, sheets: Sequence[Path]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def record(line: Line) -> dict[str, Any]:
         "code": line.code,
         "reason": line.reason,
         "model": line.model,
-        "target": _shown(line.target),
-        "face": _shown(line.face),
+        "target": public(line.target),
+        "face": public(line.face),
         "output": line.output,
         "consent": line.consent,
         "tags": [tag for tag in line.tags.split(";") if tag],
@@ -44,10 +44,6 @@ def record(line: Line) -> dict[str, Any]:
         "line": line.line,
         "extra": msgspec.json.decode(line.extra) if line.extra else {},
     }
-
-
-def _shown(given: str) -> str:
-    return public(given) if given.startswith(("http://", "https://")) else given
 
 
 def to_table(lines: Iterable[Line], columns: int | None) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Use(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        return public(self.given) if is_url(self.given) else self.given
+        return public(self.given)
 
     def problem(self, message: str) -> ManifestProblem:
         return ManifestProblem(self.file, self.line, self.field, message)

@@ -103,3 +103,7 @@ def test_a_malformed_key_is_said_without_it(key: str) -> None:
     with pytest.raises(AccountRefused) as caught:
         Client("https://api.crun.ai", key, SystemClock())
     assert len(key) < 2 or key not in str(caught.value)
+
+
+def test_a_path_is_shown_as_it_is() -> None:
+    assert public("clips/what?.mp4") == "clips/what?.mp4"
