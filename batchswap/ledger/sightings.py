@@ -23,7 +23,10 @@ def find(db: sqlite3.Connection, path: Path) -> Sighting | None:
 
 
 def noted(db: sqlite3.Connection, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks as they come; the files that they name are looked at, and written down by the way."""
+    """The chunks as they come; the files that they name are looked at, and written down by the way.
+
+    To be iterated inside the transaction that takes the rows, and in its thread.
+    """
     for chunk in chunks:
         given = {row.target for row in chunk.rows} | {row.face for row in chunk.rows}
         given.update(face for row in chunk.rows if row.faces for _, face in row.faces)
