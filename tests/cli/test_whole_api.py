@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import sqlite3
 from pathlib import Path
 
-from tests.cli.conftest import Place, call, work
-from tests.cli.quick import box, png
+import pytest
+
+from tests.cli.conftest import Place, call, use, work
+from tests.cli.quick import KEY, QuickEngine, box, png
+from tests.http.local import SetClock, running
 
 
 def result(name: str) -> bytes:
@@ -73,3 +77,26 @@ def test_a_face_picture_without_a_face_is_refused_before_it_is_paid(shop: Place)
 def test_a_file_larger_than_allowed_has_its_own_sentence(shop: Place) -> None:
     work(shop.manifest("large.csv", 1), "--max-upload", "1KB")
     assert "bytes, more than --max-upload allows (1,000)" in call("show", "r0").stdout
+
+
+def test_a_detection_that_the_server_forgot_is_made_again_and_nothing_is_paid_twice(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger believes in it for longer than this server does."""
+    clock = SetClock()
+    with running(tmp_path / "forgetful", QuickEngine(), clock, keys=(KEY,), detection_ttl=600.0) as server:
+        use(server, monkeypatch)
+        rows = "".join(f"d{i},duo.mp4,face.png\n" for i in range(3))
+        Path("duo.csv").write_text(f"id,video,face_0\n{rows}")
+        place.video("duo.mp4")
+        assert work("duo.csv", "--limit", "1").exit_code == 0
+        clock.ahead = 700.0
+        with sqlite3.connect("batchswap.db") as db:
+            db.execute("update detections set detected_at = detected_at - 700")
+        db.close()
+        done = work("duo.csv", "--json")
+        said = json.loads(done.stdout)
+        assert (done.exit_code, said["counts"]["done"]) == (0, 3)
+        assert said["requests"]["submit"] == 2
+        assert said["credits"]["spent"] == 3
+        assert said["requests"]["upload"] == 0
