@@ -8,9 +8,9 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger.moves import Media
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task, unpack_faces
 from batchswap.states import State
-from batchswap.tasks import Task
+from batchswap.tasks import Faces, Task
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -49,6 +49,12 @@ class Line(msgspec.Struct, frozen=True):
     line: int
     spent: float | None
     remote_id: str | None
+    packed_faces: bytes | None = None
+
+    @property
+    def faces(self) -> Faces:
+        """The new faces of a row that has several."""
+        return unpack_faces(self.packed_faces)
 
 
 class Try(msgspec.Struct, frozen=True):
@@ -89,7 +95,7 @@ _LINE_SQL = """
         t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
         (select case when count(*) > count(a.charged) then null else coalesce(sum(a.charged), 0.0) end from attempts a
             where a.task_id = t.id and a.state in ('succeeded', 'failed', 'lost', 'given-up')),
-        (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1)
+        (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces
     from tasks t not indexed cross join batches b on b.id = t.batch_id
 """
 """By rowid, whatever is asked for: an index on the batch would have to be sorted before the first line comes."""

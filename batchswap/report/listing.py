@@ -30,7 +30,7 @@ def record(line: Line) -> dict[str, Any]:
         "reason": line.reason,
         "model": line.model,
         "target": public(line.target),
-        "face": public(line.face),
+        "face": public(line.face) if line.face else "; ".join(f"{i}={public(given)}" for i, given in line.faces),
         "output": line.output,
         "consent": line.consent,
         "tags": [tag for tag in line.tags.split(";") if tag],

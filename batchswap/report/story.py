@@ -48,7 +48,8 @@ def to_lines(story: Story, db: Path) -> Iterator[str]:
     found = record(story.line)
     reason = story.line.reason or story.line.code
     yield safe(f"{story.task.batch}/{story.task.key}: {found['state']}{f', {reason}' if reason else ''}")
-    for name in ("model", "target", "face", "output", "consent"):
+    face = () if story.task.faces else ("face",)
+    for name in ("model", "target", *face, "output", "consent"):
         if found[name]:
             yield "  " + safe(f"{name}: {found[name]}")
     for face_id, url in story.task.faces:

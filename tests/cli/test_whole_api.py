@@ -53,6 +53,13 @@ def test_chosen_faces_and_stills_from_files(shop: Place) -> None:
     assert result("group.png").endswith(swapped(grace))
     shown = call("show", "nobody").stdout
     assert "face 3 was not detected; detected: 0, 1" in shown
+    both = call("show", "both").stdout.splitlines()
+    assert [line.strip() for line in both if line.strip().startswith("face")] == [
+        "face 0: anna.png",
+        "face 1: grace.png",
+    ]
+    listed = {each["key"]: each["face"] for each in json.loads(call("tasks", "--format", "json").stdout)}
+    assert (listed["one"], listed["both"]) == ("anna.png", "0=anna.png; 1=grace.png")
     again = work("all.yaml", "--json")
     assert json.loads(again.stdout)["requests"]["submit"] == 0
 
