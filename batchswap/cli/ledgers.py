@@ -8,7 +8,6 @@ from pathlib import Path
 
 from batchswap.errors import LedgerBusy, LedgerError
 from batchswap.ledger import files
-from batchswap.ledger.lock import hold
 from batchswap.ledger.moves import Stamp
 
 
@@ -27,6 +26,8 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
 
     No run may go on meanwhile: it would not know that its tasks have moved. Raises LedgerBusy then.
     """
+    from batchswap.ledger.lock import hold  # what only looks at the ledger starts a tenth quicker without it
+
     with reading(path):
         pass  # says in words why it cannot be opened, before a lock file is made beside it
     try:

@@ -2,18 +2,23 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from batchswap.cli import options
+
+if TYPE_CHECKING:
+    import sqlite3
 
 STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
 
 
 @click.command(cls=options.Command, short_help="counts, credits, and what needs a person, per batch")
 @options.DB
+@options.option("--plot", type=options.FILE, default=None, metavar="FILE", help="draw the last run into an SVG file")
 @options.JSON
-def status(db: Path, as_json: bool) -> int:
+def status(db: Path, plot: Path | None, as_json: bool) -> int:
     """Counts, credits, and what needs a person, per batch and in total."""
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import columns, print_json, print_lines
@@ -21,11 +26,26 @@ def status(db: Path, as_json: bool) -> int:
 
     with reading(db) as ledger:
         found = standing.gather(ledger)
+        if plot is not None:
+            _plot(ledger, plot)
     if as_json:
         print_json(standing.to_json(found))
     else:
         print_lines(standing.to_lines(found, db, time.time(), columns()))
     return 0
+
+
+def _plot(ledger: "sqlite3.Connection", path: Path) -> None:
+    """The course of the last run that sent anything. Raises UsageError when none did."""
+    from batchswap.errors import UsageError
+    from batchswap.ledger import traffic
+    from batchswap.report import picture
+
+    run_id = traffic.last_run(ledger)
+    course = None if run_id is None else traffic.course(ledger, run_id)
+    if course is None:
+        raise UsageError("there is nothing to draw: no run has sent a request yet")
+    picture.write(course, path)
 
 
 @click.command(cls=options.Command, short_help="the tasks, one a line")

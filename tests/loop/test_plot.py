@@ -1,0 +1,90 @@
+"""The course of a run, and its picture."""
+
+import asyncio
+import re
+from contextlib import closing, suppress
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from batchswap.errors import UsageError
+from batchswap.ledger import files, traffic
+from batchswap.ledger.traffic import Course
+from batchswap.report import picture
+from tests.loop.service import Service, lognormal
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+
+def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most: int = 150) -> Course:
+    """The last of some runs; all but the last are killed after five seconds."""
+    world = World(folder, count, rate_limit=20, rate_period=1.0, in_flight=40)
+
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=lognormal(6.0, 0.35), limit=limit, period=1.0)
+        for left in reversed(range(runs)):
+            killer = asyncio.get_running_loop().call_later(5.0, world.kill) if left else None
+            with suppress(OSError):
+                await world.run(service)
+            if killer is not None:
+                killer.cancel()
+
+    run(script())
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        last = traffic.last_run(db)
+        assert last is not None
+        found = traffic.course(db, last, most=most)
+    assert found is not None
+    return found
+
+
+def test_every_request_is_in_the_course(tmp_path: Path) -> None:
+    course = course_of(tmp_path, 100)
+    assert sum(course.requests["submit"]) == 100
+    assert sum(course.requests["useful"]) == 100
+    assert sum(course.requests["early"]) > 0
+    assert sum(course.requests["other"]) == 2  # an estimate and the balance
+    assert max(map(sum, zip(*course.requests.values(), strict=True))) <= 21
+    assert max(course.in_flight) <= 40
+    assert max(course.in_flight) > 30
+    assert course.in_flight[-1] == 0
+    assert course.step == 1
+
+
+def test_a_long_run_has_wider_steps(tmp_path: Path) -> None:
+    course = course_of(tmp_path, 100, most=10)
+    assert course.step in traffic.STEPS
+    assert len(course.in_flight) <= 10
+    assert sum(course.requests["submit"]) == 100
+
+
+def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
+    course = course_of(tmp_path, 100, runs=2)
+    assert sum(course.requests["submit"]) < 100
+    assert max(course.in_flight) <= 40
+    assert min(course.in_flight) >= 0
+    assert course.in_flight[-1] == 0
+
+
+def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
+    course = course_of(tmp_path, 60, limit=10)
+    image = picture.draw(course)
+    root = ET.fromstring(image)
+    words = {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"submits", "polls, finished", "tasks in flight", "requests a second"} <= words
+    assert any(re.fullmatch(r"429 \(\d+\)", each) for each in words)
+    assert any(each.startswith("Run 1: ") and "requests" in each for each in words)
+    assert picture.draw(course) == image
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        picture.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
+
+
+def test_a_run_that_sent_nothing_has_no_course(tmp_path: Path) -> None:
+    world = World(tmp_path, 1)
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        assert traffic.last_run(db) is None
+        assert traffic.course(db, 1) is None
