@@ -13,7 +13,9 @@ from math import inf
 import msgspec
 
 MARGIN = 0.01
-"""Part of the period left free: requests leave in order but travel at different speeds."""
+"""Part of the period left free: requests leave in order but travel at different speeds, …"""
+LEAST_MARGIN = 0.025
+"""… and at least so many seconds: a busy machine holds one back for some milliseconds, however short the period."""
 FIRST_HOLD = 60.0
 LONGEST_HOLD = 3600.0
 
@@ -59,7 +61,7 @@ def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float) -> float:
         return pace.paused_until - now
     if not sent:
         return 0.0
-    period = rate.period * (1.0 + MARGIN)
+    period = rate.period + max(rate.period * MARGIN, LEAST_MARGIN)
     free_at = sent[-1] + period / pace.limit
     if len(sent) >= pace.limit:
         free_at = max(free_at, sent[-pace.limit] + period)

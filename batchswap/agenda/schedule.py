@@ -11,6 +11,10 @@ PRESSING, RELAXED = 0.05, 0.25
 """How likely a poll must be to find its task ended: when submits wait for a place in flight, and otherwise."""
 FORGOTTEN = 0.98
 """How likely a task must have ended to be asked for although the API calls back when one ends."""
+SURE = 50
+"""Durations that must be known before such a poll goes before submits; the first ones known are the quick ones', …"""
+OVERDUE = 2.0
+"""… and how many times older than that the task must be."""
 LATE = 0.9
 """Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
 AHEAD = 0.05
@@ -76,6 +80,16 @@ class Agenda:
             if (watch.called or now - watch.seen > most) and (overdue := self._overdue(watch, now)) > most:
                 best, most = task_id, overdue
         return best
+
+    def has_forgotten(self, now: float) -> bool:
+        """Whether a callback is so late that the poll in its place need not wait until everything is submitted."""
+        self._advance(now)
+        return self._expects_calls and any(self._is_forgotten(task_id, now) for task_id in self._due)
+
+    def _is_forgotten(self, task_id: int, now: float) -> bool:
+        watch = self._watched[task_id]
+        is_late = now - watch.started > OVERDUE * (watch.pressing - watch.started)
+        return watch.called or (is_late and watch.durations.seen >= SURE)
 
     def take(self, task_id: int) -> None:
         """A worker has the task in hand until it is given back, ended or dropped."""

@@ -122,6 +122,8 @@ class Loop:
         waiting = bool(self.queue.ready) and desk.no_submits is None
         if waiting and desk.in_doubt and not self._balance.is_looking:
             return self._balance.look, 0.0
+        if waiting and desk.agenda.has_forgotten(now):
+            return (lambda: self._poll(pressing=True)), 0.0
         if waiting and self._has_place():
             return self._submit, 0.0
         pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place

@@ -107,6 +107,27 @@ def test_a_called_back_task_is_due_at_once() -> None:
     assert agenda.likeliest(0.1, pressing=False) == 1
 
 
+def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() -> None:
+    agenda = Agenda(expects_calls=True)
+    agenda.watch(1, "m", 0.0, 0.0)
+    for _ in range(49):
+        agenda.durations("m").ended(6.0, 0.0)
+    agenda.put_back(1, 0.0)
+    assert not agenda.has_forgotten(100.0)
+    agenda.durations("m").ended(6.0, 0.0)
+    agenda.put_back(1, 0.0)
+    assert not agenda.has_forgotten(9.0)
+    assert agenda.has_forgotten(30.0)
+    assert agenda.likeliest(30.0, pressing=True) == 1
+
+
+def test_without_callbacks_nothing_is_forgotten() -> None:
+    agenda = Agenda()
+    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.called_back(1)
+    assert not agenda.has_forgotten(1000.0)
+
+
 def test_what_told_nothing_is_left_alone_for_a_while() -> None:
     agenda = Agenda()
     agenda.watch(1, "m", 0.0, 0.0)
