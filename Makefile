@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test cover demo check clean
+.PHONY: help install lint test cover demo bench check clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -14,7 +14,7 @@ install: $(READY)  ## Make .venv with batchswap and everything that its demo and
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Name another: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,plot,demo,dev]'
 	@touch $@
 
 lint: $(READY)  ## Format check, lint, strict types
@@ -37,6 +37,9 @@ demo: $(READY)  ## Swap faces in real videos with the local provider
 	@$(BIN)/python -m manifests.demo media
 	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db --out demo/results
 	@$(BIN)/python -m manifests.demo picture
+
+bench: $(READY)  ## Measure against the naive script, the bare loop and sqlite-utils; about nine minutes
+	@$(BIN)/python -m tests.benchmarks
 
 clean:  ## Remove what these commands made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo build *.egg-info

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.server import Plan
+
+Popen = subprocess.Popen[str]
 
 PATIENCE = 240.0
 """Seconds for one contender."""
@@ -39,6 +42,12 @@ def told(base_url: str) -> dict[str, Any]:
     return found
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 def write_rows(path: Path, count: int) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write("id,video,face\n")
@@ -46,22 +55,29 @@ def write_rows(path: Path, count: int) -> None:
             file.write(f"t{number},https://cdn.example.com/{number}.mp4,https://cdn.example.com/anna.jpg\n")
 
 
-def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> subprocess.Popen[str]:
+def environment(folder: Path) -> dict[str, str]:
+    """With a key, and the key's window below `folder`."""
+    return {**os.environ, "CRUN_API_KEY": "ak_" + "0" * 32, "XDG_STATE_HOME": str(folder / "state")}
+
+
+def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Popen:
     """A real run, as a user starts it. Runs in the folders of one folder share the key's window."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "rows.csv", tasks)
-    environment = {**os.environ, "CRUN_API_KEY": "ak_" + "0" * 32, "XDG_STATE_HOME": str(folder.parent / "state")}
     command = [sys.executable, "-m", "batchswap", "run", "rows.csv", "--base-url", base_url, "--min-free", "0", "-q"]
-    return subprocess.Popen([*command, *options], cwd=folder, env=environment, text=True)
+    with (folder / "said.txt").open("w", encoding="utf-8") as said:
+        return subprocess.Popen(
+            [*command, *options], cwd=folder, env=environment(folder.parent), stderr=said, text=True
+        )
 
 
-def script(name: str, base_url: str, tasks: int, **options: Any) -> "subprocess.Popen[str]":
+def script(name: str, base_url: str, tasks: int, **options: Any) -> Popen:
     """One of the peers."""
     command = [sys.executable, "-m", "tests.benchmarks.peers", name, base_url, str(tasks), json.dumps(options)]
     return subprocess.Popen(command, text=True)
 
 
-def finish(process: "subprocess.Popen[str]") -> None:
+def finish(process: Popen) -> None:
     """Wait for the end; it must be a good one."""
     with process:
         try:

@@ -153,6 +153,7 @@ class Service:
         rate = self.plan.limit / self.plan.period if self.plan.limit else float("inf")
         ends = [number / rate + took for number, took in enumerate(self.durations)]
         return {
+            "first": self.first,
             "seconds": self.last - self.first,
             "floor": max([2 * len(ends) / rate, *ends]),
             "ended": len(self.found),

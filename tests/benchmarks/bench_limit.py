@@ -1,0 +1,145 @@
+"""Goals 1 to 3: how near real runs come to what a strict limit allows, beside the naive script on the same server.
+
+`python -m tests.benchmarks.bench_limit`: about five minutes. What is measured spends its time waiting, so several
+contenders run at once, each with a server of its own; every figure is the median over SEEDS.
+"""
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.contest import Popen, batchswap, finish, free_port, script, serving, told
+from tests.benchmarks.server import Plan
+from tests.benchmarks.table import Goal, at_least, at_most, middle
+
+TASKS = 200
+MANY = 600
+SEEDS = (1, 2, 3, 4, 5)
+INTERVALS = (1.0, 2.0, 3.0)
+"""Seconds between two polls of the evenly paced script; the best one counts."""
+UNCAPPED = 100_000
+AT_ONCE = 10
+"""Contenders that run at the same time: 20 requests a second each are little work."""
+
+Start = Callable[[Path, str], list[Popen]]
+Tale = dict[str, Any]
+
+
+def one(plan: Plan, start: Start) -> Tale:
+    """What one server saw of one contender."""
+    with tempfile.TemporaryDirectory() as folder, serving(plan) as url:
+        for process in start(Path(folder), url):
+            finish(process)
+        return told(url)
+
+
+def run(tasks: int, in_flight: int, *options: str) -> Start:
+    flags = ("--rate", "20/1s", "--in-flight", str(in_flight), "--workers", "64", *options)
+    return lambda folder, url: [batchswap(folder / "a", url, tasks, *flags)]
+
+
+def calling(tasks: int) -> Start:
+    """With callbacks."""
+
+    def start(folder: Path, url: str) -> list[Popen]:
+        address = f"127.0.0.1:{free_port()}"
+        flags = ("--callback-url", f"http://{address}", "--callback-listen", address)
+        return run(tasks, UNCAPPED, *flags)(folder, url)
+
+    return start
+
+
+def pair(tasks: int) -> Start:
+    """Two runs beside each other, with one key."""
+    flags = ("--rate", "20/1s", "--in-flight", str(UNCAPPED), "--workers", "64")
+    return lambda folder, url: [batchswap(folder / name, url, tasks // 2, *flags) for name in "ab"]
+
+
+def naive(in_flight: int, interval: float, *, even: bool) -> Start:
+    return lambda _, url: [script("naive", url, TASKS, in_flight=in_flight, interval=interval, even=even)]
+
+
+def contenders() -> dict[str, tuple[Plan, Start]]:
+    usual, bimodal, quick = Plan(), Plan(kind="bimodal", sigma=0.2), Plan(median=2.0)
+    found = {
+        "uncapped": (usual, run(TASKS, UNCAPPED)),
+        "bimodal": (bimodal, run(TASKS, UNCAPPED)),
+        "half": (usual._replace(limit=10), run(TASKS, UNCAPPED)),
+        "polls": (quick, run(MANY, UNCAPPED)),
+        "calls": (quick, calling(MANY)),
+        "lost calls": (quick._replace(lost_calls=0.2), calling(MANY)),
+        "pair": (quick, pair(MANY)),
+        "burst": (usual, naive(100, 0.5, even=False)),
+    }
+    for cap in (100, 40):
+        found[f"cap {cap}"] = (usual, run(TASKS, cap))
+        for interval in INTERVALS:
+            found[f"script {cap} {interval:g}"] = (usual, naive(cap, interval, even=True))
+    return found
+
+
+def measure() -> dict[str, list[Tale]]:
+    """Name of a contender -> a tale for each seed."""
+    jobs = [(name, plan._replace(seed=seed), start) for name, (plan, start) in contenders().items() for seed in SEEDS]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tales = list(pool.map(lambda job: one(job[1], job[2]), jobs))
+    found: dict[str, list[Tale]] = {}
+    for (name, _, _), tale in zip(jobs, tales, strict=True):
+        assert tale["ended"] == tale["tasks"], name
+        tale["a task"] = tale["requests"] / tale["tasks"]
+        tale["ratio"] = tale["seconds"] / tale["floor"]
+        tale["refused"] = tale.get("429", 0)
+        tale["latest"] = tale["late"][-1]
+        found.setdefault(name, []).append(tale)
+    return found
+
+
+def judge(found: dict[str, list[Tale]]) -> list[Goal]:
+    def seconds(name: str) -> float:
+        return middle(found[name], "seconds")
+
+    def of(name: str) -> str:
+        return f" ({seconds(name):.1f} s, {middle(found[name], 'a task'):.2f} requests a task)"
+
+    goals = [
+        at_most("makespan, uncapped, × the floor", middle(found["uncapped"], "ratio"), 1.10, "", of("uncapped")),
+        at_most("requests a task, uncapped", middle(found["uncapped"], "a task"), 2.15),
+        at_most("429s from a strict window", max(tale["refused"] for tale in found["uncapped"]), 0),
+        at_most("makespan, bimodal durations, × the floor", middle(found["bimodal"], "ratio"), 1.10, "", of("bimodal")),
+        at_most("makespan, true limit half of the configured, × the floor", middle(found["half"], "ratio"), 1.25, "",
+                f" ({middle(found['half'], 'refused'):.0f} 429s)"),
+    ]  # fmt: skip
+    for cap, most in ((100, 29.5), (40, 46.0)):
+        own, best = f"cap {cap}", min((f"script {cap} {each:g}" for each in INTERVALS), key=seconds)
+        goals.append(
+            at_most(
+                f"makespan, {cap} in flight",
+                seconds(own),
+                most,
+                " s",
+                f" ({middle(found[own], 'a task'):.2f} requests a task)",
+            )
+        )
+        peer = f"({best.split()[-1]} s, evenly paced: {seconds(best):.1f} s)"
+        what = f"the same beside the best fixed-interval script {peer}"
+        goals.append(at_most(what, seconds(own) / seconds(best), 1.0))
+    what = "makespan, 100 in flight, beside `AsyncLimiter(20, 1)` with a poll every 0.5 s"
+    goals.append(at_most(what, seconds("cap 100") / seconds("burst"), 1.0, "", f" ({seconds('burst'):.1f} s)"))
+    goals += [
+        at_most("requests a task with callbacks", middle(found["calls"], "a task"), 1.05),
+        at_least("throughput with callbacks, × that with polls", seconds("polls") / seconds("calls"), 1.8),
+        at_most("20 % of callbacks lost: the latest found, × the median", middle(found["lost calls"], "latest") / 2, 5),
+        at_least("two processes, one key: throughput, × that of one", seconds("polls") / seconds("pair"), 0.9),
+        at_most("429s with two processes", max(tale["refused"] for tale in found["pair"]), 0),
+    ]  # fmt: skip
+    return goals
+
+
+def main() -> list[Goal]:
+    return judge(measure())
+
+
+if __name__ == "__main__":
+    print(*main(), sep="\n")
