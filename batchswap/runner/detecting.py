@@ -4,7 +4,6 @@ A detection is good for one hour and one URL (api.md, "Endpoints"). All rows wit
 runs, and while one is on its way the others wait for it.
 """
 
-import asyncio
 from math import inf
 from typing import Literal
 
@@ -13,6 +12,7 @@ from batchswap.agenda import Durations
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
 from batchswap.runner.desk import Desk, RowRefused, Stopped
+from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unfit
 from batchswap.tasks import Faces, Model, clean
 
@@ -40,14 +40,14 @@ class Detecting:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks = Locks()
         self._failed: dict[str, Unfit] = {}
         self._durations = Durations()
 
     async def detect(self, model: Model, url: str) -> Detected:
         """The target's faces. Raises Unfit, Stopped."""
         desk, digest = self._desk, detections.digest_of(model, url)
-        async with self._locks.setdefault(digest, asyncio.Lock()):
+        async with self._locks.hold(digest):
             if (failed := self._failed.get(digest)) is not None:
                 raise Unfit(failed.code, failed.reason)
             known = detections.find(desk.db, desk.owner, digest, desk.clock.now())

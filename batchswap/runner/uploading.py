@@ -12,6 +12,7 @@ from batchswap.errors import InputGone, MaybeSent, NeverSent, WireError
 from batchswap.ledger import moves, queries, sightings
 from batchswap.ledger.sightings import Sighting
 from batchswap.runner.desk import Desk
+from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unfit
 from batchswap.tasks import Task, is_url
 
@@ -21,14 +22,16 @@ TYPES = {
     ".png": "image/png", ".webp": "image/webp",
 }  # fmt: skip
 
+REMEMBERED = 10_000
+"""Files whose hash is kept while they do not change."""
+
 
 class Uploading:
     """Who comes while a file is hashed, or its content goes up, waits for that and does not do it again."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._looking: dict[Path, asyncio.Lock] = {}
-        self._uploading: dict[str, asyncio.Lock] = {}
+        self._looking, self._uploading = Locks(), Locks()
         self._digests: dict[Path, tuple[Sighting, str]] = {}
         self._changed: set[Path] = set()
 
@@ -37,9 +40,9 @@ class Uploading:
         if is_url(given):
             return given
         desk, path = self._desk, Path(task.folder, given)
-        async with self._looking.setdefault(path, asyncio.Lock()):
+        async with self._looking.hold(str(path)):
             digest = await self._digest(task, path)
-        async with self._uploading.setdefault(digest, asyncio.Lock()):
+        async with self._uploading.hold(digest):
             since = desk.clock.now() - desk.settings.upload_ttl
             known = queries.uploaded(desk.db, desk.owner, digest, since)
             return known if known is not None else await self._upload(path, digest)
@@ -51,6 +54,8 @@ class Uploading:
             check_file(path, found, self._desk.settings.max_upload)
             sighting = sightings.sighting_of(found)
             if path not in self._digests or self._digests[path][0] != sighting:
+                if len(self._digests) >= REMEMBERED:
+                    self._digests.clear()
                 self._digests[path] = (sighting, await asyncio.to_thread(hash_file, path))
         except OSError as error:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.sightings import noted
 from batchswap.manifest import Chunk
+from batchswap.runner.locks import Locks
 from batchswap.runner.session import Account
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, lognormal
@@ -188,5 +189,28 @@ def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
         assert summary.counts["failed"] == 1
         assert "changed while it was uploaded" in reasons(world)[0][1]
         assert service.requests["submit"] == 0
+
+    run(script())
+
+
+def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
+    async def script() -> None:
+        locks, seen = Locks(), []
+
+        async def work(name: str, number: int) -> None:
+            async with locks.hold(name):
+                seen.append(("in", name, number))
+                await asyncio.sleep(1.0)
+                seen.append(("out", name, number))
+
+        many = [asyncio.create_task(work("ab"[n % 2], n)) for n in range(6)]
+        await asyncio.sleep(0.5)
+        many[2].cancel()  # waits for a lock
+        assert len(locks) == 2
+        await asyncio.gather(*many, return_exceptions=True)
+        assert len(locks) == 0
+        for name, order in (("a", [0, 4]), ("b", [1, 3, 5])):
+            mine = [(what, number) for what, of, number in seen if of == name]
+            assert mine == [(what, number) for number in order for what in ("in", "out")]
 
     run(script())
