@@ -33,6 +33,12 @@ class Selection(msgspec.Struct, frozen=True):
     limit: int | None = None
 
 
+def counts_in(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Tasks in each state, of these batches."""
+    parts = [counts(db, name) for name in names]
+    return {str(state): sum(part[state] for part in parts) for state in State}
+
+
 def counts(db: sqlite3.Connection, batch: str | None = None) -> dict[str, int]:
     """Tasks in each state, all eight named; of one batch, or of all."""
     found = dict.fromkeys(map(str, State), 0)
@@ -134,6 +140,8 @@ class Unfinished(msgspec.Struct, frozen=True):
     account: str
     owner: str
     """The fingerprint of the key that it was submitted with."""
+    since: float
+    """When the task came into its state (Unix seconds)."""
     media: tuple[str, ...] = ()
 
 
@@ -142,7 +150,8 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     marks = ", ".join(f"'{state}'" for state in states)
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
-        f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account, a.media from {TASK_FROM}"
+        f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account,"
+        f" coalesce(t.changed_at, a.submitted_at), a.media from {TASK_FROM}"
         " join attempts a on a.task_id = t.id and a.number = t.attempts join runs r on r.id = a.run_id"
         f" where t.state in ({marks}) and t.state in ('submitting', 'running', 'fetching', 'uncertain') order by a.id"
     )
@@ -150,7 +159,8 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     return [
         Unfinished(
             task(row[:width]),
-            attempt(row[width:-3]),
+            attempt(row[width:-4]),
+            row[-4],
             row[-3],
             row[-2],
             msgspec.json.decode(row[-1], type=Media).urls if row[-1] else (),

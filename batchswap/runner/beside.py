@@ -75,14 +75,14 @@ async def flush(desk: Desk) -> None:
 
 def look(desk: Desk) -> View:
     """The run at this moment."""
-    counts = queries.counts(desk.db)
+    counts = queries.counts_in(desk.db, desk.settings.batches)
     money = queries.credits_in(desk.db, desk.settings.batches)
     limit = desk.pacer.limit()
     return View(
         counts=counts,
         spent=money.spent,
         reserved=money.reserved,
-        requests=desk.requests.total(),
+        requests=desk.requests.total() - desk.requests["refused_429"],
         pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
         queued=counts[State.QUEUED],
     )

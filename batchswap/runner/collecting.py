@@ -111,7 +111,8 @@ class Collecting:
     async def _time_out(self, job: Job) -> bool:
         """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
         limit = self._desk.settings.task_timeout
-        if self._desk.clock.monotonic() - job.started <= limit:
+        since = job.started if job.patient_since is None else job.patient_since
+        if self._desk.clock.monotonic() - since <= limit:
             return False
         reason = f"not finished after {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)

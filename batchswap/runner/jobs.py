@@ -38,6 +38,8 @@ class Job(msgspec.Struct):
     """Times in a row that TaskInfo said nothing useful."""
     told: wire.TaskInfo | None = None
     """What a callback said while a poll was on its way."""
+    patient_since: float | None = None
+    """What --task-timeout counts from, when it is not `started`: `retry` begins a new wait."""
     may_be_lost: bool = True
     """Off: it was submitted with another key, so that a 404 may only mean that this key is of another account."""
     refreshed: bool = False

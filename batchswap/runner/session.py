@@ -178,6 +178,7 @@ def _begin(desk: Desk, loop: Loop, account: Account) -> None:
         is_ours = found.owner == account.owner
         others += not is_ours
         job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
+        job.patient_since = now - max(0.0, wall - found.since)
         if found.task.state is State.RUNNING:
             # Its callback may have come while nobody listened.
             loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
@@ -222,10 +223,7 @@ def _conclude(
     started: float,
     clock: Clock,
 ) -> Summary:
-    counts = dict.fromkeys(map(str, State), 0)
-    for batch in settings.batches:
-        for state, n in queries.counts(reading, batch).items():
-            counts[state] += n
+    counts = queries.counts_in(reading, settings.batches)
     code, reason = conclude(desk.stops if desk else [], counts)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}

@@ -11,8 +11,10 @@ import pytest
 
 from batchswap import wire
 from batchswap.errors import Exit
-from batchswap.ledger import files, queries
+from batchswap.ledger import files, moves, queries, words
+from batchswap.ledger.moves import Stamp
 from batchswap.runner import session
+from batchswap.states import Event
 from batchswap.tasks import Model
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.world import ACCOUNT, World, rows
@@ -272,6 +274,19 @@ def test_the_waiting_ends_after_the_task_timeout(tmp_path: Path) -> None:
             summary = await World(folder, 1).run(service, task_timeout=3600.0)
             assert summary.counts["failed"] == 1
             assert summary.credits["reserved"] == 1.0
+
+    run(script())
+
+
+def test_a_retried_timeout_begins_a_new_wait_and_pays_nothing(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5000.0)
+        assert (await world.run(service, task_timeout=3600.0)).counts["failed"] == 1
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            task = moves.find_task(db, 1)
+            assert words.retry(db, Stamp(VirtualClock().now(), None), task) is Event.RESUMED
+        assert (await world.run(service, task_timeout=3600.0)).counts["done"] == 1
+        assert service.requests["submit"] == 1
 
     run(script())
 
