@@ -7,6 +7,7 @@ import pytest
 from batchswap.local.engine import SwapJob, SwapReport, swap
 from manifests.demo_media import Media, make
 from tests.benchmarks.bench_engine import transcode
+from tests.engine.looking import Seen, see
 
 
 @pytest.fixture(scope="session")
@@ -22,15 +23,27 @@ def carphone(media: Media, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 @pytest.fixture(scope="session")
-def plain(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The talking head decoded and encoded by the same codecs, without a swap: all that differs is their noise."""
-    path = tmp_path_factory.mktemp("plain") / "plain.mp4"
-    transcode(media.carphone, path)
-    return path
-
-
-@pytest.fixture(scope="session")
 def portrait(media: Media, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SwapReport]:
     """The portrait in motion, which has sound, with Grace's face."""
     output = tmp_path_factory.mktemp("portrait") / "swapped.mp4"
     return output, swap(SwapJob(media.portrait, output, ((None, media.grace),)))
+
+
+@pytest.fixture(scope="session")
+def before(media: Media) -> Seen:
+    """The talking head as it was."""
+    return see(media.carphone)
+
+
+@pytest.fixture(scope="session")
+def after(carphone: tuple[Path, SwapReport]) -> Seen:
+    """The talking head with Anna's face."""
+    return see(carphone[0])
+
+
+@pytest.fixture(scope="session")
+def plain(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """The talking head decoded and encoded by the same codecs, without a swap: all that differs is their noise."""
+    path = tmp_path_factory.mktemp("plain") / "plain.mp4"
+    transcode(media.carphone, path)
+    return see(path)

@@ -1,6 +1,7 @@
 """What the tests see in clips, with the engine's finder but none of its judgement."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from batchswap.local.engine.geometry import Floats, area, box, width
 from batchswap.local.engine.quiet import kept_stderr
 
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A clip's frames, RGB, and the largest face in each."""
+
+    frames: list[Pixels]
+    points: list[Floats]
 
 
 def frames(path: Path) -> list[Pixels]:
@@ -38,6 +47,12 @@ def points(pictures: Sequence[Pixels]) -> list[Floats]:
     """The largest face of each frame. Fails when one has none."""
     with kept_stderr(), Finder.for_video() as finder:
         return [max(finder.find(picture), key=lambda face: area(box(face))) for picture in pictures]
+
+
+def see(path: Path) -> Seen:
+    """Fails when a frame has no face."""
+    pictures = frames(path)
+    return Seen(pictures, points(pictures))
 
 
 def inside(

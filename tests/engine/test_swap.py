@@ -1,6 +1,5 @@
 """A real talking head gets a new face: what changes, what must not, and how it moves."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -8,31 +7,12 @@ import numpy as np
 import pytest
 
 from batchswap.local.engine import SwapReport, label, mesh
-from batchswap.local.engine.geometry import Floats, width
+from batchswap.local.engine.geometry import width
 from manifests.demo_media import Media
 from tests.engine import looking
+from tests.engine.looking import Seen
 
 Swapped = tuple[Path, SwapReport]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A clip's frames and the face in each."""
-
-    frames: list[looking.Pixels]
-    points: list[Floats]
-
-
-@pytest.fixture(scope="module")
-def before(media: Media) -> Seen:
-    frames = looking.frames(media.carphone)
-    return Seen(frames, looking.points(frames))
-
-
-@pytest.fixture(scope="module")
-def after(carphone: Swapped) -> Seen:
-    frames = looking.frames(carphone[0])
-    return Seen(frames, looking.points(frames))
 
 
 def test_report_tells_what_was_written(carphone: Swapped) -> None:
@@ -46,28 +26,12 @@ def test_every_frame_is_there_at_its_time(media: Media, carphone: Swapped) -> No
     assert len(looking.times(carphone[0])) == 120
 
 
-def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: Path) -> None:
-    for one, two, noise, face in zip(before.frames, after.frames, looking.frames(plain), before.points, strict=True):
+def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: Seen) -> None:
+    for one, two, noise, face in zip(before.frames, after.frames, plain.frames, before.points, strict=True):
         size = one.shape[:2]
         assert looking.changed(one, two, looking.inside(face, size, grow=-0.1)) > 8
         outside = ~looking.inside(face, size, grow=0.06)
         assert looking.changed(one, two, outside) < looking.changed(one, noise, outside) + 0.3
-
-
-def test_the_new_face_moves_as_the_old_one_did(before: Seen, after: Seen) -> None:
-    away = [looking.apart(one, two) for one, two in zip(before.points, after.points, strict=True)]
-    assert np.mean(away) < 0.022
-    assert np.percentile(away, 95) < 0.03
-
-
-def test_the_new_face_is_as_steady_as_the_old_one(before: Seen, after: Seen) -> None:
-    def shake(seen: Seen) -> float:
-        """Mean second difference of the points relative to the head, in pixels."""
-        faces = np.array(seen.points)[:, : mesh.SURFACE, :2]
-        shapes = faces - faces.mean(1, keepdims=True)
-        return float(np.linalg.norm(np.diff(shapes, 2, axis=0), axis=2).mean())
-
-    assert shake(after) < 1.5 * shake(before)
 
 
 def test_an_open_mouth_stays_open(before: Seen, after: Seen) -> None:
@@ -79,16 +43,6 @@ def test_an_open_mouth_stays_open(before: Seen, after: Seen) -> None:
     assert len(seen) >= 10
 
     assert np.mean(seen) < 10
-
-
-def test_no_step_in_colour_at_the_edge(before: Seen, after: Seen) -> None:
-    """Where the mask ends, neighbouring pixels differ hardly more than they did before."""
-    ratios = []
-    for one, two, face in zip(before.frames[::5], after.frames[::5], before.points[::5], strict=True):
-        ring = looking.inside(face, one.shape[:2], grow=0.02) & ~looking.inside(face, one.shape[:2], grow=-0.05)
-        steps = [np.abs(np.diff(frame.astype(np.int16), axis=1))[ring[:, 1:]].mean() for frame in (one, two)]
-        ratios.append(steps[1] / steps[0])
-    assert max(ratios) < 1.15
 
 
 def test_the_new_face_stands_in_the_old_ones_light(before: Seen, after: Seen) -> None:
@@ -116,8 +70,3 @@ def test_sound_is_copied_untouched(media: Media, portrait: Swapped) -> None:
             return [(bytes(packet), packet.pts) for packet in container.demux(audio=0) if packet.size]
 
     assert packets(portrait[0]) == packets(media.portrait)
-
-
-def test_a_turning_head_keeps_its_pose(media: Media, portrait: Swapped) -> None:
-    old, new = (looking.points(looking.frames(path)[::2]) for path in (media.portrait, portrait[0]))
-    assert max(looking.apart(one, two) for one, two in zip(old, new, strict=True)) < 0.03

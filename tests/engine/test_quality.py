@@ -1,0 +1,83 @@
+"""The four figures of a good swap, held to their goals on real faces."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from batchswap.local.engine import SwapJob, SwapReport, mesh, swap
+from manifests.demo_media import Media
+from tests.benchmarks.bench_engine import transcode
+from tests.engine import knowing, looking, measures
+from tests.engine.looking import Seen
+
+Swapped = tuple[Path, SwapReport]
+
+
+@pytest.fixture(scope="module")
+def older(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """The talking head with Grace's face, who wears glasses."""
+    output = tmp_path_factory.mktemp("older") / "swapped.mp4"
+    swap(SwapJob(media.carphone, output, ((None, media.grace),)))
+    return looking.see(output)
+
+
+@pytest.fixture(scope="module")
+def turning(media: Media, portrait: Swapped, tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen, Seen]:
+    """The portrait in motion: as it was, with Grace's face, and only encoded again."""
+    path = tmp_path_factory.mktemp("turning") / "plain.mp4"
+    transcode(media.portrait, path)
+    return looking.see(media.portrait), looking.see(portrait[0]), looking.see(path)
+
+
+def test_the_new_face_is_recognised(
+    media: Media, before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+) -> None:
+    anna, grace = (knowing.person(path) for path in (media.anna, media.grace))
+    assert knowing.apart(anna, grace) > 0.6  # to the network they are strangers
+    old, upright = measures.looks(before, before), measures.looks(turning[0], turning[0])
+    assert measures.likeness(measures.looks(before, plain), old, anna) == 0
+    assert measures.likeness(measures.looks(before, after), old, anna) >= 0.9
+    assert measures.likeness(measures.looks(before, older), old, grace) >= 0.9
+    assert measures.likeness(measures.looks(*turning[:2]), upright, grace) >= 0.9
+
+
+def test_the_new_face_has_the_old_ones_pose_in_every_frame(
+    before: Seen, after: Seen, older: Seen, turning: tuple[Seen, Seen, Seen]
+) -> None:
+    for one, two in ((before, after), (before, older), turning[:2]):
+        away = measures.misplacing(one, two)
+        assert away.max() < 0.03
+        assert away.mean() < 0.02
+
+
+def test_the_new_face_is_as_steady_on_the_head_as_the_old_one(
+    before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+) -> None:
+    """As the old one behind the same encoder, whose noise is most of what is left to measure."""
+    heads = measures.movements(before)
+    floor = measures.shaking(before, heads, plain)
+    assert measures.shaking(before, heads, after) < 1.5 * floor
+    assert measures.shaking(before, heads, older) < 1.5 * floor
+    one, two, again = turning
+    heads = measures.movements(one)
+    assert measures.shaking(one, heads, two) < 1.5 * measures.shaking(one, heads, again)
+
+
+def test_its_landmarks_are_as_steady_as_the_old_ones(before: Seen, after: Seen, older: Seen) -> None:
+    def shake(seen: Seen) -> float:
+        """Mean second difference of the points relative to the face's middle, in pixels."""
+        faces = np.array(seen.points)[:, : mesh.SURFACE, :2]
+        shapes = faces - faces.mean(1, keepdims=True)
+        return float(np.linalg.norm(np.diff(shapes, 2, axis=0), axis=2).mean())
+
+    assert max(shake(after), shake(older)) < 1.5 * shake(before)
+
+
+def test_no_step_in_colour_at_the_edge(
+    before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+) -> None:
+    assert measures.seam(before, plain) < 0.5  # the encoder's noise is no step
+    assert measures.seam(before, after) < measures.VISIBLE
+    assert measures.seam(before, older) < measures.VISIBLE
+    assert measures.seam(*turning[:2]) < measures.VISIBLE
