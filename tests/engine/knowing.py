@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine import geometry
+from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine.scouting import look_everywhere
 from manifests.demo_media import find_data
 from tests.engine.looking import Pixels, points
 
@@ -45,6 +48,14 @@ def embedding(picture: Pixels, place: Floats) -> NDArray[np.float64]:
     return np.asarray(_network().compute_face_descriptor(chip))
 
 
+def people(picture: Pixels) -> list[NDArray[np.float64]]:
+    """The embeddings of all faces of an RGB picture, from left to right."""
+    with kept_stderr(), Finder.for_stills() as finder:
+        places = look_everywhere(finder, picture)
+    return [embedding(picture, place) for place in sorted(places, key=lambda place: geometry.box(place)[0])]
+
+
+@functools.cache
 def person(path: Path) -> NDArray[np.float64]:
     """The embedding of the largest face in a picture file."""
     picture = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)

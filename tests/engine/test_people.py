@@ -7,12 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
 from batchswap.local.engine import Detection, SwapJob, detect, swap
 from manifests.demo_media import Media, duo_frames, read_anna, read_grace, write_video
 from manifests.demo_picture import Pixels
-from tests.engine import looking, rendering
+from tests.engine import knowing, looking, rendering
 
 ANNA, GRACE = 0, 1
 
@@ -144,3 +145,23 @@ def test_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path,
     original, swapped = looking.frames(clip), looking.frames(output)
     assert abs(where(original[10], swapped[10]) - 100) < 25
     assert abs(where(original[45], swapped[45]) - 339) < 25
+
+
+@pytest.mark.parametrize("way", ["crossing", "returning"])
+def test_two_who_exchange_faces_are_taken_for_each_other(media: Media, tmp_path: Path, way: str) -> None:
+    """Before and after they cross, or one is away: a network that the engine does not use knows the other in each."""
+    anna, grace = read_anna(media.anna), read_grace(media.grace)
+    moving = rendering.crossing if way == "crossing" else rendering.returning
+    clip = rendered(tmp_path / "clip.mp4", moving(anna, grace))
+    output = tmp_path / "out.mp4"
+    swap(SwapJob(clip, output, ((0, media.anna), (1, media.grace))))  # Grace stands in front, or stays
+    before, after = looking.frames(clip), looking.frames(output)
+    for number in (0, 5, 35, 39) if way == "crossing" else (0, 6, 40, 48):
+        new, old = knowing.people(after[number]), knowing.people(before[number])
+        assert [nearer(face, media) for face in old] == [nearer(face, media) for face in reversed(new)]
+        assert {nearer(face, media) for face in new} == {ANNA, GRACE}
+
+
+def nearer(face: NDArray[np.float64], media: Media) -> int:
+    """Whose face this embedding is."""
+    return int(np.argmin([knowing.apart(face, knowing.person(path)) for path in (media.anna, media.grace)]))
