@@ -40,18 +40,22 @@ Watch = Callable[[Callable[[], View]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def beside(desk: Desk, loop: Loop, calls: Calls | None, watch: Watch) -> AsyncIterator[None]:
-    """What goes on beside the loop: the display, the callbacks, the record of the traffic."""
-    side = [asyncio.ensure_future(watch(lambda: look(desk))), asyncio.create_task(_keep_flushing(desk))]
-    if calls is not None:
-        loop.submitting.callback_url = calls.url
-        side.append(asyncio.create_task(_deliver(calls, loop)))
+async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
+    """The display. What goes wrong with it is not the run's affair."""
+    display = asyncio.ensure_future(watch(lambda: look(desk)))
     try:
         yield
     finally:
-        for task in side:
-            task.cancel()
-        await asyncio.gather(*side, return_exceptions=True)
+        display.cancel()
+        await asyncio.gather(display, return_exceptions=True)
+
+
+def accompany(desk: Desk, loop: Loop, calls: Calls | None) -> None:
+    """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
+    loop.accompany(_keep_flushing(desk))
+    if calls is not None:
+        loop.submitting.callback_url = calls.url
+        loop.accompany(_deliver(calls, loop))
 
 
 async def _deliver(calls: Calls, loop: Loop) -> None:

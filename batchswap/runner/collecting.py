@@ -5,15 +5,15 @@ from typing import Any
 
 from batchswap import verdicts, wire
 from batchswap.client import Answer
-from batchswap.errors import MaybeSent, NeverSent
-from batchswap.ledger import moves, queries
+from batchswap.errors import LostRace, MaybeSent, NeverSent
+from batchswap.ledger import moves, queries, views
 from batchswap.ledger.moves import Media
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job, group_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
 from batchswap.states import Event, State
-from batchswap.tasks import Task, clean, is_url
+from batchswap.tasks import Attempt, Task, clean, is_url
 from batchswap.verdicts import Kind, Verdict
 
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
@@ -188,19 +188,30 @@ class Collecting:
         if found is None or remote_id is None or found[1].number != found[0].attempts:
             return
         task, attempt = found
+        if not fits(task, info.param) or views.owner_of(desk.db, remote_id) not in (None, f"{task.batch}/{task.key}"):
+            return
         if task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
             self._submitting.early[ref] = remote_id  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
-            await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
-            task, attempt = queries.by_ref(desk.db, ref) or found
-            age = max(0.0, desk.clock.now() - attempt.submitted_at)
-            self.watch(Job(task, attempt, desk.clock.monotonic() - age), now=desk.clock.monotonic(), due=True)
-        elif (job := self.jobs.get(task.id)) is not None and fits(task, info.param):
+            await self._attach(attempt, remote_id)
+        elif (job := self.jobs.get(task.id)) is not None:
             if desk.agenda.in_hand(task.id):
                 job.told = info
             else:
                 desk.agenda.take(task.id)
                 await self.settle(job, info, desk.clock.monotonic())
+
+    async def _attach(self, attempt: Attempt, remote_id: str) -> None:
+        """An uncertain attempt was accepted after all."""
+        desk = self._desk
+        try:
+            await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
+        except LostRace:  # it is being sent again at this moment
+            self._submitting.early[attempt.ref] = remote_id
+            return
+        task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
+        age = max(0.0, desk.clock.now() - attempt.submitted_at)
+        self.watch(Job(task, attempt, desk.clock.monotonic() - age), now=desk.clock.monotonic(), due=True)
 
 
 def fits(task: Task, param: Any) -> bool:

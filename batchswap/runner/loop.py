@@ -47,6 +47,10 @@ class Loop:
 
     # What comes in from outside.
 
+    def accompany(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on until the loop ends; when it fails, everything ends."""
+        self._spawn(work, lambda: None)
+
     def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
         """A result is ready."""
         self._fetches += 1

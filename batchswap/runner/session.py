@@ -20,7 +20,7 @@ from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
 from batchswap.runner import signals
-from batchswap.runner.beside import Calls, Watch, beside, flush
+from batchswap.runner.beside import Calls, Watch, accompany, flush, watched
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.loop import Loop
@@ -157,8 +157,8 @@ async def run(
         for model, seconds in queries.took(reading):
             desk.agenda.durations(str(model)).ended(seconds, 0.0)
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
-            async with beside(desk, loop, calls, watch):
-                await loop.work(lambda: _begin(desk, loop, account))
+            async with watched(desk, watch):
+                await loop.work(lambda: _begin(desk, loop, account, calls))
         await _last_balance(desk)
         await flush(desk)
     finally:
@@ -166,8 +166,9 @@ async def run(
     return _conclude(writing, reading, settings, stamp, desk, started=started, clock=clock)
 
 
-def _begin(desk: Desk, loop: Loop, account: Account) -> None:
+def _begin(desk: Desk, loop: Loop, account: Account, calls: Calls | None) -> None:
     """Go on with what the ledger has open at this account. Anything else is named, and waits for its own provider."""
+    accompany(desk, loop, calls)
     now, wall = desk.clock.monotonic(), desk.clock.now()
     elsewhere = others = 0
     for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):

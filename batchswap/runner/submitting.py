@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from batchswap import verdicts, wire
-from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.errors import Exit, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, moves
 from batchswap.ledger.moves import Budget, OverBudget
 from batchswap.runner.desk import Desk, Stop, finish
@@ -66,7 +66,10 @@ class Submitting:
         desk, settings = self._desk, self._desk.settings
         if ready.again is not None:
             again = ready.again
-            await desk.writer.do(lambda db: moves.resent(db, desk.stamp(), again))
+            try:
+                await desk.writer.do(lambda db: moves.resent(db, desk.stamp(), again))
+            except LostRace:
+                return None  # a callback has settled it meanwhile
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
         try:
@@ -101,10 +104,12 @@ class Submitting:
         self._count_alike(verdict.code)
         return None
 
-    async def _accept(self, ready: Ready, attempt: Attempt, remote_id: str) -> Job:
+    async def _accept(
+        self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = moves.accepted
+    ) -> Job:
         desk = self._desk
         self._alike, desk.unclear = ("", 0), 0
-        await desk.writer.do(lambda db: moves.accepted(db, desk.stamp(), attempt, remote_id))
+        await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
         return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
@@ -143,6 +148,8 @@ class Submitting:
         if remote_id is not None:
             return await self._accept(ready, attempt, remote_id)
         await self._leave_unknown(attempt, code, reason)
+        if (remote_id := self.early.pop(attempt.ref, None)) is not None:  # told while that was being recorded
+            return await self._accept(ready, attempt, remote_id, moves.attached)
         if desk.is_idempotent and ready.resends < desk.settings.retries:
             task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
             return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)
