@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from batchswap.local.engine import SwapJob, SwapReport, mesh, swap
-from manifests.demo_media import Media
+from manifests.demo_media import Media, read_anna, write_video
 from tests.benchmarks.bench_engine import transcode
-from tests.engine import knowing, looking, measures
+from tests.engine import hard, knowing, looking, measures
 from tests.engine.looking import Seen
 
 Swapped = tuple[Path, SwapReport]
@@ -81,3 +81,18 @@ def test_no_step_in_colour_at_the_edge(
     assert measures.seam(before, after) < measures.VISIBLE
     assert measures.seam(before, older) < measures.VISIBLE
     assert measures.seam(*turning[:2]) < measures.VISIBLE
+
+
+def test_a_head_that_turns_away_loses_the_new_face_bit_by_bit(media: Media, tmp_path: Path) -> None:
+    """Up to 45 degrees it is there, in profile the head's own shows through; around the head nothing changes."""
+    clip, output = tmp_path / "turned.mp4", tmp_path / "out.mp4"
+    write_video(clip, hard.turned(read_anna(media.anna), [angle for angle in hard.TURNS for _ in range(2)]))
+    swap(SwapJob(clip, output, ((None, media.grace),)))
+    old, new = (looking.frames(path)[1::2] for path in (clip, output))
+    whole = np.ones(old[0].shape[:2], bool)
+    amounts = [looking.changed(one, two, whole) for one, two in zip(old, new, strict=True)]
+    assert min(amounts[:4]) > 1.2  # 0, 15, 30 and 45 degrees
+    assert amounts[5] < 0.5 * amounts[0]
+    for one, two in zip(old, new, strict=True):
+        assert looking.changed(one[:, :110], two[:, :110], whole[:, :110]) < 0.5
+        assert looking.changed(one[:, 370:], two[:, 370:], whole[:, 370:]) < 0.5
