@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import selling
@@ -18,6 +18,7 @@ for name, examples in (("quick", 20), ("soak", 300)):
         max_examples=examples,
         deadline=None,
         print_blob=True,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes longer than finding
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 PROFILE = settings.get_profile(f"chaos-{os.environ.get('CHAOS_PROFILE', 'quick')}")

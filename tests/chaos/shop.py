@@ -26,6 +26,7 @@ class Shop:
 
     folder: Path
     vendor: Vendor
+    key: str = KEY
 
     def environment(self) -> dict[str, str]:
         kept = {
@@ -33,7 +34,7 @@ class Shop:
         }
         return {
             **kept,
-            "CRUN_API_KEY": KEY,
+            "CRUN_API_KEY": self.key,
             "HOME": str(self.folder / "home"),
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),

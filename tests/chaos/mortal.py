@@ -1,0 +1,143 @@
+"""A ledger, and processes that die when the schedule says so. What must hold at every commit is asserted here."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from batchswap.downloads import Verified
+from batchswap.ledger import files, moves
+from tests.chaos.crooked import Crooked, CrookedShelf
+from tests.chaos.schedules import Kill, Schedule
+from tests.loop.world import World
+from tests.virtual import Inline, VirtualClock
+
+T = TypeVar("T")
+
+LONGEST_LIFE = 2 * 86400.0
+"""Virtual seconds."""
+
+
+class Deadly(Inline):
+    """Commits, until the process is killed."""
+
+    def __init__(self, kill: Kill | None, check: Callable[[], None]) -> None:
+        self._kill, self._check, self._commits = kill, check, 0
+
+    def _work(self, work: Callable[[], T]) -> T:
+        self._commits += 1
+        is_last = self._kill is not None and self._kill.commit == self._commits
+        if is_last and self._kill is not None and not self._kill.after:
+            self.killed = True
+        found = super()._work(work)
+        self._check()
+        if is_last:
+            self.killed = True
+            raise OSError("killed")
+        return found
+
+
+class Jumpy(VirtualClock):
+    """A wall clock that is set now and then."""
+
+    def __init__(self, jumps: list[tuple[float, float]]) -> None:
+        self._jumps = jumps
+
+    def now(self) -> float:
+        at = self.monotonic()
+        return super().now() + sum(by for when, by in self._jumps if when <= at)
+
+
+class Mortal(World):
+    """A ledger, and lives that end as the schedule says."""
+
+    def __init__(self, folder: Path, schedule: Schedule) -> None:
+        super().__init__(
+            folder,
+            schedule.tasks,
+            rate_limit=schedule.limit,
+            in_flight=schedule.in_flight,
+            workers=schedule.workers,
+            budget=schedule.budget,
+            paid_attempts=schedule.paid_attempts,
+        )
+        self.schedule = schedule
+        self.shelf = CrookedShelf(schedule, self)
+        self.lives = 0
+        self._eyes = files.connect(self.settings.db, write=False)
+
+    def close(self) -> None:
+        self._eyes.close()
+
+    def clock(self) -> VirtualClock:
+        return Jumpy(self.schedule.jumps)
+
+    def executor(self) -> Inline:
+        return Deadly(self._death, self.check_commit)
+
+    @property
+    def _death(self) -> Kill | None:
+        return self.schedule.kills[self.lives] if self.lives < len(self.schedule.kills) else None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run would have something to do."""
+        counts = self.counts()
+        return any(counts[state] for state in ("queued", "submitting", "running", "fetching"))
+
+    @property
+    def is_dead(self) -> bool:
+        return self._executor.killed
+
+    def select(self, sql: str, *values: Any) -> list[Any]:
+        return self._eyes.execute(sql, values).fetchall()
+
+    # What must hold at each moment.
+
+    def check_intent(self, ref: str) -> None:
+        """Invariant 1: the attempt is committed before its request leaves."""
+        assert self.select("select state from attempts where ref = ?", ref) == [("open",)]
+
+    def check_known(self, remote_id: str) -> None:
+        """Invariant 4."""
+        assert self.select("select 1 from attempts where remote_id = ?", remote_id)
+
+    def check_verified(self, output: str, part: Verified) -> None:
+        """Invariant 5, first half: what gets a final name is recorded as verified."""
+        assert self.select("select sha256 from tasks where output = ? and state = 'fetching'", output) == [
+            (part.sha256,)
+        ]
+
+    def check_commit(self) -> None:
+        """Invariants 5 (done after the rename) and 7 (money), at every commit."""
+        done = {output for (output,) in self.select("select output from tasks where state = 'done'")}
+        assert done <= set(self.shelf.files)
+        if self.settings.budget is not None:
+            [(run_id,)] = self.select("select max(id) from runs")
+            assert moves.committed(self._eyes, run_id) <= self.settings.budget
+
+    async def live(self, service: Crooked) -> bool:
+        """One process, to its end or its death. Whether it came to its end."""
+        life = asyncio.ensure_future(self.run(service, callbacks=self.schedule.callbacks is not None, heed=False))
+        death = self._death
+
+        def kill() -> None:
+            self.kill()
+            life.cancel()
+
+        timer = None
+        if death is not None and death.seconds is not None:
+            timer = asyncio.get_running_loop().call_later(death.seconds, kill)
+        try:
+            async with asyncio.timeout(LONGEST_LIFE):
+                await life
+        except TimeoutError:
+            raise AssertionError("it hangs") from None
+        except (OSError, asyncio.CancelledError):
+            assert self.is_dead
+            return False
+        finally:
+            self.lives += 1
+            if timer is not None:
+                timer.cancel()
+        return not self.is_dead
