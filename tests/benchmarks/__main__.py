@@ -37,7 +37,8 @@ def main() -> None:
     goals: list[Goal] = []
     for bench in BENCHES:
         start = time.monotonic()
-        goals += bench()
+        goals += (found := bench())
+        print(*found, sep="\n")
         print(f"{bench.__module__.rpartition('.')[2]}.{bench.__name__}: {time.monotonic() - start:.0f} s", flush=True)
     print(*markdown(goals), sep="\n")
     print(f"{sum(each.met for each in goals)} of {len(goals)} goals met")

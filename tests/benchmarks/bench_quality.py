@@ -43,17 +43,17 @@ class Figures(NamedTuple):
 def look_at(clip: Path, folder: Path) -> Original:
     seen, path = see(clip), folder / f"plain-{clip.name}"
     transcode(clip, path)
-    return Original(seen, measures.looks(seen, seen), measures.movements(seen), see(path))
+    return Original(seen, measures.looks(seen, seen.frames), measures.movements(seen), see(path))
 
 
 def judge(original: Original, after: Seen, new: NDArray[np.float64]) -> Figures:
     seen = original.seen
-    floor = measures.shaking(seen, original.heads, original.plain)
+    floor = measures.shaking(seen, original.heads, original.plain.frames)
     return Figures(
-        PERCENT * measures.likeness(measures.looks(seen, after), original.looks, new),
+        PERCENT * measures.likeness(measures.looks(seen, after.frames), original.looks, new),
         PERCENT * float(measures.misplacing(seen, after).max()),
-        measures.shaking(seen, original.heads, after) / floor,
-        measures.seam(seen, after),
+        measures.shaking(seen, original.heads, after.frames) / floor,
+        measures.seam(seen, after.frames),
     )
 
 
@@ -76,9 +76,10 @@ def main() -> list[Goal]:
         folder = Path(name)
         originals, found = work(make(folder / "media"), folder)
     lost = PERCENT * max(float(measures.misplacing(each.seen, each.plain).max()) for each in originals)
-    step = max(measures.seam(each.seen, each.plain) for each in originals)
+    step = max(measures.seam(each.seen, each.plain.frames) for each in originals)
     floors = [
-        measures.shaking(each.seen, each.heads, each.plain) / measures.shaking(each.seen, each.heads, each.seen)
+        measures.shaking(each.seen, each.heads, each.plain.frames)
+        / measures.shaking(each.seen, each.heads, each.seen.frames)
         for each in originals
     ]
     return [
