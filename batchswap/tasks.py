@@ -108,14 +108,25 @@ def public(url: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown)
 
 
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*")
-_KEY = re.compile(r"\bak_[A-Za-z0-9_-]{6,}")
+_SECRETS = (
+    # The query of a URL, also of one in JSON or in another URL's query, and of a path without its host.
+    ("?", re.compile(r"(https?:(?:\\?/){2}[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
+    ("?", re.compile(r"(/[^\s?\"'<>]*)\?[^\s\"'<>=]*=[^\s\"'<>]*"), r"\1?…"),
+    ("%", re.compile(r"(https?%3A%2F%2F[^\s\"'<>]*?)%3F[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
+    # The token behind an attempt's ref in a callback URL.
+    ("-", re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\\?/|%2F))[0-9a-f]+", re.IGNORECASE), r"\1…"),
+    # A key: what stands alone may be cut short, what hangs on another word must have its length.
+    ("ak_", re.compile(r"(?:\bak_(?=[\w-]{6})|ak_(?=[\w-]{20}))[\w-]+"), "ak_…"),
+)
+"""What every match contains, the match, and what is left of it."""
 
 
 def clean(text: str, longest: int = 500) -> str:
-    """Foreign words as they may be stored and shown: one printable line without keys and without URLs' queries."""
-    line = "".join(c if c.isprintable() else " " for c in text[: longest * 4])
-    line = _KEY.sub("ak_…", _QUERY.sub(r"\1?…", " ".join(line.split())))
+    """Foreign words as they may be stored and shown: one printable line without keys, callback tokens and queries."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: longest * 4]).split())
+    for sign, secret, left in _SECRETS:
+        if sign in line:
+            line = secret.sub(left, line)
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

@@ -15,6 +15,10 @@ from batchswap.wire import Envelope
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer's body. The API's own answers have a few thousand; more than this is not one of them."""
 
+HIDDEN = "…"
+_WORDS = ("message", "error")
+"""Fields of the API's JSON that are words for people."""
+
 _SECONDS = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
@@ -51,6 +55,23 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return max(0.0, (aware - datetime.fromtimestamp(now, UTC)).total_seconds())
     except (ValueError, OverflowError):
         return None
+
+
+def without(secret: str, data: Any, depth: int = 4) -> Any:
+    """JSON whose messages do not repeat the secret. URLs stay as they are: what is signed must stay whole.
+
+    `depth` levels are looked through; words that anybody reads lie no deeper.
+    """
+    if depth and isinstance(data, list):
+        return [without(secret, each, depth - 1) for each in data]
+    if not depth or not isinstance(data, dict):
+        return data
+    return {
+        name: value.replace(secret, HIDDEN)
+        if name in _WORDS and isinstance(value, str)
+        else without(secret, value, depth - 1)
+        for name, value in data.items()
+    }
 
 
 async def read_body(response: aiohttp.ClientResponse) -> bytes | None:

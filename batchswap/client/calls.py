@@ -10,7 +10,7 @@ import msgspec
 from yarl import URL
 
 from batchswap import wire
-from batchswap.client.answers import Answer, open_envelope, parse_retry_after, read_body
+from batchswap.client.answers import HIDDEN, Answer, open_envelope, parse_retry_after, read_body, without
 from batchswap.client.mapping import mapped
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
@@ -110,8 +110,8 @@ class Client:
         return Answer(
             status=response.status,
             code=envelope.code,
-            message=envelope.message,
-            data=envelope.data,
+            message=envelope.message.replace(self._key, HIDDEN),
+            data=without(self._key, envelope.data),
             retry_after=parse_retry_after(response.headers.get("Retry-After"), self._clock.now()),
             sent_at=sent_at,
             answered_at=self._clock.monotonic(),
