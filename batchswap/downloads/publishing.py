@@ -25,8 +25,8 @@ async def publish(place: Place, verified: Verified, *, replaces: str | None = No
     await asyncio.to_thread(_publish, place, verified, replaces)
 
 
-async def is_published(place: Place, sha256: str, size: int) -> bool:
-    """Whether the final name holds this very file. Reads the whole of it when the size is right."""
+async def is_published(place: Place, sha256: str, size: int | None = None) -> bool:
+    """Whether the final name holds this very file. Reads the whole of it; `size` spares that where it is another."""
     return await asyncio.to_thread(_is_published, place, sha256, size)
 
 
@@ -72,7 +72,7 @@ def _accept_same(folder: int, place: Place, verified: Verified) -> None:
         raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True)
 
 
-def _is_published(place: Place, sha256: str, size: int) -> bool:
+def _is_published(place: Place, sha256: str, size: int | None) -> bool:
     with opened(place) as folder, disk(place):
         return _holds(folder, place.name, sha256, size)
 

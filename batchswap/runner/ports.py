@@ -46,6 +46,9 @@ class Store(Protocol):
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces` is the SHA-256 of the task's own earlier file."""
 
+    async def holds(self, output: str, sha256: str) -> bool:
+        """Whether this very file stands under the final name."""
+
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from batchswap import wire
+from batchswap.errors import DownloadError
 from batchswap.ledger import moves, queries
 from batchswap.ledger.detections import Detected
 from batchswap.runner import detecting
@@ -61,7 +62,7 @@ class Preparing:
         draft = Draft(task, again)
         try:
             if again is None:
-                self._check_output(task)
+                await self._check_output(task)
             for step in before_submit(task.model):
                 await self._steps[step](draft)
             return Ready(task, draft.body(), draft.price, again, seconds=draft.seconds, detected=draft.detected)
@@ -71,6 +72,8 @@ class Preparing:
             await self._fail(task, "422", str(refusal), again)
         except Unfit as unfit:
             await self._fail(task, unfit.code, unfit.reason, again)
+        except DownloadError as error:
+            await self._fail(task, error.reason, str(error), again)
         return None
 
     async def _fail(self, task: Task, code: str, reason: str, again: Attempt | None) -> None:
@@ -85,14 +88,18 @@ class Preparing:
         self._alone.update(ids)
         self._alone -= queries.sharing_output(self._desk.db, ids)
 
-    def _check_output(self, task: Task) -> None:
+    async def _check_output(self, task: Task) -> None:
         """Whoever wants to write the same file was enrolled before the run began, so it can be looked up early."""
         owner = None if task.id in self._alone else queries.output_owner(self._desk.db, task.output, task.id)
         self._alone.discard(task.id)
         if owner is not None:
             raise Unfit("output-taken", f"{task.output} is also the output of {owner}")
-        if self._desk.store.taken(task.output) and queries.former(self._desk.db, task.id).replaces is None:
-            raise Unfit("output-taken", f"{task.output} exists already and was not made by this task")
+        store = self._desk.store
+        if not store.taken(task.output):
+            return
+        own = queries.former(self._desk.db, task.id).replaces
+        if own is None or not await store.holds(task.output, own):
+            raise Unfit("output-taken", f"{task.output} exists already and is not what this task made")
 
     # The steps.
 

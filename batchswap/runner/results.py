@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from batchswap.downloads import Downloader, Kind, Place, Verified, publish
+from batchswap.downloads import Downloader, Kind, Place, Verified, is_published, publish
 
 
 class Results:
@@ -19,6 +19,10 @@ class Results:
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces`: SHA-256 of the task's own earlier file. Raises DownloadError."""
         await publish(Place(self._out, output), part, replaces=replaces)
+
+    async def holds(self, output: str, sha256: str) -> bool:
+        """Whether this very file stands under the final name. Raises DownloadError."""
+        return await is_published(Place(self._out, output), sha256)
 
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""

@@ -232,6 +232,9 @@ class Shelf:
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         self.files[output] = part.sha256
 
+    async def holds(self, output: str, sha256: str) -> bool:
+        return self.files.get(output) == sha256
+
     def taken(self, output: str) -> bool:
         return output in self.files
 

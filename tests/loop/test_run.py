@@ -362,11 +362,24 @@ def test_an_edited_row_is_done_again_and_an_unchanged_one_is_not(tmp_path: Path)
         edited[1] = msgspec.structs.replace(edited[1], digest="other", face="https://cdn.example/ben.jpg")
         world.enrol(edited)
         assert world.counts()["queued"] == 1
-        world.shelf.files.pop("b/t1.mp4")
         summary = await world.run(service)
         assert summary.counts["done"] == 3
         assert service.accepted.total() == 4
         assert twice_accepted(service) == 0
+
+    run(script())
+
+
+def test_an_edited_row_does_not_pay_for_a_file_that_somebody_has_changed(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK)
+        await world.run(service)
+        world.shelf.files["b/t0.mp4"] = "cut by hand"
+        world.enrol([msgspec.structs.replace(rows(1)[0], digest="other", face="https://cdn.example/ben.jpg")])
+        summary = await world.run(service)
+        assert summary.counts["failed"] == 1
+        assert service.accepted.total() == 1
+        assert world.shelf.files["b/t0.mp4"] == "cut by hand"
 
     run(script())
 
