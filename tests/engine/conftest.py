@@ -7,7 +7,7 @@ import pytest
 from batchswap.local.engine import SwapJob, SwapReport, swap
 from manifests.demo_media import Media, make
 from tests.benchmarks.bench_engine import transcode
-from tests.engine.looking import Seen, see
+from tests.engine.looking import Pixels, Seen, frames, see
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,8 @@ def after(carphone: tuple[Path, SwapReport]) -> Seen:
 
 
 @pytest.fixture(scope="session")
-def plain(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+def plain(media: Media, tmp_path_factory: pytest.TempPathFactory) -> list[Pixels]:
     """The talking head decoded and encoded by the same codecs, without a swap: all that differs is their noise."""
     path = tmp_path_factory.mktemp("plain") / "plain.mp4"
     transcode(media.carphone, path)
-    return see(path)
+    return frames(path)

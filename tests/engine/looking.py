@@ -49,9 +49,9 @@ def points(pictures: Sequence[Pixels]) -> list[Floats]:
         return [max(finder.find(picture), key=lambda face: area(box(face))) for picture in pictures]
 
 
-def see(path: Path) -> Seen:
-    """Fails when a frame has no face."""
-    pictures = frames(path)
+def see(path: Path, count: int | None = None) -> Seen:
+    """The first frames of a clip, or all. Fails when one has no face."""
+    pictures = frames(path)[:count]
     return Seen(pictures, points(pictures))
 
 

@@ -38,10 +38,10 @@ SLACK = 7
 """Places along and across in which the original may have the same step: three per cent, the bound on the pose."""
 
 
-def looks(before: Seen, after: Seen) -> NDArray[np.float64]:
+def looks(before: Seen, after: Sequence[Pixels]) -> NDArray[np.float64]:
     """(n, 128): who is seen in every eighth frame of `after`, at the places that the faces have in `before`."""
     some = range(0, len(before.frames), EVERY)
-    return np.array([knowing.embedding(after.frames[number], before.points[number]) for number in some])
+    return np.array([knowing.embedding(after[number], before.points[number]) for number in some])
 
 
 def likeness(shown: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
@@ -54,7 +54,7 @@ def misplacing(before: Seen, after: Seen) -> NDArray[np.float64]:
     return np.array([apart(one, two) for one, two in zip(before.points, after.points, strict=True)])
 
 
-def shaking(before: Seen, heads: Sequence[Floats], after: Seen) -> float:
+def shaking(before: Seen, heads: Sequence[Floats], after: Sequence[Pixels]) -> float:
     """How eyes and brows of `after` shake against the `heads` of `before`: the mean change of their speed from frame
     to frame, as a part of the face's width.
 
@@ -69,20 +69,20 @@ def movements(before: Seen) -> list[Floats]:
     and growth that fits most points of the face.
     """
     found = []
-    for flow, face in zip(flows(before, before, INNER), before.points, strict=False):
+    for flow, face in zip(flows(before, before.frames, INNER), before.points, strict=False):
         places = face[:, :2] / width(face)
         fit, _ = cv2.estimateAffinePartial2D(places[INNER], places[INNER] + flow, ransacReprojThreshold=0.01)
         found.append(places[FIRM] @ fit[:, :2].T + fit[:, 2] - places[FIRM])
     return found
 
 
-def flows(before: Seen, after: Seen, which: NDArray[np.int_]) -> list[Floats]:
+def flows(before: Seen, after: Sequence[Pixels], which: NDArray[np.int_]) -> list[Floats]:
     """For each pair of frames of `after`: how far its patches at some points of `before` (n, 2) move, in widths."""
     scale = ACROSS / float(np.median([width(face) for face in before.points]))
     how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     grey = [
         cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=how)
-        for frame in after.frames
+        for frame in after
     ]
     found = []
     for one, two, face in zip(grey, grey[1:], before.points, strict=False):
@@ -92,7 +92,7 @@ def flows(before: Seen, after: Seen, which: NDArray[np.int_]) -> list[Floats]:
     return found
 
 
-def seam(before: Seen, after: Seen) -> float:
+def seam(before: Seen, after: Sequence[Pixels]) -> float:
     """The 95th percentile, over places along the mask's edge, of the largest step in colour across it that the
     original has not: code values in two per cent of the face's width.
     """
@@ -100,7 +100,7 @@ def seam(before: Seen, after: Seen) -> float:
     for number in range(0, len(before.frames), EVERY):
         face = before.points[number]
         allowed = cv2.dilate(steps(before.frames[number], face), np.ones((SLACK, SLACK)))
-        inner = np.maximum(0, steps(after.frames[number], face) - allowed)[:, SLACK // 2 : -(SLACK // 2)]
+        inner = np.maximum(0, steps(after[number], face) - allowed)[:, SLACK // 2 : -(SLACK // 2)]
         extra.append(inner.max(1))
     return float(np.percentile(extra, 95))
 

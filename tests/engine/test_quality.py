@@ -9,9 +9,12 @@ from batchswap.local.engine import SwapJob, SwapReport, mesh, swap
 from manifests.demo_media import Media, read_anna, write_video
 from tests.benchmarks.bench_engine import transcode
 from tests.engine import hard, knowing, looking, measures
-from tests.engine.looking import Seen
+from tests.engine.looking import Pixels, Seen
 
 Swapped = tuple[Path, SwapReport]
+Turning = tuple[Seen, Seen, list[Pixels]]
+COUNT = 75
+"""Frames of the portrait in motion: three seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -23,27 +26,27 @@ def older(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 
 @pytest.fixture(scope="module")
-def turning(media: Media, portrait: Swapped, tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen, Seen]:
+def turning(media: Media, portrait: Swapped, tmp_path_factory: pytest.TempPathFactory) -> Turning:
     """The portrait in motion: as it was, with Grace's face, and only encoded again."""
     path = tmp_path_factory.mktemp("turning") / "plain.mp4"
     transcode(media.portrait, path)
-    return looking.see(media.portrait), looking.see(portrait[0]), looking.see(path)
+    return looking.see(media.portrait, COUNT), looking.see(portrait[0], COUNT), looking.frames(path)[:COUNT]
 
 
 def test_the_new_face_is_recognised(
-    media: Media, before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+    media: Media, before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
     anna, grace = (knowing.person(path) for path in (media.anna, media.grace))
     assert knowing.apart(anna, grace) > 0.6  # to the network they are strangers
-    old, upright = measures.looks(before, before), measures.looks(turning[0], turning[0])
+    old, upright = (measures.looks(seen, seen.frames) for seen in (before, turning[0]))
     assert measures.likeness(measures.looks(before, plain), old, anna) == 0
-    assert measures.likeness(measures.looks(before, after), old, anna) >= 0.9
-    assert measures.likeness(measures.looks(before, older), old, grace) >= 0.9
-    assert measures.likeness(measures.looks(*turning[:2]), upright, grace) >= 0.9
+    assert measures.likeness(measures.looks(before, after.frames), old, anna) >= 0.9
+    assert measures.likeness(measures.looks(before, older.frames), old, grace) >= 0.9
+    assert measures.likeness(measures.looks(turning[0], turning[1].frames), upright, grace) >= 0.9
 
 
 def test_the_new_face_has_the_old_ones_pose_in_every_frame(
-    before: Seen, after: Seen, older: Seen, turning: tuple[Seen, Seen, Seen]
+    before: Seen, after: Seen, older: Seen, turning: Turning
 ) -> None:
     for one, two in ((before, after), (before, older), turning[:2]):
         away = measures.misplacing(one, two)
@@ -52,16 +55,16 @@ def test_the_new_face_has_the_old_ones_pose_in_every_frame(
 
 
 def test_the_new_face_is_as_steady_on_the_head_as_the_old_one(
-    before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+    before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
     """As the old one behind the same encoder, whose noise is most of what is left to measure."""
     heads = measures.movements(before)
     floor = measures.shaking(before, heads, plain)
-    assert measures.shaking(before, heads, after) < 1.5 * floor
-    assert measures.shaking(before, heads, older) < 1.5 * floor
+    assert measures.shaking(before, heads, after.frames) < 1.5 * floor
+    assert measures.shaking(before, heads, older.frames) < 1.5 * floor
     one, two, again = turning
     heads = measures.movements(one)
-    assert measures.shaking(one, heads, two) < 1.5 * measures.shaking(one, heads, again)
+    assert measures.shaking(one, heads, two.frames) < 1.5 * measures.shaking(one, heads, again)
 
 
 def test_its_landmarks_are_as_steady_as_the_old_ones(before: Seen, after: Seen, older: Seen) -> None:
@@ -75,12 +78,12 @@ def test_its_landmarks_are_as_steady_as_the_old_ones(before: Seen, after: Seen, 
 
 
 def test_no_step_in_colour_at_the_edge(
-    before: Seen, after: Seen, older: Seen, plain: Seen, turning: tuple[Seen, Seen, Seen]
+    before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
     assert measures.seam(before, plain) < 0.5  # the encoder's noise is no step
-    assert measures.seam(before, after) < measures.VISIBLE
-    assert measures.seam(before, older) < measures.VISIBLE
-    assert measures.seam(*turning[:2]) < measures.VISIBLE
+    assert measures.seam(before, after.frames) < measures.VISIBLE
+    assert measures.seam(before, older.frames) < measures.VISIBLE
+    assert measures.seam(turning[0], turning[1].frames) < measures.VISIBLE
 
 
 def test_a_head_that_turns_away_loses_the_new_face_bit_by_bit(media: Media, tmp_path: Path) -> None:

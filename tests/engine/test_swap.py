@@ -26,8 +26,8 @@ def test_every_frame_is_there_at_its_time(media: Media, carphone: Swapped) -> No
     assert len(looking.times(carphone[0])) == 120
 
 
-def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: Seen) -> None:
-    for one, two, noise, face in zip(before.frames, after.frames, plain.frames, before.points, strict=True):
+def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: list[looking.Pixels]) -> None:
+    for one, two, noise, face in zip(before.frames, after.frames, plain, before.points, strict=True):
         size = one.shape[:2]
         assert looking.changed(one, two, looking.inside(face, size, grow=-0.1)) > 8
         outside = ~looking.inside(face, size, grow=0.06)
