@@ -20,6 +20,11 @@ LATE = 0.9
 AHEAD = 0.05
 """… so while nothing presses they are asked for whenever their age has grown by this share."""
 
+ASKED_BY = 3600.0
+"""Seconds. However unlikely it is that a task has ended, it is asked for by this age at the latest, …"""
+AGAIN = 2.0
+"""… and again when it is so many times older: no callback is waited for without an end."""
+
 
 class Watch(msgspec.Struct):
     """A task that runs at the API. Times are the caller's seconds."""
@@ -176,7 +181,8 @@ class Agenda:
         age = durations.age_at(seen, FORGOTTEN if self._expects_calls else chance)
         if chance == RELAXED and not self._expects_calls:
             age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
-        return max(watch.started + age, watch.not_before)
+        latest = max(seen * AGAIN, min(durations.age_at(0.0, FORGOTTEN), ASKED_BY))
+        return max(watch.started + min(age, latest), watch.not_before)
 
     def _overdue(self, watch: Watch, now: float) -> float:
         if watch.called:

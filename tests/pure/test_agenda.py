@@ -121,6 +121,22 @@ def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() ->
     assert agenda.likeliest(30.0, pressing=True) == 1
 
 
+@pytest.mark.parametrize("expects_calls", [True, False])
+@pytest.mark.parametrize("pressing", [True, False])
+def test_no_task_is_waited_for_without_an_end(expects_calls: bool, pressing: bool) -> None:
+    """Not even one that runs longer than anything before it, and whose callback is lost."""
+    agenda, seen = Agenda(expects_calls=expects_calls), 0.0
+    agenda.watch(1, "m", 0.0, 0.0)
+    while seen < 10 * 86400.0:
+        age = seen
+        while agenda.likeliest(age, pressing=pressing) is None:
+            age = agenda.next_at(age, pressing=pressing)
+            assert age <= max(3600.0, 2.0 * seen)
+        agenda.take(1)
+        agenda.still_running(1, age)
+        seen = age
+
+
 def test_without_callbacks_nothing_is_forgotten() -> None:
     agenda = Agenda()
     agenda.watch(1, "m", 0.0, 0.0)
