@@ -47,7 +47,8 @@ class Crooked(Service):
         self.told: dict[str, list[tuple[str, str | None]]] = {}
         """By inputs: what was said of each submit that arrived, and the task that was made of it."""
         self._refs: set[str] = set()
-        self._closed_until = 0.0
+        self._closed = (0.0, 0.0)
+        """From when until when Retry-After forbids everything. What leaves at that very moment was on its way."""
 
     def _next_fault(self, kind: str) -> str | None:
         now = self.clock.monotonic()
@@ -62,7 +63,8 @@ class Crooked(Service):
 
     async def _deal(self, kind: str, fault: str | None, answer: Callable[[], tuple[int, Any]]) -> Answer:
         sent_at = self.clock.monotonic()
-        assert self._world.is_dead or sent_at >= self._closed_until, "a request left although Retry-After is not over"
+        first, last = self._closed
+        assert self._world.is_dead or not first < sent_at < last, "a request left although Retry-After is not over"
         if fault == "unsent":
             raise NeverSent("refused")
         await asyncio.sleep(self.latency / 2)
@@ -79,7 +81,8 @@ class Crooked(Service):
             raise MaybeSent("reset")
         pause = RETRY_AFTER if fault == "429+" else None
         if pause is not None and not self._world.is_dead:
-            self._closed_until = self.clock.monotonic() + pause
+            now = self.clock.monotonic()
+            self._closed = (now, now + pause)
         return Answer(status, found, "", data, pause, sent_at, self.clock.monotonic(), found is not None)
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
