@@ -27,17 +27,20 @@ class Shop:
     folder: Path
     vendor: Vendor
     key: str = KEY
+    home: Path | None = None
+    """Where the user's own files live; None: in the folder."""
 
     def environment(self) -> dict[str, str]:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("CRUN_", "BATCHSWAP_", "XDG_"))
         }
+        home = self.home or self.folder
         return {
             **kept,
             "CRUN_API_KEY": self.key,
-            "HOME": str(self.folder / "home"),
-            "XDG_STATE_HOME": str(self.folder / "state"),
-            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "HOME": str(home / "home"),
+            "XDG_STATE_HOME": str(home / "state"),
+            "XDG_CONFIG_HOME": str(home / "config"),
         }
 
     def arguments(self, *more: str, manifest: str = "spring.csv") -> list[str]:

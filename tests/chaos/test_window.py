@@ -1,0 +1,54 @@
+"""Invariant 6 on real processes: two runs with one key share its window."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import Vendor
+from tests.http.acts import ok, reply
+from tests.http.scripted import Act, Request
+
+RATE, LIMIT, PERIOD = "16/1s", 16, 1.0
+TRAVEL = 0.1
+"""Seconds by which requests may travel at different speeds on a busy machine."""
+
+
+def beside(shop: Shop, name: str) -> Shop:
+    """Another ledger, with the same key, home and vendor."""
+    folder = shop.folder / name
+    folder.mkdir()
+    (folder / "b.db").write_bytes((shop.folder / "b.db").read_bytes())
+    return Shop(folder, shop.vendor, shop.key, home=shop.folder)
+
+
+def test_invariant_6_two_processes_stay_in_one_window(old_shop: Shop) -> None:
+    shops = [beside(old_shop, name) for name in "ab"]
+    for shop, letter in zip(shops, "rs", strict=True):
+        shop.rows(8, letter)
+        text = (shop.folder / "spring.csv").read_text()
+        (shop.folder / "spring.csv").write_text(text.replace("cdn.example", f"{letter}.example"))
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda shop: shop.process("--rate", RATE), shops))
+    assert [run.returncode for run in runs] == [0, 0]
+    assert old_shop.vendor.requests("submit") == 16
+    assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= LIMIT
+
+
+def test_invariant_6_a_restart_goes_on_with_the_window(old_shop: Shop) -> None:
+    """The vendor asks for a pause and the process dies at once: the next one keeps the pause."""
+    pairs = old_shop.rows(4)
+    old_shop.vendor.spoil = refuse_once
+    point = "batchswap.ledger.window:Window.pushed_back@after"
+    assert old_shop.process("--rate", RATE, point=point).returncode == -signal.SIGKILL
+    refused_at = old_shop.vendor.arrivals[-1][0]
+    before = old_shop.vendor.requests()
+    assert old_shop.run("--rate", RATE).exit_code in (0, 4)
+    assert old_shop.vendor.arrivals[before][0] - refused_at >= 1.5
+    assert max(old_shop.vendor.accepted.values()) == 1
+    assert old_shop.vendor.accepted.total() >= len(pairs) - 1
+
+
+def refuse_once(vendor: Vendor, kind: str, request: Request) -> Act | None:
+    if kind == "submit" and vendor.requests("submit") == 2:
+        return reply(429, json=ok(None, 429), headers={"Retry-After": "2"})
+    return None
