@@ -2,7 +2,7 @@
 
 `judge_submit` for CreateTask, `judge_safe` for every call that may be repeated, `judge_task` for what TaskInfo says.
 An HTTP status and a body's code that contradict each other are believed as far as they can do harm: on CreateTask
-a contradiction with a 5xx in it is "unknown".
+a contradiction with a 5xx in it is "unknown", and so is a refusal that brings a task id.
 """
 
 from enum import Enum
@@ -61,6 +61,8 @@ def judge_submit(status: int, code: int | None, remote_id: str | None, *, is_env
     decisive = _deciding(status, code)
     if _contradicts(status, code) or (not is_envelope and decisive == 505):
         return Verdict(Kind.UNKNOWN, str(status))
+    if remote_id and decisive != _OK:  # a refusal that names a task: somebody took it
+        return Verdict(Kind.UNKNOWN, str(decisive))
     match decisive:
         case 200 if is_envelope and code == _OK:
             return Verdict(Kind.ACCEPTED) if remote_id else Verdict(Kind.UNKNOWN, "no-task-id")
