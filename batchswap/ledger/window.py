@@ -43,6 +43,7 @@ class Window:
 
     def __init__(self, path: Path, rate: Rate, clock: Clock) -> None:
         self._path, self._rate, self._clock = path, rate, clock
+        self._ticket = 0
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with in_words(path):
@@ -85,7 +86,7 @@ class Window:
 
     def _sent(self, most: int) -> list[float]:
         rows = self._db.execute("select at from sent order by id desc limit ?", (most,)).fetchall()
-        return [at for (at,) in reversed(rows)]
+        return sorted(at for (at,) in rows)  # `left` may have put one behind a later claim
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
@@ -98,10 +99,22 @@ class Window:
                 self._save(faster)
             left = pacing.wait(faster, self._rate, self._sent(faster.limit), now)
             if not left:
-                self._db.execute("insert into sent(at) values(?)", (now,))
+                self._ticket = self._db.execute("insert into sent(at) values(?)", (now,)).lastrowid or 0
                 self._db.execute("delete from sent where id <= last_insert_rowid() - ?", (self._rate.limit * 2,))
             self._db.execute("commit")
         return left
+
+    def ticket(self) -> int:
+        """What names the last claim that was granted here."""
+        return self._ticket
+
+    def left(self, ticket: int) -> None:
+        """The request of that claim leaves only now, because something had to be recorded first: the window moves on.
+
+        Without this, one that is held back and one that is not would come to the API closer than they were claimed.
+        """
+        with in_words(self._path):
+            self._db.execute("update sent set at = max(at, ?) where id = ?", (self._clock.monotonic(), ticket))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
@@ -142,6 +155,12 @@ class NoWindow:
 
     def claim(self) -> float:
         return max(0.0, self._free_at - self._clock.monotonic())
+
+    def ticket(self) -> int:
+        return 0
+
+    def left(self, ticket: int) -> None:
+        """Nothing is counted."""
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         self.pause(pause)

@@ -129,7 +129,7 @@ class Loop:
         if waiting and desk.agenda.has_forgotten(now):
             return (lambda: self._poll(pressing=True)), 0.0
         if waiting and self._has_place():
-            return self._submit, 0.0
+            return lambda: self._submit(desk.pacer.ticket()), 0.0
         pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place
         wait = desk.agenda.next_at(now, pressing=pressing) - now
         return (None, wait) if wait > 0.0 else (lambda: self._poll(pressing=pressing), 0.0)
@@ -146,13 +146,13 @@ class Loop:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _submit(self) -> None:
+    async def _submit(self, ticket: int) -> None:
         if not self.queue.ready:
             return
         ready = self.queue.ready.popleft()
         self._submits += 1
         try:
-            outcome = await self.submitting.submit(ready)
+            outcome = await self.submitting.submit(ready, ticket)
             if isinstance(outcome, Job):
                 self.collecting.watch(outcome, now=self._desk.clock.monotonic())
             elif isinstance(outcome, Task):

@@ -27,6 +27,12 @@ class Pacer(Protocol):
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
 
+    def ticket(self) -> int:
+        """What names the last claim that was granted to this process."""
+
+    def left(self, ticket: int) -> None:
+        """The request of that claim leaves only now."""
+
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at` (monotonic): nobody sends for `pause` seconds."""
 

@@ -30,10 +30,10 @@ class Submitting:
         self._renewed: set[int] = set()
         """Tasks whose faces were detected anew because the API refused the detection that they had."""
 
-    async def submit(self, ready: Ready) -> Job | Ready | Task | None:
+    async def submit(self, ready: Ready, ticket: int) -> Job | Ready | Task | None:
         """An accepted task as a Job; Ready when it is to be sent again; the Task when it is to be made ready anew.
 
-        None: it ended, or is uncertain.
+        None: it ended, or is uncertain. `ticket` names the place in the window that it has.
         """
         desk = self._desk
         before = desk.quiet_balance if desk.is_quiet() else None
@@ -45,6 +45,7 @@ class Submitting:
             body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
         desk.count("submit")
         desk.quiet_balance = None
+        desk.pacer.left(ticket)  # the intent had to reach the disk first
         try:
             answer = await desk.api.create_task(body, attempt.ref)
         except NeverSent as error:

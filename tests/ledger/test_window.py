@@ -145,3 +145,20 @@ def test_invariant_6_over_two_processes(tmp_path: Path) -> None:
     assert len(sent) > 20
     # What is noted is the moment before the claim returns; a process may be slow to say so.
     assert all(later - earlier > 0.48 for earlier, later in zip(sent, sent[20:], strict=False))
+
+
+def test_invariant_6_a_request_that_is_held_back_after_its_claim_counts_from_when_it_leaves(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with closing(Window(tmp_path / "window.db", RATE, clock)) as window:
+        left = []
+        for number in range(30):
+            while wait := window.claim():
+                clock.pass_time(wait)
+            if number % 3 == 0:
+                ticket = window.ticket()
+                clock.pass_time(0.9)
+                window.left(ticket)
+            left.append(clock.mono)
+        for first, sixth in zip(left, left[RATE.limit :], strict=False):
+            assert sixth - first >= RATE.period
