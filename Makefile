@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test cover demo bench check clean
+.PHONY: help install lint test cover soak demo bench check clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -24,6 +24,9 @@ lint: $(READY)  ## Format check, lint, strict types
 
 test: $(READY)  ## All tests but the long ones
 	$(BIN)/python -m pytest
+
+soak: $(READY)  ## Hundreds of drawn nights, faults and crashes; a few minutes
+	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest tests/chaos
 
 cover: $(READY)  ## The tests with branch coverage
 	$(BIN)/coverage erase

@@ -1,0 +1,225 @@
+"""Arbitrary JSON and bytes where the API's are expected: nothing comes out but values and the package's own errors."""
+
+import asyncio
+import json
+import math
+import random
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchswap import verdicts, wire
+from batchswap.callbacks import Receiver, token
+from batchswap.client import Answer, parse_retry_after
+from batchswap.client.answers import open_envelope, without
+from batchswap.errors import WireError
+from batchswap.runner.collecting import fits
+from batchswap.states import State
+from batchswap.tasks import Model, Task, clean, public
+from tests.chaos.conftest import PROFILE
+from tests.loop.service import Service, lognormal
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**400, 1e308, -1e308, 2**63, 200, 429, 501])
+SCALARS = (
+    st.none() | st.booleans() | NUMBERS | st.text() | st.sampled_from(["1e999", "nan", "９", "t0", "\x00", "\ud800"])
+)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
+NAMES = (
+    "code", "message", "data", "task_id", "status", "param", "create_at", "complete_at", "duration_s", "credits",
+    "source", "result", "media_urls", "balance", "estimated_credits", "affordable", "presigned_url", "file_url",
+    "detect_task_id", "detect_id", "id", "faces", "link", "error", "model", "input", "callback_url", "provider",
+)  # fmt: skip
+STATUSES = st.sampled_from(["success", "failed", "running", " SUCCESS ", "succeeded", "?"])
+URLS = st.lists(
+    st.sampled_from(["https://m.example/a.mp4", "ftp://x", "", "\x00", "https://h:99999999/"]) | JSON, max_size=3
+)
+RESULTS = st.fixed_dictionaries({}, optional={"code": JSON, "message": JSON, "media_urls": URLS | JSON})
+ALMOST = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(NAMES, JSON),
+        "task_id": st.sampled_from(["t0", "", "other"]) | JSON,
+        "status": STATUSES | JSON,
+        "result": RESULTS | JSON,
+        "param": st.fixed_dictionaries({}, optional={"model": JSON, "input": JSON}) | JSON,
+    },
+)
+"""The API's own field names, with anything in them."""
+
+READERS: list[Callable[[Any], Any]] = [
+    wire.CreateTask.from_json, wire.Accepted.from_json, wire.Result.from_json, wire.TaskInfo.from_json,
+    wire.TaskInfo.from_callback, wire.Balance.from_json, wire.Estimate.from_json, wire.UploadUrl.from_json,
+    wire.DetectAccepted.from_json, wire.Detection.from_json,
+]  # fmt: skip
+
+
+@PROFILE
+@pytest.mark.parametrize("read", READERS, ids=lambda read: read.__qualname__)
+@given(found=JSON | ALMOST)
+def test_any_json_is_read(read: Callable[[Any], Any], found: Any) -> None:
+    value = read(found)
+    if value is not None:
+        assert read(value.to_json()) == value  # and what was read is the same when it is written and read again
+
+
+@PROFILE
+@given(st.binary() | (JSON | ALMOST).map(lambda found: json.dumps(found).encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_an_envelope_or_a_wire_error(body: bytes) -> None:
+    try:
+        envelope = wire.Envelope.decode(body)
+    except WireError:
+        assert open_envelope(body)[1] is False
+        return
+    assert envelope.code is None or isinstance(envelope.code, int)
+    assert isinstance(envelope.message, str)
+    assert wire.Envelope.decode(envelope.encode()) == envelope
+
+
+@pytest.mark.parametrize("depth", [10, 200, 500, 990, 5000, 10**6])
+@pytest.mark.parametrize("ends", [(b"[", b"]"), (b'{"data":', b"}")])
+def test_json_of_any_depth(ends: tuple[bytes, bytes], depth: int) -> None:
+    body = b'{"code": 200, "data": ' + ends[0] * depth + b"1" + ends[1] * depth + b"}"
+    envelope, _ = open_envelope(body)
+    without("secret", envelope.data)
+    for read in READERS:
+        read(envelope.data)
+
+
+@PROFILE
+@given(NUMBERS.map(str) | st.text(), st.floats(0, 4e9))
+def test_any_retry_after_is_seconds_or_nothing(value: str, now: float) -> None:
+    found = parse_retry_after(value, now)
+    assert found is None or (found >= 0.0 and math.isfinite(found))
+    assert 0.0 < verdicts.clamp_retry_after(found, 1.0) <= 600.0
+
+
+@PROFILE
+@given(st.integers(100, 999), st.none() | st.integers(), st.none() | st.text(), st.booleans())
+def test_every_answer_has_a_meaning(status: int, code: int | None, remote_id: str | None, is_envelope: bool) -> None:
+    """And a submit that is not known to be refused is never taken for one."""
+    verdicts.judge_safe(status, code, is_envelope=is_envelope)
+    found = verdicts.judge_submit(status, code, wire.usable_id(remote_id), is_envelope=is_envelope)
+    if 500 <= status < 600 and status != 505:
+        assert found.kind in (verdicts.Kind.UNKNOWN, verdicts.Kind.MAINTENANCE)
+
+
+@PROFILE
+@given(st.text(), st.integers(1, 50))
+def test_any_words_are_one_printable_line(text: str, longest: int) -> None:
+    line = clean(text, longest)
+    assert len(line) <= longest
+    assert line.isprintable()
+    assert public(f"https://h/{text}").isprintable()
+
+
+TASK = Task(1, "b", "t0", State.RUNNING, Model.VIDEO, "https://x/v.mp4", "f.png", "b/t0.mp4", "/", "d")
+
+
+@PROFILE
+@given(JSON | ALMOST)
+def test_any_param_fits_or_does_not(param: Any) -> None:
+    assert fits(TASK, param) in (True, False)
+
+
+class Babbling(Service):
+    """Answers with what was drawn, for a while; its submits are what they say they are."""
+
+    def __init__(self, said: list[tuple[int, Any, Any, str]]) -> None:
+        super().__init__(VirtualClock(), durations=lognormal(1.0, 0.1))
+        self._said = deque(said)
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        if not self._said:
+            return await super()._call(kind, answer)
+        status, said, data, message = self._said.popleft()
+        code = wire.integer(said)
+        is_refused = 400 <= status < 500 or (code is not None and 400 <= code < 500)
+        good = await super()._call(kind, (lambda: (status, None)) if is_refused else answer)
+        found = {**(good.data or {}), **data} if isinstance(data, dict) else data
+        return Answer(status, code, message, found, None, good.sent_at, good.answered_at)
+
+
+STATUS = st.sampled_from([200, 200, 200, 404, 422, 429, 455, 500, 502, 503])
+CODE = st.sampled_from([200, 200, 200, "200", None, 404, 422, 429, 501, 10**30])
+
+
+@PROFILE
+@given(st.lists(st.tuples(STATUS, CODE, ALMOST | JSON, st.text()), max_size=12))
+def test_a_run_survives_whatever_the_api_says(said: list[tuple[int, Any, Any, str]]) -> None:
+    """No exception, no second submit of what may have been accepted, and the next run comes to the end."""
+    random.seed(1)
+
+    async def script(folder: Path) -> None:
+        world, service = World(folder, 2), Babbling(said)
+        for _ in range(4):
+            async with asyncio.timeout(86400.0):
+                counts = (await world.run(service)).counts
+        assert max(service.accepted.values(), default=0) <= 1
+        assert counts["done"] + counts["failed"] + counts["uncertain"] == 2, counts
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(script(Path(folder)))
+
+
+SECRET, REF = b"0123456789abcdef", "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10"
+HEADS = st.sampled_from([b"POST /%s HTTP/1.1\r\n", b"GET /%s HTTP/1.1\r\n", b"POST %s\r\n", b"%s\r\n", b"\x00%s"])
+LINES = st.sampled_from(
+    [
+        b"Host: x",
+        b"Content-Length: 5",
+        b"Content-Length: -1",
+        b"Content-Length: 99999999999999999999",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip",
+        b"Content-Encoding: gzip",
+        b"Expect: 100-continue",
+        b"Connection: upgrade",
+        b": x",
+        b"A" * 9000,
+    ]
+) | st.binary(max_size=20)
+PATHS = st.sampled_from([f"{REF}/{token(SECRET, REF)}".encode(), f"{REF}/x".encode(), b"%00", b"?"]) | st.binary(
+    max_size=9
+)
+
+
+@PROFILE
+@given(st.lists(st.tuples(HEADS, PATHS, st.lists(LINES, max_size=4), st.binary(max_size=40)), min_size=1, max_size=5))
+def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[bytes], bytes]]) -> None:
+    """And takes in nothing but JSON objects at the right path."""
+
+    async def main() -> None:
+        async with Receiver(SECRET, patience=0.05) as receiver:
+            for first, path, lines, body in talks:
+                await shout(receiver.port, first.replace(b"%s", path) + b"\r\n".join([*lines, b"", body]))
+            taken = receiver.deliveries.qsize()
+            good = json.dumps({"task_id": "t1"}).encode()
+            rest = f"Host: x\r\nConnection: close\r\nContent-Length: {len(good)}\r\n\r\n"
+            head = f"POST /{REF}/{token(SECRET, REF)} HTTP/1.1\r\n{rest}"
+            assert b" 200 " in await shout(receiver.port, head.encode() + good, is_over=False)
+            assert receiver.deliveries.qsize() == taken + 1
+            assert {receiver.deliveries.get_nowait().ref for _ in range(taken + 1)} == {REF}
+
+    asyncio.run(main())
+
+
+async def shout(port: int, data: bytes, *, is_over: bool = True) -> bytes:
+    """Bytes to the receiver, and what came back before it hung up. `is_over`: we hang up first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        if is_over:
+            writer.write_eof()
+        return await reader.read()
+    except OSError:
+        return b""
+    finally:
+        writer.close()
