@@ -52,17 +52,18 @@ Change = Callable[[Pace, float], Pace]
 """A pace and the present time -> the pace from now on."""
 
 
-def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float) -> float:
+def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float, *, claimed: float | None = None) -> float:
     """0.0: a request may leave now. Otherwise seconds to wait before asking again.
 
-    `sent` holds the times of the last `pace.limit` requests at least, oldest first.
+    `sent` holds the times of the last `pace.limit` requests at least, oldest first. `claimed` is when the last place
+    was given, if its request could leave later only: spaces are kept between places, so that the pace does not suffer.
     """
     if now < pace.paused_until:
         return pace.paused_until - now
     if not sent:
         return 0.0
     period = rate.period + max(rate.period * MARGIN, LEAST_MARGIN)
-    free_at = sent[-1] + period / pace.limit
+    free_at = (sent[-1] if claimed is None else claimed) + period / pace.limit
     if len(sent) >= pace.limit:
         free_at = max(free_at, sent[-pace.limit] + period)
     return max(0.0, free_at - now)

@@ -51,7 +51,9 @@ class Window:
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = off")
             self._db.execute("begin immediate")
-            self._db.execute("create table if not exists sent(id integer primary key, at real not null)")
+            self._db.execute(
+                "create table if not exists departures(id integer primary key, claimed real not null, at real not null)"
+            )
             self._db.execute(
                 "create table if not exists pace(one integer primary key check(one = 1), boot text not null,"
                 " wall real not null, mono real not null, value blob not null)"
@@ -68,7 +70,9 @@ class Window:
         elif found[0] != boot or found[2] > now:
             # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
             shift = now - max(0.0, wall - found[1]) - found[2]
-            self._db.execute("update sent set at = min(at + ?, ?)", (shift, now))
+            self._db.execute(
+                "update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now)
+            )
             self._save(Pace(self._rate.limit))
         else:
             pace = self._load()
@@ -84,9 +88,14 @@ class Window:
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _sent(self, most: int) -> list[float]:
-        rows = self._db.execute("select at from sent order by id desc limit ?", (most,)).fetchall()
-        return sorted(at for (at,) in rows)  # `left` may have put one behind a later claim
+    def _sent(self) -> list[float]:
+        """When the last requests left, oldest first: `left` may have put one behind a later claim."""
+        rows = self._db.execute("select at from departures order by id desc limit ?", (self._rate.limit * 2,))
+        return sorted(at for (at,) in rows.fetchall())
+
+    def _claimed(self) -> float:
+        row = self._db.execute("select claimed from departures order by id desc limit 1").fetchone()
+        return float("-inf") if row is None else float(row[0])
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
@@ -97,10 +106,11 @@ class Window:
             faster = pacing.recovered(pace, self._rate, now)
             if faster is not pace:
                 self._save(faster)
-            left = pacing.wait(faster, self._rate, self._sent(faster.limit), now)
+            left = pacing.wait(faster, self._rate, self._sent(), now, claimed=self._claimed())
             if not left:
-                self._ticket = self._db.execute("insert into sent(at) values(?)", (now,)).lastrowid or 0
-                self._db.execute("delete from sent where id <= last_insert_rowid() - ?", (self._rate.limit * 2,))
+                added = self._db.execute("insert into departures(claimed, at) values(?1, ?1)", (now,))
+                self._ticket = added.lastrowid or 0
+                self._db.execute("delete from departures where id <= ?", (self._ticket - self._rate.limit * 2,))
             self._db.execute("commit")
         return left
 
@@ -114,14 +124,12 @@ class Window:
         Without this, one that is held back and one that is not would come to the API closer than they were claimed.
         """
         with in_words(self._path):
-            self._db.execute("update sent set at = max(at, ?) where id = ?", (self._clock.monotonic(), ticket))
+            self._db.execute("update departures set at = max(at, ?) where id = ?", (self._clock.monotonic(), ticket))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
         return self._change(
-            lambda pace, now: pacing.pushed_back(
-                pace, self._rate, self._sent(self._rate.limit * 2), sent_at=sent_at, now=now, pause=pause
-            )
+            lambda pace, now: pacing.pushed_back(pace, self._rate, self._sent(), sent_at=sent_at, now=now, pause=pause)
         )
 
     def pause(self, seconds: float) -> None:

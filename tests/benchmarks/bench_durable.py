@@ -14,7 +14,7 @@ from tests.benchmarks.contest import Popen, batchswap, script, serving, told
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least
 
-TASKS = 1500
+TASKS = 1000
 ROUNDS = 3
 WORKERS = 32
 GOAL = 0.6

@@ -62,6 +62,8 @@ class Service:
         self.found: set[str] = set()
         self.late: list[float] = []
         """Seconds between a task's end and the request that found it."""
+        self.early: list[tuple[str, float, float]] = []
+        """The refused: what they were, by how many seconds they came too early, and when."""
         self.first = self.last = 0.0
         self.calls: set[asyncio.Task[None]] = set()
 
@@ -88,6 +90,7 @@ class Service:
             self.window.popleft()
         if len(self.window) >= self.plan.limit:
             self.told["429"] += 1
+            self.early.append((kind, self.window[0] + self.plan.period - now, now - self.first))
             return False
         self.window.append(now)
         return True
@@ -160,6 +163,7 @@ class Service:
             "tasks": len(self.tasks),
             "requests": sum(n for kind, n in self.told.items() if kind not in ("media", "429")),
             "late": sorted(self.late),
+            "early": self.early,
             **self.told,
         }
 
