@@ -58,6 +58,7 @@ SCHEDULES = st.builds(
 @PROFILE
 @example(Schedule(tasks=1, storms=[(1.0, 8.0, "unsent")]))
 @example(Schedule(tasks=1, callbacks=["on time"], kills=[Kill(commit=4)], limit=20))
+@example(Schedule(tasks=2, kills=[Kill(commit=3), Kill(commit=3, after=True)]))
 @example(Schedule(tasks=2, submits=["lost", "lost"], callbacks=["foreign", "late"]))
 @given(SCHEDULES)
 def test_nothing_lost_nothing_paid_twice(schedule: Schedule) -> None:
