@@ -165,6 +165,8 @@ def _bend(fault: str | None, code: int, data: Any) -> tuple[int, int | None, Any
             return 502 if fault == "gateway" else 200, None, None
         case "contradiction":
             return 500, 200, data
+        case "named-429":
+            return 429, 429, data
         case "no-id" | "empty":
             return 200, 200, {}
         case "bad-id":

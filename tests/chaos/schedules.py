@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 NEVER_TAKEN = ("429", "429+", "455", "402", "422", "404", "unsent", "hidden-429", "dropped", "not-taken-500")
 """Faults of a submit that was not accepted; the last two do not say so."""
-TAKEN = ("lost", "no-id", "bad-id", "gateway", "contradiction", "slow")
+TAKEN = ("lost", "no-id", "bad-id", "gateway", "contradiction", "named-429", "slow")
 """Faults of a submit that was accepted."""
-UNCLEAR = ("dropped", "not-taken-500", "lost", "no-id", "bad-id", "gateway", "contradiction")
+UNCLEAR = ("dropped", "not-taken-500", "lost", "no-id", "bad-id", "gateway", "contradiction", "named-429")
 """After these nobody may submit the same inputs again."""
 POLL_FAULTS = ("429", "429+", "455", "500", "dropped", "unsent", "404", "402", "422", "foreign", "no-media", "odd",
                "empty", "not-json", "slow")  # fmt: skip

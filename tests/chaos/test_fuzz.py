@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchswap import verdicts, wire
@@ -64,6 +64,8 @@ READERS: list[Callable[[Any], Any]] = [
 @PROFILE
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__qualname__)
 @given(found=JSON | ALMOST)
+@example(found=dict.fromkeys(NAMES, 10**400))
+@example(found={"result": dict.fromkeys(NAMES, -(10**400)), **dict.fromkeys(NAMES, 1e308)})
 def test_any_json_is_read(read: Callable[[Any], Any], found: Any) -> None:
     value = read(found)
     if value is not None:
@@ -71,6 +73,8 @@ def test_any_json_is_read(read: Callable[[Any], Any], found: Any) -> None:
 
 
 @PROFILE
+@example(b'{"code": 1' + b"0" * 5000 + b', "message": 1' + b"0" * 5000 + b"}")
+@example(b'{"code": 1e999, "message": "\\ud800"}')
 @given(st.binary() | (JSON | ALMOST).map(lambda found: json.dumps(found).encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_an_envelope_or_a_wire_error(body: bytes) -> None:
     try:
@@ -198,10 +202,14 @@ def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[by
 
     async def main() -> None:
         async with Receiver(SECRET, patience=0.05) as receiver:
-            for first, path, lines, body in talks:
-                await shout(receiver.port, first.replace(b"%s", path) + b"\r\n".join([*lines, b"", body]))
-            taken = receiver.deliveries.qsize()
+            for first, path, more, body in talks:
+                await shout(receiver.port, first.replace(b"%s", path) + b"\r\n".join([*more, b"", body]))
             good = json.dumps({"task_id": "t1"}).encode()
+            for _, path, _, _ in talks:
+                if not path.endswith(token(SECRET, REF).encode()):
+                    lines = b"Host: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(good)
+                    assert b" 200 " not in await shout(receiver.port, b"POST /%b HTTP/1.1\r\n" % path + lines + good)
+            taken = receiver.deliveries.qsize()
             rest = f"Host: x\r\nConnection: close\r\nContent-Length: {len(good)}\r\n\r\n"
             head = f"POST /{REF}/{token(SECRET, REF)} HTTP/1.1\r\n{rest}"
             assert b" 200 " in await shout(receiver.port, head.encode() + good, is_over=False)

@@ -5,6 +5,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -57,12 +58,22 @@ SCHEDULES = st.builds(
 
 @PROFILE
 @example(Schedule(tasks=1, storms=[(1.0, 8.0, "unsent")]))
-@example(Schedule(tasks=1, callbacks=["on time"], kills=[Kill(commit=4)], limit=20))
-@example(Schedule(tasks=2, kills=[Kill(commit=3), Kill(commit=3, after=True)]))
-@example(Schedule(tasks=2, submits=["lost", "lost"], callbacks=["foreign", "late"]))
+@example(Schedule(tasks=4, submits=["lost"], callbacks=["foreign", "lost", "lost", "lost"]))
+@example(Schedule(tasks=6, submits=[None, "429+", "named-429"], limit=20))
 @given(SCHEDULES)
 def test_nothing_lost_nothing_paid_twice(schedule: Schedule) -> None:
     with tempfile.TemporaryDirectory() as folder, closing(Mortal(Path(folder), schedule)) as world:
+        run(live_on(world, schedule))
+
+
+@pytest.mark.parametrize("callbacks", [None, ["on time"] * 9], ids=["polls", "callbacks"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("commit", range(1, 13))
+def test_killed_at_every_commit(tmp_path: Path, commit: int, after: bool, callbacks: list[str] | None) -> None:
+    """Of a small batch whose results come while others are submitted; the next life dies there too."""
+    kills = [Kill(commit=commit, after=after)] * 2
+    schedule = Schedule(tasks=3, kills=kills, callbacks=callbacks, in_flight=2, limit=20, median=1.0)
+    with closing(Mortal(tmp_path, schedule)) as world:
         run(live_on(world, schedule))
 
 
