@@ -16,6 +16,8 @@ class Balance:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self.is_looking = False
+        self._failed = 0
+        """Looks in a row without an answer."""
 
     async def probe(self) -> None:
         """One cheap call a minute finds the end of a maintenance."""
@@ -23,7 +25,7 @@ class Balance:
         await self._ask()
 
     async def _ask(self) -> bool:
-        """Ask for the balance. Whether there was an answer."""
+        """Ask for the balance. Whether the API is well enough to answer, if only that there is none."""
         desk = self._desk
         desk.count("balance")
         quiet, submits = desk.is_quiet(), desk.requests["submit"]
@@ -34,12 +36,11 @@ class Balance:
             return False
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
-        if verdict.kind is not Kind.OK:
-            return False
-        desk.balance = wire.Balance.from_json(answer.data).balance
-        if quiet and submits == desk.requests["submit"]:
-            desk.quiet_balance = desk.balance
-        return True
+        if verdict.kind is Kind.OK:
+            desk.balance = wire.Balance.from_json(answer.data).balance
+            if quiet and submits == desk.requests["submit"]:
+                desk.quiet_balance = desk.balance
+        return verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE, Kind.ACCOUNT_REFUSED, Kind.TROUBLE)
 
     async def look(self) -> None:
         """After a submit without a clear answer: is the API itself well, and did the balance fall?"""
@@ -48,8 +49,10 @@ class Balance:
         doubted = list(desk.in_doubt)
         try:
             if not await self._ask():
-                await desk.clock.sleep(desk.backoff(min(desk.unclear + 1, 6)))
+                self._failed += 1
+                await desk.clock.sleep(desk.backoff(self._failed))
                 return
+            self._failed = 0
             del desk.in_doubt[: len(doubted)]
             desk.unclear += 1
             attempt, before = doubted[0]

@@ -160,7 +160,8 @@ class Desk:
             case Kind.RATE_LIMITED:
                 self._push_back(answer)
             case Kind.MAINTENANCE:
-                self._trouble("the API is under maintenance")
+                self._reached = True
+                self._trouble("it is under maintenance")
                 if self.probe_at == inf:
                     self.say("the API is under maintenance: waiting, with a look every minute")
                 self.probe_at = self.clock.monotonic() + PROBE_EVERY
@@ -168,6 +169,7 @@ class Desk:
                 self.end(Stop(Exit.REFUSED, refusal_words(verdict.code)))
             case Kind.TROUBLE | Kind.UNKNOWN:
                 self._reached = True
+                self._trouble(f"it answers with errors ({verdict.code})")
             case _:
                 self._reached = True
                 self._troubles = self._pushes = 0
@@ -178,6 +180,7 @@ class Desk:
         self.note_traffic("refused_429")
         self._reached = True
         self._pushes += 1
+        self._trouble("it refuses every request (429)")
         rate = self.settings.rate_limit
         space = self.settings.rate_period / rate if rate else 1.0
         default = verdicts.backoff(min(self._pushes, 4), 0.5, first=space)
@@ -187,17 +190,18 @@ class Desk:
 
     def unreachable(self, error: NeverSent | MaybeSent) -> None:
         """No answer came: wait before anybody tries again, longer each time."""
+        self._troubles += 1
+        if not self._reached and self._troubles > self.settings.retries:
+            self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {error}"))
         self._trouble(str(error))
         if isinstance(error, NeverSent):
             self.pacer.pause(self.backoff(min(self._troubles, 6)))
 
     def _trouble(self, words: str) -> None:
+        """Nothing good was heard. When that goes on for too long, the run ends."""
         now = self.clock.monotonic()
-        self._troubles += 1
         self._trouble_since = min(self._trouble_since, now)
-        if not self._reached and self._troubles > self.settings.retries:
-            self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {words}"))
-        elif now - self._trouble_since > self.settings.patience:
+        if now - self._trouble_since > self.settings.patience:
             self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
 
     async def ask(self, kind: str, call: Callable[[], Awaitable[Answer]]) -> Answer | None:

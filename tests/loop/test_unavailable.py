@@ -1,0 +1,69 @@
+"""An API that does not do its work: for how long a run waits, what it asks meanwhile, and that it ends."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from batchswap.errors import Exit
+from tests.loop.service import Service, lognormal
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+QUICK = lognormal(6, 0.35)
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_a_run_that_begins_during_maintenance_waits_for_its_end(tmp_path: Path) -> None:
+    async def script() -> None:
+        service = Service(
+            VirtualClock(), durations=QUICK, fault=lambda s, _: "455" if s.clock.monotonic() < 2400.0 else None
+        )
+        summary = await World(tmp_path, 5).run(service)
+        assert summary.counts["done"] == 5
+        assert summary.requests["balance"] <= 42
+
+    run(script())
+
+
+@pytest.mark.parametrize("fault", ["455", "429", "500"])
+@pytest.mark.parametrize("since", [0.0, 30.0])
+def test_an_api_that_refuses_everything_ends_the_run_when_patience_does(
+    tmp_path: Path, fault: str, since: float
+) -> None:
+    async def script() -> None:
+        service = Service(
+            VirtualClock(), durations=QUICK, fault=lambda s, _: fault if s.clock.monotonic() >= since else None
+        )
+        async with asyncio.timeout(3 * HOUR):
+            summary = await World(tmp_path, 500).run(service, patience=2 * HOUR)
+        assert summary.exit_code in (Exit.UNAVAILABLE, Exit.UNCERTAIN)
+        assert "stayed unavailable" in summary.reason
+        assert asyncio.get_running_loop().time() >= 2 * HOUR
+        assert summary.counts["queued"] > 400
+        assert summary.counts["failed"] == 0
+        assert service.requests["balance"] < 200
+
+    run(script())
+
+
+def test_an_api_without_a_balance_call_is_not_asked_for_it_for_ever(tmp_path: Path) -> None:
+    lost = iter([True])
+
+    def fault(_: Service, kind: str) -> str | None:
+        if kind == "submit":
+            return "lost" if next(lost, False) else None
+        return "404" if kind == "balance" else None
+
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=QUICK, fault=fault)
+        async with asyncio.timeout(HOUR):
+            summary = await World(tmp_path, 5).run(service)
+        assert (summary.counts["done"], summary.counts["uncertain"]) == (4, 1)
+
+    run(script())
