@@ -130,6 +130,11 @@ def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:
     db.execute(f"update attempts set {names} where id = ?", (*columns.values(), attempt_id))
 
 
+def _told(**values: float | None) -> dict[str, float]:
+    """What the API says, and only that: what it once said is not forgotten when it says nothing the next time."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
     """Known not to be accepted: REFUSED puts the task back into the queue, REJECTED fails it. Nothing was paid."""
     also = ", paid = paid - 1"
@@ -154,9 +159,8 @@ def succeeded(
 ) -> None:
     """The API says success: where the result lies and what it cost, before the download begins."""
     move(db, stamp, item.task_id, State.RUNNING, Event.SUCCEEDED, attempt_id=item.id)
-    _set(
-        db, item.id, state="succeeded", ended_at=stamp.at, charged=charged, took=took, media=msgspec.json.encode(media)
-    )
+    known = _told(charged=charged, took=took)
+    _set(db, item.id, state="succeeded", ended_at=stamp.at, media=msgspec.json.encode(media), **known)
 
 
 def ended_badly(
@@ -178,7 +182,7 @@ def ended_badly(
     if event is Event.TIMED_OUT:
         return
     state = "lost" if event is Event.LOST else "failed"
-    _set(db, item.id, state=state, ended_at=stamp.at, charged=charged, took=took, code=code, reason=reason)
+    _set(db, item.id, state=state, ended_at=stamp.at, code=code, reason=reason, **_told(charged=charged, took=took))
 
 
 def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, size: int, sha256: str) -> None:

@@ -95,6 +95,25 @@ def test_a_failure_without_a_price_is_unknown_and_never_a_guess(db: sqlite3.Conn
     assert (money.spent, money.reserved, money.assumed, money.unpriced) == (0.0, 0.0, 2.0, 1)
 
 
+@pytest.mark.parametrize("end", ["lost", "failed", "succeeded"])
+def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
+    db: sqlite3.Connection, stamp: Stamp, end: str
+) -> None:
+    """The media URL had expired, and TaskInfo was asked once more."""
+    item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
+    moves.accepted(db, stamp, item, "remote-1")
+    moves.succeeded(db, stamp, item, media, charged=3.0, took=5.0)
+    moves.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
+    if end == "succeeded":
+        moves.succeeded(db, stamp, item, media, charged=None, took=None)
+    else:
+        event = Event.LOST if end == "lost" else Event.GENERATION_FAILED
+        moves.ended_badly(db, stamp, item, event, code=end, reason=end)
+    found = queries.credits_of(db)
+    assert (found.spent, found.reserved, found.unpriced) == (3.0, 0.0, 0)
+    assert [seconds for _, seconds in queries.took(db)] == [5.0]
+
+
 def test_a_timeout_ends_the_waiting_and_not_the_record(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
     moves.accepted(db, stamp, item, "r")
