@@ -58,6 +58,11 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return db
 
 
+def be_patient(db: sqlite3.Connection, seconds: float = _BUSY_SECONDS) -> None:
+    """How long this connection waits while another one writes, before it fails as busy."""
+    db.execute(f"pragma busy_timeout = {seconds * 1000:.0f}")
+
+
 def _check(db: sqlite3.Connection, path: Path) -> None:
     application = db.execute("pragma application_id").fetchone()[0]
     version = db.execute("pragma user_version").fetchone()[0]

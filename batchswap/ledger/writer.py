@@ -2,15 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from batchswap.ledger.files import in_words
+from batchswap.ledger.files import be_patient, in_words
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -29,14 +28,19 @@ class Writer:
     `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,
     the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
     Work may be done twice, with the first time undone: it must not change anything but the ledger.
+
+    Statements run on the event loop's thread, where they take microseconds; what waits, for the disk at a commit or for
+    another process that writes, is done in a thread of its own. The other way round, a thread that runs statements
+    would fight the loop for the interpreter at each of them.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, executor: Executor | None = None) -> None:
-        """`executor` runs one transaction at a time; a thread by default."""
+        """`executor` is where a commit waits for the disk; a thread by default."""
         self._db, self._path = db, path
         self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
+        be_patient(db, seconds=0.0)
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -48,46 +52,58 @@ class Writer:
     async def _drain(self) -> None:
         while self._waiting:
             group, self._waiting = self._waiting, []
-            works = [work for work, _ in group]
             try:
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, works)
+                outcomes = await self._commit([work for work, _ in group])
             except Exception as error:  # noqa: BLE001 - handed to everyone who waits, who raise it
                 outcomes = [Outcome(error=error)] * len(group)
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if not future.done():
                     _settle(future, outcome)
 
-    def _commit(self, works: list[Work]) -> list[Outcome]:
+    async def _commit(self, works: list[Work]) -> list[Outcome]:
         with in_words(self._path):
+            await self._begin()
             try:
-                return self._together(works)
-            except sqlite3.DatabaseError:
-                raise  # the disk or the file, not one of the works
-            except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
-                return self._apart(works)
+                outcomes = self._together(works)
+                await self._in_thread(lambda: self._db.execute("commit"))
+            except Exception:
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+        return outcomes
+
+    async def _begin(self) -> None:
+        """Without waiting where nobody else writes, which is nearly always."""
+        try:
+            self._db.execute("begin immediate")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY":
+                raise
+            await self._in_thread(self._begin_patiently)
+
+    def _begin_patiently(self) -> None:
+        be_patient(self._db)
+        try:
+            self._db.execute("begin immediate")
+        finally:
+            be_patient(self._db, seconds=0.0)
+
+    async def _in_thread(self, work: Callable[[], object]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _together(self, works: list[Work]) -> list[Outcome]:
-        """All in one transaction, without a savepoint for each: nearly always, none of them fails."""
-        with self._transaction():
-            return [Outcome(work(self._db)) for work in works]
-
-    def _apart(self, works: list[Work]) -> list[Outcome]:
-        """The same when one of them fails: only its own part is undone."""
-        with self._transaction():
-            return [self._apply(work) for work in works]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
+        """Without a savepoint for each: nearly always, none of them fails."""
+        self._db.execute("savepoint group_")
         try:
-            yield
-            self._db.execute("commit")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-            raise
+            return [Outcome(work(self._db)) for work in works]
+        except sqlite3.DatabaseError:
+            raise  # the disk or the file, not one of the works
+        except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
+            self._db.execute("rollback to group_")
+            return [self._apart(work) for work in works]
 
-    def _apply(self, work: Work) -> Outcome:
+    def _apart(self, work: Work) -> Outcome:
+        """When one of them fails, only its own part is undone."""
         self._db.execute("savepoint one")
         try:
             value = work(self._db)
@@ -105,6 +121,7 @@ class Writer:
         while self._committing is not None and not self._committing.done():
             await asyncio.wait([self._committing])
         self._thread.shutdown(wait=True)
+        be_patient(self._db)
 
 
 def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
