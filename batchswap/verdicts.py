@@ -94,7 +94,7 @@ def judge_safe(status: int, code: int | None, *, is_envelope: bool = True) -> Ve
             return Verdict(Kind.ACCOUNT_REFUSED, "505")
         case 402:
             return Verdict(Kind.NO_CREDITS, "402")
-        case 404:
+        case 404 if is_envelope:  # a gateway whose API has gone says so, too
             return Verdict(Kind.MISSING, "404")
         case 422:
             return Verdict(Kind.REJECTED, "422")
@@ -138,9 +138,12 @@ LOST_AFTER_TRIES = 6
 LOST_AFTER_SECONDS = 300.0
 
 
-def is_lost(missing_tries: int, age: float) -> bool:
-    """Whether a task that TaskInfo answers with 404 is gone. Right after creation a 404 is transient (api.md, 404)."""
-    return missing_tries >= LOST_AFTER_TRIES and age >= LOST_AFTER_SECONDS
+def is_lost(tries: int, seconds: float) -> bool:
+    """Whether a task is gone that TaskInfo has answered with 404 so often in a row, for so long.
+
+    Right after creation a 404 is transient (api.md, 404); later it may be an API that is being mended.
+    """
+    return tries >= LOST_AFTER_TRIES and seconds >= LOST_AFTER_SECONDS
 
 
 def may_pay_again(paid: int, paid_attempts: int) -> bool:

@@ -68,7 +68,8 @@ class Collecting:
                 await self.settle(job, wire.TaskInfo.from_json(answer.data), sent_at)
             case Kind.MISSING:
                 job.missing += 1
-                if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.started):
+                job.missing_since = sent_at if job.missing == 1 else job.missing_since
+                if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.missing_since):
                     await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
                 else:
                     await self._later(job)

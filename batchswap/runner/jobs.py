@@ -33,7 +33,9 @@ class Job(msgspec.Struct):
     attempt: Attempt
     started: float
     missing: int = 0
-    """Times in a row that TaskInfo did not know it."""
+    """Times in a row that TaskInfo did not know it, …"""
+    missing_since: float = 0.0
+    """… and when it did so for the first of them."""
     troubles: int = 0
     """Times in a row that TaskInfo said nothing useful."""
     told: wire.TaskInfo | None = None

@@ -249,6 +249,23 @@ def test_a_task_that_the_api_no_longer_knows_is_lost_and_shown_as_paid(tmp_path:
     run(script())
 
 
+def test_an_api_that_knows_no_task_for_two_minutes_loses_none(tmp_path: Path) -> None:
+    """Also of those that have run for long."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 1500.0)
+        clock = VirtualClock()
+        await world.run(service, deadline=clock.now() + 1000.0)
+        back = clock.monotonic() + 120.0
+        service.fault = lambda _, kind: "404" if kind == "poll" and clock.monotonic() < back else None
+        before = service.requests["poll"]
+        summary = await world.run(service, callbacks=True)  # then they are asked for at once
+        assert service.requests["poll"] - before > 3 * 6
+        assert summary.counts["done"] == 3
+
+    run(script())
+
+
 def test_a_404_under_another_key_loses_nothing(tmp_path: Path) -> None:
     async def script() -> None:
         world = World(tmp_path, 1)

@@ -137,6 +137,10 @@ def test_a_404_is_transient_for_a_while() -> None:
     assert is_lost(6, 300.0)
 
 
+def test_only_the_api_itself_says_that_something_is_missing() -> None:
+    assert judge_safe(404, None, is_envelope=False).kind is Kind.TROUBLE
+
+
 def test_a_failed_generation_is_paid_again_only_as_often_as_allowed() -> None:
     assert not may_pay_again(1, 1)
     assert may_pay_again(1, 2)
