@@ -15,6 +15,7 @@ from batchswap.runner.detecting import Detecting
 from batchswap.runner.jobs import Ready
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.prices import Prices
+from batchswap.runner.refusals import Refusals
 from batchswap.runner.steps import Step, Unfit, before_submit
 from batchswap.runner.uploading import Uploading
 from batchswap.tasks import Attempt, Faces, Task, is_url
@@ -49,6 +50,7 @@ class Preparing:
     def __init__(self, desk: Desk, prices: Prices) -> None:
         self._desk, self._prices = desk, prices
         self._uploading, self._detecting = Uploading(desk), Detecting(desk)
+        self._refusals = Refusals(desk, "rows")
         self._alone: set[int] = set()
         """Tasks whose output is known to be theirs alone."""
         self._steps: dict[Step, Callable[[Draft], Awaitable[None]]] = {
@@ -65,10 +67,12 @@ class Preparing:
                 await self._check_output(task)
             for step in before_submit(task.model):
                 await self._steps[step](draft)
+            self._refusals.clear()
             return Ready(task, draft.body(), draft.price, again, seconds=draft.seconds, detected=draft.detected)
         except Stopped:
             return None
         except RowRefused as refusal:
+            self._refusals.note("422")
             await self._fail(task, "422", str(refusal), again)
         except Unfit as unfit:
             await self._fail(task, unfit.code, unfit.reason, again)

@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
-from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.desk import Desk, Stop, Stopped
 from batchswap.tasks import Model
 
 STEP = 10.0
@@ -55,10 +55,12 @@ class Prices:
         self._asking: dict[PriceClass, asyncio.Lock] = {}
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
-        """Credits to reserve. Raises RowRefused when the API refuses the inputs, Stopped when the run ends."""
+        """Credits to reserve. Raises RowRefused for refused inputs, Stopped when nothing will be submitted."""
         group = price_class(Model(body.model), seconds)
         async with self._asking.setdefault(group, asyncio.Lock()):
             if group not in self._known:
+                if self._desk.no_submits is not None:
+                    raise Stopped  # nobody needs the price any longer
                 self._known[group] = Known(await self._ask(body), seconds)
         return self._known[group].of(seconds)
 

@@ -12,6 +12,7 @@ from batchswap.ledger.moves import Budget, OverBudget
 from batchswap.runner.desk import Desk, Stop, finish
 from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
+from batchswap.runner.refusals import Refusals
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
@@ -22,8 +23,7 @@ class Submitting:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._alike = ("", 0)
-        """The last refusal that was the row's fault, and how often in a row it came."""
+        self._refusals = Refusals(desk, "submits")
         self.callback_url: Callable[[str], str] | None = None
         """An attempt's ref -> where the API shall call back."""
         self.early: dict[str, str] = {}
@@ -102,14 +102,15 @@ class Submitting:
         await desk.writer.do(
             lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
         )
-        self._count_alike(verdict.code)
+        self._refusals.note(verdict.code)
         return None
 
     async def _accept(
         self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = moves.accepted
     ) -> Job:
         desk = self._desk
-        self._alike, desk.unclear = ("", 0), 0
+        self._refusals.clear()
+        desk.unclear = 0
         await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
@@ -160,10 +161,3 @@ class Submitting:
     async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
         desk = self._desk
         await desk.writer.do(lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=clean(reason)))
-
-    def _count_alike(self, code: str) -> None:
-        """Many rows that fail the same way in a row are one mistake, not many."""
-        desk = self._desk
-        self._alike = (code, self._alike[1] + 1 if self._alike[0] == code else 1)
-        if self._alike[1] >= desk.settings.same_refusals:
-            desk.stop_submits(Stop(Exit.FAILED, f"{self._alike[1]} submits in a row refused as {code}: stopped"))

@@ -211,6 +211,19 @@ def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
     run(script())
 
 
+def test_twenty_rows_that_a_free_call_refuses_alike_stop_the_run(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 200), Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422"))
+        summary = await world.run(service)
+        assert "20 rows in a row refused as 422: stopped" in summary.reason
+        assert summary.exit_code == Exit.FAILED
+        assert summary.counts["failed"] == summary.requests["estimate"] == 20
+        service.fault = once("estimate", "422", 19)
+        assert (await world.run(service)).counts["queued"] == 0
+
+    run(script())
+
+
 @pytest.mark.parametrize(("paid_attempts", "accepted"), [(1, 1), (3, 3)])
 def test_a_failed_generation_is_paid_again_only_if_told(tmp_path: Path, paid_attempts: int, accepted: int) -> None:
     async def script() -> None:
