@@ -40,6 +40,8 @@ class Submitting:
         attempt = await self._intend(ready)
         if attempt is None:
             return None
+        if desk.ending is not None:  # since the intent was on its way to the disk
+            return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
         body = ready.body
         if self.callback_url is not None:
             body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
@@ -92,7 +94,7 @@ class Submitting:
             return await self._accept(ready, attempt, remote_id)
         if verdict.kind is Kind.NO_CREDITS:
             desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
-        if verdict.kind is Kind.UNKNOWN:
+        if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
             return await self._lose(ready, attempt, verdict.code, reason, before)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
@@ -111,7 +113,12 @@ class Submitting:
         desk = self._desk
         self._refusals.clear()
         desk.unclear = 0
-        await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
+        try:
+            await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
+        except Exception:
+            name = f"{ready.task.batch}/{ready.task.key}"
+            desk.say(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
+            raise
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
         return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
