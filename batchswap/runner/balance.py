@@ -3,7 +3,7 @@
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import moves
-from batchswap.runner.desk import PROBE_EVERY, Desk, Stop
+from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt, Stop
 from batchswap.verdicts import Kind
 
 UNCLEAR = 5
@@ -55,12 +55,18 @@ class Balance:
             self._failed = 0
             del desk.in_doubt[: len(doubted)]
             desk.unclear += 1
-            attempt, before = doubted[0]
-            after = desk.quiet_balance
-            if len(doubted) == 1 and before is not None and after is not None:
-                await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))
+            await note_evidence(desk, doubted, desk.quiet_balance)
             if desk.unclear >= UNCLEAR:
                 words = f"{UNCLEAR} submits in a row got no clear answer: stopped"
                 desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
         finally:
             self.is_looking = False
+
+
+async def note_evidence(desk: Desk, doubted: list[Doubt], after: float | None) -> None:
+    """What the balance says of the one submit that got no clear answer, if nothing else was in flight."""
+    if len(doubted) != 1 or after is None:
+        return
+    attempt, before = doubted[0]
+    if before is not None:
+        await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))

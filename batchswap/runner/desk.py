@@ -28,6 +28,10 @@ PROBE_EVERY = 60.0
 """Seconds between two looks whether a maintenance is over."""
 
 
+Doubt = tuple[Attempt, float | None]
+"""A submit without a clear answer, and the balance before it, if nothing else was in flight."""
+
+
 class Stop(msgspec.Struct, frozen=True):
     """Why no more is submitted, or why everything ends."""
 
@@ -80,8 +84,8 @@ class Desk:
         """The account's balance, if nothing was submitted since it was read."""
         self.is_quiet: Callable[[], bool] = lambda: False
         """Whether nothing else is in flight."""
-        self.in_doubt: list[tuple[Attempt, float | None]] = []
-        """Submits without a clear answer, with the balance before them; nothing is submitted before a look at it."""
+        self.in_doubt: list[Doubt] = []
+        """Nothing is submitted before a look at the balance."""
         self.unclear = 0
         """Looks at the balance since a submit last got a clear answer."""
         self.asking: deque[asyncio.Future[None]] = deque()

@@ -68,10 +68,13 @@ class Prices:
         desk = self._desk
         answer = await desk.ask("estimate", lambda: desk.api.estimate(body))
         found = wire.Estimate.from_json(answer.data if answer else None)
-        if found.balance is not None:
-            desk.balance = found.balance
+        if (balance := found.balance) is None and desk.balance is None:
+            answer = await desk.ask("balance", desk.api.balance)
+            balance = wire.Balance.from_json(answer.data if answer else None).balance
+        if balance is not None:
+            desk.balance = balance
             if desk.is_quiet() and not desk.requests["submit"]:
-                desk.quiet_balance = found.balance
+                desk.quiet_balance = balance
         if found.estimated_credits is None:
             if desk.settings.budget is not None or desk.settings.budget_per_day is not None:
                 desk.stop_submits(Stop(Exit.NO_CREDITS, "the API gives no estimate, so no budget can be kept"))

@@ -23,6 +23,8 @@ class Queueing:
         self._pages = queries.Queue(desk.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
+        self._again: set[int] = set()
+        """Tasks that came back to the queue: a later page has them too."""
         self.ready: deque[Ready] = deque()
         self.preparing = 0
 
@@ -36,6 +38,7 @@ class Queueing:
 
     def put_again(self, task_id: int) -> None:
         """A failed generation that may be paid once more."""
+        self._again.add(task_id)
         self._coming.append((moves.find_task(self._desk.db, task_id), None))
 
     def prepare_anew(self, task: Task) -> None:
@@ -50,6 +53,8 @@ class Queueing:
         while self.ready and self.ready[0].is_stale(desk.clock.now()):
             stale = self.ready.popleft()
             self._coming.appendleft((stale.task, stale.again))
+        if self.ready and not self._has_room():
+            return  # what was made ready waits for its place, and the disk fills meanwhile
         while self.preparing + len(self.ready) < desk.settings.ahead:
             if not self._coming and not self._next_page(self._pages):
                 return
@@ -65,7 +70,7 @@ class Queueing:
         page = next(pages, None)
         self._exhausted = page is None
         self._prepare.expect(page or ())
-        self._coming.extend((task, None) for task in page or ())
+        self._coming.extend((task, None) for task in page or () if task.id not in self._again)
         return bool(page)
 
     def _has_room(self) -> bool:

@@ -20,6 +20,7 @@ from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
 from batchswap.runner import signals
+from batchswap.runner.balance import note_evidence
 from batchswap.runner.beside import Calls, Watch, accompany, flush, watched
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
@@ -210,6 +211,7 @@ async def _last_balance(desk: Desk) -> None:
     verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
     if verdict.kind is Kind.OK:
         desk.balance = wire.Balance.from_json(answer.data).balance
+        await note_evidence(desk, desk.in_doubt, desk.balance)
     elif verdict.kind is Kind.RATE_LIMITED:
         desk.heard(verdict, answer)
 

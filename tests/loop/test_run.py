@@ -123,6 +123,19 @@ def test_the_balance_around_an_unclear_submit_is_evidence(tmp_path: Path) -> Non
     run(script())
 
 
+def test_the_balance_is_asked_for_before_the_first_submit_if_the_estimate_does_not_say_it(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 1)
+        service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "dropped"), balance=100.0)
+        service.override["estimate"] = {"estimated_credits": 2}
+        await world.run(service)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            evidence = db.execute("select balance_before, balance_after from attempts").fetchall()
+            assert evidence == [(100.0, 100.0)]
+
+    run(script())
+
+
 @pytest.mark.parametrize("fault", ["429", "unsent"])
 def test_a_refused_submit_goes_back_to_the_queue_and_is_not_paid(tmp_path: Path, fault: str) -> None:
     async def script() -> None:
@@ -236,6 +249,20 @@ def test_a_failed_generation_is_paid_again_only_if_told(tmp_path: Path, paid_att
     run(script())
 
 
+def test_a_task_that_is_queued_again_is_not_queued_twice(tmp_path: Path) -> None:
+    """It fails and comes back to the queue before the page that holds it is read."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 300), Service(VirtualClock(), durations=lambda _: 200.0, failing=1.0)
+        await world.run(service, filter="t299", deadline=VirtualClock().now() + 150.0)
+        assert world.counts()["running"] == 1
+        service.failing, service.durations = 0.0, lambda _: 5.0
+        summary = await world.run(service, callbacks=True, paid_attempts=2, in_flight=1)
+        assert summary.counts["done"] == 300
+
+    run(script())
+
+
 @pytest.mark.parametrize("fault", ["500", "429", "unsent", "404", "dropped"])
 def test_invariant_3_trouble_in_polls_leads_to_no_submit(tmp_path: Path, fault: str) -> None:
     async def script() -> None:
@@ -341,6 +368,24 @@ def test_nothing_is_paid_for_that_cannot_be_stored(tmp_path: Path) -> None:
         assert service.requests["submit"] == 0
         assert "min-free" in summary.reason
         assert summary.exit_code != Exit.DONE
+
+    run(script())
+
+
+def test_space_is_looked_at_before_each_submit(tmp_path: Path) -> None:
+    """Also for what was made ready while there was some."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 10, min_free=10**9), Service(VirtualClock(), durations=lambda _: 10.0)
+
+        def fill() -> None:
+            world.shelf.space = 10**8
+
+        asyncio.get_running_loop().call_later(25.0, fill)
+        summary = await world.run(service, in_flight=1)
+        assert 1 <= service.requests["submit"] <= 4
+        assert "min-free" in summary.reason
+        assert summary.counts["done"] == service.requests["submit"]
 
     run(script())
 
