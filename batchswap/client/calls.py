@@ -26,14 +26,17 @@ class Timeouts(msgspec.Struct, frozen=True):
     submit: float = 120.0
     stall: float = 30.0
     """How long an upload may stand still."""
+    fresh: float = 0.25
+    """How long a connection may have been idle to carry a CreateTask."""
 
 
 class Client:
     """A context manager around the connections to one API.
 
-    CreateTask never uses a connection that was kept alive: a server that closes an idle one at that moment would leave
-    a paid task uncertain. Nothing is taken from the environment (proxies, ~/.netrc): a proxy would see the key of a
-    plain http provider, and answer in the API's name when there was no connection; netrc would add credentials.
+    CreateTask never uses a connection that was idle for more than a moment: a server that closes it then would leave a
+    paid task uncertain, and servers close what was idle for seconds. Nothing is taken from the environment (proxies,
+    ~/.netrc): a proxy would see the key of a plain http provider, and answer in the API's name when there was no
+    connection; netrc would add credentials.
     The number of connections is not limited here: who waits for one would send later than the pacer believes.
     """
 
@@ -45,7 +48,7 @@ class Client:
         self._timeouts = timeouts or Timeouts()
 
     async def __aenter__(self) -> Self:
-        self._fresh = _session(aiohttp.TCPConnector(force_close=True, limit=0))
+        self._fresh = _session(aiohttp.TCPConnector(keepalive_timeout=self._timeouts.fresh, limit=0))
         self._kept = _session(aiohttp.TCPConnector(limit=0))
         return self
 

@@ -76,13 +76,14 @@ class Downloader:
             await self._again.setdefault(target.host or "", AsyncLimiter(*AGAIN)).acquire()
         part = Part(place, url)
         try:
-            await _in_thread(part.open)
+            if part.is_begun():
+                await _in_thread(part.open)
             if not part.is_whole and not await self._fill(part, target, url):
                 await self._fill(part, target, url)  # what was there did not fit; nothing is there now
             return await _in_thread(partial(part.verify, kind))
-        except DownloadError as error:
-            if error.reason == "too-large":
-                await _in_thread(part.empty)
+        except BaseException as error:
+            is_useless = isinstance(error, DownloadError) and error.reason == "too-large"
+            await _in_thread(part.empty if is_useless else part.flush)  # what has come is kept where it can be
             raise
         finally:
             part.close()
@@ -134,23 +135,19 @@ class Downloader:
     async def _pour(
         self, response: aiohttp.ClientResponse, part: Part, reading: Reading, clock: Callable[[], None]
     ) -> None:
-        """The body into the part, a block at a time; what has come is written also when the rest does not."""
-        write: Callable[[bytes], None] = partial(part.begin, reading)
-        waiting, come, seen = bytearray(), reading.offset, reading.offset
-        try:
-            async for piece in response.content.iter_any():
-                waiting += piece
-                come += len(piece)
-                self._check_size(come)
-                if len(waiting) >= _BLOCK:
-                    work, write = partial(write, bytes(waiting)), part.write
-                    waiting.clear()  # before it is tried: a block that failed is not written after itself
-                    await _in_thread(work)
-                if come - seen >= _PROGRESS:
-                    seen = come
-                    clock()
-        finally:
-            await _in_thread(partial(write, bytes(waiting)))
+        """The body into the part, which holds the last block back: it is written when it is known to be whole."""
+        if part.size and reading.offset != part.size:
+            await _in_thread(part.empty)
+        part.expect(reading)
+        seen = part.size
+        async for piece in response.content.iter_any():
+            part.held += piece
+            self._check_size(part.size)
+            if len(part.held) >= _BLOCK:
+                await _in_thread(part.flush)
+            if part.size - seen >= _PROGRESS:
+                seen = part.size
+                clock()
 
     def _check_size(self, size: int) -> None:
         if size > self._largest:
@@ -173,22 +170,27 @@ def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
 @contextmanager
 def _worded(url: str) -> Iterator[None]:
     """Raises DownloadError for what goes wrong on the network. aiohttp's own words hold whole URLs and are dropped."""
-    shown = public(url)
     try:
         yield
-    except aiohttp.ClientConnectorError as error:
-        if isinstance(error.os_error, PrivateAddress):
-            raise DownloadError("private-address", f"{error.host} is not on a public address", final=True) from None
-        reason = error.os_error.strerror or "no connection"
-        raise DownloadError("unreachable", f"{reason} ({shown})") from None
-    except TimeoutError:
-        raise DownloadError("timeout", f"the media host is too slow ({shown})") from None
-    except aiohttp.ClientPayloadError:
-        raise DownloadError("truncated", f"the answer ended too early ({shown})") from None
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-        raise DownloadError("bad-url", f"the media URL cannot be used ({shown})", final=True) from None
-    except (aiohttp.ClientError, OSError):
-        raise DownloadError("connection", f"the connection was lost ({shown})") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise _in_words(error, public(url)) from None
+
+
+def _in_words(error: aiohttp.ClientError | OSError, shown: str) -> DownloadError:
+    match error:
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, PrivateAddress):
+            return DownloadError("private-address", f"{error.host} is not on a public address", final=True)
+        case aiohttp.ClientConnectorError():
+            reason = error.os_error.strerror or "no connection"
+            return DownloadError("unreachable", f"{reason} ({shown})")
+        case TimeoutError():
+            return DownloadError("timeout", f"the media host is too slow ({shown})")
+        case aiohttp.ClientPayloadError():
+            return DownloadError("truncated", f"the answer ended too early ({shown})")
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return DownloadError("bad-url", f"the media URL cannot be used ({shown})", final=True)
+        case _:
+            return DownloadError("connection", f"the connection was lost ({shown})")
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

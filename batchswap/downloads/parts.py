@@ -8,7 +8,8 @@ import hashlib
 import os
 import stat
 from contextlib import ExitStack
-from io import FileIO
+from functools import cache
+from io import BytesIO, FileIO
 from pathlib import Path
 
 import msgspec
@@ -33,27 +34,49 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class Part:
-    """The part of one place, for one URL. `size` counts the bytes in it, and all of them are in the hash."""
+    """The part of one place, for one URL. `size` counts the bytes that came, those `held` in memory included.
+
+    What comes is held until `flush`: a small result is never written twice, nor in small pieces, and a file that is
+    whole before the first byte is written needs no note.
+    """
 
     def __init__(self, place: Place, url: str) -> None:
         self.note: Note | None = None
-        self.size = 0
+        self.held = bytearray()
         self._place, self._media, self._hash = place, _media(url), hashlib.sha256()
+        self._written = 0
+        self._noted: Note | None = None
         self._file: FileIO | None = None
         self._folder = -1
-        self._held = ExitStack()
+        self._closing = ExitStack()
+
+    @property
+    def size(self) -> int:
+        return self._written + len(self.held)
+
+    def is_begun(self) -> bool:
+        """Whether there is a file to go on with; for what opening it would find, opening it will tell.
+
+        A few glances at names, so it need not run in a thread. Raises DownloadError for a place that cannot be.
+        """
+        with opened(self._place) as folder, disk(self._place):
+            try:
+                os.stat(self._place.part, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return True
 
     def open(self) -> None:
         """Open or make the file, and take what is in it if it is of the same media and this start of the machine.
 
         Raises DownloadError "busy" while another process writes to it.
         """
-        self._folder = self._held.enter_context(opened(self._place))
+        self._folder = self._closing.enter_context(opened(self._place))
         with disk(self._place):
             self._file = self._lock(os.open(self._place.part, _FLAGS, 0o666, dir_fd=self._folder))
             note = _read_note(self._place, self._folder)
         if note is not None and (note.media, note.boot) == (self._media, _boot()):
-            self.note = note
+            self.note = self._noted = note
             self._take()
         if self._is_linked and not self.is_whole:
             self.empty()
@@ -74,7 +97,7 @@ class Part:
         with disk(self._place):
             while block := self._open_file.read(_BLOCK):
                 self._hash.update(block)
-                self.size += len(block)
+                self._written += len(block)
 
     @property
     def _open_file(self) -> FileIO:
@@ -90,45 +113,74 @@ class Part:
     def is_whole(self) -> bool:
         return self.note is not None and self.size > 0 and self.size == self.note.total
 
-    def begin(self, reading: Reading, data: bytes) -> None:
-        """Write the first of what the answer brings. The note is on disk before the first byte that it speaks of."""
+    def expect(self, reading: Reading) -> None:
+        """What is added from now on belongs where `reading` says: at the end of what is there, or instead of it."""
         if reading.offset != self.size or reading.offset == 0:
             self.empty()
         self.note = Note(self._media, reading.validator, reading.total, _boot())
-        with disk(self._place):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with FileIO(os.open(self._place.note, flags, 0o666, dir_fd=self._folder), "w") as file:
-                file.write(msgspec.json.encode(self.note))
-        self.write(data)
 
-    def write(self, data: bytes) -> None:
+    def flush(self) -> None:
+        """Write what is held. The note is on disk before the first byte that it speaks of."""
+        if not self.held:
+            return
+        self._make_room()
+        if self.note != self._noted and self.note is not None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with (
+                disk(self._place),
+                FileIO(os.open(self._place.note, flags, 0o666, dir_fd=self._folder), "w") as file,
+            ):
+                file.write(msgspec.json.encode(self.note))
+            self._noted = self.note
+        self._write()
+
+    def _make_room(self) -> None:
+        """The open file, which holds what was written by this object and nothing else."""
+        if self._file is None:
+            held, note = self.held, self.note
+            self.open()
+            if self._written:
+                self.empty()  # it has come since we looked
+            self.held, self.note = held, note
+
+    def _write(self) -> None:
+        data, self.held = self.held, bytearray()  # before it is tried: a block that failed is not written after itself
         with disk(self._place):
-            self._open_file.seek(self.size)
+            self._open_file.seek(self._written)
             view = memoryview(data)
             while view:
                 written = self._open_file.write(view)
                 self._hash.update(view[:written])
-                self.size += written
+                self._written += written
                 view = view[written:]
 
     def empty(self) -> None:
         """Forget what is there. What also has the final name is let go of, not truncated."""
-        with disk(self._place):
-            if self._is_linked:
-                os.unlink(self._place.part, dir_fd=self._folder)
-                self._open_file.close()
-                self._file = self._lock(os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=self._folder))
-            self._open_file.truncate(0)
-        self.note, self.size, self._hash = None, 0, hashlib.sha256()
+        self.held = bytearray()
+        if self._file is not None:
+            with disk(self._place):
+                if self._is_linked:
+                    os.unlink(self._place.part, dir_fd=self._folder)
+                    self._open_file.close()
+                    self._file = self._lock(os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=self._folder))
+                self._open_file.truncate(0)
+        self.note, self._written, self._hash = None, 0, hashlib.sha256()
 
     def verify(self, kind: Kind) -> Verified:
-        """Check that the part is a complete file of its kind, and sync it. What is not, is forgotten.
+        """Check that the part is a complete file of its kind, write what is not yet written, and sync it.
 
-        Raises DownloadError "not-media" or "truncated".
+        Raises DownloadError "not-media" or "truncated"; then what was there is forgotten.
         """
         try:
+            if self._written == 0:
+                media_type = inspect(BytesIO(self.held), self.size, kind)
+                self._make_room()
+                self._write()
+            else:
+                self.flush()
+                with disk(self._place):
+                    media_type = inspect(self._open_file, self.size, kind)
             with disk(self._place):
-                media_type = inspect(self._open_file, self.size, kind)
                 os.fsync(self._open_file.fileno())
         except DownloadError as error:
             if error.reason in ("not-media", "truncated"):
@@ -140,7 +192,7 @@ class Part:
         """Safe to call again. The part stays on disk."""
         if self._file is not None:
             self._file.close()
-        self._held.close()
+        self._closing.close()
 
 
 def _read_note(place: Place, folder: int) -> Note | None:
@@ -160,6 +212,7 @@ def _media(url: str) -> str:
     return hashlib.sha256(public(url).encode()).hexdigest()[:20]
 
 
+@cache
 def _boot() -> str:
     try:
         return _BOOT.read_text().strip()

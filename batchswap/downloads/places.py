@@ -8,8 +8,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.output).name
+        return self.output.rpartition("/")[2]
 
     @property
     def part(self) -> str:
@@ -70,22 +70,38 @@ def opened(place: Place) -> Iterator[int]:
 
 def _open(place: Place) -> int:
     parts = PurePosixPath(place.output).parts
-    if not parts or ".." in parts or parts[0] == "/" or "\0" in place.output:
+    if not parts or parts[-1] != place.name or ".." in parts or parts[0] == "/" or "\0" in place.output:
         raise _outside(place)
-    place.out.mkdir(parents=True, exist_ok=True)
-    root = os.path.realpath(place.out)
+    with suppress(_Symlink):
+        try:
+            return _descend(str(place.out), parts[:-1])
+        except FileNotFoundError:
+            place.out.mkdir(parents=True, exist_ok=True)
+            return _descend(str(place.out), parts[:-1])
     # A symlink that stays inside is the user's own arrangement; what it leads to is opened without following any.
+    root = os.path.realpath(place.out)
     inside = os.path.relpath(os.path.realpath(os.path.join(root, *parts[:-1])), root)  # noqa: PTH118 - a real path
     names = PurePosixPath(inside).parts
     if ".." in names:
         raise _outside(place)
+    try:
+        return _descend(root, names)
+    except _Symlink:
+        raise _outside(place) from None  # it was none a moment ago
+
+
+class _Symlink(Exception):
+    """There is a symlink on the way."""
+
+
+def _descend(root: str, names: Sequence[str]) -> int:
     folder = os.open(root, _FOLDER)
     for name in names:
         try:
             below = _enter(folder, name)
         except NotADirectoryError:
             if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
-                raise _outside(place) from None  # it was none a moment ago
+                raise _Symlink from None
             raise
         finally:
             os.close(folder)
@@ -94,12 +110,14 @@ def _open(place: Place) -> int:
 
 
 def _enter(folder: int, name: str) -> int:
+    flags = _FOLDER | os.O_NOFOLLOW
     try:
-        os.mkdir(name, dir_fd=folder)
-        os.fsync(folder)
-    except FileExistsError:
-        pass
-    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+            os.fsync(folder)
+        return os.open(name, flags, dir_fd=folder)
 
 
 def _outside(place: Place) -> DownloadError:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -72,14 +73,17 @@ def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call:
     assert [r.connection for r in server.requests] == [1, 1], "the second request used the kept connection, and once"
 
 
-def test_create_task_never_uses_a_kept_connection() -> None:
-    async def thrice(client: Client) -> Answer:
+def test_create_task_uses_a_kept_connection_only_while_it_is_fresh() -> None:
+    async def calls(client: Client) -> Answer:
         await submit(client)
-        await client.balance()
+        await client.balance()  # whose connections are others
+        await submit(client)
+        await asyncio.sleep(0.05)
         return await submit(client)
 
-    _, server = answered(thrice, then=reply(json=ok({"task_id": "t"})))
-    assert [r.connection for r in server.requests] == [1, 2, 3]
+    timeouts = msgspec.structs.replace(CALM, fresh=0.03)
+    _, server = answered(calls, timeouts=timeouts, then=reply(json=ok({"task_id": "t"})))
+    assert [r.connection for r in server.requests] == [1, 2, 1, 3]
 
 
 async def submit_to(url: str, timeouts: Timeouts = CALM) -> None:

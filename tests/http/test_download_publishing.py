@@ -150,8 +150,8 @@ from batchswap.downloads.parts import Part
 from batchswap.downloads.ranges import Reading
 place, body = Place(Path(sys.argv[1]), "x.mp4"), Path(sys.argv[2]).read_bytes()
 part = Part(place, "https://h/x.mp4")
-part.open()
-part.begin(Reading("write", 0, "", len(body)), body)
+part.expect(Reading("write", 0, "", len(body)))
+part.held += body
 verified = part.verify("video")
 part.close()
 asyncio.run(publish(place, verified))
