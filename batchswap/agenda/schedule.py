@@ -1,5 +1,7 @@
 """Which task to ask for, and when. Pure: told the time, it never sleeps and never asks anyone."""
 
+from collections import Counter
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from math import inf
 
@@ -20,6 +22,13 @@ LATE = 0.9
 AHEAD = 0.05
 """… so while nothing presses they are asked for whenever their age has grown by this share."""
 
+SCOUTS = 3
+"""The first tasks of a kind in a run test what is believed of it, which may come from other days: …"""
+SOONEST = 0.25
+"""… without regard to it, they may be asked for from so many seconds on, …"""
+EAGER, SCOUTING = 0.2, 0.5
+"""… and whenever their age has grown by this share, when submits wait for a place in flight, and otherwise."""
+
 ASKED_BY = 3600.0
 """Seconds. However unlikely it is that a task has ended, it is asked for by this age at the latest, …"""
 AGAIN = 2.0
@@ -34,6 +43,7 @@ class Watch(msgspec.Struct):
     """When it was last known to run."""
     durations: Durations
     not_before: float = -inf
+    is_scout: bool = False
     held: bool = False
     """A worker has it in hand."""
     called: bool = False
@@ -57,20 +67,32 @@ class Agenda:
         self._coming: list[tuple[float, int]] = []
         """A heap of dues; an entry that its watch no longer has is void."""
         self._due: set[int] = set()
-        self._learned_at = 1
+        self._scouts: Counter[str] = Counter()
+        self._ended, self._learned_at = 0, 1
 
     def __len__(self) -> int:
         return len(self._watched)
 
     def durations(self, group: str) -> Durations:
+        """Of the tasks of a group. "a/b" is a part of "a" and starts from what is known of that."""
         found = self._durations.get(group)
         if found is None:
-            found = self._durations[group] = Durations()
+            whole, _, part = group.rpartition("/")
+            found = self._durations[group] = Durations(self.durations(whole) if part and whole else None)
         return found
+
+    def recall(self, history: Iterable[tuple[str, float]]) -> None:
+        """Groups, and seconds that tasks of them took in earlier runs, oldest first. Before anything is watched."""
+        for group, took in history:
+            self.durations(group).ended(took, 0.0)
+        for durations in self._durations.values():
+            durations.fade()
 
     def watch(self, task_id: int, group: str, started: float, now: float) -> None:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
-        self._watched[task_id] = Watch(started, started, self.durations(group))
+        self._scouts[group] += 1
+        is_scout = self._scouts[group] <= SCOUTS
+        self._watched[task_id] = Watch(started, started, self.durations(group), is_scout=is_scout)
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
@@ -143,8 +165,9 @@ class Agenda:
         age = min(max(took, earliest), latest) if took is not None else middle
         durations = watch.durations
         durations.ended(age, earliest)
-        if durations.seen >= self._learned_at:  # often at first, then ever more seldom
-            self._learned_at = durations.seen + 1 + durations.seen // 4
+        self._ended += 1
+        if self._ended >= self._learned_at:  # often at first, then ever more seldom
+            self._learned_at = self._ended + 1 + self._ended // 4
             for other, still in self._watched.items():
                 if not still.held:
                     self._plan(other)
@@ -156,17 +179,17 @@ class Agenda:
 
     def _plan(self, task_id: int) -> None:
         watch = self._watched[task_id]
-        watch.pressing = self._ripe_at(watch, PRESSING)
         watch.relaxed = self._ripe_at(watch, RELAXED)
+        watch.pressing = min(self._ripe_at(watch, PRESSING), watch.relaxed)
         self._due.discard(task_id)
-        heappush(self._coming, (min(watch.pressing, watch.relaxed), task_id))
+        heappush(self._coming, (watch.pressing, task_id))
 
     def _advance(self, now: float) -> None:
         """Move what has become due by `now` from the heap, and drop what is void from its top."""
         while self._coming:
             due, task_id = self._coming[0]
             watch = self._watched.get(task_id)
-            if watch is None or watch.held or task_id in self._due or due != min(watch.pressing, watch.relaxed):
+            if watch is None or watch.held or task_id in self._due or due != watch.pressing:
                 heappop(self._coming)
             elif due <= now:
                 heappop(self._coming)
@@ -181,6 +204,9 @@ class Agenda:
         age = durations.age_at(seen, FORGOTTEN if self._expects_calls else chance)
         if chance == RELAXED and not self._expects_calls:
             age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
+        if watch.is_scout and not self._expects_calls:
+            grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
+            age = min(age, max(seen * grown, SOONEST))
         latest = max(seen * AGAIN, min(durations.age_at(0.0, FORGOTTEN), ASKED_BY))
         return max(watch.started + min(age, latest), watch.not_before)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
     from batchswap.report.planning import Prices
     from batchswap.report.surveying import Sample, Work
-    from batchswap.runner.prices import PriceClass
+    from batchswap.runner.jobs import TaskClass
     from batchswap.settings import Settings
 
 
@@ -88,7 +88,7 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
     from batchswap.report.planning import Prices
 
     account = find_account(settings)
-    each: dict[PriceClass, float | None] = {}
+    each: dict[TaskClass, float | None] = {}
     balance = None
     with tempfile.TemporaryDirectory(prefix="batchswap-plan-") as folder:
         # A local server of its own: the real one's folder is not touched, and may be in use by a run.

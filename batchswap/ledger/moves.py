@@ -102,9 +102,19 @@ def committed_on(db: sqlite3.Connection, day: str) -> float:
 
 
 def submit(
-    db: sqlite3.Connection, stamp: Stamp, item: Task, *, reserved: float, budget: Budget, account: str
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    item: Task,
+    *,
+    reserved: float,
+    budget: Budget,
+    account: str,
+    seconds: float | None = None,
 ) -> Attempt:
-    """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace."""
+    """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace.
+
+    `seconds`: of the target, where they are known.
+    """
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
     day = local_day(stamp.at)
@@ -114,9 +124,10 @@ def submit(
     ref = str(uuid.uuid4())
     number = item.attempts + 1
     attempt_id = db.execute(
-        "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account)"
-        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ? from tasks where id = ?",
-        (stamp.run_id, number, ref, day, reserved, stamp.at, account, item.id),
+        "insert into attempts"
+        "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds)"
+        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ? from tasks where id = ?",
+        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, item.id),
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")

@@ -185,6 +185,12 @@ def m003_detections_and_files(db: Database) -> None:
     )
 
 
+@steps()
+def m004_length_of_targets(db: Database) -> None:
+    """Seconds of an attempt's target, where they are known: longer videos take longer."""
+    db.execute("alter table attempts add column seconds real")
+
+
 def migrate(db: Database) -> None:
     """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
     steps.apply(db)

@@ -9,7 +9,7 @@ import msgspec
 from batchswap.ledger import queries
 from batchswap.report.surveying import Work
 from batchswap.report.words import iso, moment, money, plural, safe, span
-from batchswap.runner.prices import PriceClass
+from batchswap.runner.jobs import TaskClass
 from batchswap.runner.steps import STEPS, Step
 from batchswap.settings import Settings
 from batchswap.tasks import Model
@@ -18,7 +18,7 @@ from batchswap.tasks import Model
 class Prices(msgspec.Struct, frozen=True):
     """What one task of a class costs, as the API estimates it; None: unknown. And what is on the account."""
 
-    each: dict[PriceClass, float | None] = {}
+    each: dict[TaskClass, float | None] = {}
     balance: float | None = None
     note: str = ""
 
@@ -127,8 +127,8 @@ def _seconds(work: Work, settings: Settings, requests: int, took: dict[Model, fl
 def average_durations(db: sqlite3.Connection) -> dict[Model, float]:
     """Seconds that the last tasks of each model took."""
     found: dict[Model, list[float]] = {}
-    for model, seconds in queries.took(db):
-        found.setdefault(model, []).append(seconds)
+    for past in queries.took(db):
+        found.setdefault(past.model, []).append(past.took)
     return {model: sum(each) / len(each) for model, each in found.items()}
 
 

@@ -12,7 +12,7 @@ from batchswap.ledger import views
 from batchswap.ledger.queries import Selection
 from batchswap.ledger.rows import split_query
 from batchswap.manifest import Chunk
-from batchswap.runner.prices import PriceClass, price_class
+from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.runner.steps import STEPS, Step
 from batchswap.states import State
 from batchswap.tasks import Row, is_url
@@ -47,8 +47,8 @@ class Work(msgspec.Struct):
 
     batches: list[str]
     rows: dict[str, int]
-    submits: dict[PriceClass, int]
-    samples: dict[PriceClass, Sample]
+    submits: dict[TaskClass, int]
+    samples: dict[TaskClass, Sample]
     running: int
     uploads: int
     detections: int = 0
@@ -61,8 +61,8 @@ class Surveyor:
         """`db` None: there is no ledger yet, everything is new."""
         self._db, self._selection = db, selection
         self._rows: Counter[str] = Counter()
-        self._submits: Counter[PriceClass] = Counter()
-        self._samples: dict[PriceClass, Sample] = {}
+        self._submits: Counter[TaskClass] = Counter()
+        self._samples: dict[TaskClass, Sample] = {}
         self._files: dict[int, float | None] = {}
         """Seconds of each local file that is a movie, by a hash of its place."""
         self._targets: set[int] = set()
@@ -114,7 +114,7 @@ class Surveyor:
         for given in inputs_of(row):
             self._look(chunk.folder, given)
         seconds = None if is_url(row.target) else self._files[hash((chunk.folder, row.target))]
-        group = price_class(row.model, seconds)
+        group = class_of(row.model, seconds)
         self._submits[group] += 1
         if Step.DETECT in STEPS[row.model]:
             self._targets.add(hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target)))

@@ -9,7 +9,7 @@ from batchswap.errors import LostRace, MaybeSent, NeverSent
 from batchswap.ledger import moves, queries, views
 from batchswap.ledger.moves import Media
 from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job, group_of
+from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
 from batchswap.states import Event, State
@@ -40,7 +40,8 @@ class Collecting:
     def watch(self, job: Job, *, now: float, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
         self.jobs[job.task.id] = job
-        self._desk.agenda.watch(job.task.id, group_of(job.task), job.started, now)
+        group = class_of(job.task.model, job.seconds).group
+        self._desk.agenda.watch(job.task.id, group, job.started, now)
         called = self._submitting.early.pop(job.attempt.ref, None) is not None
         if due or called:
             self._desk.agenda.called_back(job.task.id)

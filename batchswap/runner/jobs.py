@@ -1,10 +1,40 @@
 """What the runner knows of a task while it works on it. Everything here can be rebuilt from the ledger."""
 
+import math
+
 import msgspec
 
 from batchswap import wire
 from batchswap.ledger.detections import Detected
-from batchswap.tasks import Attempt, Task
+from batchswap.tasks import Attempt, Model, Task
+
+STEP = 10.0
+"""Seconds of video that one class spans."""
+
+
+class TaskClass(msgspec.Struct, frozen=True):
+    """Tasks that are expected to cost and to take alike. `step` counts started steps of the video; 0: a still, or
+    nobody knows how long."""
+
+    model: Model
+    step: int = 0
+
+    def __str__(self) -> str:
+        if not self.step:
+            return str(self.model)
+        return f"{self.model}, {(self.step - 1) * STEP:g} to {self.step * STEP:g} s"
+
+    @property
+    def group(self) -> str:
+        """Its name in the agenda: a class of known length is a part of its model."""
+        return f"{self.model}/{self.step}" if self.step else str(self.model)
+
+
+def class_of(model: Model, seconds: float | None) -> TaskClass:
+    """`seconds`: of the target, where they are known."""
+    if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
+        return TaskClass(model)
+    return TaskClass(model, math.ceil(seconds / STEP))
 
 
 class Ready(msgspec.Struct):
@@ -48,8 +78,3 @@ class Job(msgspec.Struct):
     """Whether a fresh media URL was asked for already."""
     seconds: float | None = None
     """Of the target, where they are known."""
-
-
-def group_of(task: Task) -> str:
-    """Tasks that are expected to cost and to take alike."""
-    return str(task.model)

@@ -11,7 +11,7 @@ from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
 from batchswap.runner.desk import Desk, Stop
 from batchswap.runner.fetching import Fetching
-from batchswap.runner.jobs import Job, group_of
+from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.queueing import Queueing
@@ -192,7 +192,8 @@ class Loop:
         if left <= 0.0:
             desk.end(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
         elif desk.no_submits is None and self.queue.ready:
-            expected = desk.agenda.durations(group_of(self.queue.ready[0].task)).age_at(0.0, 0.9)
+            first = self.queue.ready[0]
+            expected = desk.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)
             limit = desk.pacer.limit()
             asking = (self.in_flight + 1) * desk.settings.rate_period / limit if limit else 0.0
             if left < expected + asking:

@@ -1,36 +1,14 @@
 """What an attempt may cost, asked once for each class of tasks (EstimateTask is free)."""
 
 import asyncio
-import math
 
 import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.runner.desk import Desk, Stop, Stopped
+from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.tasks import Model
-
-STEP = 10.0
-"""Seconds of video that one class spans."""
-
-
-class PriceClass(msgspec.Struct, frozen=True):
-    """Tasks that are priced alike. `step` counts started steps of the video; 0: a still, or nobody knows how long."""
-
-    model: Model
-    step: int = 0
-
-    def __str__(self) -> str:
-        if not self.step:
-            return str(self.model)
-        return f"{self.model}, {(self.step - 1) * STEP:g} to {self.step * STEP:g} s"
-
-
-def price_class(model: Model, seconds: float | None) -> PriceClass:
-    """`seconds`: of the target, where they are known."""
-    if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
-        return PriceClass(model)
-    return PriceClass(model, math.ceil(seconds / STEP))
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -51,12 +29,12 @@ class Prices:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[PriceClass, Known] = {}
-        self._asking: dict[PriceClass, asyncio.Lock] = {}
+        self._known: dict[TaskClass, Known] = {}
+        self._asking: dict[TaskClass, asyncio.Lock] = {}
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
         """Credits to reserve. Raises RowRefused for refused inputs, Stopped when nothing will be submitted."""
-        group = price_class(Model(body.model), seconds)
+        group = class_of(Model(body.model), seconds)
         async with self._asking.setdefault(group, asyncio.Lock()):
             if group not in self._known:
                 if self._desk.no_submits is not None:
@@ -83,6 +61,6 @@ class Prices:
 
     def learn(self, model: Model, seconds: float | None, charged: float | None) -> None:
         """A task was charged."""
-        group = price_class(model, seconds)
+        group = class_of(model, seconds)
         if charged is not None and charged > self._known.get(group, Known(0.0)).of(seconds):
             self._known[group] = Known(charged, seconds)

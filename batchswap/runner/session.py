@@ -23,7 +23,7 @@ from batchswap.runner import signals
 from batchswap.runner.balance import note_evidence
 from batchswap.runner.beside import Calls, Watch, accompany, flush, watched
 from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job
+from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.loop import Loop
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.ports import Api, Pacer, Store
@@ -155,8 +155,7 @@ async def run(
     loop = Loop(desk, _selection(settings))
     try:
         await writer.do(lambda db: moves.recover(db, desk.stamp()))
-        for model, seconds in queries.took(reading):
-            desk.agenda.durations(str(model)).ended(seconds, 0.0)
+        desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in queries.took(reading))
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
                 await loop.work(lambda: _begin(desk, loop, account, calls))

@@ -78,7 +78,13 @@ class Submitting:
         try:
             return await desk.writer.do(
                 lambda db: moves.submit(
-                    db, desk.stamp(), ready.task, reserved=ready.price, budget=budget, account=desk.account
+                    db,
+                    desk.stamp(),
+                    ready.task,
+                    reserved=ready.price,
+                    budget=budget,
+                    account=desk.account,
+                    seconds=ready.seconds,
                 )
             )
         except OverBudget:
@@ -153,11 +159,11 @@ class Submitting:
     ) -> Job | Ready | None:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
         desk = self._desk
-        remote_id = self.early.pop(attempt.ref, None)
+        remote_id = self.early.get(attempt.ref)  # left there: whoever watches the task asks for it at once
         if remote_id is not None:
             return await self._accept(ready, attempt, remote_id)
         await self._leave_unknown(attempt, code, reason)
-        if (remote_id := self.early.pop(attempt.ref, None)) is not None:  # told while that was being recorded
+        if (remote_id := self.early.get(attempt.ref)) is not None:  # told while that was being recorded
             return await self._accept(ready, attempt, remote_id, moves.attached)
         if desk.is_idempotent and ready.resends < desk.settings.retries:
             task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)

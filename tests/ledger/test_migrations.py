@@ -8,9 +8,10 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import files
+from batchswap.ledger import files, queries
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.ledger.schema import steps
+from batchswap.tasks import Model
 
 
 def older(path: Path, version: int, stop_before: str) -> None:
@@ -20,6 +21,25 @@ def older(path: Path, version: int, stop_before: str) -> None:
         raw.execute(f"pragma application_id = {APPLICATION_ID}")
         raw.execute(f"pragma user_version = {version}")
         raw.execute("insert into batches(name) values('spring')")
+
+
+def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 3, "m004_length_of_targets")
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("insert into sources(batch_id, path, folder) values(1, 'b.csv', '/')")
+        raw.execute(
+            "insert into tasks(id, batch_id, source_id, key, line, position, generation, model, target, face, digest,"
+            " output) values(1, 1, 1, 't', 2, 0, 0, 'video-face-swap', 'v', 'f', 'd', 'o')"
+        )
+        raw.execute("insert into runs(started_at, pid, version, provider, account) values(0.0, 1, '', '', '')")
+        raw.execute(
+            "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, took,"
+            " account) values(1, 1, 1, 1, 'r', 'succeeded', '', 1.0, 0.0, 7.0, '')"
+        )
+    files.create(path)
+    with closing(files.connect(path, write=False)) as db:
+        assert queries.took(db) == [queries.Past(Model.VIDEO, 7.0, None)]
 
 
 def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ def test_the_likeliest_is_asked_for_first_and_nobody_too_early() -> None:
     agenda = Agenda()
     for i in range(100):
         agenda.durations("m").ended(6.0 + i * 0.01, 0.0)
+    for scout in range(11, 14):
+        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.drop(scout)
     agenda.watch(1, "m", 0.0, 0.0)
     agenda.watch(2, "m", 3.0, 3.0)
     assert agenda.likeliest(4.0, pressing=False) is None
@@ -160,6 +163,92 @@ def test_unknown_tasks_are_left_alone() -> None:
     agenda.drop(7)
     assert not agenda.in_hand(7)
     assert agenda.next_at(0.0, pressing=True) == inf
+
+
+def asked_for(agenda: Agenda, until: float, *, pressing: bool = False) -> list[float]:
+    """When task 1, which still runs, is asked for."""
+    asked, now = [], 0.0
+    while (now := agenda.next_at(now, pressing=pressing)) <= until:
+        if agenda.likeliest(now, pressing=pressing) is None:
+            continue
+        agenda.take(1)
+        agenda.still_running(1, now)
+        asked.append(now)
+    return asked
+
+
+@pytest.mark.parametrize("took", [0.5, 2.0, 6.0, 60.0, 900.0])
+def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: float) -> None:
+    """Nothing is known of them, or something wrong."""
+    for known in (0.1, 20.0, 3000.0):
+        agenda = Agenda()
+        agenda.recall(("m", known) for _ in range(500))
+        agenda.watch(1, "m", 0.0, 0.0)
+        found = next(at for at in asked_for(agenda, 2 * took, pressing=True) if at >= took)
+        assert found <= 1.25 * took
+
+
+def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
+    agenda = Agenda()
+    agenda.recall(("m", 300.0) for _ in range(500))
+    for scout in range(11, 14):
+        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.take(scout)
+    agenda.watch(1, "m", 0.0, 0.0)
+    assert asked_for(agenda, 200.0) == []
+    agenda.watch(1, "m", 0.0, 0.0)
+    for scout in range(11, 14):
+        agenda.ended(scout, 7.0, 6.0)
+    assert 5.0 < asked_for(agenda, 9.0)[0] < 7.0
+
+
+def test_what_earlier_runs_knew_is_soon_outweighed() -> None:
+    agenda = Agenda()
+    agenda.recall(("m", 300.0) for _ in range(500))
+    durations = agenda.durations("m")
+    assert durations.age_at(0.0, 0.25) > 200.0
+    for _ in range(3):
+        durations.ended(6.0, 0.0)
+    assert durations.chance(0.0, 8.0) > 0.4
+
+
+def test_what_earlier_runs_knew_is_kept_while_it_holds() -> None:
+    agenda = Agenda()
+    agenda.recall(("m", 300.0 + i) for i in range(50))
+    durations = agenda.durations("m")
+    for i in range(3):
+        durations.ended(310.0 + i, 0.0)
+    assert 250.0 < durations.age_at(0.0, 0.1) < durations.age_at(0.0, 0.9) < 400.0
+
+
+def test_a_service_that_becomes_faster_is_noticed_after_thousands_of_tasks() -> None:
+    durations = learned(5000)
+    for _ in range(20):
+        durations.ended(0.6, 0.0)
+    assert durations.chance(0.0, 1.0) > 0.2
+
+
+def test_a_class_starts_from_its_model_and_goes_its_own_way() -> None:
+    agenda = Agenda()
+    for i in range(40):
+        agenda.durations("m/1").ended(10.0 + i * 0.01, 0.0)
+    fresh = agenda.durations("m/6")
+    assert fresh.age_at(0.0, 0.5) == pytest.approx(agenda.durations("m").age_at(0.0, 0.5), rel=0.01)
+    assert fresh.age_at(0.0, 0.5) == pytest.approx(10.0, rel=0.25)
+    for _ in range(10):
+        fresh.ended(60.0, 0.0)
+    assert fresh.age_at(0.0, 0.5) == pytest.approx(60.0, rel=0.25)
+    assert agenda.durations("m/1").age_at(0.0, 0.5) == pytest.approx(10.0, rel=0.25)
+    assert agenda.durations("n/1").age_at(0.0, 0.5) == pytest.approx(20.0, rel=0.1)
+
+
+def test_what_a_model_learns_reaches_its_fresh_classes_at_once() -> None:
+    agenda = Agenda()
+    fresh = agenda.durations("m/2")
+    before = fresh.chance(0.0, 6.0)
+    for _ in range(5):
+        agenda.durations("m").ended(5.0, 0.0)
+    assert fresh.chance(0.0, 6.0) > 2 * before
 
 
 class AgendaMachine(RuleBasedStateMachine):

@@ -10,8 +10,8 @@ from batchswap.ledger.views import Known
 from batchswap.manifest import Chunk
 from batchswap.report.planning import Prices, conclude
 from batchswap.report.surveying import Surveyor, classify
+from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.runner.prices import Known as KnownPrice
-from batchswap.runner.prices import PriceClass, price_class
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.tasks import Model, Row
@@ -60,7 +60,7 @@ def test_what_a_row_is(known: Known | None, expected: tuple[str, bool]) -> None:
 def test_selections(selection: Selection, submits: int) -> None:
     chunks = [Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(5)])]
     found = Surveyor(None, selection).survey(chunks)
-    assert found.submits.get(PriceClass(Model.VIDEO), 0) == submits
+    assert found.submits.get(TaskClass(Model.VIDEO), 0) == submits
     assert found.rows["left_out"] == 5 - submits
     assert found.uploads == (1 if submits else 0)
 
@@ -68,18 +68,18 @@ def test_selections(selection: Selection, submits: int) -> None:
 def test_a_plan_adds_up() -> None:
     found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(10)])])
     settings = Settings(rate_limit=20, rate_period=10.0, in_flight=2, budget=25.0)
-    plan = conclude(found, Prices({PriceClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
+    plan = conclude(found, Prices({TaskClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
     assert (plan.credits, plan.is_affordable) == (30.0, False)
     assert plan.requests == 10 + 10 + 1 + 1 + 1
     assert plan.seconds == 30.0  # ten tasks of six seconds, two at once: more than the window asks for
-    assert conclude(found, Prices({PriceClass(Model.VIDEO): None}), settings, {}).credits is None
+    assert conclude(found, Prices({TaskClass(Model.VIDEO): None}), settings, {}).credits is None
     assert conclude(found, Prices(), Settings(rate_limit=None), {}).seconds is None
 
 
 def test_the_best_sample_is_one_that_can_be_priced() -> None:
     rows = [row("a"), row("b", face="https://host/f.png")]
     found = Surveyor(None, Selection()).survey([Chunk("spring", str(Path.cwd()), "spring.csv", rows)])
-    assert found.samples[PriceClass(Model.VIDEO)].row.key == "b"
+    assert found.samples[TaskClass(Model.VIDEO)].row.key == "b"
 
 
 def movie(path: Path, seconds: int) -> str:
@@ -127,4 +127,4 @@ def test_a_longer_video_of_a_class_is_reserved_in_proportion() -> None:
     ],
 )
 def test_started_steps_of_ten_seconds(model: Model, seconds: float | None, step: int) -> None:
-    assert price_class(model, seconds) == PriceClass(model, step)
+    assert class_of(model, seconds) == TaskClass(model, step)
