@@ -6,16 +6,15 @@ until its task is not at work: then it becomes the task's new inputs and the tas
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from batchswap.ledger import sightings
+from batchswap.ledger.intake import BLOBS, INPUTS, Intake, statements
 from batchswap.ledger.moves import Stamp, log, move
-from batchswap.ledger.rows import pack_faces, split_query
 from batchswap.manifest import Chunk
 from batchswap.states import BY_PERSON, Event, State
-from batchswap.tasks import Row
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -26,42 +25,10 @@ class Enrolment(msgspec.Struct, frozen=True):
     changed: int
 
 
-_INPUTS = (
-    "model", "target", "target_query", "face", "face_query", "faces", "digest", "output", "source_id",
-)  # fmt: skip
-_COLUMNS = ("batch_id", "position", "generation", "key", "line", "consent", "tags", "extra", *_INPUTS)
-_PACKED = "json_array(" + ", ".join(
-    f"hex(excluded.{name})" if name in ("target_query", "face_query", "faces") else f"excluded.{name}"
-    for name in _INPUTS
-) + ")"  # fmt: skip
-_SHARED = ("batch_id", "generation", "source_id")
-"""The same for all rows of a chunk: the statement's first parameters."""
-_OWN = tuple(name for name in _COLUMNS if name not in _SHARED)
-_AT_ONCE = 500
-"""Rows in one statement. A statement a row costs twice as much."""
-
-
-@lru_cache(maxsize=8)
-def _upsert(count: int) -> str:
-    """The statement for `count` rows: _SHARED, then _OWN of each row."""
-    shared = {name: f"?{number}" for number, name in enumerate(_SHARED, 1)}
-    rows = []
-    for first in range(len(_SHARED) + 1, len(_SHARED) + 1 + count * len(_OWN), len(_OWN)):
-        own = {name: f"?{number}" for number, name in enumerate(_OWN, first)}
-        rows.append(f"({', '.join(shared.get(name) or own[name] for name in _COLUMNS)})")
-    return f"""
-        insert into tasks({", ".join(_COLUMNS)}) values {", ".join(rows)}
-        on conflict(batch_id, key) do update set
-            position = excluded.position, generation = excluded.generation, line = excluded.line,
-            consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
-            edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
-            output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end
-    """
-
-
 def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
-    """Take the rows into the ledger. What `chunks` raises (ManifestErrors) undoes everything.
+    """Take the rows into the ledger, and note what their files look like.
 
+    What `chunks` raises (ManifestErrors) undoes everything; it may not use `db`, which is at work while it reads.
     `marks` tells the content of each file; "" where it cannot be known again.
     """
     db.execute("begin immediate")
@@ -76,32 +43,39 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
 
 
 def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
-    generations: dict[str, tuple[int, int]] = {}
-    sources: dict[tuple[str, str], int] = {}
-    positions: dict[str, int] = {}
-    rows = 0
     before = _count(db)
-    for chunk in chunks:
-        if chunk.batch not in generations:
-            generations[chunk.batch] = _begin_batch(db, chunk.batch)
-        batch_id, generation = generations[chunk.batch]
-        source = (chunk.batch, chunk.file)
-        if source not in sources:
-            sources[source] = _begin_source(db, batch_id, generation, chunk, marks.get(chunk.file, ""))
-        position = positions.get(chunk.batch, 0)
-        shared = (batch_id, generation, sources[source])
-        for first in range(0, len(chunk.rows), _AT_ONCE):
-            some = chunk.rows[first : first + _AT_ONCE]
-            db.execute(_upsert(len(some)), _values(shared, some, position + first))
-        positions[chunk.batch] = position + len(chunk.rows)
-        rows += len(chunk.rows)
+    batches, rows = _take_rows(db, chunks, marks)
     new = _count(db) - before
-    for batch_id, _ in generations.values():
+    for batch_id in batches:
         _recount(db, batch_id)
     changed = take_edits(db, stamp)
     if new or changed:
         log(db, stamp, "enrolled", detail=f"{rows} rows, {new} new, {changed} changed")
     return Enrolment(rows, new, changed)
+
+
+def _take_rows(db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> tuple[list[int], int]:
+    """The ids of the batches, and how many rows there were. While a chunk is stored, the next is read."""
+    generations: dict[str, tuple[int, int]] = {}
+    sources: dict[tuple[str, str], int] = {}
+    positions: dict[str, int] = {}
+    with Intake(db) as intake:
+        for chunk in chunks:
+            intake.wait()
+            if chunk.batch not in generations:
+                generations[chunk.batch] = _begin_batch(db, chunk.batch)
+            batch_id, generation = generations[chunk.batch]
+            source = (chunk.batch, chunk.file)
+            if source not in sources:
+                sources[source] = _begin_source(db, batch_id, generation, chunk, marks.get(chunk.file, ""))
+            sightings.note(db, chunk)
+            shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
+            position = positions.get(chunk.batch, 0)
+            for sql, values in statements(shared, chunk.rows, position):
+                intake.execute(sql, values)
+            positions[chunk.batch] = position + len(chunk.rows)
+        intake.wait()
+    return [batch_id for batch_id, _ in generations.values()], sum(positions.values())
 
 
 def _count(db: sqlite3.Connection) -> int:
@@ -140,31 +114,6 @@ def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str
     return tuple(sorted(batches)) if theirs == dict(marks) else None
 
 
-def _values(shared: tuple[int, int, int], rows: list[Row], position: int) -> list[Any]:
-    """The parameters of `_upsert`. It runs a million times, so what most rows do not have is asked for first."""
-    values: list[Any] = [*shared]
-    for place, row in enumerate(rows, position):
-        target, target_query = split_query(row.target) if "?" in row.target else (row.target, None)
-        face, face_query = split_query(row.face) if "?" in row.face else (row.face, None)
-        values += (
-            place,
-            row.key,
-            row.line,
-            row.consent,
-            ";".join(row.tags) if row.tags else "",
-            msgspec.json.encode(dict(row.extra)).decode() if row.extra else "",
-            str(row.model),  # an exact string: for an enum, sqlite3 looks for an adapter first
-            target,
-            target_query,
-            face,
-            face_query,
-            pack_faces(row.faces),
-            row.digest,
-            row.output,
-        )
-    return values
-
-
 def _recount(db: sqlite3.Connection, batch_id: int) -> None:
     """New tasks are queued; the trigger counts every later move."""
     db.execute(
@@ -194,7 +143,7 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
     for task_id, state, packed in db.execute("select id, state, edited from tasks where edited is not null").fetchall():
         if state in at_work:
             continue
-        names = ", ".join(f"{name} = ?" for name in _INPUTS)
+        names = ", ".join(f"{name} = ?" for name in INPUTS)
         db.execute(
             f"update tasks set {names}, edited = null, replaces = coalesce(sha256, replaces),"
             " file = null, size = null, sha256 = null where id = ?",
@@ -211,5 +160,5 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
 
 def _unpacked(packed: bytes) -> list[Any]:
     values = msgspec.json.decode(packed, type=list[Any])
-    blobs = {_INPUTS.index(name) for name in ("target_query", "face_query", "faces")}
+    blobs = {INPUTS.index(name) for name in BLOBS}
     return [(bytes.fromhex(v) or None) if i in blobs else v for i, v in enumerate(values)]

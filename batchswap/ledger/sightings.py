@@ -2,12 +2,12 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from batchswap.manifest import Chunk
-from batchswap.tasks import is_url
 
+_URL = ("http://", "https://")
 Sighting = tuple[int, int]
 """Size in bytes, and time of the last change in nanoseconds."""
 
@@ -22,17 +22,13 @@ def find(db: sqlite3.Connection, path: Path) -> Sighting | None:
     return None if row is None else (row[0], row[1])
 
 
-def noted(db: sqlite3.Connection, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The chunks as they come; the files that they name are looked at, and written down by the way.
-
-    To be iterated inside the transaction that takes the rows, and in its thread.
-    """
-    for chunk in chunks:
-        given = {row.target for row in chunk.rows} | {row.face for row in chunk.rows}
-        given.update(face for row in chunk.rows if row.faces for _, face in row.faces)
-        paths = [Path(chunk.folder, text) for text in given if text and not is_url(text)]
+def note(db: sqlite3.Connection, chunk: Chunk) -> None:
+    """Look at the files that the rows name, and write down what they are like."""
+    given = [text for row in chunk.rows for text in (row.target, row.face) if not text.startswith(_URL)]
+    given += [face for row in chunk.rows if row.faces for _, face in row.faces if not face.startswith(_URL)]
+    if given:
+        paths = [Path(chunk.folder, text) for text in dict.fromkeys(given) if text]
         db.executemany("insert or replace into files values(?, ?, ?)", _looked_at(paths))
-        yield chunk
 
 
 def _looked_at(paths: list[Path]) -> Iterator[tuple[str, int, int]]:

@@ -2,18 +2,17 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from batchswap import manifest
-from batchswap.ledger import enrol, sightings
+from batchswap.ledger import enrol
 from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
-from batchswap.manifest import STDIN, Chunk, Options, Source
+from batchswap.manifest import STDIN, Options, Source
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -37,18 +36,8 @@ def enrol_manifests(
     if known is not None:
         return Enrolled(known, Enrolment(0, 0, enrol.commit_edits(db, stamp)), unchanged=True)
     reading = manifest.read(sources, options, stdin)
-    done = enrol.enrol(db, stamp, sightings.noted(db, reading), marks)
+    done = enrol.enrol(db, stamp, reading, marks)
     return Enrolled(tuple(reading.counts), done)
-
-
-def _read_ahead(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """The next chunk is read and checked while SQLite, which needs no Python for it, stores this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="manifest") as thread:
-        following = iter(chunks)
-        coming = thread.submit(next, following, None)
-        while (chunk := coming.result()) is not None:
-            coming = thread.submit(next, following, None)
-            yield chunk
 
 
 def _mark(source: Source, options: Options) -> str:

@@ -1,6 +1,7 @@
 """Rows become tasks: again changes nothing, an edit is seen, an error leaves nothing."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 
 from batchswap.errors import ManifestErrors
 from batchswap.ledger import moves, queries
+from batchswap.ledger import rows as rows_module
 from batchswap.ledger.enrol import Enrolment, commit_edits, enrol
 from batchswap.ledger.moves import Budget, Stamp
 from batchswap.ledger.queries import Queue, Selection
 from batchswap.manifest import Chunk, Options, Source
 from batchswap.runner.enrolling import enrol_manifests
-from batchswap.tasks import Row
+from batchswap.tasks import Model, Row
 from tests.loop.world import rows
 
 NOW = Stamp(2.0, None)
@@ -105,6 +107,106 @@ def test_an_error_at_the_end_leaves_nothing_behind(db: sqlite3.Connection) -> No
     with pytest.raises(ManifestErrors):
         enrol(db, NOW, chunks(), {})
     assert list(db.iterdump()) == before
+
+
+def nothing_is_left(db: sqlite3.Connection, before: list[str]) -> bool:
+    """No row, no thread, no statement at work, and wrong states are refused as ever."""
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        db.execute("update tasks set state = 'lost' where id = 1")
+    alive = [thread.name for thread in threading.enumerate() if thread.name.startswith("intake")]
+    return list(db.iterdump()) == before and not db.in_transaction and not alive
+
+
+def test_an_error_while_rows_are_stored_leaves_nothing_behind(db: sqlite3.Connection) -> None:
+    wrong = msgspec.structs.replace(rows(1, first=1500)[0], digest=None)
+    read = []
+
+    def chunks() -> Iterator[Chunk]:
+        for found in (rows(700), [wrong], rows(700, first=700), rows(1, first=1400)):
+            read.append(found)
+            yield Chunk("b", "/", "b.csv", found)
+
+    before = list(db.iterdump())
+    with pytest.raises(sqlite3.IntegrityError, match="digest"):
+        enrol(db, NOW, chunks(), {})
+    assert len(read) == 3, "the error is seen with the next chunk"
+    assert nothing_is_left(db, before)
+
+
+def test_an_error_in_the_last_rows_is_seen(db: sqlite3.Connection) -> None:
+    before = list(db.iterdump())
+    with pytest.raises(sqlite3.IntegrityError, match="digest"):
+        take(db, [*rows(700), msgspec.structs.replace(rows(1, first=700)[0], digest=None)])
+    assert nothing_is_left(db, before)
+
+
+def test_an_interrupt_while_rows_are_read_and_stored_leaves_nothing_behind(db: sqlite3.Connection) -> None:
+    def chunks() -> Iterator[Chunk]:
+        yield Chunk("b", "/", "b.csv", rows(700))
+        raise KeyboardInterrupt
+
+    before = list(db.iterdump())
+    with pytest.raises(KeyboardInterrupt):
+        enrol(db, NOW, chunks(), {})
+    assert nothing_is_left(db, before)
+    assert take(db, rows(4)) == Enrolment(4, 1, 0)
+
+
+def of_all_kinds(count: int) -> list[Row]:
+    """Long stretches of rows that have one thing, and rows that have it here and there."""
+    signed = "https://cdn.example/face.jpg?sig=1"
+    others: list[dict[str, object]] = [
+        {"face": signed},
+        {"model": Model.IMAGE, "target": "https://cdn.example/1.png?"},
+        {"model": Model.VIDEO_MULTI, "face": "", "faces": ((0, "anna.jpg"), (2, signed))},
+        {"extra": (("x_a", "b"),)},
+        {"tags": ("de", "hero"), "consent": "r"},
+    ]
+    found = rows(count)
+    for i, row in enumerate(found):
+        stretch, here_and_there = i // 500 % (len(others) + 1), i % 97 == 0 and i > 2500
+        for number, other in enumerate(others, 1):
+            if number == stretch or (here_and_there and i % len(others) == number - 1):
+                found[i] = msgspec.structs.replace(row, **other)
+    return found
+
+
+def stored(db: sqlite3.Connection) -> list[tuple[object, ...]]:
+    sql = "select model, target, target_query, face, face_query, faces, extra, tags, consent, position from tasks"
+    return db.execute(f"{sql} order by position").fetchall()
+
+
+def expected(found: list[Row]) -> list[tuple[object, ...]]:
+    return [
+        (
+            str(row.model),
+            *rows_module.split_query(row.target),
+            *rows_module.split_query(row.face),
+            rows_module.pack_faces(row.faces),
+            msgspec.json.encode(dict(row.extra)).decode() if row.extra else "",
+            ";".join(row.tags),
+            row.consent,
+            position,
+        )
+        for position, row in enumerate(found)
+    ]
+
+
+def test_each_row_is_stored_with_what_it_has_and_nothing_else(db: sqlite3.Connection) -> None:
+    found = of_all_kinds(3300)
+    take(db, found)
+    assert commit_edits(db, NOW) == 0
+    kinds = {tuple(value not in (None, "") for value in values[1:8]) for values in expected(found)}
+    assert len(kinds) == 6
+    assert stored(db)[3:] == expected(found)[3:]  # the first three were there, with the same digests
+
+
+def test_an_edit_takes_away_what_the_row_no_longer_has(db: sqlite3.Connection) -> None:
+    found = of_all_kinds(3300)
+    take(db, found)
+    plain = [msgspec.structs.replace(row, digest=f"new{i}") for i, row in enumerate(rows(3300))]
+    assert take(db, plain).changed == 3300
+    assert stored(db) == expected(plain)
 
 
 def write(path: Path, count: int) -> Source:

@@ -11,7 +11,6 @@ from batchswap.client import Answer
 from batchswap.ledger import files
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
-from batchswap.ledger.sightings import noted
 from batchswap.manifest import Chunk
 from batchswap.runner.locks import Locks
 from batchswap.runner.session import Account
@@ -42,7 +41,7 @@ def made(folder: Path, found: list[Row], **settings: object) -> World:
 
 def take(world: World, found: list[Row]) -> None:
     with closing(files.connect(world.settings.db, write=True)) as db:
-        enrol(db, Stamp(START, None), noted(db, [Chunk("b", str(world.folder), "b.csv", found)]), {})
+        enrol(db, Stamp(START, None), [Chunk("b", str(world.folder), "b.csv", found)], {})
 
 
 def reasons(world: World) -> list[tuple[str, str]]:
