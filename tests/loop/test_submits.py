@@ -70,6 +70,7 @@ def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(tmp_pat
         summary = await world.run(service, callbacks=True)
         assert summary.counts["done"] == 3
         assert set(service.accepted.values()) == {1}
+        assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
 
     run(script())
 
