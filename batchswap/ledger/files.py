@@ -51,6 +51,8 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
                 # An intent must survive a power cut: FULL syncs the log at every commit.
                 db.execute("pragma synchronous = full")
                 db.execute("pragma wal_autocheckpoint = 4000")
+                # What one statement could undo is kept beside the log; by default in a new file for each transaction.
+                db.execute("pragma temp_store = memory")
             db.execute("pragma cache_size = -16000")
         except BaseException:
             db.close()

@@ -62,15 +62,28 @@ class Writer:
 
     async def _commit(self, works: list[Work]) -> list[Outcome]:
         with in_words(self._path):
-            await self._begin()
             try:
-                outcomes = self._together(works)
+                outcomes = await self._apply(works)
                 await self._in_thread(lambda: self._db.execute("commit"))
             except Exception:
-                if self._db.in_transaction:
-                    self._db.execute("rollback")
+                self._undo()
                 raise
         return outcomes
+
+    async def _apply(self, works: list[Work]) -> list[Outcome]:
+        await self._begin()
+        try:  # nearly always, none of them fails: a savepoint for each would cost more than the work
+            return [Outcome(work(self._db)) for work in works]
+        except sqlite3.DatabaseError:
+            raise  # the disk or the file, not one of the works
+        except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
+            self._undo()
+        await self._begin()
+        return [self._apart(work) for work in works]
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("rollback")
 
     async def _begin(self) -> None:
         """Without waiting where nobody else writes, which is nearly always."""
@@ -91,19 +104,8 @@ class Writer:
     async def _in_thread(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _together(self, works: list[Work]) -> list[Outcome]:
-        """Without a savepoint for each: nearly always, none of them fails."""
-        self._db.execute("savepoint group_")
-        try:
-            return [Outcome(work(self._db)) for work in works]
-        except sqlite3.DatabaseError:
-            raise  # the disk or the file, not one of the works
-        except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
-            self._db.execute("rollback to group_")
-            return [self._apart(work) for work in works]
-
     def _apart(self, work: Work) -> Outcome:
-        """When one of them fails, only its own part is undone."""
+        """When it fails, only its own part is undone."""
         self._db.execute("savepoint one")
         try:
             value = work(self._db)

@@ -26,12 +26,15 @@ class Results:
 
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""
-        return os.path.lexists(self._out / output)
+        return os.path.lexists(f"{self._out}/{output}")
 
     def free(self) -> int:
         """Bytes free where results go, for this user."""
         folder = self._out
-        while not folder.exists():
-            folder = folder.parent
-        found = os.statvfs(folder)
-        return found.f_bavail * found.f_frsize
+        while True:
+            try:
+                found = os.statvfs(folder)
+            except FileNotFoundError:
+                folder = folder.parent  # it will be made
+            else:
+                return found.f_bavail * found.f_frsize
