@@ -55,16 +55,12 @@ class Part:
         return self._written + len(self.held)
 
     def is_begun(self) -> bool:
-        """Whether there is a file to go on with; for what opening it would find, opening it will tell.
+        """Whether there is a file to go on with. One glance at a name, so it need not run in a thread.
 
-        A few glances at names, so it need not run in a thread. Raises DownloadError for a place that cannot be.
+        Raises DownloadError "outside" for a place that cannot be.
         """
-        with opened(self._place) as folder, disk(self._place):
-            try:
-                os.stat(self._place.part, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-            return True
+        self._place.check()
+        return os.path.lexists(self._place.beside(self._place.part))
 
     def open(self) -> None:
         """Open or make the file, and take what is in it if it is of the same media and this start of the machine.
@@ -74,6 +70,8 @@ class Part:
         self._folder = self._closing.enter_context(opened(self._place))
         with disk(self._place):
             self._file = self._lock(os.open(self._place.part, _FLAGS, 0o666, dir_fd=self._folder))
+            if os.fstat(self._file.fileno()).st_size == 0:
+                return
             note = _read_note(self._place, self._folder)
         if note is not None and (note.media, note.boot) == (self._media, _boot()):
             self.note = self._noted = note
@@ -139,17 +137,18 @@ class Part:
         if self._file is None:
             held, note = self.held, self.note
             self.open()
-            if self._written:
-                self.empty()  # it has come since we looked
+            with disk(self._place):
+                is_fresh = os.fstat(self._open_file.fileno()).st_size == 0
+            if not is_fresh:
+                self.empty()  # what has come there since we looked is not ours
             self.held, self.note = held, note
 
     def _write(self) -> None:
         data, self.held = self.held, bytearray()  # before it is tried: a block that failed is not written after itself
         with disk(self._place):
-            self._open_file.seek(self._written)
             view = memoryview(data)
             while view:
-                written = self._open_file.write(view)
+                written = os.pwrite(self._open_file.fileno(), view, self._written)
                 self._hash.update(view[:written])
                 self._written += written
                 view = view[written:]

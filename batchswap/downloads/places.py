@@ -45,6 +45,16 @@ class Place(msgspec.Struct, frozen=True):
     def note(self) -> str:
         return f"{self.part}.json"
 
+    def beside(self, name: str) -> str:
+        """The path of what is called `name` in the same folder."""
+        return f"{self.out}/{self.output[: len(self.output) - len(self.name)]}{name}"
+
+    def check(self) -> None:
+        """Raises DownloadError "outside" when `output` cannot be below anything."""
+        parts = self.output.split("/")
+        if not self.name or parts[0] == "" or ".." in parts or self.name == "." or "\0" in self.output:
+            raise DownloadError("outside", f"{self.output!r} does not stay below {self.out}", final=True)
+
 
 @contextmanager
 def disk(place: Place) -> Iterator[None]:
@@ -69,9 +79,8 @@ def opened(place: Place) -> Iterator[int]:
 
 
 def _open(place: Place) -> int:
+    place.check()
     parts = PurePosixPath(place.output).parts
-    if not parts or parts[-1] != place.name or ".." in parts or parts[0] == "/" or "\0" in place.output:
-        raise _outside(place)
     with suppress(_Symlink):
         try:
             return _descend(str(place.out), parts[:-1])

@@ -8,19 +8,16 @@ import pytest
 from batchswap.downloads import Downloader, Place, publish
 from batchswap.downloads.parts import Part
 from batchswap.downloads.places import _enter
+from batchswap.downloads.ranges import Reading
 from batchswap.errors import DownloadError
 from tests.http.acts import media
 from tests.http.fetches import MOVIE, TARGET, failed, fetched, listed, run
 from tests.http.scripted import Scripted
 
 
-@pytest.mark.parametrize(
-    "output", ["", ".", "..", "../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "a/b\0c.mp4", "out/x.mp4"]
-)
+@pytest.mark.parametrize("output", ["", ".", "..", "../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "a/b\0c.mp4"])
 def test_a_place_outside_is_final_and_makes_nothing(tmp_path: Path, output: str) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "results" / "out").symlink_to(tmp_path / "elsewhere")
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         with pytest.raises(DownloadError) as caught:
@@ -29,8 +26,28 @@ def test_a_place_outside_is_final_and_makes_nothing(tmp_path: Path, output: str)
         assert server.requests == []
 
     run(talk)
-    assert listed(tmp_path) == ["elsewhere", "results"]
+    assert listed(tmp_path) == ["results"]
+
+
+def test_a_symlink_that_leads_outside_is_final_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "results" / "out").symlink_to(tmp_path / "elsewhere")
+    error, _ = failed(Place(tmp_path / "results", "out/x.mp4"), media(MOVIE))
+    assert (error.reason, error.final) == ("outside", True)
     assert listed(tmp_path / "elsewhere") == []
+
+
+def test_what_comes_to_stand_in_the_parts_place_meanwhile_is_not_mixed_with_it(place: Place) -> None:
+    part = Part(place, "https://h/x")
+    assert not part.is_begun()
+    place.final.parent.mkdir(parents=True)
+    (place.final.parent / place.part).write_bytes(b"another's" * len(MOVIE))
+    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.held += MOVIE
+    assert part.verify("video").size == len(MOVIE)
+    part.close()
+    assert (place.final.parent / place.part).read_bytes() == MOVIE
 
 
 def test_a_symlink_that_stays_inside_is_the_users_own(tmp_path: Path) -> None:
