@@ -128,7 +128,8 @@ async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any
     from batchswap.cli.accounts import LOCAL, find_account, opened
     from batchswap.cli.building import build_settings
     from batchswap.cli.errands import errands
-    from batchswap.runner.collecting import fits
+    from batchswap.cli.ledgers import reading
+    from batchswap.runner.fitting import fits, has_other_file
     from batchswap.verdicts import Kind
 
     if wire.usable_id(task_id) is None:
@@ -140,5 +141,7 @@ async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any
     info = wire.TaskInfo.from_json(answer.data)
     if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
         raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")
-    if not fits(task, info.param):
+    with reading(db) as ledger:
+        is_other = not fits(task, info.param) or has_other_file(ledger, task, info.param)
+    if is_other:
         raise UsageError(f"{task_id} was made from other inputs than {task.batch}/{task.key}")

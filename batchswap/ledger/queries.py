@@ -251,3 +251,9 @@ def uploaded(db: sqlite3.Connection, account: str, digest: str, since: float) ->
     sql = "select file_url from uploads where account = ? and digest = ? and uploaded_at > ?"
     row = db.execute(sql, (account, digest, since)).fetchone()
     return None if row is None else bytes(row[0]).decode()
+
+
+def uploaded_digest(db: sqlite3.Connection, file_url: str) -> str | None:
+    """SHA-256 of the content that went up to this URL; None when it is not known."""
+    row = db.execute("select digest from uploads where file_url = ?", (file_url.encode(),)).fetchone()
+    return None if row is None else str(row[0])

@@ -1,7 +1,6 @@
 """What becomes of an accepted task: polls and callbacks. Nothing here can lead to a submit of its own (invariant 3)."""
 
 from collections.abc import Callable
-from typing import Any
 
 from batchswap import verdicts, wire
 from batchswap.client import Answer
@@ -9,11 +8,12 @@ from batchswap.errors import LostRace, MaybeSent, NeverSent
 from batchswap.ledger import moves, queries, views
 from batchswap.ledger.moves import Media
 from batchswap.runner.desk import Desk
+from batchswap.runner.fitting import fits
 from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
 from batchswap.states import Event, State
-from batchswap.tasks import Attempt, Task, clean, is_url
+from batchswap.tasks import Attempt, clean
 from batchswap.verdicts import Kind, Verdict
 
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
@@ -214,15 +214,3 @@ class Collecting:
         task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
         age = max(0.0, desk.clock.now() - attempt.submitted_at)
         self.watch(Job(task, attempt, desk.clock.monotonic() - age), now=desk.clock.monotonic(), due=True)
-
-
-def fits(task: Task, param: Any) -> bool:
-    """Whether what the API says was submitted can be this row. What it does not say, and uploaded files, fit."""
-    said = wire.mapping(param)
-    inputs = wire.mapping(said.get("input"))
-    expected = {"model": (said.get("model"), str(task.model))}
-    if is_url(task.target):
-        expected["target"] = (inputs.get(task.model.target_field), task.target)
-    if is_url(task.face):
-        expected["face"] = (inputs.get("new_face"), task.face)
-    return all(got is None or got == wanted for got, wanted in expected.values())

@@ -167,8 +167,24 @@ def test_an_id_that_is_not_the_rows_is_refused(forgetful: Running, place: Place,
     assert state(other) == "uncertain"
 
 
+def test_an_id_of_other_files_is_refused(forgetful: Running, place: Place, tmp_path: Path) -> None:
+    name = place.manifest("spring.csv", 2)
+    ids = []
+    for rows in ("1", "2"):
+        assert call("run", name, "--rate", "none", "--limit", rows).exit_code == 4
+        ids.append(accepted_id(forgetful, tmp_path / "forgetful"))
+    assert [state("r0"), state("r1")] == ["uncertain", "uncertain"]
+    swapped = call("resolve", "r0", "--task-id", ids[1])
+    assert (swapped.exit_code, "other inputs than spring/r0" in swapped.stderr) == (2, True), swapped.stderr
+    assert call("resolve", "r0", "--task-id", ids[0]).exit_code == 0
+    (place.folder / "spring1.mp4").write_bytes(b"another one by now")
+    assert call("resolve", "r1", "--task-id", ids[1]).exit_code == 0
+
+
 def test_one_remote_task_belongs_to_one_attempt(forgetful: Running, place: Place, tmp_path: Path) -> None:
-    lose(place, 2)
+    video = place.video("same.mp4")
+    Path("spring.csv").write_text(f"id,video,face\nr0,{video},face.png\nr1,{video},face.png\n")
+    assert call("run", "spring.csv", "--rate", "none").exit_code == 4
     remote_id = accepted_id(forgetful, tmp_path / "forgetful")
     assert call("resolve", "r1", "--task-id", remote_id).exit_code == 0
     again = call("resolve", "r0", "--task-id", remote_id)
