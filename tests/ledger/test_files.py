@@ -1,8 +1,11 @@
 """Opening a ledger: what it refuses, it refuses in words and without touching the file."""
 
 import os
+import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -125,3 +128,14 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(LedgerBusy, match="another run"), lock.hold(path, wait=False):
             pass
     assert not lock.is_held(path)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:
+    code = "from pathlib import Path\nfrom batchswap.ledger.lock import hold\nwith hold(Path('b.db'), wait=True): pass"
+    strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", f"inject=flock:error={error}"]
+    done = subprocess.run(
+        [*strace, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "LedgerError: b.db: files cannot be locked there" in done.stderr
