@@ -1,12 +1,19 @@
-"""What batchswap is measured against: the scripts that people write. No ledger, no record, no retry of what is lost.
+"""What batchswap is measured against: the scripts that people write, which record nothing and lose what breaks.
 
 `python -m tests.benchmarks.peers naive BASE_URL TASKS '{"in_flight": 100, "interval": 0.5, "even": false}'`
 `python -m tests.benchmarks.peers bare BASE_URL TASKS '{"workers": 32}'`
+`python -m tests.benchmarks.peers recording BASE_URL TASKS '{"workers": 32, "folder": "/tmp/x"}'`
 """
 
 import asyncio
+import hashlib
 import json
+import os
+import sqlite3
 import sys
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiohttp
@@ -66,7 +73,83 @@ async def bare(base_url: str, tasks: int, *, workers: int) -> None:
             group.create_task(work(session))
 
 
+class Record:
+    """The least that is as durable as a ledger: a state and an event a move, group commit, two syncs a file."""
+
+    def __init__(self, folder: str, tasks: int) -> None:
+        self.folder, self.open = folder, os.open(folder, os.O_RDONLY)
+        self.waiting: list[tuple[int, str, str, asyncio.Future[None]]] = []
+        self.committing: asyncio.Task[None] | None = None
+        self.threads = ThreadPoolExecutor(3)
+        self.db = sqlite3.connect(f"{folder}/record.db", isolation_level=None, check_same_thread=False)
+        self.db.execute("pragma journal_mode = wal")
+        self.db.execute("pragma synchronous = full")
+        self.db.execute("create table tasks(id integer primary key, state text, detail text)")
+        self.db.execute("create table events(id integer primary key, task integer, state text, at real)")
+        self.db.execute("begin")
+        self.db.executemany("insert into tasks(id) values(?)", ((number,) for number in range(tasks)))
+        self.db.execute("commit")
+
+    async def move(self, number: int, state: str, detail: str = "") -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((number, state, detail, future))
+        if self.committing is None or self.committing.done():
+            self.committing = asyncio.create_task(self.commit())
+        await future
+
+    async def commit(self) -> None:
+        while self.waiting:
+            group, self.waiting = self.waiting, []
+            self.db.execute("begin immediate")
+            for number, state, detail, _ in group:
+                self.db.execute("update tasks set state = ?, detail = ? where id = ?", (state, detail, number))
+                self.db.execute("insert into events(task, state, at) values(?, ?, ?)", (number, state, time.time()))
+            await asyncio.get_running_loop().run_in_executor(self.threads, self.db.execute, "commit")
+            for *_, future in group:
+                future.set_result(None)
+
+    async def in_thread(self, work: Callable[..., None], *given: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.threads, work, *given)
+
+    def write(self, name: str, data: bytes) -> None:
+        handle = os.open(f"{name}.part", os.O_CREAT | os.O_WRONLY, dir_fd=self.open)
+        os.write(handle, data)
+        os.fsync(handle)
+        os.close(handle)
+
+    def publish(self, name: str) -> None:
+        os.link(f"{name}.part", name, src_dir_fd=self.open, dst_dir_fd=self.open)
+        os.fsync(self.open)
+        os.unlink(f"{name}.part", dir_fd=self.open)
+
+
+async def recording(base_url: str, tasks: int, *, workers: int, folder: str) -> None:
+    """The bare loop, with each step on the disk before the next one; nothing is ever judged, paced or resumed."""
+    record, left = Record(folder, tasks), iter(range(tasks))
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for number in left:
+            await record.move(number, "submitting")
+            async with session.post(f"{base_url}{PREFIX}/CreateTask", json=BODY) as response:
+                task_id = (await response.json(content_type=None))["data"]["task_id"]
+            await record.move(number, "running", task_id)
+            async with session.get(f"{base_url}{PREFIX}/TaskInfo", params={"task_id": task_id}) as response:
+                (url,) = (await response.json(content_type=None))["data"]["result"]["media_urls"]
+            await record.move(number, "fetching", url)
+            async with session.get(url) as response:
+                data = await response.read()
+            await record.in_thread(record.write, f"{number}.mp4", data)
+            await record.move(number, "verified", hashlib.sha256(data).hexdigest())
+            await record.in_thread(record.publish, f"{number}.mp4")
+            await record.move(number, "done")
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(work(session))
+
+
+SCRIPTS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {"naive": naive, "bare": bare, "recording": recording}
+
 if __name__ == "__main__":
     script, url, count, options = sys.argv[1:]
-    work = naive if script == "naive" else bare
-    asyncio.run(work(url, int(count), **json.loads(options)))
+    asyncio.run(SCRIPTS[script](url, int(count), **json.loads(options)))
