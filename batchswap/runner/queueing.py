@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
@@ -13,6 +14,9 @@ from batchswap.tasks import Attempt, Task
 
 Spawn = Callable[[Coroutine[Any, Any, None], Callable[[], None]], None]
 """Starts work beside the loop, and calls back when it has ended."""
+
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the free space, at least."""
 
 
 class Queueing:
@@ -27,6 +31,7 @@ class Queueing:
         """Tasks that came back to the queue: a later page has them too."""
         self.ready: deque[Ready] = deque()
         self.preparing = 0
+        self._looked_at = -inf
 
     def is_empty(self) -> bool:
         """Whether nothing is left that could be submitted."""
@@ -76,13 +81,18 @@ class Queueing:
     def _has_room(self) -> bool:
         """Whether what is paid for can be stored."""
         desk = self._desk
+        now = desk.clock.monotonic()
+        if now - self._looked_at < LOOK_EVERY:
+            return True
         free, least = desk.store.free(), desk.settings.min_free
         if free < least:
             words = (
                 f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB: nothing is submitted"
             )
             desk.stop_submits(Stop(Exit.FAILED, words))
-        return free >= least
+            return False
+        self._looked_at = now
+        return True
 
     async def _make_ready(self, task: Task, again: Attempt | None) -> None:
         ready = await self._prepare.prepare(task, again)
