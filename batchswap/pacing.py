@@ -13,9 +13,13 @@ from math import inf
 import msgspec
 
 MARGIN = 0.01
-"""Part of the period left free: requests leave in order but travel at different speeds, …"""
-LEAST_MARGIN = 0.025
-"""… and at least so many seconds: a busy machine holds one back for some milliseconds, however short the period."""
+"""Part of the period left free, for what the times of answers do not tell of the way of a request, …"""
+LEAST_MARGIN = 0.01
+"""… and at least so many seconds."""
+WAY = 0.05
+"""Part of the period by which a request is believed to have come to the API later than it left, at most, …"""
+LEAST_WAY = 0.25
+"""… or so many seconds: a busy machine holds one back, however short the period."""
 FIRST_HOLD = 60.0
 LONGEST_HOLD = 3600.0
 
@@ -62,11 +66,31 @@ def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float, *, claimed: 
         return pace.paused_until - now
     if not sent:
         return 0.0
-    period = rate.period + max(rate.period * MARGIN, LEAST_MARGIN)
+    period = _period(rate)
     free_at = (sent[-1] if claimed is None else claimed) + period / pace.limit
     if len(sent) >= pace.limit:
         free_at = max(free_at, sent[-pace.limit] + period)
     return max(0.0, free_at - now)
+
+
+def _period(rate: Rate) -> float:
+    return rate.period + max(rate.period * MARGIN, LEAST_MARGIN)
+
+
+def place(pace: Pace, rate: Rate, claimed: float, now: float) -> float:
+    """The place of a request that may leave now, after the one at `claimed`: what the next space is counted from.
+
+    Whoever wakes up a little late for each place would else be slower than the limit by all these moments.
+    """
+    period = _period(rate)
+    if now - claimed >= 2 * period / pace.limit:
+        return now  # nobody wanted it
+    return min(now, claimed + period / pace.limit)
+
+
+def longest_way(rate: Rate) -> float:
+    """Seconds by which requests may travel at different speeds. What takes longer is taken for work at the API."""
+    return max(rate.period * WAY, LEAST_WAY)
 
 
 def pushed_back(pace: Pace, rate: Rate, sent: Sequence[float], *, sent_at: float, now: float, pause: float) -> Pace:

@@ -7,6 +7,7 @@ nothing is paid twice. Its name is a fingerprint of the key, never the key.
 import hashlib
 import os
 import sqlite3
+from math import inf
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ from batchswap.clock import Clock
 from batchswap.ledger.files import in_words
 from batchswap.pacing import Pace, Rate
 
+FEW = 10
+"""Answers that do not tell yet how quick one can be: the first ones wait for connections."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -44,6 +47,10 @@ class Window:
     def __init__(self, path: Path, rate: Rate, clock: Clock) -> None:
         self._path, self._rate, self._clock = path, rate, clock
         self._ticket = 0
+        self._quickest, self._answers = inf, 0
+        """The shortest time that an answer took: as long as that, every request is on its way and back."""
+        self._open: dict[int, float] = {}
+        """Tickets of this process without an answer, and when their requests left."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with in_words(path):
@@ -54,6 +61,8 @@ class Window:
             self._db.execute(
                 "create table if not exists departures(id integer primary key, claimed real not null, at real not null)"
             )
+            if "way" not in [row[1] for row in self._db.execute("pragma table_info(departures)")]:
+                self._db.execute("alter table departures add column way real")
             self._db.execute(
                 "create table if not exists pace(one integer primary key check(one = 1), boot text not null,"
                 " wall real not null, mono real not null, value blob not null)"
@@ -76,7 +85,7 @@ class Window:
             self._save(Pace(self._rate.limit))
         else:
             pace = self._load()
-            if pace.limit > self._rate.limit or pace.raise_at == float("inf"):
+            if pace.limit > self._rate.limit or pace.raise_at == inf:
                 self._save(msgspec.structs.replace(pace, limit=self._rate.limit))
 
     def _load(self) -> Pace:
@@ -88,9 +97,19 @@ class Window:
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _sent(self) -> list[float]:
+    def _left(self) -> list[float]:
         """When the last requests left, oldest first: `left` may have put one behind a later claim."""
         rows = self._db.execute("select at from departures order by id desc limit ?", (self._rate.limit * 2,))
+        return sorted(at for (at,) in rows.fetchall())
+
+    def _came(self, now: float) -> list[float]:
+        """When they came to the API at the latest, oldest first, on a clock that is behind by the quickest way there.
+
+        The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
+        answer tells by how much; before it is there, the request may be on its way still.
+        """
+        sql = "select at + coalesce(way, max(0.0, min(? - at, ?))) from departures order by id desc limit ?"
+        rows = self._db.execute(sql, (now, pacing.longest_way(self._rate), self._rate.limit * 2))
         return sorted(at for (at,) in rows.fetchall())
 
     def _claimed(self) -> float:
@@ -106,10 +125,13 @@ class Window:
             faster = pacing.recovered(pace, self._rate, now)
             if faster is not pace:
                 self._save(faster)
-            left = pacing.wait(faster, self._rate, self._sent(), now, claimed=self._claimed())
+            claimed = self._claimed()
+            left = pacing.wait(faster, self._rate, self._came(now), now, claimed=claimed)
             if not left:
-                added = self._db.execute("insert into departures(claimed, at) values(?1, ?1)", (now,))
+                place = pacing.place(faster, self._rate, claimed, now)
+                added = self._db.execute("insert into departures(claimed, at) values(?, ?)", (place, now))
                 self._ticket = added.lastrowid or 0
+                self._open[self._ticket] = now
                 self._db.execute("delete from departures where id <= ?", (self._ticket - self._rate.limit * 2,))
             self._db.execute("commit")
         return left
@@ -123,13 +145,31 @@ class Window:
 
         Without this, one that is held back and one that is not would come to the API closer than they were claimed.
         """
+        now = self._clock.monotonic()
+        if ticket in self._open:
+            self._open[ticket] = now
         with in_words(self._path):
-            self._db.execute("update departures set at = max(at, ?) where id = ?", (self._clock.monotonic(), ticket))
+            self._db.execute("update departures set at = max(at, ?) where id = ?", (now, ticket))
+
+    def heard(self, sent_at: float, answered_at: float) -> None:
+        """The request that left at `sent_at` was answered. It came no later than the quickest way back before that."""
+        self._quickest = min(self._quickest, answered_at - sent_at)
+        self._answers += 1
+        left, ticket = max(((left, each) for each, left in self._open.items() if left <= sent_at), default=(0.0, 0))
+        if not ticket:
+            return
+        del self._open[ticket]
+        way = answered_at - left - (self._quickest if self._answers > FEW else 0.0)
+        for lost in [each for each in self._open if each <= self._ticket - self._rate.limit * 2]:
+            del self._open[lost]
+        with in_words(self._path):
+            way = max(0.0, min(way, pacing.longest_way(self._rate)))
+            self._db.execute("update departures set way = ? where id = ?", (way, ticket))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
         return self._change(
-            lambda pace, now: pacing.pushed_back(pace, self._rate, self._sent(), sent_at=sent_at, now=now, pause=pause)
+            lambda pace, now: pacing.pushed_back(pace, self._rate, self._left(), sent_at=sent_at, now=now, pause=pause)
         )
 
     def pause(self, seconds: float) -> None:
@@ -169,6 +209,9 @@ class NoWindow:
 
     def left(self, ticket: int) -> None:
         """Nothing is counted."""
+
+    def heard(self, sent_at: float, answered_at: float) -> None:
+        """Nothing is learned."""
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         self.pause(pause)

@@ -160,6 +160,7 @@ class Desk:
 
     def heard(self, verdict: Verdict, answer: Answer) -> None:
         """Act on what an answer says of the whole key: go on, slow down, wait, or end."""
+        self.pacer.heard(answer.sent_at, answer.answered_at)
         match verdict.kind:
             case Kind.RATE_LIMITED:
                 self._push_back(answer)

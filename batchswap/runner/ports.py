@@ -33,6 +33,9 @@ class Pacer(Protocol):
     def left(self, ticket: int) -> None:
         """The request of that claim leaves only now."""
 
+    def heard(self, sent_at: float, answered_at: float) -> None:
+        """A request that left at `sent_at` was answered (both monotonic)."""
+
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at` (monotonic): nobody sends for `pause` seconds."""
 

@@ -1,5 +1,7 @@
 """The key's window: shared by processes, kept over restarts, and silent about the key."""
 
+import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -162,3 +164,81 @@ def test_invariant_6_a_request_that_is_held_back_after_its_claim_counts_from_whe
             left.append(clock.mono)
         for first, sixth in zip(left, left[RATE.limit :], strict=False):
             assert sixth - first >= RATE.period
+
+
+class Road:
+    """Requests of two processes on their way to an API that counts what comes, on a clock that jumps."""
+
+    def __init__(self, path: Path, rate: Rate, clock: SetClock, dice: random.Random, jitter: float) -> None:
+        self.clock, self.dice, self.jitter = clock, dice, jitter
+        self.windows = [Window(path, rate, clock), Window(path, rate, clock)]
+        self.came: list[float] = []
+        self.answers: list[tuple[float, float, Window]] = []
+
+    def travel(self) -> float:
+        """Seconds there, or back. Mostly quick."""
+        return 0.02 + (self.dice.uniform(0.0, self.jitter) if self.dice.random() < 0.3 else 0.0)
+
+    def pass_time(self, seconds: float) -> None:
+        """Answers are heard when they come."""
+        end = self.clock.mono + seconds
+        while self.answers and min(self.answers, key=lambda each: each[0])[0] <= end:
+            first = min(self.answers, key=lambda each: each[0])
+            self.answers.remove(first)
+            self.clock.pass_time(max(0.0, first[0] - self.clock.mono))
+            first[2].heard(first[1], self.clock.mono)
+        self.clock.pass_time(max(0.0, end - self.clock.mono))
+
+    def send(self) -> None:
+        window = self.dice.choice(self.windows)
+        while wait := window.claim():
+            self.pass_time(min(wait, 0.03))
+        came = self.clock.mono + self.travel()
+        self.came.append(came)
+        self.answers.append((came + self.travel(), self.clock.mono, window))
+
+    def close(self) -> None:
+        for window in self.windows:
+            window.close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_invariant_6_as_the_api_counts_it_when_requests_travel_at_different_speeds(
+    tmp_path: Path, clock: SetClock, seed: int
+) -> None:
+    rate = Rate(10, 1.0)
+    with closing(Road(tmp_path / "w.db", rate, clock, random.Random(seed), jitter=0.12)) as road:
+        for _ in range(150):
+            road.send()
+        came = sorted(road.came)
+    assert all(later - earlier >= rate.period for earlier, later in zip(came, came[rate.limit :], strict=False))
+
+
+def test_steady_roads_cost_nothing(tmp_path: Path, clock: SetClock) -> None:
+    """An API that always takes half a second to answer is sent as much as one that answers at once."""
+    rate = Rate(20, 10.0)
+    with closing(Window(tmp_path / "w.db", rate, clock)) as window:
+        begun = clock.mono
+        for _ in range(201):
+            while wait := window.claim():
+                clock.pass_time(wait)
+            sent = clock.mono
+            clock.pass_time(0.5 - 1e-9)
+            window.heard(sent, clock.mono)
+    assert (clock.mono - begun) / 100.0 < 1.025
+
+
+def test_an_answer_that_belongs_to_no_claim_changes_nothing(tmp_path: Path, clock: SetClock) -> None:
+    with closing(Window(tmp_path / "w.db", RATE, clock)) as window:
+        window.heard(clock.mono, clock.mono + 1.0)
+        assert window.claim() == 0.0
+
+
+def test_a_window_of_an_older_version_is_gone_on_with(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as window:
+        assert window.claim() == 0.0
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("alter table departures drop column way")
+    with closing(Window(path, RATE, clock)) as window:
+        assert window.claim() > 0.0

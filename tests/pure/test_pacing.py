@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchswap.pacing import FIRST_HOLD, Pace, Rate, pause, pushed_back, recovered, wait
+from batchswap.pacing import FIRST_HOLD, Pace, Rate, pause, place, pushed_back, recovered, wait
 
 RATE = Rate(20, 10.0)
 
@@ -37,6 +37,34 @@ def test_invariant_6_no_window_holds_more_than_the_limit(limit: int, period: flo
 def test_the_limit_is_used() -> None:
     sent = send(Pace(20), RATE, 1000.0)
     assert len(sent) > 0.98 * 2000
+
+
+def send_late(rate: Rate, seconds: float, naps: list[float]) -> list[float]:
+    """The same, when everybody wakes up some moments late for a place."""
+    sent, now, claimed, pace = [0.0], 0.0, 0.0, Pace(rate.limit)
+    while now < seconds:
+        if left := wait(pace, rate, sent, now, claimed=claimed):
+            now += left + naps[len(sent) % len(naps)]
+        else:
+            claimed = place(pace, rate, claimed, now)
+            sent.append(now)
+    return sent
+
+
+def test_who_wakes_up_late_for_each_place_still_uses_the_limit() -> None:
+    sent = send_late(Rate(20, 1.0), 200.0, [0.002, 0.011, 0.004])
+    assert len(sent) > 0.97 * 20 * 200
+    assert busiest(sent, 1.0) <= 20
+
+
+@given(st.lists(st.floats(0.0, 0.3), min_size=1, max_size=9))
+def test_invariant_6_what_is_made_up_for_exceeds_no_window(naps: list[float]) -> None:
+    assert busiest(send_late(Rate(10, 1.0), 8.0, naps), 1.0) <= 10
+
+
+def test_after_a_quiet_time_nothing_is_made_up_for() -> None:
+    assert place(Pace(20), RATE, 100.0, 140.0) == 140.0
+    assert place(Pace(20), RATE, -inf, 140.0) == 140.0
 
 
 def test_a_quiet_time_gives_no_burst() -> None:
