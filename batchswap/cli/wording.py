@@ -96,11 +96,13 @@ def resolve(
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
     from batchswap.cli.ledgers import changing, reading
-    from batchswap.ledger import views, words
+    from batchswap.ledger import moves, views, words
     from batchswap.report.commands import command
 
     if (task_id is not None) + not_accepted + give_up != 1:
         raise UsageError("say one of --task-id ID, --not-accepted and --give-up")
+    with changing(db) as (ledger, stamp):
+        moves.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
     with reading(db) as ledger:
         task = views.find(ledger, key)
         words.unclear(ledger, task)

@@ -106,6 +106,8 @@ def evidence_of(each: Try) -> str:
     fell = each.balance_before - each.balance_after
     if fell > 0:
         return f"evidence: the balance fell by {money(fell)} ({money(each.balance_before)} before): probably accepted"
+    if fell < 0:
+        return f"evidence: the balance rose by {money(-fell)} meanwhile, which says nothing"
     return f"evidence: the balance stayed at {money(each.balance_after)}: probably not accepted"
 
 

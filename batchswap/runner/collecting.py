@@ -13,7 +13,7 @@ from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting
 from batchswap.states import Event, State
-from batchswap.tasks import Attempt, clean
+from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
 
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
@@ -36,6 +36,7 @@ class Collecting:
         self._fetch, self._requeue = fetch, requeue
         self.jobs: dict[int, Job] = {}
         self._remarks: set[str] = set()
+        self._strays: set[str] = set()
 
     def watch(self, job: Job, *, now: float, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
@@ -187,12 +188,14 @@ class Collecting:
         desk = self._desk
         found = queries.by_ref(desk.db, ref)
         remote_id = wire.usable_id(info.task_id)
-        if found is None or remote_id is None or found[1].number != found[0].attempts:
+        if found is None or remote_id is None:
             return
         task, attempt = found
         if not fits(task, info.param) or views.owner_of(desk.db, remote_id) not in (None, f"{task.batch}/{task.key}"):
             return
-        if task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
+        if attempt.number != task.attempts:
+            await self._note_stray(task, attempt, remote_id)
+        elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
             self._submitting.early[ref] = remote_id  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
             await self._attach(attempt, remote_id)
@@ -202,6 +205,21 @@ class Collecting:
             else:
                 desk.agenda.take(task.id)
                 await self.settle(job, info, desk.clock.monotonic())
+        else:
+            await self._note_stray(task, attempt, remote_id)
+
+    async def _note_stray(self, task: Task, attempt: Attempt, remote_id: str) -> None:
+        """Somebody's word had ended the attempt as not accepted, or given it up; now it turns out to be paid for."""
+        if attempt.remote_id is not None or attempt.ref in self._strays:
+            return
+        desk, words = self._desk, f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so"
+        self._strays.add(attempt.ref)
+        desk.say(f"{task.batch}/{task.key}: {words}")
+        await desk.writer.do(
+            lambda db: moves.log(
+                db, desk.stamp(), "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words
+            )
+        )
 
     async def _attach(self, attempt: Attempt, remote_id: str) -> None:
         """An uncertain attempt was accepted after all."""

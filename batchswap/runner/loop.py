@@ -34,7 +34,7 @@ class Loop:
         prices = Prices(desk)
         self.queue = Queueing(desk, selection, Preparing(desk, prices), self._spawn)
         self._balance = Balance(desk)
-        self.submitting = Submitting(desk)
+        self.submitting = Submitting(desk, prices)
         self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self.queue.put_again)
         self._fetching = Fetching(desk, self._ask_again)
         desk.is_quiet = lambda: self.in_flight <= 1 and not self.collecting.jobs

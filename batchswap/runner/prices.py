@@ -7,7 +7,7 @@ import msgspec
 from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.runner.desk import Desk, Stop, Stopped
-from batchswap.runner.jobs import TaskClass, class_of
+from batchswap.runner.jobs import Ready, TaskClass, class_of
 from batchswap.tasks import Model
 
 
@@ -64,3 +64,8 @@ class Prices:
         group = class_of(model, seconds)
         if charged is not None and charged > self._known.get(group, Known(0.0)).of(seconds):
             self._known[group] = Known(charged, seconds)
+
+    def of_ready(self, ready: Ready) -> float:
+        """Credits to reserve for a task that was priced when it was made ready: perhaps more is known by now."""
+        known = self._known.get(class_of(Model(ready.body.model), ready.seconds))
+        return ready.price if known is None else max(ready.price, known.of(ready.seconds))

@@ -12,6 +12,7 @@ from batchswap.ledger.moves import Budget, OverBudget
 from batchswap.runner.desk import Desk, Stop, finish
 from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
+from batchswap.runner.prices import Prices
 from batchswap.runner.refusals import Refusals
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
@@ -21,8 +22,8 @@ from batchswap.verdicts import Kind, Verdict
 class Submitting:
     """Sends ready tasks. `early` holds what callbacks said of attempts whose own answer is still on its way."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, prices: Prices) -> None:
+        self._desk, self._prices = desk, prices
         self._refusals = Refusals(desk, "submits")
         self.callback_url: Callable[[str], str] | None = None
         """An attempt's ref -> where the API shall call back."""
@@ -81,7 +82,7 @@ class Submitting:
                     db,
                     desk.stamp(),
                     ready.task,
-                    reserved=ready.price,
+                    reserved=self._prices.of_ready(ready),
                     budget=budget,
                     account=desk.account,
                     seconds=ready.seconds,

@@ -133,6 +133,8 @@ def test_show_tells_how_to_resolve(forgetful: Running, place: Place) -> None:
     change("update attempts set balance_before = 10, balance_after = 8")
     said = call("show", "r0").stdout
     assert "evidence: the balance fell by 2 (10 before): probably accepted" in said
+    change("update attempts set balance_after = 12")
+    assert "evidence: the balance rose by 2 meanwhile, which says nothing" in call("show", "r0").stdout
     for word in ("--task-id ID", "--not-accepted", "--give-up"):
         assert f"batchswap resolve spring/r0 {word}" in said
 
@@ -198,6 +200,14 @@ def test_it_was_not_accepted(forgetful: Running, place: Place) -> None:
     assert state("r0") == "queued"
     assert credits_now() == queries.Credits()
     assert call("resolve", "r0", "--not-accepted").exit_code == 2
+
+
+def test_what_a_run_was_submitting_when_it_died_can_be_resolved_at_once(forgetful: Running, place: Place) -> None:
+    lose(place)
+    change("update tasks set state = 'submitting'")
+    change("update attempts set state = 'open', code = ''")
+    assert call("resolve", "r0", "--not-accepted").exit_code == 0
+    assert [each["event"] for each in show("r0")["events"]][-2:] == ["unknown", "not-accepted"]
 
 
 def test_given_up(forgetful: Running, place: Place) -> None:

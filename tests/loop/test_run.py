@@ -190,6 +190,17 @@ def test_invariant_7_the_budget_holds_at_every_commit(tmp_path: Path) -> None:
     run(script())
 
 
+def test_the_budget_goes_by_what_was_charged_when_that_is_more_than_the_estimate(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 20), Service(VirtualClock(), durations=QUICK, price=3.0)
+        service.override["estimate"] = {"estimated_credits": 1, "balance": 100}
+        summary = await world.run(service, budget=10.0, in_flight=1)
+        assert summary.exit_code == Exit.NO_CREDITS
+        assert summary.credits["spent"] == 9.0
+
+    run(script())
+
+
 @pytest.mark.parametrize(("code", "words"), [("401", "CRUN_API_KEY"), ("403", "403"), ("505", "505")])
 def test_a_refused_account_ends_everything_at_once(tmp_path: Path, code: str, words: str) -> None:
     async def script() -> None:
@@ -583,6 +594,24 @@ def test_a_late_callback_settles_an_uncertain_attempt(tmp_path: Path) -> None:
         summary = await world.run(service, callbacks=True)
         assert summary.counts["done"] == 5
         assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_written_down(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"), callback=world.deliver)
+        clock = VirtualClock()
+        service.durations = lambda _: 200.0
+        await world.run(service, callbacks=True, deadline=clock.now() + 150.0, in_flight=1)
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            words.not_accepted(db, Stamp(clock.now(), None), moves.find_task(db, 1))
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 2
+        assert any("b/t0: attempt 1 was accepted after all, as t0" in said for said in world.said)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
 
     run(script())
 
