@@ -10,7 +10,8 @@ import msgspec
 from batchswap.agenda.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
-"""How likely a poll must be to find its task ended: when submits wait for a place in flight, and otherwise."""
+"""How likely a poll must be to find its task ended: when submits wait for a place in flight, or there is no limit;
+and otherwise."""
 FORGOTTEN = 0.98
 """How likely a task must have ended to be asked for although the API calls back when one ends."""
 SURE = 50
@@ -21,13 +22,13 @@ LATE = 0.9
 """Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
 AHEAD = 0.05
 """… so while nothing presses they are asked for whenever their age has grown by this share."""
+EAGER = 0.2
+"""When polls take no submit's place, every task is, from the age at which some have ended."""
 
 SCOUTS = 3
 """The first tasks of a kind in a run test what is believed of it, which may come from other days: …"""
-SOONEST = 0.25
-"""… without regard to it, they may be asked for from so many seconds on, …"""
-EAGER, SCOUTING = 0.2, 0.5
-"""… and whenever their age has grown by this share, when submits wait for a place in flight, and otherwise."""
+SOONEST, SCOUTING = 0.25, 0.5
+"""… without regard to it, they may be asked for from so many seconds on, and when their age has grown by this share."""
 
 ASKED_BY = 3600.0
 """Seconds. However unlikely it is that a task has ended, it is asked for by this age at the latest, …"""
@@ -201,14 +202,19 @@ class Agenda:
         if watch.called:
             return watch.not_before
         durations, seen = watch.durations, watch.seen - watch.started
-        age = durations.age_at(seen, FORGOTTEN if self._expects_calls else chance)
-        if chance == RELAXED and not self._expects_calls:
-            age = min(age, max(durations.age_at(0.0, LATE), seen / (1.0 - AHEAD), FINEST))
-        if watch.is_scout and not self._expects_calls:
-            grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
-            age = min(age, max(seen * grown, SOONEST))
+        age = durations.age_at(seen, FORGOTTEN) if self._expects_calls else self._likely_at(watch, seen, chance)
         latest = max(seen * AGAIN, min(durations.age_at(0.0, FORGOTTEN), ASKED_BY))
         return max(watch.started + min(age, latest), watch.not_before)
+
+    def _likely_at(self, watch: Watch, seen: float, chance: float) -> float:
+        """The age at which a task that ran at age `seen` is worth a poll, if no callback is expected."""
+        share, late = (EAGER, PRESSING) if chance == PRESSING else (AHEAD, LATE)
+        durations = watch.durations
+        age = min(durations.age_at(seen, chance), max(durations.age_at(0.0, late), seen * (1.0 + share), FINEST))
+        if watch.is_scout:
+            grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
+            age = min(age, max(seen * grown, SOONEST))
+        return age
 
     def _overdue(self, watch: Watch, now: float) -> float:
         if watch.called:
