@@ -1,6 +1,6 @@
 """Goals 1 to 3: how near real runs come to what a strict limit allows, beside the naive script on the same server.
 
-`python -m tests.benchmarks.bench_limit`: about five minutes. What is measured spends its time waiting, so several
+`python -m tests.benchmarks.bench_limit`: about three minutes. What is measured spends its time waiting, so several
 contenders run at once, each with a server of its own; every figure is the median over SEEDS.
 """
 
@@ -10,16 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.bounds import greedy
 from tests.benchmarks.contest import Popen, batchswap, finish, free_port, script, serving, told
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most, middle
 
 TASKS = 200
 MANY = 600
-SEEDS = (1, 2, 3, 4)
+SEEDS = (8, 11, 25)
+"""The first ones whose draws are as hard as those that the goals in seconds were set for: the end of the last task is
+possible at 23.5 s, and 40 in flight are busy for 32 s. Other draws differ by seconds, whoever works them off."""
 INTERVALS = (2.0, 3.0)
 """Seconds between two polls of the evenly paced script; the best one counts."""
+LOSING = 2.0
+"""Median of the durations where callbacks are lost."""
 UNCAPPED = 100_000
+GOALS = {100: (29.5, 27.5), 40: (46.0, 43.0)}
+"""Tasks in flight -> seconds at most, and what a greedy rule needed in a simulation with the same durations."""
 AT_ONCE = 10
 """Contenders that run at the same time: 20 requests a second each are little work."""
 
@@ -62,14 +69,14 @@ def naive(in_flight: int, interval: float, *, even: bool) -> Start:
 
 
 def contenders() -> dict[str, tuple[Plan, Start]]:
-    usual, bimodal, quick = Plan(), Plan(kind="bimodal", sigma=0.2), Plan(median=2.0)
+    usual, bimodal, quick = Plan(), Plan(kind="bimodal", sigma=0.2), Plan(median=1.0)
     found = {
         "uncapped": (usual, run(TASKS, UNCAPPED)),
         "bimodal": (bimodal, run(TASKS, UNCAPPED)),
         "half": (usual._replace(limit=10), run(TASKS, UNCAPPED)),
         "polls": (quick, run(MANY, UNCAPPED)),
         "calls": (quick, calling(MANY)),
-        "lost calls": (quick._replace(lost_calls=0.2), calling(MANY)),
+        "lost calls": (Plan(median=LOSING, lost_calls=0.2), calling(MANY)),
         "pair": (quick, pair(MANY)),
         "burst": (usual, naive(100, 0.5, even=False)),
     }
@@ -96,6 +103,14 @@ def measure() -> dict[str, list[Tale]]:
     return found
 
 
+def beside_greedy(tales: list[Tale], cap: int) -> float:
+    plan = Plan()
+    for tale in tales:
+        bound = greedy(tale["took"], in_flight=cap, rate=20.0, median=plan.median, sigma=plan.sigma)
+        tale["to greedy"] = tale["seconds"] / bound
+    return middle(tales, "to greedy")
+
+
 def judge(found: dict[str, list[Tale]]) -> list[Goal]:
     def seconds(name: str) -> float:
         return middle(found[name], "seconds")
@@ -103,15 +118,19 @@ def judge(found: dict[str, list[Tale]]) -> list[Goal]:
     def of(name: str) -> str:
         return f" ({seconds(name):.1f} s, {middle(found[name], 'a task'):.2f} requests a task)"
 
+    alone = ("uncapped", "bimodal", "polls", "calls", "lost calls", "cap 100", "cap 40")
+    refused = max(tale["refused"] for name in alone for tale in found[name])
+    latest = middle(found["lost calls"], "latest")
     goals = [
         at_most("makespan, uncapped, × the floor", middle(found["uncapped"], "ratio"), 1.10, "", of("uncapped")),
         at_most("requests a task, uncapped", middle(found["uncapped"], "a task"), 2.15),
-        at_most("429s from a strict window", max(tale["refused"] for tale in found["uncapped"]), 0),
+        at_most("429s from a strict window, in any of these runs by one process", refused, 0),
+        at_least("share of the limit used by 600 tasks with polls", 1.0 / middle(found["polls"], "ratio"), 0.95),
         at_most("makespan, bimodal durations, × the floor", middle(found["bimodal"], "ratio"), 1.10, "", of("bimodal")),
         at_most("makespan, true limit half of the configured, × the floor", middle(found["half"], "ratio"), 1.25, "",
                 f" ({middle(found['half'], 'refused'):.0f} 429s)"),
     ]  # fmt: skip
-    for cap, most in ((100, 29.5), (40, 46.0)):
+    for cap, (most, simulated) in GOALS.items():
         own, best = f"cap {cap}", min((f"script {cap} {each:g}" for each in INTERVALS), key=seconds)
         goals.append(
             at_most(
@@ -122,6 +141,8 @@ def judge(found: dict[str, list[Tale]]) -> list[Goal]:
                 f" ({middle(found[own], 'a task'):.2f} requests a task)",
             )
         )
+        what = f"the same, × a simulated greedy rule that knows the distribution ({simulated:g} s for the goal's draws)"
+        goals.append(at_most(what, beside_greedy(found[own], cap), most / simulated))
         peer = f"({best.split()[-1]} s, evenly paced: {seconds(best):.1f} s)"
         what = f"the same beside the best fixed-interval script {peer}"
         goals.append(at_most(what, seconds(own) / seconds(best), 1.0))
@@ -130,7 +151,7 @@ def judge(found: dict[str, list[Tale]]) -> list[Goal]:
     goals += [
         at_most("requests a task with callbacks", middle(found["calls"], "a task"), 1.05),
         at_least("throughput with callbacks, × that with polls", seconds("polls") / seconds("calls"), 1.8),
-        at_most("20 % of callbacks lost: the latest found, × the median", middle(found["lost calls"], "latest") / 2, 5),
+        at_most("20 % of callbacks lost: the latest found, × the median", latest / LOSING, 5),
         at_least("two processes, one key: throughput, × that of one", seconds("polls") / seconds("pair"), 0.9),
         at_most("429s with two processes", max(tale["refused"] for tale in found["pair"]), 0),
     ]  # fmt: skip

@@ -163,6 +163,7 @@ class Service:
             "tasks": len(self.tasks),
             "requests": sum(n for kind, n in self.told.items() if kind not in ("media", "429")),
             "late": sorted(self.late),
+            "took": self.durations,
             "early": self.early,
             **self.told,
         }
