@@ -371,6 +371,33 @@ def test_a_stale_media_url_is_refreshed_once(tmp_path: Path) -> None:
     run(script())
 
 
+class Forever(set[str]):
+    """URLs that stay stale."""
+
+    def discard(self, element: str, /) -> None:
+        """They do not come back."""
+
+
+def test_a_media_url_that_stays_stale_is_refreshed_no_second_time(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK)
+        world.shelf.stale = Forever({"https://media.example/t0.mp4"})
+        polled: list[bool] = []
+
+        def ended(service: Service, kind: str) -> None:
+            polled.extend([service.clock.monotonic() >= service.last_end] if kind == "poll" else [])
+
+        service.fault = ended
+        async with asyncio.timeout(600.0):
+            summary = await world.run(service, retries=1)
+        assert summary.counts["failed"] == 1
+        assert (polled.count(True), service.requests["submit"]) == (2, 1)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select code from tasks").fetchone() == ("gone",)
+
+    run(script())
+
+
 def test_nothing_is_paid_for_that_cannot_be_stored(tmp_path: Path) -> None:
     async def script() -> None:
         world, service = World(tmp_path, 3, min_free=10**9), Service(VirtualClock(), durations=QUICK)
