@@ -374,7 +374,7 @@ def test_a_stale_media_url_is_refreshed_once(tmp_path: Path) -> None:
 class Forever(set[str]):
     """URLs that stay stale."""
 
-    def discard(self, element: str, /) -> None:
+    def discard(self, element: object, /) -> None:
         """They do not come back."""
 
 
