@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -106,12 +107,19 @@ class Intake:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
-        self._last: Future[sqlite3.Cursor] | None = None
+        self._last: Future[None] | None = None
 
     def execute(self, sql: str, values: list[Any]) -> None:
         """Begin the statement when the one before is done. Raises what that one raised."""
         self.wait()
-        self._last = self._thread.submit(self._db.execute, sql, values)
+        begun = Event()
+        self._last = self._thread.submit(self._run, begun, sql, values)
+        # Reading on at once would keep the interpreter from the other thread, until there is nothing left to read.
+        begun.wait()
+
+    def _run(self, begun: Event, sql: str, values: list[Any]) -> None:
+        begun.set()
+        self._db.execute(sql, values)
 
     def wait(self) -> None:
         """Until the statement at work is done. Raises what it raised."""

@@ -13,10 +13,10 @@ from batchswap.manifest.inputs import Inputs
 from batchswap.manifest.jsonl import read_lines
 from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.plain import PlainRow, plain_row
+from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.rows import Checker, Record
-from batchswap.manifest.separated import Header, Numbered, is_skipped, numbered_lines, read_header, split, to_record
+from batchswap.manifest.separated import Header, Lines, is_skipped, read_header, split, to_record
 from batchswap.manifest.sources import Options, Source, default_batch, folder_of
 from batchswap.tasks import Row
 
@@ -58,46 +58,51 @@ Reader = Callable[[Place, BinaryIO], Iterator[tuple[str, list[Row]]]]
 def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[tuple[str, list[Row]]]:
     """`quick` False takes every line the long way: for tests, which compare."""
     checker = place.checker()
-    with closing(numbered_lines(stream)) as lines:
+    with closing(Lines(stream)) as lines:
         header = read_header(checker.file, lines)
         problems = list(header.problems(require_consent=checker.require_consent))
         for column, sentence in problems:
             checker.complain(header.line, column, sentence)
         if not problems:
-            for rows in csv_rows(header, checker, lines, quick_way(header, checker) if quick else never):
-                yield checker.batch, rows
+            rows: list[Row] = []
+            for some in csv_rows(header, checker, lines, quick_way(header, checker) if quick else None):
+                rows += some
+                # Of one length, whatever was found at once: who stores them makes a statement for each length.
+                while len(rows) >= CHUNK:
+                    yield checker.batch, rows[:CHUNK]
+                    del rows[:CHUNK]
+            yield checker.batch, rows
 
 
-def csv_rows(header: Header, checker: Checker, lines: Numbered, plain: PlainRow) -> Iterator[list[Row]]:
-    rows: list[Row] = []
-    for number, line in lines:
-        if (row := plain(number, line)) is not None:
-            rows.append(row)
-        elif not is_skipped(line):
-            rows += careful_rows(header, checker, number, line, lines)
-        if len(rows) >= CHUNK:
+def csv_rows(header: Header, checker: Checker, lines: Lines, plain: Plain | None) -> Iterator[list[Row]]:
+    """The rows of a whole block of lines, or of one line, as it comes."""
+    while block := lines.block():
+        if plain and (rows := plain.rows(lines.number + 1, block)) is not None:
+            lines.done(len(rows))
             yield rows
-            rows = []
-    yield rows
+            continue
+        for number, line in lines.one_by_one(block):
+            if plain and (row := plain.row(number, line)) is not None:
+                yield [row]
+            elif not is_skipped(line):
+                yield careful_rows(header, checker, number, line, lines)
 
 
-def never(number: int, line: str) -> None:
-    """No line is plain."""
-
-
-def quick_way(header: Header, checker: Checker) -> PlainRow:
-    """The function for plain lines. Only with outputs in one folder, which is looked at here, there is one."""
+def quick_way(header: Header, checker: Checker) -> Plain | None:
+    """What knows plain lines. Only with outputs in one folder, which is looked at here, there is one."""
     head = checker.names.head(checker.batch)
-    if head is None:
-        return never
+    if head is None or "face" not in header.names:
+        return None
     try:
         checker.names.check(f"{head}x")
     except Flaw:
-        return never
-    return plain_row(header, head, require_consent=checker.require_consent) or never
+        return None
+    return Plain(header, head, require_consent=checker.require_consent)
 
 
-def careful_rows(header: Header, checker: Checker, number: int, line: str, lines: Numbered) -> list[Row]:
+def careful_rows(
+    header: Header, checker: Checker, number: int, line: str, lines: Iterator[tuple[int, str]]
+) -> list[Row]:
     """The rows of any line, with all that can be wrong with it."""
     try:
         record = to_record(header, number, split(checker.file, number, line, lines, header.separator))
@@ -118,11 +123,11 @@ def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]
 
 def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
-    with closing(numbered_lines(stream)) as lines:
+    with closing(Lines(stream)) as lines:
         yield from in_chunks(checker, json_records(checker, lines))
 
 
-def json_records(checker: Checker, lines: Numbered) -> Iterator[Record]:
+def json_records(checker: Checker, lines: Iterator[tuple[int, str]]) -> Iterator[Record]:
     for number, node in read_lines(checker.file, lines):
         if isinstance(node, Flaw):
             checker.complain(number, None, str(node))

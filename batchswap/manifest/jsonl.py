@@ -7,12 +7,12 @@ from typing import Any
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.fields import shown
 from batchswap.manifest.nodes import Listing, Mapping, Node, Scalar
-from batchswap.manifest.separated import LONGEST_LINE, Numbered
+from batchswap.manifest.separated import LONGEST_LINE
 
 DEEPEST = 10
 
 
-def read_lines(file: str, lines: Numbered) -> Iterator[tuple[int, Node | Flaw]]:
+def read_lines(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Node | Flaw]]:
     """(line, its object or what is wrong with it). Empty lines are skipped."""
     empty = True
     for number, line in lines:

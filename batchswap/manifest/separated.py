@@ -3,8 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Generator, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import chain
 from typing import BinaryIO
 
@@ -14,8 +13,9 @@ from batchswap.manifest.rows import Record
 
 SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
+BLOCK = 1 << 16
+"""Characters that are read at once: some hundred lines."""
 NUL = "\0"
-Numbered = Generator[tuple[int, str], None, None]
 
 
 class Header:
@@ -59,20 +59,55 @@ def printable(column: str) -> str:
     return fields.shown(column, 60)[1:-1]
 
 
-def numbered_lines(stream: BinaryIO) -> Numbered:
-    """(line number from 1, line with its end). No piece is longer than LONGEST_LINE. Raises UnicodeDecodeError."""
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-    try:
-        yield from enumerate(iter(partial(text.readline, LONGEST_LINE), ""), 1)
-    finally:
-        text.detach()
+class Lines:
+    """The lines of a text: an iterator of (number from 1, line with its end), no piece longer than LONGEST_LINE.
+
+    Whoever knows what to do with many lines at once takes a `block`, and either counts its lines as `done` or goes
+    through them `one_by_one`. Everything may raise UnicodeDecodeError. To be closed; the stream stays open.
+    """
+
+    def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
+        self._block = block
+        self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        self._taken = io.StringIO()
+        self.number = 0
+        """That of the last line."""
+
+    def close(self) -> None:
+        self._text.detach()
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> tuple[int, str]:
+        line = self._taken.readline(LONGEST_LINE) or self._text.readline(LONGEST_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        return self.number, line
+
+    def block(self) -> str:
+        """Some whole lines; "" at the end. A line that is too long is there up to where this can be seen."""
+        text = self._text.read(self._block)
+        return text if text.endswith("\n") else text + self._text.readline(LONGEST_LINE)
+
+    def done(self, count: int) -> None:
+        """So many lines, all of the block, need not be gone through."""
+        self.number += count
+
+    def one_by_one(self, block: str) -> Iterator[tuple[int, str]]:
+        """The lines of the block. Meanwhile, who takes further lines gets those behind the last one given."""
+        self._taken = io.StringIO(block, newline="")
+        while line := self._taken.readline(LONGEST_LINE):
+            self.number += 1
+            yield self.number, line
 
 
 def is_skipped(line: str) -> bool:
     return line.startswith("#") or not line.strip()
 
 
-def read_header(file: str, lines: Numbered) -> Header:
+def read_header(file: str, lines: Iterator[tuple[int, str]]) -> Header:
     """The first line that is not empty and no comment. Raises ManifestProblem."""
     for number, line in lines:
         if not is_skipped(line):
@@ -91,7 +126,7 @@ def sniffed_separator(header: str) -> str:
     return max(SEPARATORS, key=bare.count)
 
 
-def split(file: str, number: int, line: str, lines: Numbered, separator: str) -> list[str]:
+def split(file: str, number: int, line: str, lines: Iterator[tuple[int, str]], separator: str) -> list[str]:
     """The fields of the row that begins with `line`; takes further lines while a quote is open.
 
     Raises Flaw for a row that is wrong by itself, ManifestProblem when what follows cannot be told apart any more.

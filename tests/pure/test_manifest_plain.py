@@ -1,7 +1,8 @@
 """The quick way and the long way give the same rows, and no bytes at all give anything but rows or ManifestErrors."""
 
 import io
-from collections.abc import Callable
+import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,8 +12,9 @@ from batchswap.errors import UsageError
 from batchswap.manifest import Format, Options, Source, read
 from batchswap.manifest.formats import Place, quick_way, read_csv
 from batchswap.manifest.outputs import Outputs
+from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
-from batchswap.manifest.separated import numbered_lines, read_header
+from batchswap.manifest.separated import Lines, read_header
 from batchswap.tasks import Row
 from tests.pure.manifest_texts import F, V
 
@@ -83,42 +85,89 @@ def test_both_ways_give_the_same(text: str, require_consent: bool, template: str
     assert one_way(text, options, quick=True) == one_way(text, options, quick=False)
 
 
-def plain_function(text: str) -> Callable[[int, str], Row | None]:
+def plain_rows(text: str) -> Plain:
     options = Options(check_files=False)
     place = Place(Source("-", "csv", "b"), options, Outputs(options.out), Problems())
-    return quick_way(read_header("-", numbered_lines(io.BytesIO(text.encode()))), place.checker())
+    found = quick_way(read_header("-", Lines(io.BytesIO(text.encode()))), place.checker())
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_ordinary_rows_are_plain(end: str) -> None:
-    plain = plain_function("id,video,face,consent,tags,x_n\n")
-    row = plain(7, f"clip-1,{V},{F},Müller release 7,de;hero,7{end}")
+    plain = plain_rows("id,video,face,consent,tags,x_n\n")
+    row = plain.row(7, f"clip-1,{V},{F},Müller release 7,de;hero,7{end}")
     assert row is not None
-    assert (row.key, row.output, row.line, row.consent, row.tags) == (
+    assert (row.key, row.output, row.line, row.consent, row.tags, row.extra) == (
         "clip-1",
         "b/clip-1.mp4",
         7,
         "Müller release 7",
         ("de", "hero"),
+        (("x_n", "7"),),
     )
-    assert plain(8, f",{V},{F},,,{end}") is not None
+    assert plain.row(8, f",{V},{F},,,{end}") is not None
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "#c,{V},{F},",
-        '"c",{V},{F},',
-        "c,{V},{F}",
-        "c,{V},{F},,",
-        "c,{V},clips/a.png,",
-        "nul,{V},{F},",
-        "c ,{V},{F},",
-        "c,,{F},",
-    ],
-)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_block_of_plain_lines_gives_their_rows(end: str) -> None:
+    plain = plain_rows("id,video,face,tags\n")
+    lines = [f"k{n},{V},{F},de;n{n % 3}{end}" for n in range(9)]
+    assert plain.rows(2, "".join(lines)) == [plain.row(n, line) for n, line in enumerate(lines, 2)]
+
+
+OTHERS = [
+    "#c,{V},{F},",
+    '"c",{V},{F},',
+    "c,{V},{F}",
+    "c,{V},{F},,",
+    "c,{V},clips/a.png,",
+    "nul,{V},{F},",
+    "c ,{V},{F},",
+    "c,,{F},",
+    "",
+    "a,{V},{F},\rc,{V},{F},",
+]
+
+
+@pytest.mark.parametrize("line", OTHERS)
 def test_others_are_left_to_the_long_way(line: str) -> None:
-    assert plain_function("id,video,face,tags\n")(2, line.format(V=V, F=F) + "\n") is None
+    plain = plain_rows("id,video,face,tags\n")
+    odd, even = line.format(V=V, F=F) + "\n", f"k,{V},{F},\n"
+    assert plain.row(2, odd) is None
+    assert plain.rows(2, even + even) is not None
+    for block in (odd + even, even + odd, even + odd + even, even + even.rstrip(), even + even.replace("\n", "\r")):
+        assert plain.rows(2, block) is None
+
+
+TEXTS = st.text(st.sampled_from('ab,"\n\r\x85\u2028漢'), max_size=40)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS, st.integers(1, 12), st.lists(st.sampled_from(["done", "one by one", "two at once", "next"]), max_size=9))
+def test_by_the_block_or_one_by_one_the_lines_and_their_numbers_are_the_same(
+    text: str, size: int, ways: list[str]
+) -> None:
+    """Blocks end where lines end, and who takes further lines inside of one gets those that follow."""
+    expected = list(enumerate(io.StringIO(text, newline=""), 1))
+    found: list[tuple[int, str]] = []
+    lines = Lines(io.BytesIO(text.encode()), size)
+    for way in itertools.cycle([*ways, "one by one"]):
+        if way == "next":
+            found += itertools.islice(lines, 1)
+            continue
+        if not (block := lines.block()):
+            break
+        if way == "done":
+            some = list(io.StringIO(block, newline=""))
+            found += enumerate(some, lines.number + 1)
+            lines.done(len(some))
+            continue
+        for one in lines.one_by_one(block):
+            found.append(one)
+            found += itertools.islice(lines, 2 if way == "two at once" else 0)
+    assert found == expected
+    lines.close()
 
 
 def test_thousands_of_rows_keep_their_order_and_lines() -> None:
@@ -131,7 +180,20 @@ def test_thousands_of_rows_keep_their_order_and_lines() -> None:
     rows = [row for chunk in chunks for row in chunk.rows]
     assert [row.key for row in rows] == [f"k{n}" for n in range(5000)]
     assert [row.line for row in rows] == list(range(2, 5002))
-    assert max(len(chunk.rows) for chunk in chunks) <= 501
+    assert {len(chunk.rows) for chunk in chunks} == {500}
+
+
+def test_a_row_of_several_lines_amid_thousands_is_one_row(tmp_path: Path) -> None:
+    """Before and behind them whole blocks are read at once; and one lies across two blocks."""
+    rows = [f"k{n:04},{V},{F},{'long' * 9}\n" for n in range(3000)]
+    for n in range(1400, 1800):
+        rows[n] = f'k{n:04},{V},{F},"two\nlines"\n'
+    (tmp_path / "a.csv").write_text("id,video,face,x_n\n" + "".join(rows))
+    found = [row for chunk in read([Source(str(tmp_path / "a.csv"))], Options(check_files=False)) for row in chunk.rows]
+    assert [row.key for row in found] == [f"k{n:04}" for n in range(3000)]
+    before = [sum("two" in row for row in rows[:n]) for n in range(3000)]
+    assert [row.line for row in found] == [n + 2 + more for n, more in enumerate(before)]
+    assert [row.extra[0][1] for row in found if "two" in row.extra[0][1]] == ["two\nlines"] * 400
 
 
 PIECES = (
