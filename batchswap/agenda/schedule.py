@@ -85,7 +85,7 @@ class Agenda:
     def recall(self, history: Iterable[tuple[str, float]]) -> None:
         """Groups, and seconds that tasks of them took in earlier runs, oldest first. Before anything is watched."""
         for group, took in history:
-            self.durations(group).ended(took, 0.0)
+            self.durations(group).ended(took or 0.5, 0.0)  # an API that counts whole seconds says 0 for less than one
         for durations in self._durations.values():
             durations.fade()
 
@@ -161,11 +161,13 @@ class Agenda:
         """The task ended. `took` is what the API says of its duration, believed as far as it fits what we saw."""
         watch = self._watched[task_id]
         self.drop(task_id)
-        earliest, latest = watch.seen - watch.started, now - watch.started
-        middle = (max(earliest, FINEST) * max(latest, FINEST)) ** 0.5
-        age = min(max(took, earliest), latest) if took is not None else middle
-        durations = watch.durations
-        durations.ended(age, earliest)
+        seen, found = watch.seen - watch.started, now - watch.started
+        if took is None:
+            age = (max(seen, FINEST) * max(found, FINEST)) ** 0.5
+        else:
+            blur = 1.0 if took == int(took) else 0.0  # both Unix times may be whole seconds, cut off
+            age = (max(seen, min(took - blur, found)) + min(found, max(took + blur, seen))) / 2
+        watch.durations.ended(age, seen)
         self._ended += 1
         if self._ended >= self._learned_at:  # often at first, then ever more seldom
             self._learned_at = self._ended + 1 + self._ended // 4

@@ -13,7 +13,7 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.ledger import files, moves, queries, runs
+from batchswap.ledger import files, history, moves, queries, runs
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.queries import Selection
 from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
@@ -155,7 +155,7 @@ async def run(
     loop = Loop(desk, _selection(settings))
     try:
         await writer.do(lambda db: moves.recover(db, desk.stamp()))
-        desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in queries.took(reading))
+        desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
                 await loop.work(lambda: _begin(desk, loop, account, calls))

@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import files, queries
+from batchswap.ledger import files, history
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.ledger.schema import steps
 from batchswap.tasks import Model
@@ -39,7 +39,7 @@ def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path)
         )
     files.create(path)
     with closing(files.connect(path, write=False)) as db:
-        assert queries.took(db) == [queries.Past(Model.VIDEO, 7.0, None)]
+        assert history.took(db) == [history.Past(Model.VIDEO, 7.0, None)]
 
 
 def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import LostRace
-from batchswap.ledger import moves, queries
+from batchswap.ledger import history, moves, queries
 from batchswap.ledger.moves import Budget, Media, OverBudget, Stamp
 from batchswap.ledger.rows import last_attempt
 from batchswap.states import Event, State
@@ -41,7 +41,7 @@ def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert (queries.credits_of(db).spent, queries.credits_of(db).reserved) == (3.0, 0.0)
     log = [row[0] for row in db.execute("select event from events where task_id = 1 order by id")]
     assert log == ["submitted", "accepted", "succeeded", "saved"]
-    assert [past.took for past in queries.took(db)] == [5.0]
+    assert [past.took for past in history.took(db)] == [5.0]
 
 
 def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connection, stamp: Stamp) -> None:
@@ -49,7 +49,7 @@ def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connect
     item = moves.submit(db, stamp, task, reserved=1.0, budget=NO_BUDGET, account="a", seconds=12.5)
     moves.accepted(db, stamp, item, "remote-1")
     moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, took=5.0, code="501", reason="no face")
-    assert queries.took(db) == [queries.Past(task.model, 5.0, 12.5)]
+    assert history.took(db) == [history.Past(task.model, 5.0, 12.5)]
 
 
 def test_a_move_from_another_state_is_a_lost_race_and_writes_nothing(db: sqlite3.Connection, stamp: Stamp) -> None:
@@ -119,7 +119,7 @@ def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
         moves.ended_badly(db, stamp, item, event, code=end, reason=end)
     found = queries.credits_of(db)
     assert (found.spent, found.reserved, found.unpriced) == (3.0, 0.0, 0)
-    assert [past.took for past in queries.took(db)] == [5.0]
+    assert [past.took for past in history.took(db)] == [5.0]
 
 
 def test_a_timeout_ends_the_waiting_and_not_the_record(db: sqlite3.Connection, stamp: Stamp) -> None:

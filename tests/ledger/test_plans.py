@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchswap.ledger import moves, queries
+from batchswap.ledger import history, moves, queries
 from batchswap.ledger.moves import Budget, Media, Stamp
 from batchswap.ledger.queries import Queue, Selection
 from batchswap.report import standing
@@ -83,7 +83,7 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
 
     def work() -> None:
         queries.unfinished(db, State.RUNNING, State.FETCHING, State.UNCERTAIN)
-        queries.took(db)
+        history.took(db)
         queries.counts(db)
         queries.counts(db, "b")
         queries.credits_of(db, run_id=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import files, queries
+from batchswap.ledger import files, history
 from batchswap.runner.jobs import class_of
 from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
@@ -56,7 +56,7 @@ def test_the_length_of_a_target_is_remembered_with_what_it_took(tmp_path: Path) 
         service = Service(VirtualClock(), durations=lognormal(6.0, 0.3))
         assert (await world.run(service)).counts["done"] == 2
         with closing(files.connect(world.settings.db, write=False)) as db:
-            past = queries.took(db)
+            past = history.took(db)
         assert [class_of(each.model, each.seconds).group for each in past] == ["video-face-swap/7", "video-face-swap/1"]
         assert all(each.model is Model.VIDEO and 2.0 < each.took < 20.0 for each in past)
 

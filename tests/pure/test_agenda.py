@@ -165,6 +165,23 @@ def test_unknown_tasks_are_left_alone() -> None:
     assert agenda.next_at(0.0, pressing=True) == inf
 
 
+@pytest.mark.parametrize(
+    ("took", "expected"), [(2.5, 2.5), (2.0, 2.0), (0.0, 0.5), (9.5, 4.0), (None, 2.0), (1e9, 4.0)]
+)
+def test_what_the_api_says_of_a_duration_is_believed_as_far_as_it_fits(took: float | None, expected: float) -> None:
+    """Found at 4 s, last seen running at 1 s; whole seconds are cut off."""
+    agenda = Agenda()
+    seen = 0.0 if took == 0.0 else 1.0
+    for task_id in range(200):
+        agenda.watch(task_id, "m", 0.0, 0.0)
+        agenda.take(task_id)
+        if seen:
+            agenda.still_running(task_id, seen)
+            agenda.take(task_id)
+        agenda.ended(task_id, 4.0, took)
+    assert agenda.durations("m").age_at(0.0, 0.5) == pytest.approx(expected, rel=0.2)
+
+
 def asked_for(agenda: Agenda, until: float, *, pressing: bool = False) -> list[float]:
     """When task 1, which still runs, is asked for."""
     asked, now = [], 0.0
