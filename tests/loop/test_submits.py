@@ -103,3 +103,70 @@ def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
             assert db.execute("select state from tasks").fetchone() == ("submitting",)
 
     run(script())
+
+
+class Idempotent(Service):
+    """One task for each Idempotency-Key, however often it comes."""
+
+    def __init__(self, *answers: str | None) -> None:
+        """`answers`: what goes wrong with the first submits."""
+        self._answers = list(answers)
+        super().__init__(VirtualClock(), durations=lambda _: 5.0, fault=self._next)
+        self.known: dict[str, str] = {}
+
+    def _next(self, _: Service, kind: str) -> str | None:
+        return self._answers.pop(0) if kind == "submit" and self._answers else None
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        if ref not in self.known:
+            before = len(self.tasks)
+            try:
+                return await super().create_task(body, ref)
+            finally:
+                if len(self.tasks) > before:
+                    self.known[ref] = f"t{before}"
+        return await self._call("submit", lambda: (200, {"task_id": self.known[ref]}))
+
+
+@pytest.mark.parametrize("answers", [["lost"], ["dropped"], ["500"], ["lost", "dropped", "500"], ["lost", "unsent"]])
+def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_path: Path, answers: list[str]) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Idempotent(*answers)
+        for _ in range(2):  # a resend that never left waits for the next run
+            summary = await world.run(service, is_idempotent=True)
+        assert summary.counts["done"] == 3
+        assert (service.accepted.total(), set(service.accepted.values())) == (3, {1})
+        assert summary.credits == {**summary.credits, "spent": 3.0, "reserved": 0.0}
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select max(number) from attempts").fetchone() == (1,)
+
+    run(script())
+
+
+def test_what_was_submitting_when_the_process_died_is_settled_by_sending_it_again(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Idempotent()
+        service.latency = 4.0
+        asyncio.get_running_loop().call_later(7.0, world.kill)
+        with pytest.raises(OSError, match="killed"):
+            await world.run(service, is_idempotent=True)
+        assert world.counts()["submitting"] >= 1
+        assert service.accepted.total() >= 1
+        summary = await world.run(service, is_idempotent=True)
+        assert summary.counts["done"] == 3
+        assert set(service.accepted.values()) == {1}
+
+    run(script())
+
+
+@pytest.mark.parametrize("refusal", ["402", "422", "429", "455"])
+def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Path, refusal: str) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Idempotent("lost", refusal)
+        summary = await world.run(service, is_idempotent=True)
+        assert summary.counts["uncertain"] == 1
+        assert summary.credits["reserved"] == 1.0
+        assert (await world.run(service, is_idempotent=True)).counts["done"] == 1
+        assert service.accepted.total() == 1
+
+    run(script())

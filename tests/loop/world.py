@@ -80,13 +80,14 @@ class World:
         callbacks: bool = False,
         heed: bool = True,
         key: str = ACCOUNT.key,
+        is_idempotent: bool = False,
         **changes: object,
     ) -> Summary:
         """One run, to its end."""
         self.deliveries = asyncio.Queue() if callbacks else None
         self._executor = self.executor()
         settings = msgspec.structs.replace(self.settings, **changes)
-        account = msgspec.structs.replace(ACCOUNT, key=key)
+        account = msgspec.structs.replace(ACCOUNT, key=key, is_idempotent=is_idempotent)
         clock = self.clock()
 
         async def watch(look: Callable[[], View]) -> None:
