@@ -75,17 +75,21 @@ def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[
 
 
 def csv_rows(header: Header, checker: Checker, lines: Lines, plain: Plain | None) -> Iterator[list[Row]]:
-    """The rows of a whole block of lines, or of one line, as it comes."""
+    """The rows of a block of lines; or fewer, so that those before a line with a problem come before it is known."""
     while block := lines.block():
-        if plain and (rows := plain.rows(lines.number + 1, block)) is not None:
-            lines.done(len(rows))
-            yield rows
+        if plain and (found := plain.rows(lines.number + 1, block)) is not None:
+            lines.done(len(found))
+            yield found
             continue
+        rows: list[Row] = []
         for number, line in lines.one_by_one(block):
             if plain and (row := plain.row(number, line)) is not None:
-                yield [row]
+                rows.append(row)
             elif not is_skipped(line):
+                yield rows
+                rows = []
                 yield careful_rows(header, checker, number, line, lines)
+        yield rows
 
 
 def quick_way(header: Header, checker: Checker) -> Plain | None:

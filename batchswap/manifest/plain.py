@@ -63,8 +63,8 @@ class Plain:
 
     def rows(self, number: int, block: str) -> list[Row] | None:
         """The rows of a block that begins with line `number`; None unless all its lines are plain, and whole."""
-        # To look for plain lines among others costs more than to read them: so the first speaks for all.
-        if '"' in block or not block.endswith("\n") or not self._many.match(block):
+        # To look for plain lines among others costs more than to read them: what can be known before is asked before.
+        if '"' in block or "\n#" in block or not block.endswith("\n") or not self._many.match(block):
             return None
         found = self._many.findall(block)
         if len(found) != block.count("\n"):
