@@ -15,10 +15,12 @@ PRIOR_WEIGHT = 0.3
 """Tasks that the prior counts as, …"""
 PARENT_WEIGHT = 2.0
 """… and what is known of tasks less alike, for those that have seen little themselves."""
-HISTORY_WEIGHT = 8.0
+HISTORY_WEIGHT = 20.0
 """Ended tasks that everything known from earlier runs counts as: it need not be true any longer."""
 MEMORY = 400.0
 """Ended tasks after which what is known counts half: a service is slower by day than by night."""
+STALE = 1 / 32
+"""What was learned since the tables were made, as a share of all, that they may lack: making them costs more than it."""
 SURPRISE, DOUBT = 0.01, 0.25
 """A task that ends where so small a share was expected to leaves so much of the weight of what was known."""
 
@@ -115,7 +117,7 @@ class Durations:
     def _tables(self) -> tuple[list[float], list[float]]:
         """At the edges of the bins: the cumulative hazard, and the seconds that a task has run on average by then."""
         version = self.version()
-        if self._known_at != version:
+        if version - self._known_at > self._weight * STALE or self._known_at < 0:
             sums, ran, alive = [0.0], [FINEST], 1.0
             for k, share in enumerate(self.shares()):
                 stays = 1.0 - min(share, 1.0 - 1e-6)
