@@ -213,7 +213,7 @@ class Agenda:
         share, late = (EAGER, PRESSING) if chance == PRESSING else (AHEAD, LATE)
         durations = watch.durations
         age = min(durations.age_at(seen, chance), max(durations.age_at(0.0, late), seen * (1.0 + share), FINEST))
-        if watch.is_scout:
+        if watch.is_scout or seen > SOONEST:  # who ran longer than expected may be of no known kind
             grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
             age = min(age, max(seen * grown, SOONEST))
         return age

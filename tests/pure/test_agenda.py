@@ -219,6 +219,20 @@ def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
     assert 5.0 < asked_for(agenda, 9.0)[0] < 7.0
 
 
+def test_who_outlives_a_quick_day_is_not_waited_for_as_on_the_slow_one_before() -> None:
+    agenda = Agenda()
+    agenda.recall(("m", 300.0) for _ in range(500))
+    for _ in range(20):
+        agenda.durations("m").ended(5.0, 0.0)
+    for scout in range(11, 14):
+        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.drop(scout)
+    agenda.watch(1, "m", 0.0, 0.0)
+    asked = asked_for(agenda, 60.0)
+    assert 4.0 < asked[0] < 7.0
+    assert all(later <= 1.6 * earlier for earlier, later in zip(asked, [*asked[1:], 60.0], strict=True))
+
+
 def test_what_earlier_runs_knew_is_soon_outweighed() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0) for _ in range(500))
