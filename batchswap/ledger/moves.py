@@ -110,10 +110,11 @@ def submit(
     budget: Budget,
     account: str,
     seconds: float | None = None,
+    balance: float | None = None,
 ) -> Attempt:
     """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace.
 
-    `seconds`: of the target, where they are known.
+    `seconds`: of the target, where they are known. `balance`: before it, if nothing else is in flight.
     """
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
@@ -125,9 +126,9 @@ def submit(
     number = item.attempts + 1
     attempt_id = db.execute(
         "insert into attempts"
-        "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds)"
-        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ? from tasks where id = ?",
-        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, item.id),
+        "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds, balance_before)"
+        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ? from tasks where id = ?",
+        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, balance, item.id),
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
@@ -266,7 +267,7 @@ def charged(db: sqlite3.Connection, item: Attempt, credits_: float | None) -> No
     _set(db, item.id, charged=credits_)
 
 
-def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float | None, after: float | None) -> None:
+def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float, after: float) -> None:
     """The account's balance around a submit that nobody knows the end of: evidence, not proof."""
     _set(db, item.id, balance_before=before, balance_after=after)
 

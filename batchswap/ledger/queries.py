@@ -207,6 +207,16 @@ def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | Non
     return None if row is None else str(row[0])
 
 
+def unexplained(db: sqlite3.Connection) -> tuple[int, float] | None:
+    """The last attempt of all and the balance before it, if it is unclear and the balance after it was never read."""
+    sql = (
+        "select id, balance_before from attempts where id = (select max(id) from attempts)"
+        " and state = 'unknown' and balance_before is not null and balance_after is null"
+    )
+    found: tuple[int, float] | None = db.execute(sql).fetchone()
+    return found
+
+
 class Former(msgspec.Struct, frozen=True):
     """What the ledger knows of a task's file before it is fetched.
 

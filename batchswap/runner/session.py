@@ -171,6 +171,7 @@ def _begin(desk: Desk, loop: Loop, account: Account, calls: Calls | None) -> Non
     accompany(desk, loop, calls)
     now, wall = desk.clock.monotonic(), desk.clock.now()
     elsewhere = others = 0
+    unexplained = queries.unexplained(desk.db)
     for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
         if found.account != account.name:
             elsewhere += 1
@@ -187,6 +188,8 @@ def _begin(desk: Desk, loop: Loop, account: Account, calls: Calls | None) -> Non
             loop.fetch(job, found.media)
         elif account.is_idempotent:
             loop.queue.resend(found.task, found.attempt)
+        elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
+            desk.doubt(found.attempt, unexplained[1])  # the process died before it could look at the balance
     if elsewhere:
         desk.say(f"{elsewhere} unfinished tasks belong to another provider or base URL: they wait for a run with that")
     if others:
@@ -195,7 +198,7 @@ def _begin(desk: Desk, loop: Loop, account: Account, calls: Calls | None) -> Non
 
 async def _last_balance(desk: Desk) -> None:
     """What is left on the account, once, when something was charged. None when the API does not say it at once."""
-    if desk.ending is not None or not desk.requests["submit"]:
+    if desk.ending is not None or not (desk.requests["submit"] or desk.in_doubt):
         return
     desk.balance = None
     while wait := desk.pacer.claim():

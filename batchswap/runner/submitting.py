@@ -38,7 +38,7 @@ class Submitting:
         """
         desk = self._desk
         before = desk.quiet_balance if desk.is_quiet() else None
-        attempt = await self._intend(ready)
+        attempt = await self._intend(ready, before)
         if attempt is None:
             return None
         if desk.ending is not None:  # since the intent was on its way to the disk
@@ -65,7 +65,7 @@ class Submitting:
         desk.heard(verdict, answer)
         return await finish(self._record(ready, attempt, verdict, remote_id or "", answer.message, before))
 
-    async def _intend(self, ready: Ready) -> Attempt | None:
+    async def _intend(self, ready: Ready, balance: float | None) -> Attempt | None:
         """The attempt on disk, before anything leaves."""
         desk, settings = self._desk, self._desk.settings
         if ready.again is not None:
@@ -86,6 +86,7 @@ class Submitting:
                     budget=budget,
                     account=desk.account,
                     seconds=ready.seconds,
+                    balance=balance,
                 )
             )
         except OverBudget:

@@ -123,6 +123,33 @@ def test_the_balance_around_an_unclear_submit_is_evidence(tmp_path: Path) -> Non
     run(script())
 
 
+@pytest.mark.parametrize("left", [0, 3])
+@pytest.mark.parametrize(("accepted", "after"), [(True, 98.0), (False, 100.0)])
+def test_the_balance_around_a_submit_that_the_process_died_in_is_evidence(
+    tmp_path: Path, accepted: bool, after: float, left: int
+) -> None:
+    """`left`: rows that the next run submits itself."""
+
+    async def script() -> None:
+        world, fault = World(tmp_path, 1 + left), once("submit", "lost" if accepted else "dropped")
+
+        def die(service: Service, called: str) -> str | None:
+            if found := fault(service, called):
+                world.kill()
+            return found
+
+        service = Service(VirtualClock(), durations=QUICK, fault=die, balance=100.0, price=2.0)
+        with pytest.raises(OSError, match="killed"):
+            await world.run(service, workers=1, in_flight=1)
+        summary = await world.run(service)
+        assert (summary.counts["uncertain"], summary.counts["done"]) == (1, left)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            evidence = db.execute("select balance_before, balance_after from attempts where state = 'unknown'")
+            assert evidence.fetchall() == [(100.0, after)]
+
+    run(script())
+
+
 def test_the_balance_is_asked_for_before_the_first_submit_if_the_estimate_does_not_say_it(tmp_path: Path) -> None:
     async def script() -> None:
         world = World(tmp_path, 1)
