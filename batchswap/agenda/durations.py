@@ -20,7 +20,7 @@ HISTORY_WEIGHT = 20.0
 MEMORY = 400.0
 """Ended tasks after which what is known counts half: a service is slower by day than by night."""
 STALE = 1 / 32
-"""What was learned since the tables were made, as a share of all, that they may lack: making them costs more than it."""
+"""What was learned since the tables were made, as a share of all, that they may lack: making them costs more."""
 SURPRISE, DOUBT = 0.01, 0.25
 """A task that ends where so small a share was expected to leaves so much of the weight of what was known."""
 
@@ -99,8 +99,8 @@ class Durations:
             share = weight / self._weight
             self._ends = [ends * share for ends in self._ends]
             self._risk = [risk * share for risk in self._risk]
+            self._changes += 1 + int(self._weight)  # all that was known has changed
             self._weight = weight
-            self._changes += 1
 
     def version(self) -> int:
         """Another number whenever something was learned."""

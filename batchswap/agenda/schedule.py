@@ -67,7 +67,8 @@ class Agenda:
         self._durations: dict[str, Durations] = {}
         self._coming: list[tuple[float, int]] = []
         """A heap of dues; an entry that its watch no longer has is void."""
-        self._due: set[int] = set()
+        self._due: dict[int, None] = {}
+        """In the order in which they became due: the first ones have mostly waited for longest."""
         self._scouts: Counter[str] = Counter()
         self._ended, self._learned_at = 0, 1
 
@@ -122,7 +123,7 @@ class Agenda:
     def take(self, task_id: int) -> None:
         """A worker has the task in hand until it is given back, ended or dropped."""
         self._watched[task_id].held = True
-        self._due.discard(task_id)
+        self._due.pop(task_id, None)
 
     def in_hand(self, task_id: int) -> bool:
         """Whether a worker has the task. A task that is not watched is in nobody's."""
@@ -131,6 +132,8 @@ class Agenda:
     def next_at(self, now: float, *, pressing: bool) -> float:
         """When `likeliest` will have something. inf: everything is in hand, or nothing runs."""
         self._advance(now)
+        if pressing and self._due:
+            return now
         coming = self._coming[0][0] if self._coming else inf
         ripe = (self._watched[task_id].ripe_at(pressing=pressing) for task_id in self._due)
         return min(coming, min(ripe, default=inf))
@@ -178,13 +181,13 @@ class Agenda:
     def drop(self, task_id: int) -> None:
         """The task is not to be waited for any longer, and teaches nothing."""
         self._watched.pop(task_id, None)
-        self._due.discard(task_id)
+        self._due.pop(task_id, None)
 
     def _plan(self, task_id: int) -> None:
         watch = self._watched[task_id]
         watch.relaxed = self._ripe_at(watch, RELAXED)
         watch.pressing = min(self._ripe_at(watch, PRESSING), watch.relaxed)
-        self._due.discard(task_id)
+        self._due.pop(task_id, None)
         heappush(self._coming, (watch.pressing, task_id))
 
     def _advance(self, now: float) -> None:
@@ -196,7 +199,7 @@ class Agenda:
                 heappop(self._coming)
             elif due <= now:
                 heappop(self._coming)
-                self._due.add(task_id)
+                self._due[task_id] = None
             else:
                 return
 
