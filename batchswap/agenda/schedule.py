@@ -25,6 +25,11 @@ AHEAD = 0.05
 EAGER = 0.2
 """When polls take no submit's place, every task is, from the age at which some have ended."""
 
+OLD = 600.0
+"""Seconds from which on somebody may be waiting for one task: it is asked for again soon, however long tasks take, …"""
+UNASKED, SHARED = 30.0, 4.0
+"""… after so many seconds, or so many for each task that runs: for all together, that is one poll in SHARED seconds."""
+
 SCOUTS = 3
 """The first tasks of a kind in a run test what is believed of it, which may come from other days: …"""
 SOONEST, SCOUTING = 0.25, 0.5
@@ -219,7 +224,7 @@ class Agenda:
         if watch.is_scout or seen > SOONEST:  # who ran longer than expected may be of no known kind
             grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
             age = min(age, max(seen * grown, SOONEST))
-        return age
+        return min(age, max(OLD, seen + max(UNASKED, SHARED * len(self._watched))))
 
     def _overdue(self, watch: Watch, now: float) -> float:
         if watch.called:

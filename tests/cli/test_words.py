@@ -147,6 +147,7 @@ def test_it_was_accepted(forgetful: Running, place: Place, tmp_path: Path) -> No
     assert said.exit_code == 0, said.stderr
     assert state("r0") == "running"
     change("update attempts set accepted_at = accepted_at - 3600, took = null")
+    forgetful.wait(remote_id)
     assert call("run", "spring.csv", "--rate", "none").exit_code == 0
     assert credits_now() == queries.Credits(spent=1.0)
 

@@ -1,6 +1,7 @@
 """What is due next: learned durations, and one holder per task."""
 
 import random
+from itertools import pairwise
 from math import inf, log
 
 import pytest
@@ -203,6 +204,21 @@ def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: fl
         agenda.watch(1, "m", 0.0, 0.0)
         found = next(at for at in asked_for(agenda, 2 * took, pressing=True) if at >= took)
         assert found <= 1.25 * took
+
+
+@pytest.mark.parametrize(("others", "gap"), [(0, 30.001), (49, 200.001)])
+@pytest.mark.parametrize("pressing", [True, False])
+def test_an_old_task_is_asked_for_again_soon_if_it_is_one_of_few(others: int, gap: float, pressing: bool) -> None:
+    agenda = Agenda()
+    for other in range(100, 100 + others):
+        agenda.watch(other, "m", 0.0, 0.0)
+        agenda.take(other)
+    agenda.watch(1, "m", -3600.0, 0.0)
+    assert agenda.likeliest(0.0, pressing=pressing) == 1
+    agenda.take(1)
+    agenda.still_running(1, 0.0)
+    asked = asked_for(agenda, 500.0, pressing=pressing)
+    assert max(later - earlier for earlier, later in pairwise([0.0, *asked, 500.0])) <= gap
 
 
 def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
