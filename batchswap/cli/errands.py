@@ -11,8 +11,8 @@ from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
 from batchswap.ledger.window import NoWindow, Window
 from batchswap.runner import detecting
-from batchswap.runner.desk import refusal_words
 from batchswap.runner.session import Account, open_pacer
+from batchswap.runner.stops import refusal_words
 from batchswap.runner.uploading import content_type_of
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict

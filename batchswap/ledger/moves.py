@@ -6,12 +6,12 @@ A task moves only from the state that we believe it is in, and every move is log
 
 import sqlite3
 import uuid
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from batchswap.errors import LostRace
+from batchswap.ledger.budgets import Budget, local_day
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Task
@@ -28,22 +28,6 @@ class Media(msgspec.Struct, frozen=True):
     """Where a finished task's result lies. Temporary, and often signed."""
 
     urls: tuple[str, ...]
-
-
-class OverBudget(Exception):
-    """The attempt would spend more than the budget allows. Nothing was written."""
-
-
-class Budget(msgspec.Struct, frozen=True):
-    """Credits that a run, and a calendar day over all runs, may spend and reserve. None: no bound."""
-
-    run: float | None = None
-    day: float | None = None
-
-
-def local_day(at: float) -> str:
-    """The calendar day, where the machine is."""
-    return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
 def move(
@@ -89,18 +73,6 @@ def log(
     )
 
 
-def committed(db: sqlite3.Connection, run_id: int) -> float:
-    """Credits that count against a run's budget: spent, reserved, and what ended without a price."""
-    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where run_id = ?"
-    return float(db.execute(sql, (run_id,)).fetchone()[0])
-
-
-def committed_on(db: sqlite3.Connection, day: str) -> float:
-    """The same for a calendar day, over all runs."""
-    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where day = ?"
-    return float(db.execute(sql, (day,)).fetchone()[0])
-
-
 def submit(
     db: sqlite3.Connection,
     stamp: Stamp,
@@ -119,9 +91,7 @@ def submit(
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
     day = local_day(stamp.at)
-    over_run = budget.run is not None and committed(db, stamp.run_id) + reserved > budget.run
-    if over_run or (budget.day is not None and committed_on(db, day) + reserved > budget.day):
-        raise OverBudget
+    budget.check(db, stamp.run_id, day, reserved)
     ref = str(uuid.uuid4())
     number = item.attempts + 1
     attempt_id = db.execute(

@@ -3,7 +3,8 @@
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import moves
-from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt, Stop
+from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt
+from batchswap.runner.stops import Stop
 from batchswap.verdicts import Kind
 
 UNCLEAR = 5

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
 
-import msgspec
-
 from batchswap import verdicts
 from batchswap.agenda import Agenda
 from batchswap.client import Answer
@@ -18,6 +16,7 @@ from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
 from batchswap.runner.ports import Api, Pacer, Store
+from batchswap.runner.stops import RowRefused, Stop, Stopped, refusal_words
 from batchswap.settings import Settings
 from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict
@@ -27,24 +26,8 @@ T = TypeVar("T")
 PROBE_EVERY = 60.0
 """Seconds between two looks whether a maintenance is over."""
 
-
 Doubt = tuple[Attempt, float | None]
 """A submit without a clear answer, and the balance before it, if nothing else was in flight."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """Why no more is submitted, or why everything ends."""
-
-    exit: Exit
-    words: str
-
-
-class Stopped(Exception):
-    """The run ends; what waited for its turn need not wait any longer."""
-
-
-class RowRefused(Exception):
-    """A free call refused a row's inputs (422): submitting them would do the same."""
 
 
 class Desk:
@@ -258,14 +241,3 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error from None  # that the record could not be made weighs more
         raise
-
-
-def refusal_words(code: str) -> str:
-    """What a refusal of the whole account (401, 403, 505) asks of the user."""
-    match code:
-        case "401":
-            return "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env"
-        case "403":
-            return "the API refuses the key (403): it may be disabled; see the account's page"
-        case _:
-            return "the API has this feature disabled for the account (505)"

@@ -11,9 +11,10 @@ from batchswap import wire
 from batchswap.agenda import Durations
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
-from batchswap.runner.desk import Desk, RowRefused, Stopped
+from batchswap.runner.desk import Desk
 from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unfit
+from batchswap.runner.stops import RowRefused, Stopped
 from batchswap.tasks import Faces, Model, clean
 
 Kind = Literal["video", "image"]

@@ -9,12 +9,13 @@ from batchswap.errors import Exit
 from batchswap.ledger import queries
 from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
-from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.desk import Desk
 from batchswap.runner.fetching import Fetching
 from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.queueing import Queueing
+from batchswap.runner.stops import Stop
 from batchswap.runner.submitting import Submitting
 from batchswap.tasks import Task
 

@@ -10,13 +10,14 @@ from batchswap.errors import DownloadError
 from batchswap.ledger import moves, queries
 from batchswap.ledger.detections import Detected
 from batchswap.runner import detecting
-from batchswap.runner.desk import Desk, RowRefused, Stopped
+from batchswap.runner.desk import Desk
 from batchswap.runner.detecting import Detecting
 from batchswap.runner.jobs import Ready
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.refusals import Refusals
 from batchswap.runner.steps import Step, Unfit, before_submit
+from batchswap.runner.stops import RowRefused, Stopped
 from batchswap.runner.uploading import Uploading
 from batchswap.tasks import Attempt, Faces, Task, is_url
 

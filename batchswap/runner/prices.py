@@ -6,8 +6,9 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
-from batchswap.runner.desk import Desk, Stop, Stopped
+from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Ready, TaskClass, class_of
+from batchswap.runner.stops import Stop, Stopped
 from batchswap.tasks import Model
 
 

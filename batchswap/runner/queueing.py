@@ -7,9 +7,10 @@ from typing import Any
 
 from batchswap.errors import Exit
 from batchswap.ledger import moves, queries
-from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Ready
 from batchswap.runner.preparing import Preparing
+from batchswap.runner.stops import Stop
 from batchswap.tasks import Attempt, Task
 
 Spawn = Callable[[Coroutine[Any, Any, None], Callable[[], None]], None]

@@ -1,7 +1,8 @@
 """Refusals that are a row's fault. Many of the same in a row are one mistake, and stop the run before all rows fail."""
 
 from batchswap.errors import Exit
-from batchswap.runner.desk import Desk, Stop
+from batchswap.runner.desk import Desk
+from batchswap.runner.stops import Stop
 
 
 class Refusals:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchswap.errors import Exit
-from batchswap.runner.desk import Stop
+from batchswap.runner.stops import Stop
 
 _ENDS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 

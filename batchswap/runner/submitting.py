@@ -8,12 +8,13 @@ import msgspec
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, moves
-from batchswap.ledger.moves import Budget, OverBudget
-from batchswap.runner.desk import Desk, Stop, finish
+from batchswap.ledger.budgets import Budget, OverBudget
+from batchswap.runner.desk import Desk, finish
 from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
 from batchswap.runner.prices import Prices
 from batchswap.runner.refusals import Refusals
+from batchswap.runner.stops import Stop
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict

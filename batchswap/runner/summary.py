@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import Exit, worst
-from batchswap.runner.desk import Stop
+from batchswap.runner.stops import Stop
 from batchswap.states import State
 
 KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_429")

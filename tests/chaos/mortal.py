@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchswap.downloads import Verified
-from batchswap.ledger import files, moves
+from batchswap.ledger import budgets, files
 from tests.chaos.crooked import Crooked, CrookedShelf
 from tests.chaos.schedules import Kill, Schedule
 from tests.loop.world import World
@@ -114,7 +114,7 @@ class Mortal(World):
         assert done <= set(self.shelf.files)
         if self.settings.budget is not None:
             [(run_id,)] = self.select("select max(id) from runs")
-            assert moves.committed(self._eyes, run_id) <= self.settings.budget
+            assert budgets.committed(self._eyes, run_id) <= self.settings.budget
 
     async def live(self, service: Crooked) -> bool:
         """One process, to its end or its death. Whether it came to its end."""

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import LostRace
-from batchswap.ledger import history, moves, queries
-from batchswap.ledger.moves import Budget, Media, OverBudget, Stamp
+from batchswap.ledger import budgets, history, moves, queries
+from batchswap.ledger.budgets import Budget, OverBudget
+from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.rows import last_attempt
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt
@@ -140,8 +141,8 @@ def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> N
     with pytest.raises(OverBudget):
         submit(db, stamp, 2, reserved=5.0, budget=Budget(day=10.0))
     submit(db, stamp, 2, reserved=4.0, budget=Budget(run=10.0, day=10.0))
-    assert moves.committed(db, stamp.run_id or 0) == 10.0
-    assert moves.committed_on(db, moves.local_day(stamp.at)) == 10.0
+    assert budgets.committed(db, stamp.run_id or 0) == 10.0
+    assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 10.0
 
 
 def test_no_query_stands_in_a_column_that_people_read(db: sqlite3.Connection, stamp: Stamp) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from batchswap.ledger import history, moves, queries
-from batchswap.ledger.moves import Budget, Media, Stamp
+from batchswap.ledger.budgets import Budget
+from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.queries import Queue, Selection
 from batchswap.report import standing
 from batchswap.states import Event, State

@@ -1,0 +1,60 @@
+"""The API's JSON (api.md), as frozen values: the client reads what the local server writes, and the other way round.
+
+Reading never fails on a field that is missing, extra or of another type; bytes that are no envelope raise WireError.
+"""
+
+from batchswap.wire.account import Balance, Estimate, UploadUrl
+from batchswap.wire.calls import (
+    BALANCE,
+    CREATE_TASK,
+    DETECT_IMAGE,
+    DETECT_RESULT,
+    DETECT_VIDEO,
+    ESTIMATE_TASK,
+    IDEMPOTENCY_HEADER,
+    KEY_HEADER,
+    PREFIX,
+    TASK_INFO,
+    UPLOAD_URL,
+)
+from batchswap.wire.detections import SUCCEEDED, DetectAccepted, DetectedFace, Detection
+from batchswap.wire.envelope import GENERATION_FAILED, OK, Envelope
+from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, Accepted, CreateTask, Result, TaskInfo
+from batchswap.wire.values import integer, mapping, number, text, usable_id
+
+__all__ = [
+    "BALANCE",
+    "CREATE_TASK",
+    "DETECT_IMAGE",
+    "DETECT_RESULT",
+    "DETECT_VIDEO",
+    "ESTIMATE_TASK",
+    "FAILED",
+    "GENERATION_FAILED",
+    "IDEMPOTENCY_HEADER",
+    "KEY_HEADER",
+    "OK",
+    "PENDING",
+    "PREFIX",
+    "RUNNING",
+    "SUCCEEDED",
+    "SUCCESS",
+    "TASK_INFO",
+    "UPLOAD_URL",
+    "Accepted",
+    "Balance",
+    "CreateTask",
+    "DetectAccepted",
+    "DetectedFace",
+    "Detection",
+    "Envelope",
+    "Estimate",
+    "Result",
+    "TaskInfo",
+    "UploadUrl",
+    "integer",
+    "mapping",
+    "number",
+    "text",
+    "usable_id",
+]

@@ -1,0 +1,76 @@
+"""The faces of a target."""
+
+from typing import Any
+
+import msgspec
+
+from batchswap.wire.values import integer, mapping, text, usable_id
+
+SUCCEEDED = "succeeded"
+"""A detection's `status` at its good end; the bad one is FAILED, anything else counts as still running."""
+
+
+class DetectAccepted(msgspec.Struct, frozen=True):
+    """`data` of the two detect calls."""
+
+    detect_task_id: str | None
+
+    @classmethod
+    def from_json(cls, data: Any) -> "DetectAccepted":
+        return cls(usable_id(mapping(data).get("detect_task_id")))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"detect_task_id": self.detect_task_id}
+
+
+class DetectedFace(msgspec.Struct, frozen=True):
+    """One face of a target: its id in this detection and a picture of it."""
+
+    id: int
+    link: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "link": self.link}
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """`data` of detect-face-result. `detect_id` is None until `status` is `succeeded`; it is good for one hour."""
+
+    detect_task_id: str
+    status: str
+    detect_id: str | None = None
+    faces: tuple[DetectedFace, ...] = ()
+    error: str = ""
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Detection":
+        found = mapping(data)
+        result = mapping(found.get("result"))
+        listed = result.get("faces")
+        faces = (
+            DetectedFace(face_id, text(mapping(face).get("link")))
+            for face in (listed if isinstance(listed, list) else [])
+            if (face_id := integer(mapping(face).get("id"))) is not None
+        )
+        return cls(
+            text(found.get("detect_task_id")),
+            text(found.get("status")).strip().lower(),
+            usable_id(result.get("id")),
+            tuple(faces),
+            text(found.get("error")) or text(result.get("error")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        done = self.detect_id is not None
+        result = {
+            "id": self.detect_id,
+            "status": self.status,
+            "faces": [face.to_json() for face in self.faces],
+            "error": self.error or None,
+        }
+        return {
+            "detect_task_id": self.detect_task_id,
+            "status": self.status,
+            "result": result if done else None,
+            "error": self.error or None,
+        }

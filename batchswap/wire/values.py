@@ -1,0 +1,39 @@
+"""Single values of the API's JSON, read without trust: what is not of the type is as if it was not there."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def text(value: Any) -> str:
+    """A string as it is, a number in words, and "" for anything else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also when it comes as a string; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def integer(value: Any) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def usable_id(value: Any) -> str | None:
+    """A remote id: 1-256 printable ASCII characters (api.md, code 200). None for anything else."""
+    if not isinstance(value, str) or not 1 <= len(value) <= 256:
+        return None
+    return value if all("!" <= c <= "~" for c in value) else None
