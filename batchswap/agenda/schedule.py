@@ -106,14 +106,25 @@ class Agenda:
         """The task that is most overdue to be asked for; None: none is ripe. `pressing`: submits wait for a place."""
         self._advance(now)
         best, most = None, -1.0
-        for task_id in self._due:
+        for task_id in self._worth_a_look(now, pressing=pressing):
             watch = self._watched[task_id]
-            if watch.ripe_at(pressing=pressing) > now:
-                continue
             # Nobody is overdue by more than their wait, which is quicker to tell.
             if (watch.called or now - watch.seen > most) and (overdue := self._overdue(watch, now)) > most:
                 best, most = task_id, overdue
         return best
+
+    def _worth_a_look(self, now: float, *, pressing: bool) -> list[int]:
+        """The due tasks that are ripe; of those alike that were never asked for, only the oldest is overdue most."""
+        found, oldest = [], dict[Durations, int]()
+        for task_id in self._due:
+            watch = self._watched[task_id]
+            if watch.ripe_at(pressing=pressing) > now:
+                continue
+            if watch.called or watch.seen > watch.started:
+                found.append(task_id)
+            elif (other := oldest.get(watch.durations)) is None or watch.started < self._watched[other].started:
+                oldest[watch.durations] = task_id
+        return [*found, *oldest.values()]
 
     def has_forgotten(self, now: float) -> bool:
         """Whether a callback is so late that the poll in its place need not wait until everything is submitted."""
