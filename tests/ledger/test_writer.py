@@ -2,11 +2,15 @@
 
 import asyncio
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchswap.errors import LedgerFull, LostRace
+from batchswap.ledger import files
 from batchswap.ledger.writer import Writer
 
 
@@ -69,3 +73,44 @@ def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connection, p
 
     asyncio.run(script())
     assert db.execute("select count(*) from meta where name = 'kept'").fetchone() == (1,)
+
+
+def test_while_another_process_writes_the_loop_goes_on(db: sqlite3.Connection, path: Path) -> None:
+    async def script() -> None:
+        writer = Writer(db, path)
+        with closing(files.connect(path, write=True)) as other:
+            other.execute("begin immediate")
+            waiter = asyncio.ensure_future(writer.do(lambda c: c.execute("insert into meta values('late', x'00')")))
+            await asyncio.sleep(0.03)
+            assert not waiter.done()
+            other.execute("commit")  # never reached by a loop that waits in SQLite
+        await waiter
+        await writer.close()
+
+    asyncio.run(script())
+    assert db.execute("select count(*) from meta where name = 'late'").fetchone() == (1,)
+    assert db.execute("pragma busy_timeout").fetchone()[0] > 0
+
+
+def test_a_commit_that_fails_leaves_nothing_behind_and_the_next_one_succeeds(
+    db: sqlite3.Connection, path: Path
+) -> None:
+    class Broken(ThreadPoolExecutor):
+        times = 1
+
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            self.times -= 1
+            return super().submit(fn if self.times < 0 else fail, *args, **kwargs)
+
+    def fail() -> None:
+        raise OSError("no disk")
+
+    async def script() -> None:
+        writer = Writer(db, path, Broken(1))
+        with pytest.raises(OSError, match="no disk"):
+            await writer.do(lambda c: c.execute("insert into meta values('first', x'00')"))
+        await writer.do(lambda c: c.execute("insert into meta values('second', x'00')"))
+        await writer.close()
+
+    asyncio.run(script())
+    assert [name for (name,) in db.execute("select name from meta where name in ('first', 'second')")] == ["second"]
