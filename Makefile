@@ -23,7 +23,7 @@ lint: $(READY)  ## Format check, lint, strict types
 	$(BIN)/mypy
 
 test: $(READY)  ## All tests but the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 soak: $(READY)  ## Hundreds of drawn nights, faults and crashes; a few minutes
 	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest tests/chaos
