@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batchswap.errors import LedgerError, LedgerFull
@@ -98,6 +98,7 @@ def create(path: Path) -> None:
             tables = raw.execute("select count(*) from sqlite_master").fetchone()[0]
             if application != APPLICATION_ID and tables:
                 raise LedgerError(f"{path}: is another program's database; name another file with --db")
+            _keep_private(path)
             if raw.execute("pragma user_version").fetchone()[0] < VERSION:
                 raw.execute("pragma journal_mode = wal")
                 raw.execute("pragma synchronous = full")
@@ -114,7 +115,7 @@ def discard(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """An empty file that only its owner may read; an existing file is left as it is but for its mode."""
+    """An empty file that only its owner may read; an existing file is left as it is."""
     if exists(path):
         return
     try:
@@ -123,3 +124,11 @@ def _make_private(path: Path) -> None:
         path.chmod(0o600)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be made: {error.strerror}") from error
+
+
+def _keep_private(path: Path) -> None:
+    """A ledger that was copied or restored may be readable to others; it holds signed URLs."""
+    for each in ("", "-wal", "-shm"):
+        file = Path(f"{path.resolve()}{each}")
+        with suppress(FileNotFoundError, PermissionError):
+            file.chmod(file.stat().st_mode & 0o700)

@@ -28,6 +28,22 @@ def test_a_new_ledger_is_private_durable_and_of_this_version(tmp_path: Path) -> 
         assert db.execute("pragma user_version").fetchone() == (VERSION,)
 
 
+def test_a_ledger_that_others_may_read_is_closed_to_them_and_another_programs_file_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path, foreign = tmp_path / "b.db", tmp_path / "foreign.db"
+    files.create(path)
+    path.chmod(0o644)
+    files.create(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(foreign)) as db:
+        db.execute("create table theirs(x)")
+    foreign.chmod(0o644)
+    with pytest.raises(LedgerError, match="another program"):
+        files.create(foreign)
+    assert stat.S_IMODE(foreign.stat().st_mode) == 0o644
+
+
 def test_creating_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     files.create(path)
