@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from io import BytesIO, FileIO
 from pathlib import Path
@@ -143,6 +143,12 @@ class Part:
                 self.empty()  # what has come there since we looked is not ours
             self.held, self.note = held, note
 
+    def _forget_note(self) -> None:
+        """A note that an earlier try left speaks of other bytes: with these, it would be believed after a crash."""
+        with disk(self._place), suppress(FileNotFoundError):
+            os.unlink(self._place.note, dir_fd=self._folder)
+        self._noted = None
+
     def _write(self) -> None:
         data, self.held = self.held, bytearray()  # before it is tried: a block that failed is not written after itself
         with disk(self._place):
@@ -174,6 +180,7 @@ class Part:
             if self._written == 0:
                 media_type = inspect(BytesIO(self.held), self.size, kind)
                 self._make_room()
+                self._forget_note()
                 self._write()
             else:
                 self.flush()

@@ -87,13 +87,7 @@ def m001_batches_and_tasks(db: Database) -> None:
     db.execute("insert into meta values('secret', ?)", (secrets.token_bytes(32),))
 
 
-@steps()
-def m002_runs_attempts_and_events(db: Database) -> None:
-    """What was tried, what it cost and what happened. `money` is kept by triggers from the attempts, never counted.
-
-    held: reserved for attempts that may still be charged. unpriced: ended, and the API did not say what it cost.
-    """
-    books = """
+_BOOKS = """
         insert into money
         select {side}.run_id, {side}.batch_id, {side}.day, {sign}{side}.spent, {sign}{side}.held, {sign}{side}.unpriced,
                {sign}({side}.unpriced > 0)
@@ -101,10 +95,7 @@ def m002_runs_attempts_and_events(db: Database) -> None:
         on conflict do update set spent = spent + excluded.spent, held = held + excluded.held,
             unpriced = unpriced + excluded.unpriced, unpriced_attempts = unpriced_attempts + excluded.unpriced_attempts
     """
-    new, old = books.format(side="new", sign="+"), books.format(side="old", sign="-")
-    _script(
-        db,
-        """
+_RUNS_ATTEMPTS_AND_EVENTS = """
         create table runs(
             id integer primary key, started_at real not null, ended_at real, pid integer not null,
             version text not null, provider text not null, account text not null,
@@ -160,8 +151,17 @@ def m002_runs_attempts_and_events(db: Database) -> None:
             account text not null, digest text not null, file_url blob not null, uploaded_at real not null,
             primary key(account, digest)
         ) strict, without rowid
-        """,
-    )
+        """
+
+
+@steps()
+def m002_runs_attempts_and_events(db: Database) -> None:
+    """What was tried, what it cost and what happened. `money` is kept by triggers from the attempts, never counted.
+
+    held: reserved for attempts that may still be charged. unpriced: ended, and the API did not say what it cost.
+    """
+    new, old = _BOOKS.format(side="new", sign="+"), _BOOKS.format(side="old", sign="-")
+    _script(db, _RUNS_ATTEMPTS_AND_EVENTS)
     db.execute(f"create trigger attempts_begun after insert on attempts begin {new}; end")
     db.execute(
         f"create trigger attempts_moved after update of state, charged, reserved on attempts begin {old}; {new}; end"

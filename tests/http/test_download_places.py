@@ -124,3 +124,16 @@ def test_one_process_at_a_time_holds_a_part(place: Place) -> None:
     finally:
         other.close()
     fetched(place, media(MOVIE))
+
+
+def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
+    """What is written at once has no note of its own: a crash right after it must not leave it with another's."""
+    place.final.parent.mkdir(parents=True)
+    note = place.final.parent / place.note
+    note.write_text("of an earlier try")
+    part = Part(place, "https://h/x")
+    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.held += MOVIE
+    part.verify("video")
+    part.close()
+    assert not note.exists()
