@@ -35,8 +35,9 @@ class Counts:
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
     """Write the swapped video to `part`. Raises EngineError when nobody is in it, or not who was asked for."""
     with Store(part.parent) as store:
-        found = watch(job.target, CULPRIT, store, job.threads).people()
-        cast = [(Person(tracks, store), face) for tracks, face in people.choose(faces, found, CULPRIT)]
+        watched = watch(job.target, CULPRIT, store, job.threads)
+        chosen = people.choose(faces, watched.people(), CULPRIT)
+        cast = [(Person(tracks, store, watched.cuts), face) for tracks, face in chosen]
         counts = write(job, cast, part)
     notes = people.notes(faces)
     return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)

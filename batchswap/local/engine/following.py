@@ -1,5 +1,7 @@
-"""A person through the clip, frame by frame: the points steadied, short gaps bridged."""
+"""A person through the clip, frame by frame: the points steadied, short gaps bridged, nothing carried over a cut."""
 
+import bisect
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,9 @@ SOME = 100
 """Sightings that say what a face usually looks like."""
 BRIDGE = 5
 """Frames: for so long a face that the finder lost is taken to have moved on evenly."""
+LEAP = (0.6, 0.12, 0.15)
+"""From one frame to the next, in widths of the face, in log size and in radians: what moves farther was cut, also where
+the pictures are too alike to show it, as when the same person is seen a little nearer in the next shot."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Pose:
 class Person:
     """Asked for one frame after another, in order."""
 
-    def __init__(self, tracks: Sequence[Track], store: Store) -> None:
-        self._store = store
+    def __init__(self, tracks: Sequence[Track], store: Store, cuts: Sequence[int] = ()) -> None:
+        """`cuts`: the frames that begin a shot, in order."""
+        self._store, self._cuts = store, cuts
         self._frames = np.concatenate([np.asarray(track.frames) for track in tracks])
         self._records = np.concatenate([np.asarray(track.records) for track in tracks])
         some = self._records[:: max(1, len(self._records) // SOME)]
+        self._runs = functools.lru_cache(4 * smoothing.REACH)(self._compare)  # asked of each place by all around it
         self._usual = np.median([store.read(int(record))[1] for record in some], axis=0)
 
     def at(self, frame: int) -> Pose | None:
@@ -43,7 +50,7 @@ class Person:
         if not 0 < place < len(self._frames):
             return None
         before, after = int(self._frames[place - 1]), int(self._frames[place])
-        if after - before > BRIDGE + 1:
+        if after - before > BRIDGE + 1 or self._is_cut(before, after):
             return None
         return self._between(place, (frame - before) / (after - before))
 
@@ -51,7 +58,7 @@ class Person:
         one, two = self._steadied(place - 1), self._steadied(place)
         apart = np.linalg.norm(one.points.mean(0)[:2] - two.points.mean(0)[:2])
         if apart > geometry.width(one.points):
-            return None  # a cut, or somewhere else altogether
+            return None  # somewhere else altogether
         pairs = ((one.points, two.points), (one.colours, two.colours), (one.visible, two.visible))
         return Pose(*(before * (1 - part) + after * part for before, after in pairs))
 
@@ -64,6 +71,25 @@ class Person:
         seen_of_it = hiding.visible(colours[reach], self._usual)
         return Pose(smoothing.smooth(points), smoothing.steady(colours), seen_of_it)
 
-    def _runs(self, place: int) -> bool:
-        """Whether the sighting at `place` is followed by one in the next frame."""
-        return 0 <= place < len(self._frames) - 1 and bool(self._frames[place + 1] == self._frames[place] + 1)
+    def _compare(self, place: int) -> bool:
+        """Whether the sighting at `place` is followed by one in the next frame, of the same shot."""
+        if not 0 <= place < len(self._frames) - 1:
+            return False
+        before, after = int(self._frames[place]), int(self._frames[place + 1])
+        if after != before + 1 or self._is_cut(before, after):
+            return False
+        one, two = (self._store.read(int(record))[0] for record in self._records[place : place + 2])
+        return not leaps(one, two)
+
+    def _is_cut(self, before: int, after: int) -> bool:
+        """Whether a shot begins after `before`, at `after` at the latest."""
+        return bisect.bisect_right(self._cuts, before) < bisect.bisect_right(self._cuts, after)
+
+
+def leaps(one: Floats, two: Floats) -> bool:
+    """Whether a face (n, 3) moves farther from one frame to the next than a head does."""
+    flat, flatter = (points[:, 0].astype(np.float64) + 1j * points[:, 1] for points in (one, two))
+    away = abs(flatter.mean() - flat.mean()) / geometry.width(one)
+    growth = abs(np.log(geometry.width(two) / geometry.width(one)))
+    turn = abs(np.angle(np.vdot(flat - flat.mean(), flatter - flatter.mean())))
+    return bool(np.any(np.array([away, growth, turn]) > LEAP))

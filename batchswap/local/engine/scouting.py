@@ -87,34 +87,40 @@ class Scout:
     """Mean difference of two tiny frames, in code values."""
 
     def __init__(self, finder: Finder) -> None:
+        """`finder` is one for stills."""
         self._finder = finder
         self._known: list[Floats] = []
         self._tiny: Floats = np.zeros(0)
         self._frame = 0
 
-    def add(self, picture: Bytes, found: Floats) -> Floats:
-        """What the finder found in the next frame (n, 478, 3), and what else there is."""
-        size = (picture.shape[1], picture.shape[0])
-        faces = list(merged([found]))
-        if not self._is_cut(picture):
-            for lost in [face for face in self._known if is_new(face, faces)]:
-                if (tile := around(lost, size)) is not None:
-                    again = look_into(self._finder, picture, tile)
-                    faces += [face for face in again if is_new(face, faces) and not is_new(face, [lost])][:1]
-            look_at = self._next_tile(tiles(size))
+    def add(self, picture: Bytes, found: Floats, *, cut: bool) -> Floats:
+        """What the finder found in the next frame (n, 478, 3), and what else there is. `cut`: what `is_cut` says of it.
+
+        After a cut the finder still starts from where a face was before it; a look without that past goes first.
+        """
+        if cut:
+            faces = merged([look_everywhere(self._finder, picture), found])
         else:
-            look_at = tiles(size)
-        faces = list(merged([faces, *(look_into(self._finder, picture, tile) for tile in look_at)]))
-        self._known = faces
+            faces = self._look_closer(picture, list(merged([found])))
+        self._known = list(faces)
         self._frame += 1
-        return merged([faces])
+        return faces
+
+    def _look_closer(self, picture: Bytes, faces: list[Floats]) -> Floats:
+        """Where a face was lost, and into the tile whose turn it is."""
+        size = (picture.shape[1], picture.shape[0])
+        for lost in [face for face in self._known if is_new(face, faces)]:
+            if (tile := around(lost, size)) is not None:
+                again = look_into(self._finder, picture, tile)
+                faces += [face for face in again if is_new(face, faces) and not is_new(face, [lost])][:1]
+        return merged([faces, *(look_into(self._finder, picture, tile) for tile in self._next_tile(tiles(size)))])
 
     def _next_tile(self, every: Sequence[Tile]) -> list[Tile]:
         turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
         return [every[turn % len(every)]] if every and rest == 0 else []
 
-    def _is_cut(self, picture: Bytes) -> bool:
-        """Also for the first frame."""
+    def is_cut(self, picture: Bytes) -> bool:
+        """Whether the next frame is another shot than the last one; also true of the first frame."""
         step = max(1, min(picture.shape[:2]) // 24)
         tiny = picture[::step, ::step].astype(np.float32)
         before, self._tiny = self._tiny, tiny

@@ -103,12 +103,16 @@ class Follower:
 
     def __init__(self) -> None:
         self.frames = 0
+        self.cuts: list[int] = []
+        """Frames that begin a shot, in order."""
         self._open: list[Track] = []
         self._closed: list[Track] = []
 
-    def see(self, sightings: list[Sighting]) -> None:
-        """All faces of the next frame."""
+    def see(self, sightings: list[Sighting], *, cut: bool = False) -> None:
+        """All faces of the next frame. `cut`: it begins a shot."""
         frame = self.frames
+        if cut:
+            self.cuts.append(frame)
         self.frames += 1
         self._close([track for track in self._open if track.last and frame - track.last.frame > PATIENCE])
         costs = [(track.cost(seen), t, s) for t, track in enumerate(self._open) for s, seen in enumerate(sightings)]

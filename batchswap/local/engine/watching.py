@@ -32,9 +32,10 @@ def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Follow
     ):
         scout = Scout(closer)
         for view in views:
-            faces = scout.add(view.upright, view.faces)
+            cut = scout.is_cut(view.upright)
+            faces = scout.add(view.upright, view.faces, cut=cut)
             faces = geometry.turned(faces, view.turns, view.size) * view.scale
-            follower.see(sightings(view.frame, faces, store, follower.frames))
+            follower.see(sightings(view.frame, faces, store, follower.frames), cut=cut)
     return follower
 
 
