@@ -17,6 +17,8 @@ from batchswap.local.engine.newface import Texture
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.shapes import rise
 
+NEUTRAL = (0.0, 128.0, 128.0)
+"""The code values of Cb and Cr without colour; luma has none of the kind."""
 CELLS = 24
 """The field's size in each direction."""
 REACH = 0.09
@@ -28,6 +30,12 @@ LIT = (0.06, 1.05)
 """Limits of how the light as a whole scales contrast: in the dark it is less."""
 FEATURE = (16.0, 44.0)
 """Steps of luma between a wrinkle and an eye, a brow or the rim of glasses, which keep their own contrast."""
+TINTED = (0.1, 0.5)
+"""Of the luma of the skin around, above black: below the first a pupil or a rim is dark whatever skin it is on, and
+keeps the tint it has; above the second the texture takes on the difference between the two skins' tints in full."""
+GREY = (0.5, 1.5)
+"""Deviation of the target's chroma over the face, in code values, in full light: below the first the footage is black
+and white, above the second it is in colour. A face in colour has 2.5 to 10, one in a grey clip 0."""
 LIKENESS = 0.7
 """How far its contrast goes to the target's (1: all the way): wrinkles and freckles are part of who one is."""
 
@@ -39,13 +47,15 @@ SKIN = np.setdiff1d(np.arange(mesh.SURFACE), [*mesh.FEATURES, *mesh.OVAL, *mesh.
 class Light:
     """For one texture, whose colours at the mesh's points are `colours` (468, 3).
 
-    `planes` (3, h, w) are the texture itself. `skin` (h, w) is 0 where it shows hair; `fine` (3, h, w) is what its
-    skin differs from the skin around, without brows, eyes and lips. How much each point has to say: at each cell
-    `near` (cells², 468), at each point `own` (468, 468), and at each point over larger distances `wide` (468, 468).
+    `planes` (3, h, w) are the texture itself, `tinted` (h, w) is how far it takes on another tint, 0 to 1. `skin`
+    (h, w) is 0 where it shows hair; `fine` (3, h, w) is what its skin differs from the skin around, without brows, eyes
+    and lips. How much each point has to say: at each cell `near` (cells², 468), at each point `own` (468, 468), and at
+    each point over larger distances `wide` (468, 468).
     """
 
     coding: Coding
     planes: Floats
+    tinted: Floats
     colours: Floats
     near: Floats
     own: Floats
@@ -63,17 +73,21 @@ class Light:
         size = self.skin.shape[::-1]
         layers = []
         for i in range(3):  # OpenCV is quick on single planes, and rounds and clips in one go
-            mixed = cv2.addWeighted(self.planes[i], coarse, self.fine[i], float(fine[i]) - coarse, 0)
-            layers.append(cv2.add(mixed, cv2.resize(shift[i], size), dtype=cv2.CV_8U))
+            neutral = float(NEUTRAL[i] * (1 - coarse[i]))  # what keeps grey grey
+            mixed = cv2.addWeighted(self.planes[i], coarse[i], self.fine[i], fine[i] - coarse[i], neutral)
+            tint = cv2.resize(shift[i] - neutral, size)
+            layers.append(cv2.add(mixed, cv2.multiply(tint, self.tinted) if i else tint, dtype=cv2.CV_8U))
         layers.append(cv2.multiply(self.skin, cv2.resize(seen, size), scale=255, dtype=cv2.CV_8U))
         return np.asarray(cv2.merge(layers), np.uint8)
 
-    def field(self, target: Floats, visible: Floats) -> tuple[float, Floats, Floats]:
-        """What to multiply everything by, then fine detail by (3,), and what to add (3, cells, cells)."""
+    def field(self, target: Floats, visible: Floats) -> tuple[Floats, Floats, Floats]:
+        """What to multiply everything by (3,), then fine detail by (3,), and what to add (3, cells, cells)."""
         here, there = self._smooth(target, visible)
         black = self.coding.black
         lit = (there[:, 0].mean() - black) / max(1.0, float(here[:, 0].mean()) - black)
-        coarse = float(np.clip(lit, *LIT))
+        light = float(np.clip(lit, *LIT))
+        spread = target[:, 1:].std(0).max() / light
+        coarse = light * np.array([1.0, *[float(rise(spread, *GREY))] * 2], np.float32)
         fine = np.clip((self.detail(target) / self._detail) ** LIKENESS, *(CONTRAST * coarse))
         return coarse, fine, np.ascontiguousarray((there - here * coarse).T.reshape(3, CELLS, CELLS), np.float32)
 
@@ -122,10 +136,19 @@ def light_for(texture: Texture, coding: Coding) -> Light:
     near = (_kernel(cells, points, REACH * width) + 1e-4 * _kernel(cells, points, 0.4 * width) + 1e-7) * weights
     own = _kernel(points, points, REACH * width) * weights
     wide = _kernel(points, points, 0.3 * width) * weights
+    around = cv2.resize((_even(near) @ colours)[:, :1].reshape(CELLS, CELLS), (width, height))
     skin = hair.bare_texture(codes, texture.points, colours, coding)
-    fine = _fine(codes, _even(near) @ colours)
+    tinted = rise((codes[..., 0] - coding.black) / np.maximum(1, around - coding.black), *TINTED)
     return Light(
-        coding, _planar(codes), colours, _even(near), _even(own), _even(wide), np.ascontiguousarray(skin), _planar(fine)
+        coding=coding,
+        planes=_planar(codes),
+        tinted=tinted,
+        colours=colours,
+        near=_even(near),
+        own=_even(own),
+        wide=_even(wide),
+        skin=np.ascontiguousarray(skin),
+        fine=_planar(_fine(codes, _even(near) @ colours)),
     )
 
 
