@@ -11,7 +11,7 @@ import pytest
 
 from batchswap.errors import EngineError
 from batchswap.local.engine import SwapJob, detect, probe, swap
-from manifests.demo_media import Media, write_video
+from manifests.demo_media import Media, read_anna, view, write_video
 
 Maker = Callable[[Path, Media], Path]
 
@@ -101,10 +101,16 @@ def test_a_face_picture_without_a_face(tmp_path: Path, media: Media) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["wall.png"]
 
 
-def test_a_clip_without_a_face(tmp_path: Path, media: Media) -> None:
+@pytest.mark.parametrize("seen", [0, 5])
+def test_a_clip_without_a_face_or_with_too_little_of_one(tmp_path: Path, media: Media, seen: int) -> None:
+    """A face in so few frames is taken for a mistake of the finder; what is said must be true of it as well."""
     clip = tmp_path / "wall.mp4"
-    write_video(clip, (np.full((120, 160, 3), 90, np.uint8) for _ in range(9)))
-    with pytest.raises(EngineError, match=r"^no face found in any frame of the video$") as caught:
+    wall, face = (
+        np.full((360, 480, 3), 90, np.uint8),
+        view(read_anna(media.anna), (480, 360), centre=(240, 180), width=150),
+    )
+    write_video(clip, [*[wall] * 5, *[face] * seen, *[wall] * 5])
+    with pytest.raises(EngineError, match=r"^no face found in the video, or in fewer than 6 frames of it$") as caught:
         swap(SwapJob(clip, tmp_path / "out.mp4", ((None, media.anna),)))
     assert caught.value.culprit == "video"
     assert [path.name for path in tmp_path.iterdir()] == ["wall.mp4"]

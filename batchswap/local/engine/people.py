@@ -7,6 +7,7 @@ from typing import TypeVar
 from batchswap.errors import EngineError
 from batchswap.local.engine import newface
 from batchswap.local.engine.newface import NewFace
+from batchswap.local.engine.tracks import SEEN
 from batchswap.local.engine.words import noun
 
 Someone = TypeVar("Someone")
@@ -17,7 +18,7 @@ def choose(
 ) -> list[tuple[Someone, NewFace]]:
     """`people` in the order of their ids. Raises EngineError(culprit, …): nobody there, or an id that nobody has."""
     if not people:
-        where = "any frame of the video" if culprit == "video" else f"the {noun(culprit)}"
+        where = f"the video, or in fewer than {SEEN} frames of it" if culprit == "video" else f"the {noun(culprit)}"
         raise EngineError(culprit, f"no face found in {where}")
     chosen = []
     for number, face in faces.items():
