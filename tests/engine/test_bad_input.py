@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,19 @@ Maker = Callable[[Path, Media], Path]
 def cut(path: Path, source: Path, part: float = 0.6) -> Path:
     data = source.read_bytes()
     path.write_bytes(data[: round(len(data) * part)])
+    return path
+
+
+def with_thumbnail(media: Media) -> bytes:
+    """A JPEG as cameras make it: its EXIF holds a small one, whole, with an end marker of its own."""
+    data = media.grace.read_bytes()
+    small = cv2.imencode(".jpg", cv2.resize(cv2.imread(str(media.grace)), (128, 150)))[1].tobytes()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + small
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
     return path
 
 
@@ -65,6 +79,16 @@ BAD: dict[str, tuple[str, Maker, str]] = {
     ),
     "cut off png": ("face", lambda p, m: cut(p, m.anna), "the face picture is cut off"),
     "cut off jpeg": ("image", lambda p, m: cut(p, m.grace), "the image is cut off"),
+    "cut off jpeg with a thumbnail": (
+        "image",
+        lambda p, m: write(p, with_thumbnail(m)[:-20_000]),
+        "the image is cut off",
+    ),
+    "cut off png that speaks of its end": (
+        "image",
+        lambda p, m: write(p, m.anna.read_bytes()[:33] + b"\0\0\0\4tEXtIEND\0\0\0\0" + m.anna.read_bytes()[33:-9999]),
+        "the image is cut off",
+    ),
     "video for a face": ("face", lambda _p, m: m.carphone, "the face picture is not a picture that can be read"),
     "sound": ("video", sound_only, "the video has no picture, only sound"),
 }
@@ -90,6 +114,19 @@ def test_probe_tells_stills_from_videos(media: Media) -> None:
     assert (still.kind, still.width, still.height) == ("image", 512, 512)
     assert (clip.kind, clip.width, clip.height, clip.frames, clip.has_audio) == ("video", 640, 480, 125, True)
     assert abs(clip.duration_s - 5) < 0.1
+
+
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
+def test_a_whole_jpeg_is_not_cut_off(tmp_path: Path, media: Media, options: list[int]) -> None:
+    data = cv2.imencode(".jpg", cv2.imread(str(media.grace)), options)[1].tobytes()
+    assert probe(write(tmp_path / "whole.jpg", data), "image").width == 512
+    assert probe(write(tmp_path / "padded.jpg", data[:2] + b"\xff" * 9 + data[2:] + b"more"), "image").width == 512
+    with pytest.raises(EngineError, match=r"^the image is cut off$"):
+        probe(write(tmp_path / "cut.jpg", data[:-2]), "image")
+
+
+def test_a_whole_jpeg_with_a_thumbnail(tmp_path: Path, media: Media) -> None:
+    assert probe(write(tmp_path / "camera.jpg", with_thumbnail(media)), "face").width == 512
 
 
 def test_a_face_picture_without_a_face(tmp_path: Path, media: Media) -> None:

@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 from batchswap.errors import EngineError
 from batchswap.local.engine import pictures, reading
 from batchswap.local.engine.values import MediaInfo
+from batchswap.local.engine.wholeness import is_cut_off
 from batchswap.local.engine.words import noun
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
@@ -18,8 +19,6 @@ MOST_PIXELS = 50_000_000
 """Of a frame; 8K has 33 million."""
 START = 16
 """Bytes that tell the kind of a file."""
-ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
-"""How a JPEG and a PNG file begin, and what must come after that."""
 
 
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
@@ -55,9 +54,7 @@ def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
 
 
 def probe_still(path: Path, culprit: str) -> MediaInfo:
-    data = path.read_bytes()
-    end = ENDS.get(data[:2])
-    if end is not None and end not in data[2:]:
+    if is_cut_off(path.read_bytes()):
         raise EngineError(culprit, f"the {noun(culprit)} is cut off")
     height, width = pictures.read(path, culprit).rgb.shape[:2]
     return MediaInfo("image", width, height, 0.0, 1, has_audio=False)
