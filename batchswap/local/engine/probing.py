@@ -71,7 +71,7 @@ def probe_clip(path: Path, culprit: str) -> MediaInfo:
         width, height = frame.width, frame.height
         if reading.quarter_turns(frame) % 2:
             width, height = height, width
-        seconds = duration(clip.container, video)
+        seconds = stored_duration(clip.container, video) or measured_duration(path, culprit)
         return MediaInfo("video", width, height, seconds, video.frames or None, bool(clip.audio))
 
 
@@ -81,8 +81,19 @@ def first_frame(clip: reading.Clip) -> VideoFrame:
     raise EngineError(clip.culprit, f"the {noun(clip.culprit)} has no frame")
 
 
-def duration(container: InputContainer, video: VideoStream) -> float:
-    """Seconds; 0 where nothing says."""
+def stored_duration(container: InputContainer, video: VideoStream) -> float:
+    """Seconds; 0 where nothing says.
+
+    A transport stream stores none. What FFmpeg says of it comes from its first and last stamp, between which the
+    clock may have started again.
+    """
+    if container.format.name in reading.CLOCKED:
+        return 0.0
     if video.duration and video.time_base:
         return float(video.duration * video.time_base)
     return container.duration / av.time_base if container.duration else 0.0
+
+
+def measured_duration(path: Path, culprit: str) -> float:
+    with reading.open_clip(path, culprit) as clip:
+        return clip.measure()

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from batchswap.errors import EngineError
 from batchswap.local.engine.coding import Coding, Planes, coding_of
 from batchswap.local.engine.finder import LONGEST
+from batchswap.local.engine.timeline import Timeline
 from batchswap.local.engine.words import noun
 
 VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"
@@ -71,13 +73,37 @@ class Clip:
                 yield item
 
     def packets(self, audio: tuple[AudioStream, ...]) -> Iterator[Item]:
-        """Frames, and between them the packets of `audio` as they are."""
-        try:
-            for packet in self.container.demux(self.video, *audio):
+        """Frames, and between them the packets of `audio`, undecoded; all by one clock (timeline.py)."""
+        with self._told():
+            for packet in self._placed(audio):
                 if packet.stream is self.video:
                     yield from (self._normal(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
                 elif packet.size:
                     yield packet
+
+    def measure(self) -> float:
+        """Seconds that the video's packets last. Reads the whole clip, but decodes nothing."""
+        first, end = Fraction(0), None
+        with self._told():
+            for packet in self._placed(()):
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None and packet.time_base:
+                    time = stamp * packet.time_base
+                    first = time if end is None else min(first, time)
+                    end = max(time if end is None else end, time + (packet.duration or 0) * packet.time_base)
+        return float((end or first) - first)
+
+    def _placed(self, audio: tuple[AudioStream, ...]) -> "Iterator[Packet[Any]]":
+        timeline = Timeline(restarts=bool(self.container.format.flags & cast("int", Flags.ts_discont.value)))
+        for packet in self.container.demux(self.video, *audio):
+            timeline.place(packet)
+            yield packet
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the library become ours."""
+        try:
+            yield
         except av.error.FFmpegError as error:
             raise EngineError(self.culprit, f"the {noun(self.culprit)} is damaged: {error.strerror}") from error
 

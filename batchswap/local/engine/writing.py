@@ -1,6 +1,7 @@
 """Writes the result: H.264 in MP4, with the time stamps, turn, colours and sound of the clip that it comes from."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,18 @@ class Track:
     source: AudioStream
     target: AudioStream
     copied: bool
+    last: int | None = None
+    """Of a copied track, the last packet's stamp in the source's unit."""
+
+    def put_in_order(self, packet: "Packet[AudioStream]") -> None:
+        """At least a sample after the last packet: MP4 takes no stamp twice, and recordings overlap where they meet."""
+        if packet.dts is None or not packet.time_base:
+            return
+        if self.last is not None:
+            sample = math.ceil(1 / (packet.time_base * (self.source.codec_context.sample_rate or 1)))
+            packet.dts = max(packet.dts, self.last + sample)
+        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
+        self.last = packet.dts
 
 
 @dataclass
@@ -85,6 +98,7 @@ class Writer:
             shift = round(self.start / packet.time_base) if packet.time_base else 0
             packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = None if packet.dts is None else packet.dts - shift
+            track.put_in_order(packet)
             packet.stream = track.target
             self.container.mux_one(packet)
             return
