@@ -239,6 +239,13 @@ def test_inputs_are_named_with_what_is_wrong(client: Running, urls: dict[str, st
     assert fits(refused(422, message), answer.json) == []
 
 
+@pytest.mark.parametrize(("kind", "given"), [("video", "<FACE>"), ("image", "<VIDEO>")])
+def test_a_detection_names_its_own_field(client: Running, urls: dict[str, str], kind: str, given: str) -> None:
+    """What CreateTask has in `input`, the detection has in its body itself."""
+    answer = client.call("POST", f"/job/detect-face-{kind}", {f"{kind}_url": fill(given, urls)})
+    assert fits(refused(422, f"{kind}_url: must be a (video|picture), this is a (picture|video)"), answer.json) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

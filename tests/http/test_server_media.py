@@ -235,11 +235,22 @@ def test_a_server_for_others_fetches_nothing_private(tmp_path: Path, host: str) 
         ("100.64.0.1", False),
         ("fe80::1%eth0", False),
         ("::ffff:127.0.0.1", False),
+        ("224.0.0.1", False),
+        ("ff0e::1", False),
+        ("64:ff9b::7f00:1", False),
+        ("2002:7f00:1::", False),
+        ("2001:0:7f00:1::", False),
         ("not an address", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+def test_a_webp_is_served_as_one(tmp_path: Path) -> None:
+    with running(tmp_path) as client:
+        url = client.upload(b"image", ".webp", "image/webp")
+        assert send("GET", url).headers["Content-Type"] == "image/webp"
 
 
 def test_what_the_server_writes_is_for_its_user_alone(tmp_path: Path) -> None:

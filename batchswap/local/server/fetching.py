@@ -38,11 +38,18 @@ class PublicResolver(AbstractResolver):
         await self._inner.close()
 
 
+CARRIERS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+"""NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380): an IPv4 address inside says where they lead."""
+
+
 def is_public(address: str) -> bool:
+    """Whether a literal address is one host on the internet. False for what carries another address inside."""
     try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_global
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    carries = isinstance(found, ipaddress.IPv6Address) and any(found in network for network in CARRIERS)
+    return found.is_global and not (found.is_multicast or carries)
 
 
 class Fetcher:

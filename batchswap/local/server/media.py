@@ -53,11 +53,16 @@ async def get_picture(desk: Desk, request: web.Request) -> web.StreamResponse:
     return serve(picture[2] if picture else None)
 
 
+TYPES = {".webp": "image/webp"}
+"""What Python's own table has only from 3.13 on."""
+
+
 def serve(path: Path | None) -> web.StreamResponse:
     """The file, with Range, ETag and Last-Modified; 404 when there is none."""
     if path is None or not path.is_file():
         raise Refusal(404, "there is no such file")
-    return File(path, chunk_size=256 * 1024)
+    known = {"Content-Type": TYPES[path.suffix]} if path.suffix in TYPES else None
+    return File(path, chunk_size=256 * 1024, headers=known)
 
 
 class File(web.FileResponse):

@@ -47,14 +47,15 @@ class Quotes:
         else:
             target = await self._inputs.obtain(order.target, f"input.{order.model.target_field}")
             faces = ((None, await self._obtain_face(order.face, "input.new_face")),)
-        look = await self.look_at_target(target, order.model.target_field)
+        look = await self.look_at_target(target, order.model.target_field, within="input.")
         return Quote(target, faces, _suffix(look, target), price(look, self._settings))
 
-    async def look_at_target(self, content: str, field: str) -> Look:
+    async def look_at_target(self, content: str, field: str, *, within: str = "") -> Look:
+        """`field` of the body, or of the object in it that `within` names, is what a refusal speaks of."""
         kind = VIDEO if field == "video_url" else IMAGE
-        look = await self._inputs.look(content, kind, f"input.{field}")
+        look = await self._inputs.look(content, kind, within + field)
         if look.kind != kind:
-            raise Refusal(422, f"input.{field}: must be a {_noun(kind)}, this is a {_noun(look.kind)}")
+            raise Refusal(422, f"{within}{field}: must be a {_noun(kind)}, this is a {_noun(look.kind)}")
         return look
 
     async def _choose(self, order: Order, detection: Detection) -> Faces:
