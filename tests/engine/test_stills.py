@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob, detect, label, swap
-from manifests.demo_media import Media
+from batchswap.local.engine import SwapJob, detect, geometry, label, newface, swap
+from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 
 
@@ -80,3 +80,15 @@ def test_a_still_without_a_face(tmp_path: Path, media: Media) -> None:
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((99, 99, 3), 120, np.uint8))
     with pytest.raises(EngineError, match=r"^no face found in the image$"):
         swap(SwapJob(tmp_path / "wall.png", tmp_path / "out.png", ((None, media.anna),)))
+
+
+def test_a_face_in_a_very_large_picture_is_found_where_it_is(media: Media) -> None:
+    """The search goes over a smaller copy; places are those of the picture itself."""
+    anna, size = read_anna(media.anna), (6400, 4800)
+    small = looking.points([view(anna, (640, 480), centre=(420, 260), width=120)])[0]
+    picture = view(anna, size, centre=(4204.5, 2604.5), width=1200)
+    assert max(newface.shrink(picture).shape) == newface.ENOUGH
+    found = newface.look_hard(picture)
+    assert len(found) >= 1
+    best = max(found, key=lambda face: geometry.area(geometry.box(face)))
+    assert looking.apart(best / np.float32(10), small) < 0.03

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from batchswap.errors import EngineError
 from batchswap.local.engine import geometry, mesh, pictures
 from batchswap.local.engine.coding import Coding
-from batchswap.local.engine.finder import Finder
+from batchswap.local.engine.finder import Finder, resized
 from batchswap.local.engine.geometry import Floats
 from batchswap.local.engine.scouting import look_everywhere
 
 MARGIN = 0.08
 """Space around the face in the texture, of its longer side."""
+ENOUGH = 3072
+"""Pixels: of the smallest tile of a larger picture, the finder would not see more than of one of this size."""
 STEPS = 4
 """Texture sizes in an octave."""
 
@@ -79,13 +81,20 @@ def read(path: Path) -> NewFace:
 
 def look_hard(picture: NDArray[np.uint8]) -> Floats:
     """Faces of a still (n, 478, 3): looked for as it is, then with space around it, then with less confidence."""
+    shrunk = shrink(picture)
     for confidence in (0.5, 0.3):
         with Finder.for_stills(confidence) as finder:
             for space in (0.0, 0.5):
-                found = _look_with_space(finder, picture, space)
+                found = _look_with_space(finder, shrunk, space)
                 if len(found):
-                    return found
+                    return found * np.float32(max(picture.shape[:2]) / max(shrunk.shape[:2]))
     return np.zeros((0, mesh.POINTS, 3), np.float32)
+
+
+def shrink(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most ENOUGH on its longer side, same shape."""
+    scale = ENOUGH / max(picture.shape[:2])
+    return resized(picture, scale, cv2.INTER_AREA) if scale < 1 else picture
 
 
 def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -> Floats:
