@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,32 @@ def test_broken_http(client: Running, caplog: pytest.LogCaptureFixture, head: st
     assert b"Traceback" not in answer
     assert client.balance() >= 0
     assert not any(record.exc_info for record in caplog.records)
+
+
+def answer_while_open(client: Running, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """The first part of the answer; nothing says that no more will be sent."""
+    parts = urlsplit(client.base_url)
+    with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=10) as connection:
+        for number, piece in enumerate(pieces):
+            time.sleep(pause if number else 0.0)
+            connection.sendall(piece)
+        return connection.recv(65536)
+
+
+def test_nobody_is_waited_for_for_ever(tmp_path: Path) -> None:
+    head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nx-api-key: {KEY}\r\nContent-Length: %d\r\n\r\n{{"
+    with running(tmp_path / "patient") as client:  # announced as too large, it is refused before any of it comes
+        assert b"the body is larger than 1,048,576 bytes" in answer_while_open(client, (head % 10**10).encode())
+    with running(tmp_path / "hasty", receive_timeout=1.0) as client:
+        assert b"the body did not arrive within 1 s" in answer_while_open(client, (head % 100).encode())
+        for pieces, end in ((1, b" 400 "), (8, b" 200 ")):  # one that stands still; one that is slow, but goes on
+            url = client.call("GET", "/files/upload-url?content_type=video%2Fmp4&ext=.mp4").data["presigned_url"]
+            parts = urlsplit(url)
+            put = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n"
+            put += "Content-Type: video/mp4\r\nContent-Length: 8\r\n\r\n"
+            said = answer_while_open(client, put.encode(), *[b"x"] * pieces, pause=0.2)
+            assert end in said.partition(b"\r\n")[0]
+        assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_key_never_comes_back(client: Running) -> None:

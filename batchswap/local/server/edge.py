@@ -45,7 +45,7 @@ class Edge:
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
             raise Refusal(404, "there is no such endpoint")
-        raw = await read_body(request) if request.method == "POST" else b""
+        raw = await read_body(request, self._desk.settings.receive_timeout) if request.method == "POST" else b""
         call = Call(
             query=dict(request.query),
             body=decode_body(raw) if raw else {},
@@ -82,12 +82,18 @@ def _make_window(rate: tuple[int, float] | None) -> Window | None:
     return Window(*rate) if rate else None
 
 
-async def read_body(request: web.Request) -> bytes:
-    """Raises Refusal 422 for one that is too large or does not arrive."""
+async def read_body(request: web.Request, seconds: float) -> bytes:
+    """Raises Refusal 422 for one that is too large, or does not arrive in `seconds`."""
+    too_large = Refusal(422, f"the body is larger than {MAX_BODY:,} bytes")
+    if (request.content_length or 0) > MAX_BODY:
+        raise too_large
     try:
-        return await request.read()
+        async with asyncio.timeout(seconds):
+            return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise Refusal(422, f"the body is larger than {MAX_BODY:,} bytes") from None
+        raise too_large from None
+    except TimeoutError:
+        raise Refusal(422, f"the body did not arrive within {seconds:g} s") from None
     except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
         raise Refusal(422, "the body was cut off") from None
 

@@ -1,7 +1,7 @@
 """Bytes in and out: uploads by PUT, and files to read. No API key here, the URLs are secrets themselves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +30,25 @@ async def put_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
     match = UPLOAD_PATH.fullmatch(request.path)
     assert match is not None  # signed, so it is a path that this server made
     try:
-        content = await desk.contents.keep(request.content.iter_chunked(CHUNK), Path(request.path).suffix)
+        chunks = in_time(request.content.iter_chunked(CHUNK), desk.settings.receive_timeout)
+        content = await desk.contents.keep(chunks, Path(request.path).suffix)
+    except TimeoutError:
+        raise Refusal(400, "the upload stood still") from None
     except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
         raise Refusal(400, "the upload was cut off") from None
     await desk.contents.record_upload(match[1], content, desk.clock.now())
     return web.Response()
+
+
+async def in_time(chunks: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """The chunks. Raises TimeoutError when one takes longer than `seconds`; all together may take any time."""
+    while True:
+        async with asyncio.timeout(seconds):
+            try:
+                chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+        yield chunk
 
 
 async def get_upload(desk: Desk, request: web.Request) -> web.StreamResponse:

@@ -36,6 +36,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     max_input_bytes: int = 512 * 1024 * 1024
     fetch_timeout: float = 60.0
     """For fetching one http(s) input, from the first byte sent to the last one read."""
+    receive_timeout: float = 30.0
+    """For a request's whole body to arrive, and for each piece of an upload."""
     task_timeout: float = 3600.0
     """A swap that takes longer is ended as failed."""
     detection_ttl: float = 3600.0
