@@ -41,6 +41,7 @@ class Clip:
     container: InputContainer
     video: VideoStream
     culprit: str
+    path: Path
 
     @property
     def audio(self) -> tuple[AudioStream, ...]:
@@ -125,7 +126,7 @@ def open_clip(path: Path, culprit: str, threads: int | None = None) -> Iterator[
         video = best if isinstance(best, VideoStream) else container.streams.video[0]
         video.codec_context.thread_type = "AUTO"
         video.codec_context.thread_count = threads or 0
-        yield Clip(container, video, culprit)
+        yield Clip(container, video, culprit, path)
 
 
 @contextlib.contextmanager

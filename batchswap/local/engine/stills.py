@@ -1,5 +1,6 @@
 """Swaps faces in a still."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
     after = [planes.luma, planes.blue, planes.red]
     changed = np.any([one != two for one, two in zip(before, after, strict=True)], 0)
     rgb = np.where(changed[..., None], CODING.decode(np.dstack(after).astype(np.float32)), picture.rgb)
-    pictures.write(part, Picture(rgb, picture.alpha, picture.profile), job.label)
+    pictures.write(part, replace(picture, rgb=rgb), job.label)
     return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, people.notes(faces))
 
 

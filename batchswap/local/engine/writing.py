@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from batchswap.local.engine import label
+from batchswap.local.engine import boxes, label, packets
 from batchswap.local.engine.reading import Clip, Item
 
 ENCODER = {"preset": "veryfast", "crf": "17"}
@@ -118,6 +118,7 @@ class Writer:
 @contextlib.contextmanager
 def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, threads: int | None) -> Iterator[Writer]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
+    packet = boxes.find_xmp(clip.path) if "mp4" in clip.container.format.name.split(",") else b""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
@@ -129,7 +130,7 @@ def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, thr
         yield writer
         writer.finish()
     with path.open("ab") as file:
-        file.write(label.box(task))
+        file.write(label.box(task, packets.carried(packet)))
 
 
 def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
