@@ -13,6 +13,7 @@ from yarl import URL
 
 from batchswap.downloads.addresses import Guard, public_socket
 from batchswap.downloads.containers import Kind
+from batchswap.downloads.filing import Filing, to_its_end
 from batchswap.downloads.glances import Glance, glance
 from batchswap.downloads.parts import Part, Verified
 from batchswap.downloads.places import Place
@@ -46,6 +47,7 @@ class Downloader:
         """
         self._guard: Guard | None = None if allow_private else public_socket
         self._largest, self._connect, self._stall = largest, connect, stall
+        self.filing = Filing()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -80,6 +82,8 @@ class Downloader:
                 await _in_thread(part.open)
             if not part.is_whole and not await self._fill(part, target, url):
                 await self._fill(part, target, url)  # what was there did not fit; nothing is there now
+            if part.is_all_held:
+                return await self.filing.do(partial(part.write, kind))
             return await _in_thread(partial(part.verify, kind))
         except BaseException as error:
             is_useless = isinstance(error, DownloadError) and error.reason == "too-large"
@@ -211,12 +215,5 @@ async def _stall(seconds: float) -> AsyncIterator[Callable[[], None]]:
 
 
 async def _in_thread(work: Callable[[], Found]) -> Found:
-    """Run what blocks. A cancelled caller waits for its end: the file must not be closed under a thread that writes."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # looked at, so that nobody complains that it was not
-        raise
+    """Run what blocks."""
+    return await to_its_end(asyncio.ensure_future(asyncio.to_thread(work)))

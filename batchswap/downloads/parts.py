@@ -1,13 +1,14 @@
 """The file that is not yet complete: what it holds, whether it can be gone on with, and when it is whole.
 
-Everything here blocks; the caller runs it in a thread. One process holds a part at a time (flock).
+Nearly everything here blocks; the caller runs it in a thread. One process holds a part at a time (flock).
 """
 
 import fcntl
 import hashlib
 import os
 import stat
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from io import BytesIO, FileIO
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import msgspec
 
 from batchswap.downloads.containers import Kind, inspect
-from batchswap.downloads.places import Place, disk, opened
+from batchswap.downloads.filing import Folders, Steps
+from batchswap.downloads.places import Place, disk, opened, remove
 from batchswap.downloads.ranges import Note, Reading
 from batchswap.errors import DownloadError
 from batchswap.tasks import public
@@ -85,7 +87,7 @@ class Part:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise DownloadError("busy", f"another process is fetching {self._place.final}") from None
+            raise self._busy() from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             file.close()
             raise DownloadError("disk", f"{self._place.part} is not a regular file")
@@ -143,12 +145,6 @@ class Part:
                 self.empty()  # what has come there since we looked is not ours
             self.held, self.note = held, note
 
-    def _forget_note(self) -> None:
-        """A note that an earlier try left speaks of other bytes: with these, it would be believed after a crash."""
-        with disk(self._place), suppress(FileNotFoundError):
-            os.unlink(self._place.note, dir_fd=self._folder)
-        self._noted = None
-
     def _write(self) -> None:
         data, self.held = self.held, bytearray()  # before it is tried: a block that failed is not written after itself
         with disk(self._place):
@@ -176,23 +172,50 @@ class Part:
 
         Raises DownloadError "not-media" or "truncated"; then what was there is forgotten.
         """
-        try:
-            if self._written == 0:
-                media_type = inspect(BytesIO(self.held), self.size, kind)
-                self._make_room()
-                self._forget_note()
-                self._write()
-            else:
-                self.flush()
-                with disk(self._place):
-                    media_type = inspect(self._open_file, self.size, kind)
+        with self._judged():
+            self.flush()
             with disk(self._place):
+                media_type = inspect(self._open_file, self.size, kind)
                 os.fsync(self._open_file.fileno())
+        return Verified(self._hash.hexdigest(), self.size, media_type)
+
+    @property
+    def is_all_held(self) -> bool:
+        """Whether all that came is in memory, and nothing stands on the disk."""
+        return self._file is None
+
+    def write(self, kind: Kind, folders: Folders) -> Steps[Verified]:
+        """`verify` for what is all held: the file is made in one go, and needs no note. The part is closed then."""
+        with self._judged():
+            media_type = inspect(BytesIO(self.held), self.size, kind)
+            self._folder = folders.open(self._place)
+            with disk(self._place):
+                self._file = self._lock(self._make())
+                # A note that an earlier try left speaks of other bytes: with these, it would be believed after a crash.
+                remove(self._folder, self._place.note)
+                self._write()
+                yield self._file.fileno()
+        self.close()
+        return Verified(self._hash.hexdigest(), self.size, media_type)
+
+    def _make(self) -> int:
+        try:
+            return os.open(self._place.part, _FLAGS | os.O_EXCL, 0o666, dir_fd=self._folder)
+        except FileExistsError:
+            raise self._busy() from None
+
+    def _busy(self) -> DownloadError:
+        return DownloadError("busy", f"another process is fetching {self._place.final}")
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """What turns out to be no such media, or not all of it, is forgotten."""
+        try:
+            yield
         except DownloadError as error:
             if error.reason in ("not-media", "truncated"):
                 self.empty()
             raise
-        return Verified(self._hash.hexdigest(), self.size, media_type)
 
     def close(self) -> None:
         """Safe to call again. The part stays on disk."""

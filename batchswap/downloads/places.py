@@ -36,6 +36,11 @@ class Place(msgspec.Struct, frozen=True):
         return self.output.rpartition("/")[2]
 
     @property
+    def folder(self) -> str:
+        """The folder below `out`, with its last "/"; "" for `out` itself."""
+        return self.output[: len(self.output) - len(self.name)]
+
+    @property
     def part(self) -> str:
         """The name, beside the final one, of what is not yet complete. Hidden, so that nothing picks it up."""
         name = self.name
@@ -47,7 +52,7 @@ class Place(msgspec.Struct, frozen=True):
 
     def beside(self, name: str) -> str:
         """The path of what is called `name` in the same folder."""
-        return f"{self.out}/{self.output[: len(self.output) - len(self.name)]}{name}"
+        return f"{self.out}/{self.folder}{name}"
 
     def check(self) -> None:
         """Raises DownloadError "outside" when `output` cannot be below anything."""
@@ -127,6 +132,12 @@ def _enter(folder: int, name: str) -> int:
             os.mkdir(name, dir_fd=folder)
             os.fsync(folder)
         return os.open(name, flags, dir_fd=folder)
+
+
+def remove(folder: int, name: str) -> None:
+    """So that there is no such name in the folder. Blocks."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def _outside(place: Place) -> DownloadError:

@@ -5,24 +5,28 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
+from functools import partial
 from io import FileIO
 
+from batchswap.downloads.filing import Filing, Folders, Steps
 from batchswap.downloads.parts import Verified
-from batchswap.downloads.places import Place, disk, opened
+from batchswap.downloads.places import Place, disk, opened, remove
 from batchswap.errors import DownloadError
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
-async def publish(place: Place, verified: Verified, *, replaces: str | None = None) -> None:
+async def publish(
+    place: Place, verified: Verified, *, replaces: str | None = None, filing: Filing | None = None
+) -> None:
     """Give the part its final name, durably. Doing it again, also after a crash at any point, changes nothing.
 
+    It is done together with what else waits for `filing`.
     `replaces` is the SHA-256 of this task's own former result, which gives way. Any other file is never overwritten:
     DownloadError "output-taken" (final), and the part is kept. "part-gone": neither the part nor the final file is what
     was verified; fetch again.
     """
-    await asyncio.to_thread(_publish, place, verified, replaces)
+    await (filing or Filing()).do(partial(_publish, place, verified, replaces))
 
 
 async def is_published(place: Place, sha256: str, size: int | None = None) -> bool:
@@ -30,8 +34,9 @@ async def is_published(place: Place, sha256: str, size: int | None = None) -> bo
     return await asyncio.to_thread(_is_published, place, sha256, size)
 
 
-def _publish(place: Place, verified: Verified, replaces: str | None) -> None:
-    with opened(place) as folder, disk(place):
+def _publish(place: Place, verified: Verified, replaces: str | None, folders: Folders) -> Steps[None]:
+    folder = folders.open(place)
+    with disk(place):
         if _size(folder, place.part) == verified.size:
             if replaces is not None and _holds(folder, place.name, replaces):
                 # In one step: there is no moment without a whole file.
@@ -40,9 +45,9 @@ def _publish(place: Place, verified: Verified, replaces: str | None) -> None:
                 _name(folder, place, verified)
         elif not _holds(folder, place.name, verified.sha256, verified.size):
             raise DownloadError("part-gone", f"what was fetched for {place.final} is no longer there")
-        os.fsync(folder)
-        _remove(folder, place.part)
-        _remove(folder, place.note)
+        yield folder
+        remove(folder, place.part)
+        remove(folder, place.note)
 
 
 def _name(folder: int, place: Place, verified: Verified) -> None:
@@ -93,8 +98,3 @@ def _size(folder: int, name: str) -> int | None:
     except FileNotFoundError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def _remove(folder: int, name: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)

@@ -18,7 +18,7 @@ class Results:
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces`: SHA-256 of the task's own earlier file. Raises DownloadError."""
-        await publish(Place(self._out, output), part, replaces=replaces)
+        await publish(Place(self._out, output), part, replaces=replaces, filing=self._downloader.filing)
 
     async def holds(self, output: str, sha256: str) -> bool:
         """Whether this very file stands under the final name. Raises DownloadError."""

@@ -36,20 +36,24 @@ def time_of(process: Popen, url: str, tasks: int) -> Pace:
     return Pace(told(url)["seconds"] / tasks * 1e3, (used.ru_utime + used.ru_stime) / tasks * 1e3)
 
 
-def trio(tasks: int) -> tuple[Pace, Pace, Pace]:
+def trio(tasks: int, folder: Path) -> tuple[Pace, Pace, Pace]:
     """The bare loop, the same with a record, and the real run, one after the other."""
     plan = Plan(limit=None, kind="none")
     with serving(plan) as url:
         bare = time_of(script("bare", url, tasks, workers=WORKERS), url, tasks)
-    with tempfile.TemporaryDirectory() as folder, serving(plan) as url:
-        recording = time_of(script("recording", url, tasks, workers=3 * WORKERS, folder=folder), url, tasks)
-    with tempfile.TemporaryDirectory() as folder, serving(plan) as url:
-        own = time_of(batchswap(Path(folder) / "a", url, tasks, *FLAGS), url, tasks)
+    (folder / "recording").mkdir(parents=True)
+    with serving(plan) as url:
+        record = str(folder / "recording")
+        recording = time_of(script("recording", url, tasks, workers=3 * WORKERS, folder=record), url, tasks)
+    with serving(plan) as url:
+        own = time_of(batchswap(folder / "own" / "a", url, tasks, *FLAGS), url, tasks)
     return bare, recording, own
 
 
 def main(tasks: int = TASKS) -> list[Goal]:
-    found = [trio(tasks) for _ in range(ROUNDS)]
+    # One folder until the end: where thousands of files were just deleted, ext4 makes new ones ten times more slowly.
+    with tempfile.TemporaryDirectory() as folder:
+        found = [trio(tasks, Path(folder) / str(number)) for number in range(ROUNDS)]
     bare, recording, own = (median(1e3 / each[side].wall for each in found) for side in range(3))
     used = [median(each[side].processor for each in found) for side in range(3)]
     detail = f" ({own:.0f} and {bare:.0f} tasks a second; {used[2]:.2f} and {used[0]:.2f} ms of processor a task)"

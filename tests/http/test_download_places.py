@@ -1,11 +1,14 @@
 """A result goes below --out and nowhere else."""
 
+import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from batchswap.downloads import Downloader, Place, publish
+from batchswap.downloads.filing import Filing
 from batchswap.downloads.parts import Part
 from batchswap.downloads.places import _enter
 from batchswap.downloads.ranges import Reading
@@ -134,6 +137,20 @@ def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
     part = Part(place, "https://h/x")
     part.expect(Reading("write", 0, "", len(MOVIE)))
     part.held += MOVIE
-    part.verify("video")
-    part.close()
+    asyncio.run(Filing().do(partial(part.write, "video")))
     assert not note.exists()
+
+
+def test_what_comes_to_stand_in_the_place_of_a_small_part_meanwhile_is_left_to_the_next_try(place: Place) -> None:
+    part = Part(place, "https://h/x")
+    assert not part.is_begun()
+    place.final.parent.mkdir(parents=True)
+    (place.final.parent / place.part).write_bytes(b"another's")
+    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.held += MOVIE
+    with pytest.raises(DownloadError) as caught:
+        asyncio.run(Filing().do(partial(part.write, "video")))
+    part.close()
+    assert (caught.value.reason, caught.value.final) == ("busy", False)
+    assert (place.final.parent / place.part).read_bytes() == b"another's"
+    fetched(place, media(MOVIE))

@@ -144,29 +144,44 @@ def test_downloads_side_by_side(tmp_path: Path) -> None:
 
 FETCH_AND_PUBLISH = """
 import asyncio, sys
+from functools import partial
 from pathlib import Path
 from batchswap.downloads import Place, publish
+from batchswap.downloads.filing import Filing
 from batchswap.downloads.parts import Part
 from batchswap.downloads.ranges import Reading
-place, body = Place(Path(sys.argv[1]), "x.mp4"), Path(sys.argv[2]).read_bytes()
-part = Part(place, "https://h/x.mp4")
-part.expect(Reading("write", 0, "", len(body)))
-part.held += body
-verified = part.verify("video")
-part.close()
-asyncio.run(publish(place, verified))
+
+filing, body, count = Filing(), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
+places = [Place(Path(sys.argv[1]), f"{number}.mp4") for number in range(count)]
+
+def arrive(place):
+    part = Part(place, "https://h/x.mp4")
+    part.expect(Reading("write", 0, "", len(body)))
+    part.held += body
+    return part
+
+async def main():
+    parts = [arrive(place) for place in places]
+    verified = await asyncio.gather(*(filing.do(partial(part.write, "video")) for part in parts))
+    await asyncio.gather(*map(partial(publish, filing=filing), places, verified))
+
+asyncio.run(main())
 """
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what reaches the kernel")
-def test_file_and_folder_are_on_disk_before_the_next_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_files_and_folder_are_on_disk_before_the_next_step(tmp_path: Path, count: int) -> None:
     (tmp_path / "film").write_bytes(movie())
-    script = [sys.executable, "-c", FETCH_AND_PUBLISH, str(tmp_path / "out"), str(tmp_path / "film")]
+    script = [sys.executable, "-c", FETCH_AND_PUBLISH, str(tmp_path / "out"), str(tmp_path / "film"), str(count)]
     watch = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync,linkat,unlinkat", "-o", str(tmp_path / "calls")]
     if subprocess.run([*watch, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine forbids tracing")
     subprocess.run([*watch, *script], check=True)
     seen = [line.split(maxsplit=1)[1] for line in (tmp_path / "calls").read_text().splitlines() if "/out" in line]
-    order = ["unlinkat(", "fsync(", "linkat(", "fsync(", "unlinkat(", "unlinkat("]  # the first: an earlier note
-    assert [line[: line.index("(") + 1] for line in seen] == order
-    assert [".x.mp4.part.json" in seen[0], ".x.mp4.part>" in seen[1], "/out>" in seen[3]] == [True, True, True]
+    each = range(count)
+    writing = [("unlinkat", f".{n}.mp4.part.json") for n in each] + [("fsync", f"/.{n}.mp4.part>") for n in each]
+    naming = [("linkat", f'"{n}.mp4"') for n in each] + [("fsync", "/out>")]  # one sync of the folder for all
+    clearing = [("unlinkat", f'".{n}.mp4.part{ending}"') for n in each for ending in ("", ".json")]
+    assert [line[: line.index("(")] for line in seen] == [name for name, _ in writing + naming + clearing]
+    assert all(text in line for line, (_, text) in zip(seen, writing + naming + clearing, strict=True)), seen

@@ -1,0 +1,143 @@
+"""Group sync: the file work that waits at one moment is done in one trip to one thread.
+
+A trip costs more than what is done there for a small file, threads that work in one folder hold each other up, and one
+sync of a folder serves all that came to stand in it before.
+"""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from batchswap.downloads.places import Place, opened
+
+Found = TypeVar("Found")
+
+Steps = Generator[int, None, Found]
+"""File work in two halves: it yields the open file or folder that must be on the disk before the second half."""
+
+
+class Folders:
+    """A context: the folders of one trip, each opened once."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Path, str], int] = {}
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def open(self, place: Place) -> int:
+        """The place's folder, made where it is missing, open until the trip ends. Raises DownloadError."""
+        key = place.out, place.folder
+        if key not in self._open:
+            self._open[key] = self._closing.enter_context(opened(place))
+        return self._open[key]
+
+
+Work = Callable[[Folders], Steps[Any]]
+Waiter = tuple[Work, asyncio.Future[Any]]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one piece of work returned, or how it failed."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Filing:
+    """Does file work for all who wait. Each has its own outcome; nobody's failure is another's."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Waiter] = []
+        self._is_going = False
+
+    async def do(self, work: Callable[[Folders], Steps[Found]]) -> Found:
+        """Return what the work returns, or raise what it raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Found] = loop.create_future()
+        self._waiting.append((work, future))
+        if not self._is_going:
+            self._is_going = True
+            loop.call_soon(self._go)  # with whoever else comes until then
+        return await to_its_end(future)
+
+    def _go(self) -> None:
+        group, self._waiting = self._waiting, []
+        going = asyncio.get_running_loop().run_in_executor(None, trip, [work for work, _ in group])
+        going.add_done_callback(lambda gone: self._come_back(group, gone))
+
+    def _come_back(self, group: list[Waiter], gone: asyncio.Future[list[Outcome]]) -> None:
+        if self._waiting:
+            self._go()
+        else:
+            self._is_going = False
+        error = gone.exception()
+        outcomes = gone.result() if error is None else [Outcome(error=error)] * len(group)
+        for (_, future), outcome in zip(group, outcomes, strict=True):
+            if outcome.error is None:
+                future.set_result(outcome.value)
+            else:
+                future.set_exception(outcome.error)
+
+
+async def to_its_end(running: asyncio.Future[Found]) -> Found:
+    """What is done in a thread. A cancelled caller waits for its end: no file is closed under a thread that writes."""
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # looked at, so that nobody complains that it was not
+        raise
+
+
+def trip(works: Sequence[Work]) -> list[Outcome]:
+    """All first halves, then one sync of each file and folder that they yield, and the second halves. Blocks."""
+    outcomes = [Outcome()] * len(works)
+    waiting = defaultdict[int, list[tuple[int, Steps[Any]]]](list)
+    with Folders() as folders:
+        for number, work in enumerate(works):
+            steps = work(folders)
+            try:
+                waiting[next(steps)].append((number, steps))
+            except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
+                outcomes[number] = Outcome(error=error)
+        for handle, those in waiting.items():
+            failure = _sync(handle)
+            for number, steps in those:
+                outcomes[number] = _end(steps, failure)
+    return outcomes
+
+
+def _sync(handle: int) -> OSError | None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        return error
+    return None
+
+
+def _end(steps: Steps[Any], failure: OSError | None) -> Outcome:
+    try:
+        if failure is None:
+            next(steps)
+        else:
+            steps.throw(failure)
+    except StopIteration as end:
+        return Outcome(end.value)
+    except Exception as error:  # noqa: BLE001 - as above
+        return Outcome(error=error)
+    raise RuntimeError("file work has two halves")
