@@ -67,16 +67,17 @@ class Downloader:
     ) -> None:
         await self._session.close()
 
-    async def fetch(self, url: str, place: Place, *, kind: Kind, attempt: int = 1) -> Verified:
+    async def fetch(self, url: str, place: Place, *, kind: Kind, attempt: int = 1, remote_id: str = "") -> Verified:
         """Go on with the part of this place, or begin it, until it is a complete file of its kind, checked and synced.
 
+        `remote_id` is whose result it is: URLs of two results may differ in nothing but their queries.
         `attempt` counts the tries of this result: from the second on they queue for their host. Raises DownloadError;
         what has arrived by then is kept for the next try where it can be.
         """
         target = _check(url, final=True)
         if attempt > 1:
             await self._again.setdefault(target.host or "", AsyncLimiter(*AGAIN)).acquire()
-        part = Part(place, url)
+        part = Part(place, url, remote_id)
         try:
             if part.is_begun():
                 await _in_thread(part.open)

@@ -36,16 +36,16 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class Part:
-    """The part of one place, for one URL. `size` counts the bytes that came, those `held` in memory included.
+    """The part of one place, for one result and URL. `size` counts the bytes that came, the `held` ones included.
 
     What comes is held until `flush`: a small result is never written twice, nor in small pieces, and a file that is
     whole before the first byte is written needs no note.
     """
 
-    def __init__(self, place: Place, url: str) -> None:
+    def __init__(self, place: Place, url: str, remote_id: str = "") -> None:
         self.note: Note | None = None
         self.held = bytearray()
-        self._place, self._media, self._hash = place, _media(url), hashlib.sha256()
+        self._place, self._media, self._hash = place, _media(url, remote_id), hashlib.sha256()
         self._written = 0
         self._noted: Note | None = None
         self._file: FileIO | None = None
@@ -236,9 +236,9 @@ def _read_note(place: Place, folder: int) -> Note | None:
             return None
 
 
-def _media(url: str) -> str:
-    """The same for a fresh URL of the same file, whose signature is another. A digest: the note is read by people."""
-    return hashlib.sha256(public(url).encode()).hexdigest()[:20]
+def _media(url: str, remote_id: str) -> str:
+    """The same for a fresh URL of the same result, whose signature is another. A digest: the note is read by people."""
+    return hashlib.sha256(f"{remote_id} {public(url)}".encode()).hexdigest()[:20]
 
 
 @cache

@@ -17,7 +17,10 @@ _STALE = (401, 403, 404, 410)
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is kept beside a part, so that it can be gone on with. `media` is a digest of the URL without its query."""
+    """What is kept beside a part, so that it can be gone on with.
+
+    `media` is a digest of whose result it is, and of the URL without its query.
+    """
 
     media: str
     validator: str = ""

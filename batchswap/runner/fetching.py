@@ -63,11 +63,11 @@ class Fetching:
         """The checked part. None: asked for a fresh URL. Raises DownloadError after all tries."""
         desk = self._desk
         kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
-        tries = 1
+        output, remote_id, tries = job.task.output, job.attempt.remote_id or "", 1
         while True:
             try:
                 async with self._places:
-                    return await desk.store.fetch(url, job.task.output, kind=kind, tries=tries)
+                    return await desk.store.fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
             except DownloadError as error:
                 if error.stale and not job.refreshed:
                     await self._leave(job, Event.STALE, error)

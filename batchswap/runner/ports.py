@@ -49,8 +49,8 @@ class Pacer(Protocol):
 class Store(Protocol):
     """Where results go. `runner.results.Results` is the real one. Raises DownloadError."""
 
-    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int) -> Verified:
-        """Download and check; the result then stands as a part beside its final place."""
+    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
+        """Download and check; the result of `remote_id` then stands as a part beside its final place."""
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces` is the SHA-256 of the task's own earlier file."""

@@ -12,9 +12,10 @@ class Results:
     def __init__(self, out: Path, downloader: Downloader) -> None:
         self._out, self._downloader = out, downloader
 
-    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
         """Download and check; the result then stands as a part beside its final place. Raises DownloadError."""
-        return await self._downloader.fetch(url, Place(self._out, output), kind=kind, attempt=tries)
+        place = Place(self._out, output)
+        return await self._downloader.fetch(url, place, kind=kind, attempt=tries, remote_id=remote_id)
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces`: SHA-256 of the task's own earlier file. Raises DownloadError."""

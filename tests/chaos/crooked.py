@@ -190,7 +190,7 @@ class CrookedShelf(Shelf):
         super().__init__()
         self._faults, self._world = deque(schedule.downloads), world
 
-    async def fetch(self, url: str, output: str, *, kind: str, tries: int) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         fault = self._faults.popleft() if self._faults else None
         await asyncio.sleep(0.5)
         if fault is not None:

@@ -1,6 +1,7 @@
 """Downloads: a final name has a complete file or none, and what came is not fetched again."""
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 
@@ -80,6 +81,22 @@ def test_a_fresh_signature_goes_on_with_the_same_file(place: Place) -> None:
         assert "range" in server.requests[1].headers
 
     run(talk, media(MOVIE, keep=900_000), media(MOVIE))
+
+
+def test_a_whole_part_of_another_result_is_not_taken_for_this_one(place: Place) -> None:
+    """Media URLs may tell results apart by their queries alone."""
+    other = MOVIE[:-9] + b"the other"
+
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        first = await downloader.fetch(server.url + "/get?task=1", place, kind="video", remote_id="t1")
+        again = await downloader.fetch(server.url + "/get?task=1&sig=2", place, kind="video", remote_id="t1")
+        assert first == again
+        assert len(server.requests) == 1, "what is whole is not fetched again"
+        second = await downloader.fetch(server.url + "/get?task=2", place, kind="video", remote_id="t2")
+        assert second.sha256 == hashlib.sha256(other).hexdigest()
+        assert "range" not in server.requests[1].headers
+
+    run(talk, media(MOVIE), media(other))
 
 
 def test_another_file_is_not_mixed_with_the_part(place: Place) -> None:

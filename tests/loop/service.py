@@ -223,7 +223,7 @@ class Shelf:
         self.stale: set[str] = set()
         self.space = 10**12
 
-    async def fetch(self, url: str, output: str, *, kind: str, tries: int) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         if url in self.stale:
             self.stale.discard(url)
             raise DownloadError("gone", "expired", stale=True)
