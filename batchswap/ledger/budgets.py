@@ -5,6 +5,9 @@ from datetime import datetime
 
 import msgspec
 
+DIGITS = 6
+"""Decimal places of credits that count; what is smaller is rounding alone."""
+
 
 class OverBudget(Exception):
     """The attempt would spend more than the budget allows. Nothing was written."""
@@ -18,9 +21,14 @@ class Budget(msgspec.Struct, frozen=True):
 
     def check(self, db: sqlite3.Connection, run_id: int, day: str, reserved: float) -> None:
         """Raises OverBudget when `reserved` more would be too much."""
-        over_run = self.run is not None and committed(db, run_id) + reserved > self.run
-        if over_run or (self.day is not None and committed_on(db, day) + reserved > self.day):
+        over_run = self.run is not None and _is_more(committed(db, run_id) + reserved, self.run)
+        if over_run or (self.day is not None and _is_more(committed_on(db, day) + reserved, self.day)):
             raise OverBudget
+
+
+def _is_more(wanted: float, budget: float) -> bool:
+    """Three times 0.1 is 0.3, whatever sums of binary fractions say."""
+    return round(wanted - budget, DIGITS) > 0.0
 
 
 def local_day(at: float) -> str:

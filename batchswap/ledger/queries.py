@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, task
 from batchswap.states import State
@@ -69,7 +70,7 @@ def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int 
     else:
         row = db.execute(sql).fetchone()
     # Sums of added and subtracted floats leave dust behind.
-    spent, held, unpriced = (round(value, 6) + 0.0 for value in row[:3])
+    spent, held, unpriced = (round(value, DIGITS) + 0.0 for value in row[:3])
     return Credits(spent, held, unpriced, row[3])
 
 
@@ -77,9 +78,9 @@ def credits_in(db: sqlite3.Connection, names: Iterable[str]) -> Credits:
     """What these batches have cost and may still cost, over all runs."""
     parts = [credits_of(db, batch=name) for name in names]
     return Credits(
-        round(sum(part.spent for part in parts), 6),
-        round(sum(part.reserved for part in parts), 6),
-        round(sum(part.assumed for part in parts), 6),
+        round(sum(part.spent for part in parts), DIGITS),
+        round(sum(part.reserved for part in parts), DIGITS),
+        round(sum(part.assumed for part in parts), DIGITS),
         sum(part.unpriced for part in parts),
     )
 

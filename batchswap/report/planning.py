@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import history, queries
+from batchswap.ledger.budgets import DIGITS
 from batchswap.report.surveying import Work
 from batchswap.report.words import iso, moment, money, plural, safe, span
 from batchswap.runner.jobs import TaskClass
@@ -93,7 +94,7 @@ def conclude(
     """`took`: seconds that tasks of a model have taken on average, where any have. `now`: Unix time."""
     each = [(n, prices.each.get(group)) for group, n in work.submits.items()]
     known = [n * price for n, price in each if price is not None]
-    cost = sum(known) if len(known) == len(each) else None
+    cost = round(sum(known), DIGITS) if len(known) == len(each) else None
     limits = [limit for limit in (prices.balance, settings.budget) if limit is not None]
     is_affordable = None if cost is None or not limits else cost <= min(limits)
     requests = _requests(work, settings)

@@ -145,6 +145,15 @@ def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> N
     assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 10.0
 
 
+@pytest.mark.parametrize("price", [0.1, 0.4, 1.1, 2.3])
+def test_a_budget_of_three_prices_is_enough_for_three(db: sqlite3.Connection, stamp: Stamp, price: float) -> None:
+    budget = Budget(run=float(f"{3 * price:.1f}"), day=float(f"{3 * price:.1f}"))
+    for task_id in (1, 2, 3):
+        submit(db, stamp, task_id, reserved=price, budget=budget)
+    with pytest.raises(OverBudget):
+        budget.check(db, stamp.run_id or 0, budgets.local_day(stamp.at), 0.00001)
+
+
 def test_no_query_stands_in_a_column_that_people_read(db: sqlite3.Connection, stamp: Stamp) -> None:
     """Invariant 9."""
     db.execute("update tasks set target = 'https://cdn/x.mp4', target_query = ? where id = 1", (b"sig=SECRET",))

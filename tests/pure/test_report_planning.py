@@ -76,6 +76,12 @@ def test_a_plan_adds_up() -> None:
     assert conclude(found, Prices(), Settings(rate_limit=None), {}).seconds is None
 
 
+def test_a_budget_that_is_just_enough_is_enough() -> None:
+    found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(3)])])
+    plan = conclude(found, Prices({TaskClass(Model.VIDEO): 0.1}), Settings(budget=0.3), {})
+    assert (plan.credits, plan.is_affordable) == (0.3, True)
+
+
 def test_the_best_sample_is_one_that_can_be_priced() -> None:
     rows = [row("a"), row("b", face="https://host/f.png")]
     found = Surveyor(None, Selection()).survey([Chunk("spring", str(Path.cwd()), "spring.csv", rows)])
