@@ -143,7 +143,7 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 def _exact(url: str) -> URL:
     """The URL as it was given where that is possible: quoting a signed one anew would break its signature."""
-    return URL(url, encoded=all("!" <= c <= "~" for c in url))
+    return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
 
 
 def check_key(key: str) -> str:

@@ -162,7 +162,7 @@ class Downloader:
 def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
     """The URL byte for byte where that is possible, or a signature in it would not hold. http(s), without a user."""
     try:
-        found = URL(url, encoded=all("!" <= c <= "~" for c in url))
+        found = URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
         found = found if base is None else base.join(found)
         usable = found.scheme in ("http", "https") and bool(found.host) and found.user is found.password is None
     except ValueError:
