@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from batchswap.cli.voice import Voice
+from batchswap.cli.voice import Voice, fall_silent
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
 from batchswap.runner.beside import View, Watch
 
@@ -43,6 +43,14 @@ async def watch_lines(look: Callable[[], View], voice: Voice, *, every: float = 
 
 async def watch_live(look: Callable[[], View], voice: Voice, title: str) -> None:
     """A bar and two lines at the bottom of the terminal; what is said scrolls by above them."""
+    try:
+        await _draw_on(look, voice, title)
+    except OSError:  # the terminal has gone, and the run has not
+        fall_silent()
+        await watch_nothing(look)
+
+
+async def _draw_on(look: Callable[[], View], voice: Voice, title: str) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

@@ -17,7 +17,7 @@ from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
 from batchswap.cli.running import ARGUMENTS, run
-from batchswap.cli.voice import Voice
+from batchswap.cli.voice import Voice, end
 from batchswap.cli.wording import cancel, resolve, retry
 from batchswap.errors import BatchswapError, Exit
 
@@ -42,6 +42,7 @@ class Root(click.Group):
             code = self._enter(arguments, voice)
         except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
             code = _tell(error, voice)
+        end()
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], voice: Voice) -> int:

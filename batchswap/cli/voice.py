@@ -1,11 +1,15 @@
 """What a command says while it works: on stderr, as text or as one JSON object a line. stdout is for results only."""
 
+import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+_FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Voice:
@@ -52,11 +56,21 @@ class Voice:
         if self.is_json:
             now = time.time()
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-            self._print(
+            self._write(
                 json.dumps({"time": stamp, "level": level, "event": line.removeprefix("batchswap: "), **values})
             )
         else:
-            self._print(time.strftime("%Y-%m-%d %H:%M:%S ") + line if dated else line)
+            self._write(time.strftime("%Y-%m-%d %H:%M:%S ") + line if dated else line)
+
+    def _write(self, line: str) -> None:
+        """If anyone can still hear it: a log that is full, or a terminal that has gone, must not end a run."""
+        try:
+            self._print(line)
+        except OSError as error:
+            if error.errno not in _FOR_NOW:
+                fall_silent()
+        except ValueError:  # closed meanwhile
+            return
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -64,11 +78,22 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _print_line(line: str) -> None:
-    """To stderr, if anyone can still hear it: a log that is gone must not end a run."""
     if sys.stderr is None:  # closed from the start
         return
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def end() -> None:
+    """What could not be written until now would fail once more at the exit, and change its code."""
     try:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            sys.stderr.flush()
     except (OSError, ValueError):
-        return
+        fall_silent()
+
+
+def fall_silent() -> None:
+    """From now on stderr leads nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

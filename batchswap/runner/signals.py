@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the run in order, the second leaves at once."""
+"""Ctrl-C, SIGTERM, a terminal that goes away: the first ends the run in order, the second leaves at once."""
 
 import asyncio
 import os
@@ -9,26 +9,34 @@ from contextlib import contextmanager
 from batchswap.errors import Exit
 from batchswap.runner.stops import Stop
 
-_ENDS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+_ENDS = {
+    signal.SIGINT: Exit.INTERRUPTED,
+    signal.SIGTERM: Exit.TERMINATED,
+    signal.SIGHUP: Exit.TERMINATED,
+}
 
 
 @contextmanager
 def heeded(end: Callable[[Stop], None], say: Callable[[str], None]) -> Iterator[None]:
     """While the context lasts, signals end the run. The ledger needs no farewell: leaving at once loses nothing."""
     loop = asyncio.get_running_loop()
+    # Under nohup a run outlives its terminal.
+    numbers = [number for number in _ENDS if number is not signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     seen: list[signal.Signals] = []
 
     def heed(number: signal.Signals) -> None:
+        if seen and number is signal.SIGHUP:
+            return  # the terminal's going is told by the kernel, and once more by the shell
         if seen:
             os._exit(_ENDS[number])
         seen.append(number)
-        say("ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once")
         end(Stop(_ENDS[number], "interrupted" if number is signal.SIGINT else "terminated"))
+        say("ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once")
 
-    for number in _ENDS:
+    for number in numbers:
         loop.add_signal_handler(number, heed, number)
     try:
         yield
     finally:
-        for number in _ENDS:
+        for number in numbers:
             loop.remove_signal_handler(number)

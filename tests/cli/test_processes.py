@@ -170,6 +170,17 @@ def test_a_full_disk_is_said(place: Place, env: dict[str, str]) -> None:
     assert done.stderr == "batchswap: No space left on device\n"
 
 
+def test_a_log_that_cannot_be_written_changes_no_exit_code(place: Place, env: dict[str, str]) -> None:
+    name = place.manifest("spring.csv", 1, "full log")
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "batchswap", "run", name, *listening()], cwd=place.folder, env=env, stderr=full,
+            check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert len(results(place.folder / "results")) == 1
+
+
 def on_terminal(folder: Path, env: dict[str, str], *arguments: str, interrupt_at: str | None = None) -> tuple[str, int]:
     """What a terminal is sent, and the exit code. Ctrl-C comes when `interrupt_at` is seen."""
     master, slave = pty.openpty()
@@ -207,6 +218,28 @@ def test_a_live_display_leaves_the_terminal_as_it_was(place: Place, env: dict[st
     assert all(rest.startswith("\x1b[?25h") for rest in shown.split("\x1b[?25l")[1:])
     assert "\x1b[?1049h" not in shown
     assert "done: 12 done" in shown.splitlines()[-1]
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["in a shell", "under nohup"])
+def test_a_terminal_that_goes_away(place: Place, env: dict[str, str], ignored: bool) -> None:
+    """It ends the run in order, as SIGTERM does; under nohup the run goes on without it."""
+    name = place.manifest("spring.csv", 24, f"slow hangup {ignored}")
+    arguments = ["run", name, "--in-flight", "4", *listening()]
+    child, master = pty.fork()
+    if child == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        os.chdir(place.folder)
+        os.execve(sys.executable, [sys.executable, "-m", "batchswap", *arguments], {**env, "TERM": "xterm"})
+    while not count(place.folder, "attempts", "remote_id is not null"):
+        if select.select([master], [], [], 0.01)[0]:
+            os.read(master, 65536)  # a terminal that shows nothing holds up who writes to it
+    os.close(master)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == (0 if ignored else 143)
+    assert count(place.folder, "attempts", "state in ('open', 'unknown')") == 0
+    again = finish(place.folder, env, *arguments)
+    assert again.returncode == 0, again.stderr
+    assert [number for _, number in charged(place.folder, "batchswap.db")] == [1] * 24
 
 
 def test_no_display_when_none_is_wanted(place: Place, env: dict[str, str]) -> None:
