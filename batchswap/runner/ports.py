@@ -61,5 +61,8 @@ class Store(Protocol):
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""
 
+    def is_writable(self) -> bool:
+        """Whether something can be made where results go."""
+
     def free(self) -> int:
         """Bytes free where results go."""

@@ -85,15 +85,21 @@ class Queueing:
         now = desk.clock.monotonic()
         if now - self._looked_at < LOOK_EVERY:
             return True
-        free, least = desk.store.free(), desk.settings.min_free
-        if free < least:
-            words = (
-                f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB: nothing is submitted"
-            )
-            desk.stop_submits(Stop(Exit.FAILED, words))
+        obstacle = self._obstacle()
+        if obstacle is not None:
+            desk.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted"))
             return False
         self._looked_at = now
         return True
+
+    def _obstacle(self) -> str | None:
+        store, settings = self._desk.store, self._desk.settings
+        if not store.is_writable():
+            return f"nothing can be written to --out {settings.out}"
+        free, least = store.free(), settings.min_free
+        if free < least:
+            return f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB"
+        return None
 
     async def _make_ready(self, task: Task, again: Attempt | None) -> None:
         ready = await self._prepare.prepare(task, again)

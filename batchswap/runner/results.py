@@ -29,13 +29,19 @@ class Results:
         """Whether something stands under the final name."""
         return os.path.lexists(f"{self._out}/{output}")
 
+    def is_writable(self) -> bool:
+        """Whether this user may make something where results go."""
+        folder = self._standing()
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
     def free(self) -> int:
         """Bytes free where results go, for this user."""
+        found = os.statvfs(self._standing())
+        return found.f_bavail * found.f_frsize
+
+    def _standing(self) -> Path:
+        """The folder, or while it is not made yet the nearest one above it."""
         folder = self._out
-        while True:
-            try:
-                found = os.statvfs(folder)
-            except FileNotFoundError:
-                folder = folder.parent  # it will be made
-            else:
-                return found.f_bavail * found.f_frsize
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        return folder

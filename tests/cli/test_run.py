@@ -88,6 +88,17 @@ def test_an_invalid_manifest_changes_no_ledger(shop: Place) -> None:
     assert dump() == before
 
 
+def test_nothing_is_paid_for_that_could_not_be_written(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    Path("out").symlink_to("gone/nowhere")  # what a disk leaves that is not mounted
+    done = work(name, "--out", "out")
+    assert done.exit_code == 3
+    assert "nothing can be written to --out out: nothing is submitted" in done.stderr
+    assert json.loads(call("status", "--json").stdout)["counts"]["queued"] == 2
+    again = work(name)
+    assert again.exit_code == 0, again.stderr
+
+
 def test_another_run_holds_the_ledger(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     with hold(Path("batchswap.db"), wait=False):

@@ -238,5 +238,8 @@ class Shelf:
     def taken(self, output: str) -> bool:
         return output in self.files
 
+    def is_writable(self) -> bool:
+        return True
+
     def free(self) -> int:
         return self.space
