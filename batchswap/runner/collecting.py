@@ -57,7 +57,7 @@ class Collecting:
             answer = await desk.api.task_info(job.attempt.remote_id or "")
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
-            await self._later(job)
+            await self._later(job, sent_at)
             return
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
@@ -74,11 +74,11 @@ class Collecting:
                 if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.missing_since):
                     await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
                 else:
-                    await self._later(job)
+                    await self._later(job, sent_at)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
                 desk.agenda.put_back(job.task.id, sent_at)
             case _:
-                await self._later(job)
+                await self._later(job, sent_at)
 
     async def settle(self, job: Job, info: wire.TaskInfo, at: float) -> None:
         """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
@@ -101,28 +101,28 @@ class Collecting:
                 reason = clean(result.message) or "the generation failed"
                 await self._end(job, event, code=code, reason=reason, charged=info.credits, took=took)
             case _:
-                await self._later(job)
+                await self._later(job, at)
 
     async def _still_running(self, job: Job, at: float) -> None:
         job.missing = job.troubles = 0
         told, job.told = job.told, None
         if told is not None:  # a callback came while the poll was on its way
             await self.settle(job, told, at)
-        elif not await self._time_out(job):
+        elif not await self._time_out(job, job.started if job.patient_since is None else job.patient_since):
             self._desk.agenda.still_running(job.task.id, at)
 
-    async def _time_out(self, job: Job) -> bool:
+    async def _time_out(self, job: Job, since: float, words: str = "not finished after") -> bool:
         """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
         limit = self._desk.settings.task_timeout
-        since = job.started if job.patient_since is None else job.patient_since
         if self._desk.clock.monotonic() - since <= limit:
             return False
-        reason = f"not finished after {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
+        reason = f"{words} {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
         return True
 
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...], took: float | None) -> None:
         desk = self._desk
+        job.missing = job.troubles = 0
         self._prices.learn(job.task.model, job.seconds, info.credits)
         media = Media(urls)
         await desk.writer.do(
@@ -174,11 +174,15 @@ class Collecting:
             self._desk.agenda.drop(job.task.id)
         self._desk.nudge()
 
-    async def _later(self, job: Job) -> None:
-        """The poll told nothing: later again, longer each time; never a reason to submit."""
-        if await self._time_out(job):
-            return
+    async def _later(self, job: Job, at: float) -> None:
+        """The poll told nothing: later again, longer each time; never a reason to submit. `at`: when it was asked.
+
+        Nor is it a sign that the task still runs, however old that is: only trouble that lasts ends the waiting.
+        """
         job.troubles += 1
+        job.trouble_since = at if job.troubles == 1 else job.trouble_since
+        if await self._time_out(job, job.trouble_since, "nothing was heard of it for"):
+            return
         now = self._desk.clock.monotonic()
         self._desk.agenda.put_back(job.task.id, now + self._desk.backoff(job.troubles))
         self._desk.nudge()

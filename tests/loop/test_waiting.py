@@ -1,0 +1,115 @@
+"""How long a task is waited for, when nobody watched it for hours, and when the API is in trouble as its time is up."""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchswap.downloads import Verified
+from batchswap.errors import DownloadError
+from batchswap.ledger import files
+from tests.loop.service import Service, Shelf
+from tests.loop.test_run import always, once
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+async def left_alone(world: World, service: Service, hours: float) -> None:
+    """A run is stopped while its tasks run, and nobody looks at them for `hours`."""
+    await world.run(service, deadline=VirtualClock().now() + 1000.0)
+    assert world.counts()["running"] == len(service.tasks) > 0
+    await asyncio.sleep(hours * HOUR)
+
+
+def failure(world: World) -> tuple[str, str]:
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        found: tuple[str, str] = db.execute("select code, reason from tasks where state = 'failed'").fetchone()
+    return found
+
+
+@pytest.mark.parametrize(("fault", "times"), [("unsent", 1), ("dropped", 3), ("503", 5), ("404", 5)])
+def test_what_ended_while_nobody_ran_is_collected_after_trouble_with_the_first_polls(
+    tmp_path: Path, fault: str, times: int
+) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=lambda _: HOUR)
+        await left_alone(world, service, hours=8.0)
+        service.fault = once("poll", fault, times)
+        summary = await world.run(service)
+        assert summary.counts["done"] == 5
+        assert service.requests["submit"] == 5
+
+    run(script())
+
+
+def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_that_says_so(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 1e9)
+        await left_alone(world, service, hours=8.0)
+        service.fault, before = once("poll", "503", 3), service.requests["poll"]
+        summary = await world.run(service)
+        assert service.requests["poll"] - before == 3 + 1
+        assert summary.counts["failed"] == 1
+        assert failure(world) == ("timeout", "not finished after 6 h; `retry` goes on waiting and costs nothing")
+
+    run(script())
+
+
+def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_waiting(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: HOUR)
+        await left_alone(world, service, hours=8.0)
+        service.fault = always("poll", "404")
+        begun = asyncio.get_running_loop().time()
+        another = "ak_" + "1" * 32  # to which a 404 says nothing
+        assert (await world.run(service, key=another)).counts["failed"] == 1
+        assert 6 * HOUR < asyncio.get_running_loop().time() - begun < 6.1 * HOUR
+        assert failure(world)[1].startswith("nothing was heard of it for 6 h")
+
+    run(script())
+
+
+def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_when_its_time_is_up(
+    tmp_path: Path,
+) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.9 * HOUR)
+        trouble = [(0.0, 30.0), (0.8 * HOUR, 1.2 * HOUR)]
+
+        def fault(service: Service, kind: str) -> str | None:
+            now = service.clock.monotonic()
+            return "503" if kind == "poll" and any(begin <= now < end for begin, end in trouble) else None
+
+        service.fault = fault
+        assert (await world.run(service)).counts["done"] == 1
+
+    run(script())
+
+
+class SlowToExpire(Shelf):
+    """The first download takes two hours, and only then it turns out that the URL has expired."""
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int) -> Verified:
+        if not self.stale:
+            self.stale.add(url)
+            await asyncio.sleep(2 * HOUR)
+            raise DownloadError("gone", "expired", stale=True)
+        return Verified(url, 1, "video/mp4")
+
+
+def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked_for(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.1)
+        world.shelf, answers = SlowToExpire(), iter(["503", None, "503"])
+        service.fault = lambda _, kind: next(answers, None) if kind == "poll" else None
+        assert (await world.run(service)).counts["done"] == 1
+
+    run(script())
