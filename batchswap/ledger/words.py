@@ -17,6 +17,8 @@ GIVEN_UP = "given-up"
 """The code of a task that was uncertain when a person gave it up: it may have been accepted."""
 
 _PAGE = 500
+_TURNS = ", ".join(f"'{event}'" for event in Event if event is not Event.CANCELLED)
+"""What can have brought a task to where it is, but for a word that is taken back."""
 
 
 def chosen(
@@ -65,9 +67,10 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:
 def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
     """The last attempt, if the API took it and only the waiting or the download was given up.
 
-    The event that failed the task decides: an older attempt may have served inputs that the row no longer has.
+    What failed the task decides: an older attempt may have served inputs that the row no longer has. What was only
+    noted since then, such as a stray callback, does not.
     """
-    sql = "select event from events where task_id = ? and state <> 'cancelled' order by id desc limit 1"
+    sql = f"select event from events where task_id = ? and event in ({_TURNS}) order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
     if row is None or row[0] not in (Event.UNSAVED, Event.TIMED_OUT):
         return None

@@ -216,17 +216,20 @@ class Service:
 
 
 class Shelf:
-    """Results in memory. `stale` URLs are refused once each."""
+    """Results in memory. `stale` URLs are refused once each, `unreachable` ones always."""
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
         self.stale: set[str] = set()
+        self.unreachable: set[str] = set()
         self.space = 10**12
 
     async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         if url in self.stale:
             self.stale.discard(url)
             raise DownloadError("gone", "expired", stale=True)
+        if url in self.unreachable:
+            raise DownloadError("unreachable", "refused")
         return Verified(url, 1, "video/mp4")
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:

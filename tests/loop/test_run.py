@@ -670,6 +670,41 @@ def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_writte
     run(script())
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice_that_is_paid(
+    tmp_path: Path, cancelled: bool
+) -> None:
+    """The second attempt's result was not saved. `retry` asks for it again."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"))
+        await world.run(service)
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            (first,) = db.execute("select ref from attempts").fetchone()
+            words.not_accepted(db, Stamp(VirtualClock().now(), None), moves.find_task(db, 1))
+        world.enrol(rows(2))
+        world.shelf.unreachable.add("https://media.example/t1.mp4")
+        service.callback = world.deliver
+        service.durations = lambda _: 300.0 if service.accepted.total() > 1 else 5.0
+        at_work = asyncio.ensure_future(world.run(service, callbacks=True))
+        while not world.counts()["failed"]:
+            await asyncio.sleep(1.0)
+        world.deliver(first, service.info("t0", service.last_end))
+        await at_work
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            now = Stamp(VirtualClock().now(), None)
+            assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
+            if cancelled:
+                words.cancel(db, now, moves.find_task(db, 1))
+            assert words.retry(db, now, moves.find_task(db, 1)) is Event.RESUMED
+        world.shelf.unreachable.clear()
+        before = service.requests["submit"]
+        assert (await world.run(service)).counts["done"] == 2
+        assert service.requests["submit"] == before
+
+    run(script())
+
+
 def test_foreign_and_repeated_callbacks_change_nothing(tmp_path: Path) -> None:
     async def script() -> None:
         world, service = with_callbacks(tmp_path, 5)
