@@ -45,7 +45,7 @@ def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: st
             if keys
             else words.chosen(ledger, State(state), batch=batch, code=code)
         ):
-            if not keys and code is None and words.code_of(ledger, task) == words.GIVEN_UP:
+            if not keys and code != words.GIVEN_UP and words.is_given_up(ledger, task):
                 left += 1
                 continue
             moved[words.retry(ledger, stamp, task)] += 1
@@ -71,15 +71,19 @@ def cancel(voice: Voice, /, keys: tuple[str, ...], db: Path, batch: str | None) 
 
     if bool(keys) == (batch is not None):
         raise UsageError("name the tasks to cancel, or all queued ones of a batch with --batch")
-    count = 0
+    count = given_up = 0
     with changing(db) as (ledger, stamp):
         if batch is not None and batch not in queries.batches(ledger):
             raise UsageError(f'there is no batch "{batch}" in {db}')
         named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
         for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
+            given_up += words.is_given_up(ledger, task)
             words.cancel(ledger, stamp, task)
             count += 1
-    voice.conclude(f"{plural(count, 'task')} cancelled; `batchswap retry --state cancelled` takes it back")
+    voice.conclude(
+        f"{plural(count, 'task')} cancelled; `batchswap retry --state cancelled` takes it back"
+        + (f", {given_up:,} given up while uncertain only by KEY: that may pay twice" if given_up else "")
+    )
     return Exit.DONE
 
 

@@ -41,9 +41,18 @@ def chosen(
         last = rows[-1][0]
 
 
-def code_of(db: sqlite3.Connection, item: Task) -> str:
-    """Why the task is where it is, in short."""
-    return str(db.execute("select code from tasks where id = ?", (item.id,)).fetchone()[0])
+def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
+    """Whether its last attempt was given up while uncertain, wherever the task has been moved since then.
+
+    The API may have taken it, so that one more may be paid twice. What was submitted since then is another attempt, and
+    an edited row is other work.
+    """
+    sql = (
+        "select event from events where task_id = ? and event in ('given-up', 'submitted', 'changed')"
+        " order by id desc limit 1"
+    )
+    row = db.execute(sql, (item.id,)).fetchone()
+    return row is not None and row[0] == Event.GIVEN_UP
 
 
 def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:

@@ -224,6 +224,45 @@ def test_given_up(forgetful: Running, place: Place) -> None:
     assert "1 task queued again" in call("retry", "r0").stderr
 
 
+def test_what_was_given_up_is_paid_again_only_by_its_name_also_when_it_was_cancelled(
+    forgetful: Running, place: Place
+) -> None:
+    lose(place, 2)
+    assert call("resolve", "r0", "--give-up").exit_code == 0
+    assert call("resolve", "r1", "--not-accepted").exit_code == 0
+    said = call("cancel", "r0", "r1").stderr
+    assert "2 tasks cancelled" in said
+    assert "1 given up while uncertain only by KEY" in said
+    said = call("retry", "--state", "cancelled").stderr
+    assert "1 task queued again" in said
+    assert "1 given up while uncertain were left" in said
+    assert (state("r0"), state("r1")) == ("cancelled", "queued")
+    assert "1 task queued again" in call("retry", "r0").stderr
+    assert call("cancel", "r0").exit_code == 0  # on second thoughts
+    assert "1 given up while uncertain were left" in call("retry", "--state", "cancelled").stderr
+
+
+def test_what_was_given_up_is_not_paid_again_by_the_code_of_a_later_failure(forgetful: Running, place: Place) -> None:
+    lose(place)
+    assert call("resolve", "r0", "--give-up").exit_code == 0
+    assert call("retry", "r0").exit_code == 0
+    Path("spring0.mp4").unlink()
+    assert call("run", "spring.csv", "--rate", "none").exit_code == 3
+    code = str(show("r0")["code"])
+    assert "1 given up while uncertain were left" in call("retry", "--code", code).stderr
+    assert state("r0") == "failed"
+
+
+def test_an_edited_row_is_not_what_was_given_up(forgetful: Running, place: Place) -> None:
+    lose(place)
+    assert call("resolve", "r0", "--give-up").exit_code == 0
+    Path("spring.csv").write_text(f"id,video,face\nr0,{place.video('other.mp4')},face.png\n")
+    assert call("run", "spring.csv", "--rate", "none", "--limit", "0").exit_code == 0
+    assert state("r0") == "queued"
+    assert "1 task cancelled; `batchswap retry --state cancelled` takes it back\n" in call("cancel", "r0").stderr
+    assert "1 task queued again" in call("retry", "--state", "cancelled").stderr
+
+
 def test_no_word_while_a_run_goes_on(shop: Place) -> None:
     work(shop.manifest("spring.csv", 1, "broken"))
     with hold(Path("batchswap.db"), wait=False):
