@@ -232,19 +232,6 @@ def attached(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str
     _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
 
 
-def charged(db: sqlite3.Connection, item: Attempt, credits_: float | None) -> None:
-    """What an attempt has cost, where the API said it after all."""
-    _set(db, item.id, charged=credits_)
-
-
 def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float, after: float) -> None:
     """The account's balance around a submit that nobody knows the end of: evidence, not proof."""
     _set(db, item.id, balance_before=before, balance_after=after)
-
-
-def count_traffic(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]) -> None:
-    """Requests by second (Unix time) and kind."""
-    db.executemany(
-        "insert into traffic values(?, ?, ?, ?) on conflict do update set n = n + excluded.n",
-        [(run_id, at, kind, n) for (at, kind), n in counted.items()],
-    )

@@ -25,6 +25,14 @@ class Course(msgspec.Struct, frozen=True):
     """Answers 429."""
 
 
+def add(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]) -> None:
+    """Requests by second (Unix time) and kind."""
+    db.executemany(
+        "insert into traffic values(?, ?, ?, ?) on conflict do update set n = n + excluded.n",
+        [(run_id, at, kind, n) for (at, kind), n in counted.items()],
+    )
+
+
 def last_run(db: sqlite3.Connection) -> int | None:
     """The newest run that has sent anything."""
     row = db.execute("select max(run_id) from traffic").fetchone()

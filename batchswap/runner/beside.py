@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from batchswap.callbacks import Delivery
-from batchswap.ledger import moves, queries
+from batchswap.ledger import queries, traffic
 from batchswap.runner.desk import Desk
 from batchswap.runner.loop import Loop
 from batchswap.states import State
@@ -74,7 +74,7 @@ async def flush(desk: Desk) -> None:
     counted, run_id = dict(desk.traffic), desk.run_id
     desk.traffic.clear()
     if counted:
-        await desk.writer.do(lambda db: moves.count_traffic(db, run_id, counted))
+        await desk.writer.do(lambda db: traffic.add(db, run_id, counted))
 
 
 def look(desk: Desk) -> View:
