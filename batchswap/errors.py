@@ -100,6 +100,10 @@ class LostRace(BatchswapError):
     """A task was not in the state that we believed it was in."""
 
 
+class IdTaken(BatchswapError):
+    """The remote id is another attempt's already: whoever names it again speaks of that one's task."""
+
+
 class LedgerBusy(BatchswapError):
     """Another run holds the ledger."""
 

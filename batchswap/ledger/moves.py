@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from batchswap.errors import LostRace
+from batchswap.errors import IdTaken, LostRace
 from batchswap.ledger.budgets import Budget, local_day
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, task
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, owner_of, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Task
 
@@ -124,8 +124,16 @@ def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *
     _set(db, item.id, state="refused", ended_at=stamp.at, code=code, reason=reason)
 
 
+def _claim(db: sqlite3.Connection, item: Attempt, remote_id: str) -> None:
+    """One remote task belongs to one attempt."""
+    owner = owner_of(db, remote_id, item)
+    if owner is not None:
+        raise IdTaken(f"{remote_id} belongs to an attempt of {owner} already")
+
+
 def accepted(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
-    """The remote id, before anything is done with it (invariant 4)."""
+    """The remote id, before anything is done with it (invariant 4). Raises IdTaken."""
+    _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.SUBMITTING, Event.ACCEPTED, attempt_id=item.id, reason=remote_id)
     _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id)
 
@@ -227,7 +235,8 @@ def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
 
 
 def attached(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
-    """An uncertain attempt was accepted after all, as `remote_id`."""
+    """An uncertain attempt was accepted after all, as `remote_id`. Raises IdTaken."""
+    _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.ATTACHED, attempt_id=item.id, reason=remote_id)
     _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
 

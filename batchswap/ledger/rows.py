@@ -68,3 +68,14 @@ def last_attempt(db: sqlite3.Connection, task_id: int) -> Attempt | None:
     sql = f"select {ATTEMPT_COLUMNS} from attempts where task_id = ? order by number desc limit 1"
     found = db.execute(sql, (task_id,)).fetchone()
     return None if found is None else attempt(found)
+
+
+def owner_of(db: sqlite3.Connection, remote_id: str, claimant: Attempt) -> str | None:
+    """The task that this remote id belongs to at the claimant's provider, as "batch/key", if not to the claimant."""
+    sql = (
+        "select b.name || '/' || t.key from attempts a join tasks t on t.id = a.task_id"
+        " join batches b on b.id = t.batch_id where a.remote_id = ? and a.id <> ?"
+        " and a.account = (select account from attempts where id = ?) limit 1"
+    )
+    row = db.execute(sql, (remote_id, claimant.id, claimant.id)).fetchone()
+    return None if row is None else str(row[0])

@@ -201,16 +201,6 @@ def newest_event(db: sqlite3.Connection) -> float | None:
     return None if row is None else float(row[0])
 
 
-def owner_of(db: sqlite3.Connection, remote_id: str) -> str | None:
-    """The task whose attempt has this remote id, as "batch/key"."""
-    sql = (
-        "select b.name || '/' || t.key from attempts a join tasks t on t.id = a.task_id"
-        " join batches b on b.id = t.batch_id where a.remote_id = ? limit 1"
-    )
-    row = db.execute(sql, (remote_id,)).fetchone()
-    return None if row is None else str(row[0])
-
-
 class Known(msgspec.Struct, frozen=True):
     """What a plan needs to know of a task that the ledger has."""
 

@@ -6,10 +6,9 @@ The caller holds the ledger's lock and a transaction.
 import sqlite3
 from collections.abc import Iterator
 
-from batchswap.errors import UsageError
+from batchswap.errors import IdTaken, UsageError
 from batchswap.ledger.moves import Stamp, attached, move
 from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, task
-from batchswap.ledger.views import owner_of
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
 
@@ -110,11 +109,10 @@ def unclear(db: sqlite3.Connection, item: Task) -> Attempt:
 
 def attach(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str) -> None:
     """It was accepted, as `remote_id`. Raises UsageError when that is another attempt's."""
-    attempt = unclear(db, item)
-    owner = owner_of(db, remote_id)
-    if owner is not None:
-        raise UsageError(f"{remote_id} belongs to an attempt of {owner} already")
-    attached(db, stamp, attempt, remote_id)
+    try:
+        attached(db, stamp, unclear(db, item), remote_id)
+    except IdTaken as error:
+        raise UsageError(str(error)) from error
 
 
 def not_accepted(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:

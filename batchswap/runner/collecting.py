@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from batchswap import verdicts, wire
 from batchswap.client import Answer
-from batchswap.errors import LostRace, MaybeSent, NeverSent
-from batchswap.ledger import moves, queries, views
+from batchswap.errors import IdTaken, LostRace, MaybeSent, NeverSent
+from batchswap.ledger import moves, queries
 from batchswap.ledger.moves import Media
+from batchswap.ledger.rows import owner_of
 from batchswap.runner.desk import Desk
 from batchswap.runner.fitting import fits
 from batchswap.runner.jobs import Job, class_of
@@ -195,7 +196,7 @@ class Collecting:
         if found is None or remote_id is None:
             return
         task, attempt = found
-        if not fits(task, info.param) or views.owner_of(desk.db, remote_id) not in (None, f"{task.batch}/{task.key}"):
+        if not fits(task, info.param) or owner_of(desk.db, remote_id, attempt) is not None:
             return
         if attempt.number != task.attempts:
             await self._note_stray(task, attempt, remote_id)
@@ -230,6 +231,8 @@ class Collecting:
         desk = self._desk
         try:
             await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
+        except IdTaken:  # another submit was answered with it at this moment
+            return
         except LostRace:  # it is being sent again at this moment
             self._submitting.early[attempt.ref] = remote_id
             return

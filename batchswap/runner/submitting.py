@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from batchswap import verdicts, wire
-from batchswap.errors import Exit, LostRace, MaybeSent, NeverSent
+from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, moves
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.runner.desk import Desk, finish
@@ -100,7 +100,10 @@ class Submitting:
         desk = self._desk
         reason = clean(message) or verdict.kind.value
         if verdict.kind is Kind.ACCEPTED:
-            return await self._accept(ready, attempt, remote_id)
+            try:
+                return await self._accept(ready, attempt, remote_id)
+            except IdTaken as error:
+                verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
         if verdict.kind is Kind.NO_CREDITS:
             desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
         if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
@@ -119,15 +122,18 @@ class Submitting:
     async def _accept(
         self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = moves.accepted
     ) -> Job:
+        """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
-        self._refusals.clear()
-        desk.unclear = 0
         try:
             await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
+        except IdTaken:
+            raise
         except Exception:
             name = f"{ready.task.batch}/{ready.task.key}"
             desk.say(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
             raise
+        self._refusals.clear()
+        desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
         return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
@@ -162,17 +168,27 @@ class Submitting:
     ) -> Job | Ready | None:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
         desk = self._desk
-        remote_id = self.early.get(attempt.ref)  # left there: whoever watches the task asks for it at once
-        if remote_id is not None:
-            return await self._accept(ready, attempt, remote_id)
+        if (job := await self._accept_told(ready, attempt, moves.accepted)) is not None:
+            return job
         await self._leave_unknown(attempt, code, reason)
-        if (remote_id := self.early.get(attempt.ref)) is not None:  # told while that was being recorded
-            return await self._accept(ready, attempt, remote_id, moves.attached)
+        if (job := await self._accept_told(ready, attempt, moves.attached)) is not None:
+            return job  # told while that was being recorded
         if desk.is_idempotent and ready.resends < desk.settings.retries:
             task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
             return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)
         desk.doubt(attempt, before)
         return None
+
+    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Callable[..., None]) -> Job | None:
+        """As a callback has told. None: none has, or what it told is another attempt's."""
+        remote_id = self.early.get(attempt.ref)  # left there: whoever watches the task asks for it at once
+        if remote_id is None:
+            return None
+        try:
+            return await self._accept(ready, attempt, remote_id, move)
+        except IdTaken:
+            del self.early[attempt.ref]
+            return None
 
     async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
         desk = self._desk

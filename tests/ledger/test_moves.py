@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchswap.errors import LostRace
+from batchswap.errors import IdTaken, LostRace
 from batchswap.ledger import budgets, history, moves, queries
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.moves import Media, Stamp
@@ -86,6 +86,21 @@ def test_an_unknown_attempt_stays_reserved(db: sqlite3.Connection, stamp: Stamp)
     moves.attached(db, stamp, item, "remote-9")
     assert state(db, 1) == "running"
     assert queries.unfinished(db, State.RUNNING)[0].attempt.remote_id == "remote-9"
+
+
+def test_one_remote_task_of_a_provider_belongs_to_one_attempt(db: sqlite3.Connection, stamp: Stamp) -> None:
+    first, second = submit(db, stamp, 1), submit(db, stamp, 2)
+    moves.accepted(db, stamp, first, "remote-1")
+    before = list(db.iterdump())
+    with pytest.raises(IdTaken, match="remote-1 belongs to an attempt of b/t0 already"):
+        moves.accepted(db, stamp, second, "remote-1")
+    assert list(db.iterdump()) == before
+    moves.unknown(db, stamp, second, code="no-answer", reason="reset")
+    with pytest.raises(IdTaken):
+        moves.attached(db, stamp, second, "remote-1")
+    elsewhere = moves.submit(db, stamp, moves.find_task(db, 3), reserved=2.0, budget=NO_BUDGET, account="another")
+    moves.accepted(db, stamp, elsewhere, "remote-1")
+    assert state(db, 3) == "running"
 
 
 def test_what_an_earlier_run_left_in_submitting_is_uncertain(db: sqlite3.Connection, stamp: Stamp) -> None:

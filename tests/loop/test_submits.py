@@ -119,12 +119,12 @@ class Idempotent(Service):
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
         if ref not in self.known:
-            before = len(self.tasks)
             try:
                 return await super().create_task(body, ref)
             finally:
-                if len(self.tasks) > before:
-                    self.known[ref] = f"t{before}"
+                for task_id, (*_, param) in self.tasks.items():
+                    if param == body.to_json():
+                        self.known[ref] = task_id
         return await self._call("submit", lambda: (200, {"task_id": self.known[ref]}))
 
 
@@ -168,5 +168,77 @@ def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Pa
         assert summary.credits["reserved"] == 1.0
         assert (await world.run(service, is_idempotent=True)).counts["done"] == 1
         assert service.accepted.total() == 1
+
+    run(script())
+
+
+class Repeating(Service):
+    """Takes every task, and answers each submit with the first one's id."""
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        answer = await super().create_task(body, ref)
+        return msgspec.structs.replace(answer, data={"task_id": "t0"})
+
+
+def attempts(world: World) -> list[tuple[str, str, str, str]]:
+    with closing(files.connect(world.settings.db, write=False)) as db:
+        return db.execute("select ref, state, code, reason from attempts order by id").fetchall()
+
+
+def test_an_answer_that_repeats_the_id_of_another_task_is_no_acceptance(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 20), Repeating(VirtualClock(), durations=lambda _: 5.0)
+        summary = await world.run(service)
+        assert summary.exit_code == Exit.UNCERTAIN
+        # It is as unclear as any other answer: five in a row stop the submitting.
+        assert {state: n for state, n in summary.counts.items() if n} == {"done": 1, "uncertain": 5, "queued": 14}
+        assert (summary.credits["spent"], summary.credits["reserved"]) == (1.0, 5.0)
+        assert {each[1:] for each in attempts(world)[1:]} == {
+            (
+                "unknown",
+                "repeated-id",
+                "the answer repeats a task id: t0 belongs to an attempt of b/t0 already",
+            )
+        }
+        assert len(world.shelf.files) == 1
+
+    run(script())
+
+
+def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_answered_with_it(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 2), Idempotent(None, "lost")
+        service.latency = 1.0
+
+        async def tell() -> None:
+            while len(service.tasks) < 2:
+                await asyncio.sleep(0.1)
+            world.deliver(attempts(world)[1][0], wire.TaskInfo("t0", wire.SUCCESS))
+
+        telling = asyncio.ensure_future(tell())
+        summary = await world.run(service, callbacks=True)
+        await telling
+        assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
+        assert [each[1:3] for each in attempts(world)] == [("succeeded", ""), ("unknown", "no-answer")]
+
+    run(script())
+
+
+def test_a_callback_does_not_give_an_uncertain_attempt_the_id_that_is_just_being_recorded_for_another(
+    tmp_path: Path,
+) -> None:
+    async def script() -> None:
+        world, service = SlowWorld(tmp_path, 2), Idempotent("lost")
+        create = service.create_task
+
+        async def create_task(body: wire.CreateTask, ref: str) -> Answer:
+            answer = await create(body, ref)
+            told = wire.TaskInfo("t1", wire.SUCCESS)  # while that answer is on its way to the disk
+            asyncio.get_running_loop().call_later(1.0, world.deliver, attempts(world)[0][0], told)
+            return answer
+
+        service.create_task = create_task  # type: ignore[method-assign]
+        summary = await world.run(service, callbacks=True, in_flight=1)
+        assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
 
     run(script())
