@@ -126,7 +126,7 @@ class Submitting:
         desk = self._desk
         try:
             await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
-        except IdTaken:
+        except (IdTaken, LostRace):
             raise
         except Exception:
             name = f"{ready.task.batch}/{ready.task.key}"
@@ -171,8 +171,11 @@ class Submitting:
         if (job := await self._accept_told(ready, attempt, moves.accepted)) is not None:
             return job
         await self._leave_unknown(attempt, code, reason)
-        if (job := await self._accept_told(ready, attempt, moves.attached)) is not None:
-            return job  # told while that was being recorded
+        try:
+            if (job := await self._accept_told(ready, attempt, moves.attached)) is not None:
+                return job  # told while that was being recorded
+        except LostRace:  # and told once more: that callback has attached it, and watches it
+            return None
         if desk.is_idempotent and ready.resends < desk.settings.retries:
             task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
             return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)

@@ -16,6 +16,7 @@ from batchswap.client import Answer
 from batchswap.errors import Exit
 from batchswap.ledger import files
 from tests.loop.service import Service
+from tests.loop.test_run import once
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock, run
 
@@ -32,6 +33,33 @@ class SlowDisk(Inline):
         future: Future[Any] = Future()
         asyncio.get_running_loop().call_later(2.0, lambda: future.set_result(fn(*args, **kwargs)))
         return future
+
+
+class TellingDisk(Inline):
+    """Callbacks come while it is written that a submit is unclear, and again as soon as that is written."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        self._tell("submitting")
+
+        def commit() -> None:
+            done = fn(*args, **kwargs)
+            self._tell("uncertain")
+            future.set_result(done)
+
+        asyncio.get_running_loop().call_later(0.01, commit)
+        return future
+
+    def _tell(self, state: str) -> None:
+        with closing(files.connect(self.world.settings.db, write=False)) as db:
+            told = db.execute(
+                "select a.ref from attempts a join tasks t on t.id = a.task_id where t.state = ?", (state,)
+            )
+            for (ref,) in told.fetchall():
+                self.world.deliver(ref, wire.TaskInfo("t0", wire.SUCCESS))
 
 
 class SlowWorld(World):
@@ -71,6 +99,25 @@ def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(tmp_pat
         assert summary.counts["done"] == 3
         assert set(service.accepted.values()) == {1}
         assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
+
+    run(script())
+
+
+def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_once(tmp_path: Path) -> None:
+    async def script() -> None:
+        class TellingWorld(World):
+            def executor(self) -> Inline:
+                return TellingDisk(self)
+
+        world = TellingWorld(tmp_path, 1)
+        service = Service(VirtualClock(), durations=lambda _: 0.1, fault=once("submit", "lost"))
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 1
+        assert (service.requests["submit"], service.requests["poll"]) == (1, 1)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            told = [event for (event,) in db.execute("select event from events where task_id = 1 order by id")]
+        assert told == ["submitted", "unknown", "attached", "succeeded", "saved"]
+        assert not any("cannot be recorded" in said for said in world.said)
 
     run(script())
 
