@@ -194,7 +194,13 @@ def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event,
     """STALE: TaskInfo must give a fresh URL. UNSAVED: given up; media URL and remote id are kept."""
     move(db, stamp, item.task_id, State.FETCHING, event, attempt_id=item.id, code=code, reason=reason)
     if event is Event.STALE:
-        _set(db, item.id, state="accepted", ended_at=None)
+        reopen(db, item)
+
+
+def reopen(db: sqlite3.Connection, item: Attempt) -> None:
+    """Its result is asked for again. What it is known to have cost goes on counting, as reserved: no more, no less."""
+    sql = "update attempts set state = 'accepted', ended_at = null, reserved = coalesce(charged, reserved) where id = ?"
+    db.execute(sql, (item.id,))
 
 
 def unfit(db: sqlite3.Connection, stamp: Stamp, task_id: int, *, code: str, reason: str) -> None:
@@ -222,10 +228,7 @@ def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
 
 def uploaded(db: sqlite3.Connection, stamp: Stamp, account: str, digest: str, file_url: str) -> None:
     """A content (SHA-256 in hex) that this account can name by its URL from now on."""
-    db.execute(
-        "insert or replace into uploads values(?, ?, ?, ?)",
-        (account, digest, file_url.encode(), stamp.at),
-    )
+    db.execute("insert or replace into uploads values(?, ?, ?, ?)", (account, digest, file_url.encode(), stamp.at))
 
 
 def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
-from batchswap.ledger.moves import Stamp, attached, move
+from batchswap.ledger.moves import Stamp, attached, move, reopen
 from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, task
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
@@ -68,7 +68,7 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:
         db.execute("update tasks set paid = 0 where id = ?", (item.id,))
         return Event.RETRIED
     move(db, stamp, item.id, item.state, Event.RESUMED, attempt_id=attempt.id)
-    db.execute("update attempts set state = 'accepted', ended_at = null where id = ?", (attempt.id,))
+    reopen(db, attempt)
     return Event.RESUMED
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger import budgets, history, moves, queries
+from batchswap.ledger import budgets, history, moves, queries, words
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.rows import last_attempt
@@ -136,6 +136,28 @@ def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
     found = queries.credits_of(db)
     assert (found.spent, found.reserved, found.unpriced) == (3.0, 0.0, 0)
     assert [past.took for past in history.took(db)] == [5.0]
+
+
+@pytest.mark.parametrize("charged", [5.0, 0.5, None])
+@pytest.mark.parametrize("by_person", [False, True])
+def test_what_is_committed_stays_the_same_while_a_paid_result_is_asked_for_again(
+    db: sqlite3.Connection, stamp: Stamp, charged: float | None, by_person: bool
+) -> None:
+    """Invariant 7: no room in a budget that is not there, and no more taken than was."""
+    item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
+    moves.accepted(db, stamp, item, "remote-1")
+    moves.succeeded(db, stamp, item, media, charged=charged, took=5.0)
+    before = budgets.committed(db, stamp.run_id or 0)
+    assert before == (2.0 if charged is None else charged)
+    if by_person:
+        moves.not_saved(db, stamp, item, Event.UNSAVED, code="unreachable", reason="refused")
+        assert words.retry(db, stamp, moves.find_task(db, 1)) is Event.RESUMED
+    else:
+        moves.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
+    assert state(db, 1) == "running"
+    assert budgets.committed(db, stamp.run_id or 0) == budgets.committed_on(db, budgets.local_day(stamp.at)) == before
+    moves.succeeded(db, stamp, item, media, charged=charged, took=5.0)
+    assert budgets.committed(db, stamp.run_id or 0) == before
 
 
 def test_a_timeout_ends_the_waiting_and_not_the_record(db: sqlite3.Connection, stamp: Stamp) -> None:
