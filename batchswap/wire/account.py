@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.wire.values import mapping, number, text
+from batchswap.wire.values import mapping, number, price, text
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Estimate(msgspec.Struct, frozen=True):
         found = mapping(data)
         affordable = found.get("affordable")
         return cls(
-            number(found.get("estimated_credits")),
+            price(found.get("estimated_credits")),
             number(found.get("balance")),
             affordable if isinstance(affordable, bool) else None,
         )

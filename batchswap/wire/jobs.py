@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.wire.values import integer, mapping, number, text, usable_id
+from batchswap.wire.values import integer, mapping, number, price, text, usable_id
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
 """Values of TaskInfo's `status`; anything else counts as still running."""
@@ -92,7 +92,7 @@ class TaskInfo(msgspec.Struct, frozen=True):
             create_at=number(found.get("create_at")),
             complete_at=number(found.get("complete_at")),
             duration_s=number(found.get("duration_s")),
-            credits=number(found.get("credits")),
+            credits=price(found.get("credits")),
             result=Result.from_json(found.get("result")),
             provider=text(found.get("provider")),
             model_version=text(found.get("model_version")),

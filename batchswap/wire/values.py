@@ -23,6 +23,12 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def price(value: Any) -> float | None:
+    """What something costs: never less than nothing. None where the API does not say it."""
+    found = number(value)
+    return found if found is not None and found >= 0.0 else None
+
+
 def integer(value: Any) -> int | None:
     found = number(value)
     return None if found is None else int(found)

@@ -228,6 +228,31 @@ def test_the_budget_goes_by_what_was_charged_when_that_is_more_than_the_estimate
     run(script())
 
 
+def test_a_negative_price_makes_no_room_in_a_budget(tmp_path: Path) -> None:
+    """It is no price: what was reserved counts."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 20), Service(VirtualClock(), durations=QUICK, price=-1.0)
+        service.override["estimate"] = {"estimated_credits": 2, "balance": 100}
+        summary = await world.run(service, budget=10.0)
+        assert summary.exit_code == Exit.NO_CREDITS
+        assert (summary.counts["done"], summary.credits["spent"]) == (5, 0.0)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert queries.credits_of(db) == queries.Credits(assumed=10.0, unpriced=5)
+
+    run(script())
+
+
+def test_a_negative_estimate_is_none(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK)
+        service.override["estimate"] = {"estimated_credits": -2, "balance": 100}
+        summary = await world.run(service, budget=10.0)
+        assert (summary.exit_code, service.requests["submit"]) == (Exit.NO_CREDITS, 0)
+
+    run(script())
+
+
 @pytest.mark.parametrize(("code", "words"), [("401", "CRUN_API_KEY"), ("403", "403"), ("505", "505")])
 def test_a_refused_account_ends_everything_at_once(tmp_path: Path, code: str, words: str) -> None:
     async def script() -> None:

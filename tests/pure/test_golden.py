@@ -97,6 +97,18 @@ def test_answers_are_read_as_documented(kind: Any, text: str, expected: Any) -> 
     assert kind.from_json(envelope.data) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "read"), [(0, 0.0), ("2.5", 2.5), (-1, None), (-1e-9, None), ("-3", None), ("nan", None), ("inf", None)]
+)
+def test_a_price_is_never_less_than_nothing(said: Any, read: float | None) -> None:
+    assert wire.TaskInfo.from_json({"credits": said}).credits == read
+    assert wire.Estimate.from_json({"estimated_credits": said}).estimated_credits == read
+
+
+def test_a_balance_may_be_overdrawn() -> None:
+    assert wire.Balance.from_json({"balance": -2}).balance == -2.0
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
