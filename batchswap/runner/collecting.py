@@ -85,22 +85,19 @@ class Collecting:
         """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
         result = info.result or wire.Result()
         verdict = verdicts.judge_task(job.attempt.remote_id or "", info.task_id, info.status, len(result.media_urls))
-        took = None
-        if info.create_at is not None and info.complete_at is not None:
-            took = max(0.0, info.complete_at - info.create_at)
         match verdict.kind:
             case Kind.RUNNING:
                 self._desk.note_traffic("early")
                 await self._still_running(job, at)
             case Kind.SUCCEEDED:
-                await self._succeed(job, info, result.media_urls, took)
+                await self._succeed(job, info, result.media_urls)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
                 self._prices.learn(job.task.model, job.seconds, info.credits)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
-                await self._end(job, event, code=code, reason=reason, charged=info.credits, took=took)
+                await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
             case _:
                 await self._later(job, at)
 
@@ -121,16 +118,16 @@ class Collecting:
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
         return True
 
-    async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...], took: float | None) -> None:
+    async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> None:
         desk = self._desk
         job.missing = job.troubles = 0
         self._prices.learn(job.task.model, job.seconds, info.credits)
         media = Media(urls)
         await desk.writer.do(
-            lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=took)
+            lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
         )
         await self._note_remark(job, clean(info.result.message) if info.result else "")
-        self._forget(job, took, learn=not job.refreshed)
+        self._forget(job, info.took, learn=not job.refreshed)
         self._fetch(job, urls)
 
     async def _note_remark(self, job: Job, remark: str) -> None:

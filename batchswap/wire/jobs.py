@@ -10,6 +10,9 @@ from batchswap.wire.values import integer, mapping, number, price, text, usable_
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
 """Values of TaskInfo's `status`; anything else counts as still running."""
 
+LONGEST = 7 * 86400.0
+"""Seconds. What is said to have taken longer than a week, or less than nothing, was not measured."""
+
 
 class CreateTask(msgspec.Struct, frozen=True):
     """The body of CreateTask and of EstimateTask. `input` holds URLs by the API's field names."""
@@ -105,6 +108,14 @@ class TaskInfo(msgspec.Struct, frozen=True):
         found = mapping(body)
         inner = found.get("data")
         return cls.from_json(inner if isinstance(inner, Mapping) and "task_id" not in found else found)
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from its creation to its end. None where the API does not say them, or cannot mean them."""
+        if self.create_at is None or self.complete_at is None:
+            return None
+        seconds = self.complete_at - self.create_at
+        return seconds if 0.0 <= seconds <= LONGEST else None
 
     def to_json(self) -> dict[str, Any]:
         return {

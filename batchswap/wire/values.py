@@ -1,8 +1,10 @@
 """Single values of the API's JSON, read without trust: what is not of the type is as if it was not there."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
+
+LARGEST = 2.0**53
+"""Beyond it a float counts no single units any longer, and sums of such numbers mean nothing."""
 
 
 def text(value: Any) -> str:
@@ -13,14 +15,14 @@ def text(value: Any) -> str:
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also when it comes as a string; None for anything else."""
+    """A number that can be reckoned with, also when it comes as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         found = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= LARGEST else None
 
 
 def price(value: Any) -> float | None:

@@ -11,7 +11,7 @@ import pytest
 
 from batchswap import wire
 from batchswap.errors import Exit
-from batchswap.ledger import files, moves, queries, words
+from batchswap.ledger import files, history, moves, queries, words
 from batchswap.ledger.moves import Stamp
 from batchswap.runner import session
 from batchswap.states import Event
@@ -334,6 +334,28 @@ def test_invariant_3_trouble_in_polls_leads_to_no_submit(tmp_path: Path, fault: 
         summary = await world.run(service)
         assert summary.counts["done"] == 5
         assert service.requests["submit"] == 5
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("created", "completed"),
+    [(-1.7e308, 1.7e308), (-(2**52), 2**52), (10**300, 1), (0, 1_790_000_000), (1_790_000_000, 0), ("?", [])],
+)
+def test_times_that_cannot_be_meant_teach_nothing(tmp_path: Path, created: Any, completed: Any) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=QUICK)
+        service.override["poll"] = {
+            "status": "success",
+            "create_at": created,
+            "complete_at": completed,
+            "result": {"media_urls": ["https://media.example/x.mp4"]},
+        }
+        assert (await world.run(service)).counts["done"] == 3
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert history.took(db) == []
+        world.enrol(rows(6))
+        assert (await world.run(service)).counts["done"] == 6
 
     run(script())
 

@@ -105,6 +105,32 @@ def test_a_price_is_never_less_than_nothing(said: Any, read: float | None) -> No
     assert wire.Estimate.from_json({"estimated_credits": said}).estimated_credits == read
 
 
+@pytest.mark.parametrize("said", [1.7e308, -1.7e308, 10**300, -(10**300), 2**60, "1e300", "9" * 400, "nan", True, []])
+def test_a_number_that_cannot_be_reckoned_with_is_none(said: Any) -> None:
+    found = wire.TaskInfo.from_json({"create_at": said, "complete_at": said, "credits": said, "duration_s": said})
+    assert found == wire.TaskInfo.from_json({})
+    assert wire.Balance.from_json({"balance": said}).balance is None
+    assert wire.Result.from_json({"code": said}) == wire.Result()
+    faces = [{"id": said, "link": "https://x/1.jpg"}, {"id": 1, "link": "https://x/2.jpg"}]
+    detection = wire.Detection.from_json({"result": {"id": "det_9", "faces": faces}})
+    assert [face.id for face in detection.faces] == [1]
+
+
+@pytest.mark.parametrize(
+    ("created", "completed", "took"),
+    [
+        (10, 10, 0.0),
+        (10, "12.5", 2.5),
+        (0, 7 * 86400, 604800.0),
+        (0, 7 * 86400 + 1, None),
+        (11, 10, None),
+        (10, None, None),
+    ],
+)
+def test_a_task_takes_between_nothing_and_a_week_or_nobody_knows(created: Any, completed: Any, took: Any) -> None:
+    assert wire.TaskInfo.from_json({"create_at": created, "complete_at": completed}).took == took
+
+
 def test_a_balance_may_be_overdrawn() -> None:
     assert wire.Balance.from_json({"balance": -2}).balance == -2.0
 
