@@ -29,7 +29,8 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
     """Take the rows into the ledger, and note what their files look like.
 
     What `chunks` raises (ManifestErrors) undoes everything; it may not use `db`, which is at work while it reads.
-    `marks` tells the content of each file; "" where it cannot be known again.
+    `marks` tells the content of each file; "" where it cannot be known again. A file with patterns gets none: it would
+    hide the files that come to lie in its folder.
     """
     db.execute("begin immediate")
     try:
@@ -66,8 +67,9 @@ def _take_rows(db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[s
                 generations[chunk.batch] = _begin_batch(db, chunk.batch)
             batch_id, generation = generations[chunk.batch]
             source = (chunk.batch, chunk.file)
-            if source not in sources:
-                sources[source] = _begin_source(db, batch_id, generation, chunk, marks.get(chunk.file, ""))
+            if source not in sources or chunk.was_searched:
+                mark = "" if chunk.was_searched else marks.get(chunk.file, "")
+                sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
             sightings.note(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
             position = positions.get(chunk.batch, 0)

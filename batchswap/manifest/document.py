@@ -19,7 +19,7 @@ from yaml.events import (
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.events import Events, line_of
 from batchswap.manifest.fields import is_kept, nearest, shown
-from batchswap.manifest.matrix import expanded
+from batchswap.manifest.matrix import Folder, expanded
 from batchswap.manifest.nodes import NO_FIELDS, Fields, Flaws, Listing, Node, Scalar, a_node, filled, to_fields
 from batchswap.manifest.rows import Record
 
@@ -79,7 +79,7 @@ class Document:
             self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ from task to task")
         return made
 
-    def records(self, defaults: Fields, folder: str) -> Iterator[Record]:
+    def records(self, defaults: Fields, folder: Folder) -> Iterator[Record]:
         """Every task, then what the matrix makes, in the order of the file. Problems go to `complain`."""
         seen: dict[str, int] = {}
         for key, line, event in self._top():

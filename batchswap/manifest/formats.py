@@ -11,13 +11,14 @@ from batchswap.manifest.document import Document
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
 from batchswap.manifest.inputs import Inputs
 from batchswap.manifest.jsonl import read_lines
+from batchswap.manifest.matrix import Folder
 from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.rows import Checker, Record
 from batchswap.manifest.separated import Header, Lines, is_skipped, read_header, split, to_record
-from batchswap.manifest.sources import Options, Source, default_batch, folder_of
+from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
 CHUNK = 500
@@ -31,10 +32,7 @@ class Place(msgspec.Struct, frozen=True):
     options: Options
     names: Outputs
     problems: Problems
-
-    @property
-    def folder(self) -> str:
-        return folder_of(self.source.path)
+    folder: Folder
 
     def complain(self, line: int | None, field: str | None, message: str) -> None:
         self.problems.add(ManifestProblem(self.source.path, line, field, message))
@@ -46,7 +44,7 @@ class Place(msgspec.Struct, frozen=True):
             plain_text(batch, LONGEST_KEY)
         except Flaw as flaw:
             self.complain(None, "name", f"of the batch {flaw}")
-        inputs = Inputs(self.folder, check_files=self.options.check_files)
+        inputs = Inputs(self.folder.path, check_files=self.options.check_files)
         require = self.options.require_consent
         return Checker(self.source.path, batch, inputs, self.names, self.problems, require_consent=require)
 

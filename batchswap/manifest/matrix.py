@@ -4,6 +4,8 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from batchswap.errors import Flaw
 from batchswap.manifest.fields import FACE_FIELD, NAMES, shown
 from batchswap.manifest.nodes import Fields, Flaws, Listing, Mapping, Node, Scalar, a_node, filled, to_fields, to_text
@@ -17,7 +19,27 @@ Choice = tuple[str, int]
 """A URL or path, and the line that it comes from."""
 
 
-def expanded(node: Node, defaults: Fields, folder: str, complain: Complain) -> Iterator[Record]:
+class Folder(msgspec.Struct):
+    """Where patterns are looked up. `was_searched`: the rows depend on what lies there, and not on the text alone."""
+
+    path: str
+    was_searched: bool = False
+
+    def matches(self, text: str) -> list[str]:
+        """The files that a pattern matches, sorted. What is no pattern, or a file of that very name, is itself."""
+        if is_url(text) or not glob.has_magic(text):
+            return [text]
+        self.was_searched = True
+        if os.path.lexists(os.path.join(self.path, text)):  # noqa: PTH118
+            return [text]
+        paths = sorted(glob.glob(text, root_dir=self.path, recursive=True))  # noqa: PTH207 - Path.glob refuses "../"
+        files = [path for path in paths if os.path.isfile(os.path.join(self.path, path))]  # noqa: PTH113, PTH118
+        if not files:
+            raise Flaw(f"matches no file: {shown(text)} (looked in {shown(self.path, 200)})")
+        return files
+
+
+def expanded(node: Node, defaults: Fields, folder: Folder, complain: Complain) -> Iterator[Record]:
     """A record for each pair: the targets in the order of the file, each with all faces. Problems go to `complain`."""
     if not isinstance(node, Mapping):
         if not (isinstance(node, Scalar) and node.kind == "null"):
@@ -80,7 +102,7 @@ def common_fields(node: Mapping, complain: Complain) -> Fields | None:
     return None
 
 
-def choices(field: str, node: Node, folder: str, *, known: bool) -> list[Choice]:
+def choices(field: str, node: Node, folder: Folder, *, known: bool) -> list[Choice]:
     """The texts of a list, each once; patterns give the files that they match, sorted. Raises Flaw."""
     if known:
         raise Flaw(f"means the same as {field}: only one of them can be given")
@@ -91,19 +113,8 @@ def choices(field: str, node: Node, folder: str, *, known: bool) -> list[Choice]
         text = to_text(field, item)
         if not text:
             raise Flaw("has an empty entry")
-        for one in matches(text, folder):
+        for one in folder.matches(text):
             found.setdefault(one, item.line)
     if not found:
         raise Flaw("is an empty list")
     return list(found.items())
-
-
-def matches(text: str, folder: str) -> list[str]:
-    """The files that a pattern matches, sorted. What is no pattern, or a file of that very name, is itself."""
-    if is_url(text) or not glob.has_magic(text) or os.path.lexists(os.path.join(folder, text)):  # noqa: PTH118
-        return [text]
-    paths = sorted(glob.glob(text, root_dir=folder, recursive=True))  # noqa: PTH207 - Path.glob refuses "../"
-    files = [path for path in paths if os.path.isfile(os.path.join(folder, path))]  # noqa: PTH113, PTH118
-    if not files:
-        raise Flaw(f"matches no file: {shown(text)} (looked in {shown(folder, 200)})")
-    return files

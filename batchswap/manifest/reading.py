@@ -10,6 +10,7 @@ import msgspec
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.duplicates import Seen, Suspects, all_folded
 from batchswap.manifest.formats import READERS, Place
+from batchswap.manifest.matrix import Folder
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
@@ -17,12 +18,16 @@ from batchswap.tasks import Row
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Some rows of one batch, in the order of the manifest. `folder` is absolute: relative paths start from it."""
+    """Some rows of one batch, in the order of the manifest. `folder` is absolute: relative paths start from it.
+
+    `was_searched`: a pattern was looked up there, so that the same text may give other rows another time.
+    """
 
     batch: str
     folder: str
     file: str
     rows: list[Row]
+    was_searched: bool = False
 
 
 class Reading:
@@ -76,13 +81,14 @@ class Reading:
 
     def _chunks(self, manifests: Bytes, problems: Problems) -> Iterator[Chunk]:
         for source in self._sources:
-            place = Place(source, self._options, self._names, problems)
+            folder = Folder(folder_of(source.path))
+            place = Place(source, self._options, self._names, problems, folder)
             try:
                 with manifests.open(source.path) as stream:
                     try:
                         with closing(READERS[format_of(source, stream)](place, stream)) as found:  # type: ignore[type-var]
                             for batch, rows in found:
-                                yield Chunk(batch, folder_of(source.path), source.path, rows)
+                                yield Chunk(batch, folder.path, source.path, rows, folder.was_searched)
                     except UnicodeDecodeError:
                         raise utf8_problem(source.path, stream) from None
             except ManifestProblem as problem:

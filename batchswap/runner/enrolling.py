@@ -1,4 +1,4 @@
-"""Manifests into the ledger; an unchanged manifest is recognised by its bytes and read no second time."""
+"""Manifests into the ledger. An unchanged one is known by its bytes and not read again, unless it has patterns."""
 
 import hashlib
 import sqlite3
@@ -13,6 +13,9 @@ from batchswap.ledger import enrol
 from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import STDIN, Options, Source
+
+WAY = 2
+"""Of marking, and of reading. Raised when either changes: what an older version has marked is then read again."""
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -47,5 +50,5 @@ def _mark(source: Source, options: Options) -> str:
         return ""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    asked = f"{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
+    asked = f"{WAY}|{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
     return f"{content}|{hashlib.sha256(asked.encode()).hexdigest()[:16]}"

@@ -238,3 +238,15 @@ def test_other_options_or_another_set_of_files_is_read_again(db: sqlite3.Connect
     assert queued(db, batches=("spring",)) == [f"k{i}" for i in range(5)]
     other = msgspec.structs.replace(options, name_template="{key}{ext}")
     assert not enrol_manifests(db, NOW, [one], other).unchanged
+
+
+def test_a_manifest_with_a_pattern_sees_the_files_that_came_since(db: sqlite3.Connection, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    tasks = [f"  - {{id: k{i}, video: https://cdn.example/{i}.mp4}}" for i in range(600)]
+    rest = ["matrix: {video: '*.mp4'}", "defaults: {face: https://cdn.example/anna.jpg}"]
+    (tmp_path / "spring.yaml").write_text("\n".join(["tasks:", *tasks, *rest]))
+    sources, options = [Source(str(tmp_path / "spring.yaml"))], Options(out=str(tmp_path / "out"))
+    assert enrol_manifests(db, NOW, sources, options).enrolment == Enrolment(601, 601, 0)
+    (tmp_path / "b.mp4").write_bytes(b"x")
+    assert enrol_manifests(db, NOW, sources, options).enrolment == Enrolment(602, 1, 0)
+    assert enrol_manifests(db, NOW, sources, options).enrolment == Enrolment(602, 0, 0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batchswap.errors import UsageError
 from batchswap.manifest import Format, Options, Source, read
 from batchswap.manifest.formats import Place, quick_way, read_csv
+from batchswap.manifest.matrix import Folder
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
@@ -64,7 +65,7 @@ def tables(draw: st.DrawFn) -> str:
 
 def one_way(text: str, options: Options, *, quick: bool) -> tuple[list[Row], list[str]]:
     problems = Problems()
-    place = Place(Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems)
+    place = Place(Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems, Folder("."))
     rows: list[Row] = []
     try:
         for _, some in read_csv(place, io.BytesIO(text.encode()), quick=quick):
@@ -87,7 +88,7 @@ def test_both_ways_give_the_same(text: str, require_consent: bool, template: str
 
 def plain_rows(text: str) -> Plain:
     options = Options(check_files=False)
-    place = Place(Source("-", "csv", "b"), options, Outputs(options.out), Problems())
+    place = Place(Source("-", "csv", "b"), options, Outputs(options.out), Problems(), Folder("."))
     found = quick_way(read_header("-", Lines(io.BytesIO(text.encode()))), place.checker())
     assert found is not None
     return found
