@@ -43,17 +43,19 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.ledger import files
+    from batchswap.ledger import files, origins
     from batchswap.ledger.queries import Selection
     from batchswap.report import planning, surveying
 
     listen(voice)
     settings = build_settings(**asked)
     stdin = None if sys.stdin is None else sys.stdin.buffer
-    rows = manifest.read(build_sources(manifests, **asked), build_reading(**asked), stdin)
+    sources = build_sources(manifests, **asked)
+    rows = manifest.read(sources, build_reading(**asked), stdin)
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
-        work = surveying.Surveyor(db, selection).survey(rows)
+        chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
+        work = surveying.Surveyor(db, selection).survey(chunks)
         took = planning.average_durations(db) if db is not None else {}
         prices = find_prices(settings, work)
         if db is not None:

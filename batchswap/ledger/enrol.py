@@ -13,6 +13,7 @@ import msgspec
 from batchswap.ledger import sightings
 from batchswap.ledger.intake import BLOBS, INPUTS, Intake, statements
 from batchswap.ledger.moves import Stamp, log, move
+from batchswap.ledger.origins import Origins
 from batchswap.manifest import Chunk
 from batchswap.states import BY_PERSON, Event, State
 
@@ -29,8 +30,9 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
     """Take the rows into the ledger, and note what their files look like.
 
     What `chunks` raises (ManifestErrors) undoes everything; it may not use `db`, which is at work while it reads.
-    `marks` tells the content of each file; "" where it cannot be known again. A file with patterns gets none: it would
-    hide the files that come to lie in its folder.
+    Raises UsageError for rows that a manifest in another folder has with other inputs.
+    `marks` tells the content of each file, by its place; "" where it cannot be known again. A file with patterns gets
+    none: it would hide the files that come to lie in its folder.
     """
     db.execute("begin immediate")
     try:
@@ -59,16 +61,19 @@ def _take_rows(db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[s
     """The ids of the batches, and how many rows there were. While a chunk is stored, the next is read."""
     generations: dict[str, tuple[int, int]] = {}
     sources: dict[tuple[str, str], int] = {}
+    origins: dict[str, Origins] = {}
     positions: dict[str, int] = {}
     with Intake(db) as intake:
         for chunk in chunks:
             intake.wait()
             if chunk.batch not in generations:
+                origins[chunk.batch] = Origins(db, chunk.batch, marks)
                 generations[chunk.batch] = _begin_batch(db, chunk.batch)
+            origins[chunk.batch].check(chunk)
             batch_id, generation = generations[chunk.batch]
-            source = (chunk.batch, chunk.file)
+            source = (chunk.batch, chunk.place)
             if source not in sources or chunk.was_searched:
-                mark = "" if chunk.was_searched else marks.get(chunk.file, "")
+                mark = "" if chunk.was_searched else marks.get(chunk.place, "")
                 sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
             sightings.note(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
@@ -98,10 +103,10 @@ def _begin_source(db: sqlite3.Connection, batch_id: int, generation: int, chunk:
     db.execute(
         "insert into sources(batch_id, path, folder, mark, generation) values(?, ?, ?, ?, ?) on conflict do update"
         " set folder = excluded.folder, mark = excluded.mark, generation = excluded.generation",
-        (batch_id, chunk.file, chunk.folder, mark, generation),
+        (batch_id, chunk.place, chunk.folder, mark, generation),
     )
     sql = "select id from sources where batch_id = ? and path = ?"
-    return int(db.execute(sql, (batch_id, chunk.file)).fetchone()[0])
+    return int(db.execute(sql, (batch_id, chunk.place)).fetchone()[0])
 
 
 def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str, ...] | None:

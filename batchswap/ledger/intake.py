@@ -91,6 +91,7 @@ def _upsert(shared: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
         insert into tasks({", ".join((*shared, *own))}) values {", ".join([f"({row})"] * count)}
         on conflict(batch_id, key) do update set
             position = excluded.position, generation = excluded.generation, line = excluded.line,
+            source_id = case when digest = excluded.digest then excluded.source_id else source_id end,
             consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
             edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
             output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end

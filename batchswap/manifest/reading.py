@@ -1,5 +1,6 @@
 """Manifests in, checked rows out, as a stream; at its end, everything that is wrong."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -28,6 +29,11 @@ class Chunk(msgspec.Struct, frozen=True):
     file: str
     rows: list[Row]
     was_searched: bool = False
+
+    @property
+    def place(self) -> str:
+        """`Source.place` of the manifest."""
+        return os.path.join(self.folder, os.path.basename(self.file))  # noqa: PTH118, PTH119
 
 
 class Reading:

@@ -42,6 +42,11 @@ class Source(msgspec.Struct, frozen=True):
     format: Format | None = None
     batch: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it lies: the same however the path is spelled; for standard input one in each folder."""
+        return os.path.join(folder_of(self.path), os.path.basename(self.path))  # noqa: PTH118, PTH119
+
 
 class Options(msgspec.Struct, frozen=True):
     """What is asked of all rows. `out` is the folder that outputs must stay in; it need not exist.
@@ -146,8 +151,11 @@ def default_batch(path: str) -> str:
 
 
 def folder_of(path: str) -> str:
-    """The absolute folder that a manifest's relative paths start from; standard input has the working directory."""
-    return os.path.abspath("." if path == STDIN else os.path.dirname(path) or ".")  # noqa: PTH100, PTH120
+    """The absolute folder that a manifest's relative paths start from; standard input has the working directory.
+
+    Without links: where one led to when the manifest was read must be known when it leads somewhere else.
+    """
+    return os.path.realpath("." if path == STDIN else os.path.dirname(path) or ".")  # noqa: PTH120
 
 
 def utf8_problem(path: str, stream: BinaryIO) -> ManifestProblem:

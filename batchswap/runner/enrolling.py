@@ -34,7 +34,7 @@ def enrol_manifests(
     stdin: BinaryIO | None = None,
 ) -> Enrolled:
     """Take all rows into the ledger, or none. Raises ManifestErrors with everything that is wrong."""
-    marks = {source.path: _mark(source, options) for source in sources}
+    marks = {source.place: _mark(source, options) for source in sources}
     known = enrol.known_batches(db, marks) if all(marks.values()) else None
     if known is not None:
         return Enrolled(known, Enrolment(0, 0, enrol.commit_edits(db, stamp)), unchanged=True)

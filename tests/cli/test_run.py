@@ -184,6 +184,25 @@ def test_part_of_a_manifest(shop: Place) -> None:
     assert json.loads(work(name, "--filter", "r2", "--json").stdout)["counts"]["done"] == 2
 
 
+def test_the_name_of_a_batch_alone_makes_no_work_the_same(shop: Place) -> None:
+    """What is paid for stays so when its folder moves; a folder beside it with the same names is other work."""
+    names = ("face.png", shop.video("a.mp4"), "jobs.csv")
+    Path("jobs.csv").write_text("video,face\na.mp4,face.png\n")
+    for folder in ("monday", "tuesday"):
+        Path(folder).mkdir()
+        for name in names:
+            (Path(folder) / name).write_bytes(Path(name).read_bytes())
+    assert work("monday/jobs.csv").exit_code == 0
+    for other in (work("tuesday/jobs.csv"), call("plan", "tuesday/jobs.csv")):
+        assert other.exit_code == 2
+        assert f'batch "jobs" is known from {Path("monday/jobs.csv").resolve()}' in other.stderr
+    Path("monday").rename("archive")
+    moved = work("archive/jobs.csv")
+    assert (moved.exit_code, moved.stderr.splitlines()[-1][:22]) == (0, "nothing to do: 1 done,")
+    assert work("tuesday/jobs.csv", "--batch", "tuesday").exit_code == 0
+    assert sorted(path.parent.name for path in Path("results").rglob("*.mp4")) == ["jobs", "tuesday"]
+
+
 def test_callbacks_need_both_options(shop: Place) -> None:
     done = call("run", shop.manifest("spring.csv", 1), "--callback-url", "https://example.com/hook")
     assert done.exit_code == 2
