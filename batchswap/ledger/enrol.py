@@ -130,6 +130,12 @@ def _recount(db: sqlite3.Connection, batch_id: int) -> None:
     )
 
 
+def is_wanted(db: sqlite3.Connection, task_id: int) -> bool:
+    """Whether the manifest still has the task's row, with the inputs that were submitted."""
+    sql = "select edited is null and t.generation = b.generation from tasks t join batches b on b.id = t.batch_id"
+    return bool(db.execute(f"{sql} where t.id = ?", (task_id,)).fetchone()[0])
+
+
 def commit_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
     """`take_edits`, as a transaction of its own."""
     db.execute("begin immediate")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from batchswap import verdicts, wire
 from batchswap.client import Answer
 from batchswap.errors import IdTaken, LostRace, MaybeSent, NeverSent
-from batchswap.ledger import moves, queries
+from batchswap.ledger import enrol, moves, queries
 from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import owner_of
 from batchswap.runner.desk import Desk
@@ -95,6 +95,7 @@ class Collecting:
                 code = str(result.code or wire.GENERATION_FAILED)
                 self._prices.learn(job.task.model, job.seconds, info.credits)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
+                again = again and enrol.is_wanted(self._desk.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
                 await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)

@@ -15,7 +15,7 @@ from batchswap.ledger import files, history, moves, queries, words
 from batchswap.ledger.moves import Stamp
 from batchswap.runner import session
 from batchswap.states import Event
-from batchswap.tasks import Model
+from batchswap.tasks import Model, Row
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.world import ACCOUNT, World, rows
 from tests.virtual import VirtualClock, run
@@ -308,6 +308,30 @@ def test_a_failed_generation_is_paid_again_only_if_told(tmp_path: Path, paid_att
         assert summary.counts["failed"] == 1
         assert service.accepted.total() == accepted
         assert summary.credits["spent"] == float(accepted)
+
+    run(script())
+
+
+def edited_row() -> Row:
+    face = "https://cdn.example/ben.jpg"
+    return msgspec.structs.replace(rows(1)[0], digest="other", face=face)
+
+
+@pytest.mark.parametrize("left", [[edited_row()], rows(1, first=1)], ids=["edited", "removed"])
+def test_what_the_manifest_no_longer_asks_for_is_not_paid_again(tmp_path: Path, left: list[Row]) -> None:
+    """Its generation fails after its row was edited, or left the manifest. The edited row is done by the next run."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 200.0, failing=1.0)
+        await world.run(service, deadline=VirtualClock().now() + 150.0)
+        (old,) = service.accepted
+        world.enrol(left)
+        assert world.counts()["running"] == 1
+        assert (await world.run(service, filter="t0", paid_attempts=2)).counts["failed"] == 1
+        service.failing = 0.0
+        world.enrol(left)
+        assert (await world.run(service, paid_attempts=2)).counts["done"] == 1
+        assert service.accepted == {old: 1, str([("new_face", left[0].face), ("video_url", left[0].target)]): 1}
 
     run(script())
 
