@@ -30,7 +30,7 @@ def last_line(summary: Summary, settings: Settings, resume: str) -> str:
     if summary.counts[State.DONE]:
         said.append(f"results in {settings.out}/")
     said += next_steps(summary.counts, settings.db)
-    if summary.exit_code != Exit.DONE and any(summary.counts[state] for state in _OPEN):
+    if summary.exit_code != Exit.DONE and sum(summary.counts[state] for state in _OPEN) > summary.elsewhere:
         said.append(f"go on with: {resume}")
     return safe("; ".join(said))
 

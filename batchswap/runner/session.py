@@ -21,13 +21,13 @@ from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
 from batchswap.runner import signals
 from batchswap.runner.balance import note_evidence
-from batchswap.runner.beside import Calls, Watch, accompany, flush, watched
+from batchswap.runner.beside import Calls, Watch, flush, watched
 from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job, class_of
+from batchswap.runner.jobs import class_of
 from batchswap.runner.loop import Loop
-from batchswap.runner.measuring import seconds_of
 from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.runner.results import Results
+from batchswap.runner.resuming import count_elsewhere, resume
 from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -63,7 +63,7 @@ async def work_off(
     ):
         stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner)
         if is_finished(reading, settings, account):
-            return _conclude(writing, reading, settings, stamp, None, started=clock.now(), clock=clock)
+            return _conclude(writing, reading, settings, account, stamp, None, started=clock.now(), clock=clock)
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
             private = await is_on_private_address(account.base_url)
@@ -109,12 +109,16 @@ def _selection(settings: Settings) -> Selection:
 
 
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
-    """Whether there is nothing to do: then not even one request is sent (invariant 8)."""
+    """Whether there is nothing to do: then not even one request is sent (invariant 8).
+
+    What a run was submitting when it died is to be recorded as uncertain, whoever has it.
+    """
     open_states = [State.SUBMITTING, State.RUNNING, State.FETCHING]
     if account.is_idempotent:
         open_states.append(State.UNCERTAIN)
-    mine = [found for found in queries.unfinished(db, *open_states) if found.account == account.name]
-    return not mine and next(queries.Queue(db, _selection(settings)).pages(), None) is None
+    found = queries.unfinished(db, *open_states)
+    to_do = any(each.account == account.name or each.task.state is State.SUBMITTING for each in found)
+    return not to_do and next(queries.Queue(db, _selection(settings)).pages(), None) is None
 
 
 async def run(
@@ -158,42 +162,12 @@ async def run(
         desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
-                await loop.work(lambda: _begin(desk, loop, account, calls))
+                await loop.work(lambda: resume(desk, loop, calls))
         await _last_balance(desk)
         await flush(desk)
     finally:
         await writer.close()
-    return _conclude(writing, reading, settings, stamp, desk, started=started, clock=clock)
-
-
-def _begin(desk: Desk, loop: Loop, account: Account, calls: Calls | None) -> None:
-    """Go on with what the ledger has open at this account. Anything else is named, and waits for its own provider."""
-    accompany(desk, loop, calls)
-    now, wall = desk.clock.monotonic(), desk.clock.now()
-    elsewhere = others = 0
-    unexplained = queries.unexplained(desk.db)
-    for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
-        if found.account != account.name:
-            elsewhere += 1
-            continue
-        started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
-        is_ours = found.owner == account.owner
-        others += not is_ours
-        job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
-        job.patient_since = now - max(0.0, wall - found.since)
-        if found.task.state is State.RUNNING:
-            # Its callback may have come while nobody listened.
-            loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
-        elif found.task.state is State.FETCHING:
-            loop.fetch(job, found.media)
-        elif account.is_idempotent:
-            loop.queue.resend(found.task, found.attempt)
-        elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
-            desk.doubt(found.attempt, unexplained[1])  # the process died before it could look at the balance
-    if elsewhere:
-        desk.say(f"{elsewhere} unfinished tasks belong to another provider or base URL: they wait for a run with that")
-    if others:
-        desk.say(f"{others} unfinished tasks were submitted with another key: they are asked for with this one")
+    return _conclude(writing, reading, settings, account, stamp, desk, started=started, clock=clock)
 
 
 async def _last_balance(desk: Desk) -> None:
@@ -222,6 +196,7 @@ def _conclude(
     writing: sqlite3.Connection,
     reading: sqlite3.Connection,
     settings: Settings,
+    account: Account,
     stamp: Stamp,
     desk: Desk | None,
     *,
@@ -229,7 +204,8 @@ def _conclude(
     clock: Clock,
 ) -> Summary:
     counts = queries.counts_in(reading, settings.batches)
-    code, reason = conclude(desk.stops if desk else [], counts)
+    elsewhere = count_elsewhere(reading, account.name, settings.batches)
+    code, reason = conclude(desk.stops if desk else [], counts, elsewhere)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(
@@ -241,6 +217,7 @@ def _conclude(
         requests={kind: requests.get(kind, 0) for kind in KINDS},
         seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
         spent_now=own.spent,
+        elsewhere=elsewhere,
     )
     runs.end(
         writing,

@@ -24,17 +24,26 @@ class Summary(msgspec.Struct, frozen=True):
     seconds: float
     spent_now: float
     """Credits that this run's own attempts were charged; for people, not in the JSON."""
+    elsewhere: int = 0
+    """Tasks that wait for another provider or base URL; for people, not in the JSON."""
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
-        del found["spent_now"]
+        del found["spent_now"], found["elsewhere"]
         return found
 
 
-def conclude(stops: list[Stop], counts: dict[str, int]) -> tuple[Exit, str]:
-    """The exit code, and the reason in words. The worst wins."""
+def elsewhere_words(count: int) -> str:
+    return f"{count} unfinished tasks belong to another provider or base URL: they wait for a run with that"
+
+
+def conclude(stops: list[Stop], counts: dict[str, int], elsewhere: int) -> tuple[Exit, str]:
+    """The exit code, and the reason in words. The worst wins. `elsewhere`: paid for, and not collected by this run."""
     words = [stop.words for stop in stops]
     exits = {stop.exit for stop in stops}
+    if elsewhere:
+        exits.add(Exit.FAILED)
+        words.append(elsewhere_words(elsewhere))
     if counts[State.FAILED]:
         exits.add(Exit.FAILED)
         words.append(f"{counts[State.FAILED]} failed")

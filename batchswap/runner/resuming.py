@@ -1,0 +1,49 @@
+"""What earlier runs left open: what is this account's goes on, what is not is named, and waits for its own provider."""
+
+import sqlite3
+from collections.abc import Collection
+
+from batchswap.ledger import queries
+from batchswap.runner.beside import Calls, accompany
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job
+from batchswap.runner.loop import Loop
+from batchswap.runner.measuring import seconds_of
+from batchswap.runner.summary import elsewhere_words
+from batchswap.states import State
+
+
+def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
+    """Go on with what the ledger has open at this account."""
+    accompany(desk, loop, calls)
+    now, wall = desk.clock.monotonic(), desk.clock.now()
+    elsewhere = others = 0
+    unexplained = queries.unexplained(desk.db)
+    for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
+        if found.account != desk.account:
+            elsewhere += 1
+            continue
+        started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
+        is_ours = found.owner == desk.owner
+        others += not is_ours
+        job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
+        job.patient_since = now - max(0.0, wall - found.since)
+        if found.task.state is State.RUNNING:
+            # Its callback may have come while nobody listened.
+            loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
+        elif found.task.state is State.FETCHING:
+            loop.fetch(job, found.media)
+        elif desk.is_idempotent:
+            loop.queue.resend(found.task, found.attempt)
+        elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
+            desk.doubt(found.attempt, unexplained[1])  # the process died before it could look at the balance
+    if elsewhere:
+        desk.say(elsewhere_words(elsewhere))
+    if others:
+        desk.say(f"{others} unfinished tasks were submitted with another key: they are asked for with this one")
+
+
+def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> int:
+    """Tasks of these batches that are paid for and that no run with this account collects."""
+    found = queries.unfinished(db, State.RUNNING, State.FETCHING)
+    return sum(1 for each in found if each.account != account and each.task.batch in batches)

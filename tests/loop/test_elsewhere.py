@@ -1,0 +1,81 @@
+"""Tasks that another provider has: no run with this one collects them, and none says that all is done."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from batchswap.errors import Exit
+from batchswap.ledger import files
+from batchswap.report.closing import last_line
+from batchswap.runner.beside import View
+from batchswap.runner.session import Account, work_off
+from batchswap.runner.summary import Summary
+from tests.loop.service import Service
+from tests.loop.world import World, rows
+from tests.virtual import VirtualClock, run
+
+OTHER = Account("http://127.0.0.1:9", "http://127.0.0.1:9", "ak_" + "0" * 32)
+"""Nobody listens there: it must not be asked."""
+SENTENCE = "1 unfinished tasks belong to another provider or base URL: they wait for a run with that"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """One task, running."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    made, clock = World(tmp_path, 1), VirtualClock()
+
+    async def script() -> None:
+        service = Service(clock, durations=lambda _: 200.0)
+        summary = await made.run(service, deadline=clock.now() + 150.0)
+        assert summary.counts["running"] == 1
+
+    run(script())
+    return made
+
+
+def change(world: World, sql: str) -> None:
+    with closing(files.connect(world.settings.db, write=True)) as db:
+        db.execute(sql)
+
+
+def work_off_elsewhere(world: World, **changes: object) -> Summary:
+    async def watch(look: Callable[[], View]) -> None:
+        await asyncio.Event().wait()
+
+    settings = msgspec.structs.replace(world.settings, rate_limit=None, **changes)
+    return asyncio.run(work_off(settings, OTHER, say=world.said.append, watch=watch))
+
+
+def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World) -> None:
+    summary = work_off_elsewhere(world)
+    assert (summary.exit_code, summary.reason) == (Exit.FAILED, SENTENCE)
+    assert sum(summary.requests.values()) == 0
+    line = last_line(summary, world.settings, "batchswap run b.csv")
+    assert line.startswith(f"{SENTENCE}: 1 running, 0 credits")
+    assert "go on with" not in line, "the same command would not help"
+
+
+def test_with_other_work_it_is_said_and_the_exit_code_tells(world: World) -> None:
+    change(world, "update attempts set account = 'https://other.example'")
+    world.enrol(rows(3))
+    summary = run(world.run(Service(VirtualClock(), durations=lambda _: 5.0)))
+    assert (summary.exit_code, summary.reason) == (Exit.FAILED, SENTENCE)
+    assert (summary.counts["done"], summary.counts["running"]) == (2, 1)
+    assert SENTENCE in world.said
+
+
+def test_what_is_open_in_another_batch_is_not_this_ones_affair(world: World) -> None:
+    assert work_off_elsewhere(world, batches=("other",)).exit_code == Exit.DONE
+
+
+def test_a_submit_that_died_elsewhere_is_uncertain_here_too(world: World) -> None:
+    change(world, "update tasks set state = 'submitting'")
+    change(world, "update attempts set state = 'open', remote_id = null")
+    summary = work_off_elsewhere(world)
+    assert (summary.exit_code, summary.counts["uncertain"]) == (Exit.UNCERTAIN, 1)
+    assert sum(summary.requests.values()) == 0
