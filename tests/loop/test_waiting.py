@@ -97,7 +97,7 @@ def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_wh
 class SlowToExpire(Shelf):
     """The first download takes two hours, and only then it turns out that the URL has expired."""
 
-    async def fetch(self, url: str, output: str, *, kind: str, tries: int) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         if not self.stale:
             self.stale.add(url)
             await asyncio.sleep(2 * HOUR)
