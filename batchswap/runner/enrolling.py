@@ -44,11 +44,14 @@ def enrol_manifests(
 
 
 def _mark(source: Source, options: Options) -> str:
-    """What tells one content, read with these options, from another. "" when it cannot be told."""
+    """What tells one content, read with these options, from another. "" when it cannot be told: the reader says why."""
     path = Path(source.path)
-    if source.path == STDIN or not path.is_file():
+    try:
+        if source.path == STDIN or not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
         return ""
-    with path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
     asked = f"{WAY}|{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
     return f"{content}|{hashlib.sha256(asked.encode()).hexdigest()[:16]}"

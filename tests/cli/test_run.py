@@ -80,6 +80,14 @@ def test_an_invalid_manifest_leaves_nothing_behind(shop: Place) -> None:
     assert sorted(shop.folder.iterdir()) == before
 
 
+def test_a_manifest_that_cannot_be_read_is_said_as_check_says_it(shop: Place) -> None:
+    name = "n" * 300 + ".csv"
+    checked, done = call("check", name), work(name)
+    assert (checked.exit_code, done.exit_code) == (2, 2)
+    assert "cannot be read: File name too long" in done.stderr
+    assert not Path("batchswap.db").exists()
+
+
 def test_an_invalid_manifest_changes_no_ledger(shop: Place) -> None:
     work(shop.manifest("spring.csv", 1))
     before = dump()
