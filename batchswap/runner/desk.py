@@ -16,7 +16,7 @@ from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
 from batchswap.runner.ports import Api, Pacer, Store
-from batchswap.runner.stops import RowRefused, Stop, Stopped, refusal_words
+from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stop, Stopped, refusal_words
 from batchswap.settings import Settings
 from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict
@@ -195,7 +195,7 @@ class Desk:
     async def ask(self, kind: str, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
         """A free call that may be repeated: waits its turn, tries again in trouble, and returns a good answer.
 
-        None: after all tries there is none. Raises RowRefused for a 422, Stopped when the run ends.
+        None: after all tries there is none. Raises RowRefused for a 422, Stopped when the run ends, also for a 402.
         """
         for tries in range(1, self.settings.retries + 2):
             verdict, answer = await self._ask_until_heard(kind, call)
@@ -206,7 +206,8 @@ class Desk:
             elif verdict.kind is Kind.REJECTED:
                 raise RowRefused(answer.message)
             elif verdict.kind is Kind.NO_CREDITS:
-                return None
+                self.stop_submits(OUT_OF_CREDITS)
+                raise Stopped
             else:
                 await self.clock.sleep(self.backoff(tries))
         return None

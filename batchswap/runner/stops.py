@@ -12,8 +12,11 @@ class Stop(msgspec.Struct, frozen=True):
     words: str
 
 
+OUT_OF_CREDITS = Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again")
+
+
 class Stopped(Exception):
-    """The run ends; what waited for its turn need not wait any longer."""
+    """The run ends, or submits no more: what waited for its turn need not wait any longer."""
 
 
 class RowRefused(Exception):

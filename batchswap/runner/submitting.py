@@ -14,7 +14,7 @@ from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
 from batchswap.runner.prices import Prices
 from batchswap.runner.refusals import Refusals
-from batchswap.runner.stops import Stop
+from batchswap.runner.stops import OUT_OF_CREDITS, Stop
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
@@ -105,7 +105,7 @@ class Submitting:
             except IdTaken as error:
                 verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
         if verdict.kind is Kind.NO_CREDITS:
-            desk.stop_submits(Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again"))
+            desk.stop_submits(OUT_OF_CREDITS)
         if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
             return await self._lose(ready, attempt, verdict.code, reason, before)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
