@@ -6,6 +6,7 @@ a contradiction with a 5xx in it is "unknown", and so is a refusal that brings a
 """
 
 from enum import Enum
+from math import inf
 
 import msgspec
 
@@ -125,6 +126,26 @@ def judge_task(asked: str, task_id: str, status: str, media: int) -> Verdict:
 def backoff(tries: int, dice: float, *, first: float = 1.0, cap: float = 60.0) -> float:
     """Seconds to wait after the `tries`-th failure in a row (from 1). `dice` in [0, 1) spreads them by ±25 %."""
     return min(cap, first * 2.0 ** min(tries - 1, 30)) * (0.75 + 0.5 * dice)
+
+
+class Retries(msgspec.Struct):
+    """The tries of one free call that may be repeated (--retries), told the time by the caller.
+
+    While the API answers nobody, a failure says nothing of the call: it is waited for. So a further try counts only if
+    something good was heard, by anybody, since the one before it. There is always one: it tells the two apart.
+    """
+
+    allowed: int
+    failures: int = 0
+    failed_at: float = inf
+    counted: int = 0
+
+    def failed(self, now: float, good_at: float) -> bool:
+        """One more has failed, and the last good answer came at `good_at`. Whether that was the last try."""
+        self.counted += good_at >= self.failed_at
+        self.failures += 1
+        self.failed_at = now
+        return self.counted >= max(self.allowed, 1)
 
 
 def clamp_retry_after(seconds: float | None, default: float, *, longest: float = 600.0) -> float:

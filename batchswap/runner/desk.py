@@ -4,7 +4,7 @@ import asyncio
 import random
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
 from batchswap.runner.ports import Api, Pacer, Store
-from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stop, Stopped, refusal_words
+from batchswap.runner.stops import Stop, Stopped, refusal_words
 from batchswap.settings import Settings
 from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict
@@ -77,7 +77,9 @@ class Desk:
         self._wakeup = asyncio.Event()
         self._troubles = self._pushes = 0
         self._trouble_since = inf
-        self._reached = False
+        self.good_at = self.looked_at = -inf
+        """When the API last gave a good answer, and when somebody asked for its balance to see whether it gives any."""
+        self._reached = self._is_outage_said = False
 
     def stamp(self) -> Stamp:
         return Stamp(self.clock.now(), self.run_id)
@@ -162,6 +164,7 @@ class Desk:
                 self._reached = True
                 self._troubles = self._pushes = 0
                 self._trouble_since = self.probe_at = inf
+                self.good_at, self._is_outage_said = self.clock.monotonic(), False
 
     def _push_back(self, answer: Answer) -> None:
         self.requests["refused_429"] += 1
@@ -185,51 +188,18 @@ class Desk:
         if isinstance(error, NeverSent):
             self.pacer.pause(self.backoff(min(self._troubles, 6)))
 
+    def say_outage(self, words: str) -> None:
+        """Nobody gets an answer: said once, until somebody gets one again."""
+        if not self._is_outage_said:
+            self.say(f"the API answers nobody ({words}): waiting, for --patience at most")
+        self._is_outage_said = True
+
     def _trouble(self, words: str) -> None:
         """Nothing good was heard. When that goes on for too long, the run ends."""
         now = self.clock.monotonic()
         self._trouble_since = min(self._trouble_since, now)
         if now - self._trouble_since > self.settings.patience:
             self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
-
-    async def ask(self, kind: str, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """A free call that may be repeated: waits its turn, tries again in trouble, and returns a good answer.
-
-        None: after all tries there is none. Raises RowRefused for a 422, Stopped when the run ends, also for a 402.
-        """
-        for tries in range(1, self.settings.retries + 2):
-            verdict, answer = await self._ask_until_heard(kind, call)
-            if verdict is None or answer is None:
-                await self.clock.sleep(self.backoff(tries))
-            elif verdict.kind is Kind.OK:
-                return answer
-            elif verdict.kind is Kind.REJECTED:
-                raise RowRefused(answer.message)
-            elif verdict.kind is Kind.NO_CREDITS:
-                self.stop_submits(OUT_OF_CREDITS)
-                raise Stopped
-            else:
-                await self.clock.sleep(self.backoff(tries))
-        return None
-
-    async def _ask_until_heard(
-        self, kind: str, call: Callable[[], Awaitable[Answer]]
-    ) -> tuple[Verdict | None, Answer | None]:
-        """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
-        while True:
-            await self.turn()
-            self.count(kind)
-            try:
-                answer = await call()
-            except (NeverSent, MaybeSent) as error:
-                self.unreachable(error)
-                return None, None
-            verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
-            self.heard(verdict, answer)
-            if verdict.kind is Kind.ACCOUNT_REFUSED:
-                raise Stopped
-            if verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE):
-                return verdict, answer
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -11,6 +11,7 @@ from batchswap import wire
 from batchswap.agenda import Durations
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
+from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unfit
@@ -71,11 +72,11 @@ class Detecting:
         await desk.writer.do(lambda db: detections.forget(db, desk.owner, found))
 
     async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
-        """Until one succeeds. What gets no answer at all was tried often enough by the desk."""
+        """Until one succeeds."""
         desk, tries = self._desk, 0
         while True:
             asked_at = desk.clock.now()
-            answer = await desk.ask("detect", lambda: desk.api.detect(kind, url))
+            answer = await ask(desk, "detect", lambda: desk.api.detect(kind, url))
             detect_task_id = wire.DetectAccepted.from_json(answer.data if answer else None).detect_task_id
             if detect_task_id is None:
                 raise Unfit("detect-failed", "the API did not begin to detect faces")
@@ -91,17 +92,22 @@ class Detecting:
 
     async def _wait(self, detect_task_id: str) -> wire.Detection:
         """The detection at its end. Raises Unfit when it does not come to one."""
-        desk = self._desk
-        started, seen = desk.clock.monotonic(), 0.0
+        clock = self._desk.clock
+        started, seen = clock.monotonic(), 0.0
         while seen < PATIENCE:
-            await self._sleep(started + self._ask_at(seen) - desk.clock.monotonic())
-            age = desk.clock.monotonic() - started
-            answer = await desk.ask("detect", lambda: desk.api.detect_result(detect_task_id))
-            if answer is None:
-                raise Unfit("detect-failed", "the API does not tell the result of the detection")
+            await self._sleep(started + self._ask_at(seen) - clock.monotonic())
+            asked_at = clock.monotonic()
+            age = asked_at - started
+            answer = await ask(self._desk, "detect", lambda: self._desk.api.detect_result(detect_task_id))
+            if (silence := clock.monotonic() - asked_at) > LONGEST:
+                started += silence  # an outage says nothing of how long detections take
+            if answer is None:  # it may have been forgotten while the API was away
+                return wire.Detection(
+                    detect_task_id, wire.FAILED, error="the API does not know the detection any longer"
+                )
             found = wire.Detection.from_json(answer.data)
             if found.status in (wire.SUCCEEDED, wire.FAILED):
-                self._durations.ended(desk.clock.monotonic() - started, seen)
+                self._durations.ended(clock.monotonic() - started, seen)
                 return found
             self._durations.survived(seen, age)
             seen = age

@@ -16,7 +16,7 @@ from batchswap.runner.jobs import Ready
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.refusals import Refusals
-from batchswap.runner.steps import Step, Unfit, before_submit
+from batchswap.runner.steps import Step, Unfit, Unserved, before_submit
 from batchswap.runner.stops import RowRefused, Stopped
 from batchswap.runner.uploading import Uploading
 from batchswap.tasks import Attempt, Faces, Task, is_url
@@ -75,6 +75,9 @@ class Preparing:
         except RowRefused as refusal:
             self._refusals.note("422")
             await self._fail(task, "422", str(refusal), again)
+        except Unserved as unserved:
+            self._refusals.note(unserved.code, "failed")
+            await self._fail(task, unserved.code, unserved.reason, again)
         except Unfit as unfit:
             await self._fail(task, unfit.code, unfit.reason, again)
         except DownloadError as error:

@@ -6,8 +6,10 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
+from batchswap.runner.asking import ask, ask_once
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Ready, TaskClass, class_of
+from batchswap.runner.steps import Unserved
 from batchswap.runner.stops import Stop, Stopped
 from batchswap.tasks import Model
 
@@ -45,10 +47,13 @@ class Prices:
 
     async def _ask(self, body: wire.CreateTask) -> float:
         desk = self._desk
-        answer = await desk.ask("estimate", lambda: desk.api.estimate(body))
+        try:
+            answer = await ask(desk, "estimate", lambda: desk.api.estimate(body))
+        except Unserved:
+            answer = None
         found = wire.Estimate.from_json(answer.data if answer else None)
         if (balance := found.balance) is None and desk.balance is None:
-            answer = await desk.ask("balance", desk.api.balance)
+            answer = await ask_once(desk, "balance", desk.api.balance)
             balance = wire.Balance.from_json(answer.data if answer else None).balance
         if balance is not None:
             desk.balance = balance

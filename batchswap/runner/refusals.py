@@ -1,4 +1,4 @@
-"""Refusals that are a row's fault. Many of the same in a row are one mistake, and stop the run before all rows fail."""
+"""What fails a row. Many of the same in a row are one mistake, and stop the run before all rows fail."""
 
 from batchswap.errors import Exit
 from batchswap.runner.desk import Desk
@@ -6,18 +6,18 @@ from batchswap.runner.stops import Stop
 
 
 class Refusals:
-    """Counts what is refused in the same way, one after the other. `what` names it, in the plural."""
+    """Counts what ends in the same way, one after the other. `what` names it, in the plural."""
 
     def __init__(self, desk: Desk, what: str) -> None:
         self._desk, self._what = desk, what
         self._code, self._count = "", 0
 
-    def note(self, code: str) -> None:
-        """One more was refused."""
+    def note(self, code: str, how: str = "refused") -> None:
+        """One more was refused, or has failed."""
         self._count = self._count + 1 if code == self._code else 1
         self._code = code
         if self._count >= self._desk.settings.same_refusals:
-            words = f"{self._count} {self._what} in a row refused as {code}: stopped"
+            words = f"{self._count} {self._what} in a row {how} as {code}: stopped"
             self._desk.stop_submits(Stop(Exit.FAILED, words))
 
     def clear(self) -> None:

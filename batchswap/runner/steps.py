@@ -38,3 +38,7 @@ class Unfit(Exception):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(code, reason)
         self.code, self.reason = code, reason
+
+
+class Unserved(Unfit):
+    """A step was not served after all tries, though others are: the row's fault, or the step is out of order."""

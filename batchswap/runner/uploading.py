@@ -11,6 +11,7 @@ from batchswap import wire
 from batchswap.errors import InputGone, MaybeSent, NeverSent, WireError
 from batchswap.ledger import moves, queries, sightings
 from batchswap.ledger.sightings import Sighting
+from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unfit
@@ -82,7 +83,7 @@ class Uploading:
             raise Unfit("upload-failed", f"{path}: its ending does not say what kind of file it is")
         why = "the API gave no place for it"
         for tries in range(1, desk.settings.retries + 2):
-            answer = await desk.ask("upload", lambda: desk.api.upload_url(content_type, ending))
+            answer = await ask(desk, "upload", lambda: desk.api.upload_url(content_type, ending))
             if answer is None:
                 break
             place = wire.UploadUrl.from_json(answer.data)

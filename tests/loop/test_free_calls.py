@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from batchswap.client import Answer
 from batchswap.errors import Exit
-from tests.loop.service import Service, lognormal
+from tests.loop.service import Fault, Service, lognormal
 from tests.loop.test_faces import duo
 from tests.loop.test_run import always
-from tests.loop.test_uploads import made, row
+from tests.loop.test_uploads import made, reasons, row
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
 
@@ -57,5 +58,125 @@ def test_402_of_a_free_call_stops_submitting_and_fails_no_row(
         assert summary.reason == "out of credits (402): top up, and run again"
         service.fault = None
         assert (await world.run(service)).counts["done"] == 5
+
+    run(script())
+
+
+def away(*spans: tuple[float, float], what: str = "503", kind: str = "") -> Fault:
+    """The whole API, or its calls of a kind, fails in spans of seconds since the clock's start."""
+
+    def fault(service: Service, called: str) -> str | None:
+        now = service.clock.monotonic()
+        return what if kind in ("", called) and any(since <= now < until for since, until in spans) else None
+
+    return fault
+
+
+@pytest.mark.parametrize("what", ["503", "dropped", "unsent"])
+@pytest.mark.parametrize("world_of", [clips, chosen])
+def test_an_outage_of_the_api_fails_no_row(tmp_path: Path, world_of: Callable[..., World], what: str) -> None:
+    async def script() -> None:
+        world = world_of(tmp_path, 60)
+        fault = away((10.0, 1210.0), what=what)
+        service = Service(VirtualClock(), durations=QUICK, limit=20, period=10.0, fault=fault)
+        summary = await world.run(service)
+        assert summary.counts["failed"] == 0
+        assert summary.counts["done"] + summary.counts["uncertain"] == 60
+        assert summary.counts["uncertain"] < 5  # what was on its way when it began
+        assert any("the API answers nobody" in line for line in world.said)
+        assert asyncio.get_running_loop().time() < 1210.0 + 300.0
+
+    run(script())
+
+
+@pytest.mark.parametrize("budget", [None, 1000.0])
+def test_an_outage_at_the_start_is_waited_out(tmp_path: Path, budget: float | None) -> None:
+    async def script() -> None:
+        world = clips(tmp_path, 30)
+        service = Service(VirtualClock(), durations=QUICK, fault=away((0.0, 25.0)))
+        summary = await world.run(service, budget=budget)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 30)
+
+    run(script())
+
+
+@pytest.mark.parametrize("world_of", [clips, chosen])
+def test_an_outage_that_outlasts_patience_ends_the_run_and_the_same_command_goes_on(
+    tmp_path: Path, world_of: Callable[..., World]
+) -> None:
+    async def script() -> None:
+        world, clock = world_of(tmp_path, 30), VirtualClock()
+        service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
+        summary = await world.run(service, patience=600.0)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 30)
+        assert 600.0 <= clock.monotonic() < 800.0
+        assert service.requests.total() < 400
+        service.fault = None
+        assert (await world.run(service)).counts["done"] == 30
+
+    run(script())
+
+
+def test_a_deadline_ends_the_waiting_for_an_api_that_is_away(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, clock = clips(tmp_path, 5), VirtualClock()
+        service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
+        summary = await world.run(service, deadline=clock.now() + 100.0)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.DEADLINE, 5)
+        assert clock.monotonic() < 120.0
+
+    run(script())
+
+
+class Poisoned(Service):
+    """Some targets break the calls that name them."""
+
+    def __init__(self, *broken: str) -> None:
+        super().__init__(VirtualClock(), durations=QUICK, limit=20, period=10.0)
+        self._broken = broken
+
+    async def detect(self, kind: Literal["video", "image"], url: str) -> Answer:
+        self.fault = always("detect", "500") if any(name in url for name in self._broken) else None
+        try:
+            return await super().detect(kind, url)
+        finally:
+            self.fault = None
+
+
+def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = chosen(tmp_path, 10), Poisoned("duo3.")
+        summary = await world.run(service)
+        assert (summary.counts["done"], summary.counts["failed"]) == (9, 1)
+        assert reasons(world) == [("detect-failed", "the API serves others and not this: error 500")]
+        assert asyncio.get_running_loop().time() < 120.0
+
+    run(script())
+
+
+def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows_fail(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = chosen(tmp_path, 100), Poisoned("duo")
+        summary = await world.run(service, ahead=1)
+        assert summary.exit_code == Exit.FAILED
+        assert "20 rows in a row failed as detect-failed: stopped" in summary.reason
+        assert (summary.counts["failed"], summary.counts["queued"]) == (20, 80)
+
+    run(script())
+
+
+def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = chosen(tmp_path, 1)
+        service = Service(VirtualClock(), durations=QUICK)
+        asked: list[str] = []
+
+        def forgotten(_: Service, kind: str) -> str | None:
+            asked.extend([kind] if kind == "detect" else [])
+            return "404" if kind == "detect" and 2 <= len(asked) <= 5 else None
+
+        service.fault = forgotten
+        assert (await world.run(service)).counts["done"] == 1
+        assert len(service.detections) == 2
 
     run(script())

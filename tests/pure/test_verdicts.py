@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from batchswap.verdicts import (
     Kind,
+    Retries,
     backoff,
     clamp_retry_after,
     is_lost,
@@ -145,3 +146,23 @@ def test_a_failed_generation_is_paid_again_only_as_often_as_allowed() -> None:
     assert not may_pay_again(1, 1)
     assert may_pay_again(1, 2)
     assert not may_pay_again(2, 2)
+
+
+def tries(retries: Retries, *failures: tuple[float, float]) -> list[bool]:
+    """`failures`: when each try failed, and when the last good answer to anybody had come by then."""
+    return [retries.failed(now, good_at) for now, good_at in failures]
+
+
+def test_a_call_that_fails_alone_is_given_up_after_its_retries() -> None:
+    assert tries(Retries(3), (1.0, 0.5), (2.0, 1.5), (4.0, 3.5), (8.0, 7.5)) == [False, False, False, True]
+
+
+def test_tries_do_not_count_while_the_api_answers_nobody() -> None:
+    retries = Retries(3)
+    assert not any(tries(retries, *((float(now), 0.5) for now in range(1, 5000))))
+    assert tries(retries, (5000.0, 4999.5), (5001.0, 5000.5), (5002.0, 5001.5)) == [False, False, True]
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_one_further_try_tells_a_call_that_fails_from_an_outage(allowed: int) -> None:
+    assert tries(Retries(allowed), (1.0, 0.5), (2.0, 0.5), (3.0, 2.5)) == [False, False, True]

@@ -1,0 +1,81 @@
+"""A free call that may be repeated: its turn, its tries, and whether it fails alone or with everybody's."""
+
+from collections.abc import Awaitable, Callable
+
+from batchswap import verdicts
+from batchswap.client import Answer
+from batchswap.errors import MaybeSent, NeverSent
+from batchswap.runner.desk import Desk
+from batchswap.runner.steps import Unserved
+from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stopped
+from batchswap.verdicts import Kind, Retries, Verdict
+
+Call = Callable[[], Awaitable[Answer]]
+
+
+async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
+    """Waits for its turn, tries again in trouble, and returns a good answer. None: the API has no such thing (404).
+
+    An API that answers nobody is waited for until the run ends. Raises RowRefused for a 422, Unserved when others are
+    answered and this call is not, Stopped when the run ends or submits no more, also for a 402.
+    """
+    retries = Retries(desk.settings.retries)
+    while desk.no_submits is None:
+        try:
+            verdict, answer = await _hear(desk, kind, call)
+        except (NeverSent, MaybeSent) as error:
+            verdict, why = Verdict(Kind.TROUBLE), str(error)
+        else:
+            why = f"error {verdict.code}"
+            match verdict.kind:
+                case Kind.OK:
+                    return answer
+                case Kind.REJECTED:
+                    raise RowRefused(answer.message)
+                case Kind.NO_CREDITS:
+                    desk.stop_submits(OUT_OF_CREDITS)
+                    break
+        if retries.failed(desk.clock.monotonic(), desk.good_at):
+            if verdict.kind is Kind.MISSING:
+                return None
+            raise Unserved(f"{kind}-failed", f"the API serves others and not this: {why}")
+        await desk.clock.sleep(desk.backoff(retries.failures))
+        await _look(desk, retries.failed_at, why)
+    raise Stopped
+
+
+async def ask_once(desk: Desk, kind: str, call: Call) -> Answer | None:
+    """A good answer, or None when there is none at the first try. Raises Stopped."""
+    try:
+        verdict, answer = await _hear(desk, kind, call)
+    except (NeverSent, MaybeSent):
+        return None
+    return answer if verdict.kind is Kind.OK else None
+
+
+async def _look(desk: Desk, since: float, why: str) -> None:
+    """Nobody was answered since a call failed: is anybody? One look at the balance tells all who wait."""
+    if max(desk.good_at, desk.looked_at) >= since:
+        return
+    desk.looked_at = desk.clock.monotonic()
+    await ask_once(desk, "balance", desk.api.balance)
+    if desk.good_at < since:
+        desk.say_outage(why)
+
+
+async def _hear(desk: Desk, kind: str, call: Call) -> tuple[Verdict, Answer]:
+    """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
+    while True:
+        await desk.turn()
+        desk.count(kind)
+        try:
+            answer = await call()
+        except (NeverSent, MaybeSent) as error:
+            desk.unreachable(error)
+            raise
+        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+        desk.heard(verdict, answer)
+        if verdict.kind is Kind.ACCOUNT_REFUSED:
+            raise Stopped
+        if verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE):
+            return verdict, answer
