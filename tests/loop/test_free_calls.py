@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
+from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit
+from batchswap.ledger import files
+from batchswap.tasks import Model
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.test_faces import duo
-from tests.loop.test_run import always
+from tests.loop.test_run import always, once
 from tests.loop.test_uploads import made, reasons, row
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
@@ -135,12 +140,16 @@ class Poisoned(Service):
         super().__init__(VirtualClock(), durations=QUICK, limit=20, period=10.0)
         self._broken = broken
 
+    def _spoil(self, kind: str, url: str) -> None:
+        self.fault = once(kind, "500") if any(name in url for name in self._broken) else None
+
     async def detect(self, kind: Literal["video", "image"], url: str) -> Answer:
-        self.fault = always("detect", "500") if any(name in url for name in self._broken) else None
-        try:
-            return await super().detect(kind, url)
-        finally:
-            self.fault = None
+        self._spoil("detect", url)
+        return await super().detect(kind, url)
+
+    async def estimate(self, body: wire.CreateTask) -> Answer:
+        self._spoil("estimate", body.input[Model(body.model).target_field])
+        return await super().estimate(body)
 
 
 def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -178,5 +187,51 @@ def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Path) ->
         service.fault = forgotten
         assert (await world.run(service)).counts["done"] == 1
         assert len(service.detections) == 2
+
+    run(script())
+
+
+class Secretive(Service):
+    """Never says what a task has cost."""
+
+    def info(self, task_id: str, now: float) -> wire.TaskInfo:
+        return msgspec.structs.replace(super().info(task_id, now), credits=None)
+
+
+def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 30)
+        service = Secretive(
+            VirtualClock(), durations=lambda _: 60.0, price=3.0, fault=away((0.0, 100.0), kind="estimate")
+        )
+        summary = await world.run(service, in_flight=1)
+        assert summary.counts["done"] == 30
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            reserved = [found for (found,) in db.execute("select reserved from attempts order by id")]
+        assert (reserved[0], reserved[-1]) == (0.0, 3.0)
+        assert service.requests["estimate"] == 4 + 1
+
+    run(script())
+
+
+def test_a_row_whose_price_alone_cannot_be_had_fails_when_there_is_a_budget(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Poisoned("/0.mp4")
+        summary = await world.run(service, budget=100.0, ahead=1)
+        assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
+        assert reasons(world) == [("estimate-failed", "the API serves others and not this: error 500")]
+
+    run(script())
+
+
+@pytest.mark.parametrize("told", [{}, {"estimated_credits": None, "balance": 5}])
+def test_an_api_that_answers_without_a_price_keeps_no_budget(tmp_path: Path, told: dict[str, object]) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK)
+        service.override["estimate"] = told
+        summary = await world.run(service, budget=100.0)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 5)
+        assert "the API gives no estimate" in summary.reason
+        assert (await world.run(service)).counts["done"] == 5
 
     run(script())
