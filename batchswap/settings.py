@@ -44,3 +44,8 @@ class Settings(msgspec.Struct, frozen=True):
     filter: str = ""
     tags: tuple[str, ...] = ()
     limit: int | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether what a task may cost must be known before it is submitted."""
+        return self.budget is not None or self.budget_per_day is not None

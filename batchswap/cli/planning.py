@@ -55,7 +55,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
-        work = surveying.Surveyor(db, selection).survey(chunks)
+        work = surveying.Surveyor(db, selection, has_budget=settings.has_budget).survey(chunks)
         took = planning.average_durations(db) if db is not None else {}
         prices = find_prices(settings, work)
         if db is not None:

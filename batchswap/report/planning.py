@@ -104,10 +104,11 @@ def conclude(
 
 
 def _requests(work: Work, settings: Settings) -> int:
-    """What each task asks by its steps, and what is asked once: an upload, a target's faces, a class's price."""
+    """What each task asks by its steps, and what is asked once: an upload, a target's faces, a price."""
     own = {Step.SUBMIT: 1, Step.POLL: 0 if settings.callback_url else 1}
     tasks = sum(n * sum(own.get(step, 0) for step in STEPS[group.model]) for group, n in work.submits.items())
-    once = work.uploads + 2 * work.detections + len(work.submits) + 1 if work.submits else 0
+    prices = sum(1 for group in work.submits if group.step) + work.priced if settings.has_budget else len(work.submits)
+    once = work.uploads + 2 * work.detections + prices + 1 if work.submits else 0
     return tasks + once + work.running
 
 

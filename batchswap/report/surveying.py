@@ -52,20 +52,23 @@ class Work(msgspec.Struct):
     running: int
     uploads: int
     detections: int = 0
+    priced: int = 0
+    """Targets that are priced each for itself, if the survey was asked for them."""
 
 
 class Surveyor:
     """Goes through the rows once and remembers only counts, and which files and targets it has seen."""
 
-    def __init__(self, db: sqlite3.Connection | None, selection: Selection) -> None:
-        """`db` None: there is no ledger yet, everything is new."""
-        self._db, self._selection = db, selection
+    def __init__(self, db: sqlite3.Connection | None, selection: Selection, *, has_budget: bool = False) -> None:
+        """`db` None: there is no ledger yet, everything is new. `has_budget`: then each target has a price."""
+        self._db, self._selection, self._has_budget = db, selection, has_budget
         self._rows: Counter[str] = Counter()
         self._submits: Counter[TaskClass] = Counter()
         self._samples: dict[TaskClass, Sample] = {}
         self._files: dict[int, float | None] = {}
         """Seconds of each local file that is a movie, by a hash of its place."""
         self._targets: set[int] = set()
+        self._priced: set[int] = set()
         self._matched: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._running = 0
@@ -81,7 +84,14 @@ class Surveyor:
             self._rows["orphaned"] = sum(views.size_of(self._db, name) - self._seen[name] for name in batches)
         rows = {kind: self._rows[kind] for kind in KINDS}
         return Work(
-            batches, rows, dict(self._submits), self._samples, self._running, len(self._files), len(self._targets)
+            batches,
+            rows,
+            dict(self._submits),
+            self._samples,
+            self._running,
+            uploads=len(self._files),
+            detections=len(self._targets),
+            priced=len(self._priced),
         )
 
     def _take(self, chunk: Chunk, rows: list[Row]) -> None:
@@ -116,8 +126,11 @@ class Surveyor:
         seconds = None if is_url(row.target) else self._files[hash((chunk.folder, row.target))]
         group = class_of(row.model, seconds)
         self._submits[group] += 1
+        target = hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target))
         if Step.DETECT in STEPS[row.model]:
-            self._targets.add(hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target)))
+            self._targets.add(target)
+        if self._has_budget and not group.step:
+            self._priced.add(hash((row.model, target)))
         sample, known_one = Sample(row, chunk.folder, seconds or 0.0), self._samples.get(group)
         if known_one is None or sample.rank > known_one.rank:
             self._samples[group] = sample

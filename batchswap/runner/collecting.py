@@ -93,7 +93,7 @@ class Collecting:
                 await self._succeed(job, info, result.media_urls)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
-                self._prices.learn(job.task.model, job.seconds, info.credits)
+                self._prices.learn(job, info.credits)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
                 again = again and enrol.is_wanted(self._desk.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
@@ -122,7 +122,7 @@ class Collecting:
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> None:
         desk = self._desk
         job.missing = job.troubles = 0
-        self._prices.learn(job.task.model, job.seconds, info.credits)
+        self._prices.learn(job, info.credits)
         media = Media(urls)
         await desk.writer.do(
             lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)

@@ -1,6 +1,5 @@
-"""What an attempt may cost, asked once for each class of tasks (EstimateTask is free)."""
+"""What an attempt may cost (EstimateTask is free): asked once for each class of tasks, or for each target."""
 
-import asyncio
 from math import inf
 
 import msgspec
@@ -9,13 +8,17 @@ from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.runner.asking import ask, ask_once
 from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Ready, TaskClass, class_of
+from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
+from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unserved
 from batchswap.runner.stops import Stop, Stopped
 from batchswap.tasks import Model
 
 ASK_AGAIN = 600.0
 """Seconds after which a price that the API did not tell is asked for again, while no budget needs it."""
+
+REMEMBERED = 10_000
+"""Prices that are kept."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -32,30 +35,61 @@ class Known(msgspec.Struct, frozen=True):
         return self.credits * max(1.0, seconds / self.seconds)
 
 
+class Lesson(msgspec.Struct, frozen=True):
+    """How what was charged exceeds what was estimated: so many times, or by so much where that was nothing."""
+
+    factor: float = 1.0
+    least: float = 0.0
+
+    def of(self, estimate: float) -> float:
+        """Credits to reserve where so much is estimated."""
+        return estimate * self.factor if estimate else self.least
+
+    def learned(self, estimate: float, charged: float) -> "Lesson":
+        """The lesson after one more task was charged."""
+        if estimate:
+            return Lesson(max(self.factor, charged / estimate), self.least)
+        return Lesson(self.factor, max(self.least, charged))
+
+
 class Prices:
-    """Credits to reserve for an attempt. What was really charged corrects the estimate upwards."""
+    """Credits to reserve for an attempt. What was really charged corrects the estimates upwards.
+
+    A class shares one price. Not with a budget where nobody knows how long the targets are: then each has its own.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known: dict[TaskClass, Known] = {}
-        self._asking: dict[TaskClass, asyncio.Lock] = {}
+        self._known: dict[str, Known] = {}
+        self._asking = Locks()
+        self._lessons: dict[TaskClass, Lesson] = {}
         self._has_asked = False
         """For the balance."""
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
-        """Credits to reserve. Raises RowRefused, Unserved, Stopped when nothing will be submitted."""
-        desk, group = self._desk, class_of(Model(body.model), seconds)
-        async with self._asking.setdefault(group, asyncio.Lock()):
-            if group not in self._known or self._known[group].until <= desk.clock.monotonic():
+        """Credits, as estimated. Raises RowRefused, Unserved, Stopped when nothing will be submitted."""
+        desk, name = self._desk, self._name(seconds, body)
+        async with self._asking.hold(name):
+            known = self._known.get(name)
+            if known is None or known.until <= desk.clock.monotonic():
                 if desk.no_submits is not None:
                     raise Stopped  # nobody needs the price any longer
-                self._known[group] = await self._ask(body, seconds)
-        return self._known[group].of(seconds)
+                known = await self._ask(body, seconds)
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[name] = known
+        return known.of(seconds)
+
+    def _name(self, seconds: float | None, body: wire.CreateTask) -> str:
+        """Of all that share a price."""
+        model = Model(body.model)
+        group = class_of(model, seconds)
+        is_shared = group.step or not self._desk.settings.has_budget
+        return group.group if is_shared else f"{model} {body.input[model.target_field]}"
 
     async def _ask(self, body: wire.CreateTask, seconds: float | None) -> Known:
         """A price that was told, or none for a while. A budget that cannot be kept stops the run, or fails the row."""
-        desk, settings = self._desk, self._desk.settings
-        is_needed = settings.budget is not None or settings.budget_per_day is not None
+        desk, is_needed = self._desk, self._desk.settings.has_budget
         try:
             answer = await ask(desk, "estimate", lambda: desk.api.estimate(body))
         except Unserved:
@@ -83,13 +117,17 @@ class Prices:
             if desk.is_quiet() and not desk.requests["submit"]:
                 desk.quiet_balance = balance
 
-    def learn(self, model: Model, seconds: float | None, charged: float | None) -> None:
+    def learn(self, job: Job, charged: float | None) -> None:
         """A task was charged."""
-        group = class_of(model, seconds)
-        if charged is not None and charged > self._known.get(group, Known(0.0)).of(seconds):
-            self._known[group] = Known(charged, seconds)
+        if charged is None:
+            return
+        group = class_of(job.task.model, job.seconds)
+        estimate = job.attempt.reserved if job.estimate is None else job.estimate
+        self._lessons[group] = self._lesson(group).learned(estimate, charged)
 
     def of_ready(self, ready: Ready) -> float:
         """Credits to reserve for a task that was priced when it was made ready: perhaps more is known by now."""
-        known = self._known.get(class_of(Model(ready.body.model), ready.seconds))
-        return ready.price if known is None else max(ready.price, known.of(ready.seconds))
+        return self._lesson(class_of(Model(ready.body.model), ready.seconds)).of(ready.price)
+
+    def _lesson(self, group: TaskClass) -> Lesson:
+        return self._lessons.get(group, Lesson())

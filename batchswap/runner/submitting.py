@@ -136,7 +136,7 @@ class Submitting:
         desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
-        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
+        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds, estimate=ready.price)
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
         """Whether the refusal may mean the detection and not the row. Once for each task."""

@@ -12,6 +12,7 @@ from batchswap.report.planning import Prices, conclude
 from batchswap.report.surveying import Surveyor, classify
 from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.runner.prices import Known as KnownPrice
+from batchswap.runner.prices import Lesson
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.tasks import Model, Row
@@ -66,7 +67,8 @@ def test_selections(selection: Selection, submits: int) -> None:
 
 
 def test_a_plan_adds_up() -> None:
-    found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(10)])])
+    rows = [row(f"k{i}") for i in range(10)]
+    found = Surveyor(None, Selection(), has_budget=True).survey([Chunk("spring", "/", "spring.csv", rows)])
     settings = Settings(rate_limit=20, rate_period=10.0, in_flight=2, budget=25.0)
     plan = conclude(found, Prices({TaskClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
     assert (plan.credits, plan.is_affordable) == (30.0, False)
@@ -80,6 +82,15 @@ def test_a_budget_that_is_just_enough_is_enough() -> None:
     found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(3)])])
     plan = conclude(found, Prices({TaskClass(Model.VIDEO): 0.1}), Settings(budget=0.3), {})
     assert (plan.credits, plan.is_affordable) == (0.3, True)
+
+
+def test_a_plan_with_a_budget_counts_a_price_for_each_target_of_unknown_length() -> None:
+    rows = [row(f"k{i}", target=f"https://host/{i % 4}.mp4") for i in range(10)]
+    for has_budget, prices in ((False, 1), (True, 4)):
+        survey = Surveyor(None, Selection(), has_budget=has_budget)
+        found = survey.survey([Chunk("spring", "/", "spring.csv", rows)])
+        settings = Settings(budget_per_day=25.0 if has_budget else None)
+        assert conclude(found, Prices(), settings, {}).requests == 10 + 10 + found.uploads + prices + 1
 
 
 def test_the_best_sample_is_one_that_can_be_priced() -> None:
@@ -120,6 +131,13 @@ def test_a_longer_video_of_a_class_is_reserved_in_proportion() -> None:
     known = KnownPrice(3.0, 2.0)
     assert [known.of(seconds) for seconds in (1.0, 2.0, 4.0, None)] == [3.0, 3.0, 6.0, 3.0]
     assert KnownPrice(3.0).of(9.0) == 3.0
+
+
+def test_what_was_charged_corrects_estimates_upwards_in_proportion() -> None:
+    lesson = Lesson().learned(2.0, 3.0).learned(10.0, 5.0)
+    assert [lesson.of(estimate) for estimate in (2.0, 20.0, 0.0)] == [3.0, 30.0, 0.0]
+    lesson = lesson.learned(0.0, 4.0).learned(0.0, 1.0)
+    assert [lesson.of(estimate) for estimate in (2.0, 0.0)] == [3.0, 4.0]
 
 
 @pytest.mark.parametrize(
