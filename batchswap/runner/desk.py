@@ -26,6 +26,9 @@ T = TypeVar("T")
 PROBE_EVERY = 60.0
 """Seconds between two looks whether a maintenance is over."""
 
+SOON = 10.0
+"""Seconds that an API which was never reached gets at least: many calls that fail in one moment tell one thing."""
+
 Doubt = tuple[Attempt, float | None]
 """A submit without a clear answer, and the balance before it, if nothing else was in flight."""
 
@@ -182,9 +185,10 @@ class Desk:
     def unreachable(self, error: NeverSent | MaybeSent) -> None:
         """No answer came: wait before anybody tries again, longer each time."""
         self._troubles += 1
-        if not self._reached and self._troubles > self.settings.retries:
-            self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {error}"))
         self._trouble(str(error))
+        is_late = self.clock.monotonic() - self._trouble_since >= SOON
+        if is_late and not self._reached and self._troubles > self.settings.retries:
+            self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {error}"))
         if isinstance(error, NeverSent):
             self.pacer.pause(self.backoff(min(self._troubles, 6)))
 

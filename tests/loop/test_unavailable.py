@@ -52,6 +52,20 @@ def test_an_api_that_refuses_everything_ends_the_run_when_patience_does(
     run(script())
 
 
+@pytest.mark.parametrize("fault", ["unsent", "dropped"])
+def test_many_calls_that_fail_in_one_moment_do_not_end_a_run(tmp_path: Path, fault: str) -> None:
+    """A machine that has just started may have no network yet."""
+
+    async def script() -> None:
+        service = Service(
+            VirtualClock(), durations=QUICK, fault=lambda s, _: fault if s.clock.monotonic() < 8.0 else None
+        )
+        summary = await World(tmp_path, 50).run(service, budget=1000.0, rate_limit=None)
+        assert summary.counts["done"] == 50
+
+    run(script())
+
+
 def test_an_api_without_a_balance_call_is_not_asked_for_it_for_ever(tmp_path: Path) -> None:
     lost = iter([True])
 
