@@ -8,14 +8,17 @@ import stat
 from pathlib import Path
 
 from batchswap import wire
-from batchswap.errors import InputGone, MaybeSent, NeverSent, WireError
+from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
 from batchswap.ledger import moves, queries, sightings
 from batchswap.ledger.sightings import Sighting
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
+from batchswap.runner.intake import Intake
 from batchswap.runner.locks import Locks
-from batchswap.runner.steps import Unfit
+from batchswap.runner.steps import Unfit, Unserved
+from batchswap.runner.stops import Stop, Stopped
 from batchswap.tasks import Task, is_url
+from batchswap.verdicts import Retries
 
 TYPES = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm",
@@ -27,12 +30,21 @@ REMEMBERED = 10_000
 """Files whose hash is kept while they do not change."""
 
 
+class NotStored(Exception):
+    """A file did not go up. `is_refusal`: that is the store's word on it, and not trouble that others may share."""
+
+    def __init__(self, words: str, *, is_refusal: bool) -> None:
+        super().__init__(words)
+        self.is_refusal = is_refusal
+
+
 class Uploading:
     """Who comes while a file is hashed, or its content goes up, waits for that and does not do it again."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._looking, self._uploading = Locks(), Locks()
+        self._intake = Intake()
         self._digests: dict[Path, tuple[Sighting, str]] = {}
         self._changed: set[Path] = set()
 
@@ -75,32 +87,59 @@ class Uploading:
         )
 
     async def _upload(self, path: Path, digest: str) -> str:
-        """Raises Unfit when the file cannot be uploaded."""
-        desk = self._desk
-        ending = path.suffix.lower()
+        """Raises Unfit when the file cannot be uploaded, Stopped when for too long no file can."""
+        desk, retries = self._desk, Retries(self._desk.settings.retries)
         content_type = content_type_of(path)
         if content_type is None:
             raise Unfit("upload-failed", f"{path}: its ending does not say what kind of file it is")
-        why = "the API gave no place for it"
-        for tries in range(1, desk.settings.retries + 2):
-            answer = await ask(desk, "upload", lambda: desk.api.upload_url(content_type, ending))
-            if answer is None:
-                break
-            place = wire.UploadUrl.from_json(answer.data)
-            if not place.presigned_url or not is_url(place.file_url):
-                break
-            try:
-                stored = await desk.api.put_file(place.presigned_url, path, content_type)
-            except InputGone as error:
-                raise Unfit("input-gone", str(error)) from error
-            except (NeverSent, MaybeSent, WireError) as error:
-                why = str(error)
-            else:
-                if 200 <= stored.status < 300:
-                    return await self._remember(path, digest, place.file_url)
-                why = f"the upload was answered with {stored.status}"
-            await desk.clock.sleep(desk.backoff(tries))
-        raise Unfit("upload-failed", f"{path}: {why}")
+        try:
+            while True:
+                try:
+                    file_url = await self._send(path, content_type)
+                except NotStored as error:
+                    if retries.failed(*self._told(digest, error)):
+                        raise Unserved("upload-failed", f"{path}: {error}") from None
+                    await desk.clock.sleep(desk.backoff(retries.failures))
+                else:
+                    self._intake.stored(desk.clock.monotonic())
+                    return await self._remember(path, digest, file_url)
+        finally:
+            self._intake.forget(digest)
+
+    async def _send(self, path: Path, content_type: str) -> str:
+        """One try, with a place of its own: the file's URL. Raises NotStored, Unfit, RowRefused, Stopped."""
+        api = self._desk.api
+        try:
+            answer = await ask(self._desk, "upload", lambda: api.upload_url(content_type, path.suffix.lower()))
+        except Unserved as error:
+            raise Unserved(error.code, f"{path}: {error.reason}") from None
+        place = wire.UploadUrl.from_json(answer.data if answer else None)
+        if not place.presigned_url or not is_url(place.file_url):
+            raise Unfit("upload-failed", f"{path}: the API gave no place for it")
+        try:
+            stored = await api.put_file(place.presigned_url, path, content_type)
+        except InputGone as error:
+            raise Unfit("input-gone", str(error)) from error
+        except WireError as error:
+            raise NotStored(str(error), is_refusal=True) from None
+        except (NeverSent, MaybeSent) as error:
+            raise NotStored(str(error), is_refusal=False) from None
+        if not 200 <= stored.status < 300:
+            raise NotStored(f"the upload was answered with {stored.status}", is_refusal=stored.status < 500)
+        return place.file_url
+
+    def _told(self, digest: str, error: NotStored) -> tuple[float, float]:
+        """Now, and when the store was last good as far as this file can tell. Raises Stopped when patience is over."""
+        desk, now = self._desk, self._desk.clock.monotonic()
+        if error.is_refusal:
+            return now, now
+        good_at = self._intake.failed(digest, now)
+        if self._intake.out_for(now) > desk.settings.patience:
+            desk.stop_submits(Stop(Exit.UNAVAILABLE, f"no file could be uploaded for too long: {error}"))
+            raise Stopped
+        if self._intake.is_news():
+            desk.say(f"no file can be uploaded ({error}): waiting, for --patience at most")
+        return now, good_at
 
     async def _remember(self, path: Path, digest: str, file_url: str) -> str:
         """What was uploaded must be what was hashed."""

@@ -17,7 +17,7 @@ from batchswap.tasks import Model
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.test_faces import duo
 from tests.loop.test_run import always, once
-from tests.loop.test_uploads import made, reasons, row
+from tests.loop.test_uploads import clips, made, reasons
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
 
@@ -37,13 +37,6 @@ def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
         return work(*args)
 
     monkeypatch.setattr(asyncio, "to_thread", inline)
-
-
-def clips(folder: Path, count: int, **settings: object) -> World:
-    """A world whose targets are files, each with a content of its own."""
-    for number in range(count):
-        (folder / f"{number}.mp4").write_bytes(b"clip %d" % number)
-    return made(folder, [row(f"r{number}", f"{number}.mp4") for number in range(count)], **settings)
 
 
 def chosen(folder: Path, count: int, **settings: object) -> World:

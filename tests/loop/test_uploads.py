@@ -2,16 +2,21 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextlib import closing
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchswap.client import Answer
+from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import files
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import Chunk
+from batchswap.runner.intake import Intake
 from batchswap.runner.locks import Locks
 from batchswap.runner.session import Account
 from batchswap.tasks import Model, Row, content_digest
@@ -25,6 +30,16 @@ QUICK = lognormal(6, 0.35)
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time must not pass while a thread reads a file."""
+
+    async def inline(work: Callable[..., Any], *args: Any) -> Any:
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", inline)
 
 
 def row(key: str, target: str, face: str = "anna.jpg") -> Row:
@@ -213,3 +228,88 @@ def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
             assert mine == [(what, number) for number in order for what in ("in", "out")]
 
     run(script())
+
+
+class Outage(Service):
+    """A store that is away until a time, in one of several ways; or for ever for some contents."""
+
+    def __init__(self, what: str, until: float, *broken: bytes) -> None:
+        super().__init__(VirtualClock(), durations=QUICK)
+        self._what, self._until, self._broken = what, until, broken
+
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
+        is_away = self.clock.monotonic() < self._until and (not self._broken or path.read_bytes() in self._broken)
+        if is_away and self._what == "unsent":
+            raise NeverSent("cannot connect (https://store.example)")
+        if is_away and self._what == "dropped":
+            raise MaybeSent("the connection was lost (https://store.example)")
+        self.put_status = int(self._what) if is_away else 200
+        return await super().put_file(presigned_url, path, content_type)
+
+
+def clips(folder: Path, count: int, **settings: object) -> World:
+    """A world whose targets are files, each with a content of its own."""
+    for number in range(count):
+        (folder / f"{number}.mp4").write_bytes(b"clip %d" % number)
+    return made(folder, [row(f"r{number}", f"{number}.mp4") for number in range(count)], **settings)
+
+
+@pytest.mark.parametrize("what", ["503", "unsent", "dropped"])
+def test_a_store_that_is_away_for_all_files_is_waited_for(tmp_path: Path, what: str) -> None:
+    async def script() -> None:
+        world, service = clips(tmp_path, 40), Outage(what, 600.0)
+        summary = await world.run(service)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 40)
+        assert len([line for line in world.said if "no file can be uploaded" in line]) == 1
+        assert service.requests["upload"] < 41 + 16 * 20  # ever less often
+
+    run(script())
+
+
+def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = clips(tmp_path, 40), Outage("503", 1e9)
+        summary = await world.run(service, patience=600.0)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 40)
+        assert "no file could be uploaded for too long: the upload was answered with 503" in summary.reason
+        assert 600.0 <= asyncio.get_running_loop().time() < 800.0
+        assert (await world.run(Service(VirtualClock(), durations=QUICK))).counts["done"] == 40
+
+    run(script())
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("what", ["503", "unsent", "413"])
+def test_a_file_that_alone_does_not_go_up_fails_its_row_soon(tmp_path: Path, what: str, count: int) -> None:
+    async def script() -> None:
+        world, service = clips(tmp_path, count), Outage(what, 1e9, b"clip 0")
+        summary = await world.run(service)
+        assert (summary.counts["failed"], summary.counts["done"]) == (1, count - 1)
+        assert reasons(world)[0][0] == "upload-failed"
+        assert asyncio.get_running_loop().time() < 60.0 + 2 * count
+
+    run(script())
+
+
+def test_files_that_the_store_refuses_one_after_the_other_stop_the_run(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = clips(tmp_path, 60), Outage("403", 1e9)
+        summary = await world.run(service, ahead=1)
+        assert "20 rows in a row failed as upload-failed: stopped" in summary.reason
+        assert (summary.counts["failed"], summary.counts["queued"]) == (20, 40)
+
+    run(script())
+
+
+def test_a_file_fails_alone_or_with_the_store() -> None:
+    intake = Intake()
+    assert intake.failed("a", 10.0) == 10.0
+    assert (intake.out_for(20.0), intake.is_news()) == (0.0, False)
+    assert intake.failed("b", 20.0) == -inf
+    assert (intake.out_for(25.0), intake.is_news(), intake.is_news()) == (15.0, True, False)
+    intake.stored(30.0)
+    assert intake.out_for(30.0) == 0.0
+    intake.failed("a", 40.0)
+    assert (intake.failed("b", 41.0), intake.is_news()) == (30.0, True)
+    intake.forget("a")
+    assert (intake.failed("b", 50.0), intake.out_for(50.0)) == (50.0, 0.0)
