@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -29,6 +30,8 @@ class Submitting:
         self.callback_url: Callable[[str], str] | None = None
         """An attempt's ref -> where the API shall call back."""
         self.early: dict[str, str] = {}
+        self._refused_since = inf
+        """Since when every submit was told to come later, though other calls may work."""
         self._renewed: set[int] = set()
         """Tasks whose faces were detected anew because the API refused the detection that they had."""
 
@@ -54,6 +57,7 @@ class Submitting:
             answer = await desk.api.create_task(body, attempt.ref)
         except NeverSent as error:
             desk.unreachable(error)
+            self._note(Verdict(Kind.NEVER_SENT, "no connection"))
             return await finish(self._requeue(ready, attempt, "never-sent", str(error)))
         except MaybeSent as error:
             desk.unreachable(error)
@@ -64,7 +68,21 @@ class Submitting:
         remote_id = wire.Accepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
+        self._note(verdict)
         return await finish(self._record(ready, attempt, verdict, remote_id or "", answer.message, before))
+
+    def _note(self, verdict: Verdict) -> None:
+        """Submits that have to come later for all of --patience need not try again, however well other calls work."""
+        desk = self._desk
+        now = desk.clock.monotonic()
+        match verdict.kind:
+            case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.NEVER_SENT:
+                self._refused_since = min(self._refused_since, now)
+            case Kind.ACCEPTED | Kind.REJECTED | Kind.NO_CREDITS:
+                self._refused_since = inf
+        if now - self._refused_since > desk.settings.patience:
+            words = f"submits were only put off ({verdict.code}) for all of --patience: stopped"
+            desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
 
     async def _intend(self, ready: Ready, balance: float | None) -> Attempt | None:
         """The attempt on disk, before anything leaves."""

@@ -1,6 +1,7 @@
 """An API that does not do its work: for how long a run waits, what it asks meanwhile, and that it ends."""
 
 import asyncio
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,39 @@ def test_many_calls_that_fail_in_one_moment_do_not_end_a_run(tmp_path: Path, fau
         )
         summary = await World(tmp_path, 50).run(service, budget=1000.0, rate_limit=None)
         assert summary.counts["done"] == 50
+
+    run(script())
+
+
+@pytest.mark.parametrize("faults", [("455",), ("455", "429", "unsent", "429")])
+def test_submits_that_alone_are_told_to_come_later_stop_when_patience_is_over(
+    tmp_path: Path, faults: tuple[str, ...]
+) -> None:
+    """All other calls work, and what runs is collected."""
+
+    async def script() -> None:
+        world, clock, next_fault = World(tmp_path, 20), VirtualClock(), cycle(faults)
+        service = Service(clock, durations=lambda _: 3 * HOUR)
+        service.fault = lambda _, kind: next(next_fault) if kind == "submit" and clock.monotonic() > 5.0 else None
+        summary = await world.run(service, patience=2 * HOUR, deadline=clock.now() + 24 * HOUR)
+        assert summary.exit_code == Exit.UNAVAILABLE
+        assert "submits were only put off" in summary.reason
+        assert summary.counts["done"] == len(service.tasks) > 0
+        assert clock.monotonic() < 4 * HOUR
+        service.fault = None
+        assert (await world.run(service)).counts["done"] == 20
+
+    run(script())
+
+
+def test_an_accepted_submit_begins_the_patience_anew(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, clock = World(tmp_path, 20), VirtualClock()
+        service = Service(clock, durations=lambda _: 600.0)
+        service.fault = lambda _, kind: "455" if kind == "submit" and clock.monotonic() % HOUR < 3000.0 else None
+        summary = await world.run(service, patience=HOUR, in_flight=1)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 20)
+        assert clock.monotonic() > 5 * HOUR
 
     run(script())
 
