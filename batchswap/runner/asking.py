@@ -40,7 +40,7 @@ async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
                 return None
             raise Unserved(f"{kind}-failed", f"the API serves others and not this: {why}")
         await desk.clock.sleep(desk.backoff(retries.failures))
-        await _look(desk, retries.failed_at, why)
+        await _look(desk, retries.failed_at)
     raise Stopped
 
 
@@ -53,14 +53,12 @@ async def ask_once(desk: Desk, kind: str, call: Call) -> Answer | None:
     return answer if verdict.kind is Kind.OK else None
 
 
-async def _look(desk: Desk, since: float, why: str) -> None:
+async def _look(desk: Desk, since: float) -> None:
     """Nobody was answered since a call failed: is anybody? One look at the balance tells all who wait."""
     if max(desk.good_at, desk.looked_at) >= since:
         return
     desk.looked_at = desk.clock.monotonic()
     await ask_once(desk, "balance", desk.api.balance)
-    if desk.good_at < since:
-        desk.say_outage(why)
 
 
 async def _hear(desk: Desk, kind: str, call: Call) -> tuple[Verdict, Answer]:

@@ -33,6 +33,7 @@ class View(msgspec.Struct, frozen=True):
     pace: str
     queued: int
     waiting: str = ""
+    """For what, in words."""
 
 
 Watch = Callable[[Callable[[], View]], Awaitable[None]]
@@ -89,4 +90,5 @@ def look(desk: Desk) -> View:
         requests=desk.requests.total() - desk.requests["refused_429"],
         pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
         queued=counts[State.QUEUED],
+        waiting=desk.trouble,
     )

@@ -27,7 +27,8 @@ PROBE_EVERY = 60.0
 """Seconds between two looks whether a maintenance is over."""
 
 SOON = 10.0
-"""Seconds that an API which was never reached gets at least: many calls that fail in one moment tell one thing."""
+"""Seconds that an API which was never reached gets at least: many calls that fail in one moment tell one thing.
+Of one that was reached, it is said after so many that it answers nobody."""
 
 Doubt = tuple[Attempt, float | None]
 """A submit without a clear answer, and the balance before it, if nothing else was in flight."""
@@ -82,7 +83,8 @@ class Desk:
         self._trouble_since = inf
         self.good_at = self.looked_at = -inf
         """When the API last gave a good answer, and when somebody asked for its balance to see whether it gives any."""
-        self._reached = self._is_outage_said = False
+        self._trouble_words = ""
+        self._reached = self._is_outage = False
 
     def stamp(self) -> Stamp:
         return Stamp(self.clock.now(), self.run_id)
@@ -164,10 +166,7 @@ class Desk:
                 self._reached = True
                 self._trouble(f"it answers with errors ({verdict.code})")
             case _:
-                self._reached = True
-                self._troubles = self._pushes = 0
-                self._trouble_since = self.probe_at = inf
-                self.good_at, self._is_outage_said = self.clock.monotonic(), False
+                self._recover()
 
     def _push_back(self, answer: Answer) -> None:
         self.requests["refused_429"] += 1
@@ -192,18 +191,30 @@ class Desk:
         if isinstance(error, NeverSent):
             self.pacer.pause(self.backoff(min(self._troubles, 6)))
 
-    def say_outage(self, words: str) -> None:
-        """Nobody gets an answer: said once, until somebody gets one again."""
-        if not self._is_outage_said:
-            self.say(f"the API answers nobody ({words}): waiting, for --patience at most")
-        self._is_outage_said = True
+    @property
+    def trouble(self) -> str:
+        """What keeps everybody waiting; "" while the API answers somebody."""
+        return f"waiting: {self._trouble_words}" if self._is_outage or self.probe_at < inf else ""
 
     def _trouble(self, words: str) -> None:
-        """Nothing good was heard. When that goes on for too long, the run ends."""
+        """Nothing good was heard. When that goes on it is said, and when it goes on for too long, the run ends."""
         now = self.clock.monotonic()
-        self._trouble_since = min(self._trouble_since, now)
-        if now - self._trouble_since > self.settings.patience:
+        self._trouble_since, self._trouble_words = min(self._trouble_since, now), words
+        lasts = now - self._trouble_since
+        if lasts > self.settings.patience:
             self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
+        elif lasts >= SOON and not self._is_outage and self.probe_at == inf:
+            self._is_outage = True
+            self.say(f"the API answers nobody ({words}): waiting, for --patience at most")
+
+    def _recover(self) -> None:
+        """Something good was heard."""
+        if self._is_outage or self.probe_at < inf:
+            self.say("the API answers again")
+        self._reached, self._is_outage = True, False
+        self._troubles = self._pushes = 0
+        self._trouble_since = self.probe_at = inf
+        self.good_at = self.clock.monotonic()
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

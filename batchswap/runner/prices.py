@@ -99,7 +99,7 @@ class Prices:
         found = wire.Estimate.from_json(answer.data if answer else None)
         await self._note_balance(found.balance)
         if found.estimated_credits is not None:
-            return Known(max(0.0, found.estimated_credits), seconds)
+            return Known(found.estimated_credits, seconds)
         if is_needed:
             desk.stop_submits(Stop(Exit.NO_CREDITS, "the API gives no estimate, so no budget can be kept"))
             raise Stopped

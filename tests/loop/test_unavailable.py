@@ -1,12 +1,14 @@
 """An API that does not do its work: for how long a run waits, what it asks meanwhile, and that it ends."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from batchswap.errors import Exit
+from batchswap.runner.beside import View
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
@@ -49,6 +51,31 @@ def test_an_api_that_refuses_everything_ends_the_run_when_patience_does(
         assert summary.counts["queued"] > 400
         assert summary.counts["failed"] == 0
         assert service.requests["balance"] < 200
+
+    run(script())
+
+
+@pytest.mark.parametrize("fault", ["500", "unsent", "455"])
+def test_what_is_waited_for_is_said_once_and_shown_as_long_as_it_lasts(tmp_path: Path, fault: str) -> None:
+    async def script() -> None:
+        shown: list[tuple[float, str]] = []
+        clock = VirtualClock()
+
+        async def watch(look: Callable[[], View]) -> None:
+            while True:
+                shown.append((clock.monotonic(), look().waiting))
+                await asyncio.sleep(10.0)
+
+        service = Service(
+            clock, durations=QUICK, fault=lambda s, _: fault if 30.0 <= s.clock.monotonic() < 930.0 else None
+        )
+        world = World(tmp_path, 200)
+        await world.run(service, watch=watch)
+        assert all(words.startswith("waiting: ") for at, words in shown if 60.0 < at < 930.0)
+        assert not any(words for at, words in shown if at < 30.0 or at > 1100.0)
+        about = [line for line in world.said if line.startswith("the API ")]
+        away = "is under maintenance" if fault == "455" else "answers nobody"
+        assert [away in about[0], about[1:]] == [True, ["the API answers again"]]
 
     run(script())
 

@@ -16,7 +16,7 @@ from batchswap.ledger.window import NoWindow, Window
 from batchswap.manifest import Chunk
 from batchswap.pacing import Rate
 from batchswap.runner import session
-from batchswap.runner.beside import Calls, View
+from batchswap.runner.beside import Calls, View, Watch
 from batchswap.runner.session import Account
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
@@ -34,6 +34,10 @@ def rows(count: int, first: int = 0) -> list[Row]:
         digest = content_digest(Model.VIDEO, video, face)
         found.append(Row(f"t{i}", digest, Model.VIDEO, video, face, f"b/t{i}.mp4", i + 2))
     return found
+
+
+async def watch_nothing(look: Callable[[], View]) -> None:
+    await asyncio.Event().wait()
 
 
 class World:
@@ -81,6 +85,7 @@ class World:
         heed: bool = True,
         key: str = ACCOUNT.key,
         is_idempotent: bool = False,
+        watch: Watch = watch_nothing,
         **changes: object,
     ) -> Summary:
         """One run, to its end."""
@@ -89,9 +94,6 @@ class World:
         settings = msgspec.structs.replace(self.settings, **changes)
         account = msgspec.structs.replace(ACCOUNT, key=key, is_idempotent=is_idempotent)
         clock = self.clock()
-
-        async def watch(look: Callable[[], View]) -> None:
-            await asyncio.Event().wait()
 
         with (
             closing(files.connect(settings.db, write=True)) as writing,
