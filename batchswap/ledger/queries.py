@@ -239,11 +239,11 @@ def secret(db: sqlite3.Connection) -> bytes:
     return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])
 
 
-def uploaded(db: sqlite3.Connection, account: str, digest: str, since: float) -> str | None:
-    """The file_url of a content that was uploaded for this account after `since` (Unix seconds)."""
-    sql = "select file_url from uploads where account = ? and digest = ? and uploaded_at > ?"
+def uploaded(db: sqlite3.Connection, account: str, digest: str, since: float) -> tuple[str, float] | None:
+    """The file_url of a content that was uploaded for this account after `since`, and when it was (Unix seconds)."""
+    sql = "select file_url, uploaded_at from uploads where account = ? and digest = ? and uploaded_at > ?"
     row = db.execute(sql, (account, digest, since)).fetchone()
-    return None if row is None else bytes(row[0]).decode()
+    return None if row is None else (bytes(row[0]).decode(), float(row[1]))
 
 
 def uploaded_digest(db: sqlite3.Connection, file_url: str) -> str | None:

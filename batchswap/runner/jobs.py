@@ -50,10 +50,12 @@ class Ready(msgspec.Struct):
     """Of the target, where they are known."""
     detected: Detected | None = None
     """The target's faces that `body` refers to."""
+    good_until: float = math.inf
+    """Unix time at which an upload or the detection grows too old."""
 
     def is_stale(self, now: float) -> bool:
-        """Whether its detection has grown too old while it waited for its place (`now`: Unix time)."""
-        return self.detected is not None and self.detected.good_until <= now
+        """Whether it must be made ready anew, because it has waited too long for its place (`now`: Unix time)."""
+        return self.good_until <= now
 
 
 class Job(msgspec.Struct):

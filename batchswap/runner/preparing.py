@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 
 import msgspec
 
@@ -33,6 +34,19 @@ class Draft(msgspec.Struct):
     detected: Detected | None = None
     seconds: float | None = None
     price: float = 0.0
+    good_until: float = inf
+
+    def ready(self) -> Ready:
+        """Raises Unfit as `body` does."""
+        return Ready(
+            self.task,
+            self.body(),
+            self.price,
+            self.again,
+            seconds=self.seconds,
+            detected=self.detected,
+            good_until=self.good_until,
+        )
 
     def body(self) -> wire.CreateTask:
         """Raises Unfit when a face was named that the target has not."""
@@ -69,7 +83,7 @@ class Preparing:
             for step in before_submit(task.model):
                 await self._steps[step](draft)
             self._refusals.clear()
-            return Ready(task, draft.body(), draft.price, again, seconds=draft.seconds, detected=draft.detected)
+            return draft.ready()
         except Stopped:
             return None
         except RowRefused as refusal:
@@ -112,15 +126,21 @@ class Preparing:
     # The steps.
 
     async def _upload(self, draft: Draft) -> None:
-        task, url_of = draft.task, self._uploading.url_of
+        task = draft.task
         if not is_url(task.target):
             draft.seconds = await asyncio.to_thread(seconds_of, task)
-        draft.target = await url_of(task, task.target)
-        draft.face = await url_of(task, task.face) if task.face else ""
-        draft.faces = tuple([(face_id, await url_of(task, given)) for face_id, given in task.faces])
+        draft.target = await self._place(draft, task.target)
+        draft.face = await self._place(draft, task.face) if task.face else ""
+        draft.faces = tuple([(face_id, await self._place(draft, given)) for face_id, given in task.faces])
+
+    async def _place(self, draft: Draft, given: str) -> str:
+        url, good_until = await self._uploading.url_of(draft.task, given)
+        draft.good_until = min(draft.good_until, good_until)
+        return url
 
     async def _detect(self, draft: Draft) -> None:
         draft.detected = await self._detecting.detect(draft.task.model, draft.target)
+        draft.good_until = min(draft.good_until, draft.detected.good_until)
         draft.body()  # before anything is asked about it: are the named faces there?
 
     async def _price(self, draft: Draft) -> None:

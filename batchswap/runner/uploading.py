@@ -5,6 +5,7 @@ import hashlib
 import mimetypes
 import os
 import stat
+from math import inf
 from pathlib import Path
 
 from batchswap import wire
@@ -25,6 +26,9 @@ TYPES = {
     ".mkv": "video/x-matroska", ".avi": "video/x-msvideo", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
     ".png": "image/png", ".webp": "image/webp",
 }  # fmt: skip
+
+LEAST_TTL = 600.0
+"""Seconds that a row whose files went up may wait for its submit, however short --upload-ttl is."""
 
 REMEMBERED = 10_000
 """Files whose hash is kept while they do not change."""
@@ -48,17 +52,19 @@ class Uploading:
         self._digests: dict[Path, tuple[Sighting, str]] = {}
         self._changed: set[Path] = set()
 
-    async def url_of(self, task: Task, given: str) -> str:
-        """A URL that the API can fetch. Raises Unfit, RowRefused, Stopped."""
+    async def url_of(self, task: Task, given: str) -> tuple[str, float]:
+        """A URL that the API can fetch, and until when (Unix seconds). Raises Unfit, RowRefused, Stopped."""
         if is_url(given):
-            return given
+            return given, inf
         desk, path = self._desk, Path(task.folder, given)
         async with self._looking.hold(str(path)):
             digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             since = desk.clock.now() - desk.settings.upload_ttl
             known = queries.uploaded(desk.db, desk.owner, digest, since)
-            return known if known is not None else await self._upload(path, digest)
+            if known is None:
+                known = await self._upload(path, digest), desk.clock.now()
+            return known[0], known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
 
     async def _digest(self, task: Task, path: Path) -> str:
         """SHA-256 of a file; asked again when its size or time has changed."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import files
@@ -99,6 +100,45 @@ def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_p
             db.execute("update uploads set account = 'another key'")
         await world.run(service)
         assert service.requests["upload"] == 3
+
+    run(script())
+
+
+class Dated(Service):
+    """Notes how old each clip's upload is when its submit is accepted."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.put_at: dict[str, float] = {}
+        self.ages: list[float] = []
+
+    async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
+        self.put_at[presigned_url.replace("/put", "")] = self.clock.monotonic()
+        return await super().put_file(presigned_url, path, content_type)
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        answer = await super().create_task(body, ref)
+        if answer.code == wire.OK:
+            self.ages.append(self.clock.monotonic() - self.put_at[body.input["video_url"]])
+        return answer
+
+
+def test_no_upload_grows_too_old_while_its_row_waits(tmp_path: Path) -> None:
+    """Maintenance holds up what was ready long ago."""
+
+    async def script() -> None:
+        world = made(tmp_path, [row(f"r{i}", f"clip{i}.mp4") for i in range(20)])
+        for number in range(20):
+            (tmp_path / f"clip{number}.mp4").write_bytes(f"clip {number}".encode())
+        closed = (20.0, 7220.0)
+        service = Dated(
+            VirtualClock(),
+            durations=QUICK,
+            fault=lambda s, _: "455" if closed[0] <= s.clock.monotonic() < closed[1] else None,
+        )
+        summary = await world.run(service, upload_ttl=1800.0, in_flight=2)
+        assert (summary.counts["done"], len(service.ages)) == (20, 20)
+        assert max(service.ages) < 1800.0
 
     run(script())
 
