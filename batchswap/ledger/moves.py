@@ -226,11 +226,6 @@ def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
     return len(left)
 
 
-def uploaded(db: sqlite3.Connection, stamp: Stamp, account: str, digest: str, file_url: str) -> None:
-    """A content (SHA-256 in hex) that this account can name by its URL from now on."""
-    db.execute("insert or replace into uploads values(?, ?, ?, ?)", (account, digest, file_url.encode(), stamp.at))
-
-
 def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
     """The same attempt is sent again, under its own Idempotency-Key, to a provider that honours it."""
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.RESENT, attempt_id=item.id)

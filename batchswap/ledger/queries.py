@@ -237,16 +237,3 @@ def former(db: sqlite3.Connection, task_id: int) -> Former:
 def secret(db: sqlite3.Connection) -> bytes:
     """What callback paths are derived from. Never to be shown."""
     return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])
-
-
-def uploaded(db: sqlite3.Connection, account: str, digest: str, since: float) -> tuple[str, float] | None:
-    """The file_url of a content that was uploaded for this account after `since`, and when it was (Unix seconds)."""
-    sql = "select file_url, uploaded_at from uploads where account = ? and digest = ? and uploaded_at > ?"
-    row = db.execute(sql, (account, digest, since)).fetchone()
-    return None if row is None else (bytes(row[0]).decode(), float(row[1]))
-
-
-def uploaded_digest(db: sqlite3.Connection, file_url: str) -> str | None:
-    """SHA-256 of the content that went up to this URL; None when it is not known."""
-    row = db.execute("select digest from uploads where file_url = ?", (file_url.encode(),)).fetchone()
-    return None if row is None else str(row[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from batchswap import wire
-from batchswap.ledger import queries, sightings
+from batchswap.ledger import sightings, uploads
 from batchswap.runner.uploading import hash_file
 from batchswap.tasks import Task, is_url
 
@@ -29,7 +29,7 @@ def has_other_file(db: sqlite3.Connection, task: Task, param: Any) -> bool:
 
 
 def _is_other(db: sqlite3.Connection, path: Path, file_url: str) -> bool:
-    digest = queries.uploaded_digest(db, file_url)
+    digest = uploads.digest_of(db, file_url)
     if digest is None:
         return False
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchswap import wire
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
-from batchswap.ledger import moves, queries, sightings
+from batchswap.ledger import moves, sightings, uploads
 from batchswap.ledger.sightings import Sighting
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
@@ -61,7 +61,7 @@ class Uploading:
             digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             since = desk.clock.now() - desk.settings.upload_ttl
-            known = queries.uploaded(desk.db, desk.owner, digest, since)
+            known = uploads.find(desk.db, desk.owner, digest, since)
             if known is None:
                 known = await self._upload(path, digest), desk.clock.now()
             return known[0], known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
@@ -156,7 +156,7 @@ class Uploading:
         if not same:
             raise Unfit("input-gone", f"{path} changed while it was uploaded")
         desk = self._desk
-        await desk.writer.do(lambda db: moves.uploaded(db, desk.stamp(), desk.owner, digest, file_url))
+        await desk.writer.do(lambda db: uploads.remember(db, desk.stamp(), desk.owner, digest, file_url))
         return file_url
 
 
