@@ -90,10 +90,17 @@ class LedgerError(UsageError):
     """The ledger cannot be used as it is: not SQLite, another program's, newer than this version, read-only."""
 
 
-class LedgerFull(LedgerError):
-    """The ledger could not be written: the disk is full or failing. What was committed before is intact."""
+class LedgerFailed(LedgerError):
+    """The ledger was the right one and cannot be used any more: locked by others for long, damaged, write-protected.
+
+    Nothing that was asked for is wrong: the same command may go well later.
+    """
 
     exit = Exit.UNEXPECTED
+
+
+class LedgerFull(LedgerFailed):
+    """The ledger could not be written: the disk is full or failing. What was committed before is intact."""
 
 
 class LostRace(BatchswapError):

@@ -16,7 +16,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """To look at. Raises LedgerError, also when there is none."""
     if not files.exists(path):
         raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
-    with files.in_words(path), closing(files.connect(path, write=False)) as db:
+    with files.in_words(path, in_use=True), closing(files.connect(path, write=False)) as db:
         yield db
 
 
@@ -31,7 +31,7 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
     with reading(path):
         pass  # says in words why it cannot be opened, before a lock file is made beside it
     try:
-        with hold(path, wait=False), files.in_words(path), closing(files.connect(path, write=True)) as db:
+        with hold(path, wait=False), files.in_words(path, in_use=True), closing(files.connect(path, write=True)) as db:
             db.execute("begin immediate")
             try:
                 yield db, Stamp(time.time(), None)

@@ -108,7 +108,7 @@ def enrol(settings: "Settings", sources: "list[Source]", reading: "Options") -> 
     existed = settings.db.exists()
     try:
         files.create(settings.db)
-        with files.in_words(settings.db), closing(files.connect(settings.db, write=True)) as db:
+        with files.in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
             return enrol_manifests(db, Stamp(time.time(), None), sources, reading, stdin)
     except BaseException:
@@ -143,7 +143,9 @@ async def work_off_at(
 ) -> "Summary":
     """The batches of `settings` at their provider."""
     from batchswap.cli.accounts import opened
+    from batchswap.ledger import files
     from batchswap.runner.session import work_off
 
     async with opened(settings, account, engine) as who:
-        return await work_off(settings, who, say=voice.say, watch=watch)
+        with files.in_words(settings.db, in_use=True):
+            return await work_off(settings, who, say=voice.say, watch=watch)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchswap.errors import LedgerError, LedgerFull
+from batchswap.errors import LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 
 _BUSY_SECONDS = 30.0
@@ -14,20 +14,24 @@ _FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 
 
 @contextmanager
-def in_words(path: Path) -> Iterator[None]:
-    """SQLite's errors become ours, here and nowhere else."""
+def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
+    """SQLite's errors become ours, here and nowhere else.
+
+    `in_use`: the file was opened, so that whatever is wrong with it now is not that a wrong one was named.
+    """
+    wrong = LedgerFailed if in_use else LedgerError
     try:
         yield
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "")
         if name.startswith(_FULL):
             raise LedgerFull(f"{path}: cannot be written ({error}); what was recorded before is intact") from error
-        if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-            raise LedgerError(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+            raise wrong(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            raise LedgerError(f"{path}: cannot be opened for writing ({error})") from error
+            raise wrong(f"{path}: cannot be opened for writing ({error})") from error
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise LedgerError(f"{path}: another program keeps it locked") from error
+            raise LedgerFailed(f"{path}: another program keeps it locked") from error
         raise
 
 

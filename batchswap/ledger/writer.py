@@ -61,7 +61,7 @@ class Writer:
                     _settle(future, outcome)
 
     async def _commit(self, works: list[Work]) -> list[Outcome]:
-        with in_words(self._path):
+        with in_words(self._path, in_use=True):
             try:
                 outcomes = await self._apply(works)
                 await self._in_thread(lambda: self._db.execute("commit"))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,16 @@ from batchswap.cli.building import build_settings, build_sources
 from batchswap.cli.display import watch_nothing
 from batchswap.cli.running import enrol, work_off_at
 from batchswap.cli.voice import Voice
+from batchswap.errors import LedgerFailed
+from batchswap.ledger import files, writer
 from batchswap.ledger.lock import hold
 from batchswap.manifest import Options
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, free_port, use, work
 from tests.cli.quick import KEY, QuickEngine
 from tests.http.local import running
+from tests.http.scripted import Request
 
 SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds"]
 COUNTS = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
@@ -117,6 +123,61 @@ def test_another_run_holds_the_ledger(shop: Place) -> None:
     assert skipped.exit_code == 0
     assert "skipped: another run holds batchswap.db" in skipped.stderr
     assert json.loads(as_json.stdout)["exit_code"] == 75
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for another writer gives up at once, and not after half a minute."""
+    monkeypatch.setattr(files, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(writer, "be_patient", lambda db, seconds=0.2: files.be_patient(db, seconds))
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_keeps_the_ledger_locked_in_mid_run_ends_it_with_1(place: Place) -> None:
+    with selling() as vendor, closing(sqlite3.connect("b.db", isolation_level=None, check_same_thread=False)) as other:
+        shop = Shop(place.folder, vendor)
+        shop.rows(1)
+
+        def lock(_: Vendor, kind: str, request: Request) -> None:
+            if kind == "submit":
+                other.execute("begin immediate")
+
+        vendor.spoil = lock
+        done = shop.run("--rate", "none", "--json")
+        assert (done.exit_code, vendor.requests("submit")) == (1, 1)
+        assert done.stderr.splitlines()[-1].endswith("b.db: another program keeps it locked")
+        assert "cannot be recorded: `batchswap resolve` will need it" in done.stderr
+        assert json.loads(done.stdout)["exit_code"] == 1
+        other.execute("rollback")
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_keeps_the_ledger_locked_before_a_run_ends_it_with_1(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    assert work(name, "--limit", "0").exit_code == 0
+    with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        for done in (work(shop.manifest("autumn.csv", 1)), work(name), call("retry", "spring/r0")):
+            assert done.exit_code == 1
+            assert "batchswap.db: another program keeps it locked" in done.stderr
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_said_in_words(shop: Place) -> None:
+    settings = build_settings(db=Path("batchswap.db"))
+    account = find_account(settings)
+    enrol(settings, build_sources((shop.manifest("spring.csv", 1),), format=None, batch=None), Options())
+    with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(LedgerFailed, match="another program keeps it locked"):
+            asyncio.run(work_off_at(settings, account, Voice(), watch_nothing))
+
+
+def test_a_db_that_is_no_ledger_is_the_users_to_mend(shop: Place) -> None:
+    Path("diary.db").write_bytes(b"my holiday diary\n" * 100)
+    done = work(shop.manifest("spring.csv", 1), "--db", "diary.db")
+    assert done.exit_code == 2
+    assert "diary.db: is not a batchswap ledger" in done.stderr
 
 
 def test_without_a_key_nothing_happens(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from batchswap.errors import LedgerBusy, LedgerError, LedgerFull
+from batchswap.errors import Exit, LedgerBusy, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger import files, lock, schema
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 
@@ -119,6 +119,21 @@ def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
     with closing(files.connect(path, write=False)) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
         assert db.execute("select count(*) from meta").fetchone() == (1,)
+
+
+def test_a_wrong_file_is_the_users_to_mend_and_one_that_breaks_in_use_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    path.write_bytes(b"my holiday diary\n" * 100)
+    with pytest.raises(LedgerError) as wrong:
+        files.connect(path, write=True)
+    assert wrong.value.exit is Exit.USAGE
+    path.unlink()
+    files.create(path)
+    with closing(files.connect(path, write=True)) as db:
+        path.write_bytes(path.read_bytes()[:4096] + b"junk" * 100_000)
+        with pytest.raises(LedgerFailed, match="is damaged") as broken, files.in_words(path, in_use=True):
+            db.execute("select count(*) from tasks").fetchall()
+    assert broken.value.exit is Exit.UNEXPECTED
 
 
 @pytest.mark.parametrize("name", [step.name for step in schema.steps._migrations])
