@@ -1,14 +1,16 @@
 """When the next request may leave. Pure: the caller brings the time, keeps the `Pace` and does the waiting.
 
-A `Pace` is what all processes that use one key share. The rule is a strict sliding window (in no `period` seconds
-do more than `limit` requests leave) with even spaces inside it: a bucket would let nearly twice the limit out at first.
+Every process keeps the rate that it was told, and all who use one key share what has left and a `Pace`: what 429s have
+taught. The rule is a strict sliding window (in no `period` seconds do more than `limit` requests leave) with even
+spaces inside it: a bucket would let nearly twice the limit out at first.
 A 429 says that the true limit is lower. The requests that the window held at that moment are a measurement of it,
 so the pace drops there at once instead of by guesses. What was measured is `proven`: after a storm of 429s that drove
 the pace below it, the pace comes back to it in a few periods; beyond it, one request a `hold` at a time.
 """
 
-from collections.abc import Callable, Sequence
-from math import inf
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import chain
+from math import ceil, inf
 
 import msgspec
 
@@ -30,19 +32,41 @@ class Rate(msgspec.Struct, frozen=True):
     limit: int
     period: float
 
+    @property
+    def speed(self) -> float:
+        """Requests a second."""
+        return self.limit / self.period
+
     def __str__(self) -> str:
         return f"{self.limit}/{self.period:g}s"
 
 
-class Pace(msgspec.Struct, frozen=True):
-    """How fast one key goes now. Times are monotonic seconds.
+class Departures(msgspec.Struct):
+    """Requests that have left: the last place that was given to one, and when each left, or came, oldest first.
 
-    `limit` is what is believed of the API, at most the configured one; `proven` is what it once allowed in a period,
+    Spaces are kept between places, which may be a little before their requests, so that the pace does not suffer.
+    """
+
+    place: float = -inf
+    at: list[float] = []
+
+
+Sent = Mapping[Rate, Departures]
+"""What has left, by the rate that it was sent at."""
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """What 429s have taught about one key. Times are monotonic seconds.
+
+    `limit` is what is believed of the API, in `period` seconds; None: nothing, so that everybody goes as he was told.
+    `top` is what was tried when it was first taught: back there, it is over. `proven` is what the API once allowed,
     measured when a 429 came; `sound` is the limit before the last raise; `paused_until` is a Retry-After or a
     maintenance; `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
     """
 
-    limit: int
+    limit: int | None = None
+    period: float = 0.0
+    top: int = 0
     proven: int | None = None
     sound: int = 1
     paused_until: float = -inf
@@ -51,41 +75,75 @@ class Pace(msgspec.Struct, frozen=True):
     raise_at: float = inf
     hold: float = FIRST_HOLD
 
+    @property
+    def taught(self) -> Rate | None:
+        return None if self.limit is None else Rate(self.limit, self.period)
+
 
 Change = Callable[[Pace, float], Pace]
 """A pace and the present time -> the pace from now on."""
 
 
-def wait(pace: Pace, rate: Rate, sent: Sequence[float], now: float, *, claimed: float | None = None) -> float:
-    """0.0: a request may leave now. Otherwise seconds to wait before asking again.
+def wait(pace: Pace, rate: Rate, sent: Sent, now: float) -> float:
+    """0.0: a request may leave now at `rate`. Otherwise seconds to wait before asking again.
 
-    `sent` holds the times of the last `pace.limit` requests at least, oldest first. `claimed` is when the last place
-    was given, if its request could leave later only: spaces are kept between places, so that the pace does not suffer.
+    `sent` is what came to the API in the last `reach` seconds at least.
     """
     if now < pace.paused_until:
         return pace.paused_until - now
-    if not sent:
-        return 0.0
-    period = _period(rate)
-    free_at = (sent[-1] if claimed is None else claimed) + period / pace.limit
-    if len(sent) >= pace.limit:
-        free_at = max(free_at, sent[-pace.limit] + period)
-    return max(0.0, free_at - now)
+    return max(0.0, *(_free_at(each, counted) - now for each, counted in _in_force(pace, rate, sent, now)))
+
+
+def reach(pace: Pace, rate: Rate) -> float:
+    """How many seconds back a departure may still count for a request at `rate`, with some more for late ones."""
+    return 2 * max(rate.period, pace.period if pace.taught else 0.0)
+
+
+def _in_force(pace: Pace, rate: Rate, sent: Sent, now: float) -> Iterator[tuple[Rate, Departures]]:
+    """Every rate that a request sent at `rate` has to keep, and the departures that count for it.
+
+    What is sent at a rate counts for it and for all in use that are as high or higher. So nobody is made faster by
+    another's rate, all together are as fast as the highest one at most, and who was told to be slow gets places beside
+    who was not: if everything counted for the lower rate, he would wait until the other ends. What was taught is
+    everybody's.
+    """
+    used = {other for other, left in sent.items() if left.place > now - 2 * other.period and other.speed >= rate.speed}
+    for each in {rate, *used}:
+        yield each, _together([left for other, left in sent.items() if other.speed <= each.speed])
+    if pace.taught:
+        yield pace.taught, _together(sent.values())
+
+
+def _together(parts: Collection[Departures]) -> Departures:
+    place = max((each.place for each in parts), default=-inf)
+    return Departures(place, sorted(chain.from_iterable(each.at for each in parts)))
+
+
+def _free_at(rate: Rate, left: Departures) -> float:
+    free_at = left.place + _space(rate)
+    return max(free_at, left.at[-rate.limit] + _period(rate)) if len(left.at) >= rate.limit else free_at
 
 
 def _period(rate: Rate) -> float:
     return rate.period + max(rate.period * MARGIN, LEAST_MARGIN)
 
 
-def place(pace: Pace, rate: Rate, claimed: float, now: float) -> float:
-    """The place of a request that may leave now, after the one at `claimed`: what the next space is counted from.
+def _space(rate: Rate) -> float:
+    return _period(rate) / rate.limit
+
+
+def place(pace: Pace, rate: Rate, sent: Sent, now: float) -> float:
+    """The place of a request that may leave now: what the next space is counted from.
 
     Whoever wakes up a little late for each place would else be slower than the limit by all these moments.
     """
-    period = _period(rate)
-    if now - claimed >= 2 * period / pace.limit:
+    return max(_place(each, counted, now) for each, counted in _in_force(pace, rate, sent, now))
+
+
+def _place(rate: Rate, left: Departures, now: float) -> float:
+    if now - left.place >= 2 * _space(rate):
         return now  # nobody wanted it
-    return min(now, claimed + period / pace.limit)
+    return min(now, left.place + _space(rate))
 
 
 def longest_way(rate: Rate) -> float:
@@ -93,34 +151,68 @@ def longest_way(rate: Rate) -> float:
     return max(rate.period * WAY, LEAST_WAY)
 
 
-def pushed_back(pace: Pace, rate: Rate, sent: Sequence[float], *, sent_at: float, now: float, pause: float) -> Pace:
+def allowed(pace: Pace, rate: Rate) -> int:
+    """Requests in the rate's period that may leave at it now: at least one, sooner or later."""
+    if pace.limit is None:
+        return rate.limit
+    return max(1, min(rate.limit, int(pace.limit * (rate.period / pace.period))))
+
+
+def _limit_in(period: float, rate: Rate) -> int:
+    """The least limit for this period that leaves the rate as it is."""
+    return ceil(rate.limit * (period / rate.period))
+
+
+def pushed_back(pace: Pace, rate: Rate, sent: Sent, *, sent_at: float, now: float, pause: float) -> Pace:
     """The pace after a 429 to the request that left at `sent_at`. `pause` seconds nobody sends anything.
 
-    Requests that left before the last push-back had been heard tell nothing new: a burst of 429s is one message.
+    `sent` is what has left. Requests that left before the last push-back had been heard tell nothing new: a burst of
+    429s is one message. It is measured in the period that something was taught for already, else in the rate's own.
     """
     until = max(pace.paused_until, now + pause)
     if sent_at <= pace.pushed_at:
         return msgspec.structs.replace(pace, paused_until=until)
-    if 0.0 <= sent_at - pace.raised_at <= 2 * rate.period:
+    pushed = msgspec.structs.replace(pace, paused_until=until, pushed_at=now, raised_at=-inf)
+    if 0.0 <= sent_at - pace.raised_at <= 2 * pace.period:
         # A faster pace was tried and was too fast: the one before it was sound. Try again, but not as soon.
         hold = min(pace.hold * 2, LONGEST_HOLD)
-        return Pace(pace.sound, pace.sound, pace.sound, until, now, -inf, until + hold, hold)
-    held = max(1, sum(1 for at in sent if sent_at - rate.period < at < sent_at))
-    limit = max(1, pace.limit // 2, min(held, pace.limit - 1))
-    proven = held if pace.proven is None else pace.proven
-    raise_at = until + (2 * rate.period if limit < proven else pace.hold)
-    return Pace(limit, proven, limit, until, now, -inf, raise_at, pace.hold)
+        return msgspec.structs.replace(pushed, limit=pace.sound, proven=pace.sound, raise_at=until + hold, hold=hold)
+    period = rate.period if pace.limit is None else pace.period
+    held = {each: sum(1 for at in left.at if sent_at - period < at < sent_at) for each, left in sent.items()}
+    tried = max(_limit_in(period, each) for each in (rate, *(each for each, number in held.items() if number)))
+    tried = tried if pace.limit is None else min(tried, pace.limit)
+    measured = max(1, sum(held.values()))
+    limit = max(1, tried // 2, min(measured, tried - 1))
+    proven = measured if pace.proven is None or period != pace.period else pace.proven
+    return msgspec.structs.replace(
+        pushed,
+        limit=limit,
+        period=period,
+        top=tried if pace.limit is None else pace.top,
+        proven=proven,
+        sound=limit,
+        raise_at=until + (2 * period if limit < proven else pace.hold),
+    )
 
 
 def recovered(pace: Pace, rate: Rate, now: float) -> Pace:
-    """The pace after a quiet time: fast back to what is proven, beyond it one request more at a time."""
-    if now < pace.raise_at or pace.limit >= rate.limit:
+    """The pace after a quiet time: fast back to what is proven, beyond it one request more at a time.
+
+    Nobody raises it beyond what he needs himself, and only who gets back to what was tried may call it over.
+    """
+    if pace.limit is None or now < pace.raise_at:
         return pace
-    proven = min(pace.proven or 0, rate.limit)
-    limit = min(pace.limit * 2, proven) if pace.limit < proven else pace.limit + max(1, rate.limit // 20)
-    limit = min(limit, rate.limit)
-    raise_at = inf if limit == rate.limit else now + (2 * rate.period if limit < proven else pace.hold)
-    return msgspec.structs.replace(pace, limit=limit, sound=pace.limit, raised_at=now, raise_at=raise_at)
+    own = _limit_in(pace.period, rate)
+    if pace.limit >= own:
+        return pace
+    proven = min(pace.proven or 0, own)
+    limit = min(pace.limit * 2, proven) if pace.limit < proven else pace.limit + max(1, own // 20)
+    limit = min(limit, own)
+    is_over = limit == own >= pace.top
+    raise_at = now + (2 * pace.period if limit < proven else pace.hold)
+    return msgspec.structs.replace(
+        pace, limit=None if is_over else limit, sound=pace.limit, raised_at=now, raise_at=raise_at
+    )
 
 
 def pause(pace: Pace, until: float) -> Pace:

@@ -1,12 +1,14 @@
 """The sent requests of one API key, shared by all processes of this user on this machine.
 
-One small SQLite file per key. It is a log of the recent past, not a record: it is not synced, and if it is lost
+One small SQLite file per key: what has left, and what 429s have taught. Each process brings its own rate and never
+writes it over another's. The file is a log of the recent past, not a record: it is not synced, and if it is lost
 nothing is paid twice. Its name is a fingerprint of the key, never the key.
 """
 
 import hashlib
 import os
 import sqlite3
+from contextlib import closing
 from math import inf
 from pathlib import Path
 
@@ -15,10 +17,14 @@ import msgspec
 from batchswap import pacing
 from batchswap.clock import Clock
 from batchswap.ledger.files import in_words
-from batchswap.pacing import Pace, Rate
+from batchswap.pacing import Departures, Pace, Rate
 
 FEW = 10
 """Answers that do not tell yet how quick one can be: the first ones wait for connections."""
+KEPT = 10_000
+"""Departures that are kept at least, whoever prunes: a rate with a long period needs more than its fellows do."""
+_UNKNOWN = 0, 1.0
+"""The rate of what left before the file was begun: slower than any, so that it counts for every rate."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -41,19 +47,28 @@ def _boot() -> str:
         return ""
 
 
+def _make(path: Path) -> bool:
+    """An empty file that only its owner may read. False: there was one already."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
 class Window:
     """When the next request may leave, over all processes that use the key (invariant 6)."""
 
     def __init__(self, path: Path, rate: Rate, clock: Clock) -> None:
         self._path, self._rate, self._clock = path, rate, clock
-        self._ticket = 0
+        self._ticket, self._kept = 0, max(KEPT, 2 * rate.limit)
         self._quickest, self._answers = inf, 0
         """The shortest time that an answer took: as long as that, every request is on its way and back."""
         self._open: dict[int, float] = {}
         """Tickets of this process without an answer, and when their requests left."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        with in_words(path):
+        is_new = _make(path)
+        with in_words(path, in_use=True):
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
             self._db.execute("pragma journal_mode = wal")
             self._db.execute("pragma synchronous = off")
@@ -61,78 +76,94 @@ class Window:
             self._db.execute(
                 "create table if not exists departures(id integer primary key, claimed real not null, at real not null)"
             )
-            if "way" not in [row[1] for row in self._db.execute("pragma table_info(departures)")]:
-                self._db.execute("alter table departures add column way real")
+            known = [row[1] for row in self._db.execute("pragma table_info(departures)")]
+            for name in {"way", "requests", "period"}.difference(known):
+                self._db.execute(f"alter table departures add column {name} real")
             self._db.execute(
-                "create table if not exists pace(one integer primary key check(one = 1), boot text not null,"
-                " wall real not null, mono real not null, value blob not null)"
+                "create table if not exists taught(one integer primary key check(one = 1), boot text not null,"
+                " wall real not null, mono real not null, pace blob not null)"
             )
-            self._start()
+            self._start(is_new=is_new)
             self._db.execute("commit")
 
-    def _start(self) -> None:
-        """Begin with what other processes left; after a restart of the machine, in the new uptime's time."""
+    def _start(self, *, is_new: bool) -> None:
+        """Begin with what other processes left; after a restart of the machine, in the new uptime's time.
+
+        An older version's file has no time that its departures could be told by: it is begun anew, as if it was full.
+        """
         now, wall, boot = self._clock.monotonic(), self._clock.now(), _boot()
-        found = self._db.execute("select boot, wall, mono from pace").fetchone()
+        found = self._db.execute("select boot, wall, mono from taught").fetchone()
         if found is None:
-            self._save(Pace(self._rate.limit))
+            self._db.execute("delete from departures")
+            if not is_new:
+                way = pacing.longest_way(self._rate)
+                self._add(now, place=now + way, rate=_UNKNOWN, way=way)
+            self._save(Pace())
         elif found[0] != boot or found[2] > now:
             # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
             shift = now - max(0.0, wall - found[1]) - found[2]
             self._db.execute(
                 "update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now)
             )
-            self._save(Pace(self._rate.limit))
-        else:
-            pace = self._load()
-            if pace.limit > self._rate.limit or pace.raise_at == inf:
-                self._save(msgspec.structs.replace(pace, limit=self._rate.limit))
+            self._save(Pace())
 
     def _load(self) -> Pace:
-        return msgspec.msgpack.decode(self._db.execute("select value from pace").fetchone()[0], type=Pace)
+        return msgspec.msgpack.decode(self._db.execute("select pace from taught").fetchone()[0], type=Pace)
 
     def _save(self, pace: Pace) -> None:
         self._db.execute(
-            "insert or replace into pace values(1, ?, ?, ?, ?)",
+            "insert or replace into taught values(1, ?, ?, ?, ?)",
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _left(self) -> list[float]:
-        """When the last requests left, oldest first: `left` may have put one behind a later claim."""
-        rows = self._db.execute("select at from departures order by id desc limit ?", (self._rate.limit * 2,))
-        return sorted(at for (at,) in rows.fetchall())
+    def _left(self, since: float) -> pacing.Sent:
+        """What left since then."""
+        return self._gather("at", since)
 
-    def _came(self, now: float) -> list[float]:
-        """When they came to the API at the latest, oldest first, on a clock that is behind by the quickest way there.
+    def _came(self, since: float, now: float) -> pacing.Sent:
+        """What came to the API at the latest since then, on a clock that is behind by the quickest way there.
 
         The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
         answer tells by how much; before it is there, the request may be on its way still.
         """
-        sql = "select at + coalesce(way, max(0.0, min(? - at, ?))) from departures order by id desc limit ?"
-        rows = self._db.execute(sql, (now, pacing.longest_way(self._rate), self._rate.limit * 2))
-        return sorted(at for (at,) in rows.fetchall())
+        sql = "at + coalesce(way, max(0.0, min(? - at, ?)))"
+        return self._gather(sql, since, now, pacing.longest_way(self._rate))
 
-    def _claimed(self) -> float:
-        row = self._db.execute("select claimed from departures order by id desc limit 1").fetchone()
-        return float("-inf") if row is None else float(row[0])
+    def _gather(self, moment: str, since: float, *values: float) -> pacing.Sent:
+        """Back to `since` by what `moment` says of each; by their numbers they stand in order, but for late ones."""
+        found: dict[tuple[float, float], Departures] = {}
+        sql = f"select coalesce(requests, ?), coalesce(period, ?), claimed, {moment} from departures order by id desc"
+        with closing(self._db.execute(sql, (self._rate.limit, self._rate.period, *values))) as rows:
+            for requests, period, place, at in rows:
+                if at < since:
+                    break
+                if (requests, period) in found:
+                    found[requests, period].at.append(at)
+                else:
+                    found[requests, period] = Departures(place, [at])
+        return {Rate(int(requests), period): left for (requests, period), left in found.items()}
+
+    def _add(self, now: float, *, place: float, rate: tuple[int, float], way: float | None = None) -> int:
+        """The number of a departure that is noted."""
+        sql = "insert into departures(claimed, at, way, requests, period) values(?, ?, ?, ?, ?)"
+        return self._db.execute(sql, (place, now, way, *rate)).lastrowid or 0
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
-        with in_words(self._path):
+        with in_words(self._path, in_use=True):
             self._db.execute("begin immediate")
             now = self._clock.monotonic()
             pace = self._load()
             faster = pacing.recovered(pace, self._rate, now)
             if faster is not pace:
                 self._save(faster)
-            claimed = self._claimed()
-            left = pacing.wait(faster, self._rate, self._came(now), now, claimed=claimed)
+            sent = self._came(now - pacing.reach(faster, self._rate), now)
+            left = pacing.wait(faster, self._rate, sent, now)
             if not left:
-                place = pacing.place(faster, self._rate, claimed, now)
-                added = self._db.execute("insert into departures(claimed, at) values(?, ?)", (place, now))
-                self._ticket = added.lastrowid or 0
+                place = pacing.place(faster, self._rate, sent, now)
+                self._ticket = self._add(now, place=place, rate=(self._rate.limit, self._rate.period))
                 self._open[self._ticket] = now
-                self._db.execute("delete from departures where id <= ?", (self._ticket - self._rate.limit * 2,))
+                self._db.execute("delete from departures where id <= ?", (self._ticket - self._kept,))
             self._db.execute("commit")
         return left
 
@@ -148,7 +179,7 @@ class Window:
         now = self._clock.monotonic()
         if ticket in self._open:
             self._open[ticket] = now
-        with in_words(self._path):
+        with in_words(self._path, in_use=True):
             self._db.execute("update departures set at = max(at, ?) where id = ?", (now, ticket))
 
     def heard(self, sent_at: float, answered_at: float) -> None:
@@ -162,14 +193,21 @@ class Window:
         way = answered_at - left - (self._quickest if self._answers > FEW else 0.0)
         for lost in [each for each in self._open if each <= self._ticket - self._rate.limit * 2]:
             del self._open[lost]
-        with in_words(self._path):
+        with in_words(self._path, in_use=True):
             way = max(0.0, min(way, pacing.longest_way(self._rate)))
             self._db.execute("update departures set way = ? where id = ?", (way, ticket))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
         return self._change(
-            lambda pace, now: pacing.pushed_back(pace, self._rate, self._left(), sent_at=sent_at, now=now, pause=pause)
+            lambda pace, now: pacing.pushed_back(
+                pace,
+                self._rate,
+                self._left(sent_at - pacing.reach(pace, self._rate)),
+                sent_at=sent_at,
+                now=now,
+                pause=pause,
+            )
         )
 
     def pause(self, seconds: float) -> None:
@@ -177,18 +215,18 @@ class Window:
         self._change(lambda pace, now: pacing.pause(pace, now + seconds))
 
     def _change(self, change: "pacing.Change") -> bool:
-        with in_words(self._path):
+        with in_words(self._path, in_use=True):
             self._db.execute("begin immediate")
             before = self._load()
             after = change(before, self._clock.monotonic())
             self._save(after)
             self._db.execute("commit")
-        return after.limit < before.limit
+        return pacing.allowed(after, self._rate) < pacing.allowed(before, self._rate)
 
     def limit(self) -> int:
-        """Requests per period that are believed to be allowed now."""
-        with in_words(self._path):
-            return self._load().limit
+        """Requests per period that are believed to be allowed to this process now."""
+        with in_words(self._path, in_use=True):
+            return pacing.allowed(self._load(), self._rate)
 
     def close(self) -> None:
         self._db.close()

@@ -1,6 +1,7 @@
 """Invariant 6 on real processes: two runs with one key share its window."""
 
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.chaos.shop import Shop
@@ -32,6 +33,17 @@ def test_invariant_6_two_processes_stay_in_one_window(old_shop: Shop) -> None:
     assert [run.returncode for run in runs] == [0, 0]
     assert old_shop.vendor.requests("submit") == 16
     assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= LIMIT
+
+
+def test_invariant_6_a_command_with_another_rate_makes_no_run_faster(old_shop: Shop) -> None:
+    old_shop.rows(16)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(old_shop.process, "--rate", "8/1s")
+        while old_shop.vendor.requests() < 4:
+            time.sleep(0.01)
+        assert old_shop.call("balance", "--base-url", old_shop.vendor.url).exit_code == 0  # its rate is 20/10s
+        assert running.result().returncode == 0
+    assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= 8 + 1
 
 
 def test_invariant_6_a_restart_goes_on_with_the_window(old_shop: Shop) -> None:

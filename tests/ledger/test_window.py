@@ -41,7 +41,7 @@ def clock() -> SetClock:
 RATE = Rate(5, 10.0)
 
 
-def drain(window: Window, clock: SetClock, seconds: float) -> list[float]:
+def drain(window: Window, clock: SetClock, seconds: float, *, heard: bool = False) -> list[float]:
     """Send whenever it is allowed, for a while."""
     sent, end = [], clock.mono + seconds
     while clock.mono < end:
@@ -50,6 +50,8 @@ def drain(window: Window, clock: SetClock, seconds: float) -> list[float]:
             clock.pass_time(wait)
         else:
             sent.append(clock.mono)
+            if heard:
+                window.heard(clock.mono, clock.mono)
     return sent
 
 
@@ -234,11 +236,95 @@ def test_an_answer_that_belongs_to_no_claim_changes_nothing(tmp_path: Path, cloc
         assert window.claim() == 0.0
 
 
-def test_a_window_of_an_older_version_is_gone_on_with(tmp_path: Path, clock: SetClock) -> None:
+# Processes that were told different rates.
+
+OTHERS = [Rate(20, 10.0), Rate(100, 60.0), Rate(1200, 3600.0), Rate(1, 10.0), Rate(5, 1.0)]
+
+
+def busiest(sent: list[float], period: float) -> int:
+    return max((sum(1 for each in sent if start <= each < start + period) for start in sent), default=0)
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+@pytest.mark.parametrize("own", [RATE, Rate(20, 10.0), Rate(100, 60.0)], ids=str)
+def test_invariant_6_another_rate_changes_nothing_for_who_runs(
+    tmp_path: Path, clock: SetClock, own: Rate, other: Rate
+) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as window:
-        assert window.claim() == 0.0
+    with closing(Window(path, own, clock)) as window:
+        alone = len(drain(window, clock, 180.0, heard=True))
+        with closing(Window(path, other, clock)) as passing:
+            assert passing.limit() == other.limit
+            assert window.limit() == own.limit
+            drain(passing, clock, 0.1, heard=True)
+        sent = drain(window, clock, 180.0, heard=True)
+    assert busiest(sent, own.period) <= own.limit
+    assert len(sent) >= alone - 2
+
+
+def test_invariant_6_a_long_period_is_kept_beside_short_ones(tmp_path: Path, clock: SetClock) -> None:
+    """Whoever needs few departures does not throw away those that others need."""
+    path, rate = tmp_path / "w.db", Rate(60, 600.0)
+    with closing(Window(path, rate, clock)) as window, closing(Window(path, Rate(1, 1.0), clock)) as passing:
+        sent = []
+        for _ in range(12):
+            sent += drain(window, clock, 100.0)
+            drain(passing, clock, 3.0)
+        with closing(sqlite3.connect(path)) as db:
+            kept = db.execute("select count(*) from departures where period = 600 and at > ?", (clock.mono - 600.0,))
+            assert kept.fetchone()[0] == sum(1 for each in sent if each > clock.mono - 600.0)
+    assert busiest(sent, rate.period) <= rate.limit
+
+
+def test_two_rates_beside_each_other_both_get_on_and_are_together_as_fast_as_the_higher_one(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    path, fast, slow, dice = tmp_path / "w.db", Rate(20, 10.0), RATE, random.Random(4)
+    with closing(Window(path, fast, clock)) as one, closing(Window(path, slow, clock)) as two:
+        sent: dict[Window, list[float]] = {one: [], two: []}
+        turns = {one: clock.mono, two: clock.mono}
+        while clock.mono < 1300.0:
+            window = min(turns, key=turns.__getitem__)
+            clock.pass_time(max(0.0, turns[window] - clock.mono))
+            if wait := window.claim():
+                turns[window] = clock.mono + wait + dice.uniform(0.0, 0.01)
+            else:
+                sent[window].append(clock.mono)
+                window.heard(clock.mono, clock.mono)
+    assert busiest(sent[two], slow.period) <= slow.limit
+    assert busiest(sorted(sent[one] + sent[two]), fast.period) <= fast.limit
+    assert len(sent[two]) > 90
+    assert len(sent[one]) + len(sent[two]) > 570
+
+
+def test_what_429s_have_taught_is_not_forgotten_for_another_rate(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, Rate(20, 10.0), clock)) as window:
+        drain(window, clock, 6.0)
+        window.pushed_back(clock.mono, 1.0)
+        learned = window.limit()
+        for other in OTHERS:
+            Window(path, other, clock).close()
+        assert window.limit() == learned < 20
+        with closing(Window(path, Rate(200, 10.0), clock)) as quick:
+            assert quick.limit() == learned
+
+
+def test_an_older_versions_window_is_begun_anew_as_if_it_was_full(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
     with closing(sqlite3.connect(path)) as db:
-        db.execute("alter table departures drop column way")
+        db.execute("create table departures(id integer primary key, claimed real not null, at real not null, way real)")
+        db.execute("insert into departures values(1, 5e5, 5e5, null)")  # of an uptime that nobody knows
+        db.execute("create table pace(one integer primary key check(one = 1), boot, wall, mono, value)")
+        db.execute("insert into pace values(1, 'another', 1.0, 5e5, x'80')")
+        db.commit()
+    begun = clock.mono
     with closing(Window(path, RATE, clock)) as window:
-        assert window.claim() > 0.0
+        sent = drain(window, clock, 30.0)
+        before = [begun - 2.0 * i for i in range(RATE.limit)]
+        assert busiest(before + sent, RATE.period) <= RATE.limit
+        assert sent[0] - begun < 3.0
+        with closing(sqlite3.connect(path)) as db:  # and a process of that version goes on beside this one
+            db.executemany("insert into departures(claimed, at) values(?1, ?1)", [(clock.mono,)] * RATE.limit)
+            db.commit()
+        assert window.claim() > RATE.period

@@ -1,13 +1,37 @@
 """The window: never more than the limit, never slower than need be, and one message per burst."""
 
-from math import inf
+import random
+from collections.abc import Iterable
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.pacing import FIRST_HOLD, Pace, Rate, pause, place, pushed_back, recovered, wait
+from batchswap.pacing import (
+    FIRST_HOLD,
+    Departures,
+    Pace,
+    Rate,
+    Sent,
+    allowed,
+    pause,
+    place,
+    pushed_back,
+    recovered,
+    wait,
+)
 
 RATE = Rate(20, 10.0)
+
+
+def at(rate: Rate, times: Iterable[float]) -> Sent:
+    """What left at one rate, evenly enough that each place is its request's own time."""
+    found = sorted(times)
+    return {rate: Departures(found[-1], found)} if found else {}
+
+
+def taught(limit: int, period: float = 10.0, top: int = 20) -> Pace:
+    return Pace(limit, period, top)
 
 
 def send(pace: Pace, rate: Rate, seconds: float, start: float = 0.0, naps: float = 0.0) -> list[float]:
@@ -15,7 +39,7 @@ def send(pace: Pace, rate: Rate, seconds: float, start: float = 0.0, naps: float
     sent: list[float] = []
     now = start
     while now < start + seconds:
-        left = wait(pace, rate, sent, now)
+        left = wait(pace, rate, at(rate, sent[-2 * rate.limit :]), now)
         if left:
             now += left + naps
         else:
@@ -24,29 +48,30 @@ def send(pace: Pace, rate: Rate, seconds: float, start: float = 0.0, naps: float
 
 
 def busiest(sent: list[float], period: float) -> int:
-    return max(sum(1 for t in sent if at <= t < at + period) for at in sent)
+    return max((sum(1 for t in sent if start <= t < start + period) for start in sent), default=0)
 
 
 @given(st.integers(1, 50), st.floats(0.5, 60.0), st.floats(0.0, 0.3))
 def test_invariant_6_no_window_holds_more_than_the_limit(limit: int, period: float, naps: float) -> None:
     rate = Rate(limit, period)
-    sent = send(Pace(limit), rate, period * 3, naps=naps)
+    sent = send(Pace(), rate, period * 3, naps=naps)
     assert busiest(sent, period) <= limit
 
 
 def test_the_limit_is_used() -> None:
-    sent = send(Pace(20), RATE, 1000.0)
+    sent = send(Pace(), RATE, 1000.0)
     assert len(sent) > 0.98 * 2000
 
 
 def send_late(rate: Rate, seconds: float, naps: list[float]) -> list[float]:
     """The same, when everybody wakes up some moments late for a place."""
-    sent, now, claimed, pace = [0.0], 0.0, 0.0, Pace(rate.limit)
+    sent, now, claimed, pace = [0.0], 0.0, 0.0, Pace()
     while now < seconds:
-        if left := wait(pace, rate, sent, now, claimed=claimed):
+        known = {rate: Departures(claimed, sent[-2 * rate.limit :])}
+        if left := wait(pace, rate, known, now):
             now += left + naps[len(sent) % len(naps)]
         else:
-            claimed = place(pace, rate, claimed, now)
+            claimed = place(pace, rate, known, now)
             sent.append(now)
     return sent
 
@@ -63,56 +88,57 @@ def test_invariant_6_what_is_made_up_for_exceeds_no_window(naps: list[float]) ->
 
 
 def test_after_a_quiet_time_nothing_is_made_up_for() -> None:
-    assert place(Pace(20), RATE, 100.0, 140.0) == 140.0
-    assert place(Pace(20), RATE, -inf, 140.0) == 140.0
+    assert place(Pace(), RATE, at(RATE, [100.0]), 140.0) == 140.0
+    assert place(Pace(), RATE, {}, 140.0) == 140.0
 
 
 def test_a_quiet_time_gives_no_burst() -> None:
-    assert 0.0 < wait(Pace(20), RATE, [100.0], 100.1) < 0.5
+    assert 0.0 < wait(Pace(), RATE, at(RATE, [100.0]), 100.1) < 0.5
 
 
 def test_requests_of_others_count() -> None:
-    others = [i * 0.1 for i in range(20)]
-    assert wait(Pace(20), RATE, others, 2.0) > 8.0
+    others = at(RATE, [i * 0.1 for i in range(20)])
+    assert wait(Pace(), RATE, others, 2.0) > 8.0
 
 
 def test_a_429_lowers_the_pace_to_what_the_window_held() -> None:
-    sent = [i * 0.5 for i in range(12)]
-    pace = pushed_back(Pace(20), RATE, sent, sent_at=5.0, now=5.2, pause=1.0)
-    assert pace.limit == 10
+    sent = at(RATE, [i * 0.5 for i in range(12)])
+    pace = pushed_back(Pace(), RATE, sent, sent_at=5.0, now=5.2, pause=1.0)
+    assert pace.taught == Rate(10, 10.0)
     assert pace.paused_until == 6.2
 
 
 def test_eight_429s_in_flight_are_one_message() -> None:
     sent = [i * 0.05 for i in range(20)]
-    pace = Pace(20)
-    for at in sent[12:]:
-        pace = pushed_back(pace, RATE, sent, sent_at=at, now=1.5, pause=1.0)
+    pace = Pace()
+    for sent_at in sent[12:]:
+        pace = pushed_back(pace, RATE, at(RATE, sent), sent_at=sent_at, now=1.5, pause=1.0)
     assert pace.limit == 12
 
 
 def test_a_later_429_is_a_new_message() -> None:
-    first = pushed_back(Pace(20), RATE, [0.0, 1.0], sent_at=2.0, now=2.1, pause=1.0)
-    second = pushed_back(first, RATE, [0.0, 1.0], sent_at=5.0, now=5.1, pause=1.0)
-    assert second.limit < first.limit
+    sent = at(RATE, [0.0, 1.0])
+    first = pushed_back(Pace(), RATE, sent, sent_at=2.0, now=2.1, pause=1.0)
+    second = pushed_back(first, RATE, sent, sent_at=5.0, now=5.1, pause=1.0)
+    assert allowed(second, RATE) < allowed(first, RATE)
 
 
 @given(st.lists(st.floats(0, 10), max_size=40), st.integers(1, 20))
 def test_the_pace_never_drops_below_one_nor_by_more_than_half(sent: list[float], limit: int) -> None:
-    pace = pushed_back(Pace(limit), RATE, sorted(sent), sent_at=10.0, now=10.0, pause=0.0)
-    assert max(1, limit // 2) <= pace.limit <= max(1, limit - 1)
+    for before, rate in ((taught(limit), RATE), (Pace(), Rate(limit, 10.0))):
+        pace = pushed_back(before, rate, at(rate, sent), sent_at=10.0, now=10.0, pause=0.0)
+        assert max(1, limit // 2) <= allowed(pace, rate) <= max(1, limit - 1)
 
 
 def test_it_comes_back_slowly_and_stops_at_the_limit() -> None:
-    pace = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(20)], sent_at=5.0, now=5.0, pause=0.0)
+    pace = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(20)]), sent_at=5.0, now=5.0, pause=0.0)
     assert recovered(pace, RATE, 5.0 + FIRST_HOLD - 1) is pace
     now, steps = 5.0, []
-    while pace.limit < 20:
+    while pace.taught:
         now += FIRST_HOLD
         pace = recovered(pace, RATE, now)
-        steps.append(pace.limit)
+        steps.append(allowed(pace, RATE))
     assert steps == list(range(11, 21))
-    assert pace.raise_at == inf
 
 
 def storm(pace: Pace, start: float, seconds: float) -> Pace:
@@ -120,24 +146,24 @@ def storm(pace: Pace, start: float, seconds: float) -> Pace:
     sent = [start - 10.0 + i * 0.5 for i in range(20)]
     now = start
     while now < start + seconds:
-        pace = pushed_back(pace, RATE, sent, sent_at=now, now=now + 0.1, pause=1.0)
+        pace = pushed_back(pace, RATE, at(RATE, sent), sent_at=now, now=now + 0.1, pause=1.0)
         sent.append(now)
         now += 2.0
     return pace
 
 
 def test_after_a_storm_it_is_back_within_a_minute_or_two() -> None:
-    pace = storm(Pace(20), 100.0, 30.0)
+    pace = storm(Pace(), 100.0, 30.0)
     assert pace.limit == 1
     now = 130.0
     for _ in range(6):
         now += 20.0
         pace = recovered(pace, RATE, now)
-    assert pace.limit >= 19
+    assert allowed(pace, RATE) >= 19
 
 
 def test_a_storm_at_half_the_limit_leads_back_to_half_the_limit() -> None:
-    half = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(10)], sent_at=5.0, now=5.0, pause=0.0)
+    half = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(10)]), sent_at=5.0, now=5.0, pause=0.0)
     assert half.limit == half.proven == 10
     pace = storm(half, 10.0, 30.0)
     for i in range(6):
@@ -146,15 +172,101 @@ def test_a_storm_at_half_the_limit_leads_back_to_half_the_limit() -> None:
 
 
 def test_a_429_after_a_try_doubles_the_hold_and_proves_the_limit() -> None:
-    pace = pushed_back(Pace(20), RATE, [i * 0.5 for i in range(10)], sent_at=5.0, now=5.0, pause=0.0)
+    pace = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(10)]), sent_at=5.0, now=5.0, pause=0.0)
     now = 5.0 + FIRST_HOLD
     pace = recovered(pace, RATE, now)
     assert pace.limit == 11
-    sent = [now + i * 0.9 for i in range(10)]
+    sent = at(RATE, [now + i * 0.9 for i in range(10)])
     pace = pushed_back(pace, RATE, sent, sent_at=now + 9.5, now=now + 9.6, pause=0.0)
     assert (pace.limit, pace.proven, pace.hold) == (10, 10, 2 * FIRST_HOLD)
 
 
 def test_a_pause_is_never_shortened() -> None:
-    assert pause(pause(Pace(20), 100.0), 50.0).paused_until == 100.0
-    assert wait(pause(Pace(20), 100.0), RATE, [], 40.0) == 60.0
+    assert pause(pause(Pace(), 100.0), 50.0).paused_until == 100.0
+    assert wait(pause(Pace(), 100.0), RATE, {}, 40.0) == 60.0
+
+
+# Several processes with one key, each with the rate that it was told.
+
+
+def beside(rates: list[Rate], seconds: float) -> dict[Rate, list[float]]:
+    """When each of them sends, if all of them always want to, and wake up some moments late."""
+    dice = random.Random(1)
+    sent: dict[Rate, list[float]] = {rate: [] for rate in rates}
+    known: dict[Rate, Departures] = {}
+    turns = dict.fromkeys(rates, 0.0)
+    while (now := min(turns.values())) < seconds:
+        rate = min(turns, key=turns.__getitem__)
+        if left := wait(Pace(), rate, known, now):
+            turns[rate] = now + left + dice.uniform(0.0, 0.005)
+        else:
+            before = known.get(rate, Departures())
+            known[rate] = Departures(place(Pace(), rate, known, now), [*before.at[-60:], now])
+            sent[rate].append(now)
+            turns[rate] = now + 1e-6
+    return sent
+
+
+ANY = st.builds(Rate, st.integers(1, 30), st.sampled_from([1.0, 10.0, 15.0]))
+
+
+@settings(deadline=None)
+@given(st.lists(ANY, min_size=2, max_size=3, unique=True))
+def test_invariant_6_nobody_is_faster_than_he_was_told_whatever_others_were_told(rates: list[Rate]) -> None:
+    sent = beside(rates, 25.0)
+    for rate in rates:
+        slower = [time for other in rates if other.speed <= rate.speed for time in sent[other]]
+        assert busiest(slower, rate.period) <= rate.limit
+
+
+@pytest.mark.parametrize("slow", [Rate(5, 10.0), Rate(19, 10.0), Rate(30, 60.0)])
+def test_who_was_told_to_be_slow_gets_his_places_beside_who_was_not(slow: Rate) -> None:
+    sent = beside([RATE, slow], 300.0)
+    assert len(sent[slow]) > min(0.7 * slow.speed, 0.3 * RATE.speed) * 300.0
+    assert len(sent[slow]) + len(sent[RATE]) > 0.97 * RATE.speed * 300.0
+
+
+def test_a_higher_rate_that_is_no_longer_in_use_holds_nobody_back() -> None:
+    """Five came together, which is well within 100 in a minute; that somebody once kept 5 in a second means nothing."""
+    own, past = Rate(100, 60.0), Rate(5, 1.0)
+    sent = {own: Departures(99.0, [100.0] * 5), past: Departures(97.0, [97.0])}
+    assert wait(Pace(), own, sent, 100.0) == 0.0
+    assert wait(Pace(), own, {**sent, past: Departures(98.5, [98.5])}, 100.0) > 0.0
+
+
+def test_what_one_rate_was_taught_holds_for_every_other() -> None:
+    pace = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(12)]), sent_at=5.0, now=5.0, pause=0.0)
+    assert [allowed(pace, rate) for rate in (RATE, Rate(5, 10.0), Rate(100, 60.0), Rate(2, 1.0))] == [10, 5, 60, 1]
+    for rate in (Rate(100, 60.0), Rate(2, 1.0), Rate(200, 10.0)):
+        assert busiest(send(pace, rate, 60.0, start=20.0), 10.0) <= 10
+
+
+def test_a_429_to_a_slow_process_measures_what_all_have_sent() -> None:
+    """Else its own rate, which nobody refused, would be taken for the API's."""
+    slow = Rate(5, 10.0)
+    sent = {**at(RATE, [i * 0.6 for i in range(15)]), **at(slow, [i * 3.0 for i in range(3)])}
+    pace = pushed_back(Pace(), slow, sent, sent_at=9.5, now=9.6, pause=0.0)
+    assert pace.taught == Rate(18, 10.0)
+    alone = pushed_back(Pace(), slow, at(slow, [i * 3.0 for i in range(3)]), sent_at=9.5, now=9.6, pause=0.0)
+    assert alone.taught == Rate(3, 10.0)
+
+
+def test_only_who_gets_back_to_what_was_tried_calls_it_over() -> None:
+    slow, pace = Rate(8, 10.0), taught(6)
+    pace = pushed_back(pace, slow, {}, sent_at=1.0, now=1.0, pause=0.0)
+    for i in range(1, 20):
+        pace = recovered(pace, slow, FIRST_HOLD * i * 2)
+    assert (allowed(pace, slow), pace.taught) == (8, Rate(8, 10.0))
+    assert allowed(recovered(pace, RATE, 1e6), RATE) == 9
+    for i in range(20):
+        pace = recovered(pace, RATE, 1e6 + FIRST_HOLD * i)
+    assert pace.taught is None
+
+
+def test_a_new_lesson_is_measured_in_the_period_of_the_one_that_is_known() -> None:
+    sent = at(RATE, [i * 1.2 for i in range(9)])
+    pace = pushed_back(taught(10), Rate(100, 60.0), sent, sent_at=10.0, now=10.0, pause=0.0)
+    assert pace.taught == Rate(8, 10.0)
+    over = Pace(None, 10.0, 20, proven=15)
+    fresh = pushed_back(over, Rate(100, 60.0), sent, sent_at=10.0, now=10.0, pause=0.0)
+    assert (fresh.taught, fresh.proven) == (Rate(60, 60.0), 9)
