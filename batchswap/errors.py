@@ -99,6 +99,10 @@ class LedgerFailed(LedgerError):
     exit = Exit.UNEXPECTED
 
 
+class LedgerDamaged(LedgerFailed):
+    """What was opened as a sound file is not one any more."""
+
+
 class LedgerFull(LedgerFailed):
     """The ledger could not be written: the disk is full or failing. What was committed before is intact."""
 

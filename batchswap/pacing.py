@@ -8,7 +8,7 @@ so the pace drops there at once instead of by guesses. What was measured is `pro
 the pace below it, the pace comes back to it in a few periods; beyond it, one request a `hold` at a time.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from math import ceil, inf
 
@@ -78,10 +78,6 @@ class Pace(msgspec.Struct, frozen=True):
     @property
     def taught(self) -> Rate | None:
         return None if self.limit is None else Rate(self.limit, self.period)
-
-
-Change = Callable[[Pace, float], Pace]
-"""A pace and the present time -> the pace from now on."""
 
 
 def wait(pace: Pace, rate: Rate, sent: Sent, now: float) -> float:

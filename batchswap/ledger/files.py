@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from batchswap.errors import LedgerError, LedgerFailed, LedgerFull
+from batchswap.errors import LedgerDamaged, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 
 _BUSY_SECONDS = 30.0
@@ -19,7 +19,6 @@ def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
 
     `in_use`: the file was opened, so that whatever is wrong with it now is not that a wrong one was named.
     """
-    wrong = LedgerFailed if in_use else LedgerError
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -27,9 +26,11 @@ def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
         if name.startswith(_FULL):
             raise LedgerFull(f"{path}: cannot be written ({error}); what was recorded before is intact") from error
         if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            raise wrong(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
+            damaged = LedgerDamaged if in_use else LedgerError
+            raise damaged(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            raise wrong(f"{path}: cannot be opened for writing ({error})") from error
+            protected = LedgerFailed if in_use else LedgerError
+            raise protected(f"{path}: cannot be opened for writing ({error})") from error
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise LedgerFailed(f"{path}: another program keeps it locked") from error
         raise

@@ -8,6 +8,7 @@ nothing is paid twice. Its name is a fingerprint of the key, never the key.
 import hashlib
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from math import inf
 from pathlib import Path
@@ -16,7 +17,8 @@ import msgspec
 
 from batchswap import pacing
 from batchswap.clock import Clock
-from batchswap.ledger.files import in_words
+from batchswap.errors import LedgerDamaged
+from batchswap.ledger.shared import Shared
 from batchswap.pacing import Departures, Pace, Rate
 
 FEW = 10
@@ -47,15 +49,6 @@ def _boot() -> str:
         return ""
 
 
-def _make(path: Path) -> bool:
-    """An empty file that only its owner may read. False: there was one already."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return False
-    return True
-
-
 class Window:
     """When the next request may leave, over all processes that use the key (invariant 6)."""
 
@@ -66,74 +59,57 @@ class Window:
         """The shortest time that an answer took: as long as that, every request is on its way and back."""
         self._open: dict[int, float] = {}
         """Tickets of this process without an answer, and when their requests left."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        is_new = _make(path)
-        with in_words(path, in_use=True):
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
-            self._db.execute("pragma journal_mode = wal")
-            self._db.execute("pragma synchronous = off")
-            self._db.execute("begin immediate")
-            self._db.execute(
-                "create table if not exists departures(id integer primary key, claimed real not null, at real not null)"
-            )
-            known = [row[1] for row in self._db.execute("pragma table_info(departures)")]
-            for name in {"way", "requests", "period"}.difference(known):
-                self._db.execute(f"alter table departures add column {name} real")
-            self._db.execute(
-                "create table if not exists taught(one integer primary key check(one = 1), boot text not null,"
-                " wall real not null, mono real not null, pace blob not null)"
-            )
-            self._start(is_new=is_new)
-            self._db.execute("commit")
+        self._file = Shared(path, self._begin)
 
-    def _start(self, *, is_new: bool) -> None:
-        """Begin with what other processes left; after a restart of the machine, in the new uptime's time.
+    def _begin(self, db: sqlite3.Connection, is_new: bool) -> None:
+        """Go on with what other processes left; after a restart of the machine, in the new uptime's time.
 
-        An older version's file has no time that its departures could be told by: it is begun anew, as if it was full.
+        What has left is not known of a file that was damaged, nor of an older version's: it is taken for full.
         """
+        self._open.clear()
+        _make_tables(db)
         now, wall, boot = self._clock.monotonic(), self._clock.now(), _boot()
-        found = self._db.execute("select boot, wall, mono from taught").fetchone()
+        found = db.execute("select boot, wall, mono from taught").fetchone()
         if found is None:
-            self._db.execute("delete from departures")
+            db.execute("delete from departures")
             if not is_new:
                 way = pacing.longest_way(self._rate)
-                self._add(now, place=now + way, rate=_UNKNOWN, way=way)
-            self._save(Pace())
+                _add(db, now, place=now + way, rate=_UNKNOWN, way=way)
+            self._save(db, Pace())
         elif found[0] != boot or found[2] > now:
             # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
             shift = now - max(0.0, wall - found[1]) - found[2]
-            self._db.execute(
-                "update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now)
-            )
-            self._save(Pace())
+            db.execute("update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now))
+            self._save(db, Pace())
+        else:
+            self._load(db)
 
-    def _load(self) -> Pace:
-        return msgspec.msgpack.decode(self._db.execute("select pace from taught").fetchone()[0], type=Pace)
+    def _load(self, db: sqlite3.Connection) -> Pace:
+        try:
+            return msgspec.msgpack.decode(db.execute("select pace from taught").fetchone()[0], type=Pace)
+        except msgspec.DecodeError as error:
+            raise LedgerDamaged(f"{self._path}: is damaged ({error})") from error
 
-    def _save(self, pace: Pace) -> None:
-        self._db.execute(
+    def _save(self, db: sqlite3.Connection, pace: Pace) -> None:
+        db.execute(
             "insert or replace into taught values(1, ?, ?, ?, ?)",
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _left(self, since: float) -> pacing.Sent:
-        """What left since then."""
-        return self._gather("at", since)
-
-    def _came(self, since: float, now: float) -> pacing.Sent:
+    def _came(self, db: sqlite3.Connection, since: float, now: float) -> pacing.Sent:
         """What came to the API at the latest since then, on a clock that is behind by the quickest way there.
 
         The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
         answer tells by how much; before it is there, the request may be on its way still.
         """
         sql = "at + coalesce(way, max(0.0, min(? - at, ?)))"
-        return self._gather(sql, since, now, pacing.longest_way(self._rate))
+        return self._gather(db, sql, since, now, pacing.longest_way(self._rate))
 
-    def _gather(self, moment: str, since: float, *values: float) -> pacing.Sent:
+    def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> pacing.Sent:
         """Back to `since` by what `moment` says of each; by their numbers they stand in order, but for late ones."""
         found: dict[tuple[float, float], Departures] = {}
         sql = f"select coalesce(requests, ?), coalesce(period, ?), claimed, {moment} from departures order by id desc"
-        with closing(self._db.execute(sql, (self._rate.limit, self._rate.period, *values))) as rows:
+        with closing(db.execute(sql, (self._rate.limit, self._rate.period, *values))) as rows:
             for requests, period, place, at in rows:
                 if at < since:
                     break
@@ -143,29 +119,27 @@ class Window:
                     found[requests, period] = Departures(place, [at])
         return {Rate(int(requests), period): left for (requests, period), left in found.items()}
 
-    def _add(self, now: float, *, place: float, rate: tuple[int, float], way: float | None = None) -> int:
-        """The number of a departure that is noted."""
-        sql = "insert into departures(claimed, at, way, requests, period) values(?, ?, ?, ?, ?)"
-        return self._db.execute(sql, (place, now, way, *rate)).lastrowid or 0
-
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
-        with in_words(self._path, in_use=True):
-            self._db.execute("begin immediate")
-            now = self._clock.monotonic()
-            pace = self._load()
-            faster = pacing.recovered(pace, self._rate, now)
-            if faster is not pace:
-                self._save(faster)
-            sent = self._came(now - pacing.reach(faster, self._rate), now)
-            left = pacing.wait(faster, self._rate, sent, now)
-            if not left:
-                place = pacing.place(faster, self._rate, sent, now)
-                self._ticket = self._add(now, place=place, rate=(self._rate.limit, self._rate.period))
-                self._open[self._ticket] = now
-                self._db.execute("delete from departures where id <= ?", (self._ticket - self._kept,))
-            self._db.execute("commit")
+        left, ticket, now = self._file.change(self._claim)
+        if ticket:
+            self._ticket, self._open[ticket] = ticket, now
         return left
+
+    def _claim(self, db: sqlite3.Connection) -> tuple[float, int, float]:
+        """Seconds to wait, the ticket, and when it was given out."""
+        now = self._clock.monotonic()
+        pace = self._load(db)
+        faster = pacing.recovered(pace, self._rate, now)
+        if faster is not pace:
+            self._save(db, faster)
+        sent = self._came(db, now - pacing.reach(faster, self._rate), now)
+        if left := pacing.wait(faster, self._rate, sent, now):
+            return left, 0, now
+        place = pacing.place(faster, self._rate, sent, now)
+        ticket = _add(db, now, place=place, rate=(self._rate.limit, self._rate.period))
+        db.execute("delete from departures where id <= ?", (ticket - self._kept,))
+        return 0.0, ticket, now
 
     def ticket(self) -> int:
         """What names the last claim that was granted here."""
@@ -179,8 +153,7 @@ class Window:
         now = self._clock.monotonic()
         if ticket in self._open:
             self._open[ticket] = now
-        with in_words(self._path, in_use=True):
-            self._db.execute("update departures set at = max(at, ?) where id = ?", (now, ticket))
+        self._file.change(lambda db: db.execute("update departures set at = max(at, ?) where id = ?", (now, ticket)))
 
     def heard(self, sent_at: float, answered_at: float) -> None:
         """The request that left at `sent_at` was answered. It came no later than the quickest way back before that."""
@@ -190,46 +163,57 @@ class Window:
         if not ticket:
             return
         del self._open[ticket]
-        way = answered_at - left - (self._quickest if self._answers > FEW else 0.0)
+        spent = answered_at - left - (self._quickest if self._answers > FEW else 0.0)
+        way = max(0.0, min(spent, pacing.longest_way(self._rate)))
         for lost in [each for each in self._open if each <= self._ticket - self._rate.limit * 2]:
             del self._open[lost]
-        with in_words(self._path, in_use=True):
-            way = max(0.0, min(way, pacing.longest_way(self._rate)))
-            self._db.execute("update departures set way = ? where id = ?", (way, ticket))
+        self._file.change(lambda db: db.execute("update departures set way = ? where id = ?", (way, ticket)))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
-        return self._change(
-            lambda pace, now: pacing.pushed_back(
-                pace,
-                self._rate,
-                self._left(sent_at - pacing.reach(pace, self._rate)),
-                sent_at=sent_at,
-                now=now,
-                pause=pause,
-            )
-        )
+
+        def push_back(db: sqlite3.Connection, pace: Pace, now: float) -> Pace:
+            sent = self._gather(db, "at", sent_at - pacing.reach(pace, self._rate))
+            return pacing.pushed_back(pace, self._rate, sent, sent_at=sent_at, now=now, pause=pause)
+
+        return self._change(push_back)
 
     def pause(self, seconds: float) -> None:
         """Nobody sends anything for a while (maintenance)."""
-        self._change(lambda pace, now: pacing.pause(pace, now + seconds))
+        self._change(lambda _, pace, now: pacing.pause(pace, now + seconds))
 
-    def _change(self, change: "pacing.Change") -> bool:
-        with in_words(self._path, in_use=True):
-            self._db.execute("begin immediate")
-            before = self._load()
-            after = change(before, self._clock.monotonic())
-            self._save(after)
-            self._db.execute("commit")
-        return pacing.allowed(after, self._rate) < pacing.allowed(before, self._rate)
+    def _change(self, change: Callable[[sqlite3.Connection, Pace, float], Pace]) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            before = self._load(db)
+            after = change(db, before, self._clock.monotonic())
+            self._save(db, after)
+            return pacing.allowed(after, self._rate) < pacing.allowed(before, self._rate)
+
+        return self._file.change(work)
 
     def limit(self) -> int:
         """Requests per period that are believed to be allowed to this process now."""
-        with in_words(self._path, in_use=True):
-            return pacing.allowed(self._load(), self._rate)
+        return self._file.read(lambda db: pacing.allowed(self._load(db), self._rate))
 
     def close(self) -> None:
-        self._db.close()
+        self._file.close()
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    db.execute("create table if not exists departures(id integer primary key, claimed real not null, at real not null)")
+    known = [row[1] for row in db.execute("pragma table_info(departures)")]
+    for name in {"way", "requests", "period"}.difference(known):
+        db.execute(f"alter table departures add column {name} real")
+    db.execute(
+        "create table if not exists taught(one integer primary key check(one = 1), boot text not null,"
+        " wall real not null, mono real not null, pace blob not null)"
+    )
+
+
+def _add(db: sqlite3.Connection, now: float, *, place: float, rate: tuple[int, float], way: float | None = None) -> int:
+    """The number of a departure that is noted."""
+    sql = "insert into departures(claimed, at, way, requests, period) values(?, ?, ?, ?, ?)"
+    return db.execute(sql, (place, now, way, *rate)).lastrowid or 0
 
 
 class NoWindow:

@@ -46,6 +46,18 @@ def test_invariant_6_a_command_with_another_rate_makes_no_run_faster(old_shop: S
     assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= 8 + 1
 
 
+def test_a_damaged_window_stops_no_command(old_shop: Shop) -> None:
+    pairs = old_shop.rows(2)
+    assert old_shop.call("balance", "--base-url", old_shop.vendor.url).exit_code == 0
+    (window,) = (old_shop.folder / "state/batchswap").glob("window-*.db")
+    for junk in (bytes(4096), b"junk" * 1024):
+        window.write_bytes(junk)
+        assert old_shop.call("balance", "--base-url", old_shop.vendor.url).exit_code == 0
+    window.write_bytes(bytes(4096))
+    assert old_shop.run("--rate", RATE).exit_code == 0
+    assert old_shop.results() == old_shop.expected(pairs)
+
+
 def test_invariant_6_a_restart_goes_on_with_the_window(old_shop: Shop) -> None:
     """The vendor asks for a pause and the process dies at once: the next one keeps the pause."""
     pairs = old_shop.rows(4)

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -53,6 +53,10 @@ def drain(window: Window, clock: SetClock, seconds: float, *, heard: bool = Fals
             if heard:
                 window.heard(clock.mono, clock.mono)
     return sent
+
+
+def busiest(sent: list[float], period: float) -> int:
+    return max((sum(1 for each in sent if start <= each < start + period) for start in sent), default=0)
 
 
 def test_two_windows_on_one_file_are_one_window(tmp_path: Path, clock: SetClock) -> None:
@@ -236,13 +240,94 @@ def test_an_answer_that_belongs_to_no_claim_changes_nothing(tmp_path: Path, cloc
         assert window.claim() == 0.0
 
 
+# A file that a power cut has damaged, as it is not synced.
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda whole: bytes(len(whole)),
+    "no header": lambda whole: b"junk" + whole[4:],
+    "no tables": lambda whole: whole[:4096] + b"junk" * (len(whole) // 4 - 1024),
+    "half of it": lambda whole: whole[: len(whole) // 2],
+    "one byte": lambda _: b"x",
+    "nothing": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_window_is_begun_anew_as_if_it_was_full(
+    tmp_path: Path, clock: SetClock, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as window:
+        sent = drain(window, clock, 25.0)
+    path.write_bytes(damage(path.read_bytes()))
+    begun = clock.mono
+    with closing(Window(path, RATE, clock)) as window, closing(Window(path, RATE, clock)) as other:
+        assert window.claim() > 0.0
+        assert other.claim() > 0.0
+        sent += drain(window, clock, 25.0)
+    assert busiest(sent, RATE.period) <= RATE.limit
+    assert sum(1 for each in sent if each > begun) >= 10
+
+
+def test_a_window_whose_pace_cannot_be_read_is_begun_anew(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as window:
+        assert window.claim() == 0.0
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("update taught set pace = x'c1'")
+            db.commit()
+        assert 0.0 < window.claim() < 3.0
+        assert window.limit() == RATE.limit
+
+
+def test_what_damages_the_window_of_two_leaves_them_one_window(tmp_path: Path, clock: SetClock) -> None:
+    path = tmp_path / "w.db"
+    with closing(Window(path, RATE, clock)) as one:
+        sent = drain(one, clock, 25.0)
+        path.write_bytes(bytes(4096))
+        with closing(Window(path, RATE, clock)) as two:
+            for _ in range(20):
+                sent += drain(one, clock, 1.0) + drain(two, clock, 1.0)
+    assert busiest(sent, RATE.period) <= RATE.limit
+    assert len(sent) > 25
+
+
+FINDER = """
+import os, sys, time
+from pathlib import Path
+from batchswap.clock import SystemClock
+from batchswap.ledger.window import Window
+from batchswap.pacing import Rate
+path = Path(sys.argv[1])
+while time.monotonic() < float(sys.argv[2]):
+    pass
+window = Window(path, Rate(10, 1.0), SystemClock())
+sent, end = [], time.monotonic() + 1.5
+while time.monotonic() < end:
+    wait = window.claim()
+    if wait:
+        time.sleep(wait)
+    else:
+        sent.append(time.monotonic())
+print(path.stat().st_ino, *sent)
+"""
+
+
+def test_invariant_6_over_processes_that_find_the_window_damaged_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "w.db"
+    path.write_bytes(bytes(8192))
+    command = [sys.executable, "-c", FINDER, str(path), str(time.monotonic() + 1.0)]
+    finders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=30)[0].split() for process in finders]
+    assert {words[0] for words in said} == {str(path.stat().st_ino)}
+    sent = sorted(float(each) for words in said for each in words[1:])
+    assert len(sent) > 8
+    assert busiest(sent, 0.96) <= 10
+
+
 # Processes that were told different rates.
 
 OTHERS = [Rate(20, 10.0), Rate(100, 60.0), Rate(1200, 3600.0), Rate(1, 10.0), Rate(5, 1.0)]
-
-
-def busiest(sent: list[float], period: float) -> int:
-    return max((sum(1 for each in sent if start <= each < start + period) for start in sent), default=0)
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
