@@ -16,7 +16,11 @@ _PLACES = "batchswap.cli.places"
 
 
 class Option(click.Option):
-    """An option that is also BATCHSWAP_<OPTION>. A value that will not do is blamed on the place it came from."""
+    """An option that is also BATCHSWAP_<OPTION>. A value that will not do is blamed on the place it came from.
+
+    One name may stand for different things in different commands: what was said in the environment or in a file, and
+    will not do here, is not for this command if it does for another one.
+    """
 
     def __init__(self, *args: Any, also: Iterable[str] = (), **attributes: Any) -> None:
         """`also`: further environment variables, which count for less."""
@@ -24,13 +28,21 @@ class Option(click.Option):
         own = PREFIX + key_of(self).upper()
         self.envvar = [own, *also]
 
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        found = super().resolve_envvar_value(ctx)
+        group = ctx.find_root().command
+        if found is not None and isinstance(group, click.Group) and is_for_another(self, found, options_of(group)):
+            return None
+        return found
+
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         try:
             return super().type_cast_value(ctx, value)
         except click.BadParameter as error:
-            raise click.BadParameter(error.message + self._origin(ctx), ctx, self) from None
+            raise click.BadParameter(error.message + self.origin(ctx), ctx, self) from None
 
-    def _origin(self, ctx: click.Context) -> str:
+    def origin(self, ctx: click.Context) -> str:
+        """Where the value came from, in brackets; "" for the command line and the default."""
         match ctx.get_parameter_source(self.name):
             case click.core.ParameterSource.ENVIRONMENT:
                 names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
@@ -44,6 +56,40 @@ class Option(click.Option):
 def key_of(option: click.Option) -> str:
     """What an option is called in a file: its longest name, `in_flight`."""
     return max(option.opts, key=len).lstrip("-").replace("-", "_")
+
+
+def elsewhere(ctx: click.Context, name: str) -> str:
+    """Where an option of this command got its value from, if not from the command line: as `Option.origin`."""
+    return next(each.origin(ctx) for each in ctx.command.params if isinstance(each, Option) and each.name == name)
+
+
+def is_typed(ctx: click.Context, *names: str) -> bool:
+    """Whether any of these options stands on the command line."""
+    return any(ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE for name in names)
+
+
+def texts_of(option: click.Option, value: str | list[str]) -> list[str]:
+    """The single values in a text of the environment, or in a value of a file."""
+    if isinstance(value, list):
+        return value
+    return list(option.type.split_envvar_value(value)) if option.multiple else [value]
+
+
+def is_for_another(option: Option, value: str | list[str], commands: dict[str, dict[str, Option]]) -> bool:
+    """Whether a value that will not do for this option does for one of the same name."""
+    alike = [options[key_of(option)] for options in commands.values() if key_of(option) in options]
+    return not _takes(option, value) and any(_takes(each, value) for each in alike)
+
+
+def _takes(option: Option, value: str | list[str]) -> bool:
+    if isinstance(value, list) and not option.multiple:
+        return False
+    try:
+        for text in texts_of(option, value):
+            option.type.convert(text, None, None)
+    except click.BadParameter:
+        return False
+    return True
 
 
 def files() -> list[Path]:
@@ -94,7 +140,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def options_of(group: click.Group) -> dict[str, dict[str, click.Option]]:
+def options_of(group: click.Group) -> dict[str, dict[str, Option]]:
     """The options of every command, by key."""
     return {
         name: {key_of(each): each for each in command.params if isinstance(each, Option)}
@@ -110,11 +156,11 @@ def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
     for command, options in commands.items():
         mapped[command] = {}
         for key, value in values.items():
-            if (option := options.get(key)) is None:
+            if (option := options.get(key)) is None or is_for_another(option, value, commands):
                 continue
             if isinstance(value, list) and not option.multiple:
                 raise UsageError(f"{places[key]}: {key}: takes one value, not a list")
-            mapped[command][option.name] = [value] if option.multiple and isinstance(value, str) else value
+            mapped[command][option.name] = texts_of(option, value) if option.multiple else value
     return mapped, places
 
 

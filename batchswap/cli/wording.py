@@ -8,6 +8,7 @@ import click
 
 from batchswap.cli import options
 from batchswap.cli.going import complete
+from batchswap.cli.layers import elsewhere, is_typed
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
@@ -23,20 +24,30 @@ KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
 @options.option("--state", type=click.Choice(["failed", "cancelled"]), default="failed", help="which tasks")
 @options.option("--code", metavar="CODE", default=None, help="only with this reason code, such as 501")
 @options.option("--batch", metavar="NAME", default=None, help="only of this batch")
-@click.pass_obj
-def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: str | None, batch: str | None) -> int:
+@click.pass_context
+def retry(
+    ctx: click.Context, /, keys: tuple[str, ...], db: Path, state: str, code: str | None, batch: str | None
+) -> int:
     """Put failed tasks back into the queue; the next run takes them.
 
     What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
-    were given up while uncertain are taken only by their KEY, or with --code given-up.
+    were given up while uncertain are taken only by their KEY, or with --code given-up. What a variable or a file says
+    of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
     from batchswap.cli.ledgers import changing
     from batchswap.ledger import views, words
     from batchswap.report.words import plural
     from batchswap.states import Event, State
 
-    if keys and (code or batch):
-        raise UsageError("either name tasks, or choose them with --code and --batch")
+    voice: Voice = ctx.obj
+    if keys:
+        if is_typed(ctx, "code", "batch"):
+            raise UsageError("either name tasks, or choose them with --code and --batch")
+        code = batch = None
+    elif state != State.FAILED and not is_typed(ctx, "state"):
+        raise UsageError(
+            f"--state {state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
+        )
     moved: Counter[Event] = Counter()
     left = 0
     with changing(db) as (ledger, stamp):
@@ -45,7 +56,8 @@ def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: st
             if keys
             else words.chosen(ledger, State(state), batch=batch, code=code)
         ):
-            if not keys and code != words.GIVEN_UP and words.is_given_up(ledger, task):
+            is_named = bool(keys) or (code == words.GIVEN_UP and is_typed(ctx, "code"))
+            if not is_named and words.is_given_up(ledger, task):
                 left += 1
                 continue
             moved[words.retry(ledger, stamp, task)] += 1
@@ -60,17 +72,22 @@ def retry(voice: Voice, /, keys: tuple[str, ...], db: Path, state: str, code: st
 @click.command(cls=options.Command, short_help="queued tasks that are not to run")
 @KEYS
 @options.DB
-@options.option("--batch", metavar="NAME", default=None, help="all queued tasks of this batch")
-@click.pass_obj
-def cancel(voice: Voice, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
+@options.option("--batch", metavar="NAME", default=None, help="all queued tasks of this batch; only as typed here")
+@click.pass_context
+def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
     from batchswap.cli.ledgers import changing
     from batchswap.ledger import queries, views, words
     from batchswap.report.words import plural
     from batchswap.states import State
 
+    voice: Voice = ctx.obj
+    if not is_typed(ctx, "batch"):
+        batch = None
     if bool(keys) == (batch is not None):
-        raise UsageError("name the tasks to cancel, or all queued ones of a batch with --batch")
+        where = elsewhere(ctx, "batch")
+        hint = f"; a batch{where} does not choose them" if where else ""
+        raise UsageError(f"name the tasks to cancel, or all queued ones of a batch with --batch{hint}")
     count = given_up = 0
     with changing(db) as (ledger, stamp):
         if batch is not None and batch not in queries.batches(ledger):
