@@ -140,7 +140,8 @@ def resolve(
             said = "is queued again: the next run takes it"
         else:
             words.give_up(ledger, stamp, task)
-            said = f"is given up, as failed; {command('retry', db)} {key} would pay again"
+            again = command("retry", db, f"{task.batch}/{task.key}")
+            said = f"is given up, as failed; `{again}` would pay again"
     voice.conclude(f"{task.batch}/{task.key} {said}")
     return Exit.DONE
 

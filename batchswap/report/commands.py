@@ -7,9 +7,18 @@ from batchswap.settings import Settings
 from batchswap.states import State
 
 
-def command(words: str, db: Path) -> str:
-    """`batchswap WORDS`, with --db where the ledger is not the usual one."""
-    return f"batchswap {words}" if db == Settings().db else f"batchswap {words} --db {shlex.quote(str(db))}"
+def command(verb: str, db: Path, *names: str, options: str = "") -> str:
+    """`batchswap VERB NAMES OPTIONS`, with --db where the ledger is not the usual one.
+
+    Names are anybody's: a shell takes each for one word, and batchswap none for an option.
+    """
+    given = [options] if options else []
+    if db != Settings().db:
+        given.append(f"--db {shlex.quote(str(db))}")
+    words = [shlex.quote(name) for name in names]
+    if any(name.startswith("-") for name in names):
+        return " ".join(["batchswap", verb, *given, "--", *words])
+    return " ".join(["batchswap", verb, *words, *given])
 
 
 def next_steps(counts: dict[str, int], db: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Whether everything that a run needs is there: the checks of `batchswap doctor` that need no network."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def look_at_ledger(path: Path) -> Finding:
     except LedgerError as error:
         return Finding("ledger", False, str(error), "name another file with --db, or restore a copy", error.exit)
     if said != ["ok"]:
-        remedy = f"keep {path}, and save what can be read: sqlite3 {path} .recover | sqlite3 mended.db"
+        remedy = (
+            f"keep {path}, and save what can be read: sqlite3 {shlex.quote(str(path))} .recover | sqlite3 mended.db"
+        )
         return Finding("ledger", False, f"{path} is damaged: {said[0]}", remedy, Exit.USAGE)
     if not os.access(path, os.W_OK) or not os.access(path.resolve().parent, os.W_OK):
         remedy = "a run must write the ledger, and beside it: mend the permissions"

@@ -143,7 +143,7 @@ def _person_lines(standing: Standing, db: Path) -> Iterator[str]:
         yield ""
         yield "uncertain, a person must decide whether the API accepted them:"
         for name in standing.uncertain:
-            yield safe(f"{name}: {command('show', db)} {name}")
+            yield safe(f"{name}: {command('show', db, name)}")
         if more:
             yield f"and {more:,} more: {command('tasks --state uncertain', db)}"
     if standing.failures:

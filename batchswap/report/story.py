@@ -1,6 +1,5 @@
 """One task's story: `batchswap show`."""
 
-import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,11 +111,11 @@ def evidence_of(each: Try) -> str:
 
 
 def _choices(story: Story, db: Path) -> Iterator[str]:
-    name = safe(shlex.quote(f"{story.task.batch}/{story.task.key}"))
+    name = f"{story.task.batch}/{story.task.key}"
     yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"
     for words, meaning in (
         ("--task-id ID", "it was accepted, as ID"),
         ("--not-accepted", "it was not: queue it again"),
         ("--give-up", "leave it, as failed"),
     ):
-        yield f"  {command(f'resolve {name} {words}', db)}  # {meaning}"
+        yield "  " + safe(f"{command('resolve', db, name, options=words)}  # {meaning}")

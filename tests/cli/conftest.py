@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from batchswap.cli.main import root
+from batchswap.local.faults import Fault, FaultRate
 from tests.cli.quick import KEY, QuickEngine, box
 from tests.http.local import Running, running
 from tests.http.samples import movie, picture
@@ -88,3 +89,12 @@ def use(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands go to this server."""
     monkeypatch.setenv("CRUN_API_KEY", KEY)
     monkeypatch.setenv("CRUN_BASE_URL", server.base_url)
+
+
+@pytest.fixture
+def forgetful(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A server whose answers to submits never arrive."""
+    lost = (FaultRate(Fault.LOST, 1.0),)
+    with running(tmp_path / "forgetful", QuickEngine(), keys=(KEY,), faults=lost) as server:
+        use(server, monkeypatch)
+        yield server

@@ -5,14 +5,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from batchswap.ledger import files, queries
 from batchswap.ledger.lock import hold
-from batchswap.local.faults import Fault, FaultRate
-from tests.cli.conftest import Place, call, use, work
-from tests.cli.quick import KEY, QuickEngine
-from tests.http.local import Running, running
+from tests.cli.conftest import Place, call, work
+from tests.http.local import Running
 
 
 def show(key: str) -> Any:
@@ -37,15 +33,6 @@ def change(sql: str, *values: object) -> None:
     db.execute(sql, values)
     db.commit()
     db.close()
-
-
-@pytest.fixture
-def forgetful(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A server whose answers to submits never arrive."""
-    lost = (FaultRate(Fault.LOST, 1.0),)
-    with running(tmp_path / "forgetful", QuickEngine(), keys=(KEY,), faults=lost) as server:
-        use(server, monkeypatch)
-        yield server
 
 
 def lose(place: Place, rows: int = 1) -> None:

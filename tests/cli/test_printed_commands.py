@@ -1,0 +1,70 @@
+"""A command that is printed is one that can be typed: it does what it says, whatever keys and files are called."""
+
+import re
+import shlex
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from batchswap.report.commands import command
+from batchswap.report.health import look_at_ledger
+from tests.cli.conftest import Place, call
+from tests.http.local import Running
+
+LEDGER = "my $(touch owned).db"
+KEYS = ["$(touch owned)", "it's", "-q", "a b"]
+
+
+@pytest.fixture
+def odd(forgetful: Running, place: Place) -> Place:
+    """A ledger of uncertain tasks, in which nothing has a usual name."""
+    rows = "".join(f"{key},{place.video('v.mp4')},face.png\n" for key in KEYS)
+    Path("my batch.csv").write_text(f"id,video,face\n{rows}")
+    assert call("run", "my batch.csv", "--db", LEDGER, "--rate", "none").exit_code == 4
+    return place
+
+
+def words(line: str) -> list[str]:
+    """What a shell makes of the command in the line."""
+    found = re.search(r"batchswap .*", line)
+    assert found is not None
+    return shlex.split(found[0], comments=True)[1:]
+
+
+def test_status_prints_commands_that_show_each_task(odd: Place) -> None:
+    lines = [line for line in call("status", "--db", LEDGER).stdout.splitlines() if ": batchswap show " in line]
+    assert len(lines) == len(KEYS)
+    for key, line in zip(KEYS, lines, strict=True):
+        shown = call(*words(line))
+        assert shown.stdout.startswith(f"my batch/{key}: uncertain"), line
+
+
+def test_show_prints_commands_that_resolve_the_task(odd: Place) -> None:
+    for key in KEYS:
+        said = call("show", "--db", LEDGER, f"my batch/{key}").stdout
+        line = next(line for line in said.splitlines() if line.endswith("# it was not: queue it again"))
+        assert call(*words(line)).exit_code == 0, line
+        assert call("show", "--db", LEDGER, f"my batch/{key}").stdout.startswith(f"my batch/{key}: queued")
+
+
+def test_resolve_prints_the_command_that_takes_its_word_back(odd: Place) -> None:
+    for key in KEYS:
+        said = call("resolve", "--give-up", "--db", LEDGER, f"my batch/{key}").stderr
+        line = said.strip().splitlines()[-1].partition("`")[2].partition("` would pay again")[0]
+        assert "1 task queued again" in call(*words(line)).stderr, said
+
+
+def test_a_name_is_never_an_option() -> None:
+    said = command("resolve", Path("-l.db"), "-batch/key", options="--give-up")
+    assert shlex.split(said) == ["batchswap", "resolve", "--give-up", "--db", "-l.db", "--", "-batch/key"]
+
+
+def test_a_damaged_ledger_is_named_so_that_a_shell_takes_it(odd: Place) -> None:
+    with sqlite3.connect(LEDGER) as db:
+        db.execute("pragma journal_mode = delete")
+    db.close()
+    sound = Path(LEDGER).read_bytes()
+    Path(LEDGER).write_bytes(sound[:36] + b"\0\0\0\7" + sound[40:])  # free pages that there are not
+    remedy = look_at_ledger(Path(LEDGER)).remedy
+    assert f"sqlite3 {shlex.quote(LEDGER)} .recover" in remedy
