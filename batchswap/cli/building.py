@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchswap.cli.layers import no_text
 from batchswap.cli.parameters import NO_RATE
 from batchswap.errors import UsageError
 
@@ -58,10 +59,13 @@ def _check_callback(url: str | None) -> None:
 
 
 def build_sources(manifests: tuple[str, ...], **asked: Any) -> "list[Source]":
-    """Each manifest once, in the order given."""
+    """Each manifest once, in the order given. Raises UsageError for a folder that the ledger could not name."""
     from batchswap.manifest import Source
+    from batchswap.manifest.sources import folder_of
 
     given = dict.fromkeys(manifests)
+    if wrong := next(filter(None, (no_text(folder_of(path)) for path in given)), ""):
+        raise UsageError(f"the folder {wrong}")
     return [Source(path, asked["format"], asked["batch"]) for path in given]
 
 

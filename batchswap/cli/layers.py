@@ -30,6 +30,8 @@ class Option(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         found = super().resolve_envvar_value(ctx)
+        if found is not None and (wrong := no_text(found)):
+            raise click.BadParameter(f"{wrong} (from {self._variable()})", ctx, self)
         group = ctx.find_root().command
         if found is not None and isinstance(group, click.Group) and is_for_another(self, found, options_of(group)):
             return None
@@ -45,12 +47,24 @@ class Option(click.Option):
         """Where the value came from, in brackets; "" for the command line and the default."""
         match ctx.get_parameter_source(self.name):
             case click.core.ParameterSource.ENVIRONMENT:
-                names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
-                return f" (from {next((name for name in names if os.environ.get(name)), 'the environment')})"
+                return f" (from {self._variable()})"
             case click.core.ParameterSource.DEFAULT_MAP:
                 places: dict[str, Path] = ctx.find_root().meta.get(_PLACES, {})
                 return f" (from {places.get(key_of(self), FILE)})"
         return ""
+
+    def _variable(self) -> str:
+        names = [self.envvar] if isinstance(self.envvar, str) else list(self.envvar or ())
+        return next((name for name in names if os.environ.get(name)), "the environment")
+
+
+def no_text(given: str) -> str:
+    """What is wrong with an argument or a variable that is not text: the ledger and JSON could not hold it; else ""."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return f'"{os.fsencode(given).decode(errors="backslashreplace")}" is not UTF-8'
+    return ""
 
 
 def key_of(option: click.Option) -> str:

@@ -19,7 +19,7 @@ from batchswap.cli.providing import balance, serve
 from batchswap.cli.running import ARGUMENTS, run
 from batchswap.cli.voice import Voice, end
 from batchswap.cli.wording import cancel, resolve, retry
-from batchswap.errors import BatchswapError, Exit
+from batchswap.errors import BatchswapError, Exit, UsageError
 
 BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
 
@@ -46,6 +46,8 @@ class Root(click.Group):
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], voice: Voice) -> int:
+        if wrong := next(filter(None, map(layers.no_text, arguments)), ""):
+            raise UsageError(wrong)
         values, places = layers.default_map(self)
         with self.make_context("batchswap", list(arguments), default_map=values, obj=voice, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments

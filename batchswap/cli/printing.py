@@ -1,5 +1,6 @@
 """Results to stdout."""
 
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -9,8 +10,8 @@ import msgspec
 
 
 def print_json(document: Any) -> None:
-    """One JSON document, and nothing else."""
-    print_lines([msgspec.json.format(msgspec.json.encode(document), indent=2).decode()])
+    """One JSON document, and nothing else. In ASCII: so it is one on any terminal, with any file name in it."""
+    print_lines([json.dumps(msgspec.to_builtins(document), indent=2)])
 
 
 def print_lines(lines: Iterable[str]) -> None:

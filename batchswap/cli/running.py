@@ -71,9 +71,10 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     listen(voice)
     settings = build_settings(**asked)
     account = find_account(settings)
+    sources = build_sources(manifests, **asked)
     files.exists(settings.db)  # what is no file is refused before anything is made beside it
     with holding(settings.db, voice, wait=asked["if_running"] == "wait"):
-        enrolled = enrol(settings, build_sources(manifests, **asked), build_reading(**asked))
+        enrolled = enrol(settings, sources, build_reading(**asked))
         say_enrolled(voice, enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         if account is None and has_work(settings):

@@ -36,7 +36,7 @@ def safe_part(text: str) -> str:
     if name == text and len(name.encode()) <= LONGEST_PART:
         return name
     short = name.encode()[: LONGEST_PART - 9].decode(errors="ignore")
-    return f"{short}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{short}-{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:8]}"
 
 
 def ending(model: Model, target: str) -> str:

@@ -146,3 +146,10 @@ def test_an_iteration_may_be_left_early(tmp_path: Path, rounds: int) -> None:
     for _ in range(rounds):
         assert next(chunks).rows
     chunks.close()  # type: ignore[attr-defined]
+
+
+def test_a_file_name_that_is_not_text_cannot_name_a_batch(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"b\xff.csv")
+    path.write_text(CSV)
+    (said,) = file_errors(path)
+    assert "name: of the batch has a control or invisible character (U+DCFF)" in said
