@@ -37,6 +37,7 @@ class Root(click.Group):
         """Run a command and leave with its exit code."""
         arguments = list(sys.argv[1:] if args is None else args)
         voice = Voice()
+        voice.expect(arguments)
         _make_printable()
         try:
             code = self._enter(arguments, voice)
@@ -79,13 +80,10 @@ def _make_printable() -> None:
 
 
 def _judge(error: BaseException) -> tuple[int, str]:
-    """Exit code and words of what went wrong; no words where click says them itself."""
+    """Exit code and words of what went wrong; no words where nothing did."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code, ""
-        case click.UsageError():
-            error.show()
-            return Exit.USAGE, ""
         case click.ClickException():
             return Exit.USAGE, error.format_message()
         case KeyboardInterrupt() | click.Abort():
@@ -103,10 +101,12 @@ def _judge(error: BaseException) -> tuple[int, str]:
 def _tell(error: BaseException, voice: Voice) -> int:
     """The exit code; its words on stderr, and on stdout where a JSON document was asked for."""
     code, words = _judge(error)
-    if words:
+    if isinstance(error, click.UsageError) and not voice.is_json:
+        error.show()  # with the usage of its command
+    elif words:
         voice.fail(words)
-        if voice.owes_document:
-            importlib.import_module("batchswap.cli.printing").print_json({"exit_code": code, "reason": words})
+    if words and voice.owes_document:
+        importlib.import_module("batchswap.cli.printing").print_json({"exit_code": code, "reason": words})
     if code == Exit.UNEXPECTED and voice.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code

@@ -1,6 +1,7 @@
 """The options, each defined once; commands take the groups they need. Help: one line, no period, the default shown."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,14 @@ def together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 def _owe_document(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
     voice = ctx.find_object(Voice)
     if voice is not None:
-        voice.owes_document = value
+        voice.owes_document |= value
+    return value
+
+
+def _log_as(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    voice = ctx.find_object(Voice)
+    if voice is not None:
+        voice.is_json |= value == "json"
     return value
 
 
@@ -118,10 +126,17 @@ BUSY = option(
     default="fail",
     help="when another run holds the ledger",
 )
-JSON = flag("--json", "as_json", callback=_owe_document, help="one JSON document on stdout")
+JSON = flag("--json", "as_json", is_eager=True, callback=_owe_document, help="one JSON document on stdout")
 TALKING = together(
     flag("-q", "--quiet", help="only errors and the last line"),
-    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="of what goes to stderr"),
+    option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        is_eager=True,
+        callback=_log_as,
+        help="of what goes to stderr",
+    ),
     flag("--no-progress", help="no live display and no line a minute"),
 )
 
@@ -134,6 +149,20 @@ class Command(click.Command):
         verbose = Option(["-v", "--verbose"], is_flag=True, help="details, and a traceback for a bug")
         verbose.expose_value, verbose.callback = False, _be_verbose
         self.params.append(verbose)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            self._find_how_to_speak(ctx)
+            raise
+
+    def _find_how_to_speak(self, ctx: click.Context) -> None:
+        """Where the command line could not be read, variables and files still say in which form its error is told."""
+        for each in self.params:
+            if each.is_eager and ctx.get_parameter_source(each.name) is None:
+                with suppress(click.UsageError):
+                    each.handle_parse_result(ctx, {}, [])
 
 
 def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -52,7 +52,12 @@ def run(ctx: click.Context, /, manifests: tuple[str, ...], **asked: Any) -> int:
     except LedgerBusy:
         if asked["if_running"] != "skip":
             raise
-        voice.conclude(f"skipped: another run holds {asked['db']}")
+        words = f"skipped: another run holds {asked['db']}"
+        if asked["as_json"]:
+            from batchswap.cli.printing import print_json
+
+            print_json({"exit_code": Exit.DONE, "reason": words})
+        voice.conclude(words)
         return Exit.DONE
 
 

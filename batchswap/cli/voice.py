@@ -5,8 +5,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise, takewhile
 from typing import Any
 
 _FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
@@ -21,6 +22,12 @@ class Voice:
         """Whether --json was asked for: then an error is a document, too."""
         self.is_dated = not _is_terminal(sys.stderr)
         self._print: Callable[[str], None] = _print_line
+
+    def expect(self, arguments: Sequence[str]) -> None:
+        """What the command line asks for, as far as it can be seen before it is read: it may have errors."""
+        words = [*takewhile("--".__ne__, arguments)]
+        self.owes_document = "--json" in words
+        self.is_json = "--log-format=json" in words or ("--log-format", "json") in pairwise(words)
 
     def tune(self, *, quiet: bool, log_format: str) -> None:
         """As the options of the command want it."""
