@@ -1,13 +1,14 @@
 """The ledger, as commands open it."""
 
+import difflib
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from batchswap.errors import LedgerBusy, LedgerError
-from batchswap.ledger import files
+from batchswap.errors import LedgerBusy, LedgerError, UsageError
+from batchswap.ledger import files, queries
 from batchswap.ledger.moves import Stamp
 
 
@@ -18,6 +19,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
     with files.in_words(path, in_use=True), closing(files.connect(path, write=False)) as db:
         yield db
+
+
+def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
+    """Raises UsageError for a batch that is not in the ledger: nothing could be chosen by it."""
+    if name is not None and name not in (found := queries.batches(db)):
+        nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
+        hint = f'; the nearest is "{nearest[0]}"' if nearest else ""
+        raise UsageError(f'there is no batch "{name}" in {path}{hint}')
 
 
 @contextmanager

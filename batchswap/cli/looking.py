@@ -56,12 +56,13 @@ def _plot(ledger: "sqlite3.Connection", path: Path) -> None:
 @options.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
 def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None, form: str) -> int:
     """The tasks, one a line, in the order in which they came into the ledger."""
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledgers import check_batch, reading
     from batchswap.cli.printing import columns, print_lines
     from batchswap.ledger import views
     from batchswap.report.listing import FORMATS
 
     with reading(db) as ledger:
+        check_batch(ledger, batch, db)
         print_lines(FORMATS[form](views.lines(ledger, states=state, batch=batch, code=code), columns()))
     return 0
 

@@ -34,7 +34,7 @@ def retry(
     were given up while uncertain are taken only by their KEY, or with --code given-up. What a variable or a file says
     of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
-    from batchswap.cli.ledgers import changing
+    from batchswap.cli.ledgers import changing, check_batch
     from batchswap.ledger import views, words
     from batchswap.report.words import plural
     from batchswap.states import Event, State
@@ -51,6 +51,7 @@ def retry(
     moved: Counter[Event] = Counter()
     left = 0
     with changing(db) as (ledger, stamp):
+        check_batch(ledger, batch, db)
         for task in (
             [views.find(ledger, key) for key in dict.fromkeys(keys)]
             if keys
@@ -76,8 +77,8 @@ def retry(
 @click.pass_context
 def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
-    from batchswap.cli.ledgers import changing
-    from batchswap.ledger import queries, views, words
+    from batchswap.cli.ledgers import changing, check_batch
+    from batchswap.ledger import views, words
     from batchswap.report.words import plural
     from batchswap.states import State
 
@@ -90,8 +91,7 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
         raise UsageError(f"name the tasks to cancel, or all queued ones of a batch with --batch{hint}")
     count = given_up = 0
     with changing(db) as (ledger, stamp):
-        if batch is not None and batch not in queries.batches(ledger):
-            raise UsageError(f'there is no batch "{batch}" in {db}')
+        check_batch(ledger, batch, db)
         named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
         for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
             given_up += words.is_given_up(ledger, task)

@@ -144,3 +144,11 @@ def test_a_value_for_no_command_is_still_an_error(two: Place, say: Say) -> None:
         refused = call(*words)
         assert refused.exit_code == 2
         assert "(from " in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("tasks",), ("retry",), ("cancel",)])
+def test_a_batch_that_there_is_not_is_named(two: Place, words: tuple[str, ...]) -> None:
+    before = states()
+    refused = call(*words, "--batch", "sprig")
+    assert (refused.exit_code, refused.stdout, states()) == (2, "", before)
+    assert 'there is no batch "sprig" in batchswap.db; the nearest is "spring"' in refused.stderr
