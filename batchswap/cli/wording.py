@@ -1,5 +1,6 @@
 """A person's word on tasks: retry, resolve, cancel."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,15 +94,28 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
         named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
+        back = [task for task in named if not words.is_given_up(ledger, task)]
         for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
             given_up += words.is_given_up(ledger, task)
             words.cancel(ledger, stamp, task)
             count += 1
-    voice.conclude(
-        f"{plural(count, 'task')} cancelled; `batchswap retry --state cancelled` takes it back"
-        + (f", {given_up:,} given up while uncertain only by KEY: that may pay twice" if given_up else "")
-    )
+    done = [f"{plural(count, 'task')} cancelled"]
+    if count > given_up:
+        done.append(_taken_back(back, batch, db))
+    if given_up:
+        done.append(f"{given_up:,} given up while uncertain only by KEY: that may pay twice")
+    voice.conclude("; ".join(done))
     return Exit.DONE
+
+
+def _taken_back(named: "list[Task]", batch: str | None, db: Path) -> str:
+    """How: of a batch, what was cancelled before comes along."""
+    from batchswap.report.commands import command
+
+    if batch is None:
+        return f"`{command('retry', db, *(f'{task.batch}/{task.key}' for task in named))}` queues what is named again"
+    chosen = f"--state cancelled --batch {shlex.quote(batch)}"
+    return f"`{command('retry', db, options=chosen)}` queues all that are cancelled of it again"
 
 
 @click.command(cls=options.Command, short_help="a person's word on an uncertain task")

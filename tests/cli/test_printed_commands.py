@@ -68,3 +68,23 @@ def test_a_damaged_ledger_is_named_so_that_a_shell_takes_it(odd: Place) -> None:
     Path(LEDGER).write_bytes(sound[:36] + b"\0\0\0\7" + sound[40:])  # free pages that there are not
     remedy = look_at_ledger(Path(LEDGER)).remedy
     assert f"sqlite3 {shlex.quote(LEDGER)} .recover" in remedy
+
+
+def test_cancel_prints_the_command_that_takes_back_what_it_did(shop: Place) -> None:
+    for name in ("-my batch.csv", "other.csv"):
+        rows = "".join(f"{key},{shop.video('v.mp4')},face.png\n" for key in KEYS)
+        Path(name).write_text(f"id,video,face\n{rows}")
+        assert call("run", "--db", LEDGER, "--limit", "0", "--", name).exit_code == 0
+    assert call("cancel", "--db", LEDGER, "other/it's").exit_code == 0
+    for words_of_cancel, count in (((f"-my batch/{KEYS[0]}", f"-my batch/{KEYS[2]}"), 2), ((), 4)):
+        how = ("--", *words_of_cancel) if words_of_cancel else ("--batch", "-my batch")
+        said = call("cancel", "--db", LEDGER, *how).stderr
+        back = call(*words(said.partition("`")[2].partition("`")[0]))
+        assert f"{count} tasks queued again" in back.stderr, said
+    assert call("show", "--db", LEDGER, "other/it's").stdout.startswith("other/it's: cancelled")
+
+
+def test_nothing_that_is_cancelled_is_not_taken_back(shop: Place) -> None:
+    assert call("run", shop.manifest("spring.csv", 1), "--limit", "0").exit_code == 0
+    assert call("cancel", "--batch", "spring").stderr.startswith("1 task cancelled; ")
+    assert call("cancel", "--batch", "spring").stderr == "0 tasks cancelled\n"
