@@ -87,7 +87,9 @@ SELECTING = together(
         metavar="TEXT",
         help="only rows with TEXT in key, target, face or output",
     ),
-    option("--tag", multiple=True, metavar="TAG", help="only rows with this tag; several: with all of them"),
+    option(
+        "--tag", type=kinds.TAG, multiple=True, metavar="TAG", help="only rows with this tag; several: with all of them"
+    ),
 )
 PLACES = together(
     option("--in-flight", type=kinds.POSITIVE, default=None, metavar="N",

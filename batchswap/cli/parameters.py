@@ -104,6 +104,15 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             self.fail(str(error), param, ctx)
 
 
+class Tag(click.types.StringParamType):
+    """A tag. A text that may have several has a `;` between them, as in a manifest: a tag may have blanks."""
+
+    name = "TAG"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [tag for part in rv.split(";") if (tag := part.strip())]
+
+
 NO_RATE = (0, 0.0)
 """What `--rate none` comes to: click takes None for an option that was not given."""
 
@@ -114,4 +123,5 @@ CREDITS = Parsed("CREDITS", parse_credits)
 ADDRESS = Parsed("HOST:PORT", parse_address)
 TIME_OF_DAY = Parsed("HH:MM", lambda text: next_time_of_day(text, time.time()))
 COUNT = Parsed("N", lambda text: parse_count(text, 0))
+TAG = Tag()
 POSITIVE = Parsed("N", lambda text: parse_count(text, 1))

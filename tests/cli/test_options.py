@@ -64,8 +64,15 @@ def test_both_spellings_and_every_kind_of_value(place: Place) -> None:
 def test_one_value_for_an_option_that_takes_several(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("batchswap.yaml"), "tag: de")
     assert given("m.csv")["tag"] == ("de",)
-    monkeypatch.setenv("BATCHSWAP_TAG", "de hero")
-    assert given("m.csv")["tag"] == ("de", "hero")
+    monkeypatch.setenv("BATCHSWAP_TAG", "de; two people;")
+    assert given("m.csv")["tag"] == ("de", "two people")
+
+
+def test_tags_in_a_file_are_separated_as_in_a_manifest(place: Place) -> None:
+    write(Path("batchswap.yaml"), "tag: de; two people")
+    assert given("m.csv")["tag"] == ("de", "two people")
+    write(Path("batchswap.yaml"), "tag: [de, two people]")
+    assert given("m.csv")["tag"] == ("de", "two people")
 
 
 def test_base_url_has_another_name(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
