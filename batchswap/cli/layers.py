@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,11 @@ def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, A
     places: dict[str, Path] = {}
     names = sorted(known)
     for path in paths:
+        spelled: dict[str, Any] = {}
         for key, value in _read(path).items():
             name = str(key).replace("-", "_").lstrip("_")
+            if spelled.setdefault(name, key) != key:
+                raise UsageError(f'{path}: "{spelled[name]}" and "{key}" are one option: which one counts?')
             if name not in names:
                 nearest = difflib.get_close_matches(name[:50], names, n=1, cutoff=0.0)[0].replace("_", "-")
                 raise UsageError(f'{path}: "{str(key)[:50]}" is not an option; the nearest is "{nearest}"')
@@ -129,17 +133,14 @@ def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, A
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    text = _text(path)
+    if not text:
         return {}
     import yaml  # only who has such a file waits for it
 
     try:
         # Every scalar stays text: YAML would make 1410 minutes of `until: 23:30`.
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8") from error
+        found = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
@@ -152,6 +153,22 @@ def _read(path: Path) -> dict[str, Any]:
         if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
             raise UsageError(f"{path}: {key}: must be a value, or a list of values")
     return found
+
+
+def _text(path: Path) -> str:
+    """What is in the file; "" where there is none. Raises UsageError: a budget that cannot be read is not left out."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path}: is not a file")
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise UsageError(f"{path}: is a link that leads nowhere") from error
+        return ""
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8") from error
 
 
 def options_of(group: click.Group) -> dict[str, dict[str, Option]]:

@@ -91,6 +91,7 @@ def test_base_url_has_another_name(place: Place, monkeypatch: pytest.MonkeyPatch
         ("budget: [1, 2]", "budget: takes one value, not a list"),
         ("budget: {a: 1}", "budget: must be a value"),
         ("a: [", "batchswap.yaml:2: is not YAML: "),
+        ("in-flight: 5\nin_flight: 6", '"in-flight" and "in_flight" are one option: which one counts?'),
         ("workers: many", "is not a whole number of 1 or more (from batchswap.yaml)"),
     ],
 )
@@ -109,6 +110,28 @@ def test_a_wrong_variable_is_named(place: Place, monkeypatch: pytest.MonkeyPatch
 def test_a_file_that_is_not_text(place: Place) -> None:
     Path("batchswap.yaml").write_bytes(b"\xff\xfe\x00")
     assert "batchswap.yaml: is not UTF-8" in call("status").stderr
+
+
+def test_a_file_of_options_that_cannot_be_read_is_not_left_out(place: Place) -> None:
+    """It may name a budget."""
+    path = Path("batchswap.yaml")
+    path.mkdir()
+    folder = call("status", "--json")
+    path.rmdir()
+    path.symlink_to("nowhere.yaml")
+    link = call("status", "--json")
+    path.unlink()
+    path.symlink_to(path)
+    circle = call("status", "--json")
+    assert [said.exit_code for said in (folder, link, circle)] == [2, 2, 2]
+    assert "batchswap.yaml: is not a file" in folder.stderr
+    assert "batchswap.yaml: is a link that leads nowhere" in link.stderr
+    assert "batchswap.yaml: cannot be read: Too many levels of symbolic links" in circle.stderr
+
+
+def test_a_folder_of_options_that_there_is_not_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(place.folder / "face.png"))
+    assert given("m.csv")["workers"] == 16
 
 
 @pytest.mark.parametrize(
