@@ -2,10 +2,10 @@
 
 import os
 import re
-from pathlib import Path
 
 import msgspec
 
+from batchswap.cli.layers import at_home
 from batchswap.errors import AccountRefused
 
 VARIABLE = "CRUN_API_KEY"
@@ -22,10 +22,6 @@ class Key(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Key(place={self.place!r})"
-
-
-def env_file() -> Path:
-    return Path("~/.crun/.env").expanduser()
 
 
 def parse_env(text: str) -> str | None:
@@ -62,7 +58,9 @@ def find_key(*, strict: bool = True) -> Key:
 def _look() -> Key | None:
     if text := os.environ.get(VARIABLE, "").strip():
         return Key(text, f"the environment ({VARIABLE})")
-    path = env_file()
+    path = at_home("~/.crun/.env")
+    if path is None:
+        return None
     try:
         text = parse_env(path.read_text(encoding="utf-8")) or ""
     except FileNotFoundError:

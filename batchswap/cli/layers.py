@@ -109,8 +109,16 @@ def _takes(option: Option, value: str | list[str]) -> bool:
 
 def files() -> list[Path]:
     """The files that may exist, the one that counts for more last."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
-    return [Path(home, "batchswap", "config.yaml"), Path(FILE)]
+    configuration = os.environ.get("XDG_CONFIG_HOME") or at_home("~/.config")
+    return [*([Path(configuration, "batchswap", "config.yaml")] if configuration else []), Path(FILE)]
+
+
+def at_home(path: str) -> Path | None:
+    """A path that begins with `~`; None for a user who has no home, as in a container."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return None
 
 
 def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -191,8 +199,19 @@ def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
                 continue
             if isinstance(value, list) and not option.multiple:
                 raise UsageError(f"{places[key]}: {key}: takes one value, not a list")
-            mapped[command][option.name] = texts_of(option, value) if option.multiple else value
+            mapped[command][option.name] = _as_meant(option, value, places[key])
     return mapped, places
+
+
+def _as_meant(option: Option, value: str | list[str], place: Path) -> str | list[str]:
+    """Several values one by one, and a path as a shell would give it. Raises UsageError."""
+    if option.multiple or isinstance(value, list):
+        return texts_of(option, value)
+    if not isinstance(option.type, click.Path) or not value.startswith("~"):
+        return value
+    if (path := at_home(value)) is None:
+        raise UsageError(f"{place}: {key_of(option)}: {value}: where that home is, is not known")
+    return str(path)
 
 
 def remember_places(ctx: click.Context, places: dict[str, Path]) -> None:

@@ -134,6 +134,24 @@ def test_a_folder_of_options_that_there_is_not_is_no_error(place: Place, monkeyp
     assert given("m.csv")["workers"] == 16
 
 
+def test_a_path_in_a_file_may_begin_at_home(place: Place) -> None:
+    write(Path("batchswap.yaml"), "out: ~/res\ndb: ~/a.db\nname-template: ~{key}{ext}\n")
+    found = given("m.csv")
+    assert (found["out"], found["db"]) == (Path.home() / "res", Path.home() / "a.db")
+    assert found["name_template"] == "~{key}{ext}"
+    write(Path("batchswap.yaml"), "out: ~nobody-of-that-name/res\n")
+    assert "batchswap.yaml: out: ~nobody-of-that-name/res: where that home is" in call("status").stderr
+
+
+def test_nobody_needs_a_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, a user may have neither HOME nor an entry in passwd."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    assert call("check", place.manifest("spring.csv", 1)).stdout == "spring: 1 row\n"
+    refused = call("run", "spring.csv")
+    assert (refused.exit_code, "there is no API key" in refused.stderr) == (5, True)
+
+
 @pytest.mark.parametrize(
     ("text", "rate"), [("20/10s", (20, 10.0)), ("20/1m", (20, 60.0)), ("5/s", (5, 1.0)), ("none", None)]
 )
