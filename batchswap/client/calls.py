@@ -1,6 +1,7 @@
 """The calls of api.md, "Endpoints". Each is one request on the wire, whatever happens to it."""
 
 import ipaddress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -155,9 +156,20 @@ def check_key(key: str) -> str:
 
 def check_base_url(url: str) -> str:
     """The base URL without its last slash, if the key is safe on the way there."""
-    if not keeps_secrets(url) or "?" in url or "#" in url:
+    if _names_user(url):
+        raise UsageError(f"the base URL must not have a user or password: {public(url)}")
+    if not keeps_secrets(url):
         raise UsageError(f"the base URL must be https, or http on this machine: {public(url)}")
+    if "?" in url or "#" in url:
+        raise UsageError(f'the base URL must not have a "?" or "#": paths are put behind it: {public(url)}')
     return url.rstrip("/")
+
+
+def _names_user(url: str) -> bool:
+    with suppress(ValueError):
+        found = _exact(url)
+        return found.user is not None or found.password is not None
+    return False
 
 
 def keeps_secrets(url: str) -> bool:
@@ -167,7 +179,7 @@ def keeps_secrets(url: str) -> bool:
         host = found.host
     except ValueError:
         return False
-    if not host or found.user is not None or found.password is not None:
+    if not host or _names_user(url):
         return False
     return found.scheme == "https" or (found.scheme == "http" and is_loopback(host))
 

@@ -107,3 +107,23 @@ def test_a_malformed_key_is_said_without_it(key: str) -> None:
 
 def test_a_path_is_shown_as_it_is() -> None:
     assert public("clips/what?.mp4") == "clips/what?.mp4"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://user:pw@127.0.0.1:8123", "must not have a user or password: http://127.0.0.1:8123$"),
+        ("https://user@api.example.com", "must not have a user or password: https://api.example.com$"),
+        ("https://api.example.com/?key=SIGNATURE", r'must not have a "\?" or "#"'),
+        ("https://api.example.com/#a", r'must not have a "\?" or "#"'),
+        ("http://api.example.com", "must be https, or http on this machine: http://api.example.com$"),
+        ("http://api.example.com/@a", "must be https, or http on this machine"),
+        ("api.example.com", "must be https, or http on this machine"),
+        ("http://[oops/", "must be https, or http on this machine"),
+    ],
+)
+def test_a_base_url_is_refused_for_what_is_wrong_with_it(url: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why) as refused:
+        check_base_url(url)
+    assert "pw" not in str(refused.value)
+    assert "SIGNATURE" not in str(refused.value)
