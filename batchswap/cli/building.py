@@ -1,9 +1,11 @@
 """Options become frozen values: Settings, and what to read of the manifests."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from batchswap.cli.layers import no_text
 from batchswap.cli.parameters import NO_RATE
@@ -54,8 +56,18 @@ def _deadline(until: float | None, max_duration: float | None) -> float | None:
 
 
 def _check_callback(url: str | None) -> None:
-    if url is not None and (not url.startswith(("http://", "https://")) or "?" in url or "#" in url):
+    """Raises UsageError for what no path can be put behind, and for what leads nowhere: that the API takes, too."""
+    if url is None:
+        return
+    if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
         raise UsageError("--callback-url: must be an http(s) URL without a query: a path is put behind it")
+    try:
+        parts = urlsplit(url)
+        is_place = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
+    except ValueError:
+        is_place = False
+    if not is_place:
+        raise UsageError("--callback-url: must name a host that the API can reach, such as https://example.com/hook")
 
 
 def build_sources(manifests: tuple[str, ...], **asked: Any) -> "list[Source]":

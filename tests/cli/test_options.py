@@ -246,6 +246,14 @@ def test_a_callback_url_takes_no_query() -> None:
         build_settings(callback_url="https://example.com/?a", callback_listen=("127.0.0.1", 0))
 
 
+@pytest.mark.parametrize(
+    "url", ["http://", "https:///hook", "https://:443/", "https://h:99999", "http://[a", "https://a b"]
+)
+def test_a_callback_url_names_a_host(url: str) -> None:
+    with pytest.raises(UsageError, match="must name a host"):
+        build_settings(callback_url=url, callback_listen=("127.0.0.1", 0))
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_lists_every_option(name: str) -> None:
     said = call(name, "--help")
