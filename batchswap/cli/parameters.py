@@ -14,6 +14,15 @@ _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
+LONGEST_PERIOD = 366 * _UNITS["d"]
+LARGEST = 2**63 - 1
+"""Bytes of the largest file that a system can have."""
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
 def parse_duration(text: str) -> float:
     """Seconds of `90s`, `45m`, `6h`, `1h30m`, `2d`; a bare number is seconds. Raises ValueError."""
     compact = text.strip().lower().replace(" ", "")
@@ -37,6 +46,10 @@ def parse_rate(text: str) -> tuple[int, float] | None:
         seconds = parse_duration(period if re.search(r"\d", period) else f"1{period.strip()}")
     except ValueError:
         raise ValueError(mistake) from None
+    if len(number.strip()) > 9:
+        raise ValueError(f"{_short(text)} is no limit: write none")
+    if seconds > LONGEST_PERIOD:
+        raise ValueError(f"{_short(text)} is a rate for more than a year")
     if not int(number) or not seconds:
         raise ValueError(f"{text!r} lets nothing through; a rate needs at least 1 request in a period above 0")
     return int(number), seconds
@@ -47,7 +60,10 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in _SIZES:
         raise ValueError(f"{text!r} is not a size; write 1GB, 500MB or 1GiB")
-    return int(float(found[1]) * _SIZES[found[2].upper()])
+    count = float(found[1]) * _SIZES[found[2].upper()]
+    if count > LARGEST:
+        raise ValueError(f"{_short(text)} is more than any disk has")
+    return int(count)
 
 
 def parse_credits(text: str) -> float:

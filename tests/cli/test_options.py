@@ -192,6 +192,29 @@ def test_what_is_no_size(text: str) -> None:
         kinds.parse_size(text)
 
 
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--min-free", "9" * 400),
+        ("--max-upload", "9" * 400 + "GB"),
+        ("--min-free", f"{2**63}"),
+        ("--rate", "999999999999999999999999/1s"),
+        ("--rate", "20/" + "9" * 400 + "s"),
+        ("--limit", "9" * 400),
+        ("--budget", "9" * 400),
+    ],
+)
+def test_a_number_that_is_too_large_is_said_to_be(shop: Place, option: str, text: str) -> None:
+    refused = call("run", shop.manifest("spring.csv", 1), option, text)
+    assert (refused.exit_code, "bug" in refused.stderr) == (2, False), refused.stderr
+    assert f"Invalid value for '{option}'" in refused.stderr
+
+
+def test_a_duration_may_be_for_ever(shop: Place) -> None:
+    words = [word for name in ("--max-duration", "--task-timeout", "--patience") for word in (name, "9" * 400 + "d")]
+    assert call("run", shop.manifest("spring.csv", 1), "--rate", "none", *words).exit_code == 0
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", ""])
 def test_what_are_no_credits(text: str) -> None:
     with pytest.raises(ValueError, match="credits"):
