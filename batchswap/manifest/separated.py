@@ -16,6 +16,8 @@ LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
 """Characters that are read at once: some hundred lines."""
 NUL = "\0"
+NAME = re.compile(r"[^\W\d][\w -]*")
+"""What may be a column's name that nobody knows; a URL, a file or a number is a row's."""
 
 
 class Header:
@@ -28,7 +30,10 @@ class Header:
 
     def problems(self, *, require_consent: bool) -> Iterator[tuple[str | None, str]]:
         """(column, what is wrong with it)."""
-        if not any(self.names):
+        if not any(self.names) and "|" in "".join(self.columns):
+            yield None, 'separates its columns by "|": they are separated by ",", ";" or tab'
+            return
+        if not any(self.names) and not all(map(NAME.fullmatch, self.columns)):
             yield None, "has no header: the first line must name the columns, for example id,video,face,consent"
             return
         first: dict[str, str] = {}

@@ -104,6 +104,12 @@ HEADERS = [
     ("", "-: is empty"),
     ("\n\n# only words\n", "-: is empty: it has neither a header nor rows"),
     (f"{V},{F}\n", "-:1: has no header: the first line must name the columns, for example id,video,face,consent"),
+    ("clips/a.mp4,anna.jpg\n", "-:1: has no header: the first line must name the columns"),
+    ("1,2\n", "-:1: has no header: the first line must name the columns"),
+    (",,\n", "-:1: has no header: the first line must name the columns"),
+    ("ID,Video,FACE\n", '-:1: ID: is not a known field; the nearest is "id"'),
+    ("Target video;New face\n", '-:1: Target video: is not a known field; the nearest is "target"'),
+    ("id|video|face\n", '-:1: separates its columns by "|": they are separated by ",", ";" or tab'),
     ("vidoe,face,video\n", '-:1: vidoe: is not a known field; the nearest is "video"'),
     ("video,face,Consent\n", '-:1: Consent: is not a known field; the nearest is "consent"'),
     ("video,face,x_\n", "-:1: x_: is not a known field"),
@@ -120,6 +126,11 @@ HEADERS = [
     ('video,"face"s\n', "-:1: has text behind a closing quote"),
     ("video,fa\x1b[2Jce\n", "-:1: fa\\x1b[2Jce: is not a known field"),
 ]
+
+
+def test_a_header_of_unknown_names_names_each() -> None:
+    said = errors_of("ID,Video,FACE\n")
+    assert [line.split(": ")[1] for line in said] == ["ID", "Video", "FACE", "video", "face"]
 
 
 @pytest.mark.parametrize(("text", "sentence"), HEADERS)
