@@ -69,9 +69,10 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     from batchswap.cli.building import build_reading, build_settings, build_sources
     from batchswap.cli.display import choose
     from batchswap.cli.hearing import listen
+    from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json
     from batchswap.ledger import files
-    from batchswap.report.closing import last_line
+    from batchswap.report.closing import last_line, look
 
     listen(voice)
     settings = build_settings(**asked)
@@ -82,15 +83,16 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
         enrolled = enrol(settings, sources, build_reading(**asked))
         say_enrolled(voice, enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
-        if account is None and has_work(settings):
+        before = counts_of(settings)
+        if account is None and has_work(before):
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
         summary = complete(work_off_at(settings, account, voice, watch))
     if asked["as_json"]:
         print_json(summary.to_json())
-        voice.conclude(last_line(summary, settings, resume))
-    else:
-        voice.conclude(last_line(summary, settings, resume), **(summary.to_json() if voice.is_json else {}))
+    with reading(settings.db) as db:
+        line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
+    voice.conclude(line, **(summary.to_json() if voice.is_json and not asked["as_json"] else {}))
     return summary.exit_code
 
 
@@ -125,23 +127,30 @@ def enrol(settings: "Settings", sources: "list[Source]", reading: "Options") -> 
 
 def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
     """What the manifests brought."""
+    from batchswap.report.words import plural
+
     done = enrolled.enrolment
     names = ", ".join(enrolled.batches)
     if enrolled.unchanged:
         voice.say(f"{names}: unchanged since it was last read")
     else:
-        voice.say(f"{names}: {done.rows:,} rows, {done.new:,} new, {done.changed:,} changed")
+        voice.say(f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed")
 
 
-def has_work(settings: "Settings") -> bool:
-    """Whether any task of the batches is not at its end."""
+def counts_of(settings: "Settings") -> dict[str, int]:
+    """Tasks of the batches in each state."""
     from batchswap.cli.ledgers import reading
     from batchswap.ledger import queries
-    from batchswap.states import FINAL, State
 
     with reading(settings.db) as db:
-        counts = [queries.counts(db, batch) for batch in settings.batches]
-    return any(found[state] for found in counts for state in State if state not in FINAL)
+        return queries.counts_in(db, settings.batches)
+
+
+def has_work(counts: dict[str, int]) -> bool:
+    """Whether any task is not at its end."""
+    from batchswap.states import FINAL, State
+
+    return any(counts[state] for state in State if state not in FINAL)
 
 
 async def work_off_at(

@@ -1,10 +1,16 @@
 """The last line of a run: what happened, what it cost, and the command that comes next."""
 
 import re
+import sqlite3
+from itertools import islice
+from pathlib import Path
+
+import msgspec
 
 from batchswap.errors import Exit
+from batchswap.ledger import queries, views
 from batchswap.report.commands import next_steps
-from batchswap.report.words import money, safe, span
+from batchswap.report.words import money, plural, safe, span
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -20,27 +26,55 @@ _NAMED = {
     State.CANCELLED: "cancelled",
 }
 _COUNT = re.compile(r"\d+ (failed|uncertain)\b")
+LOOKED_FOR = 100
+"""Results of each batch: some may have been taken away since."""
 _OPEN = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING)
 
 
-def last_line(summary: Summary, settings: Settings, resume: str) -> str:
+class Seen(msgspec.Struct, frozen=True):
+    """What a run left, as far as its summary does not tell."""
+
+    has_moved: bool = True
+    """Whether any task is elsewhere than before."""
+    has_results: bool = True
+    """Whether results are where this run saves them."""
+    unpriced: int = 0
+    """Ended attempts that the API did not price."""
+
+
+def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int]) -> Seen:
+    """`before`: the counts of the batches when the run began."""
+    is_here = summary.counts[State.DONE] > before[State.DONE] or any(
+        (out / line.file).exists()
+        for batch in summary.batch
+        if summary.counts[State.DONE]
+        for line in islice(views.lines(db, states=(State.DONE,), batch=batch), LOOKED_FOR)
+        if line.file
+    )
+    return Seen(summary.counts != before, is_here, queries.credits_in(db, summary.batch).unpriced)
+
+
+def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | None = None) -> str:
     """`resume` is the command line that goes on with the work."""
-    parts = [_counted(summary.counts), _paid(summary), span(summary.seconds)]
-    said = [f"{_head(summary)}: {', '.join(part for part in parts if part)}"]
-    if summary.counts[State.DONE]:
+    seen = seen or Seen()
+    parts = [_counted(summary.counts), _paid(summary, seen.unpriced), span(summary.seconds)]
+    said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]
+    if summary.counts[State.DONE] and seen.has_results:
         said.append(f"results in {settings.out}/")
+    elif summary.counts[State.DONE]:
+        said.append(f"results are not in {settings.out}/ but where an earlier run saved them")
     said += next_steps(summary.counts, settings.db)
     if summary.exit_code != Exit.DONE and sum(summary.counts[state] for state in _OPEN) > summary.elsewhere:
         said.append(f"go on with: {resume}")
     return safe("; ".join(said))
 
 
-def _head(summary: Summary) -> str:
+def _head(summary: Summary, *, has_moved: bool) -> str:
     """Why it ended, in words; the counts are said anyway."""
     said = "; ".join(part for part in summary.reason.split("; ") if not _COUNT.match(part))
     match summary.exit_code:
         case Exit.DONE:
-            return "done" if any(summary.requests.values()) else "nothing to do"
+            return "done" if has_moved or any(summary.requests.values()) else "nothing to do"
         case Exit.FAILED:
             return said or "not all done"
         case Exit.UNCERTAIN:
@@ -52,7 +86,10 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[state]:,} {name}" for state, name in _NAMED.items() if counts[state]) or "no tasks"
 
 
-def _paid(summary: Summary) -> str:
+def _paid(summary: Summary, unpriced: int) -> str:
     spent, reserved = summary.credits["spent"], summary.credits["reserved"]
     now = "" if summary.spent_now == spent else f" ({money(summary.spent_now)} of them in this run)"
-    return f"{money(spent)} credits{now}" + (f" and {money(reserved)} reserved" if reserved else "")
+    said = f"{money(spent or None if unpriced else spent)} credits{now}"
+    if reserved:
+        said += f" and {money(reserved)} reserved"
+    return said + (f", and {plural(unpriced, 'attempt')} without a price" if unpriced else "")

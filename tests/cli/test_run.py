@@ -66,6 +66,43 @@ def test_the_same_again_asks_nothing(shop: Place) -> None:
     assert again.stderr.splitlines()[-1].startswith("nothing to do: 2 done, 2 credits (0 of them in this run)")
 
 
+def change(sql: str) -> None:
+    """The ledger as it would be after something that is slow to bring about."""
+    with sqlite3.connect("batchswap.db") as connection:
+        connection.execute(sql)
+    connection.close()
+
+
+def test_what_only_had_to_be_downloaded_was_something_to_do(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    work(name)
+    for path in Path("results/spring").iterdir():
+        path.unlink()
+    change("update tasks set state = 'fetching', file = null, size = null, sha256 = null")
+    again = work(name)
+    assert again.stderr.splitlines()[-1].startswith("done: 2 done, 2 credits (0 of them in this run)")
+    assert again.stderr.splitlines()[-1].endswith("; results in results/")
+    assert len(list(Path("results/spring").iterdir())) == 2
+
+
+def test_results_are_not_said_to_be_where_none_are(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    work(name)
+    for out in ("elsewhere", "."):
+        again = work(name, "--out", out).stderr.splitlines()[-1]
+        assert again.endswith(f"; results are not in {out}/ but where an earlier run saved them")
+    assert not Path("elsewhere").exists()
+    assert work(name).stderr.splitlines()[-1].endswith("; results in results/")
+
+
+def test_what_the_api_did_not_price_is_not_said_to_be_free(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    work(name)
+    change("update attempts set charged = null")
+    again = work(name).stderr.splitlines()[-1]
+    assert again.startswith("nothing to do: 2 done, unknown credits, and 2 attempts without a price, "), again
+
+
 def test_a_failed_task_ends_the_run_with_3_and_says_what_next(shop: Place) -> None:
     done = work(shop.manifest("spring.csv", 1, "broken"), "--db", "it's.db")
     assert done.exit_code == 3
@@ -234,7 +271,7 @@ def test_log_lines_are_json_objects(shop: Place) -> None:
     done = work(shop.manifest("spring.csv", 1), "--log-format", "json")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert all({"time", "level", "event"} <= set(line) for line in lines)
-    assert lines[0]["event"] == "spring: 1 rows, 1 new, 0 changed"
+    assert lines[0]["event"] == "spring: 1 row, 1 new, 0 changed"
     assert lines[-1]["counts"]["done"] == 1
     failed = work("nowhere.csv", "--log-format", "json")
     assert [json.loads(line)["level"] for line in failed.stderr.splitlines()] == ["error"]

@@ -1,10 +1,12 @@
 """What a display says of a run, and what its last line says."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.report.closing import last_line
+from batchswap.report.closing import Seen, last_line
 from batchswap.report.progress import Progress, one_line
 from batchswap.runner.beside import View
 from batchswap.runner.summary import KINDS, Summary
@@ -50,7 +52,6 @@ def summary(code: Exit, reason: str, requests: int = 1, now: float = 400.0, **co
     ("found", "line"),
     [
         (summary(Exit.DONE, "all done", done=200), "done: 200 done, 400 credits, 3 min 21 s; results in results/"),
-        (summary(Exit.DONE, "all done", requests=0), "nothing to do: no tasks, 400 credits, 3 min 21 s"),
         (
             summary(Exit.FAILED, "1 failed", failed=1),
             (
@@ -73,6 +74,31 @@ def summary(code: Exit, reason: str, requests: int = 1, now: float = 400.0, **co
 )
 def test_last_lines(found: Summary, line: str) -> None:
     assert last_line(found, Settings(), "batchswap run 'a b.csv'") == line
+
+
+def test_a_run_that_moved_nothing_and_asked_nothing_had_nothing_to_do() -> None:
+    found = summary(Exit.DONE, "all done", requests=0, done=2)
+    assert last_line(found, Settings(), "", Seen(has_moved=False)).startswith("nothing to do: 2 done, 400 credits")
+    assert last_line(found, Settings(), "", Seen(has_moved=True)).startswith("done: 2 done")
+
+
+def test_results_are_said_to_be_where_they_are() -> None:
+    found = summary(Exit.DONE, "all done", done=2)
+    said = last_line(found, Settings(out=Path("elsewhere")), "", Seen(has_results=False))
+    assert said.endswith("; results are not in elsewhere/ but where an earlier run saved them")
+
+
+@pytest.mark.parametrize(
+    ("spent", "words"),
+    [
+        (0.0, "unknown credits, and 5 attempts without a price, 3 min 21 s"),
+        (3.0, "3 credits, and 5 attempts without a price, 3 min 21 s"),
+    ],
+)
+def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None:
+    found = summary(Exit.DONE, "all done", now=spent, done=5)
+    found = msgspec.structs.replace(found, credits={"spent": spent, "reserved": 0.0, "balance": None})
+    assert words in last_line(found, Settings(), "", Seen(unpriced=5))
 
 
 def test_what_is_reserved_is_said() -> None:
