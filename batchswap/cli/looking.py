@@ -27,7 +27,7 @@ def status(db: Path, plot: Path | None, as_json: bool) -> int:
     with reading(db) as ledger:
         found = standing.gather(ledger)
         if plot is not None:
-            _plot(ledger, plot)
+            _plot(ledger, plot, db)
     if as_json:
         print_json(standing.to_json(found))
     else:
@@ -35,12 +35,13 @@ def status(db: Path, plot: Path | None, as_json: bool) -> int:
     return 0
 
 
-def _plot(ledger: "sqlite3.Connection", path: Path) -> None:
-    """The course of the last run that sent anything. Raises UsageError when none did."""
+def _plot(ledger: "sqlite3.Connection", path: Path, db: Path) -> None:
+    """The course of the last run that sent anything. Raises UsageError when none did, or for another's file."""
     from batchswap.errors import UsageError
     from batchswap.ledger import traffic
     from batchswap.report import picture
 
+    picture.check_place(path, db)
     run_id = traffic.last_run(ledger)
     course = None if run_id is None else traffic.course(ledger, run_id)
     if course is None:

@@ -70,6 +70,15 @@ def test_status_without_a_ledger(place: Place) -> None:
     assert json.loads(call("status", "--json").stdout)["exit_code"] == 2
 
 
+@pytest.mark.parametrize("name", ["batchswap.db", "fine.csv", "./work/../batchswap.db"])
+def test_a_plot_destroys_no_file(worked: Place, name: str) -> None:
+    Path("work").mkdir()
+    before = Path(name).read_bytes()
+    refused = call("status", "--plot", name)
+    assert (refused.exit_code, Path(name).read_bytes()) == (2, before)
+    assert "name another file" in refused.stderr
+
+
 def test_a_killed_run_is_told_from_one_that_goes_on(worked: Place) -> None:
     db = sqlite3.connect("batchswap.db")
     db.execute("update runs set ended_at = null, pid = 4194304 where id = 2")

@@ -83,6 +83,22 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         picture.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
 
 
+def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
+    course = course_of(tmp_path, 5)
+    ledger, other, fresh, old = (tmp_path / name for name in ("batchswap.db", "five.csv", "run.svg", "by-hand.svg"))
+    other.write_text("id,video,face\n")
+    (tmp_path / "link.svg").symlink_to(other)
+    (tmp_path / "empty").touch()
+    old.write_text('<?xml version="1.0"?>\n<!-- by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>\n')
+    for taken in (other, tmp_path / "link.svg", ledger, Path(f"{ledger}-wal"), Path(f"{ledger}.lock")):
+        with pytest.raises(UsageError, match="name another file"):
+            picture.check_place(taken, ledger)
+    for free in (fresh, old, tmp_path / "empty", Path("/dev/null")):
+        picture.check_place(free, ledger)
+    picture.write(course, fresh)
+    picture.check_place(fresh, ledger)
+
+
 def test_a_run_that_sent_nothing_has_no_course(tmp_path: Path) -> None:
     world = World(tmp_path, 1)
     with closing(files.connect(world.settings.db, write=False)) as db:
