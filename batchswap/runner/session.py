@@ -205,7 +205,8 @@ def _conclude(
 ) -> Summary:
     counts = queries.counts_in(reading, settings.batches)
     elsewhere = count_elsewhere(reading, account.name, settings.batches)
-    code, reason = conclude(desk.stops if desk else [], counts, elsewhere)
+    finished = is_finished(reading, settings, account)
+    code, reason = conclude(desk.stops if desk else [], counts, elsewhere, is_finished=finished)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(

@@ -37,10 +37,14 @@ def elsewhere_words(count: int) -> str:
     return f"{count} unfinished tasks belong to another provider or base URL: they wait for a run with that"
 
 
-def conclude(stops: list[Stop], counts: dict[str, int], elsewhere: int) -> tuple[Exit, str]:
-    """The exit code, and the reason in words. The worst wins. `elsewhere`: paid for, and not collected by this run."""
-    words = [stop.words for stop in stops]
-    exits = {stop.exit for stop in stops}
+def conclude(stops: list[Stop], counts: dict[str, int], elsewhere: int, *, is_finished: bool) -> tuple[Exit, str]:
+    """The exit code, and the reason in words. The worst wins. `elsewhere`: paid for, and not collected by this run.
+
+    `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
+    """
+    counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
+    words = [stop.words for stop in counting]
+    exits = {stop.exit for stop in counting}
     if elsewhere:
         exits.add(Exit.FAILED)
         words.append(elsewhere_words(elsewhere))
