@@ -4,6 +4,7 @@ from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import moves
 from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt
+from batchswap.runner.rests import rest
 from batchswap.runner.stops import Stop
 from batchswap.verdicts import Kind
 
@@ -51,7 +52,7 @@ class Balance:
         try:
             if not await self._ask():
                 self._failed += 1
-                await desk.clock.sleep(desk.backoff(self._failed))
+                await rest(desk.backoff(self._failed), desk.submits_over)
                 return
             self._failed = 0
             del desk.in_doubt[: len(doubted)]

@@ -66,6 +66,8 @@ class Desk:
         self.no_submits: Stop | None = None
         self.ending: Stop | None = None
         self.stops: list[Stop] = []
+        self.submits_over, self.over = asyncio.Event(), asyncio.Event()
+        """Set when nothing more is submitted, and when nothing more is sent at all: who rests for it then stops."""
         self.is_idempotent = is_idempotent
         self.quiet_balance: float | None = None
         """The account's balance, if nothing was submitted since it was read."""
@@ -108,6 +110,7 @@ class Desk:
             self.no_submits = stop
             self.stops.append(stop)
             self.say(stop.words)
+        self.submits_over.set()
         self.nudge()
 
     def end(self, stop: Stop) -> None:
@@ -115,6 +118,8 @@ class Desk:
         if self.ending is None:
             self.ending = stop
             self.stops.append(stop)
+        self.submits_over.set()
+        self.over.set()
         while self.asking:
             waiter = self.asking.popleft()
             if not waiter.done():

@@ -14,6 +14,7 @@ from batchswap.ledger.detections import Detected
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.locks import Locks
+from batchswap.runner.rests import rest
 from batchswap.runner.steps import Unfit
 from batchswap.runner.stops import RowRefused, Stopped
 from batchswap.tasks import Faces, Model, clean
@@ -124,8 +125,7 @@ class Detecting:
 
     async def _sleep(self, seconds: float) -> None:
         """Raises Stopped when nothing will be submitted any longer: then nobody needs the faces."""
-        await self._desk.clock.sleep(max(0.0, seconds))
-        if self._desk.no_submits is not None:
+        if not await rest(seconds, self._desk.submits_over):
             raise Stopped
 
 

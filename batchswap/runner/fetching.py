@@ -11,6 +11,7 @@ from batchswap.ledger import moves, queries
 from batchswap.ledger.queries import Former
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
+from batchswap.runner.rests import rest
 from batchswap.states import Event
 from batchswap.tasks import Model, clean
 
@@ -60,7 +61,7 @@ class Fetching:
         await self._publish(job, part, former)
 
     async def _fetch(self, job: Job, url: str) -> Verified | None:
-        """The checked part. None: asked for a fresh URL. Raises DownloadError after all tries."""
+        """The checked part. None: asked for a fresh URL, or left to the next run. Raises DownloadError in the end."""
         desk = self._desk
         kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
         output, remote_id, tries = job.task.output, job.attempt.remote_id or "", 1
@@ -75,7 +76,8 @@ class Fetching:
                     return None
                 if error.final or tries > desk.settings.retries:
                     raise
-                await desk.clock.sleep(desk.backoff(tries))
+                if not await rest(desk.backoff(tries), desk.over):
+                    return None
                 tries += 1
 
     async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:

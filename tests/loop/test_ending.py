@@ -8,8 +8,9 @@ import pytest
 
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
+from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, Shelf
-from tests.loop.world import World
+from tests.loop.world import World, rows
 from tests.virtual import START, VirtualClock, run
 
 HOUR = 3600.0
@@ -65,5 +66,57 @@ def test_what_the_grace_does_not_save_is_left_by_the_deadline(tmp_path: Path) ->
         summary = await world.run(service, deadline=START + HOUR)
         assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
         assert (await world.run(service)).exit_code == Exit.DONE
+
+    run(script())
+
+
+def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None:
+    """One task runs, the next submit is unclear, and no look at the balance succeeds; then a poll ends the run."""
+    refused_at: list[float] = []
+
+    def fault(service: Service, kind: str) -> str | None:
+        if kind == "poll" and service.clock.monotonic() >= 600.0:
+            refused_at.append(service.clock.monotonic())
+            return "401"
+        return "500" if kind == "balance" or (kind == "submit" and service.accepted) else None
+
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=lambda _: HOUR, fault=fault)
+        summary = await World(tmp_path, 5).run(service)
+        assert (summary.exit_code, summary.counts["uncertain"]) == (Exit.REFUSED, 1)
+        assert service.requests["balance"] > 5, "by now it is waited for nearly a minute between two looks"
+        assert VirtualClock().monotonic() < refused_at[0] + 1.0
+
+    run(script())
+
+
+def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_goes_on_with_it(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0)
+        world.shelf.unreachable.add("https://media.example/t0.mp4")
+        summary = await world.run(service, deadline=START + 120.0, retries=20)
+        assert VirtualClock().monotonic() < 121.0
+        assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
+        world.shelf.unreachable.clear()
+        assert (await world.run(service)).exit_code == Exit.DONE
+        assert service.requests["submit"] == 1
+
+    run(script())
+
+
+def test_nobody_waits_for_faces_that_nobody_will_submit(tmp_path: Path) -> None:
+    """The one task that runs ends after 64 s; then there are no credits for the next, while a third is detected."""
+
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        video, faces = "https://cdn.example/duo.mp4", ((0, "https://cdn.example/ben.jpg"),)
+        digest = content_digest(Model.VIDEO_MULTI, video, "", faces)
+        world.enrol([*rows(2), Row("duo", digest, Model.VIDEO_MULTI, video, "", "b/duo.mp4", 9, faces)])
+        service = Service(
+            VirtualClock(), durations=lambda _: 64.0, balance=1.0, detecting=1000.0, callback=world.deliver
+        )
+        summary = await world.run(service, callbacks=True, in_flight=1, rate_limit=None)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
+        assert VirtualClock().monotonic() < 65.0
 
     run(script())
