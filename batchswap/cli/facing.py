@@ -1,5 +1,8 @@
 """`batchswap faces`: who is in a target, with ids and pictures. Free of charge."""
 
+import hashlib
+import itertools
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from batchswap.report.faces import Cast
     from batchswap.settings import Settings
 
-SHEET = "faces.html"
+SHEET, MARK = "faces.html", ".target"
 STILLS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -93,20 +96,42 @@ def check_target(target: str, most: int) -> None:
 
 
 def own_folder(folder: Path, target: str) -> Path:
-    """A folder for this target, made anew or cleared of what an earlier call put there. Raises UsageError."""
+    """A folder for this target alone, made anew or cleared of what an earlier call put there. Raises UsageError.
+
+    Another target of the same name keeps its own: manifests refer to the pictures in it.
+    """
     from batchswap.manifest.outputs import safe_part, stem
 
-    own = folder / safe_part(stem(target))
+    name, mark = safe_part(stem(target)), mark_of(target)
+    numbered = (folder / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    own = folder
     try:
-        if own.is_dir() and any(own.iterdir()) and not (own / SHEET).is_file():
-            raise UsageError(f"{own} is there already, and this command did not make it: name another --out")
+        own = next(own for own in numbered if is_free(own, mark))
         own.mkdir(parents=True, exist_ok=True)
+        (own / SHEET).touch()
+        (own / MARK).write_text(mark, encoding="utf-8")
         for path in [path for path in own.iterdir() if re.fullmatch(r"face-[0-9]+\.[a-z]+", path.name)]:
             path.unlink()
-        (own / SHEET).touch()
     except OSError as error:
-        raise UsageError(f"{own}: {error.strerror}") from error
+        raise UsageError(f"{error.filename or own}: {error.strerror}") from error
     return own
+
+
+def mark_of(target: str) -> str:
+    """What tells a target from others of its name: a digest, because a query may be signed. Two may differ in it."""
+    from batchswap.tasks import is_url
+
+    place = target if is_url(target) else os.path.realpath(target)
+    return hashlib.sha256(os.fsencode(place)).hexdigest()
+
+
+def is_free(own: Path, mark: str) -> bool:
+    """Whether a folder is this target's, or nobody's. Raises UsageError for one that this command did not make."""
+    if not own.is_dir() or not any(own.iterdir()):
+        return True
+    if not (own / SHEET).is_file():
+        raise UsageError(f"{own} is there already, and this command did not make it: name another --out")
+    return (own / MARK).is_file() and (own / MARK).read_text(encoding="utf-8") == mark
 
 
 async def find(settings: "Settings", target: str, kind: Any, folder: Path, engine: "Engine | None" = None) -> "Cast":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchswap.cli.facing import kind_of
+from batchswap.cli.facing import kind_of, own_folder
 from batchswap.downloads import picture_size
 from batchswap.errors import MissingExtra
 from batchswap.local import engine
@@ -72,6 +72,32 @@ def test_it_may_be_asked_again_but_takes_nobody_elses_folder(shop: Place) -> Non
     again = call("faces", name)
     assert again.exit_code == 2
     assert "faces/duo is there already, and this command did not make it" in again.stderr
+
+
+def test_another_target_of_the_same_name_keeps_its_pictures(shop: Place) -> None:
+    targets = [shop.video("duo.mp4"), "sub/duo.mp4", "sub/../sub/duo.mp4"]
+    Path("sub").mkdir()
+    shop.video("sub/duo.mp4", "another")
+    found = [json.loads(call("faces", target, "--json").stdout) for target in targets]
+    assert [Path(each["faces"][0]["picture"]).parent.name for each in found] == ["duo", "duo-2", "duo-2"]
+    assert all(Path(each["faces"][0]["picture"]).read_bytes() == png(40, 50) for each in found)
+    page = Path("faces/duo/faces.html").read_text()
+    assert "<h1>Faces of duo.mp4</h1>" in page, page
+    assert call("faces", targets[0]).exit_code == 0
+    assert sorted(path.name for path in Path("faces").iterdir()) == ["duo", "duo-2"]
+
+
+def test_targets_that_differ_in_their_query_alone_are_two(tmp_path: Path) -> None:
+    first, second = (own_folder(tmp_path, f"https://cdn.example/get.mp4?id={n}") for n in (1, 2))
+    assert (first.name, second.name) == ("get", "get-2")
+    assert own_folder(tmp_path, "https://cdn.example/get.mp4?id=2") == second
+    assert not any("id=" in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_folder_of_an_older_version_may_be_anybodys(tmp_path: Path) -> None:
+    (tmp_path / "duo").mkdir()
+    (tmp_path / "duo/faces.html").write_text("<h1>Faces of duo.mp4</h1>")
+    assert own_folder(tmp_path, "duo.mp4") == tmp_path / "duo-2"
 
 
 @pytest.mark.parametrize(
