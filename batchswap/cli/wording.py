@@ -36,7 +36,7 @@ def retry(
     of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
     from batchswap.cli.ledgers import changing, check_batch
-    from batchswap.ledger import views, words
+    from batchswap.ledger import orphans, views, words
     from batchswap.report.words import plural
     from batchswap.states import Event, State
 
@@ -50,7 +50,7 @@ def retry(
             f"--state {state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
         )
     moved: Counter[Event] = Counter()
-    left = 0
+    left = waiting = 0
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
         for task in (
@@ -62,11 +62,14 @@ def retry(
             if not is_named and words.is_given_up(ledger, task):
                 left += 1
                 continue
-            moved[words.retry(ledger, stamp, task)] += 1
+            event = words.retry(ledger, stamp, task)
+            moved[event] += 1
+            waiting += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
     voice.conclude(
         f"{plural(moved[Event.RETRIED], 'task')} queued again, {moved[Event.RESUMED]:,} asked for again without paying"
         + (f"; {left:,} given up while uncertain were left: name them to risk paying twice" if left else "")
-        + ("; the next run takes them" if moved else "")
+        + ("; the next run takes them" if moved.total() > waiting else "")
+        + (f"; {waiting:,} no longer in the manifest: no run takes that before its row is back" if waiting else "")
     )
     return Exit.DONE
 

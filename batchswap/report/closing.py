@@ -9,7 +9,7 @@ import msgspec
 
 from batchswap.errors import Exit
 from batchswap.ledger import queries, views
-from batchswap.report.commands import next_steps
+from batchswap.report.commands import next_steps, no_longer_asked_for
 from batchswap.report.words import money, plural, safe, span
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
@@ -57,14 +57,17 @@ def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, 
 def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | None = None) -> str:
     """`resume` is the command line that goes on with the work."""
     seen = seen or Seen()
-    parts = [_counted(summary.counts), _paid(summary, seen.unpriced), span(summary.seconds)]
+    wanted = summary.wanted
+    parts = [_counted(wanted), _paid(summary, seen.unpriced), span(summary.seconds)]
     said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]
     if summary.counts[State.DONE] and seen.has_results:
         said.append(f"results in {settings.out}/")
     elif summary.counts[State.DONE]:
         said.append(f"results are not in {settings.out}/ but where an earlier run saved them")
-    said += next_steps(summary.counts, settings.db)
-    if summary.exit_code != Exit.DONE and sum(summary.counts[state] for state in _OPEN) > summary.elsewhere:
+    said += next_steps(wanted, settings.db)
+    if summary.orphans.counts:
+        said.append(no_longer_asked_for(summary.orphans, settings.db))
+    if summary.exit_code != Exit.DONE and sum(wanted[state] for state in _OPEN) > summary.elsewhere:
         said.append(f"go on with: {resume}")
     return safe("; ".join(said))
 

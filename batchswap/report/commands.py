@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+from batchswap.ledger.orphans import Orphans
+from batchswap.report.words import plural
 from batchswap.settings import Settings
 from batchswap.states import State
 
@@ -29,3 +31,15 @@ def next_steps(counts: dict[str, int], db: Path) -> list[str]:
     if counts[State.FAILED]:
         steps.append(f"see why: {command('tasks --state failed', db)}; try again: {command('retry', db)}")
     return steps
+
+
+def no_longer_asked_for(orphans: Orphans, db: Path) -> str:
+    """Tasks whose row has left the manifest, and how to be rid of them: no run does that by itself."""
+    total = sum(orphans.counts.values())
+    are = "is" if total == 1 else "are"
+    states = ", ".join(f"{state} {n:,}" for state, n in orphans.counts.items())
+    names = " ".join(shlex.quote(name) for name in orphans.names)
+    more = " …" if total > len(orphans.names) else ""
+    return (
+        f"{plural(total, 'task')} {are} no longer in the manifest: {states}; `{command(f'cancel {names}', db)}`{more}"
+    )

@@ -13,7 +13,7 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.ledger import files, history, moves, queries, runs
+from batchswap.ledger import files, history, moves, orphans, queries, runs
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.queries import Selection
 from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
@@ -206,7 +206,8 @@ def _conclude(
     counts = queries.counts_in(reading, settings.batches)
     elsewhere = count_elsewhere(reading, account.name, settings.batches)
     finished = is_finished(reading, settings, account)
-    code, reason = conclude(desk.stops if desk else [], counts, elsewhere, is_finished=finished)
+    gone = orphans.find(reading, settings.batches)
+    code, reason = conclude(desk.stops if desk else [], gone.without(counts), elsewhere, is_finished=finished)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(
@@ -219,6 +220,7 @@ def _conclude(
         seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
         spent_now=own.spent,
         elsewhere=elsewhere,
+        orphans=gone,
     )
     runs.end(
         writing,

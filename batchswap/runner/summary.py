@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import Exit, worst
+from batchswap.ledger.orphans import Orphans
 from batchswap.runner.stops import Stop
 from batchswap.states import State
 
@@ -26,10 +27,17 @@ class Summary(msgspec.Struct, frozen=True):
     """Credits that this run's own attempts were charged; for people, not in the JSON."""
     elsewhere: int = 0
     """Tasks that wait for another provider or base URL; for people, not in the JSON."""
+    orphans: Orphans = Orphans()
+    """Tasks that the manifests no longer ask for, and that cost nothing; for people, not in the JSON."""
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """The counts without the orphans."""
+        return self.orphans.without(self.counts)
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
-        del found["spent_now"], found["elsewhere"]
+        del found["spent_now"], found["elsewhere"], found["orphans"]
         return found
 
 
@@ -38,8 +46,9 @@ def elsewhere_words(count: int) -> str:
 
 
 def conclude(stops: list[Stop], counts: dict[str, int], elsewhere: int, *, is_finished: bool) -> tuple[Exit, str]:
-    """The exit code, and the reason in words. The worst wins. `elsewhere`: paid for, and not collected by this run.
+    """The exit code, and the reason in words. The worst wins. `counts`: of what the manifests ask for.
 
+    `elsewhere`: paid for, and not collected by this run.
     `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchswap.ledger import enrol, history, moves, queries
+from batchswap.ledger import enrol, history, moves, orphans, queries
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.queries import Queue, Selection
@@ -93,6 +93,8 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
         queries.output_owner(db, "b/t0.mp4", 1)
         queries.former(db, 1)
         enrol.is_wanted(db, 1)
+        orphans.find(db, ["b"])
+        orphans.is_orphan(db, 1)
         next(Queue(db, Selection(("b",), text="clip", tags=("de",))).pages(), None)
 
     assert not complaints(plans(db, work))

@@ -1,0 +1,95 @@
+"""Tasks whose row has left the manifest: counted apart, in words, and no reason for an exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Place, call, work
+from tests.cli.test_words import change, state
+
+
+def last(said: str) -> str:
+    return said.splitlines()[-1]
+
+
+def without_the_last_row(name: str) -> None:
+    lines = Path(name).read_text().splitlines()
+    Path(name).write_text("\n".join([*lines[:-1], ""]))
+
+
+@pytest.fixture
+def orphaned(shop: Place) -> str:
+    """A manifest of two rows that are done; the third has failed, and then left it."""
+    name = shop.manifest("five.csv", 3)
+    shop.video("five2.mp4", "broken")
+    assert work(name).exit_code == 3
+    without_the_last_row(name)
+    return name
+
+
+def test_a_failed_orphan_is_said_and_ends_no_run_with_3(orphaned: str) -> None:
+    for _ in range(2):
+        done = work(orphaned)
+        assert done.exit_code == 0
+        assert last(done.stderr).startswith("nothing to do: 2 done, 3 credits")
+        assert last(done.stderr).endswith("; 1 task is no longer in the manifest: failed 1; `batchswap cancel five/r2`")
+        assert "batchswap retry" not in done.stderr
+    as_json = json.loads(work(orphaned, "--json").stdout)
+    assert (as_json["exit_code"], as_json["reason"]) == (0, "all done")
+    assert (as_json["counts"]["done"], as_json["counts"]["failed"]) == (2, 1), "of the whole batch"
+
+
+def test_what_is_said_of_an_orphan_ends_it(orphaned: str) -> None:
+    assert call("cancel", "five/r2").exit_code == 0
+    assert "no longer in the manifest" not in work(orphaned).stderr
+
+
+def test_retry_does_not_promise_that_a_run_takes_an_orphan(orphaned: str) -> None:
+    assert work(orphaned).exit_code == 0
+    said = last(call("retry").stderr)
+    assert "1 task queued again" in said
+    assert "the next run takes them" not in said
+    assert said.endswith("; 1 no longer in the manifest: no run takes that before its row is back")
+    done = work(orphaned, "--json")
+    assert json.loads(done.stdout)["reason"] == "all done"
+    assert ": 2 done, 3 credits" in last(done.stderr)
+    assert "1 task is no longer in the manifest: queued 1; " in last(done.stderr)
+    with Path(orphaned).open("a") as file:
+        file.write("r2,five2.mp4,face.png\n")
+    assert work(orphaned).exit_code == 3, "its row is back, and it was submitted"
+
+
+def test_what_a_run_takes_is_told_from_orphans(shop: Place) -> None:
+    name = shop.manifest("five.csv", 5, "broken")
+    assert work(name).exit_code == 3
+    without_the_last_row(name)
+    done = work(name)
+    assert done.exit_code == 3, "the others are asked for still"
+    assert "4 failed" in last(done.stderr)
+    said = last(call("retry").stderr)
+    assert "5 tasks queued again" in said
+    assert said.endswith(
+        "; the next run takes them; 1 no longer in the manifest: no run takes that before its row is back"
+    )
+
+
+def test_many_orphans_are_counted_and_three_are_named(shop: Place) -> None:
+    name = shop.manifest("my five.csv", 5, "broken")
+    work(name)
+    change("update tasks set state = 'queued', code = '' where key in ('r3', 'r4')")
+    Path(name).write_text(f"id,video,face\nr9,{shop.video('good.mp4')},face.png\n")
+    said = last(work(name).stderr)
+    assert said.startswith("done: 1 done, ")
+    assert "; 5 tasks are no longer in the manifest: queued 2, failed 3; " in said
+    assert said.endswith("`batchswap cancel 'my five/r3' 'my five/r4' 'my five/r0'` …")
+
+
+@pytest.mark.parametrize(("stands", "code"), [("uncertain", 4), ("running", 3)])
+def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stands: str, code: int) -> None:
+    """Running: at another provider, so that no run with this one collects it."""
+    change("update tasks set state = ? where key = 'r2'", stands)
+    change("update attempts set state = 'accepted', account = 'https://other.example' where state = 'failed'")
+    done = work(orphaned)
+    assert (done.exit_code, state("r2")) == (code, stands)
+    assert f"1 {stands}" in last(done.stderr)
