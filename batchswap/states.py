@@ -41,7 +41,7 @@ class Event(StrEnum):
     NOT_ACCEPTED = "not-accepted"
     GIVEN_UP = "given-up"
     RETRIED = "retried"  # a failed task is queued again and may cost again
-    RESUMED = "resumed"  # a failed task whose result is paid for is asked for again
+    RESUMED = "resumed"  # a task whose result is paid for, and is not there, is asked for again
     CHANGED = "changed"  # its row in the manifest was edited
     CANCELLED = "cancelled"
 
@@ -71,7 +71,7 @@ MOVES: dict[State, dict[Event, State]] = {
 
 BY_PERSON: dict[State, dict[Event, State]] = {
     State.QUEUED: {Event.CANCELLED: State.CANCELLED},
-    State.DONE: {Event.CHANGED: State.QUEUED},
+    State.DONE: {Event.CHANGED: State.QUEUED, Event.RESUMED: State.RUNNING},
     State.FAILED: {
         Event.RETRIED: State.QUEUED,
         Event.RESUMED: State.RUNNING,

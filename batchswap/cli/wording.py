@@ -22,19 +22,29 @@ KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.command(cls=options.Command, short_help="put failed tasks back into the queue; the next run takes them")
 @KEYS
 @options.DB
+@options.OUT
 @options.option("--state", type=click.Choice(["failed", "cancelled"]), default="failed", help="which tasks")
 @options.option("--code", metavar="CODE", default=None, help="only with this reason code, such as 501")
 @options.option("--batch", metavar="NAME", default=None, help="only of this batch")
 @click.pass_context
 def retry(
-    ctx: click.Context, /, keys: tuple[str, ...], db: Path, state: str, code: str | None, batch: str | None
+    ctx: click.Context,
+    /,
+    keys: tuple[str, ...],
+    db: Path,
+    out: Path,
+    state: str,
+    code: str | None,
+    batch: str | None,
 ) -> int:
     """Put failed tasks back into the queue; the next run takes them.
 
     What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
-    were given up while uncertain are taken only by their KEY, or with --code given-up. What a variable or a file says
-    of --code and --batch makes the choice smaller, and does not count beside a KEY.
+    were given up while uncertain are taken only by their KEY, or with --code given-up. A done task that is named is
+    asked for again, too, when its file is missing below --out, or is no longer what was stored. What a variable or a
+    file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
+    from batchswap.cli import results
     from batchswap.cli.ledgers import changing, check_batch
     from batchswap.ledger import orphans, views, words
     from batchswap.report.words import plural
@@ -51,6 +61,7 @@ def retry(
         )
     moved: Counter[Event] = Counter()
     left = waiting = 0
+    in_the_way: list[str] = []
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
         for task in (
@@ -62,7 +73,9 @@ def retry(
             if not is_named and words.is_given_up(ledger, task):
                 left += 1
                 continue
-            event = words.retry(ledger, stamp, task)
+            found = results.look(ledger, out, task) if task.state is State.DONE else results.Result.STANDS
+            event = words.retry(ledger, stamp, task, is_gone=found is not results.Result.STANDS)
+            in_the_way += [str(out / task.output)] if found is results.Result.ANOTHER else []
             moved[event] += 1
             waiting += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
     voice.conclude(
@@ -70,6 +83,7 @@ def retry(
         + (f"; {left:,} given up while uncertain were left: name them to risk paying twice" if left else "")
         + ("; the next run takes them" if moved.total() > waiting else "")
         + (f"; {waiting:,} no longer in the manifest: no run takes that before its row is back" if waiting else "")
+        + (f"; move away what is another file now, and is not replaced: {', '.join(in_the_way)}" if in_the_way else "")
     )
     return Exit.DONE
 

@@ -54,14 +54,18 @@ def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
     return row is not None and row[0] == Event.GIVEN_UP
 
 
-def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:
-    """A failed or cancelled task gets another chance. Raises UsageError for any other.
+def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = False) -> Event:
+    """A failed or cancelled task gets another chance, and so does a done one if its file `is_gone`.
 
     RESUMED: its attempt was accepted and has not ended badly, so it is asked for again and costs nothing more.
-    RETRIED: it is queued, and its next attempt may cost; --paid-attempts counts anew.
+    RETRIED: it is queued, and its next attempt may cost; --paid-attempts counts anew. Never for a done one.
+    Raises UsageError for any other.
     """
-    if item.state not in (State.FAILED, State.CANCELLED):
-        raise UsageError(f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried")
+    if item.state not in (State.FAILED, State.CANCELLED) and not (item.state is State.DONE and is_gone):
+        hint = ", and done ones whose file is gone" if item.state is State.DONE else ""
+        raise UsageError(
+            f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried{hint}"
+        )
     attempt = _still_good(db, item)
     if attempt is None:
         move(db, stamp, item.id, item.state, Event.RETRIED)
@@ -73,14 +77,14 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Event:
 
 
 def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
-    """The last attempt, if the API took it and only the waiting or the download was given up.
+    """The last attempt, if the API took it and only the waiting, the download or the file is lost.
 
     What failed the task decides: an older attempt may have served inputs that the row no longer has. What was only
     noted since then, such as a stray callback, does not.
     """
     sql = f"select event from events where task_id = ? and event in ({_TURNS}) order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
-    if row is None or row[0] not in (Event.UNSAVED, Event.TIMED_OUT):
+    if row is None or row[0] not in (Event.UNSAVED, Event.TIMED_OUT, Event.SAVED):
         return None
     attempt = last_attempt(db, item.id)
     if attempt is None or attempt.remote_id is None:

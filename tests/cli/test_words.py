@@ -263,3 +263,67 @@ def test_what_a_person_says_is_all_or_nothing(shop: Place) -> None:
     work(shop.manifest("spring.csv", 2, "broken"))
     assert call("retry", "r0", "nobody").exit_code == 2
     assert state("r0") == "failed"
+
+
+def fetched_again(name: str, key: str) -> None:
+    """`retry KEY`, and a run that pays nothing for it."""
+    said = call("retry", key)
+    assert said.exit_code == 0, said.stderr
+    assert "0 tasks queued again, 1 asked for again without paying; the next run takes them" in said.stderr
+    done = work(name, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["requests"]["submit"], found["requests"]["poll"]) == (0, 1)
+
+
+def test_a_result_that_was_deleted_is_fetched_again_and_not_paid_again(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    work(name)
+    path = Path("results/spring/r1.mp4")
+    content = path.read_bytes()
+    path.unlink()
+    assert "nothing to do: 2 done" in work(name).stderr, "a run does not look"
+    assert "0 tasks queued again, 0 asked" in call("retry").stderr, "nor does a retry without a key"
+    fetched_again(name, "spring/r1")
+    assert path.read_bytes() == content
+    assert credits_now().spent == 2.0
+    assert [each["state"] for each in show("r1")["attempts"]] == ["succeeded"]
+
+
+def test_a_result_that_stands_is_not_fetched_again(shop: Place) -> None:
+    work(shop.manifest("spring.csv", 1), "--out", "else where")
+    Path("linked.mp4").write_bytes(Path("else where/spring/r0.mp4").read_bytes())
+    Path("else where/spring/r0.mp4").unlink()
+    Path("else where/spring/r0.mp4").symlink_to(Path("linked.mp4").resolve())
+    refused = call("retry", "r0", "--out", "else where")
+    assert refused.exit_code == 2
+    assert "spring/r0 is done: only failed and cancelled tasks can be retried" in refused.stderr
+    assert state("r0") == "done"
+
+
+def test_a_result_that_was_looked_for_in_the_wrong_place_costs_one_question(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    work(name)
+    before = Path("results/spring/r0.mp4").stat()
+    assert "1 asked for again" in call("retry", "r0", "--out", "else where").stderr
+    assert not Path("else where").exists()
+    assert work(name).exit_code == 0
+    after = Path("results/spring/r0.mp4").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "not touched"
+
+
+def test_a_result_that_was_changed_is_in_the_way_until_it_is_moved(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    work(name)
+    path = Path("results/spring/r0.mp4")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    said = call("retry", "r0").stderr
+    assert "1 asked for again without paying; the next run takes them; move away what is another file now" in said
+    assert said.strip().endswith("results/spring/r0.mp4")
+    assert work(name).exit_code == 3
+    assert (show("r0")["code"], path.read_bytes()) == ("output-taken", content[:-1])
+    path.unlink()
+    fetched_again(name, "r0")
+    assert path.read_bytes() == content
+    assert credits_now().spent == 1.0

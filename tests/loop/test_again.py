@@ -1,0 +1,100 @@
+"""A done task whose file is gone: asked for again by a person's word, at no price, whatever the API says by then."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchswap.downloads import Verified
+from batchswap.errors import DownloadError, Exit, UsageError
+from batchswap.ledger import files, moves, words
+from batchswap.ledger.moves import Stamp
+from batchswap.states import Event
+from tests.loop.service import Service, Shelf
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+class Parts(Shelf):
+    """A shelf that tells, as a disk does, when there is neither a part nor a file to give its name to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: set[str] = set()
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
+        found = await super().fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
+        self.parts.add(output)
+        return found
+
+    async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
+        if output not in self.parts and self.files.get(output) != part.sha256:
+            raise DownloadError("part-gone", "what was fetched is no longer there")
+        await super().publish(output, part, replaces=replaces)
+        self.parts.discard(output)
+
+
+def world_of(folder: Path, count: int) -> World:
+    world = World(folder, count)
+    world.shelf = Parts()
+    return world
+
+
+def delete_and_retry(world: World) -> None:
+    """The file of the first task."""
+    del world.shelf.files["b/t0.mp4"]
+    with closing(files.connect(world.settings.db, write=True)) as db:
+        task = moves.find_task(db, 1)
+        with pytest.raises(UsageError, match="is done: only failed and cancelled tasks can be retried"):
+            words.retry(db, Stamp(VirtualClock().now(), None), task)
+        assert words.retry(db, Stamp(VirtualClock().now(), None), task, is_gone=True) is Event.RESUMED
+
+
+def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = world_of(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+        await world.run(service)
+        polls = service.requests["poll"]
+        delete_and_retry(world)
+        summary = await world.run(service, budget=0.0)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 2)
+        assert "b/t0.mp4" in world.shelf.files
+        assert (service.requests["submit"], service.requests["poll"]) == (2, polls + 1)
+        assert (summary.credits["spent"], summary.credits["reserved"]) == (6.0, 0.0)
+
+    run(script())
+
+
+def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+        await world.run(service)
+        delete_and_retry(world)
+        service.tasks.clear()
+        summary = await world.run(service)
+        assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select code from tasks").fetchone() == ("lost",)
+        assert (summary.credits["spent"], service.requests["submit"]) == (3.0, 1)
+
+    run(script())
+
+
+def test_a_media_url_that_has_expired_for_good_ends_it_as_always(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+        await world.run(service)
+        delete_and_retry(world)
+        world.shelf.unreachable.add("https://media.example/t0.mp4")
+        summary = await world.run(service)
+        assert (summary.exit_code, summary.credits["spent"]) == (Exit.FAILED, 3.0)
+        with closing(files.connect(world.settings.db, write=True)) as db:
+            again = words.retry(db, Stamp(VirtualClock().now(), None), moves.find_task(db, 1))
+        assert again is Event.RESUMED, "the next retry pays nothing either"
+
+    run(script())
