@@ -62,6 +62,8 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
             prices = planning.filled_up(prices, work, db)
     found = planning.conclude(work, prices, settings, took, time.time())
     if asked["as_json"]:
+        if work.kept:
+            voice.say(work.kept)
         print_json(found.to_json())
     else:
         print_lines(found.to_lines())

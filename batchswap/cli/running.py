@@ -135,6 +135,8 @@ def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
         voice.say(f"{names}: unchanged since it was last read")
     else:
         voice.say(f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed")
+    if done.kept:
+        voice.say(done.kept)
 
 
 def counts_of(settings: "Settings") -> dict[str, int]:

@@ -12,6 +12,7 @@ import msgspec
 
 from batchswap.ledger import sightings
 from batchswap.ledger.intake import BLOBS, INPUTS, Intake, statements
+from batchswap.ledger.kept import Kept
 from batchswap.ledger.moves import Stamp, log, move
 from batchswap.ledger.origins import Origins
 from batchswap.manifest import Chunk
@@ -19,11 +20,15 @@ from batchswap.states import BY_PERSON, Event, State
 
 
 class Enrolment(msgspec.Struct, frozen=True):
-    """What enrolling did: rows read, tasks that are new, tasks whose edited row was taken over."""
+    """What enrolling did: rows read, tasks that are new, tasks whose edited row was taken over.
+
+    `kept` says in words which tasks keep an output that their row no longer names; "" if none does.
+    """
 
     rows: int
     new: int
     changed: int
+    kept: str = ""
 
 
 def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
@@ -32,7 +37,8 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
     What `chunks` raises (ManifestErrors) undoes everything; it may not use `db`, which is at work while it reads.
     Raises UsageError for rows that a manifest in another folder has with other inputs.
     `marks` tells the content of each file, by its place; "" where it cannot be known again. A file with patterns gets
-    none: it would hide the files that come to lie in its folder.
+    none: it would hide the files that come to lie in its folder. Nor does one with outputs that are not taken over: it
+    is to be said in every run.
     """
     db.execute("begin immediate")
     try:
@@ -47,17 +53,20 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
 
 def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
     before = _count(db)
-    batches, rows = _take_rows(db, chunks, marks)
+    kept = Kept(db)
+    batches, rows = _take_rows(db, chunks, marks, kept)
     new = _count(db) - before
     for batch_id in batches:
         _recount(db, batch_id)
     changed = take_edits(db, stamp)
     if new or changed:
         log(db, stamp, "enrolled", detail=f"{rows} rows, {new} new, {changed} changed")
-    return Enrolment(rows, new, changed)
+    return Enrolment(rows, new, changed, kept.words)
 
 
-def _take_rows(db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> tuple[list[int], int]:
+def _take_rows(
+    db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str], kept: Kept
+) -> tuple[list[int], int]:
     """The ids of the batches, and how many rows there were. While a chunk is stored, the next is read."""
     generations: dict[str, tuple[int, int]] = {}
     sources: dict[tuple[str, str], int] = {}
@@ -72,8 +81,9 @@ def _take_rows(db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[s
             origins[chunk.batch].check(chunk)
             batch_id, generation = generations[chunk.batch]
             source = (chunk.batch, chunk.place)
-            if source not in sources or chunk.was_searched:
-                mark = "" if chunk.was_searched else marks.get(chunk.place, "")
+            is_read_anew = kept.look(chunk) or chunk.was_searched
+            if source not in sources or is_read_anew:
+                mark = "" if is_read_anew else marks.get(chunk.place, "")
                 sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
             sightings.note(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}

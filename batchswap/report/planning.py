@@ -61,6 +61,8 @@ class Plan(msgspec.Struct, frozen=True):
     def to_lines(self) -> Iterator[str]:
         rows = ", ".join(f"{n:,} {kind.replace('_', ' ')}" for kind, n in self.work.rows.items() if n) or "no rows"
         yield safe(f"{', '.join(self.work.batches)}: {rows}")
+        if self.work.kept:
+            yield safe(self.work.kept)
         submits = sum(self.work.submits.values())
         yield f"to submit: {plural(submits, 'task')}; to collect: {self.work.running:,}"
         yield safe(f"credits: {self._cost()}")

@@ -9,6 +9,7 @@ import msgspec
 
 from batchswap.downloads import movie_seconds
 from batchswap.ledger import views
+from batchswap.ledger.kept import Kept
 from batchswap.ledger.queries import Selection
 from batchswap.ledger.rows import split_query
 from batchswap.manifest import Chunk
@@ -54,6 +55,8 @@ class Work(msgspec.Struct):
     detections: int = 0
     priced: int = 0
     """Targets that are priced each for itself, if the survey was asked for them."""
+    kept: str = ""
+    """Which tasks keep an output that their row no longer names, in words."""
 
 
 class Surveyor:
@@ -72,11 +75,14 @@ class Surveyor:
         self._matched: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._running = 0
+        self._kept = None if db is None else Kept(db)
 
     def survey(self, chunks: Iterable[Chunk]) -> Work:
         """Raises what `chunks` raises (ManifestErrors)."""
         for chunk in chunks:
             self._seen[chunk.batch] += 0
+            if self._kept is not None:
+                self._kept.look(chunk)
             for start in range(0, len(chunk.rows), _PAGE):
                 self._take(chunk, chunk.rows[start : start + _PAGE])
         batches = list(self._seen)
@@ -92,6 +98,7 @@ class Surveyor:
             uploads=len(self._files),
             detections=len(self._targets),
             priced=len(self._priced),
+            kept="" if self._kept is None else self._kept.words,
         )
 
     def _take(self, chunk: Chunk, rows: list[Row]) -> None:

@@ -8,11 +8,14 @@ import pytest
 
 from batchswap.ledger import enrol, history, moves, orphans, queries
 from batchswap.ledger.budgets import Budget
+from batchswap.ledger.kept import Kept
 from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.queries import Queue, Selection
+from batchswap.manifest import Chunk
 from batchswap.report import standing
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
+from tests.loop.world import rows
 
 GROWING = {"tasks", "t", "o", "attempts", "a", "events"}
 """The tables that grow with the work, and what the statements call them."""
@@ -98,6 +101,12 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
         next(Queue(db, Selection(("b",), text="clip", tags=("de",))).pages(), None)
 
     assert not complaints(plans(db, work))
+
+
+def test_what_enrolling_asks_about_outputs(db: sqlite3.Connection) -> None:
+    db.execute("update tasks set state = 'done'")
+    chunk = Chunk("b", "/", "b.csv", rows(3))
+    assert not complaints(plans(db, lambda: Kept(db).look(chunk)))
 
 
 def test_what_status_asks(db: sqlite3.Connection) -> None:

@@ -1,0 +1,62 @@
+"""Outputs that change when a result is there already: it stays where it is, and every run and plan says so."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Place, call, work
+from tests.cli.test_words import change
+
+ONE = "1 task done or under way keeps the output it has: five/r1.mp4, not de/one.mp4"
+
+
+@pytest.fixture
+def renamed(shop: Place) -> str:
+    """A manifest whose rows are done, and of which the second then names another output."""
+    name = shop.manifest("five.csv", 3)
+    assert work(name).exit_code == 0
+    first, *rows = Path(name).read_text().splitlines()
+    rows[1] += ",de/one.mp4"
+    Path(name).write_text("\n".join([f"{first},output", rows[0] + ",", rows[1], rows[2] + ",", ""]))
+    return name
+
+
+def test_every_run_says_once_that_an_output_stays(renamed: str) -> None:
+    for _ in range(3):
+        done = work(renamed)
+        assert done.exit_code == 0
+        assert done.stderr.count(ONE) == 1, done.stderr
+        assert "nothing to do: 3 done" in done.stderr
+    assert sorted(path.name for path in Path("results").rglob("*.mp4")) == ["r0.mp4", "r1.mp4", "r2.mp4"]
+    assert sum(json.loads(work(renamed, "--json").stdout)["requests"].values()) == 0
+
+
+def test_a_plan_says_it_too(renamed: str) -> None:
+    for planned in (call("plan", renamed), call("run", "-n", renamed)):
+        assert planned.stdout.splitlines()[:2] == ["five: 3 done", ONE]
+    as_json = call("plan", renamed, "--json")
+    assert json.loads(as_json.stdout)["rows"]["done"] == 3
+    assert ONE in as_json.stderr
+
+
+def test_a_template_for_names_changes_no_result(shop: Place) -> None:
+    name = shop.manifest("five.csv", 2)
+    work(name)
+    again = work(name, "--name-template", "{batch}-{key}{ext}")
+    assert "2 tasks done or under way keep the output they have: five/r0.mp4, not five-r0.mp4" in again.stderr
+    assert "keep" not in work(name).stderr, "the names that they have are asked for again"
+    assert "unchanged since it was last read" in work(name).stderr
+
+
+def test_what_gets_its_new_output_is_not_said(renamed: str) -> None:
+    """A task that is not done takes it over, and an edited row is done anew."""
+    change("update tasks set state = 'failed' where key = 'r1'")
+    assert "keep" not in work(renamed).stderr
+    change("update tasks set state = 'done', output = 'five/r1.mp4' where key = 'r1'")
+    text = Path(renamed).read_text()
+    Path("other.png").write_bytes(Path("face.png").read_bytes())
+    Path(renamed).write_text(text.replace("face.png,de/one.mp4", "other.png,de/one.mp4"))
+    assert "keep" not in call("plan", renamed).stdout
+    assert "keep" not in work(renamed).stderr
+    assert Path("results/de/one.mp4").exists()
