@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    import sqlite3
+
+    from batchswap.ledger.moves import Stamp
     from batchswap.tasks import Task
 
 KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
@@ -44,11 +48,9 @@ def retry(
     asked for again, too, when its file is missing below --out, or is no longer what was stored. What a variable or a
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
-    from batchswap.cli import results
     from batchswap.cli.ledgers import changing, check_batch
-    from batchswap.ledger import orphans, views, words
-    from batchswap.report.words import plural
-    from batchswap.states import Event, State
+    from batchswap.ledger import views, words
+    from batchswap.states import State
 
     voice: Voice = ctx.obj
     if keys:
@@ -59,33 +61,57 @@ def retry(
         raise UsageError(
             f"--state {state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
         )
-    moved: Counter[Event] = Counter()
-    left = waiting = 0
-    in_the_way: list[str] = []
+    may_pay_twice = bool(keys) or (code == words.GIVEN_UP and is_typed(ctx, "code"))
+    done = Retried()
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
-        for task in (
-            [views.find(ledger, key) for key in dict.fromkeys(keys)]
-            if keys
-            else words.chosen(ledger, State(state), batch=batch, code=code)
-        ):
-            is_named = bool(keys) or (code == words.GIVEN_UP and is_typed(ctx, "code"))
-            if not is_named and words.is_given_up(ledger, task):
-                left += 1
-                continue
-            found = results.look(ledger, out, task) if task.state is State.DONE else results.Result.STANDS
-            event = words.retry(ledger, stamp, task, is_gone=found is not results.Result.STANDS)
-            in_the_way += [str(out / task.output)] if found is results.Result.ANOTHER else []
-            moved[event] += 1
-            waiting += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
-    voice.conclude(
-        f"{plural(moved[Event.RETRIED], 'task')} queued again, {moved[Event.RESUMED]:,} asked for again without paying"
-        + (f"; {left:,} given up while uncertain were left: name them to risk paying twice" if left else "")
-        + ("; the next run takes them" if moved.total() > waiting else "")
-        + (f"; {waiting:,} no longer in the manifest: no run takes that before its row is back" if waiting else "")
-        + (f"; move away what is another file now, and is not replaced: {', '.join(in_the_way)}" if in_the_way else "")
-    )
+        named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
+        for task in named if keys else words.chosen(ledger, State(state), batch=batch, code=code):
+            if may_pay_twice or not words.is_given_up(ledger, task):
+                _put_back(ledger, stamp, task, out, done)
+            else:
+                done.left += 1
+    voice.conclude(str(done))
     return Exit.DONE
+
+
+@dataclass
+class Retried:
+    """What `retry` did: tasks by the event that put them back, and what there is to say of some."""
+
+    moved: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    orphaned: int = 0
+    in_the_way: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        from batchswap.report.words import plural
+        from batchswap.states import Event
+
+        again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED]
+        said = [f"{plural(again, 'task')} queued again, {resumed:,} asked for again without paying"]
+        if self.left:
+            said.append(f"{self.left:,} given up while uncertain were left: name them to risk paying twice")
+        if self.moved.total() > self.orphaned:
+            said.append("the next run takes them")
+        if self.orphaned:
+            said.append(f"{self.orphaned:,} no longer in the manifest: no run takes that before its row is back")
+        if self.in_the_way:
+            said.append(f"move away what is another file now, and is not replaced: {', '.join(self.in_the_way)}")
+        return "; ".join(said)
+
+
+def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: Path, done: Retried) -> None:
+    from batchswap.cli import results
+    from batchswap.ledger import orphans, words
+    from batchswap.states import Event, State
+
+    found = results.look(ledger, out, task) if task.state is State.DONE else results.Result.STANDS
+    event = words.retry(ledger, stamp, task, is_gone=found is not results.Result.STANDS)
+    done.moved[event] += 1
+    done.orphaned += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
+    if found is results.Result.ANOTHER:
+        done.in_the_way.append(str(out / task.output))
 
 
 @click.command(cls=options.Command, short_help="queued tasks that are not to run")

@@ -246,7 +246,7 @@ def test_an_edited_row_is_not_what_was_given_up(forgetful: Running, place: Place
     Path("spring.csv").write_text(f"id,video,face\nr0,{place.video('other.mp4')},face.png\n")
     assert call("run", "spring.csv", "--rate", "none", "--limit", "0").exit_code == 0
     assert state("r0") == "queued"
-    assert "1 task cancelled; `batchswap retry --state cancelled` takes it back\n" in call("cancel", "r0").stderr
+    assert call("cancel", "r0").stderr == "1 task cancelled; `batchswap retry spring/r0` queues what is named again\n"
     assert "1 task queued again" in call("retry", "--state", "cancelled").stderr
 
 
