@@ -38,8 +38,6 @@ def no_longer_asked_for(orphans: Orphans, db: Path) -> str:
     total = sum(orphans.counts.values())
     are = "is" if total == 1 else "are"
     states = ", ".join(f"{state} {n:,}" for state, n in orphans.counts.items())
-    names = " ".join(shlex.quote(name) for name in orphans.names)
     more = " …" if total > len(orphans.names) else ""
-    return (
-        f"{plural(total, 'task')} {are} no longer in the manifest: {states}; `{command(f'cancel {names}', db)}`{more}"
-    )
+    cancel = command("cancel", db, *orphans.names)
+    return f"{plural(total, 'task')} {are} no longer in the manifest: {states}; `{cancel}`{more}"
