@@ -209,7 +209,7 @@ def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
     """Uploading again costs nothing; the content, not its URL, is what may be paid once."""
     (old_shop.folder / "face.png").write_bytes(b"\x89PNG" + os.urandom(100))
     old_shop.write("r0,https://cdn.example/0.mp4,face.png", "r1,https://cdn.example/1.mp4,face.png")
-    point = f"{MOVES}:uploaded@after"
+    point = "batchswap.ledger.uploads:remember@after"
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     digest = next(iter(old_shop.vendor.files.values()))
     check(old_shop, [(f"https://cdn.example/{i}.mp4", digest) for i in range(2)])

@@ -46,6 +46,8 @@ def put(state: str, code: str = "") -> None:
     """All tasks into a state that is slow to bring about."""
     with sqlite3.connect("batchswap.db") as db:
         db.execute("update tasks set state = ?, code = ?", (state, code))
+        sql = "insert into events(at, task_id, event, state, detail) select 0.0, id, ?, state, '' from tasks"
+        db.execute(sql, (code or state,))
     db.close()
 
 
