@@ -41,7 +41,7 @@ demo: $(READY)  ## Swap faces in real videos with the local provider
 	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db --out demo/results
 	@$(BIN)/python -m manifests.demo picture
 
-bench: $(READY)  ## Measure against the naive script, the bare loop and sqlite-utils; about six minutes
+bench: $(READY)  ## Measure against the naive script, the bare loop and sqlite-utils; about nine minutes
 	@$(BIN)/python -m tests.benchmarks
 
 clean:  ## Remove what these commands made

@@ -1,4 +1,4 @@
-"""All benchmarks and the table of goals: `make bench`. About six minutes; not all figures need an idle machine, but
+"""All benchmarks and the table of goals: `make bench`. About nine minutes; not all figures need an idle machine, but
 the ratios are steadier on one."""
 
 import subprocess

@@ -27,8 +27,8 @@ LOSING = 2.0
 UNCAPPED = 100_000
 GOALS = {100: (29.5, 27.5), 40: (46.0, 43.0)}
 """Tasks in flight -> seconds at most, and what a greedy rule needed in a simulation with the same durations."""
-AT_ONCE = 10
-"""Contenders that run at the same time: 20 requests a second each are little work."""
+AT_ONCE = 7
+"""Contenders that run at the same time. More of them fill two cores, and what they wait for is a processor then."""
 
 Start = Callable[[Path, str], list[Popen]]
 Tale = dict[str, Any]
