@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from batchswap.errors import LedgerDamaged
+from batchswap.errors import LedgerDamaged, UsageError
 from batchswap.ledger.files import in_words
 
 T = TypeVar("T")
@@ -22,6 +22,20 @@ Work = Callable[[sqlite3.Connection], T]
 
 _PATIENCE = 10.0
 """Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
+
+
+def state_folder() -> Path:
+    """Where files of this kind live: $XDG_STATE_HOME/batchswap, else ~/.local/state/batchswap.
+
+    Raises UsageError where neither is known, as in a container whose user has no home.
+    """
+    try:
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise UsageError(
+            "there is no home for the file that processes share a key's rate by: set XDG_STATE_HOME"
+        ) from None
+    return Path(home) / "batchswap"
 
 
 class Shared:

@@ -6,7 +6,6 @@ nothing is paid twice. Its name is a fingerprint of the key, never the key.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -33,12 +32,6 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def fingerprint(key: str, base_url: str) -> str:
     """12 hex digits that name a key at an API without telling it."""
     return hashlib.blake2b(f"{base_url}\0{key}".encode(), digest_size=6).hexdigest()
-
-
-def state_folder() -> Path:
-    """Where files of this kind live: $XDG_STATE_HOME/batchswap, else ~/.local/state/batchswap."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "batchswap"
 
 
 def _boot() -> str:

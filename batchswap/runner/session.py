@@ -16,7 +16,8 @@ from batchswap.errors import MaybeSent, NeverSent
 from batchswap.ledger import files, history, moves, orphans, queries, runs
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.queries import Selection
-from batchswap.ledger.window import NoWindow, Window, fingerprint, state_folder
+from batchswap.ledger.shared import state_folder
+from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
 from batchswap.runner import signals

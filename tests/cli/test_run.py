@@ -150,6 +150,22 @@ def test_nothing_is_paid_for_that_could_not_be_written(shop: Place) -> None:
     assert again.exit_code == 0, again.stderr
 
 
+def test_without_a_home_a_run_says_what_to_set(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is in no table of users."""
+
+    def homeless(_: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    name = shop.manifest("spring.csv", 1)
+    refused = call("run", name)
+    assert refused.exit_code == 2
+    assert "set XDG_STATE_HOME" in refused.stderr
+    monkeypatch.setenv("XDG_STATE_HOME", str(shop.folder / "state"))
+    assert call("run", name).exit_code == 0
+
+
 def test_another_run_holds_the_ledger(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     with hold(Path("batchswap.db"), wait=False):
