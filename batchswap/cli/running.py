@@ -88,10 +88,10 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
         summary = complete(work_off_at(settings, account, voice, watch))
-    if asked["as_json"]:
-        print_json(summary.to_json())
     with reading(settings.db) as db:
         line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
+    if asked["as_json"]:
+        print_json(summary.to_json())
     voice.conclude(line, **(summary.to_json() if voice.is_json and not asked["as_json"] else {}))
     return summary.exit_code
 
