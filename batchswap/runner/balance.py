@@ -1,4 +1,4 @@
-"""What the balance call is asked for besides the balance: is a maintenance over, and did an unclear submit cost."""
+"""What the balance call is asked for besides the balance: is anybody served, and did an unclear submit cost."""
 
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
@@ -13,7 +13,7 @@ UNCLEAR = 5
 
 
 class Balance:
-    """The cheapest call of the API, as a probe. `is_looking`: one is on its way after an unclear submit."""
+    """The cheapest call of the API, as a probe. `is_looking`: one is on its way because of a submit."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -45,7 +45,7 @@ class Balance:
         return verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE, Kind.ACCOUNT_REFUSED, Kind.TROUBLE)
 
     async def look(self) -> None:
-        """After a submit without a clear answer: is the API itself well, and did the balance fall?"""
+        """Is the API itself well? After a submit without a clear answer: and did the balance fall?"""
         desk = self._desk
         self.is_looking = True
         doubted = list(desk.in_doubt)
@@ -55,6 +55,8 @@ class Balance:
                 await rest(desk.backoff(self._failed), desk.submits_over)
                 return
             self._failed = 0
+            if not doubted:
+                return
             del desk.in_doubt[: len(doubted)]
             desk.unclear += 1
             await note_evidence(desk, doubted, desk.quiet_balance)

@@ -85,6 +85,8 @@ class Desk:
         self._trouble_since = inf
         self.good_at = self.looked_at = -inf
         """When the API last gave a good answer, and when somebody asked for its balance to see whether it gives any."""
+        self.served_at = -inf
+        """When the last request left that got a good answer."""
         self._trouble_words = ""
         self._reached = self._is_outage = False
 
@@ -171,11 +173,22 @@ class Desk:
                 self._reached = True
                 self._trouble(f"it answers with errors ({verdict.code})")
             case _:
+                self.served_at = max(self.served_at, answer.sent_at)
                 self._recover()
 
-    def _push_back(self, answer: Answer) -> None:
+    def full(self, answer: Answer) -> None:
+        """A 429 that speaks of the tasks in flight: nobody but submits need wait, unless it says for how long."""
+        self.pacer.heard(answer.sent_at, answer.answered_at)
+        self._count_429()
+        if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0):
+            self.pacer.pause(pause)
+
+    def _count_429(self) -> None:
         self.requests["refused_429"] += 1
         self.note_traffic("refused_429")
+
+    def _push_back(self, answer: Answer) -> None:
+        self._count_429()
         self._reached = True
         self._pushes += 1
         self._trouble("it refuses every request (429)")
@@ -184,7 +197,7 @@ class Desk:
         default = verdicts.backoff(min(self._pushes, 4), 0.5, first=space)
         pause = verdicts.clamp_retry_after(answer.retry_after, default)
         if self.pacer.pushed_back(answer.sent_at, pause):
-            self.say(f"429: the API allows less than configured; waiting {pause:.0f} s, then slower")
+            self.say(f"429: the API allows less than configured; waiting {pause:.3g} s, then slower")
 
     def unreachable(self, error: NeverSent | MaybeSent) -> None:
         """No answer came: wait before anybody tries again, longer each time."""

@@ -129,18 +129,29 @@ class Loop:
             return self._balance.look, 0.0
         if waiting and desk.agenda.has_forgotten(now):
             return (lambda: self._poll(pressing=True)), 0.0
-        if waiting and self._has_place():
+        if waiting and len(desk.agenda) and self.submitting.capacity.is_unclear(desk.served_at):
+            return self._ask_else(now)
+        if waiting and self._has_place(now):
             return lambda: self._submit(desk.pacer.ticket()), 0.0
         pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place
-        wait = desk.agenda.next_at(now, pressing=pressing) - now
-        return (None, wait) if wait > 0.0 else (lambda: self._poll(pressing=pressing), 0.0)
+        due = desk.agenda.next_at(now, pressing=pressing)
+        if due <= now:
+            return lambda: self._poll(pressing=pressing), 0.0
+        return None, min(due, self.submitting.capacity.grows_at(now)) - now
 
-    def _has_place(self) -> bool:
+    def _ask_else(self, now: float) -> tuple[Step | None, float]:
+        """A submit got a 429: is anything else served? Any poll tells that, else a look at the balance."""
+        wait = self._desk.agenda.next_at(now, pressing=True) - now
+        if wait <= 0.0:
+            return (lambda: self._poll(pressing=True)), 0.0
+        return (None, wait) if self._balance.is_looking else (self._balance.look, 0.0)
+
+    def _has_place(self, now: float) -> bool:
         """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
         desk = self._desk
         if desk.in_doubt or (desk.unclear and self._submits):
             return False
-        return self.in_flight < desk.settings.in_flight
+        return self.in_flight < self.submitting.capacity.allowed(now)
 
     async def _grant(self) -> None:
         waiter = self._desk.asking.popleft() if self._desk.asking else None

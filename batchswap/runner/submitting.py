@@ -7,6 +7,7 @@ from math import inf
 import msgspec
 
 from batchswap import verdicts, wire
+from batchswap.agenda import Capacity
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, moves
 from batchswap.ledger.budgets import Budget, OverBudget
@@ -30,6 +31,7 @@ class Submitting:
         self.callback_url: Callable[[str], str] | None = None
         """An attempt's ref -> where the API shall call back."""
         self.early: dict[str, str] = {}
+        self.capacity = Capacity(desk.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""
         self._renewed: set[int] = set()
@@ -53,6 +55,7 @@ class Submitting:
         desk.count("submit")
         desk.quiet_balance = None
         desk.pacer.left(ticket)  # the intent had to reach the disk first
+        served_at = desk.served_at
         try:
             answer = await desk.api.create_task(body, attempt.ref)
         except NeverSent as error:
@@ -67,9 +70,22 @@ class Submitting:
             raise
         remote_id = wire.Accepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
-        desk.heard(verdict, answer)
-        self._note(verdict)
+        if verdict.kind is Kind.RATE_LIMITED and self._is_full(served_at):
+            desk.full(answer)
+        else:
+            desk.heard(verdict, answer)
+            self._note(verdict)
         return await finish(self._record(ready, attempt, verdict, remote_id or "", answer.message, before))
+
+    def _is_full(self, served_at: float) -> bool:
+        """Whether the 429 to a submit that left when something else had been served at `served_at` counts tasks."""
+        desk, capacity = self._desk, self.capacity
+        is_news = capacity.believed is None
+        is_full = capacity.refused(desk.clock.monotonic(), len(desk.agenda), served_at)
+        if is_full and is_news:
+            words = f"the API takes {capacity.believed} tasks at once: the others wait for a place"
+            desk.say(f"429 to submits alone: {words}")
+        return is_full
 
     def _note(self, verdict: Verdict) -> None:
         """Submits that have to come later for all of --patience need not try again, however well other calls work."""
@@ -151,6 +167,7 @@ class Submitting:
             desk.say(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
             raise
         self._refusals.clear()
+        self.capacity.accepted(desk.clock.monotonic(), len(desk.agenda) + 1)
         desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)

@@ -1,0 +1,60 @@
+"""An API that takes fewer tasks at once than --in-flight: it says so with 429s that only submits get."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from batchswap.agenda.capacity import LONGEST_HOLD
+from batchswap.errors import Exit
+from batchswap.runner.summary import Summary
+from tests.loop.service import Fault, Service, lognormal
+from tests.loop.world import World
+from tests.virtual import VirtualClock, run
+
+MINUTE = lognormal(60, 0.35)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def taking(most: Callable[[float], int]) -> Fault:
+    """`most`: how many tasks are taken at once, by the time."""
+
+    def fault(service: Service, kind: str) -> str | None:
+        now = service.clock.monotonic()
+        running = sum(started + took > now for started, took, *_ in service.tasks.values())
+        return "429" if kind == "submit" and running >= most(now) else None
+
+    return fault
+
+
+def night(folder: Path, in_flight: int, most: Callable[[float], int]) -> tuple[Summary, World]:
+    async def script() -> tuple[Summary, World]:
+        world = World(folder, 200, rate_limit=20, rate_period=10.0, in_flight=in_flight)
+        service = Service(VirtualClock(), durations=MINUTE, limit=20, period=10.0, fault=taking(most))
+        return await world.run(service), world
+
+    return run(script())
+
+
+def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_told(tmp_path: Path) -> None:
+    (tmp_path / "told").mkdir()
+    (tmp_path / "untold").mkdir()
+    told, _ = night(tmp_path / "told", 30, lambda _: 30)
+    untold, world = night(tmp_path / "untold", 100, lambda _: 30)
+    assert (untold.exit_code, untold.counts["done"]) == (Exit.DONE, 200)
+    assert untold.seconds < 1.05 * told.seconds
+    assert told.requests["refused_429"] == 0 < untold.requests["refused_429"] < 40
+    assert sum("takes 30 tasks at once" in words for words in world.said) == 1
+    assert not any("answers nobody" in words for words in world.said)
+
+
+def test_what_others_of_the_account_leave_is_used_again(tmp_path: Path) -> None:
+    """They have nearly all places for five minutes."""
+    summary, _ = night(tmp_path, 100, lambda now: 5 if now < 300.0 else 60)
+    assert summary.counts["done"] == 200
+    assert summary.seconds < 300.0 + LONGEST_HOLD + 1.5 * 200 / 60 * 64
+    assert summary.requests["refused_429"] < 60
