@@ -6,6 +6,7 @@ from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.runner.desk import Desk
+from batchswap.runner.rests import rest
 from batchswap.runner.steps import Unserved
 from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stopped
 from batchswap.verdicts import Kind, Retries, Verdict
@@ -39,7 +40,8 @@ async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
             if verdict.kind is Kind.MISSING:
                 return None
             raise Unserved(f"{kind}-failed", f"the API serves others and not this: {why}")
-        await desk.clock.sleep(desk.backoff(retries.failures))
+        if not await rest(desk.backoff(retries.failures), desk.submits_over):
+            break
         await _look(desk, retries.failed_at)
     raise Stopped
 

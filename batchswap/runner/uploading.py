@@ -16,6 +16,7 @@ from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.intake import Intake
 from batchswap.runner.locks import Locks
+from batchswap.runner.rests import rest
 from batchswap.runner.steps import Unfit, Unserved
 from batchswap.runner.stops import Stop, Stopped
 from batchswap.tasks import Task, is_url
@@ -105,7 +106,8 @@ class Uploading:
                 except NotStored as error:
                     if retries.failed(*self._told(digest, error)):
                         raise Unserved("upload-failed", f"{path}: {error}") from None
-                    await desk.clock.sleep(desk.backoff(retries.failures))
+                    if not await rest(desk.backoff(retries.failures), desk.submits_over):
+                        raise Stopped from None
                 else:
                     self._intake.stored(desk.clock.monotonic())
                     return await self._remember(path, digest, file_url)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import closing
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from batchswap.tasks import Model
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.test_faces import duo
 from tests.loop.test_run import always, once
-from tests.loop.test_uploads import clips, made, reasons
+from tests.loop.test_uploads import Outage, clips, made, reasons
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
 
@@ -152,6 +153,21 @@ def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path
         assert (summary.counts["done"], summary.counts["failed"]) == (9, 1)
         assert reasons(world) == [("detect-failed", "the API serves others and not this: error 500")]
         assert asyncio.get_running_loop().time() < 120.0
+
+    run(script())
+
+
+@pytest.mark.parametrize("kind", ["detect", "upload"])
+def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path: Path, kind: str) -> None:
+    """The first row's call is tried ever more seldom when the third one's submit finds no credits left."""
+
+    async def script() -> None:
+        world = chosen(tmp_path, 3) if kind == "detect" else clips(tmp_path, 3)
+        service = Poisoned("duo0.") if kind == "detect" else Outage("403", inf, b"clip 0")
+        service.durations, service.balance_left = lambda _: 400.0, 1.5
+        summary = await world.run(service, in_flight=1, retries=100)
+        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
+        assert asyncio.get_running_loop().time() < service.last_end + 15.0
 
     run(script())
 
