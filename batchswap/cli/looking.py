@@ -25,7 +25,7 @@ def status(db: Path, plot: Path | None, as_json: bool) -> int:
     from batchswap.report import standing
 
     with reading(db) as ledger:
-        found = standing.gather(ledger)
+        found = standing.gather(ledger, db)
         if plot is not None:
             _plot(ledger, plot, db)
     if as_json:

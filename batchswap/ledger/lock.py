@@ -48,13 +48,18 @@ def _check_locks(handle: int, ledger: Path) -> None:
 
 
 def is_held(ledger: Path) -> bool:
-    """Whether a run goes on at this moment."""
-    path = f"{ledger.resolve()}.lock"
-    if not os.path.exists(path):  # noqa: PTH110 - as filelock takes it
-        return False
-    lock = FileLock(path, timeout=0)
+    """Whether a run goes on at this moment. Where that cannot be looked at, it may."""
     try:
-        with lock:
-            return False
-    except Timeout:
+        handle = os.open(f"{ledger.resolve()}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
         return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

@@ -41,10 +41,12 @@ class Standing(msgspec.Struct, frozen=True):
     failures: list[tuple[str, int, str]]
     uncertain: list[str]
     run: Run | None
+    is_running: bool
     balance: float | None
 
 
-def gather(db: sqlite3.Connection) -> Standing:
+def gather(db: sqlite3.Connection, path: Path) -> Standing:
+    """`path`: where the ledger is."""
     run = views.last_run(db)
     return Standing(
         total=Part(queries.counts(db), queries.credits_of(db)),
@@ -54,6 +56,7 @@ def gather(db: sqlite3.Connection) -> Standing:
         failures=views.failures(db),
         uncertain=views.uncertain(db, SHOWN),
         run=run,
+        is_running=is_running(run, path),
         balance=views.last_balance(db),
     )
 
@@ -65,8 +68,12 @@ def _summary(run: Run | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def is_running(run: Run | None) -> bool:
-    """Whether the last run goes on: it has not ended, and its process is there."""
+def is_running(run: Run | None, ledger: Path) -> bool:
+    """Whether the last run goes on: it has not ended, its process is there, and the ledger is held.
+
+    The number of a dead process may be another's by now, or wait for a parent that never asks. The lock comes last:
+    looking takes it for a moment, in which a run could not start.
+    """
     if run is None or run.ended_at is not None:
         return False
     try:
@@ -74,8 +81,10 @@ def is_running(run: Run | None) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass  # it is another user's
+    from batchswap.ledger.lock import is_held  # noqa: PLC0415 - seldom needed, and slow to load
+
+    return is_held(ledger)
 
 
 def to_json(standing: Standing) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def to_json(standing: Standing) -> dict[str, Any]:
             "uncertain": standing.uncertain,
             "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in standing.failures],
         },
-        "running": is_running(run),
+        "running": standing.is_running,
         "last_run": None
         if run is None
         else {
@@ -110,7 +119,7 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
     if standing.balance is not None:
         yield f"balance as the last run saw it: {money(standing.balance)} credits"
     yield ""
-    yield from _run_lines(standing.run, now)
+    yield from _run_lines(standing, now)
     yield from _person_lines(standing, db)
 
 
@@ -124,10 +133,11 @@ def _row(name: str, part: Part) -> tuple[str, ...]:
 _REST = (State.QUEUED, State.FAILED, State.UNCERTAIN, State.CANCELLED)
 
 
-def _run_lines(run: Run | None, now: float) -> Iterator[str]:
+def _run_lines(standing: Standing, now: float) -> Iterator[str]:
+    run = standing.run
     if run is None:
         yield "no run yet"
-    elif is_running(run):
+    elif standing.is_running:
         yield f"a run goes on since {moment(run.started_at)} ({span(now - run.started_at)})"
     elif run.ended_at is None:
         yield f"last run: {moment(run.started_at)}, it was killed; the next one goes on where it was"

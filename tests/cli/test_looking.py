@@ -12,6 +12,7 @@ import pytest
 from batchswap.cli.accounts import find_account
 from batchswap.cli.building import build_settings
 from batchswap.cli.planning import find_prices
+from batchswap.ledger.lock import hold
 from batchswap.ledger.queries import Selection
 from batchswap.manifest import Source, read
 from batchswap.report.surveying import Surveyor
@@ -87,7 +88,11 @@ def test_a_killed_run_is_told_from_one_that_goes_on(worked: Place) -> None:
     db.execute("update runs set pid = 1 where id = 2")
     db.commit()
     db.close()
-    assert "a run goes on since" in call("status").stdout
+    assert "it was killed" in call("status").stdout, "its number is another's by now"
+    assert json.loads(call("status", "--json").stdout)["running"] is False
+    with hold(Path("batchswap.db"), wait=False):
+        assert "a run goes on since" in call("status").stdout
+        assert json.loads(call("status", "--json").stdout)["running"] is True
 
 
 def test_tasks_in_every_format(worked: Place) -> None:

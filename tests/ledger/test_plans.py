@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from pathlib import Path
 from collections.abc import Callable
 
 import pytest
@@ -110,7 +111,7 @@ def test_what_enrolling_asks_about_outputs(db: sqlite3.Connection) -> None:
 
 
 def test_what_status_asks(db: sqlite3.Connection) -> None:
-    assert not complaints(plans(db, lambda: standing.gather(db)))
+    assert not complaints(plans(db, lambda: standing.gather(db, Path("batchswap.db"))))
 
 
 @pytest.mark.parametrize(
