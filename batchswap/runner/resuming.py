@@ -1,6 +1,7 @@
 """What earlier runs left open: what is this account's goes on, what is not is named, and waits for its own provider."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection
 
 from batchswap.ledger import queries
@@ -17,11 +18,13 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
     """Go on with what the ledger has open at this account."""
     accompany(desk, loop, calls)
     now, wall = desk.clock.monotonic(), desk.clock.now()
-    elsewhere = others = 0
+    elsewhere = Counter[str]()
+    others = 0
     unexplained = queries.unexplained(desk.db)
     for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
         if found.account != desk.account:
-            elsewhere += 1
+            if found.task.state is not State.UNCERTAIN:
+                elsewhere[found.account] += 1
             continue
         started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
         is_ours = found.owner == desk.owner
@@ -40,10 +43,11 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
     if elsewhere:
         desk.say(elsewhere_words(elsewhere))
     if others:
-        desk.say(f"{others} unfinished tasks were submitted with another key: they are asked for with this one")
+        tasks, are = ("task was", "it is") if others == 1 else ("tasks were", "they are")
+        desk.say(f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one")
 
 
-def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> int:
-    """Tasks of these batches that are paid for and that no run with this account collects."""
+def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:
+    """Tasks of these batches that are paid for and that no run with this account collects, by their own account."""
     found = queries.unfinished(db, State.RUNNING, State.FETCHING)
-    return sum(1 for each in found if each.account != account and each.task.batch in batches)
+    return Counter(each.account for each in found if each.account != account and each.task.batch in batches)

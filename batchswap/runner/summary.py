@@ -1,5 +1,7 @@
 """How a run ended: the JSON of `run --json`, the exit code, and one line in words."""
 
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -41,14 +43,20 @@ class Summary(msgspec.Struct, frozen=True):
         return found
 
 
-def elsewhere_words(count: int) -> str:
-    return f"{count} unfinished tasks belong to another provider or base URL: they wait for a run with that"
+def elsewhere_words(counts: Mapping[str, int]) -> str:
+    """`counts`: tasks by the account that they were submitted to."""
+    total = sum(counts.values())
+    tasks, wait = ("task was", "it waits") if total == 1 else ("tasks were", "they wait")
+    places = ["--provider local" if name == "local" else f"--base-url {shlex.quote(name)}" for name in sorted(counts)]
+    return f"{total:,} unfinished {tasks} submitted elsewhere: {wait} for a run with {' or '.join(places)}"
 
 
-def conclude(stops: list[Stop], counts: dict[str, int], elsewhere: int, *, is_finished: bool) -> tuple[Exit, str]:
+def conclude(
+    stops: list[Stop], counts: dict[str, int], elsewhere: Mapping[str, int], *, is_finished: bool
+) -> tuple[Exit, str]:
     """The exit code, and the reason in words. The worst wins. `counts`: of what the manifests ask for.
 
-    `elsewhere`: paid for, and not collected by this run.
+    `elsewhere`: paid for, and not collected by this run, by account.
     `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]

@@ -13,14 +13,14 @@ from batchswap.ledger import files
 from batchswap.report.closing import last_line
 from batchswap.runner.beside import View
 from batchswap.runner.session import Account, work_off
-from batchswap.runner.summary import Summary
+from batchswap.runner.summary import Summary, elsewhere_words
 from tests.loop.service import Service
 from tests.loop.world import World, rows
 from tests.virtual import VirtualClock, run
 
 OTHER = Account("http://127.0.0.1:9", "http://127.0.0.1:9", "ak_" + "0" * 32)
 """Nobody listens there: it must not be asked."""
-SENTENCE = "1 unfinished tasks belong to another provider or base URL: they wait for a run with that"
+SENTENCE = "1 unfinished task was submitted elsewhere: it waits for a run with --base-url https://"
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def work_off_elsewhere(world: World, **changes: object) -> Summary:
 
 def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World) -> None:
     summary = work_off_elsewhere(world)
-    assert (summary.exit_code, summary.reason) == (Exit.FAILED, SENTENCE)
+    assert (summary.exit_code, summary.reason) == (Exit.FAILED, f"{SENTENCE}api.example")
     assert sum(summary.requests.values()) == 0
     line = last_line(summary, world.settings, "batchswap run b.csv")
-    assert line.startswith(f"{SENTENCE}: 1 running, 0 credits")
+    assert line.startswith(f"{SENTENCE}api.example: 1 running, 0 credits")
     assert "go on with" not in line, "the same command would not help"
 
 
@@ -64,9 +64,9 @@ def test_with_other_work_it_is_said_and_the_exit_code_tells(world: World) -> Non
     change(world, "update attempts set account = 'https://other.example'")
     world.enrol(rows(3))
     summary = run(world.run(Service(VirtualClock(), durations=lambda _: 5.0)))
-    assert (summary.exit_code, summary.reason) == (Exit.FAILED, SENTENCE)
+    assert (summary.exit_code, summary.reason) == (Exit.FAILED, f"{SENTENCE}other.example")
     assert (summary.counts["done"], summary.counts["running"]) == (2, 1)
-    assert SENTENCE in world.said
+    assert f"{SENTENCE}other.example" in world.said
 
 
 def test_what_is_open_in_another_batch_is_not_this_ones_affair(world: World) -> None:
@@ -79,3 +79,11 @@ def test_a_submit_that_died_elsewhere_is_uncertain_here_too(world: World) -> Non
     summary = work_off_elsewhere(world)
     assert (summary.exit_code, summary.counts["uncertain"]) == (Exit.UNCERTAIN, 1)
     assert sum(summary.requests.values()) == 0
+
+
+def test_each_place_is_named_by_the_option_that_leads_there() -> None:
+    said = elsewhere_words({"local": 1, "https://api.example/v 2": 1})
+    assert said == (
+        "2 unfinished tasks were submitted elsewhere: they wait for a run with"
+        " --base-url 'https://api.example/v 2' or --provider local"
+    )
