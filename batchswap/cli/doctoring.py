@@ -79,11 +79,11 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
 async def _ask(settings: "Settings", account: Any) -> str:
     from batchswap import wire
     from batchswap.cli.errands import errands
-    from batchswap.report.words import money
+    from batchswap.report.words import priced
 
     async with errands(settings, account, tries=1) as asking:
         answer = await asking.ask(lambda client: client.balance())
-    return f"{money(wire.Balance.from_json(answer.data).balance)} credits"
+    return priced(wire.Balance.from_json(answer.data).balance)
 
 
 def _look_at_engine(*, is_needed: bool) -> "Finding":

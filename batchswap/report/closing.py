@@ -10,7 +10,7 @@ import msgspec
 from batchswap.errors import Exit
 from batchswap.ledger import queries, views
 from batchswap.report.commands import next_steps, no_longer_asked_for
-from batchswap.report.words import money, plural, safe, span
+from batchswap.report.words import money, plural, priced, safe, span
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -92,7 +92,7 @@ def _counted(counts: dict[str, int]) -> str:
 def _paid(summary: Summary, unpriced: int) -> str:
     spent, reserved = summary.credits["spent"], summary.credits["reserved"]
     now = "" if summary.spent_now == spent else f" ({money(summary.spent_now)} of them in this run)"
-    said = f"{money(spent or None if unpriced else spent)} credits{now}"
+    said = f"{priced(spent or None if unpriced else spent)}{now}"
     if reserved:
         said += f" and {money(reserved)} reserved"
     return said + (f", and {plural(unpriced, 'attempt')} without a price" if unpriced else "")

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.report.words import money, span
+from batchswap.report.words import money, plural, priced, span
 from batchswap.runner.beside import View
 from batchswap.states import State
 
@@ -82,8 +82,8 @@ def costs_line(shown: Shown) -> str:
     pace = f" at {shown.pace}" if shown.pace else ""
     waiting = f" · {shown.waiting}" if shown.waiting else ""
     return (
-        f"{money(shown.spent)} credits spent · {money(shown.reserved)} reserved"
-        f" · {shown.requests:,} requests{pace}{waiting}"
+        f"{priced(shown.spent)} spent · {money(shown.reserved)} reserved"
+        f" · {plural(shown.requests, 'request')}{pace}{waiting}"
     )
 
 

@@ -12,7 +12,7 @@ from batchswap.ledger import queries, views
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.views import Run
 from batchswap.report.commands import command
-from batchswap.report.words import moment, money, plural, safe, span, table
+from batchswap.report.words import moment, money, plural, priced, safe, span, table
 from batchswap.states import State
 
 SHOWN = 10
@@ -117,7 +117,7 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
     if standing.total.credits.unpriced:
         yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
     if standing.balance is not None:
-        yield f"balance as the last run saw it: {money(standing.balance)} credits"
+        yield f"balance as the last run saw it: {priced(standing.balance)}"
     yield ""
     yield from _run_lines(standing, now)
     yield from _person_lines(standing, db)

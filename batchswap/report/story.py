@@ -11,7 +11,7 @@ from batchswap.ledger import views
 from batchswap.ledger.views import Happening, Line, Try
 from batchswap.report.commands import command
 from batchswap.report.listing import record
-from batchswap.report.words import iso, moment, money, safe, size, span
+from batchswap.report.words import iso, moment, money, priced, safe, size, span
 from batchswap.states import State
 from batchswap.tasks import Task, public
 
@@ -88,14 +88,14 @@ def _try_lines(each: Try) -> Iterator[str]:
 
 def _cost(each: Try) -> str:
     if each.charged is not None:
-        return f"{money(each.charged)} credits"
+        return priced(each.charged)
     match each.state:
         case "open" | "accepted" | "unknown":
-            return f"{money(each.reserved)} credits reserved"
+            return f"{priced(each.reserved)} reserved"
         case "refused":
             return "not charged"
         case _:
-            return f"cost unknown, {money(each.reserved)} credits were expected"
+            return f"cost unknown, {priced(each.reserved)} expected"
 
 
 def evidence_of(each: Try) -> str:

@@ -41,6 +41,11 @@ def money(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:,.4f}".rstrip("0").rstrip(".")
 
 
+def priced(amount: float | None) -> str:
+    """`1 credit`, `12.5 credits`, `unknown credits`."""
+    return f"{money(amount)} credit{'' if amount == 1 else 's'}"
+
+
 def span(seconds: float) -> str:
     """A duration: `0.4 s`, `21 s`, `3 min 21 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds < 9.95:

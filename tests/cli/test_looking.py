@@ -121,7 +121,13 @@ def test_tasks_are_chosen(worked: Place) -> None:
 
 def test_show_has_the_whole_story(worked: Place) -> None:
     said = call("show", "fine/a").stdout
-    for word in ("consent: release-1", "tags: de, hero", "x_note: =1+1", "attempt 1: succeeded, 1 credits", "saved"):
+    for word in (
+        "consent: release-1",
+        "tags: de, hero",
+        "x_note: =1+1",
+        "attempt 1: succeeded, 1 credit; run",
+        "saved",
+    ):
         assert word in said
     story = json.loads(call("show", "a", "--json").stdout)
     assert list(story) == [*RECORD, "faces", "attempts", "events"]

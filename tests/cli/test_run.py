@@ -107,7 +107,7 @@ def test_a_failed_task_ends_the_run_with_3_and_says_what_next(shop: Place) -> No
     done = work(shop.manifest("spring.csv", 1, "broken"), "--db", "it's.db")
     assert done.exit_code == 3
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("not all done: 1 failed, 1 credits")
+    assert last.startswith("not all done: 1 failed, 1 credit, ")
     assert "batchswap tasks --state failed --db 'it'\"'\"'s.db'" in last
 
 

@@ -2,8 +2,8 @@
 
 import re
 import sqlite3
-from pathlib import Path
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 

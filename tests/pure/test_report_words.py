@@ -41,6 +41,12 @@ def test_wide_letters_take_two_columns() -> None:
 )
 def test_money(amount: float | None, text: str) -> None:
     assert words.money(amount) == text
+    assert words.priced(amount) == f"{text} credits"
+
+
+def test_one_credit_is_one() -> None:
+    assert words.priced(1.0) == "1 credit"
+    assert words.priced(1.5) == "1.5 credits"
 
 
 @pytest.mark.parametrize(
