@@ -44,7 +44,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.ledger import files, origins
-    from batchswap.ledger.queries import Selection
+    from batchswap.ledger.selections import Selection
     from batchswap.report import planning, surveying
 
     listen(voice)

@@ -84,7 +84,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
         say_enrolled(voice, enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
-        if account is None and has_work(before):
+        if account is None and has_work(settings, before):
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
         summary = complete(work_off_at(settings, account, voice, watch))
@@ -148,11 +148,16 @@ def counts_of(settings: "Settings") -> dict[str, int]:
         return queries.counts_in(db, settings.batches)
 
 
-def has_work(counts: dict[str, int]) -> bool:
-    """Whether any task is not at its end."""
+def has_work(settings: "Settings", counts: dict[str, int]) -> bool:
+    """Whether any task is under way, or queued and asked for."""
+    from batchswap.cli.ledgers import reading
+    from batchswap.ledger.selections import Queue, selection_of
     from batchswap.states import FINAL, State
 
-    return any(counts[state] for state in State if state not in FINAL)
+    if any(counts[state] for state in State if state not in FINAL and state is not State.QUEUED):
+        return True
+    with reading(settings.db) as db:
+        return next(Queue(db, selection_of(settings)).pages(), None) is not None
 
 
 async def work_off_at(

@@ -67,7 +67,7 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | No
     said += next_steps(wanted, settings.db)
     if summary.orphans.counts:
         said.append(no_longer_asked_for(summary.orphans, settings.db))
-    if summary.exit_code != Exit.DONE and sum(wanted[state] for state in _OPEN) > summary.elsewhere:
+    if summary.exit_code != Exit.DONE and not summary.is_finished and any(wanted[state] for state in _OPEN):
         said.append(f"go on with: {resume}")
     return safe("; ".join(said))
 

@@ -22,6 +22,7 @@ class Shown(msgspec.Struct, frozen=True):
     failed: int
     uncertain: int
     queued: int
+    left_out: int
     spent: float
     reserved: float
     requests: int
@@ -44,7 +45,7 @@ class Progress:
 
     def at(self, view: View, now: float) -> Shown:
         finished, seconds = _finished(view), now - self._began
-        total = sum(view.counts.values()) - view.counts[State.CANCELLED]
+        total = sum(view.counts.values()) - view.counts[State.CANCELLED] - view.left_out
         ended = finished - self._finished
         left = seconds / ended * (total - finished) if ended >= LEAST_FINISHED else None
         return Shown(
@@ -55,6 +56,7 @@ class Progress:
             failed=view.counts[State.FAILED],
             uncertain=view.counts[State.UNCERTAIN],
             queued=view.queued,
+            left_out=view.left_out,
             spent=view.spent,
             reserved=view.reserved,
             requests=view.requests,
@@ -71,9 +73,10 @@ def _finished(view: View) -> int:
 
 def tasks_line(shown: Shown) -> str:
     """`123 done · 34 in flight · 2 failed · 0 uncertain · 41 queued`"""
+    others = f" · {shown.left_out:,} not in this run" if shown.left_out else ""
     return (
         f"{shown.done:,} done · {shown.in_flight:,} in flight · {shown.failed:,} failed"
-        f" · {shown.uncertain:,} uncertain · {shown.queued:,} queued"
+        f" · {shown.uncertain:,} uncertain · {shown.queued:,} queued{others}"
     )
 
 

@@ -10,8 +10,8 @@ import msgspec
 from batchswap.downloads import movie_seconds
 from batchswap.ledger import views
 from batchswap.ledger.kept import Kept
-from batchswap.ledger.queries import Selection
 from batchswap.ledger.rows import split_query
+from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
 from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.runner.steps import STEPS, Step
@@ -111,7 +111,7 @@ class Surveyor:
                 self._rows["left_out"] += 1
 
     def _is_selected(self, batch: str, row: Row) -> bool:
-        """As `queries.Queue` selects: the ledger's columns have no queries of URLs."""
+        """As `selections.Queue` selects: the ledger's columns have no queries of URLs."""
         wanted = self._selection
         texts = (row.key, split_query(row.target)[0], split_query(row.face)[0], row.output)
         if wanted.text and not any(wanted.text in text for text in texts):

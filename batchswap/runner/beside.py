@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 import msgspec
 
 from batchswap.callbacks import Delivery
-from batchswap.ledger import queries, traffic
+from batchswap.ledger import queries, selections, traffic
 from batchswap.runner.desk import Desk
 from batchswap.runner.loop import Loop
 from batchswap.states import State
@@ -32,6 +33,9 @@ class View(msgspec.Struct, frozen=True):
     requests: int
     pace: str
     queued: int
+    """Tasks that this run will submit."""
+    left_out: int = 0
+    """Tasks that are queued, too, and that it will not submit."""
     waiting: str = ""
     """For what, in words."""
 
@@ -43,7 +47,12 @@ Watch = Callable[[Callable[[], View]], Awaitable[None]]
 @asynccontextmanager
 async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
     """The display. What goes wrong with it is not the run's affair."""
-    display = asyncio.ensure_future(watch(lambda: look(desk)))
+
+    @cache
+    def left_out() -> int:  # nothing but a run moves them, and this one does not
+        return selections.left_out(desk.db, selections.selection_of(desk.settings))
+
+    display = asyncio.ensure_future(watch(lambda: look(desk, left_out())))
     try:
         yield
     finally:
@@ -78,10 +87,11 @@ async def flush(desk: Desk) -> None:
         await desk.writer.do(lambda db: traffic.add(db, run_id, counted))
 
 
-def look(desk: Desk) -> View:
-    """The run at this moment."""
+def look(desk: Desk, left_out: int) -> View:
+    """The run at this moment. `left_out`: queued tasks that are not selected; when submitting has stopped, all are."""
     counts = queries.counts_in(desk.db, desk.settings.batches)
     money = queries.credits_in(desk.db, desk.settings.batches)
+    others = left_out if desk.no_submits is None else counts[State.QUEUED]
     limit = desk.pacer.limit()
     return View(
         counts=counts,
@@ -89,6 +99,7 @@ def look(desk: Desk) -> View:
         reserved=money.reserved,
         requests=desk.requests.total() - desk.requests["refused_429"],
         pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
-        queued=counts[State.QUEUED],
+        queued=counts[State.QUEUED] - others,
+        left_out=others,
         waiting=desk.trouble,
     )

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
-from batchswap.ledger import queries
+from batchswap.ledger.selections import Selection
 from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
 from batchswap.runner.desk import Desk
@@ -28,7 +28,7 @@ Step = Callable[[], Coroutine[Any, Any, None]]
 class Loop:
     """Works off a selection. `work` returns when nothing is left to do, or the run was ended."""
 
-    def __init__(self, desk: Desk, selection: queries.Selection) -> None:
+    def __init__(self, desk: Desk, selection: Selection) -> None:
         self._desk = desk
         self._is_limited = desk.pacer.limit() is not None
         self._calls = self._submits = self._fetches = 0

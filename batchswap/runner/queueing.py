@@ -6,7 +6,8 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
-from batchswap.ledger import moves, queries
+from batchswap.ledger import moves
+from batchswap.ledger.selections import Queue, Selection
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Ready
 from batchswap.runner.preparing import Preparing
@@ -23,9 +24,9 @@ LOOK_EVERY = 0.1
 class Queueing:
     """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
 
-    def __init__(self, desk: Desk, selection: queries.Selection, prepare: Preparing, spawn: Spawn) -> None:
+    def __init__(self, desk: Desk, selection: Selection, prepare: Preparing, spawn: Spawn) -> None:
         self._desk, self._prepare, self._spawn = desk, prepare, spawn
-        self._pages = queries.Queue(desk.db, selection).pages()
+        self._pages = Queue(desk.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
         self._again: set[int] = set()

@@ -15,7 +15,7 @@ from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.ledger import files, history, moves, orphans, queries, runs
 from batchswap.ledger.moves import Stamp
-from batchswap.ledger.queries import Selection
+from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
 from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
@@ -105,10 +105,6 @@ def open_pacer(settings: Settings, account: Account, clock: Clock) -> Window | N
     return Window(path, Rate(settings.rate_limit, settings.rate_period), clock)
 
 
-def _selection(settings: Settings) -> Selection:
-    return Selection(settings.batches, settings.filter, settings.tags, settings.limit)
-
-
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
     """Whether there is nothing to do: then not even one request is sent (invariant 8).
 
@@ -119,7 +115,7 @@ def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) ->
         open_states.append(State.UNCERTAIN)
     found = queries.unfinished(db, *open_states)
     to_do = any(each.account == account.name or each.task.state is State.SUBMITTING for each in found)
-    return not to_do and next(queries.Queue(db, _selection(settings)).pages(), None) is None
+    return not to_do and next(Queue(db, selection_of(settings)).pages(), None) is None
 
 
 async def run(
@@ -157,7 +153,7 @@ async def run(
         expects_calls=calls is not None,
         say=say,
     )
-    loop = Loop(desk, _selection(settings))
+    loop = Loop(desk, selection_of(settings))
     try:
         await writer.do(lambda db: moves.recover(db, desk.stamp()))
         desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
@@ -220,7 +216,7 @@ def _conclude(
         requests={kind: requests.get(kind, 0) for kind in KINDS},
         seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
         spent_now=own.spent,
-        elsewhere=elsewhere.total(),
+        is_finished=finished,
         orphans=gone,
     )
     runs.end(

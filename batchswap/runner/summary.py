@@ -27,8 +27,8 @@ class Summary(msgspec.Struct, frozen=True):
     seconds: float
     spent_now: float
     """Credits that this run's own attempts were charged; for people, not in the JSON."""
-    elsewhere: int = 0
-    """Tasks that wait for another provider or base URL; for people, not in the JSON."""
+    is_finished: bool = False
+    """Whether the same command would find nothing to do; for people, not in the JSON."""
     orphans: Orphans = Orphans()
     """Tasks that the manifests no longer ask for, and that cost nothing; for people, not in the JSON."""
 
@@ -39,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
-        del found["spent_now"], found["elsewhere"], found["orphans"]
+        del found["spent_now"], found["is_finished"], found["orphans"]
         return found
 
 

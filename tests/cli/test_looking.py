@@ -13,7 +13,7 @@ from batchswap.cli.accounts import find_account
 from batchswap.cli.building import build_settings
 from batchswap.cli.planning import find_prices
 from batchswap.ledger.lock import hold
-from batchswap.ledger.queries import Selection
+from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
 from batchswap.report.surveying import Surveyor
 from tests.cli.conftest import Place, call, work

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from batchswap.cli.building import build_settings
+from batchswap.cli.running import counts_of, has_work
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_words import change, state
 
@@ -93,3 +96,13 @@ def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stand
     done = work(orphaned)
     assert (done.exit_code, state("r2")) == (code, stands)
     assert f"1 {stands}" in last(done.stderr)
+
+
+def test_queued_orphans_are_no_work_that_an_engine_is_needed_for(orphaned: str) -> None:
+    assert work(orphaned).exit_code == 0
+    assert call("retry").exit_code == 0
+    settings = msgspec.structs.replace(build_settings(), batches=("five",))
+    assert counts_of(settings)["queued"] == 1
+    assert not has_work(settings, counts_of(settings))
+    change("update tasks set state = 'queued', generation = (select generation from batches) where key = 'r1'")
+    assert has_work(settings, counts_of(settings))

@@ -14,7 +14,7 @@ from batchswap.ledger import rows as rows_module
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrol import Enrolment, commit_edits, enrol
 from batchswap.ledger.moves import Stamp
-from batchswap.ledger.queries import Queue, Selection
+from batchswap.ledger.selections import Queue, Selection
 from batchswap.manifest import Chunk, Options, Source
 from batchswap.runner.enrolling import enrol_manifests
 from batchswap.tasks import Model, Row

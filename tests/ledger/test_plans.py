@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import enrol, history, moves, orphans, queries
+from batchswap.ledger import enrol, history, moves, orphans, queries, selections
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.kept import Kept
 from batchswap.ledger.moves import Media, Stamp
-from batchswap.ledger.queries import Queue, Selection
+from batchswap.ledger.selections import Queue, Selection
 from batchswap.manifest import Chunk
 from batchswap.report import standing
 from batchswap.states import Event, State
@@ -99,6 +99,7 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
         enrol.is_wanted(db, 1)
         orphans.find(db, ["b"])
         orphans.is_orphan(db, 1)
+        selections.left_out(db, Selection(("b",), text="clip", tags=("de",)))
         next(Queue(db, Selection(("b",), text="clip", tags=("de",))).pages(), None)
 
     assert not complaints(plans(db, work))

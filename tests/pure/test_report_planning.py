@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger.queries import Selection
+from batchswap.ledger.selections import Selection
 from batchswap.ledger.views import Known
 from batchswap.manifest import Chunk
 from batchswap.report.planning import Prices, conclude

@@ -30,6 +30,13 @@ def test_time_left_is_told_when_it_is_known() -> None:
     )
 
 
+def test_what_this_run_leaves_is_counted_apart() -> None:
+    left = msgspec.structs.replace(view(done=10, running=10, queued=30), queued=0, left_out=30)
+    shown = Progress(view(queued=50), 0.0).at(left, 10.0)
+    assert (shown.total, shown.left) == (20, 10.0)
+    assert "· 0 queued · 30 not in this run; " in one_line(shown)
+
+
 def test_nothing_is_left_at_the_end() -> None:
     progress = Progress(view(queued=5), 0.0)
     assert one_line(progress.at(view(done=5), 10.0)).endswith("; 10 s")
