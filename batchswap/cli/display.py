@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from batchswap.cli.letters import as_shown
 from batchswap.cli.voice import Voice, fall_silent
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
+from batchswap.report.words import fit, safe
 from batchswap.runner.beside import View, Watch
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 LINE_EVERY = 60.0
 DRAW_EVERY = 0.25
 """Seconds."""
+ONE_LINE = 72
+"""Columns that a bar with all its figures needs."""
+LEAST_BAR = 12
+"""Columns of a bar, with the blanks around it."""
 
 
 def choose(voice: Voice, *, progress: bool, title: str) -> Watch:
@@ -42,7 +48,7 @@ async def watch_lines(look: Callable[[], View], voice: Voice, *, every: float = 
 
 
 async def watch_live(look: Callable[[], View], voice: Voice, title: str) -> None:
-    """A bar and two lines at the bottom of the terminal; what is said scrolls by above them."""
+    """A bar and some lines at the bottom of the terminal; what is said scrolls by above them."""
     try:
         await _draw_on(look, voice, title)
     except OSError:  # the terminal has gone, and the run has not
@@ -71,20 +77,33 @@ async def _draw_on(look: Callable[[], View], voice: Voice, title: str) -> None:
 
 
 def draw(shown: Shown, title: str, console: "Console") -> "Group":
-    """The display, not wider than the terminal. Foreign text is `Text`: no markup is read in it."""
+    """The display, not wider than the terminal: where it is narrow, lines are broken, and none is cut.
+
+    Foreign text is `Text`: no markup is read in it.
+    """
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
+    def text(words: str) -> Text:
+        return Text(as_shown(safe(words), console.encoding), overflow="fold")
+
     share = shown.finished / shown.total if shown.total else 1.0
-    name = Text(title, no_wrap=True, overflow="ellipsis")
-    name.truncate(max(8, console.width // 3), overflow="ellipsis")
+    figures, taken = f"{shown.finished:,}/{shown.total:,} {share:4.0%}", time_line(shown)
+    rest = [tasks_line(shown), costs_line(shown), *([shown.waiting] if shown.waiting else [])]
+    if console.width >= ONE_LINE:
+        figures = f"{figures}  {taken}"
+    else:
+        rest.insert(0, taken)
+    room = min(console.width // 3, console.width - len(figures) - LEAST_BAR)
     top = Table.grid(padding=(0, 1), expand=True)
-    top.add_column()
+    top.add_column(no_wrap=True)
     top.add_column(ratio=1)
     top.add_column(justify="right", no_wrap=True)
-    figures = Text(f"{shown.finished:,}/{shown.total:,}  {share:4.0%}  {time_line(shown)}")
-    top.add_row(name, ProgressBar(total=max(shown.total, 1), completed=shown.finished), figures)
-    rest = (Text(line, no_wrap=True, overflow="ellipsis") for line in (tasks_line(shown), costs_line(shown)))
-    return Group(top, *rest)
+    top.add_row(
+        text(fit(as_shown(title, console.encoding), max(room, 1))),
+        ProgressBar(total=max(shown.total, 1), completed=shown.finished),
+        text(figures),
+    )
+    return Group(top, *map(text, rest))

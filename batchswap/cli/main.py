@@ -13,6 +13,7 @@ from batchswap.cli import layers
 from batchswap.cli.checking import check
 from batchswap.cli.doctoring import doctor
 from batchswap.cli.facing import faces
+from batchswap.cli.letters import make_printable
 from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
@@ -38,7 +39,7 @@ class Root(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         voice = Voice()
         voice.expect(arguments)
-        _make_printable()
+        make_printable()
         try:
             code = self._enter(arguments, voice)
         except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
@@ -70,13 +71,6 @@ def root() -> None:
 
 for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, faces, serve, doctor):
     root.add_command(each)
-
-
-def _make_printable() -> None:
-    """A terminal that cannot show a letter gets its code instead of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _judge(error: BaseException) -> tuple[int, str]:

@@ -83,11 +83,7 @@ def tasks_line(shown: Shown) -> str:
 def costs_line(shown: Shown) -> str:
     """`246 credits spent · 68 reserved · 310 requests at 20/10s`"""
     pace = f" at {shown.pace}" if shown.pace else ""
-    waiting = f" · {shown.waiting}" if shown.waiting else ""
-    return (
-        f"{priced(shown.spent)} spent · {money(shown.reserved)} reserved"
-        f" · {plural(shown.requests, 'request')}{pace}{waiting}"
-    )
+    return f"{priced(shown.spent)} spent · {money(shown.reserved)} reserved · {plural(shown.requests, 'request')}{pace}"
 
 
 def time_line(shown: Shown) -> str:
@@ -98,4 +94,6 @@ def time_line(shown: Shown) -> str:
 
 def one_line(shown: Shown) -> str:
     """All of it, for a log."""
-    return f"{shown.finished:,} of {shown.total:,}: {tasks_line(shown)}; {costs_line(shown)}; {time_line(shown)}"
+    waiting = f"; {shown.waiting}" if shown.waiting else ""
+    said = f"{tasks_line(shown)}; {costs_line(shown)}{waiting}; {time_line(shown)}"
+    return f"{shown.finished:,} of {shown.total:,}: {said}"
