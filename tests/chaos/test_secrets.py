@@ -175,6 +175,8 @@ REF, TOKEN = "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10", "0123456789abcdef" * 2
         (f"the_{KEYS[0]}", "the_ak_…"),
         ("a weak_signature", "a weak_signature"),
         ("at https://h/a.mp4?sig=S now", "at https://h/a.mp4?… now"),
+        ("cut before (http://h/a.mp4?…): waiting", "cut before (http://h/a.mp4?…): waiting"),
+        ("http://h/a.mp4?…)sig=S now", "http://h/a.mp4?… now"),
         ("at HTTPS://h/a.mp4?S", "at HTTPS://h/a.mp4?…"),
         (r'{"url": "https:\/\/h\/a.mp4?sig=S"}', r'{"url": "https:\/\/h\/a.mp4?…"}'),
         ("GET /a.mp4?sig=S HTTP/1.1", "GET /a.mp4?… HTTP/1.1"),
