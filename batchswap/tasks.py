@@ -111,7 +111,11 @@ def public(url: str) -> str:
 _SECRETS = (
     # The query of a URL, also of one in JSON or in another URL's query, and of a path without its host. Where it was
     # taken out already, the signs behind it belong to the sentence.
-    ("?", re.compile(r"(https?:(?:\\?/){2}[^\s?\"'<>]*)\?(?:…(?=[).:;,]*(?:\s|$))|[^\s\"'<>]*)", re.IGNORECASE), r"\1?…"),
+    (
+        "?",
+        re.compile(r"(https?:(?:\\?/){2}[^\s?\"'<>]*)\?(?:…(?=[).:;,]*(?:\s|$))|[^\s\"'<>]*)", re.IGNORECASE),
+        r"\1?…",
+    ),
     ("?", re.compile(r"(/[^\s?\"'<>]*)\?[^\s\"'<>=]*=[^\s\"'<>]*"), r"\1?…"),
     ("%", re.compile(r"(https?%3A%2F%2F[^\s\"'<>]*?)%3F[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
     # The token behind an attempt's ref in a callback URL.

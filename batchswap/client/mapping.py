@@ -4,6 +4,7 @@
 kept alive is "maybe sent": the request may have crossed its farewell.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -72,8 +73,12 @@ def translate(error: aiohttp.ClientError | OSError, url: str) -> NeverSent | May
 def _reason(error: BaseException) -> str:
     """The system's own words. An exception's text is not used: aiohttp puts whole URLs and headers into it."""
     source = getattr(error, "os_error", error)
-    text = source.strerror if isinstance(source, OSError) and source.errno else None
-    return f": {text}" if isinstance(text, str) and "://" not in text else ""
+    if not isinstance(source, OSError) or not source.errno or not isinstance(source.strerror, str):
+        return ""
+    text = source.strerror
+    if text.startswith("Connect call failed"):
+        text = os.strerror(source.errno)  # asyncio puts the address in its place, which is said anyway
+    return "" if "://" in text else f": {text}"
 
 
 @contextmanager
