@@ -10,21 +10,11 @@ import msgspec
 from batchswap.errors import Exit
 from batchswap.ledger import queries, views
 from batchswap.report.commands import next_steps, no_longer_asked_for
-from batchswap.report.words import money, plural, priced, safe, span
+from batchswap.report.words import counted, money, plural, priced, safe, span
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import State
 
-_NAMED = {
-    State.DONE: "done",
-    State.FAILED: "failed",
-    State.UNCERTAIN: "uncertain",
-    State.SUBMITTING: "submitting",
-    State.RUNNING: "running",
-    State.FETCHING: "to download",
-    State.QUEUED: "queued",
-    State.CANCELLED: "cancelled",
-}
 _COUNT = re.compile(r"\d+ (failed|uncertain)\b")
 LOOKED_FOR = 100
 """Results of each batch: some may have been taken away since."""
@@ -58,7 +48,7 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | No
     """`resume` is the command line that goes on with the work."""
     seen = seen or Seen()
     wanted = summary.wanted
-    parts = [_counted(wanted), _paid(summary, seen.unpriced), span(summary.seconds)]
+    parts = [counted(wanted), _paid(summary, seen.unpriced), span(summary.seconds)]
     said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]
     if summary.counts[State.DONE] and seen.has_results:
         said.append(f"results in {settings.out}/")
@@ -83,10 +73,6 @@ def _head(summary: Summary, *, has_moved: bool) -> str:
         case Exit.UNCERTAIN:
             return said or "a person must decide"
     return said
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{counts[state]:,} {name}" for state, name in _NAMED.items() if counts[state]) or "no tasks"
 
 
 def _paid(summary: Summary, unpriced: int) -> str:

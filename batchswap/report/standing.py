@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import queries, views
+from batchswap.ledger import orphans, queries, views
+from batchswap.ledger.orphans import Orphans
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.views import Run
-from batchswap.report.commands import command
-from batchswap.report.words import moment, money, plural, priced, safe, span, table
+from batchswap.report.commands import command, no_longer_asked_for
+from batchswap.report.words import breadth, counted, moment, money, plural, priced, safe, span, table
 from batchswap.states import State
 
 SHOWN = 10
@@ -40,6 +41,7 @@ class Standing(msgspec.Struct, frozen=True):
     batches: dict[str, Part]
     failures: list[tuple[str, int, str]]
     uncertain: list[str]
+    orphans: Orphans
     run: Run | None
     is_running: bool
     balance: float | None
@@ -55,6 +57,7 @@ def gather(db: sqlite3.Connection, path: Path) -> Standing:
         },
         failures=views.failures(db),
         uncertain=views.uncertain(db, SHOWN),
+        orphans=orphans.find(db, queries.batches(db)),
         run=run,
         is_running=is_running(run, path),
         balance=views.last_balance(db),
@@ -92,6 +95,7 @@ def to_json(standing: Standing) -> dict[str, Any]:
     return {
         **standing.total.to_json(standing.balance),
         "batches": [{"batch": name, **part.to_json(None)} for name, part in standing.batches.items()],
+        "orphaned": {str(state): standing.orphans.counts.get(state, 0) for state in (State.QUEUED, State.FAILED)},
         "needs_a_person": {
             "uncertain": standing.uncertain,
             "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in standing.failures],
@@ -110,14 +114,20 @@ def to_json(standing: Standing) -> dict[str, Any]:
 
 
 def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> Iterator[str]:
-    rows = [_row(name, part) for name, part in standing.batches.items()]
-    if len(rows) != 1:
-        rows.append(_row("all", standing.total))
-    yield from table(_HEADS, rows, columns=columns, right=frozenset(range(1, len(_HEADS))))
+    parts = [*standing.batches.items()]
+    if len(parts) != 1:
+        parts.append(("all", standing.total))
+    rows = [_row(name, part) for name, part in parts]
+    if columns is None or breadth([_HEADS, *rows]) <= columns:
+        yield from table(_HEADS, rows, columns=columns, right=frozenset(range(1, len(_HEADS))))
+    else:
+        yield from (safe(f"{name}: {_sentence(part)}") for name, part in parts)
     if standing.total.credits.unpriced:
         yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
     if standing.balance is not None:
         yield f"balance as the last run saw it: {priced(standing.balance)}"
+    if standing.orphans.counts:
+        yield safe(no_longer_asked_for(standing.orphans, db))
     yield ""
     yield from _run_lines(standing, now)
     yield from _person_lines(standing, db)
@@ -128,6 +138,11 @@ def _row(name: str, part: Part) -> tuple[str, ...]:
     flying = sum(counts[state] for state in (State.SUBMITTING, State.RUNNING, State.FETCHING))
     numbers = (counts[State.DONE], flying, *(counts[state] for state in _REST))
     return (name, *(f"{n:,}" for n in numbers), money(part.credits.spent), money(part.credits.reserved))
+
+
+def _sentence(part: Part) -> str:
+    """The same where there is no room for a table: names that are cut could not be told apart."""
+    return f"{counted(part.counts)}; {priced(part.credits.spent)} spent, {money(part.credits.reserved)} reserved"
 
 
 _REST = (State.QUEUED, State.FAILED, State.UNCERTAIN, State.CANCELLED)
@@ -145,6 +160,11 @@ def _run_lines(standing: Standing, now: float) -> Iterator[str]:
         said = _summary(run)
         took = span(run.ended_at - run.started_at)
         yield safe(f"last run: {moment(run.started_at)}, {took}, exit {run.exit_code}: {said.get('reason', '')}")
+    left = standing.orphans.without(standing.total.counts)
+    open_ = sum(left[state] for state in (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING))
+    if open_ and not standing.is_running:
+        them = "it" if open_ == 1 else "them"
+        yield f"{plural(open_, 'task')} not finished: the same `batchswap run` goes on with {them}"
 
 
 def _person_lines(standing: Standing, db: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from batchswap.states import State
 from batchswap.tasks import clean
 
 ELLIPSIS = "…"
@@ -81,6 +82,29 @@ def size(count: int | None) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 task`, `2 tasks`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+_NAMED = {
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.UNCERTAIN: "uncertain",
+    State.SUBMITTING: "submitting",
+    State.RUNNING: "running",
+    State.FETCHING: "to download",
+    State.QUEUED: "queued",
+    State.CANCELLED: "cancelled",
+}
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Tasks by their state, without the states that none is in: `49 done, 5 failed`."""
+    return ", ".join(f"{counts[state]:,} {name}" for state, name in _NAMED.items() if counts[state]) or "no tasks"
+
+
+def breadth(rows: Sequence[Sequence[str]]) -> int:
+    """Columns that a table of these rows takes, if nothing is cut."""
+    widths = [max(cells(safe(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def table(

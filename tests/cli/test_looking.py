@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from batchswap.cli import printing
 from batchswap.cli.accounts import find_account
 from batchswap.cli.building import build_settings
 from batchswap.cli.planning import find_prices
@@ -19,6 +20,7 @@ from batchswap.report.surveying import Surveyor
 from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
+from tests.cli.test_words import change
 
 HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [
@@ -62,6 +64,31 @@ def test_status_for_people(worked: Place) -> None:
     said = call("status").stdout
     assert "2 × 501: input.video_url: no face found in any frame" in said
     assert [line.split()[:2] for line in said.splitlines()[1:4]] == [["bad", "0"], ["fine", "1"], ["all", "1"]]
+
+
+def test_status_where_there_is_no_room_for_a_table_cuts_no_name(worked: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["spring-campaign-2026-a", "spring-campaign-2026-b"]
+    for name, old in zip(names, ("bad", "fine"), strict=True):
+        change("update batches set name = ? where name = ?", name, old)
+    for columns in (40, 80):
+        monkeypatch.setattr(printing, "columns", lambda columns=columns: columns)
+        lines = call("status").stdout.splitlines()
+        assert lines[:3] == [
+            f"{names[0]}: 2 failed; 2 credits spent, 0 reserved",
+            f"{names[1]}: 1 done; 1 credit spent, 0 reserved",
+            "all: 1 done, 2 failed; 3 credits spent, 0 reserved",
+        ]
+    monkeypatch.setattr(printing, "columns", lambda: 120)
+    assert [line.split()[0] for line in call("status").stdout.splitlines()[:4]] == ["batch", *names, "all"]
+
+
+def test_status_says_what_is_left_and_what_goes_on_with_it(worked: Place) -> None:
+    assert "not finished" not in call("status").stdout
+    assert call("retry", "bad/r0").exit_code == 0
+    assert "\n1 task not finished: the same `batchswap run` goes on with it\n" in call("status").stdout
+    with hold(Path("batchswap.db"), wait=False):
+        change("update runs set ended_at = null, pid = 1 where id = 2")
+        assert "not finished" not in call("status").stdout, "the run is at it"
 
 
 def test_status_without_a_ledger(place: Place) -> None:

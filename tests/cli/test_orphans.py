@@ -43,6 +43,17 @@ def test_a_failed_orphan_is_said_and_ends_no_run_with_3(orphaned: str) -> None:
     assert (as_json["counts"]["done"], as_json["counts"]["failed"]) == (2, 1), "of the whole batch"
 
 
+def test_status_tells_orphans_from_what_a_run_goes_on_with(orphaned: str) -> None:
+    assert "no longer in the manifest" not in call("status").stdout
+    assert work(orphaned).exit_code == 0
+    assert "\n1 task is no longer in the manifest: failed 1; `batchswap cancel five/r2`\n" in call("status").stdout
+    assert json.loads(call("status", "--json").stdout)["orphaned"] == {"queued": 0, "failed": 1}
+    assert call("retry").exit_code == 0
+    assert "in the manifest: queued 1; `batchswap cancel five/r2`\n" in call("status").stdout
+    assert "not finished" not in call("status").stdout, "no run takes it"
+    assert json.loads(call("status", "--json").stdout)["orphaned"] == {"queued": 1, "failed": 0}
+
+
 def test_what_is_said_of_an_orphan_ends_it(orphaned: str) -> None:
     assert call("cancel", "five/r2").exit_code == 0
     assert "no longer in the manifest" not in work(orphaned).stderr
