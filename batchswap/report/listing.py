@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -80,8 +81,9 @@ def _csv_line(cells: Iterable[Any]) -> str:
 
 
 def to_jsonl(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+    """In ASCII, so that it is JSON in any encoding."""
     for line in lines:
-        yield msgspec.json.encode(record(line)).decode()
+        yield json.dumps(record(line), separators=(",", ":"))
 
 
 def to_json(lines: Iterable[Line], _: int | None) -> Iterator[str]:

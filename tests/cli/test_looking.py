@@ -135,6 +135,15 @@ def test_tasks_in_every_format(worked: Place) -> None:
     assert "fine/a.mp4" in call("tasks").stdout.splitlines()[1]
 
 
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_tasks_as_json_are_json_in_any_encoding(worked: Place, form: str) -> None:
+    """A latin-1 terminal has a letter of its own for é, and none for the others."""
+    change("update tasks set consent = 'é … 日本 😀' where key = 'a'")
+    said = call("tasks", "--format", form, "--batch", "fine").stdout
+    assert said.isascii()
+    assert json.loads(said.strip("[]\n"))["consent"] == "é … 日本 😀"
+
+
 def test_tasks_are_chosen(worked: Place) -> None:
     def keys(*arguments: str) -> list[str]:
         return [each["key"] for each in json.loads(call("tasks", "--format", "json", *arguments).stdout)]
