@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import Exit
-from batchswap.ledger import queries, views
+from batchswap.ledger import views
 from batchswap.report.commands import next_steps, no_longer_asked_for
 from batchswap.report.words import counted, money, plural, priced, safe, span
 from batchswap.runner.summary import Summary
@@ -28,8 +28,6 @@ class Seen(msgspec.Struct, frozen=True):
     """Whether any task is elsewhere than before."""
     has_results: bool = True
     """Whether results are where this run saves them."""
-    unpriced: int = 0
-    """Ended attempts that the API did not price."""
 
 
 def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int]) -> Seen:
@@ -41,14 +39,14 @@ def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, 
         for line in islice(views.lines(db, states=(State.DONE,), batch=batch), LOOKED_FOR)
         if line.file
     )
-    return Seen(summary.counts != before, is_here, queries.credits_in(db, summary.batch).unpriced)
+    return Seen(summary.counts != before, is_here)
 
 
 def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | None = None) -> str:
     """`resume` is the command line that goes on with the work."""
     seen = seen or Seen()
     wanted = summary.wanted
-    parts = [counted(wanted), _paid(summary, seen.unpriced), span(summary.seconds)]
+    parts = [counted(wanted), _paid(summary), span(summary.seconds)]
     said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]
     if summary.counts[State.DONE] and seen.has_results:
         said.append(f"results in {settings.out}/")
@@ -75,7 +73,8 @@ def _head(summary: Summary, *, has_moved: bool) -> str:
     return said
 
 
-def _paid(summary: Summary, unpriced: int) -> str:
+def _paid(summary: Summary) -> str:
+    unpriced = summary.unpriced_attempts
     spent, reserved = summary.credits["spent"], summary.credits["reserved"]
     now = "" if summary.spent_now == spent else f" ({money(summary.spent_now)} of them in this run)"
     said = f"{priced(spent or None if unpriced else spent)}{now}"

@@ -216,6 +216,7 @@ def _conclude(
         requests={kind: requests.get(kind, 0) for kind in KINDS},
         seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
         spent_now=own.spent,
+        unpriced_attempts=money.unpriced,
         is_finished=finished,
         orphans=gone,
     )

@@ -27,6 +27,8 @@ class Summary(msgspec.Struct, frozen=True):
     seconds: float
     spent_now: float
     """Credits that this run's own attempts were charged; for people, not in the JSON."""
+    unpriced_attempts: int = 0
+    """Ended attempts that the API did not price: what was spent is more by what they cost. In the JSON if there are."""
     is_finished: bool = False
     """Whether the same command would find nothing to do; for people, not in the JSON."""
     orphans: Orphans = Orphans()
@@ -40,6 +42,8 @@ class Summary(msgspec.Struct, frozen=True):
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
         del found["spent_now"], found["is_finished"], found["orphans"]
+        if not self.unpriced_attempts:
+            del found["unpriced_attempts"]
         return found
 
 

@@ -236,7 +236,7 @@ def test_a_negative_price_makes_no_room_in_a_budget(tmp_path: Path) -> None:
         service.override["estimate"] = {"estimated_credits": 2, "balance": 100}
         summary = await world.run(service, budget=10.0)
         assert summary.exit_code == Exit.NO_CREDITS
-        assert (summary.counts["done"], summary.credits["spent"]) == (5, 0.0)
+        assert (summary.counts["done"], summary.credits["spent"], summary.unpriced_attempts) == (5, 0.0, 5)
         with closing(files.connect(world.settings.db, write=False)) as db:
             assert queries.credits_of(db) == queries.Credits(assumed=10.0, unpriced=5)
 

@@ -104,8 +104,11 @@ def test_results_are_said_to_be_where_they_are() -> None:
 )
 def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None:
     found = summary(Exit.DONE, "all done", now=spent, done=5)
-    found = msgspec.structs.replace(found, credits={"spent": spent, "reserved": 0.0, "balance": None})
-    assert words in last_line(found, Settings(), "", Seen(unpriced=5))
+    money = {"spent": spent, "reserved": 0.0, "balance": None}
+    found = msgspec.structs.replace(found, credits=money, unpriced_attempts=5)
+    assert words in last_line(found, Settings(), "")
+    assert found.to_json()["unpriced_attempts"] == 5, "or what was spent would pass for known"
+    assert "unpriced_attempts" not in msgspec.structs.replace(found, unpriced_attempts=0).to_json()
 
 
 def test_what_is_reserved_is_said() -> None:
