@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
-from batchswap.ledger import files, queries
+from batchswap.ledger import files, queries, views
 from batchswap.ledger.moves import Stamp
+from batchswap.tasks import Task
 
 
 @contextmanager
@@ -27,6 +28,19 @@ def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
         nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
         hint = f'; the nearest is "{nearest[0]}"' if nearest else ""
         raise UsageError(f'there is no batch "{name}" in {path}{hint}')
+
+
+def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
+    """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
+    from batchswap.report.commands import command
+
+    found = views.named(db, name)
+    if not found:
+        raise UsageError(f'there is no task "{name}" in {path}; `{command("tasks", path)}` lists them')
+    if len(found) > 1:
+        names = ", ".join(f"{each.batch}/{each.key}" for each in found)
+        raise UsageError(f'"{name}" names {len(found)} tasks: say which of {names}')
+    return found[0]
 
 
 @contextmanager

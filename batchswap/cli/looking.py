@@ -74,13 +74,12 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
 @options.JSON
 def show(key: str, db: Path, as_json: bool) -> int:
     """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledgers import find, reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.ledger import views
     from batchswap.report import story
 
     with reading(db) as ledger:
-        found = story.gather(ledger, views.find(ledger, key))
+        found = story.gather(ledger, find(ledger, key, db))
     if as_json:
         print_json(story.to_json(found))
     else:

@@ -48,8 +48,8 @@ def retry(
     asked for again, too, when its file is missing below --out, or is no longer what was stored. What a variable or a
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
-    from batchswap.cli.ledgers import changing, check_batch
-    from batchswap.ledger import views, words
+    from batchswap.cli.ledgers import changing, check_batch, find
+    from batchswap.ledger import words
     from batchswap.states import State
 
     voice: Voice = ctx.obj
@@ -65,7 +65,7 @@ def retry(
     done = Retried()
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
-        named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
+        named = [find(ledger, key, db) for key in dict.fromkeys(keys)]
         for task in named if keys else words.chosen(ledger, State(state), batch=batch, code=code):
             if may_pay_twice or not words.is_given_up(ledger, task):
                 _put_back(ledger, stamp, task, out, done)
@@ -121,8 +121,8 @@ def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: P
 @click.pass_context
 def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
-    from batchswap.cli.ledgers import changing, check_batch
-    from batchswap.ledger import views, words
+    from batchswap.cli.ledgers import changing, check_batch, find
+    from batchswap.ledger import words
     from batchswap.report.words import plural
     from batchswap.states import State
 
@@ -136,7 +136,7 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
     count = given_up = 0
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
-        named = [views.find(ledger, key) for key in dict.fromkeys(keys)]
+        named = [find(ledger, key, db) for key in dict.fromkeys(keys)]
         back = [task for task in named if not words.is_given_up(ledger, task)]
         for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
             given_up += words.is_given_up(ledger, task)
@@ -173,7 +173,7 @@ def resolve(
     voice: Voice, /, key: str, db: Path, task_id: str | None, not_accepted: bool, give_up: bool, rate: Any
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
-    from batchswap.cli.ledgers import changing, reading
+    from batchswap.cli.ledgers import changing, find, reading
     from batchswap.ledger import moves, views, words
     from batchswap.report.commands import command
 
@@ -182,13 +182,13 @@ def resolve(
     with changing(db) as (ledger, stamp):
         moves.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
     with reading(db) as ledger:
-        task = views.find(ledger, key)
+        task = find(ledger, key, db)
         words.unclear(ledger, task)
         account = views.tries(ledger, task.id)[-1].account
     if task_id is not None:
         complete(_confirm(task, task_id, account, db, rate))
     with changing(db) as (ledger, stamp):
-        task = views.find(ledger, key)
+        task = find(ledger, key, db)
         if task_id is not None:
             words.attach(ledger, stamp, task, task_id)
             said = f"is {task_id}: the next run collects it"

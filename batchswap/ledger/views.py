@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from batchswap.errors import UsageError
 from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task, unpack_faces
 from batchswap.states import State
@@ -158,8 +157,8 @@ def line(db: sqlite3.Connection, task_id: int) -> Line:
     return Line(*db.execute(f"{_LINE_SQL} where t.id = ?", (task_id,)).fetchone())
 
 
-def find(db: sqlite3.Connection, name: str) -> Task:
-    """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
+def named(db: sqlite3.Connection, name: str) -> list[Task]:
+    """The tasks that `key` or `batch/key` names: one, if it is a good name."""
     cuts = [i for i, c in enumerate(name) if c == "/"]
     pairs = [(None, name), *((name[:i], name[i + 1 :]) for i in cuts)]
     found: dict[int, Task] = {}
@@ -169,12 +168,7 @@ def find(db: sqlite3.Connection, name: str) -> Task:
         values = [key] if batch is None else [key, batch]
         for row in db.execute(sql if batch is None else f"{sql} where b.name = ?", values):
             found[row[0]] = task(row)
-    if not found:
-        raise UsageError(f'there is no task "{name}" in the ledger; `batchswap tasks` lists them')
-    if len(found) > 1:
-        names = ", ".join(f"{each.batch}/{each.key}" for each in found.values())
-        raise UsageError(f'"{name}" names {len(found)} tasks: say which of {names}')
-    return next(iter(found.values()))
+    return list(found.values())
 
 
 def tries(db: sqlite3.Connection, task_id: int) -> list[Try]:

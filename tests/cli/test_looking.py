@@ -180,7 +180,12 @@ def test_show_shows_no_signature(worked: Place) -> None:
 
 def test_a_key_that_is_nobody_or_several(worked: Place) -> None:
     assert work(worked.manifest("more.csv", 1)).exit_code == 0
-    assert "there is no task" in call("show", "nobody").stderr
+    assert 'there is no task "nobody" in batchswap.db; `batchswap tasks` lists them' in call("show", "nobody").stderr
+    Path("batchswap.db").rename("a b.db")
+    for words in (["show"], ["retry"], ["cancel"], ["resolve", "--give-up"]):
+        said = call(*words, "nobody", "--db", "a b.db").stderr
+        assert "in a b.db; `batchswap tasks --db 'a b.db'` lists them" in said, words
+    Path("a b.db").rename("batchswap.db")
     several = call("show", "r0")
     assert several.exit_code == 2
     assert "bad/r0, more/r0" in several.stderr
