@@ -135,4 +135,5 @@ def _draw_in_flight(axes: "Axes", course: Course, size: float) -> None:
     axes.stairs(course.in_flight, edges, color=_LINE, linewidth=1.4)
     axes.stairs(course.in_flight, edges, color=_LINE, alpha=0.12, fill=True)
     axes.set_ylabel("tasks in flight")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(*course.in_flight, 1) * 1.05)
+    axes.locator_params(axis="y", integer=True)

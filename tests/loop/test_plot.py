@@ -78,6 +78,16 @@ def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
     assert picture.draw(course) == image
 
 
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_tasks_are_counted_in_whole_ones(most: int) -> None:
+    requests = {"submit": [100] * 10, "useful": [0] * 10, "early": [0] * 10, "other": [0] * 10}
+    image = picture.draw(Course(1, 1.79e9, 1, requests, [most] * 10, [0] * 10))
+    texts = ("".join(each.itertext()).strip() for each in ET.fromstring(image).iter("{http://www.w3.org/2000/svg}text"))
+    figures = [text for text in texts if re.fullmatch(r"[0-9.]+", text)]
+    assert str(max(most, 1)) in figures
+    assert not any("." in text for text in figures)
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         picture.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
