@@ -60,7 +60,7 @@ def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks:
         _recount(db, batch_id)
     changed = take_edits(db, stamp)
     if new or changed:
-        log(db, stamp, "enrolled", detail=f"{rows} rows, {new} new, {changed} changed")
+        log(db, stamp, "enrolled", detail=f"{rows} row{'s' * (rows != 1)}, {new} new, {changed} changed")
     return Enrolment(rows, new, changed, kept.words)
 
 

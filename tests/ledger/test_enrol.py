@@ -37,6 +37,13 @@ def test_the_same_rows_again_change_nothing(db: sqlite3.Connection) -> None:
     assert queries.counts(db)["queued"] == 3
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 row, "), (4, "4 rows, ")])
+def test_the_log_says_how_many_rows_came(db: sqlite3.Connection, count: int, words: str) -> None:
+    take(db, rows(count), batch=f"another-of-{count}")
+    said = db.execute("select detail from events where event = 'enrolled' order by id desc limit 1").fetchone()[0]
+    assert said == f"{words}{count} new, 0 changed"
+
+
 def test_the_order_of_the_manifest_is_the_order_of_the_queue(db: sqlite3.Connection) -> None:
     take(db, [*reversed(rows(3))])
     assert queued(db) == ["t2", "t1", "t0"]
