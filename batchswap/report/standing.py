@@ -164,7 +164,7 @@ def _run_lines(standing: Standing, now: float) -> Iterator[str]:
     open_ = sum(left[state] for state in (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING))
     if open_ and not standing.is_running:
         them = "it" if open_ == 1 else "them"
-        yield f"{plural(open_, 'task')} not finished: the same `batchswap run` goes on with {them}"
+        yield f"{plural(open_, 'task')} not finished: the next `batchswap run` of the manifest goes on with {them}"
 
 
 def _person_lines(standing: Standing, db: Path) -> Iterator[str]:

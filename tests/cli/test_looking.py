@@ -85,7 +85,7 @@ def test_status_where_there_is_no_room_for_a_table_cuts_no_name(worked: Place, m
 def test_status_says_what_is_left_and_what_goes_on_with_it(worked: Place) -> None:
     assert "not finished" not in call("status").stdout
     assert call("retry", "bad/r0").exit_code == 0
-    assert "\n1 task not finished: the same `batchswap run` goes on with it\n" in call("status").stdout
+    assert "\n1 task not finished: the next `batchswap run` of the manifest goes on with it\n" in call("status").stdout
     with hold(Path("batchswap.db"), wait=False):
         change("update runs set ended_at = null, pid = 1 where id = 2")
         assert "not finished" not in call("status").stdout, "the run is at it"
