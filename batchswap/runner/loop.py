@@ -32,6 +32,8 @@ class Loop:
         self._desk = desk
         self._is_limited = desk.pacer.limit() is not None
         self._calls = self._submits = self._fetches = 0
+        self._was_granted = False
+        """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
         prices = Prices(desk)
         self.queue = Queueing(desk, selection, Preparing(desk, prices), self._spawn)
         self._balance = Balance(desk)
@@ -122,14 +124,16 @@ class Loop:
             return (self._balance.probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
         while desk.asking and desk.asking[0].done():
             desk.asking.popleft()
-        if desk.asking:
-            return self._grant, 0.0
         waiting = bool(self.queue.ready) and desk.no_submits is None
+        is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
+        if desk.asking:
+            is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)
+            return (lambda: self._submit(desk.pacer.ticket())) if is_next else self._grant, 0.0
         if waiting and desk.in_doubt and not self._balance.is_looking:
             return self._balance.look, 0.0
         if waiting and desk.agenda.has_forgotten(now):
             return (lambda: self._poll(pressing=True)), 0.0
-        if waiting and len(desk.agenda) and self.submitting.capacity.is_unclear(desk.served_at):
+        if waiting and is_unclear:
             return self._ask_else(now)
         if waiting and self._has_place(now):
             return lambda: self._submit(desk.pacer.ticket()), 0.0
@@ -154,11 +158,13 @@ class Loop:
         return self.in_flight < self.submitting.capacity.allowed(now)
 
     async def _grant(self) -> None:
+        self._was_granted = True
         waiter = self._desk.asking.popleft() if self._desk.asking else None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     async def _submit(self, ticket: int) -> None:
+        self._was_granted = False
         if not self.queue.ready:
             return
         ready = self.queue.ready.popleft()

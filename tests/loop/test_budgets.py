@@ -104,3 +104,21 @@ def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) -> None:
         assert (summary.exit_code, summary.spent_now) == (Exit.NO_CREDITS, 8.0)
 
     run(script())
+
+
+def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) -> None:
+    """Submits and estimates take turns: the first result need not wait for all that are made ready, nor they for it."""
+    order: list[str] = []
+
+    def note(_: Service, kind: str) -> None:
+        order.append(kind)
+
+    async def script() -> None:
+        world = World(tmp_path, 40)
+        service = Service(VirtualClock(), durations=lognormal(60, 0.35), limit=20, period=10.0, fault=note)
+        summary = await world.run(service, budget=1000.0)
+        assert summary.counts["done"] == 40
+
+    run(script())
+    asked = [kind for kind in order if kind in ("estimate", "submit")]
+    assert asked[:20] == ["estimate", "submit"] * 10
