@@ -91,7 +91,8 @@ class Retried:
         again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED]
         said = [f"{plural(again, 'task')} queued again, {resumed:,} asked for again without paying"]
         if self.left:
-            said.append(f"{self.left:,} given up while uncertain were left: name them to risk paying twice")
+            were, them = ("was", "it") if self.left == 1 else ("were", "them")
+            said.append(f"{self.left:,} given up while uncertain {were} left: name {them} to risk paying twice")
         if self.moved.total() > self.orphaned:
             said.append("the next run takes them")
         if self.orphaned:

@@ -12,6 +12,7 @@ from batchswap.ledger import orphans, queries, views
 from batchswap.ledger.orphans import Orphans
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.views import Run
+from batchswap.ledger.words import GIVEN_UP
 from batchswap.report.commands import command, no_longer_asked_for
 from batchswap.report.words import breadth, counted, moment, money, plural, priced, safe, span, table
 from batchswap.states import State
@@ -178,6 +179,8 @@ def _person_lines(standing: Standing, db: Path) -> Iterator[str]:
             yield f"and {more:,} more: {command('tasks --state uncertain', db)}"
     if standing.failures:
         yield ""
-        yield f"failed, `{command('retry', db)}` queues them again:"
+        left = sum(n for code, n, _ in standing.failures if code == GIVEN_UP)
+        but = f", but for what was given up: `{command('retry', db, options=f'--code {GIVEN_UP}')}` may pay twice"
+        yield f"failed, `{command('retry', db)}` queues them again{but if left else ''}:"
         for code, n, reason in standing.failures:
             yield safe(f"{n:,} × {code}: {reason}")

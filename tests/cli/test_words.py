@@ -206,8 +206,12 @@ def test_given_up(forgetful: Running, place: Place) -> None:
     assert (state("r0"), show("r0")["credits"]) == ("failed", None)
     assert credits_now() == queries.Credits(assumed=1.0, unpriced=1)
     assert "what 1 ended attempt cost is unknown" in call("status").stdout
-    assert "1 given up while uncertain were left" in call("retry").stderr
+    assert "1 given up while uncertain was left: name it to risk paying twice" in call("retry").stderr
     assert state("r0") == "failed"
+    assert (
+        "failed, `batchswap retry` queues them again, but for what was given up:"
+        " `batchswap retry --code given-up` may pay twice:\n"
+    ) in call("status").stdout
     assert "1 task queued again" in call("retry", "r0").stderr
 
 
@@ -222,11 +226,11 @@ def test_what_was_given_up_is_paid_again_only_by_its_name_also_when_it_was_cance
     assert "1 given up while uncertain only by KEY" in said
     said = call("retry", "--state", "cancelled").stderr
     assert "1 task queued again" in said
-    assert "1 given up while uncertain were left" in said
+    assert "1 given up while uncertain was left" in said
     assert (state("r0"), state("r1")) == ("cancelled", "queued")
     assert "1 task queued again" in call("retry", "r0").stderr
     assert call("cancel", "r0").exit_code == 0  # on second thoughts
-    assert "1 given up while uncertain were left" in call("retry", "--state", "cancelled").stderr
+    assert "1 given up while uncertain was left" in call("retry", "--state", "cancelled").stderr
 
 
 def test_what_was_given_up_is_not_paid_again_by_the_code_of_a_later_failure(forgetful: Running, place: Place) -> None:
@@ -236,7 +240,7 @@ def test_what_was_given_up_is_not_paid_again_by_the_code_of_a_later_failure(forg
     Path("spring0.mp4").unlink()
     assert call("run", "spring.csv", "--rate", "none").exit_code == 3
     code = str(show("r0")["code"])
-    assert "1 given up while uncertain were left" in call("retry", "--code", code).stderr
+    assert "1 given up while uncertain was left" in call("retry", "--code", code).stderr
     assert state("r0") == "failed"
 
 
