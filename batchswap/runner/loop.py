@@ -19,6 +19,7 @@ from batchswap.runner.stops import Stop
 from batchswap.runner.submitting import Submitting
 from batchswap.tasks import Task
 
+DAY = 86_400.0
 GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
 
@@ -215,9 +216,8 @@ class Loop:
             limit = desk.pacer.limit()
             asking = (self.in_flight + 1) * desk.settings.rate_period / limit if limit else 0.0
             if left < expected + asking:
-                desk.stop_submits(
-                    Stop(Exit.DEADLINE, "the deadline is near: nothing more is submitted, what runs is collected")
-                )
+                near = f"the deadline is near, and a task may take {min(expected, DAY):.0f} s"
+                desk.stop_submits(Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, what runs is collected"))
 
     async def _let_calls_end(self) -> None:
         """Open calls get a little time; a submit among them is recorded either way."""

@@ -1,6 +1,7 @@
 """How a run ends that is ended: what still counts then, and that nobody waits for what nobody needs."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_rows_that_are_not_asked_for_are_not_left_by_the_deadline(tmp_path: Path
         world = slow_world(tmp_path, HOUR + 5.0, limit=1)
         summary = await world.run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + HOUR)
         assert (summary.exit_code, summary.counts["queued"]) == (Exit.DONE, 1)
+
+    run(script())
+
+
+def test_a_deadline_that_lets_nothing_be_submitted_says_for_how_long_a_task_is_expected(tmp_path: Path) -> None:
+    """Or a run that ends at once would be a riddle."""
+
+    async def script() -> None:
+        summary = await World(tmp_path, 5).run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + 20.0)
+        assert (summary.exit_code, summary.requests["submit"]) == (Exit.DEADLINE, 0)
+        assert re.fullmatch(r"the deadline is near, and a task may take [1-9]\d* s: nothing more .*", summary.reason)
 
     run(script())
 
