@@ -106,14 +106,14 @@ def last_run(db: sqlite3.Connection) -> Run | None:
     return None if row is None else Run(*row)
 
 
-def last_balance(db: sqlite3.Connection) -> float | None:
-    """What the last run that asked for it saw on the account."""
+def last_balance(db: sqlite3.Connection) -> tuple[float, float] | None:
+    """What the last run that asked for it saw on the account, and when it ended."""
     sql = (
-        "select balance from (select id, summary ->> '$.credits.balance' as balance from runs)"
-        " where balance is not null order by id desc limit 1"
+        "select balance, ended_at from (select id, ended_at, summary ->> '$.credits.balance' as balance from runs)"
+        " where balance is not null and ended_at is not null order by id desc limit 1"
     )
     row = db.execute(sql).fetchone()
-    return None if row is None else float(row[0])
+    return None if row is None else (float(row[0]), float(row[1]))
 
 
 def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:

@@ -36,7 +36,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What `status` shows. `balance` is what the last run saw."""
+    """What `status` shows. `balance` is what a run saw when it ended, at `balance_at`."""
 
     total: Part
     batches: dict[str, Part]
@@ -46,11 +46,13 @@ class Standing(msgspec.Struct, frozen=True):
     run: Run | None
     is_running: bool
     balance: float | None
+    balance_at: float | None
 
 
 def gather(db: sqlite3.Connection, path: Path) -> Standing:
     """`path`: where the ledger is."""
     run = views.last_run(db)
+    balance, balance_at = views.last_balance(db) or (None, None)
     return Standing(
         total=Part(queries.counts(db), queries.credits_of(db)),
         batches={
@@ -61,7 +63,8 @@ def gather(db: sqlite3.Connection, path: Path) -> Standing:
         orphans=orphans.find(db, queries.batches(db)),
         run=run,
         is_running=is_running(run, path),
-        balance=views.last_balance(db),
+        balance=balance,
+        balance_at=balance_at,
     )
 
 
@@ -126,7 +129,7 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
     if standing.total.credits.unpriced:
         yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
     if standing.balance is not None:
-        yield f"balance as the last run saw it: {priced(standing.balance)}"
+        yield f"balance at {moment(standing.balance_at)}: {priced(standing.balance)}"
     if standing.orphans.counts:
         yield safe(no_longer_asked_for(standing.orphans, db))
     yield ""

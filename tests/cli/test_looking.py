@@ -17,6 +17,7 @@ from batchswap.ledger.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
 from batchswap.report.surveying import Surveyor
+from batchswap.report.words import moment
 from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
@@ -89,6 +90,14 @@ def test_status_says_what_is_left_and_what_goes_on_with_it(worked: Place) -> Non
     with hold(Path("batchswap.db"), wait=False):
         change("update runs set ended_at = null, pid = 1 where id = 2")
         assert "not finished" not in call("status").stdout, "the run is at it"
+
+
+def test_a_balance_is_of_the_time_when_a_run_saw_it(worked: Place) -> None:
+    """A run that has nothing to submit does not ask, and is not said to have seen it."""
+    assert work("fine.csv").exit_code == 0
+    change("update runs set ended_at = 1.7e9 where id = 2")
+    change("update runs set summary = json_set(summary, '$.credits.balance', 12.5) where id = 2")
+    assert f"\nbalance at {moment(1.7e9)}: 12.5 credits\n" in call("status").stdout
 
 
 def test_status_without_a_ledger(place: Place) -> None:
