@@ -22,6 +22,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """Some rows of one batch, in the order of the manifest. `folder` is absolute: relative paths start from it.
 
     `was_searched`: a pattern was looked up there, so that the same text may give other rows another time.
+    `rows` is empty for a manifest without any: it asks for nothing, also not for what it asked for before.
     """
 
     batch: str
@@ -56,13 +57,16 @@ class Reading:
         problems = Problems()
         keys: defaultdict[str, Seen] = defaultdict(Seen)
         outputs = Seen()
+        begun: set[str] = set()
         with closing(Bytes(self._stdin)) as manifests:
             for chunk in self._chunks(manifests, problems):
                 self.counts[chunk.batch] = self.counts.get(chunk.batch, 0) + len(chunk.rows)
-                if not chunk.rows:
+                if not chunk.rows and chunk.file in begun:
                     continue
-                keys[chunk.batch].add([row.key for row in chunk.rows])
-                outputs.add(all_folded([row.output for row in chunk.rows]))
+                begun.add(chunk.file)
+                if chunk.rows:
+                    keys[chunk.batch].add([row.key for row in chunk.rows])
+                    outputs.add(all_folded([row.output for row in chunk.rows]))
                 if not problems.count:
                     yield chunk
             suspects = Suspects(

@@ -99,6 +99,29 @@ def test_many_orphans_are_counted_and_three_are_named(shop: Place) -> None:
     assert said.endswith("`batchswap cancel 'my five/r3' 'my five/r4' 'my five/r0'` …")
 
 
+EMPTY = {"csv": "id,video,face\n", "yaml": "name: five\ntasks: []\n"}
+
+
+@pytest.mark.parametrize("form", EMPTY)
+def test_a_manifest_without_rows_asks_for_nothing_that_it_asked_for_before(shop: Place, form: str) -> None:
+    assert work(shop.manifest("five.csv", 3), "--limit", "1").exit_code == 0
+    Path("empty").write_text(EMPTY[form])
+    Path("empty").replace(f"five.{form}")
+    plan = json.loads(call("plan", f"five.{form}", "--json").stdout)
+    assert (plan["batch"], plan["rows"]["orphaned"], plan["submits"]) == (["five"], 3, 0)
+    for _ in range(2):
+        done = work(f"five.{form}", "--json")
+        said = json.loads(done.stdout)
+        assert (said["exit_code"], said["batch"], said["requests"]["submit"]) == (0, ["five"], 0)
+        assert (said["counts"]["queued"], said["counts"]["done"]) == (2, 1)
+        assert "; 2 tasks are no longer in the manifest: queued 2; " in last(done.stderr)
+
+
+def test_a_plan_without_rows_names_its_batch(place: Place) -> None:
+    Path("five.csv").write_text(EMPTY["csv"])
+    assert call("plan", "five.csv").stdout.startswith("five: no rows\n")
+
+
 @pytest.mark.parametrize(("stands", "code"), [("uncertain", 4), ("running", 3)])
 def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stands: str, code: int) -> None:
     """Running: at another provider, so that no run with this one collects it."""
