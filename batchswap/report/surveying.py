@@ -19,7 +19,8 @@ from batchswap.states import State
 from batchswap.tasks import Row, is_url
 
 _PAGE = 500
-AT_WORK = (State.SUBMITTING, State.RUNNING, State.FETCHING, State.UNCERTAIN)
+UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
+"""Of these an edited row waits until a person has decided; what else is at work is collected first, by the same run."""
 KINDS = ("new", "changed", "unfinished", "done", "failed", "uncertain", "cancelled", "orphaned", "left_out")
 """left_out: rows that --filter, --tag or --limit leave for another time. orphaned: tasks whose row is gone."""
 
@@ -153,7 +154,7 @@ def classify(row: Row, known: views.Known | None) -> tuple[str, bool]:
     if known is None:
         return "new", True
     if known.digest != row.digest:
-        return "changed", known.state not in AT_WORK
+        return "changed", known.state not in UNCLEAR
     match known.state:
         case State.DONE | State.FAILED | State.UNCERTAIN | State.CANCELLED:
             return str(known.state), False

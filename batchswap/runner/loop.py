@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
+from batchswap.ledger import enrol
 from batchswap.ledger.selections import Selection
 from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
@@ -74,12 +75,21 @@ class Loop:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 begin()
-                while not self._is_finished():
+                while await self._goes_on():
                     await self._turn()
                 await self._let_calls_end()
         except ExceptionGroup as group_error:
             # One broken step ends all others; the first one says why, the rest fell with it.
             raise _first(group_error) from group_error
+
+    async def _goes_on(self) -> bool:
+        """Whether anything is left. At the end, rows that were edited while their task was at work are queued."""
+        if not self._is_finished():
+            return True
+        desk = self._desk
+        if await desk.writer.do(lambda db: enrol.take_edits(db, desk.stamp())):
+            self.queue.begin_again()
+        return not self._is_finished()
 
     async def _turn(self) -> None:
         desk = self._desk

@@ -25,7 +25,7 @@ class Queueing:
     """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
 
     def __init__(self, desk: Desk, selection: Selection, prepare: Preparing, spawn: Spawn) -> None:
-        self._desk, self._prepare, self._spawn = desk, prepare, spawn
+        self._desk, self._selection, self._prepare, self._spawn = desk, selection, prepare, spawn
         self._pages = Queue(desk.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
@@ -38,6 +38,11 @@ class Queueing:
     def is_empty(self) -> bool:
         """Whether nothing is left that could be submitted."""
         return not (self.ready or self._coming) and self._exhausted
+
+    def begin_again(self) -> None:
+        """Look through the ledger's queue once more, when it was gone through: something new has come into it."""
+        self._pages = Queue(self._desk.db, self._selection).pages()
+        self._exhausted, self._again = False, set()
 
     def resend(self, task: Task, attempt: Attempt) -> None:
         """An uncertain attempt, for a provider that honours its Idempotency-Key."""

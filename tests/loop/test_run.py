@@ -319,7 +319,7 @@ def edited_row() -> Row:
 
 @pytest.mark.parametrize("left", [[edited_row()], rows(1, first=1)], ids=["edited", "removed"])
 def test_what_the_manifest_no_longer_asks_for_is_not_paid_again(tmp_path: Path, left: list[Row]) -> None:
-    """Its generation fails after its row was edited, or left the manifest. The edited row is done by the next run."""
+    """Its generation fails after its row was edited, or left the manifest."""
 
     async def script() -> None:
         world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 200.0, failing=1.0)
@@ -327,11 +327,45 @@ def test_what_the_manifest_no_longer_asks_for_is_not_paid_again(tmp_path: Path, 
         (old,) = service.accepted
         world.enrol(left)
         assert world.counts()["running"] == 1
-        assert (await world.run(service, filter="t0", paid_attempts=2)).counts["failed"] == 1
+        await world.run(service, filter="t0", paid_attempts=2)
         service.failing = 0.0
         world.enrol(left)
-        assert (await world.run(service, paid_attempts=2)).counts["done"] == 1
-        assert service.accepted == {old: 1, str([("new_face", left[0].face), ("video_url", left[0].target)]): 1}
+        await world.run(service, paid_attempts=2)
+        assert service.accepted[old] == 1
+
+    run(script())
+
+
+@pytest.mark.parametrize("ends", [0.0, 1.0], ids=["done", "failed"])
+def test_a_row_that_is_edited_while_its_task_runs_is_done_anew_by_the_run_that_collects_it(
+    tmp_path: Path, ends: float
+) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 200.0, failing=ends)
+        await world.run(service, deadline=VirtualClock().now() + 150.0)
+        world.enrol([edited_row(), rows(2)[1]])
+        assert world.counts()["running"] == 2
+        summary = await world.run(service)
+        edited = str([("new_face", edited_row().face), ("video_url", edited_row().target)])
+        assert (service.accepted[edited], service.accepted.total()) == (1, 3)
+        assert (summary.counts["done"], summary.counts["failed"]) == ((2, 0) if not ends else (0, 2))
+        assert (await world.run(service)).requests["submit"] == 0
+
+    run(script())
+
+
+def test_a_row_that_is_edited_while_its_task_runs_is_not_all_done_before_it_is_done_anew(tmp_path: Path) -> None:
+    """What is selected, and the deadline, count for it as for any other row."""
+
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 200.0)
+        await world.run(service, deadline=VirtualClock().now() + 150.0)
+        world.enrol([edited_row()])
+        summary = await world.run(service, deadline=VirtualClock().now() + 150.0)
+        assert (summary.exit_code, summary.counts["queued"]) == (7, 1)
+        assert (await world.run(service, filter="other")).counts["queued"] == 1
+        assert service.accepted.total() == 1
+        assert (await world.run(service)).counts["done"] == 1
 
     run(script())
 

@@ -37,7 +37,9 @@ def row(key: str = "a", digest: str = "1", **fields: str) -> Row:
         (Known(State.CANCELLED, "1"), ("cancelled", False)),
         (Known(State.DONE, "2"), ("changed", True)),
         (Known(State.FAILED, "2"), ("changed", True)),
-        (Known(State.RUNNING, "2"), ("changed", False)),
+        (Known(State.RUNNING, "2"), ("changed", True)),
+        (Known(State.FETCHING, "2"), ("changed", True)),
+        (Known(State.SUBMITTING, "2"), ("changed", False)),
         (Known(State.UNCERTAIN, "2"), ("changed", False)),
     ],
 )
