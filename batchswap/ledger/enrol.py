@@ -160,10 +160,17 @@ def commit_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
 
 
 def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
-    """Edited rows become their task's inputs, unless an attempt with the old ones is at work. Returns how many."""
+    """Edited rows become their task's inputs, unless an attempt with the old ones is at work. Returns how many.
+
+    A row that has left the manifest since it was edited is asked for neither way: its task stays as it is.
+    """
     at_work = ("submitting", "running", "fetching", "uncertain")
     taken = 0
-    for task_id, state, packed in db.execute("select id, state, edited from tasks where edited is not null").fetchall():
+    sql = (
+        "select t.id, t.state, t.edited from tasks t join batches b on b.id = t.batch_id"
+        " where t.edited is not null and t.generation = b.generation"
+    )
+    for task_id, state, packed in db.execute(sql).fetchall():
         if state in at_work:
             continue
         names = ", ".join(f"{name} = ?" for name in INPUTS)

@@ -370,6 +370,21 @@ def test_a_row_that_is_edited_while_its_task_runs_is_not_all_done_before_it_is_d
     run(script())
 
 
+def test_an_edit_whose_row_has_left_the_manifest_takes_nothing_from_its_task(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 200.0)
+        await world.run(service, deadline=VirtualClock().now() + 150.0)
+        world.enrol([edited_row(), rows(2)[1]])
+        world.enrol(rows(1, first=1))
+        assert (await world.run(service)).counts["done"] == 2
+        world.enrol(rows(1, first=1))
+        assert world.counts()["done"] == 2
+        world.enrol([edited_row(), rows(2)[1]])
+        assert world.counts()["queued"] == 1, "its row is back, with the edit"
+
+    run(script())
+
+
 def test_a_task_that_is_queued_again_is_not_queued_twice(tmp_path: Path) -> None:
     """It fails and comes back to the queue before the page that holds it is read."""
 
