@@ -3,7 +3,7 @@
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ def plan(voice: Voice, /, manifests: tuple[str, ...], **asked: Any) -> int:
 def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]) -> int:
     """`plan`, and `run --dry-run`."""
     from batchswap import manifest
+    from batchswap.cli.accounts import find_account
     from batchswap.cli.building import build_reading, build_settings, build_sources
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
@@ -49,6 +50,8 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
 
     listen(voice)
     settings = build_settings(**asked)
+    with suppress(AccountRefused):  # a plan without prices is one, too; a base URL that no run takes is a mistake
+        find_account(settings)
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)

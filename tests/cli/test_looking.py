@@ -292,6 +292,13 @@ def test_a_plan_without_a_key_says_so(shop: Place, monkeypatch: pytest.MonkeyPat
     assert "credits: unknown; there is no API key" in said.stdout
 
 
+def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    said = [call(command, name, "--base-url", "http://api.example", "--json") for command in ("plan", "run")]
+    assert [each.exit_code for each in said] == [2, 2]
+    assert said[0].stdout == said[1].stdout
+
+
 def test_the_local_provider_prices_files(place: Place) -> None:
     """In a folder of its own, which is gone afterwards."""
     settings = build_settings(db=Path("batchswap.db"), provider="local")
