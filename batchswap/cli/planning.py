@@ -44,7 +44,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.ledger import files, origins
+    from batchswap.ledger import budgets, files, origins
     from batchswap.ledger.selections import Selection
     from batchswap.report import planning, surveying
 
@@ -55,6 +55,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)
+    now, used_today = time.time(), 0.0
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
@@ -63,7 +64,8 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
         prices = find_prices(settings, work)
         if db is not None:
             prices = planning.filled_up(prices, work, db)
-    found = planning.conclude(work, prices, settings, took, time.time())
+            used_today = budgets.committed_on(db, budgets.local_day(now))
+    found = planning.conclude(work, prices, settings, took, now, used_today)
     if asked["as_json"]:
         if work.kept:
             voice.say(work.kept)

@@ -36,6 +36,8 @@ class Plan(msgspec.Struct, frozen=True):
     is_affordable: bool | None
     finished_at: float | None = None
     """Unix time, if the run began now."""
+    left_today: float | None = None
+    """Credits that --budget-per-day leaves for the rest of the day."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -47,6 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
                 "per_task": {str(group): self.prices.each.get(group) for group in self.work.submits},
                 "balance": self.prices.balance,
                 "budget": self.budget,
+                "left_today": self.left_today,
                 "affordable": self.is_affordable,
                 "is_estimate": True,
                 "note": self.prices.note,
@@ -85,24 +88,36 @@ class Plan(msgspec.Struct, frozen=True):
             parts.append(f"balance {money(self.prices.balance)}")
         if self.budget is not None:
             parts.append(f"budget {money(self.budget)}")
+        if self.left_today is not None:
+            parts.append(f"{money(self.left_today)} left of the day's budget")
         if self.is_affordable is False:
             parts.append("not enough: the run would stop with exit 6")
         return ", ".join(parts) + (f"; {self.prices.note}" if self.prices.note else "")
 
 
 def conclude(
-    work: Work, prices: Prices, settings: Settings, took: dict[Model, float], now: float | None = None
+    work: Work,
+    prices: Prices,
+    settings: Settings,
+    took: dict[Model, float],
+    now: float | None = None,
+    used_today: float = 0.0,
 ) -> Plan:
-    """`took`: seconds that tasks of a model have taken on average, where any have. `now`: Unix time."""
+    """`took`: seconds that tasks of a model have taken on average, where any have. `now`: Unix time.
+
+    `used_today`: credits that count against the budget of the day.
+    """
     each = [(n, prices.each.get(group)) for group, n in work.submits.items()]
     known = [n * price for n, price in each if price is not None]
     cost = round(sum(known), DIGITS) if len(known) == len(each) else None
-    limits = [limit for limit in (prices.balance, settings.budget) if limit is not None]
+    day = settings.budget_per_day
+    left_today = None if day is None else round(max(0.0, day - used_today), DIGITS)
+    limits = [limit for limit in (prices.balance, settings.budget, left_today) if limit is not None]
     is_affordable = None if cost is None or not limits else cost <= min(limits)
     requests = _requests(work, settings)
     seconds = _seconds(work, settings, requests, took)
     end = None if now is None or seconds is None else now + seconds
-    return Plan(work, prices, cost, requests, seconds, settings.budget, is_affordable, end)
+    return Plan(work, prices, cost, requests, seconds, settings.budget, is_affordable, end, left_today)
 
 
 def _requests(work: Work, settings: Settings) -> int:

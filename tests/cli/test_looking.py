@@ -267,6 +267,17 @@ def test_a_plan_asks_for_prices(shop: Place, _server: Any) -> None:
     assert "not enough: the run would stop with exit 6" in poor
 
 
+def test_a_plan_counts_what_the_day_has_cost_against_the_budget_of_the_day(shop: Place) -> None:
+    assert work(shop.manifest("spring.csv", 2)).exit_code == 0
+    more = shop.manifest("more.csv", 2)
+    for day, is_enough, left in (("3", False, 1), ("4", True, 2), ("1", False, 0)):
+        found = json.loads(call("plan", more, "--json", "--budget-per-day", day).stdout)["credits"]
+        assert (found["estimated"], found["affordable"], found["left_today"]) == (2, is_enough, left)
+    said = call("plan", more, "--budget-per-day", "3").stdout
+    assert "1 left of the day's budget, not enough: the run would stop with exit 6" in said
+    assert work(more, "--budget-per-day", "3").exit_code == 6
+
+
 def test_a_plan_prices_chosen_faces_by_detecting_one_target(shop: Place, _server: Any) -> None:
     video = _server.upload((shop.folder / shop.video("duo.mp4")).read_bytes())
     face = _server.upload((shop.folder / "face.png").read_bytes(), ".png", "image/png")
