@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from batchswap.runner.jobs import TaskClass
     from batchswap.settings import Settings
 
+NO_UPLOAD = "inputs that are files are priced when they are uploaded"
+NO_PRICE = "the API gives no estimate"
+
 
 @click.command(cls=options.Command, short_help="what a run would do; nothing is charged")
 @options.MANIFESTS
@@ -95,32 +98,36 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
     from batchswap.cli.accounts import find_account, opened
     from batchswap.cli.errands import errands
     from batchswap.report.planning import Prices
+    from batchswap.report.surveying import inputs_of
+    from batchswap.tasks import is_url
 
     account = find_account(settings)
     each: dict[TaskClass, float | None] = {}
+    notes: dict[str, None] = {}
     balance = None
     with tempfile.TemporaryDirectory(prefix="batchswap-plan-") as folder:
         # A local server of its own: the real one's folder is not touched, and may be in use by a run.
         apart = settings if account else msgspec.structs.replace(settings, db=Path(folder, "batchswap.db"))
         async with opened(apart, account, engine) as who, errands(apart, who) as asking:
             for group, sample in work.samples.items():
-                each[group], told = await _price(asking, sample, may_upload=account is None)
+                if account is not None and not all(is_url(given) for given in inputs_of(sample.row)):
+                    each[group], notes[NO_UPLOAD] = None, None
+                    continue
+                each[group], told = await _price(asking, sample)
+                if each[group] is None:
+                    notes[NO_PRICE] = None
                 balance = told if told is not None and account is not None else balance
-    missing = any(price is None for price in each.values())
-    return Prices(each, balance, "inputs that are files are priced when they are uploaded" if missing else "")
+    return Prices(each, balance, "; ".join(notes))
 
 
-async def _price(asking: "Errands", sample: "Sample", *, may_upload: bool) -> tuple[float | None, float | None]:
+async def _price(asking: "Errands", sample: "Sample") -> tuple[float | None, float | None]:
     """Credits for a task like the sample, and the balance; None where the API does not say."""
     from batchswap import wire
-    from batchswap.report.surveying import inputs_of
     from batchswap.runner.detecting import assign, kind_of
     from batchswap.runner.steps import STEPS, Step, Unfit
     from batchswap.tasks import is_url
 
     row = sample.row
-    if not may_upload and not all(is_url(given) for given in inputs_of(row)):
-        return None, None
 
     async def url_of(given: str) -> str:
         return given if is_url(given) else await asking.upload(Path(sample.folder, given))

@@ -18,10 +18,13 @@ from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
 from batchswap.report.surveying import Surveyor
 from batchswap.report.words import moment
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import selling
 from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
 from tests.cli.test_words import change
+from tests.http.acts import ok, reply
 
 HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [
@@ -301,6 +304,15 @@ def test_a_plan_without_a_key_says_so(shop: Place, monkeypatch: pytest.MonkeyPat
     said = call("plan", shop.manifest("spring.csv", 1))
     assert said.exit_code == 0
     assert "credits: unknown; there is no API key" in said.stdout
+
+
+def test_a_plan_does_not_blame_files_where_the_api_tells_no_price(place: Place) -> None:
+    with selling() as vendor:
+        vendor.spoil = lambda _, kind, __: reply(json=ok({})) if kind == "estimate" else None
+        shop = Shop(place.folder, vendor)
+        shop.rows(1)
+        found = json.loads(shop.run("--dry-run", "--json").stdout)["credits"]
+    assert (found["estimated"], found["note"]) == (None, "the API gives no estimate")
 
 
 def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:
