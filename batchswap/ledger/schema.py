@@ -90,7 +90,7 @@ def m001_batches_and_tasks(db: Database) -> None:
 _BOOKS = """
         insert into money
         select {side}.run_id, {side}.batch_id, {side}.day, {sign}{side}.spent, {sign}{side}.held, {sign}{side}.unpriced,
-               {sign}({side}.unpriced > 0)
+               {sign}({is_unpriced})
         where true
         on conflict do update set spent = spent + excluded.spent, held = held + excluded.held,
             unpriced = unpriced + excluded.unpriced, unpriced_attempts = unpriced_attempts + excluded.unpriced_attempts
@@ -160,8 +160,14 @@ def m002_runs_attempts_and_events(db: Database) -> None:
 
     held: reserved for attempts that may still be charged. unpriced: ended, and the API did not say what it cost.
     """
-    new, old = _BOOKS.format(side="new", sign="+"), _BOOKS.format(side="old", sign="-")
     _script(db, _RUNS_ATTEMPTS_AND_EVENTS)
+    _keep_books(db, "{side}.unpriced > 0")
+
+
+def _keep_books(db: Database, is_unpriced: str) -> None:
+    """The triggers. `is_unpriced` tells of an attempt, `{side}`, whether it counts as one without a price."""
+    new = _BOOKS.format(side="new", sign="+", is_unpriced=is_unpriced.format(side="new"))
+    old = _BOOKS.format(side="old", sign="-", is_unpriced=is_unpriced.format(side="old"))
     db.execute(f"create trigger attempts_begun after insert on attempts begin {new}; end")
     db.execute(
         f"create trigger attempts_moved after update of state, charged, reserved on attempts begin {old}; {new}; end"
@@ -189,6 +195,25 @@ def m003_detections_and_files(db: Database) -> None:
 def m004_length_of_targets(db: Database) -> None:
     """Seconds of an attempt's target, where they are known: longer videos take longer."""
     db.execute("alter table attempts add column seconds real")
+
+
+@steps()
+def m005_ended_without_any_price(db: Database) -> None:
+    """An attempt that the API priced neither before nor after counts as one without a price, too: it is not free."""
+    is_unpriced = "{side}.state in ('succeeded', 'failed', 'lost', 'given-up') and {side}.charged is null"
+    _script(
+        db,
+        f"""
+        drop trigger attempts_begun;
+        drop trigger attempts_moved;
+        delete from money;
+        insert into money
+        select a.run_id, a.batch_id, a.day, sum(a.spent), sum(a.held), sum(a.unpriced),
+               sum({is_unpriced.format(side="a")})
+        from attempts a group by a.run_id, a.batch_id, a.day
+        """,
+    )
+    _keep_books(db, is_unpriced)
 
 
 def migrate(db: Database) -> None:

@@ -95,7 +95,7 @@ def _cost(each: Try) -> str:
         case "refused":
             return "not charged"
         case _:
-            return f"cost unknown, {priced(each.reserved)} expected"
+            return "cost unknown" + (f", {priced(each.reserved)} expected" if each.reserved else "")
 
 
 def evidence_of(each: Try) -> str:

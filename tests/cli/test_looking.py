@@ -19,12 +19,13 @@ from batchswap.manifest import Source, read
 from batchswap.report.surveying import Surveyor
 from batchswap.report.words import moment
 from tests.chaos.shop import Shop
-from tests.chaos.vendor import selling
+from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
 from tests.cli.test_words import change
 from tests.http.acts import ok, reply
+from tests.http.scripted import Act, Request
 
 HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [
@@ -313,6 +314,26 @@ def test_a_plan_does_not_blame_files_where_the_api_tells_no_price(place: Place) 
         shop.rows(1)
         found = json.loads(shop.run("--dry-run", "--json").stdout)["credits"]
     assert (found["estimated"], found["note"]) == (None, "the API gives no estimate")
+
+
+def test_what_the_api_priced_neither_before_nor_after_is_unknown_and_not_free(place: Place) -> None:
+    with selling() as vendor:
+
+        def spoil(_: Vendor, kind: str, request: Request) -> Act | None:
+            if kind not in ("estimate", "poll"):
+                return None
+            info = vendor.info(request.query["task_id"]) or {} if kind == "poll" else {}
+            return reply(json=ok({**info, "credits": None}))
+
+        vendor.spoil = spoil
+        shop = Shop(place.folder, vendor)
+        shop.rows(1)
+        done = shop.run()
+    assert done.exit_code == 0, done.stderr
+    assert ": 1 done, unknown credits, and 1 attempt without a price, " in done.stderr.splitlines()[-1]
+    db = ("--db", str(place.folder / "b.db"))
+    assert "what 1 ended attempt cost is unknown" in shop.call("status", *db).stdout
+    assert "attempt 1: succeeded, cost unknown; " in shop.call("show", "r0", *db).stdout
 
 
 def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:

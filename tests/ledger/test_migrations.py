@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import files, history
+from batchswap.ledger import files, history, queries
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.ledger.schema import steps
 from batchswap.tasks import Model
@@ -23,9 +23,8 @@ def older(path: Path, version: int, stop_before: str) -> None:
         raw.execute("insert into batches(name) values('spring')")
 
 
-def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path) -> None:
-    path = tmp_path / "b.db"
-    older(path, 3, "m004_length_of_targets")
+def with_an_attempt(path: Path, reserved: float) -> None:
+    """It succeeded in seven seconds, and the API did not say what it cost."""
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("insert into sources(batch_id, path, folder) values(1, 'b.csv', '/')")
         raw.execute(
@@ -35,8 +34,27 @@ def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path)
         raw.execute("insert into runs(started_at, pid, version, provider, account) values(0.0, 1, '', '', '')")
         raw.execute(
             "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, took,"
-            " account) values(1, 1, 1, 1, 'r', 'succeeded', '', 1.0, 0.0, 7.0, '')"
+            " account) values(1, 1, 1, 1, 'r', 'succeeded', '', ?, 0.0, 7.0, '')",
+            (reserved,),
         )
+
+
+@pytest.mark.parametrize("reserved", [0.0, 2.0])
+def test_a_ledger_of_version_4_counts_attempts_that_nobody_ever_priced(tmp_path: Path, reserved: float) -> None:
+    path = tmp_path / "b.db"
+    older(path, 4, "m005_ended_without_any_price")
+    with_an_attempt(path, reserved)
+    files.create(path)
+    with closing(files.connect(path, write=True)) as db:
+        assert queries.credits_of(db) == queries.Credits(assumed=reserved, unpriced=1)
+        db.execute("update attempts set charged = 3.0")
+        assert queries.credits_of(db) == queries.Credits(spent=3.0)
+
+
+def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 3, "m004_length_of_targets")
+    with_an_attempt(path, reserved=1.0)
     files.create(path)
     with closing(files.connect(path, write=False)) as db:
         assert history.took(db) == [history.Past(Model.VIDEO, 7.0, None)]
