@@ -157,6 +157,10 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise UsageError(f"{path}: must be a list of options, one `name: value` a line")
+    node = yaml.compose(text, Loader=yaml.BaseLoader)
+    names = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise UsageError(f'{path}: "{twice}" is given twice: which one counts?')
     for key, value in found.items():
         if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
             raise UsageError(f"{path}: {key}: must be a value, or a list of values")

@@ -92,6 +92,7 @@ def test_base_url_has_another_name(place: Place, monkeypatch: pytest.MonkeyPatch
         ("budget: {a: 1}", "budget: must be a value"),
         ("a: [", "batchswap.yaml:2: is not YAML: "),
         ("in-flight: 5\nin_flight: 6", '"in-flight" and "in_flight" are one option: which one counts?'),
+        ("budget: 5\nrate: 5/1s\nbudget: 50", '"budget" is given twice: which one counts?'),
         ("workers: many", "is not a whole number of 1 or more (from batchswap.yaml)"),
     ],
 )
