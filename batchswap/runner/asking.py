@@ -9,6 +9,7 @@ from batchswap.runner.desk import Desk
 from batchswap.runner.rests import rest
 from batchswap.runner.steps import Unserved
 from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stopped
+from batchswap.tasks import clean
 from batchswap.verdicts import Kind, Retries, Verdict
 
 Call = Callable[[], Awaitable[Answer]]
@@ -32,7 +33,7 @@ async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
                 case Kind.OK:
                     return answer
                 case Kind.REJECTED:
-                    raise RowRefused(answer.message)
+                    raise RowRefused(clean(answer.message) or verdict.kind.value)
                 case Kind.NO_CREDITS:
                     desk.stop_submits(OUT_OF_CREDITS)
                     break

@@ -20,7 +20,7 @@ class Stopped(Exception):
 
 
 class RowRefused(Exception):
-    """A free call refused a row's inputs (422): submitting them would do the same."""
+    """A free call refused a row's inputs (422): submitting them would do the same. Its words are clean."""
 
 
 def refusal_words(code: str) -> str:

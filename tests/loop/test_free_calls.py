@@ -61,6 +61,40 @@ def test_402_of_a_free_call_stops_submitting_and_fails_no_row(
     run(script())
 
 
+class Talkative(Service):
+    """Says of a refused call more than anybody may read."""
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        found = await super()._call(kind, answer)
+        message = "cannot read https://cdn.example/a.mp4?X-Signature=SECRET\n\x1b[2J" + "x" * 100_000
+        return msgspec.structs.replace(found, message=message) if found.code == 422 else found
+
+
+@pytest.mark.parametrize(("kind", "world_of"), [("upload", clips), ("detect", chosen), ("estimate", clips)])
+def test_invariant_9_what_a_free_call_says_of_its_refusal_is_stored_without_secrets(
+    tmp_path: Path, kind: str, world_of: Callable[..., World]
+) -> None:
+    async def script() -> None:
+        world = world_of(tmp_path, 1)
+        summary = await world.run(Talkative(VirtualClock(), durations=QUICK, fault=always(kind, "422")))
+        assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
+        [(code, reason)] = reasons(world)
+        assert (code, reason[:41]) == ("422", "cannot read https://cdn.example/a.mp4?… [")
+        assert len(reason) <= 500
+        assert reason.isprintable()
+
+    run(script())
+
+
+def test_a_free_call_that_is_refused_without_a_word_has_a_reason(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = clips(tmp_path, 1)
+        await world.run(Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422")))
+        assert reasons(world) == [("422", "rejected")]
+
+    run(script())
+
+
 def away(*spans: tuple[float, float], what: str = "503", kind: str = "") -> Fault:
     """The whole API, or its calls of a kind, fails in spans of seconds since the clock's start."""
 
