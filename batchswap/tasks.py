@@ -93,6 +93,18 @@ def is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
+def is_nameable(host: str) -> bool:
+    """Whether a host can be asked for at all: no part of its name is empty, or longer than 63 bytes (RFC 1035, 2.3.4).
+
+    The system's resolver raises UnicodeError for others, which nobody takes for an error of the network.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def public(url: str) -> str:
     """An input as it may be shown. Of a URL no user and password, no fragment, and "?…" for a query, maybe signed."""
     if "://" not in url:

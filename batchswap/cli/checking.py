@@ -58,6 +58,7 @@ def _read(reading: Any, *, media: bool) -> "list[Use]":
 
 async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":
     from batchswap.cli.accounts import check_engine
+    from batchswap.client.calls import check_base_url
     from batchswap.downloads import is_on_private_address
     from batchswap.report.media import examine
 
@@ -65,7 +66,7 @@ async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "
     problems = check_engine() if faces else []
     if problems:
         voice.say(f"no faces are looked for in the pictures: {problems[0]}", "warning")
-    private = asked["provider"] == "local" or await is_on_private_address(asked["base_url"])
+    private = asked["provider"] == "local" or await is_on_private_address(check_base_url(asked["base_url"]))
     return await examine(named, allow_private=private, largest=asked["max_upload"], find_faces=faces and not problems)
 
 

@@ -16,7 +16,7 @@ from batchswap.client.mapping import mapped
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
-from batchswap.tasks import public
+from batchswap.tasks import is_nameable, public
 
 
 class Timeouts(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ class Client:
         the network.
         """
         if not keeps_secrets(presigned_url):
-            raise WireError(f"the upload URL is neither https nor on this machine ({public(presigned_url)})")
+            raise WireError(f"the upload URL is neither a good https one nor on this machine ({public(presigned_url)})")
         upload = await Upload.open(path, self._timeouts.stall)
         headers = {"Content-Type": content_type, "Content-Length": str(upload.size)}
         timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
@@ -158,6 +158,8 @@ def check_base_url(url: str) -> str:
     """The base URL without its last slash, if the key is safe on the way there."""
     if _names_user(url):
         raise UsageError(f"the base URL must not have a user or password: {public(url)}")
+    if not is_nameable(_host_of(url)):
+        raise UsageError(f"the base URL's host has an empty part, or one of more than 63 letters: {public(url)}")
     if not keeps_secrets(url):
         raise UsageError(f"the base URL must be https, or http on this machine: {public(url)}")
     if "?" in url or "#" in url:
@@ -172,16 +174,20 @@ def _names_user(url: str) -> bool:
     return False
 
 
+def _host_of(url: str) -> str:
+    """As it is asked for; "" where there is none."""
+    with suppress(ValueError):
+        return _exact(url).raw_host or ""
+    return ""
+
+
 def keeps_secrets(url: str) -> bool:
     """Whether what is sent there cannot be read on the way: https, or http to this machine. No user in the URL."""
-    try:
-        found = _exact(url)
-        host = found.host
-    except ValueError:
+    host = _host_of(url)
+    if not host or not is_nameable(host) or _names_user(url):
         return False
-    if not host or _names_user(url):
-        return False
-    return found.scheme == "https" or (found.scheme == "http" and is_loopback(host))
+    scheme = _exact(url).scheme
+    return scheme == "https" or (scheme == "http" and is_loopback(host))
 
 
 def is_loopback(host: str) -> bool:

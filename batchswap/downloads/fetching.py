@@ -19,7 +19,7 @@ from batchswap.downloads.parts import Part, Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.ranges import Reading, ask, read_head
 from batchswap.errors import DownloadError, PrivateAddress
-from batchswap.tasks import public
+from batchswap.tasks import is_nameable, public
 
 HOPS = 5
 """Redirects that are followed."""
@@ -160,11 +160,16 @@ class Downloader:
 
 
 def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
-    """The URL byte for byte where that is possible, or a signature in it would not hold. http(s), without a user."""
+    """The URL byte for byte where that is possible, or a signature in it would not hold. http(s), without a user.
+
+    Raises DownloadError for any other, and for a host that cannot be.
+    """
     try:
         found = URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
         found = found if base is None else base.join(found)
-        usable = found.scheme in ("http", "https") and bool(found.host) and found.user is found.password is None
+        host = found.raw_host or ""
+        usable = found.scheme in ("http", "https") and bool(host) and found.user is found.password is None
+        usable = usable and is_nameable(host)
     except ValueError:
         usable = False
     if not usable:

@@ -45,6 +45,13 @@ def site(folder: Path) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.parametrize("url", ["https://api..example", "https://api.example:99999", "http://api.example"])
+def test_a_base_url_that_no_run_would_take_is_refused(faceless: Place, url: str) -> None:
+    Path("m.csv").write_text(HEADER + "a,https://cdn.example/v.mp4,,https://cdn.example/f.png,,\n")
+    done = call("check", "m.csv", "--media", "--base-url", url)
+    assert (done.exit_code, done.stderr.startswith("batchswap: the base URL")) == (2, True), done.stderr
+
+
 def test_good_files_pass_and_are_counted_once(faceless: Place) -> None:
     Path("still.png").write_bytes(png(8, 8))
     faceless.video("v.mp4")

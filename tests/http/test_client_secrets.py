@@ -120,6 +120,11 @@ def test_a_path_is_shown_as_it_is() -> None:
         ("http://api.example.com/@a", "must be https, or http on this machine"),
         ("api.example.com", "must be https, or http on this machine"),
         ("http://[oops/", "must be https, or http on this machine"),
+        (
+            "https://api..example.com",
+            "host has an empty part, or one of more than 63 letters: https://api..example.com$",
+        ),
+        (f"https://{'a' * 64}.example", "host has an empty part, or one of more than 63 letters"),
     ],
 )
 def test_a_base_url_is_refused_for_what_is_wrong_with_it(url: str, why: str) -> None:

@@ -41,6 +41,18 @@ def test_a_store_that_refuses_early_is_heard(tmp_path: Path) -> None:
     assert (answer.status, answer.is_envelope) == (403, False)
 
 
+def test_a_store_whose_name_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"x")
+
+    async def main() -> None:
+        async with Client("https://api.example", KEY, SystemClock()) as client:
+            for host in ("store..example", "s" * 64 + ".example"):
+                with pytest.raises(WireError):
+                    await client.put_file(f"https://{host}/put?X-Signature=SIGNATURE", tmp_path / "v.mp4", "video/mp4")
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("act", [acts.reset(early=True), acts.close(early=True), acts.stall(early=True)])
 def test_an_upload_that_breaks_or_stands_still_is_one_request(tmp_path: Path, act: Act) -> None:
     with (tmp_path / "v.mp4").open("wb") as file:
@@ -100,7 +112,7 @@ def test_what_is_no_file_is_not_uploaded(tmp_path: Path) -> None:
 def test_a_file_is_not_put_in_clear_on_the_network(tmp_path: Path) -> None:
     async def main() -> None:
         async with Client("https://api.crun.ai", KEY, SystemClock()) as client:
-            with pytest.raises(WireError, match="neither https"):
+            with pytest.raises(WireError, match="neither a good https"):
                 await client.put_file("http://store.example/x?sig=1", tmp_path, "video/mp4")
 
     asyncio.run(main())

@@ -44,6 +44,23 @@ def test_a_redirect_to_something_else_is_not_followed(place: Place, location: st
     assert (error.reason, len(server.requests)) == ("bad-url", 1)
 
 
+@pytest.mark.parametrize("host", ["cdn..example", ".example", "c" * 64 + ".example"])
+def test_a_host_whose_name_cannot_be_ends_the_download_and_not_the_run(place: Place, host: str) -> None:
+    error, server = failed(place, redirect(f"http://{host}/v.mp4"))
+    assert (error.reason, len(server.requests)) == ("bad-url", 1)
+
+    async def talk(downloader: Downloader, _: Scripted) -> None:
+        for asking in (
+            downloader.look(f"http://{host}/v.mp4"),
+            downloader.fetch(f"http://{host}/v", place, kind="video"),
+        ):
+            with pytest.raises(DownloadError) as caught:
+                await asking
+            assert (caught.value.reason, caught.value.final) == ("bad-url", True)
+
+    run(talk)
+
+
 def allow(*answers: bool) -> Guard:
     """Stands in for a guard to whom this machine is public: what it says to one connection after the other."""
     left = list(answers)
