@@ -170,7 +170,7 @@ class Submitting:
         self.capacity.accepted(desk.clock.monotonic(), len(desk.agenda) + 1)
         desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
-        task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
+        task = _submitted(ready, attempt)
         return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds, estimate=ready.price)
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
@@ -212,7 +212,7 @@ class Submitting:
         except LostRace:  # and told once more: that callback has attached it, and watches it
             return None
         if desk.is_idempotent and ready.resends < desk.settings.retries:
-            task = msgspec.structs.replace(ready.task, attempts=attempt.number, paid=ready.task.paid + 1)
+            task = _submitted(ready, attempt)
             return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)
         desk.doubt(attempt, before)
         return None
@@ -231,3 +231,9 @@ class Submitting:
     async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
         desk = self._desk
         await desk.writer.do(lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=clean(reason)))
+
+
+def _submitted(ready: Ready, attempt: Attempt) -> Task:
+    """The task with this attempt counted. One that is sent again was counted when it was sent first."""
+    paid = ready.task.paid + (ready.again is None)
+    return msgspec.structs.replace(ready.task, attempts=attempt.number, paid=paid)

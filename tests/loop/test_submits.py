@@ -206,6 +206,24 @@ def test_what_was_submitting_when_the_process_died_is_settled_by_sending_it_agai
     run(script())
 
 
+@pytest.mark.parametrize("in_later_run", [False, True])
+def test_an_attempt_that_was_sent_again_is_paid_once_and_may_be_paid_once_more(
+    tmp_path: Path, in_later_run: bool
+) -> None:
+    async def script() -> None:
+        answers = ["lost", "unsent"] if in_later_run else ["lost"]
+        world, service = World(tmp_path, 1), Idempotent(*answers)
+        service.failing = 1.0
+        asyncio.get_running_loop().call_later(4.0, lambda: setattr(service, "failing", 0.0))
+        for _ in range(1 + in_later_run):
+            summary = await world.run(service, is_idempotent=True, paid_attempts=2)
+        assert (summary.counts["done"], service.accepted.total()) == (1, 2)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select paid, attempts from tasks").fetchone() == (2, 2)
+
+    run(script())
+
+
 @pytest.mark.parametrize("refusal", ["402", "422", "429", "455"])
 def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Path, refusal: str) -> None:
     async def script() -> None:
