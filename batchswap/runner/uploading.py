@@ -73,15 +73,17 @@ class Uploading:
             found = await asyncio.to_thread(path.stat)
             check_file(path, found, self._desk.settings.max_upload)
             sighting = sightings.sighting_of(found)
-            if path not in self._digests or self._digests[path][0] != sighting:
+            seen, digest = self._digests.get(path, (None, ""))
+            if seen != sighting:
+                digest = await asyncio.to_thread(hash_file, path)
                 if len(self._digests) >= REMEMBERED:
                     self._digests.clear()
-                self._digests[path] = (sighting, await asyncio.to_thread(hash_file, path))
+                self._digests[path] = sighting, digest
         except OSError as error:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error
         if sightings.find(self._desk.db, path) not in (None, sighting):
             await self._note_change(task, path)
-        return self._digests[path][1]
+        return digest
 
     async def _note_change(self, task: Task, path: Path) -> None:
         """The row names a file and not a content, so it is used as it is now; but that is said, and written down."""

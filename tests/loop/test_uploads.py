@@ -17,6 +17,7 @@ from batchswap.ledger import files
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import Chunk
+from batchswap.runner import uploading
 from batchswap.runner.intake import Intake
 from batchswap.runner.locks import Locks
 from batchswap.runner.session import Account
@@ -84,6 +85,19 @@ def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) ->
         assert summary.counts["done"] == 60
         assert list(service.uploads.values()) == [b"anna"]
         assert service.requests["upload"] == 1
+
+    run(script())
+
+
+def test_more_changed_files_than_are_remembered_are_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploading, "REMEMBERED", 2)
+
+    async def script() -> None:
+        world, service = clips(tmp_path, 20), Service(VirtualClock(), durations=QUICK)
+        for path in tmp_path.glob("*.mp4"):
+            path.write_bytes(b"changed " + path.name.encode())
+        assert (await world.run(service)).counts["done"] == 20
+        assert noticed(world) == 20
 
     run(script())
 
