@@ -67,13 +67,13 @@ async def _look(desk: Desk, since: float) -> None:
 async def _hear(desk: Desk, kind: str, call: Call) -> tuple[Verdict, Answer]:
     """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
     while True:
-        await desk.turn()
-        desk.count(kind)
-        try:
-            answer = await call()
-        except (NeverSent, MaybeSent) as error:
-            desk.unreachable(error)
-            raise
+        async with desk.turns.take():
+            desk.count(kind)
+            try:
+                answer = await call()
+            except (NeverSent, MaybeSent) as error:
+                desk.unreachable(error)
+                raise
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
         desk.heard(verdict, answer)
         if verdict.kind is Kind.ACCOUNT_REFUSED:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
 from batchswap.runner.ports import Api, Pacer, Store
-from batchswap.runner.stops import Stop, Stopped, refusal_words
+from batchswap.runner.stops import Stop, refusal_words
+from batchswap.runner.turns import Turns
 from batchswap.settings import Settings
 from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict
@@ -77,7 +78,7 @@ class Desk:
         """Nothing is submitted before a look at the balance."""
         self.unclear = 0
         """Looks at the balance since a submit last got a clear answer."""
-        self.asking: deque[asyncio.Future[None]] = deque()
+        self.turns = Turns(self.nudge)
         self.probe_at = inf
         """When to look whether the maintenance is over; inf: there is none."""
         self._wakeup = asyncio.Event()
@@ -122,25 +123,13 @@ class Desk:
             self.stops.append(stop)
         self.submits_over.set()
         self.over.set()
-        while self.asking:
-            waiter = self.asking.popleft()
-            if not waiter.done():
-                waiter.set_exception(Stopped())
+        self.turns.end()
         self.nudge()
 
     def doubt(self, attempt: Attempt, before: float | None) -> None:
         """A submit got no clear answer. `before`: the balance before it, if nothing else was in flight."""
         self.in_doubt.append((attempt, before))
         self.nudge()
-
-    async def turn(self) -> None:
-        """A place in the key's window for one request. Raises Stopped."""
-        if self.ending is not None:
-            raise Stopped
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.asking.append(waiter)
-        self.nudge()
-        await waiter
 
     def count(self, kind: str) -> None:
         """One request of a kind leaves: for the summary, and by the second for the picture of the run."""

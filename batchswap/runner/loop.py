@@ -133,13 +133,11 @@ class Loop:
             return None, inf
         if desk.probe_at < inf:
             return (self._balance.probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
-        while desk.asking and desk.asking[0].done():
-            desk.asking.popleft()
         waiting = bool(self.queue.ready) and desk.no_submits is None
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
-        if desk.asking:
+        if desk.turns:
             is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)
-            return (lambda: self._submit(desk.pacer.ticket())) if is_next else self._grant, 0.0
+            return (lambda: self._submit(desk.pacer.ticket())) if is_next else self._give_turn, 0.0
         if waiting and desk.in_doubt and not self._balance.is_looking:
             return self._balance.look, 0.0
         if waiting and desk.agenda.has_forgotten(now):
@@ -168,11 +166,9 @@ class Loop:
             return False
         return self.in_flight < self.submitting.capacity.allowed(now)
 
-    async def _grant(self) -> None:
+    async def _give_turn(self) -> None:
         self._was_granted = True
-        waiter = self._desk.asking.popleft() if self._desk.asking else None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        await self._desk.turns.give()
 
     async def _submit(self, ticket: int) -> None:
         self._was_granted = False
@@ -204,7 +200,7 @@ class Loop:
         desk = self._desk
         if desk.ending is not None:
             return True
-        busy = self._calls or self._fetches or self.queue.preparing or desk.asking or self.collecting.jobs
+        busy = self._calls or self._fetches or self.queue.preparing or desk.turns or self.collecting.jobs
         queued = desk.no_submits is None and not self.queue.is_empty()
         return not busy and not queued
 

@@ -61,6 +61,33 @@ def test_402_of_a_free_call_stops_submitting_and_fails_no_row(
     run(script())
 
 
+class Crowded(Service):
+    """Notes how many calls were open at once."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(VirtualClock(), durations=QUICK, latency=2.0, **options)
+        self.open = self.most = 0
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        self.open += 1
+        self.most = max(self.most, self.open)
+        try:
+            return await super()._call(kind, answer)
+        finally:
+            self.open -= 1
+
+
+@pytest.mark.parametrize("world_of", [clips, chosen])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_free_calls_are_workers_too(tmp_path: Path, world_of: Callable[..., World], workers: int) -> None:
+    async def script() -> None:
+        world, service = world_of(tmp_path, 12), Crowded()
+        summary = await world.run(service, workers=workers, rate_limit=None)
+        assert (summary.counts["done"], service.most) == (12, workers)
+
+    run(script())
+
+
 class Talkative(Service):
     """Says of a refused call more than anybody may read."""
 
