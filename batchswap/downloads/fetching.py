@@ -88,7 +88,11 @@ class Downloader:
             return await _in_thread(partial(part.verify, kind))
         except BaseException as error:
             is_useless = isinstance(error, DownloadError) and error.reason == "too-large"
-            await _in_thread(part.empty if is_useless else part.flush)  # what has come is kept where it can be
+            try:
+                await _in_thread(part.empty if is_useless else part.flush)  # what has come is kept where it can be
+            except DownloadError:
+                if isinstance(error, Exception):
+                    raise  # a full disk says more; but who is cancelled must not go on
             raise
         finally:
             part.close()

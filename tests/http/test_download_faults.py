@@ -73,6 +73,22 @@ def test_invariant_9_the_note_holds_no_url(place: Place) -> None:
     assert "http" not in text
 
 
+def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place) -> None:
+    place.out.write_bytes(b"")  # so that no folder can be made there
+
+    async def talk(downloader: Downloader, server: Scripted) -> None:
+        server.script = (acts.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]),)
+        fetching = asyncio.ensure_future(downloader.fetch(server.url + TARGET, place, kind="video"))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        assert fetching.cancelled()
+
+    run(talk)
+
+
 def test_no_connection_is_said(place: Place) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
