@@ -64,7 +64,7 @@ def accompany(desk: Desk, loop: Loop, calls: Calls | None) -> None:
     """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
     loop.accompany(_keep_flushing(desk))
     if calls is not None:
-        loop.submitting.callback_url = calls.url
+        loop.submitting.callback_url, loop.hear = calls.url, calls.deliveries.join
         loop.accompany(_deliver(calls, loop))
 
 
@@ -72,6 +72,7 @@ async def _deliver(calls: Calls, loop: Loop) -> None:
     while True:
         delivery = await calls.deliveries.get()
         await loop.collecting.called_back(delivery.ref, delivery.info)
+        calls.deliveries.task_done()
 
 
 async def _keep_flushing(desk: Desk) -> None:

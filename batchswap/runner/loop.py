@@ -43,6 +43,8 @@ class Loop:
         self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self.queue.put_again)
         self._fetching = Fetching(desk, self._ask_again)
         desk.is_quiet = lambda: self.in_flight <= 1 and not self.collecting.jobs
+        self.hear: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """Comes back when every callback that has come in is worked off."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -77,6 +79,8 @@ class Loop:
                 begin()
                 while await self._goes_on():
                     await self._turn()
+                    if self._is_finished() and self._desk.ending is None and self.hear is not None:
+                        await self.hear()  # one may have begun new work
                 await self._let_calls_end()
         except ExceptionGroup as group_error:
             # One broken step ends all others; the first one says why, the rest fell with it.

@@ -13,9 +13,10 @@ import pytest
 
 from batchswap import wire
 from batchswap.client import Answer
+from batchswap.downloads import Verified
 from batchswap.errors import Exit
 from batchswap.ledger import files
-from tests.loop.service import Service
+from tests.loop.service import Service, Shelf
 from tests.loop.test_run import once
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock, run
@@ -305,5 +306,39 @@ def test_a_callback_does_not_give_an_uncertain_attempt_the_id_that_is_just_being
         service.create_task = create_task  # type: ignore[method-assign]
         summary = await world.run(service, callbacks=True, in_flight=1)
         assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
+
+    run(script())
+
+
+class Telling(Shelf):
+    """When the result of t1 is stored, the API calls back for t0, `turns` turns of the loop later."""
+
+    def __init__(self, world: World, turns: int) -> None:
+        super().__init__()
+        self._world, self._turns = world, turns
+        self.telling: asyncio.Task[None] | None = None
+
+    async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
+        await super().publish(output, part, replaces=replaces)
+        if output == "b/t1.mp4":
+            self.telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        self._world.deliver(attempts(self._world)[0][0], wire.TaskInfo("t0", wire.SUCCESS))
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_callback_that_comes_when_the_last_result_is_stored_leaves_no_task_behind_that_runs(
+    tmp_path: Path, turns: int
+) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        world.shelf = Telling(world, turns)
+        service = Service(VirtualClock(), durations=lambda _: 5.0, fault=once("submit", "lost"))
+        summary = await world.run(service, callbacks=True)
+        left = {state: n for state, n in summary.counts.items() if n and state != "done"}
+        assert (summary.exit_code, left) in [(Exit.DONE, {}), (Exit.UNCERTAIN, {"uncertain": 1})]
 
     run(script())
