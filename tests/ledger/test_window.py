@@ -126,13 +126,15 @@ def test_the_file_names_no_key(tmp_path: Path) -> None:
     assert fingerprint(key, "https://a") != fingerprint(key, "https://b") != fingerprint("other", "https://b")
 
 
-PROCESS = """
+IMPORTS = """
 import sys, time
 from pathlib import Path
 from batchswap.clock import SystemClock
 from batchswap.ledger.window import Window
 from batchswap.pacing import Rate
-window = Window(Path(sys.argv[1]), Rate(20, 0.5), SystemClock())
+path = Path(sys.argv[1])
+"""
+CLAIMING = """
 sent, end = [], time.monotonic() + 1.5
 while time.monotonic() < end:
     wait = window.claim()
@@ -140,6 +142,10 @@ while time.monotonic() < end:
         time.sleep(wait)
     else:
         sent.append(time.monotonic())
+"""
+PROCESS = f"""{IMPORTS}
+window = Window(path, Rate(20, 0.5), SystemClock())
+{CLAIMING}
 print(*sent)
 """
 
@@ -292,23 +298,11 @@ def test_what_damages_the_window_of_two_leaves_them_one_window(tmp_path: Path, c
     assert len(sent) > 25
 
 
-FINDER = """
-import os, sys, time
-from pathlib import Path
-from batchswap.clock import SystemClock
-from batchswap.ledger.window import Window
-from batchswap.pacing import Rate
-path = Path(sys.argv[1])
+FINDER = f"""{IMPORTS}
 while time.monotonic() < float(sys.argv[2]):
     pass
 window = Window(path, Rate(10, 1.0), SystemClock())
-sent, end = [], time.monotonic() + 1.5
-while time.monotonic() < end:
-    wait = window.claim()
-    if wait:
-        time.sleep(wait)
-    else:
-        sent.append(time.monotonic())
+{CLAIMING}
 print(path.stat().st_ino, *sent)
 """
 

@@ -15,11 +15,6 @@ from tests.loop.world import World
 from tests.virtual import VirtualClock, run
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 class Parts(Shelf):
     """A shelf that tells, as a disk does, when there is neither a part nor a file to give its name to."""
 

@@ -17,11 +17,6 @@ from tests.virtual import VirtualClock, run
 QUICK = lognormal(6, 0.35)
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 class Uneven(Service):
     """Videos that cost differently: `price_of` is told their number. `times`: what is charged, over the estimate."""
 

@@ -15,11 +15,6 @@ from tests.pure.test_report_planning import movie
 from tests.virtual import VirtualClock, run
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.mark.parametrize("median", [0.8, 3.0, 40.0])
 def test_without_a_limit_a_few_tasks_on_a_fresh_ledger_are_found_soon(tmp_path: Path, median: float) -> None:
     async def script() -> None:

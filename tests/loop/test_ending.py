@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
 from batchswap.tasks import Model, Row, content_digest
@@ -15,11 +13,6 @@ from tests.loop.world import World, rows
 from tests.virtual import START, VirtualClock, run
 
 HOUR = 3600.0
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class SlowShelf(Shelf):

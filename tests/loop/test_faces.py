@@ -21,11 +21,6 @@ QUICK = lognormal(6, 0.35)
 ANNA = "https://cdn.example/anna.jpg"
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def row(key: str, target: str, faces: Faces, model: Model = Model.VIDEO_MULTI) -> Row:
     return Row(key, content_digest(model, target, "", faces), model, target, "", f"b/{key}.mp4", 2, faces)
 

@@ -24,11 +24,6 @@ QUICK = lognormal(6, 0.35)
 Script = Callable[[], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def once(kind: str, what: str, times: int = 1) -> Fault:
     """The fault `what` for the first `times` calls of a kind."""
     left = [times]

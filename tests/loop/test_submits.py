@@ -22,11 +22,6 @@ from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock, run
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 class SlowDisk(Inline):
     """Each commit takes some seconds."""
 

@@ -17,11 +17,6 @@ QUICK = lognormal(6, 0.35)
 HOUR = 3600.0
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 def test_a_run_that_begins_during_maintenance_waits_for_its_end(tmp_path: Path) -> None:
     async def script() -> None:
         service = Service(

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 from contextlib import closing
 from math import inf
 from pathlib import Path
@@ -29,19 +28,7 @@ from tests.virtual import START, VirtualClock, run
 QUICK = lognormal(6, 0.35)
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@pytest.fixture(autouse=True)
-def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time must not pass while a thread reads a file."""
-
-    async def inline(work: Callable[..., Any], *args: Any) -> Any:
-        return work(*args)
-
-    monkeypatch.setattr(asyncio, "to_thread", inline)
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def row(key: str, target: str, face: str = "anna.jpg") -> Row:

@@ -17,11 +17,6 @@ from tests.virtual import VirtualClock, run
 HOUR = 3600.0
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 async def left_alone(world: World, service: Service, hours: float) -> None:
     """A run is stopped while its tasks run, and nobody looks at them for `hours`."""
     await world.run(service, deadline=VirtualClock().now() + 1000.0)
