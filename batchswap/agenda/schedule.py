@@ -95,7 +95,7 @@ class Agenda:
         for durations in self._durations.values():
             durations.fade()
 
-    def watch(self, task_id: int, group: str, started: float, now: float) -> None:
+    def watch(self, task_id: int, group: str, started: float) -> None:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
         self._scouts[group] += 1
         is_scout = self._scouts[group] <= SCOUTS

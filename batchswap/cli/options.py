@@ -12,7 +12,6 @@ from batchswap.cli.layers import Option
 from batchswap.cli.voice import Voice
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)

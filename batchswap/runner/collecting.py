@@ -39,11 +39,11 @@ class Collecting:
         self._remarks: set[str] = set()
         self._strays: set[str] = set()
 
-    def watch(self, job: Job, *, now: float, due: bool = False) -> None:
+    def watch(self, job: Job, *, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
         self.jobs[job.task.id] = job
         group = class_of(job.task.model, job.seconds).group
-        self._desk.agenda.watch(job.task.id, group, job.started, now)
+        self._desk.agenda.watch(job.task.id, group, job.started)
         called = self._submitting.early.pop(job.attempt.ref, None) is not None
         if due or called:
             self._desk.agenda.called_back(job.task.id)
@@ -236,4 +236,4 @@ class Collecting:
             return
         task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
         age = max(0.0, desk.clock.now() - attempt.submitted_at)
-        self.watch(Job(task, attempt, desk.clock.monotonic() - age), now=desk.clock.monotonic(), due=True)
+        self.watch(Job(task, attempt, desk.clock.monotonic() - age), due=True)

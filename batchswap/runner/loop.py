@@ -67,7 +67,7 @@ class Loop:
         self._fetches -= 1
 
     def _ask_again(self, job: Job) -> None:
-        self.collecting.watch(job, now=self._desk.clock.monotonic(), due=True)
+        self.collecting.watch(job, due=True)
 
     # The loop.
 
@@ -183,7 +183,7 @@ class Loop:
         try:
             outcome = await self.submitting.submit(ready, ticket)
             if isinstance(outcome, Job):
-                self.collecting.watch(outcome, now=self._desk.clock.monotonic())
+                self.collecting.watch(outcome)
             elif isinstance(outcome, Task):
                 self.queue.prepare_anew(outcome)
             elif outcome is not None:

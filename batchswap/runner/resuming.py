@@ -33,7 +33,7 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
         job.patient_since = now - max(0.0, wall - found.since)
         if found.task.state is State.RUNNING:
             # Its callback may have come while nobody listened.
-            loop.collecting.watch(job, now=now, due=loop.submitting.callback_url is not None)
+            loop.collecting.watch(job, due=loop.submitting.callback_url is not None)
         elif found.task.state is State.FETCHING:
             loop.fetch(job, found.media)
         elif desk.is_idempotent:

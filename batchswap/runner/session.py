@@ -64,7 +64,7 @@ async def work_off(
     ):
         stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner)
         if is_finished(reading, settings, account):
-            return _conclude(writing, reading, settings, account, stamp, None, started=clock.now(), clock=clock)
+            return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
             private = await is_on_private_address(account.base_url)
@@ -164,7 +164,8 @@ async def run(
         await flush(desk)
     finally:
         await writer.close()
-    return _conclude(writing, reading, settings, account, stamp, desk, started=started, clock=clock)
+    seconds = round(clock.monotonic() - started, 1)
+    return _conclude(writing, reading, settings, account, stamp, desk, seconds=seconds, at=clock.now())
 
 
 async def _last_balance(desk: Desk) -> None:
@@ -197,8 +198,8 @@ def _conclude(
     stamp: Stamp,
     desk: Desk | None,
     *,
-    started: float,
-    clock: Clock,
+    seconds: float,
+    at: float,
 ) -> Summary:
     counts = queries.counts_in(reading, settings.batches)
     elsewhere = count_elsewhere(reading, account.name, settings.batches)
@@ -214,7 +215,7 @@ def _conclude(
         counts=counts,
         credits={"spent": money.spent, "reserved": money.reserved, "balance": desk.balance if desk else None},
         requests={kind: requests.get(kind, 0) for kind in KINDS},
-        seconds=round(clock.monotonic() - started, 1) if desk else 0.0,
+        seconds=seconds,
         spent_now=own.spent,
         unpriced_attempts=money.unpriced,
         is_finished=finished,
@@ -222,7 +223,7 @@ def _conclude(
     )
     runs.end(
         writing,
-        msgspec.structs.replace(stamp, at=clock.now()),
+        msgspec.structs.replace(stamp, at=at),
         exit_code=code,
         summary=msgspec.json.encode(summary.to_json()).decode(),
     )

@@ -92,10 +92,10 @@ def test_the_likeliest_is_asked_for_first_and_nobody_too_early() -> None:
     for i in range(100):
         agenda.durations("m").ended(6.0 + i * 0.01, 0.0)
     for scout in range(11, 14):
-        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.watch(scout, "m", 0.0)
         agenda.drop(scout)
-    agenda.watch(1, "m", 0.0, 0.0)
-    agenda.watch(2, "m", 3.0, 3.0)
+    agenda.watch(1, "m", 0.0)
+    agenda.watch(2, "m", 3.0)
     assert agenda.likeliest(4.0, pressing=False) is None
     assert 5.0 < agenda.next_at(4.0, pressing=False) < 7.0
     assert agenda.likeliest(9.0, pressing=False) == 1
@@ -105,7 +105,7 @@ def test_the_likeliest_is_asked_for_first_and_nobody_too_early() -> None:
 
 def test_a_called_back_task_is_due_at_once() -> None:
     agenda = Agenda()
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     assert agenda.likeliest(0.1, pressing=True) is None
     agenda.called_back(1)
     assert agenda.likeliest(0.1, pressing=False) == 1
@@ -113,7 +113,7 @@ def test_a_called_back_task_is_due_at_once() -> None:
 
 def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() -> None:
     agenda = Agenda(expects_calls=True)
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     for _ in range(49):
         agenda.durations("m").ended(6.0, 0.0)
     agenda.put_back(1, 0.0)
@@ -130,7 +130,7 @@ def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() ->
 def test_no_task_is_waited_for_without_an_end(expects_calls: bool, pressing: bool) -> None:
     """Not even one that runs longer than anything before it, and whose callback is lost."""
     agenda, seen = Agenda(expects_calls=expects_calls), 0.0
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     while seen < 10 * 86400.0:
         age = seen
         while agenda.likeliest(age, pressing=pressing) is None:
@@ -143,14 +143,14 @@ def test_no_task_is_waited_for_without_an_end(expects_calls: bool, pressing: boo
 
 def test_without_callbacks_nothing_is_forgotten() -> None:
     agenda = Agenda()
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     agenda.called_back(1)
     assert not agenda.has_forgotten(1000.0)
 
 
 def test_what_told_nothing_is_left_alone_for_a_while() -> None:
     agenda = Agenda()
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     agenda.take(1)
     agenda.put_back(1, 5000.0)
     assert agenda.likeliest(4999.0, pressing=True) is None
@@ -174,7 +174,7 @@ def test_what_the_api_says_of_a_duration_is_believed_as_far_as_it_fits(took: flo
     agenda = Agenda()
     seen = 0.0 if took == 0.0 else 1.0
     for task_id in range(200):
-        agenda.watch(task_id, "m", 0.0, 0.0)
+        agenda.watch(task_id, "m", 0.0)
         agenda.take(task_id)
         if seen:
             agenda.still_running(task_id, seen)
@@ -201,7 +201,7 @@ def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: fl
     for known in (0.1, 20.0, 3000.0):
         agenda = Agenda()
         agenda.recall(("m", known) for _ in range(500))
-        agenda.watch(1, "m", 0.0, 0.0)
+        agenda.watch(1, "m", 0.0)
         found = next(at for at in asked_for(agenda, 2 * took, pressing=True) if at >= took)
         assert found <= 1.25 * took
 
@@ -211,9 +211,9 @@ def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: fl
 def test_an_old_task_is_asked_for_again_soon_if_it_is_one_of_few(others: int, gap: float, pressing: bool) -> None:
     agenda = Agenda()
     for other in range(100, 100 + others):
-        agenda.watch(other, "m", 0.0, 0.0)
+        agenda.watch(other, "m", 0.0)
         agenda.take(other)
-    agenda.watch(1, "m", -3600.0, 0.0)
+    agenda.watch(1, "m", -3600.0)
     assert agenda.likeliest(0.0, pressing=pressing) == 1
     agenda.take(1)
     agenda.still_running(1, 0.0)
@@ -225,11 +225,11 @@ def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0) for _ in range(500))
     for scout in range(11, 14):
-        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.watch(scout, "m", 0.0)
         agenda.take(scout)
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     assert asked_for(agenda, 200.0) == []
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     for scout in range(11, 14):
         agenda.ended(scout, 7.0, 6.0)
     assert 5.0 < asked_for(agenda, 9.0)[0] < 7.0
@@ -241,9 +241,9 @@ def test_who_outlives_a_quick_day_is_not_waited_for_as_on_the_slow_one_before() 
     for _ in range(20):
         agenda.durations("m").ended(5.0, 0.0)
     for scout in range(11, 14):
-        agenda.watch(scout, "m", 0.0, 0.0)
+        agenda.watch(scout, "m", 0.0)
         agenda.drop(scout)
-    agenda.watch(1, "m", 0.0, 0.0)
+    agenda.watch(1, "m", 0.0)
     asked = asked_for(agenda, 60.0)
     assert 4.0 < asked[0] < 7.0
     assert all(later <= 1.6 * earlier for earlier, later in zip(asked, [*asked[1:], 60.0], strict=True))
@@ -314,7 +314,7 @@ class AgendaMachine(RuleBasedStateMachine):
     @rule()
     def watch(self) -> None:
         self.next_id += 1
-        self.agenda.watch(self.next_id, "m", self.now, self.now)
+        self.agenda.watch(self.next_id, "m", self.now)
         self.free.add(self.next_id)
 
     @rule(pressing=st.booleans())
