@@ -1,4 +1,4 @@
-"""Every question that is asked of the ledger. None costs more because tasks have finished."""
+"""Every question that a run asks of the ledger. None but --limit's costs more because tasks have finished."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence

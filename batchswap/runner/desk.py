@@ -189,7 +189,7 @@ class Desk:
             self.say(f"429: the API allows less than configured; waiting {pause:.3g} s, then slower")
 
     def unreachable(self, error: NeverSent | MaybeSent) -> None:
-        """No answer came: wait before anybody tries again, longer each time."""
+        """No answer came. Without a connection nobody tries again before a pause, longer each time."""
         self._troubles += 1
         self._trouble(str(error))
         is_late = self.clock.monotonic() - self._trouble_since >= SOON

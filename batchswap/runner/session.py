@@ -55,7 +55,8 @@ async def work_off(
 ) -> Summary:
     """Work off the batches of `settings`, which are enrolled, and collect what earlier runs left.
 
-    The caller holds the ledger's lock. Raises LedgerError; everything else is in the summary.
+    The caller holds the ledger's lock. Raises LedgerError, and UsageError where callbacks cannot be listened for; how
+    the run ended is in the summary.
     """
     clock = clock or SystemClock()
     with (

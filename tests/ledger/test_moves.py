@@ -182,6 +182,14 @@ def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> N
     assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 10.0
 
 
+def test_what_ended_without_a_price_counts_for_both_budgets(db: sqlite3.Connection, stamp: Stamp) -> None:
+    item = submit(db, stamp, 1, reserved=6.0)
+    moves.accepted(db, stamp, item, "r")
+    moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="")
+    assert budgets.committed(db, stamp.run_id or 0) == 6.0
+    assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 6.0
+
+
 @pytest.mark.parametrize("price", [0.1, 0.4, 1.1, 2.3])
 def test_a_budget_of_three_prices_is_enough_for_three(db: sqlite3.Connection, stamp: Stamp, price: float) -> None:
     budget = Budget(run=float(f"{3 * price:.1f}"), day=float(f"{3 * price:.1f}"))

@@ -195,6 +195,12 @@ def asked_for(agenda: Agenda, until: float, *, pressing: bool = False) -> list[f
     return asked
 
 
+def test_a_history_in_whole_seconds_is_not_one_of_tasks_that_take_no_time() -> None:
+    agenda = Agenda()
+    agenda.recall(("m", 0.0) for _ in range(100))
+    assert 0.2 < agenda.durations("m").age_at(0.0, 0.5) < 1.0
+
+
 @pytest.mark.parametrize("took", [0.5, 2.0, 6.0, 60.0, 900.0])
 def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: float) -> None:
     """Nothing is known of them, or something wrong."""

@@ -179,6 +179,7 @@ def test_a_429_after_a_try_doubles_the_hold_and_proves_the_limit() -> None:
     sent = at(RATE, [now + i * 0.9 for i in range(10)])
     pace = pushed_back(pace, RATE, sent, sent_at=now + 9.5, now=now + 9.6, pause=0.0)
     assert (pace.limit, pace.proven, pace.hold) == (10, 10, 2 * FIRST_HOLD)
+    assert pace.raise_at == now + 9.6 + 2 * FIRST_HOLD, "and waits that long, at once"
 
 
 def test_a_pause_is_never_shortened() -> None:
