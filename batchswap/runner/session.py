@@ -27,6 +27,7 @@ from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import class_of
 from batchswap.runner.loop import Loop
 from batchswap.runner.ports import Api, Pacer, Store
+from batchswap.runner.rests import rest, unless
 from batchswap.runner.results import Results
 from batchswap.runner.resuming import count_elsewhere, resume
 from batchswap.runner.summary import KINDS, Summary, conclude
@@ -161,7 +162,7 @@ async def run(
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
                 await loop.work(lambda: resume(desk, loop, calls))
-        await _last_balance(desk)
+            await _last_balance(desk)
         await flush(desk)
     finally:
         await writer.close()
@@ -170,19 +171,23 @@ async def run(
 
 
 async def _last_balance(desk: Desk) -> None:
-    """What is left on the account, once, when something was charged. None when the API does not say it at once."""
+    """What is left on the account, once, when something was charged. None when the API does not say it at once.
+
+    Who ends the run now ends this alone: how it went is still recorded and said.
+    """
     if desk.ending is not None or not (desk.requests["submit"] or desk.in_doubt):
         return
     desk.balance = None
     while wait := desk.pacer.claim():
-        if wait > desk.settings.rate_period:
+        if wait > desk.settings.rate_period or not await rest(wait, desk.over):
             return  # a pause, not a pace
-        await desk.clock.sleep(wait)
     desk.count("balance")
     try:
-        answer = await desk.api.balance()
+        answer = await unless(desk.over, desk.api.balance())
     except (NeverSent, MaybeSent):
         return  # the work is done; that the API is gone by now changes nothing
+    if answer is None:
+        return
     verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
     if verdict.kind is Kind.OK:
         desk.balance = wire.Balance.from_json(answer.data).balance

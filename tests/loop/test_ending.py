@@ -1,12 +1,19 @@
 """How a run ends that is ended: what still counts then, and that nobody waits for what nobody needs."""
 
 import asyncio
+import os
 import re
+import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
+from batchswap.ledger import files
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World, rows
@@ -93,6 +100,30 @@ def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None
         assert VirtualClock().monotonic() < refused_at[0] + 1.0
 
     run(script())
+
+
+class Hanging(Service):
+    """When all is done, nobody tells the balance any longer."""
+
+    async def balance(self) -> Answer:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(HOUR)
+        return await super().balance()
+
+
+def test_who_interrupts_the_last_look_at_the_balance_still_hears_how_the_run_went(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        summary = await world.run(Hanging(VirtualClock(), durations=lambda _: 5.0))
+        assert (summary.exit_code, summary.counts["done"], summary.credits["spent"]) == (Exit.INTERRUPTED, 2, 2.0)
+        assert VirtualClock().monotonic() < 60.0
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select exit_code from runs").fetchone() == (Exit.INTERRUPTED,)
+
+    try:
+        run(script())
+    except KeyboardInterrupt:
+        pytest.fail("nobody heeded the signal")
 
 
 def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_goes_on_with_it(tmp_path: Path) -> None:
