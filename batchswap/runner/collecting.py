@@ -19,6 +19,8 @@ from batchswap.verdicts import Kind, Verdict
 
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
 """What APIs say when there is nothing to say."""
+REMARKS = 20
+"""Remarks that are said in a run: what is another one for each task would drown all else."""
 
 
 class Collecting:
@@ -132,11 +134,14 @@ class Collecting:
         self._fetch(job, urls)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
-        """What the API says of a success, such as that one of several faces was used: said once, kept for each task."""
+        """What the API says of a success, such as that one of several faces was used: said once, kept for each task.
+
+        More than REMARKS are only kept.
+        """
         if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
             return
         desk = self._desk
-        if remark not in self._remarks:
+        if remark not in self._remarks and len(self._remarks) < REMARKS:
             self._remarks.add(remark)
             desk.say(f"{job.task.key}: {remark}")
         await desk.writer.do(

@@ -11,6 +11,7 @@ import pytest
 
 from batchswap import wire
 from batchswap.ledger import files
+from batchswap.runner.collecting import REMARKS
 from batchswap.tasks import Faces, Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.test_run import always, once
@@ -304,5 +305,24 @@ def test_what_the_api_says_of_a_success_is_said_once_and_kept_for_each_task(tmp_
         assert [line.partition(": ")[2] for line in said] == [service.remark]
         with closing(files.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'remark'").fetchone() == (3,)
+
+    run(script())
+
+
+class Chatty(Service):
+    """Says something else of each success."""
+
+    def info(self, task_id: str, now: float) -> wire.TaskInfo:
+        self.remark = f"took {self.tasks[task_id][0]:.3f} s, as {task_id}"
+        return super().info(task_id, now)
+
+
+def test_remarks_that_differ_for_each_task_do_not_drown_all_else(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 60), Chatty(VirtualClock(), durations=lambda _: 5.0)
+        assert (await world.run(service)).counts["done"] == 60
+        assert sum("took" in line for line in world.said) == REMARKS
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select count(*) from events where event = 'remark'").fetchone() == (60,)
 
     run(script())

@@ -183,6 +183,11 @@ def test_a_required_consent_without_a_column_is_one_error() -> None:
     assert found == "-:1: consent: is missing in the header, and --require-consent asks for it in every row"
 
 
+def test_as_many_tags_as_are_allowed() -> None:
+    [row] = rows_of(f"video,face,tags\n{V},{F},{';'.join(map(str, range(50)))}\n")
+    assert len(row.tags) == 50
+
+
 @pytest.mark.parametrize("tags", ["a\x07", "t" * 101, ";".join(map(str, range(51)))])
 def test_tags_that_are_wrong(tags: str) -> None:
     assert error_of(f"video,face,tags\n{V},{F},{tags}\n").startswith("-:2: tags: has")
