@@ -16,8 +16,8 @@ from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
 from batchswap.ledger import files
-from tests.loop.service import Service, Shelf
-from tests.loop.test_run import once
+from tests.loop.service import Fault, Service, Shelf
+from tests.loop.test_run import always, once
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock, run
 
@@ -335,5 +335,57 @@ def test_a_callback_that_comes_when_the_last_result_is_stored_leaves_no_task_beh
         summary = await world.run(service, callbacks=True)
         left = {state: n for state, n in summary.counts.items() if n and state != "done"}
         assert (summary.exit_code, left) in [(Exit.DONE, {}), (Exit.UNCERTAIN, {"uncertain": 1})]
+
+    run(script())
+
+
+def in_order(*answers: str | None) -> Fault:
+    """What goes wrong with the first submits, one after the other."""
+    left = list(answers)
+    return lambda _, kind: left.pop(0) if kind == "submit" and left else None
+
+
+@pytest.mark.parametrize("clear", ["422", None])
+def test_unclear_answers_with_a_clear_one_between_them_are_not_five_in_a_row(tmp_path: Path, clear: str | None) -> None:
+    async def script() -> None:
+        fault = in_order(*["500"] * 4, clear, *["500"] * 4)
+        summary = await World(tmp_path, 12).run(Service(VirtualClock(), durations=lambda _: 5.0, fault=fault))
+        assert (summary.counts["uncertain"], summary.counts["queued"]) == (8, 0)
+        assert summary.counts["done"] + summary.counts["failed"] == 4
+
+    run(script())
+
+
+def test_refusals_with_an_acceptance_between_them_are_not_in_a_row(tmp_path: Path) -> None:
+    async def script() -> None:
+        fault = in_order("422", "422", None, "422", "422")
+        service = Service(VirtualClock(), durations=lambda _: 5.0, fault=fault)
+        summary = await World(tmp_path, 8).run(service, same_refusals=3, in_flight=1)
+        assert (summary.counts["failed"], summary.counts["done"]) == (4, 4)
+
+    run(script())
+
+
+class Unclear(Service):
+    """Answers no submit clearly, and notes how many it has at once after the first look at the balance."""
+
+    def __init__(self) -> None:
+        super().__init__(VirtualClock(), durations=lambda _: 5.0, latency=2.0, fault=always("submit", "500"))
+        self.open = self.most = 0
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        self.open += 1
+        self.most = max(self.most, self.open if self.requests["balance"] else 0)
+        try:
+            return await super().create_task(body, ref)
+        finally:
+            self.open -= 1
+
+
+def test_after_an_unclear_answer_submits_go_one_by_one(tmp_path: Path) -> None:
+    async def script() -> None:
+        service = Unclear()
+        summary = await World(tmp_path, 40).run(service, in_flight=10)
+        assert (summary.exit_code, service.most) == (Exit.UNCERTAIN, 1)
 
     run(script())

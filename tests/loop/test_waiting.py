@@ -108,3 +108,17 @@ def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked_for(t
         assert (await world.run(service)).counts["done"] == 1
 
     run(script())
+
+
+def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -> None:
+    """Twice it is unknown, each time for less than what it takes to be lost."""
+
+    def fault(service: Service, kind: str) -> str | None:
+        now = service.clock.monotonic()
+        return "404" if kind == "poll" and (now < 250.0 or 400.0 < now < 640.0) else None
+
+    async def script() -> None:
+        service = Service(VirtualClock(), durations=lambda _: 900.0, fault=fault)
+        assert (await World(tmp_path, 1).run(service)).counts["done"] == 1
+
+    run(script())
