@@ -21,6 +21,8 @@ SAME = 0.3
 """Overlap of two boxes from which on they are one face."""
 NEAR = 0.9
 """Space around a face, of its size, when it is looked for where it was."""
+PATIENCE = 25
+"""Frames for which it is looked for there: a blur or a hand hides a face for longer than one."""
 
 
 def tiles(size: tuple[int, int]) -> list[Tile]:
@@ -90,6 +92,7 @@ class Scout:
         """`finder` is one for stills."""
         self._finder = finder
         self._known: list[Floats] = []
+        self._lost: list[tuple[Floats, int]] = []
         self._tiny: Floats = np.zeros(0)
         self._frame = 0
 
@@ -100,6 +103,7 @@ class Scout:
         """
         if cut:
             faces = merged([look_everywhere(self._finder, picture), found])
+            self._lost = []
         else:
             faces = self._look_closer(picture, list(merged([found])))
         self._known = list(faces)
@@ -107,12 +111,16 @@ class Scout:
         return faces
 
     def _look_closer(self, picture: Bytes, faces: list[Floats]) -> Floats:
-        """Where a face was lost, and into the tile whose turn it is."""
+        """Where faces were lost, and into the tile whose turn it is."""
         size = (picture.shape[1], picture.shape[0])
-        for lost in [face for face in self._known if is_new(face, faces)]:
-            if (tile := around(lost, size)) is not None:
-                again = look_into(self._finder, picture, tile)
-                faces += [face for face in again if is_new(face, faces) and not is_new(face, [lost])][:1]
+        awaited = [*((face, 0) for face in self._known), *self._lost]
+        self._lost = []
+        for lost, frames in awaited:
+            if is_new(lost, faces) and (tile := around(lost, size)) is not None:
+                again = [face for face in look_into(self._finder, picture, tile) if is_new(face, faces)]
+                faces += again
+                if not again and frames < PATIENCE:
+                    self._lost.append((lost, frames + 1))
         return merged([faces, *(look_into(self._finder, picture, tile) for tile in self._next_tile(tiles(size)))])
 
     def _next_tile(self, every: Sequence[Tile]) -> list[Tile]:
