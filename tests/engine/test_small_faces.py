@@ -1,14 +1,17 @@
-"""Small faces are found again soon after something hid them."""
+"""Small faces are found, and found again soon after something hid them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
-from batchswap.local.engine import SwapJob, swap
-from manifests.demo_media import Media, Portrait, read_anna, write_video
-from manifests.demo_picture import Pixels
+from batchswap.local.engine import SwapJob, scouting, swap
+from batchswap.local.engine.finder import Finder
+from batchswap.local.engine.quiet import kept_stderr
+from manifests.demo_media import Media, Portrait, find_data, read_anna, write_video
+from manifests.demo_picture import Pixels, read_picture
 from tests.engine import looking, rendering
 
 COUNT, HIDDEN = 36, (10, 11, 12)
@@ -30,3 +33,26 @@ def test_a_small_face_that_was_hidden_for_a_moment_is_swapped_again_at_once(medi
         face = np.zeros(before[number].shape[:2], bool)
         face[110:140, 146 + number : 174 + number] = True
         assert looking.changed(before[number], after[number], face) > 8
+
+
+@pytest.mark.parametrize("across", [45, 60])
+@pytest.mark.parametrize("place", [(180, 160), (700, 400), (1010, 250)])
+def test_one_small_face_in_a_wide_picture_is_found(media: Media, across: int, place: tuple[int, int]) -> None:
+    picture = np.full((720, 1280, 3), rendering.WALL, np.uint8)
+    left, top = place[0] - 120, place[1] - 120
+    head = next(iter(rendering.scene(1, [(read_anna(media.anna), across, lambda _: (120.0, 120.0))])))
+    picture[top : top + 240, left : left + 240] = head[:240, :240]
+    with kept_stderr(), Finder.for_stills() as finder:
+        (face,) = scouting.look_everywhere(finder, np.ascontiguousarray(picture[..., ::-1]))
+    assert np.linalg.norm(face[:, :2].mean(0) - place) < 0.3 * across
+
+
+@pytest.mark.parametrize("wide", [1000, 1280])
+def test_what_looks_like_a_small_face_only_once_is_none(wide: int) -> None:
+    source = read_picture(find_data("skimage", "data/motorcycle_left.png"))
+    small = cv2.resize(source, (wide, round(wide * source.shape[0] / source.shape[1])))
+    picture = np.ascontiguousarray(small[..., ::-1])
+    tiles = scouting.tiles((picture.shape[1], picture.shape[0]), scouting.FINER)
+    with kept_stderr(), Finder.for_stills() as finder:
+        assert any(scouting.look_into(finder, picture, tile) for tile in tiles)
+        assert not any(scouting.look_twice(finder, picture, tile) for tile in tiles)

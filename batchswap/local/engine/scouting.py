@@ -12,23 +12,28 @@ from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Bytes, Floats
 
 Tile = tuple[int, int, int, int]
+Layout = tuple[int, float, int]
 
 LAYOUTS = ((2, 0.6, 320), (3, 0.42, 900))
 """Tiles in each direction, their part of the picture's size, and the picture's longer side from which on they pay."""
+FINER = ((5, 0.26, 900),)
+"""The same, for a picture in which those show nobody."""
 LEAST = 64
 """Pixels: in a picture that is narrower, no part of it shows more."""
 SAME = 0.3
 """Overlap of two boxes from which on they are one face."""
+STEADY = 0.06
+"""Of its width: what is found at another place when it is looked at again is no face, but a pattern like one."""
 NEAR = 0.9
 """Space around a face, of its size, when it is looked for where it was."""
 PATIENCE = 25
 """Frames for which it is looked for there: a blur or a hand hides a face for longer than one."""
 
 
-def tiles(size: tuple[int, int]) -> list[Tile]:
+def tiles(size: tuple[int, int], layouts: Sequence[Layout] = LAYOUTS) -> list[Tile]:
     """Left, top, right, bottom of overlapping parts of a picture of `size` (width, height)."""
     found = []
-    for count, part, pays in LAYOUTS:
+    for count, part, pays in layouts:
         if max(size) >= pays and min(size) >= LEAST:
             wide, high = (round(part * edge) for edge in size)
             lefts, tops = (np.linspace(0, edge - round(part * edge), count).round().astype(int) for edge in size)
@@ -41,6 +46,18 @@ def look_into(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
     left, top, right, bottom = tile
     faces = finder.find(picture[top:bottom, left:right]) + np.array([left, top, 0], np.float32)
     return [face for face in faces if is_whole(face, tile, (picture.shape[1], picture.shape[0]))]
+
+
+def look_twice(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
+    """The same, of such faces as are seen again when they are looked at alone."""
+    size = (picture.shape[1], picture.shape[0])
+    found = [(face, around(face, size)) for face in look_into(finder, picture, tile)]
+    return [face for face, place in found if place and is_steady(face, look_into(finder, picture, place))]
+
+
+def is_steady(face: Floats, again: Sequence[Floats]) -> bool:
+    apart = (np.linalg.norm((face - other)[: mesh.SURFACE, :2], axis=1).mean() for other in again)
+    return min(apart, default=np.inf) < STEADY * geometry.width(face)
 
 
 def is_whole(face: Floats, tile: Tile, size: tuple[int, int]) -> bool:
@@ -75,9 +92,10 @@ def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
 
 
 def look_everywhere(finder: Finder, picture: Bytes) -> Floats:
-    """All faces of a still (n, 478, 3)."""
+    """All faces of a still (n, 478, 3). Small ones beside larger ones are not worth a still closer look."""
     size = (picture.shape[1], picture.shape[0])
-    return merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
+    faces = merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
+    return faces if len(faces) else merged(look_twice(finder, picture, tile) for tile in tiles(size, FINER))
 
 
 class Scout:
@@ -117,15 +135,23 @@ class Scout:
         self._lost = []
         for lost, frames in awaited:
             if is_new(lost, faces) and (tile := around(lost, size)) is not None:
-                again = [face for face in look_into(self._finder, picture, tile) if is_new(face, faces)]
+                look = look_twice if frames else look_into  # what was there a frame ago needs no proof
+                again = [face for face in look(self._finder, picture, tile) if is_new(face, faces)]
                 faces += again
                 if not again and frames < PATIENCE:
                     self._lost.append((lost, frames + 1))
-        return merged([faces, *(look_into(self._finder, picture, tile) for tile in self._next_tile(tiles(size)))])
+        return merged([faces, self._look_around(picture, size)])
 
-    def _next_tile(self, every: Sequence[Tile]) -> list[Tile]:
+    def _look_around(self, picture: Bytes, size: tuple[int, int]) -> list[Floats]:
+        """Into the tile whose turn it is; the finer ones have theirs only while nobody is known."""
         turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
-        return [every[turn % len(every)]] if every and rest == 0 else []
+        coarse, fine = tiles(size), [] if self._known else tiles(size, FINER)
+        if rest or not coarse:
+            return []
+        place = turn % (len(coarse) + len(fine))
+        if place < len(coarse):
+            return look_into(self._finder, picture, coarse[place])
+        return look_twice(self._finder, picture, fine[place - len(coarse)])
 
     def is_cut(self, picture: Bytes) -> bool:
         """Whether the next frame is another shot than the last one; also true of the first frame."""
