@@ -1,5 +1,6 @@
 """Stills get the same treatment as frames, and lose nothing else."""
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -92,3 +93,16 @@ def test_a_face_in_a_very_large_picture_is_found_where_it_is(media: Media) -> No
     assert len(found) >= 1
     best = max(found, key=lambda face: geometry.area(geometry.box(face)))
     assert looking.apart(best / np.float32(10), small) < 0.03
+
+
+def test_a_large_still_takes_little_more_memory_than_itself(tmp_path: Path, media: Media) -> None:
+    picture = cv2.resize(load(media.anna), (4000, 4000))
+    cv2.imwrite(str(tmp_path / "in.jpg"), picture)
+    size = picture.nbytes
+    del picture
+    tracemalloc.start()
+    try:
+        swap(SwapJob(tmp_path / "in.jpg", tmp_path / "out.jpg", ((None, media.grace),)))
+        assert tracemalloc.get_traced_memory()[1] < 6 * size
+    finally:
+        tracemalloc.stop()

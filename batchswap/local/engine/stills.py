@@ -1,6 +1,5 @@
 """Swaps faces in a still."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from batchswap.local.engine import geometry, mesh, people, pictures
 from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Pose
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.geometry import Bytes, Floats
 from batchswap.local.engine.newface import NewFace, look_hard
 from batchswap.local.engine.pictures import Picture
 from batchswap.local.engine.samples import look
@@ -17,25 +16,34 @@ from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 
 CULPRIT = "image"
 CODING = Coding()
+SPACE = 0.1
+"""Around a face in what is worked on, of the face's size: more than any step asks for."""
 
 
 def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
     """Write the swapped picture to `part`, in the format of its ending."""
     picture = pictures.read(job.target, CULPRIT)
     chosen = people.choose(faces, find_people(picture), CULPRIT)
-    planes = planes_of(np.asarray(np.rint(CODING.encode(picture.rgb)), np.uint8))
-    before = [plane.copy() for plane in (planes.luma, planes.blue, planes.red)]
-    fitted = [
-        Fitter(face, CODING).fit(
-            planes, Pose(points, look(planes, points).astype(np.float32), np.ones(mesh.SURFACE, np.float32))
-        )
-        for points, face in chosen
-    ]
-    after = [planes.luma, planes.blue, planes.red]
-    changed = np.any([one != two for one, two in zip(before, after, strict=True)], 0)
-    rgb = np.where(changed[..., None], CODING.decode(np.dstack(after).astype(np.float32)), picture.rgb)
-    pictures.write(part, replace(picture, rgb=rgb), job.label)
+    fitted = [fit(picture.rgb, points, Fitter(face, CODING)) for points, face in chosen]
+    pictures.write(part, picture, job.label)
     return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, people.notes(faces))
+
+
+def fit(rgb: Bytes, points: Floats, fitter: Fitter) -> bool:
+    """Change a picture in place, and whether it did: only where the face is, for pictures can be very large."""
+    edges = geometry.window(geometry.box(points), SPACE, (rgb.shape[1], rgb.shape[0]))
+    if edges is None:
+        return False
+    left, top, right, bottom = edges
+    part, here = rgb[top:bottom, left:right], points - np.array([left, top, 0], np.float32)
+    codes = np.asarray(np.rint(CODING.encode(part)), np.uint8)
+    planes = planes_of(codes)
+    pose = Pose(here, look(planes, here).astype(np.float32), np.ones(mesh.SURFACE, np.float32))
+    done = fitter.fit(planes, pose)
+    after = np.dstack([planes.luma, planes.blue, planes.red])
+    changed = (after != codes).any(2)
+    part[changed] = CODING.decode(after.astype(np.float32))[changed]
+    return done
 
 
 def find_people(picture: Picture) -> list[Floats]:
