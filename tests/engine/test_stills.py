@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob, detect, geometry, label, newface, swap
+from batchswap.local.engine import SwapJob, detect, geometry, label, newface, pictures, swap
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 
@@ -44,6 +44,31 @@ def test_transparency_is_kept(tmp_path: Path, media: Media) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.dstack([picture, alpha]))
     swap(SwapJob(tmp_path / "in.png", tmp_path / "out.png", ((None, media.grace),)))
     assert np.array_equal(load(tmp_path / "out.png")[..., 3], alpha)
+
+
+def test_transparency_of_16_bits_is_kept_in_8(tmp_path: Path, media: Media) -> None:
+    alpha = np.tile(np.arange(512, dtype=np.uint16) // 2, (512, 1))
+    picture = np.dstack([load(media.anna).astype(np.uint16), alpha]) * 257
+    cv2.imwrite(str(tmp_path / "in.png"), picture)
+    swap(SwapJob(tmp_path / "in.png", tmp_path / "out.png", ((None, media.grace),)))
+    assert np.array_equal(load(tmp_path / "out.png")[..., 3], alpha)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", [".png", ".webp"])
+def test_transparency_is_turned_with_its_picture(tmp_path: Path, ending: str, orientation: int) -> None:
+    """What is red is transparent, however the two are stored."""
+    stored = np.full((30, 40, 4), 255, np.uint8)
+    stored[:10, :20] = (0, 0, 255, 0)
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation]) + bytes(7)
+    chunks = [np.frombuffer(exif, np.uint8)]
+    how = [cv2.IMWRITE_WEBP_QUALITY, 101]  # lossless
+    _, data = cv2.imencodeWithMetadata(ending, stored, [cv2.IMAGE_METADATA_EXIF], chunks, how)
+    (tmp_path / f"in{ending}").write_bytes(data.tobytes())
+    picture = pictures.read(tmp_path / f"in{ending}", "image")
+    assert picture.rgb.shape[:2] == ((40, 30) if orientation > 4 else (30, 40))
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha == 0, picture.rgb[..., 1] == 0)
 
 
 def test_a_picture_turned_by_exif_comes_out_upright(tmp_path: Path, media: Media) -> None:

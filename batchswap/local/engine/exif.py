@@ -41,11 +41,8 @@ class Entry:
 
 def carried(data: bytes) -> bytes | None:
     """From the EXIF of a file, or a whole TIFF file; None when it says nothing or cannot be read."""
-    data = data.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None or len(data) < 8:
-        return None
-    first = list(entries(data, order, *struct.unpack_from(order + "I", data, 4)))
+    data, order = opened(data)
+    first = list(of_the_picture(data, order))
     within = {entry.tag: struct.unpack(order + "I", entry.value)[0] for entry in first if is_pointer(entry)}
     left = LARGEST
     folders: dict[int, list[Entry]] = {}
@@ -60,6 +57,27 @@ def carried(data: bytes) -> bytes | None:
                 folders[pointer].append(entry)
                 left -= entry.room
     return written(order, folders) if any(folders.values()) else None
+
+
+def opened(data: bytes) -> tuple[bytes, str]:
+    """What begins as a TIFF file, and its order of bytes; "" when it is none."""
+    data = data.removeprefix(b"Exif\0\0")
+    return data, {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "") if len(data) >= 8 else ""
+
+
+def of_the_picture(data: bytes, order: str) -> Iterator[Entry]:
+    """The first directory; nothing of what has no order."""
+    return entries(data, order, *struct.unpack_from(order + "I", data, 4)) if order else iter(())
+
+
+def orientation(data: bytes) -> int:
+    """1 to 8; 1, upright, where nothing is said."""
+    data, order = opened(data)
+    for entry in of_the_picture(data, order):
+        if entry.tag == ORIENTATION and entry.kind == SHORT:
+            found = int(struct.unpack_from(order + "H", entry.value)[0])
+            return found if 1 <= found <= 8 else 1
+    return 1
 
 
 def is_pointer(entry: Entry) -> bool:

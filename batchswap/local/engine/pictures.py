@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
 from batchswap.local.engine import exif, label, packets
@@ -20,6 +22,7 @@ JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 """What a JPEG segment begins with that holds XMP (XMP part 3, 1.1.3); OpenCV leaves it to its callers."""
 TIFFS = (b"II*\0", b"MM\0*")
 
+DEPTHS = (np.uint8, np.uint16)
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
 
 
@@ -41,17 +44,18 @@ def read(path: Path, culprit: str) -> Picture:
     """Decode a still. Raises EngineError(culprit, …) when it cannot be."""
     try:
         colours, kinds, chunks = cv2.imreadWithMetadata(str(path), cv2.IMREAD_COLOR_RGB)
-        alpha = alpha_of(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), colours)
+        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read") from error
     if colours is None or not colours.size:
         raise EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read")
     told = dict(reversed(list(zip(kinds, chunks, strict=True))))  # the first of each kind
-    about = told[cv2.IMAGE_METADATA_EXIF].tobytes() if cv2.IMAGE_METADATA_EXIF in told else tiff_of(path)
+    chunk = told[cv2.IMAGE_METADATA_EXIF].tobytes() if cv2.IMAGE_METADATA_EXIF in told else b""
+    about = chunk or tiff_of(path)
     packet = told[cv2.IMAGE_METADATA_XMP].tobytes() if cv2.IMAGE_METADATA_XMP in told else b""
     return Picture(
         colours,
-        alpha,
+        alpha_of(raw, exif.orientation(chunk), colours.shape[:2]),
         profile_of(told.get(cv2.IMAGE_METADATA_ICCP)),
         exif.carried(about),
         packets.carried(packet.removeprefix(JPEG_XMP)),
@@ -70,11 +74,21 @@ def tiff_of(path: Path) -> bytes:
         return start + file.read() if start in TIFFS else b""
 
 
-def alpha_of(raw: Bytes | None, colours: Bytes | None) -> Bytes | None:
-    """The fourth channel of an 8-bit picture; a picture that was turned on reading has none."""
-    if raw is None or colours is None or raw.dtype != np.uint8 or raw.shape != (*colours.shape[:2], 4):
+def alpha_of(raw: NDArray[Any] | None, orientation: int, size: tuple[int, ...]) -> Bytes | None:
+    """The fourth channel of what is stored, brought to 8 bits, and turned as the colours were on reading."""
+    if raw is None or raw.ndim != 3 or raw.shape[2] != 4 or raw.dtype not in DEPTHS:
         return None
-    return raw[..., 3].copy()
+    stored = raw[..., 3]
+    bits = np.asarray(np.rint(stored / np.float32(257)) if raw.dtype == np.uint16 else stored, np.uint8)
+    alpha = np.ascontiguousarray(upright(bits, orientation))
+    return alpha if alpha.shape == size else None
+
+
+def upright(stored: Bytes, orientation: int) -> Bytes:
+    """One channel (h, w) as it is to be shown (TIFF 6.0, Orientation)."""
+    shown = stored.T if orientation > 4 else stored
+    across, down = {2: (-1, 1), 3: (-1, -1), 4: (1, -1)}.get((orientation - 1) % 4 + 1, (1, 1))
+    return shown[::down, ::across]
 
 
 def write(path: Path, picture: Picture, task: str) -> None:
