@@ -104,7 +104,9 @@ def test_the_full_range_of_colours_is_kept(tmp_path: Path, frames: list[Pixels],
     assert looking.changed(looking.frames(clip)[5], looking.frames(output)[5], corner) < 4
 
 
-@pytest.mark.parametrize(("ending", "sound", "expected"), [("mkv", "pcm_s16le", "aac"), ("mp4", "aac", "aac")])
+@pytest.mark.parametrize(
+    ("ending", "sound", "expected"), [("mkv", "pcm_s16le", "aac"), ("mp4", "aac", "aac"), ("mp4", "libmp3lame", "mp3")]
+)
 def test_sound_is_kept(
     tmp_path: Path, frames: list[Pixels], media: Media, ending: str, sound: str, expected: str
 ) -> None:
@@ -112,9 +114,33 @@ def test_sound_is_kept(
     output, _ = run(clip, media)
     with av.open(str(output)) as container:
         audio = container.streams.audio[0]
-        assert audio.codec_context.name == expected
+        assert audio.codec_context.codec.canonical_name == expected
         samples = sum(frame.samples for frame in container.decode(audio))
     assert 16_000 <= samples <= 18_500  # a second, and the encoder's padding
+
+
+def test_sound_that_mp4_carries_is_not_coded_again(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    clip = write(tmp_path / "clip", frames, Variant(sound="libmp3lame"))
+    output, _ = run(clip, media)
+    assert sound_packets(output) == sound_packets(clip)
+
+
+def sound_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(container.streams.audio[0]) if packet.size]
+
+
+@pytest.mark.parametrize("sound", ["aac", "pcm_s16le"])
+def test_a_sound_track_keeps_its_language_and_its_name(
+    tmp_path: Path, frames: list[Pixels], media: Media, sound: str
+) -> None:
+    """By which a player chooses between two of them."""
+    clip = write(tmp_path / "clip", frames, Variant(ending="mkv", sound=sound, language="ger", track="Deutsch"))
+    output, _ = run(clip, media)
+    with av.open(str(output)) as container:
+        audio = container.streams.audio[0]
+        assert audio.language == "ger"
+        assert audio.metadata["name"] == "Deutsch"  # what FFmpeg calls a track's title in MP4
 
 
 def test_frames_without_a_face_pass_through(tmp_path: Path, frames: list[Pixels], media: Media) -> None:

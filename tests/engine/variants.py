@@ -19,7 +19,10 @@ STEP = Fraction(1, 600)
 
 @dataclass(frozen=True)
 class Variant:
-    """`rotation` is how a player is to turn it, degrees counterclockwise; `stamps` are in STEPs."""
+    """`rotation` is how a player is to turn it, degrees counterclockwise; `stamps` are in STEPs.
+
+    `language` and `track` are the sound's, `title` and `comment` the file's.
+    """
 
     ending: str = "mp4"
     codec: str = "libx264"
@@ -30,6 +33,8 @@ class Variant:
     full: bool = False
     title: str = ""
     comment: str = ""
+    language: str = ""
+    track: str = ""
 
 
 def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
@@ -52,6 +57,9 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
             if variant.sound
             else None
         )
+        if audio is not None:
+            told = {"language": variant.language, "title": variant.track}
+            audio.metadata.update({name: value for name, value in told.items() if value})
         for stamp, pixels in zip(stamps, frames, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame = frame.reformat(format=variant.pixels, dst_color_range=2 if variant.full else 1)

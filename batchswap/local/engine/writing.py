@@ -28,6 +28,8 @@ LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 """Channels -> how they are laid out; a file need not say. Anything else is mixed down."""
 
 
+OF_A_TRACK = frozenset({"language", "title", "handler_name"})
+"""What players choose a sound track by."""
 OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
@@ -158,9 +160,13 @@ def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> Vi
 
 
 def add_track(container: OutputContainer, source: AudioStream) -> Track:
-    if source.codec_context.name in CARRIED:
-        return Track(source, container.add_stream_from_template(source), copied=True)
     context = source.codec_context
-    rate = context.sample_rate if context.sample_rate in AAC_RATES else 48_000
-    target = container.add_stream("aac", rate=rate, layout=LAYOUTS.get(context.layout.nb_channels, "stereo"))
-    return Track(source, target, copied=False)
+    copied = context.codec.canonical_name in CARRIED  # a decoder has a name of its own: mp3float
+    if copied:
+        target = container.add_stream_from_template(source)
+    else:
+        rate = context.sample_rate if context.sample_rate in AAC_RATES else 48_000
+        target = container.add_stream("aac", rate=rate, layout=LAYOUTS.get(context.layout.nb_channels, "stereo"))
+    target.metadata.update({key: value for key, value in source.metadata.items() if key in OF_A_TRACK})
+    target.disposition = source.disposition
+    return Track(source, target, copied)
