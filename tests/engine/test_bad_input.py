@@ -90,6 +90,11 @@ BAD: dict[str, tuple[str, Maker, str]] = {
         "the image is cut off",
     ),
     "video for a face": ("face", lambda _p, m: m.carphone, "the face picture is not a picture that can be read"),
+    "unknown coding": (
+        "video",
+        lambda p, m: write(p, m.portrait.read_bytes().replace(b"avc1", b"zzzz")),
+        "the video is coded in a way that is not known here",
+    ),
     "sound": ("video", sound_only, "the video has no picture, only sound"),
 }
 

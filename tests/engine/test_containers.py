@@ -171,3 +171,33 @@ def test_what_the_clip_says_of_itself_is_kept(tmp_path: Path, frames: list[Pixel
     with av.open(str(output)) as container:
         assert container.metadata["title"] == "A test"
         assert container.metadata["comment"] == f"{label.sentence('')} Made by a model"
+
+
+def test_a_sound_track_that_cannot_be_read_is_left_out_and_said(
+    tmp_path: Path, frames: list[Pixels], media: Media
+) -> None:
+    """As newer phones add one, beside the one that all can play."""
+    clip = write(tmp_path / "clip", frames, Variant(ending="mkv", sound="aac"))
+    clip.write_bytes(clip.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    output, report = run(clip, media)
+    assert report.notes == ("a sound track cannot be read and is left out",)
+    with av.open(str(output)) as container:
+        assert not container.streams.audio
+
+
+def test_a_broadcast_that_announces_a_sound_track_without_sound_is_swapped(
+    tmp_path: Path, frames: list[Pixels], media: Media
+) -> None:
+    clip = write(tmp_path / "clip", frames, Variant(ending="ts", sound="aac"))
+    sound = next(pid for pid in (0x100, 0x101) if pid != picture_of(clip))
+    packets = (clip.read_bytes()[start : start + 188] for start in range(0, clip.stat().st_size, 188))
+    clip.write_bytes(b"".join(each for each in packets if int.from_bytes(each[1:3], "big") & 0x1FFF != sound))
+    output, report = run(clip, media)
+    assert (report.frames, report.swapped_frames) == (COUNT, COUNT)
+    assert looking.times(output) == looking.times(clip)
+
+
+def picture_of(clip: Path) -> int:
+    """The id of its packets in a transport stream."""
+    with av.open(str(clip)) as container:
+        return container.streams.video[0].id

@@ -26,10 +26,11 @@ CULPRIT = "video"
 
 @dataclass
 class Counts:
-    """Frames so far."""
+    """Frames so far, and sound tracks that are left out."""
 
     all: int = 0
     swapped: int = 0
+    mute: int = 0
 
 
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
@@ -40,6 +41,8 @@ def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], p
         cast = [(Person(tracks, store, watched.cuts), face) for tracks, face in chosen]
         counts = write(job, cast, part)
     notes = people.notes(faces)
+    if counts.mute:
+        notes += ("a sound track cannot be read and is left out",)
     return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)
 
 
@@ -47,6 +50,7 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     """The second pass."""
     counts = Counts()
     with reading.open_clip(job.target, CULPRIT, job.threads) as clip:
+        counts.mute = len(clip.container.streams.audio) - len(clip.audio)
         fitters = [(person, Fitter(face, clip.coding)) for person, face in cast]
         with ahead(clip.packets(clip.audio)) as items:
             first, matrix = peek(items)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 import av
 import numpy as np
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
@@ -45,7 +46,10 @@ class Clip:
 
     @property
     def audio(self) -> tuple[AudioStream, ...]:
-        return tuple(self.container.streams.audio)
+        """Sound tracks that can be read: phones add one in a coding of their own, broadcasts announce empty ones."""
+        return tuple(
+            track for track in self.container.streams.audio if is_known(track) and track.codec_context.sample_rate
+        )
 
     @property
     def start(self) -> Fraction:
@@ -124,6 +128,8 @@ def open_clip(path: Path, culprit: str, threads: int | None = None) -> Iterator[
             raise EngineError(culprit, f"the {noun(culprit)} has no picture, only sound")
         best = container.streams.best("video")  # not a cover picture, where there is also a film
         video = best if isinstance(best, VideoStream) else container.streams.video[0]
+        if not is_known(video):
+            raise EngineError(culprit, f"the {noun(culprit)} is coded in a way that is not known here")
         video.codec_context.thread_type = "AUTO"
         video.codec_context.thread_count = threads or 0
         yield Clip(container, video, culprit, path)
@@ -137,6 +143,12 @@ def open_media(path: Path, culprit: str) -> Iterator[InputContainer]:
         raise EngineError(culprit, f"the {noun(culprit)} is not a media file that can be read") from error
     with container:
         yield container
+
+
+def is_known(stream: VideoStream | AudioStream) -> bool:
+    """Whether FFmpeg has a decoder for it."""
+    context: CodecContext | None = stream.codec_context
+    return context is not None
 
 
 def planes_of(frame: VideoFrame) -> Planes:
