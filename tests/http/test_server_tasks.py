@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +267,22 @@ def test_a_callback_is_given_up_in_the_end(tmp_path: Path) -> None:
 
 
 def test_rehearsed_faults_come_as_configured(tmp_path: Path) -> None:
-    for fault in (Fault.RATE_LIMITED, Fault.MAINTENANCE, Fault.BROKEN, Fault.DISABLED):
+    for fault in (Fault.MAINTENANCE, Fault.BROKEN, Fault.DISABLED):
         with running(tmp_path, faults=(FaultRate(fault, 1.0),)) as client:
             answer = client.call("GET", "/account/balance")
             assert answer.status == answer.json["code"] == int(fault)
+
+
+def test_a_rehearsed_429_comes_in_every_form_that_clients_have_seen(tmp_path: Path) -> None:
+    with running(tmp_path, faults=(FaultRate(Fault.RATE_LIMITED, 1.0),)) as client:
+        before = time.time()
+        answers = [client.call("GET", "/account/balance") for _ in range(8)]
+    assert {answer.json["code"] for answer in answers} == {429}
+    assert [answer.status for answer in answers] == [429, 429, 429, 200] * 2
+    seconds, date, *silent = [answer.headers.get("Retry-After") for answer in answers[:4]]
+    assert seconds == "1"
+    assert parsedate_to_datetime(str(date)).timestamp() >= before + 1
+    assert silent == [None, None]
 
 
 def test_a_lost_answer_was_accepted_and_its_idempotency_key_finds_it(tmp_path: Path) -> None:

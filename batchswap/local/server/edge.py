@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 import logging
 import math
 import re
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 
 import msgspec
 from aiohttp import web
@@ -28,6 +30,16 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
+class Rehearsed(Refusal):
+    """A 429 as clients have seen it (api.md, "Transport"): with seconds, with a date, with neither, or as HTTP 200."""
+
+    def __init__(self, turn: int, now: float) -> None:
+        super().__init__(429, "a rehearsed fault")
+        date = formatdate(math.ceil(now) + 1, usegmt=True)
+        forms: tuple[tuple[int, str | None], ...] = ((429, "1"), (429, date), (429, None), (200, None))
+        self.status, self.header = forms[turn % len(forms)]
+
+
 class Edge:
     """Answers everything under the API's prefix. `own_url` is the base URL that the server knows itself by."""
 
@@ -35,6 +47,7 @@ class Edge:
         self._desk, self._own_url = desk, own_url
         self._windows = {digest(key): _make_window(desk.settings.rate) for key in keys}
         self._keys = tuple(self._windows)
+        self._turns = itertools.count()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The envelope to any request: the HTTP status is its `code`."""
@@ -68,8 +81,9 @@ class Edge:
         if self._desk.maintenance:
             raise Refusal(455, "under maintenance")
         if fault := self._desk.schedule.draw(Moment.REQUEST):
-            retry_after = 1.0 if fault.kind is Fault.RATE_LIMITED else None
-            raise Refusal(int(fault.kind), "a rehearsed fault", retry_after=retry_after)
+            if fault.kind is Fault.RATE_LIMITED:
+                raise Rehearsed(next(self._turns), self._desk.clock.now())
+            raise Refusal(int(fault.kind), "a rehearsed fault")
 
     def base_url(self, request: web.Request) -> str:
         """How this caller reaches the server. Only one that listens on all addresses has to believe the header."""
@@ -131,9 +145,11 @@ async def envelope(
 
 def refuse(refusal: Refusal) -> web.Response:
     """The envelope without data. Retry-After counts whole seconds, rounded up so that it is never too early."""
-    answer = _pack(refusal.code, wire.Envelope(refusal.code, refusal.message))
-    if refusal.retry_after is not None:
-        answer.headers["Retry-After"] = str(math.ceil(refusal.retry_after))
+    status = refusal.status if isinstance(refusal, Rehearsed) else refusal.code
+    answer = _pack(status, wire.Envelope(refusal.code, refusal.message))
+    wait = None if refusal.retry_after is None else str(math.ceil(refusal.retry_after))
+    if header := refusal.header if isinstance(refusal, Rehearsed) else wait:
+        answer.headers["Retry-After"] = header
     return answer
 
 
