@@ -79,8 +79,6 @@ class Loop:
                 begin()
                 while await self._goes_on():
                     await self._turn()
-                    if self._is_finished() and self._desk.ending is None and self.hear is not None:
-                        await self.hear()  # one may have begun new work
                 await self._let_calls_end()
         except ExceptionGroup as group_error:
             # One broken step ends all others; the first one says why, the rest fell with it.
@@ -93,6 +91,8 @@ class Loop:
         desk = self._desk
         if await desk.writer.do(lambda db: enrol.take_edits(db, desk.stamp())):
             self.queue.begin_again()
+        if desk.ending is None and self.hear is not None:
+            await self.hear()  # one may have begun new work
         return not self._is_finished()
 
     async def _turn(self) -> None:
