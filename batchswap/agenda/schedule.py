@@ -7,6 +7,7 @@ from math import inf
 
 import msgspec
 
+from batchswap.agenda.calls import Calls
 from batchswap.agenda.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
@@ -66,8 +67,8 @@ class Agenda:
     """The running tasks, and which of them to ask for. `group` is what tasks of alike duration share."""
 
     def __init__(self, *, expects_calls: bool = False) -> None:
-        """`expects_calls`: the API calls back, so polls are only for what it forgets."""
-        self._expects_calls = expects_calls
+        """`expects_calls`: the API is to call back, and polls are only for what it forgets, as long as it does."""
+        self.calls = Calls(expects_calls)
         self._watched: dict[int, Watch] = {}
         self._durations: dict[str, Durations] = {}
         self._coming: list[tuple[float, int]] = []
@@ -129,12 +130,14 @@ class Agenda:
     def has_forgotten(self, now: float) -> bool:
         """Whether a callback is so late that the poll in its place need not wait until everything is submitted."""
         self._advance(now)
-        return self._expects_calls and any(self._is_forgotten(task_id, now) for task_id in self._due)
+        relies = self.calls.are_relied_on(is_scout=False)
+        return relies and any(self._is_forgotten(task_id, now) for task_id in self._due)
 
     def _is_forgotten(self, task_id: int, now: float) -> bool:
         watch = self._watched[task_id]
-        is_late = now - watch.started > OVERDUE * (watch.pressing - watch.started)
-        return watch.called or (is_late and watch.durations.seen >= SURE)
+        if watch.called or not self.calls.are_relied_on(is_scout=watch.is_scout):
+            return watch.called
+        return watch.durations.seen >= SURE and now - watch.started > OVERDUE * (watch.pressing - watch.started)
 
     def take(self, task_id: int) -> None:
         """A worker has the task in hand until it is given back, ended or dropped."""
@@ -180,6 +183,8 @@ class Agenda:
         """The task ended. `took` is what the API says of its duration, believed as far as it fits what we saw."""
         watch = self._watched[task_id]
         self.drop(task_id)
+        failed = self.calls.fail
+        self.calls.missed += not watch.called
         seen, found = watch.seen - watch.started, now - watch.started
         if took is None:
             age = (max(seen, FINEST) * max(found, FINEST)) ** 0.5
@@ -188,7 +193,7 @@ class Agenda:
             age = (max(seen, min(took - blur, found)) + min(found, max(took + blur, seen))) / 2
         watch.durations.ended(age, seen)
         self._ended += 1
-        if self._ended >= self._learned_at:  # often at first, then ever more seldom
+        if self._ended >= self._learned_at or self.calls.fail != failed:  # often at first, then ever more seldom
             self._learned_at = self._ended + 1 + self._ended // 4
             for other, still in self._watched.items():
                 if not still.held:
@@ -223,7 +228,8 @@ class Agenda:
         if watch.called:
             return watch.not_before
         durations, seen = watch.durations, watch.seen - watch.started
-        age = durations.age_at(seen, FORGOTTEN) if self._expects_calls else self._likely_at(watch, seen, chance)
+        relies = self.calls.are_relied_on(is_scout=watch.is_scout)
+        age = durations.age_at(seen, FORGOTTEN) if relies else self._likely_at(watch, seen, chance)
         latest = max(seen * AGAIN, min(durations.age_at(0.0, FORGOTTEN), ASKED_BY))
         return max(watch.started + min(age, latest), watch.not_before)
 

@@ -40,6 +40,7 @@ class Collecting:
         self.jobs: dict[int, Job] = {}
         self._remarks: set[str] = set()
         self._strays: set[str] = set()
+        self._has_missed_calls = False
 
     def watch(self, job: Job, *, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
@@ -134,10 +135,7 @@ class Collecting:
         self._fetch(job, urls)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
-        """What the API says of a success, such as that one of several faces was used: said once, kept for each task.
-
-        More than REMARKS are only kept.
-        """
+        """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
         if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
             return
         desk = self._desk
@@ -172,10 +170,14 @@ class Collecting:
 
     def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
         self.jobs.pop(job.task.id, None)
+        agenda = self._desk.agenda
         if learn:
-            self._desk.agenda.ended(job.task.id, self._desk.clock.monotonic(), took)
+            agenda.ended(job.task.id, self._desk.clock.monotonic(), took)
         else:
-            self._desk.agenda.drop(job.task.id)
+            agenda.drop(job.task.id)
+        if agenda.calls.fail and not self._has_missed_calls:
+            self._has_missed_calls = True
+            self._desk.say(f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead")
         self._desk.nudge()
 
     async def _later(self, job: Job, at: float) -> None:
@@ -201,6 +203,7 @@ class Collecting:
         task, attempt = found
         if not fits(task, info.param) or owner_of(desk.db, remote_id, attempt) is not None:
             return
+        desk.agenda.calls.came += 1
         if attempt.number != task.attempts:
             await self._note_stray(task, attempt, remote_id)
         elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
@@ -208,6 +211,7 @@ class Collecting:
         elif task.state is State.UNCERTAIN:
             await self._attach(attempt, remote_id)
         elif (job := self.jobs.get(task.id)) is not None:
+            desk.agenda.called_back(task.id)
             if desk.agenda.in_hand(task.id):
                 job.told = info
             else:

@@ -743,6 +743,24 @@ def test_lost_callbacks_are_found_by_polls(tmp_path: Path) -> None:
     run(script())
 
 
+def test_callbacks_that_never_come_are_said_and_cost_hardly_any_time(tmp_path: Path) -> None:
+    """Whatever stands between the API and --callback-url, nothing tells of it but the tasks that end."""
+
+    async def script() -> None:
+        (tmp_path / "polled").mkdir()
+        polled, _ = with_callbacks(tmp_path / "polled", 200)
+        plain = await polled.run(Service(VirtualClock(), durations=QUICK, limit=20, period=10.0))
+        (tmp_path / "lost").mkdir()
+        world, service = with_callbacks(tmp_path / "lost", 200, lost=1.0)
+        summary = await world.run(service, callbacks=True)
+        assert summary.counts["done"] == 200
+        assert summary.seconds < 1.1 * plain.seconds
+        (said,) = [words for words in world.said if "callback" in words]
+        assert said.startswith("4 tasks ended without a callback, and none with one: can the API reach --callback-url?")
+
+    run(script())
+
+
 def test_a_callback_settles_an_uncertain_attempt_also_before_the_answer(tmp_path: Path) -> None:
     async def script() -> None:
         world, service = with_callbacks(tmp_path, 5)

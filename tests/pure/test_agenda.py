@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchswap.agenda import Agenda, Durations
+from batchswap.agenda.schedule import SCOUTS
 
 ages = st.floats(0.0, 90_000.0)
 
@@ -113,6 +114,7 @@ def test_a_called_back_task_is_due_at_once() -> None:
 
 def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() -> None:
     agenda = Agenda(expects_calls=True)
+    agenda.calls.came = 1
     agenda.watch(1, "m", 0.0)
     for _ in range(49):
         agenda.durations("m").ended(6.0, 0.0)
@@ -123,6 +125,45 @@ def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() ->
     assert not agenda.has_forgotten(9.0)
     assert agenda.has_forgotten(30.0)
     assert agenda.likeliest(30.0, pressing=True) == 1
+
+
+def ripe(agenda: Agenda, task_id: int) -> float:
+    """When a task that was just submitted will be asked for, if it alone runs."""
+    agenda.watch(task_id, "m", 0.0)
+    at = agenda.next_at(0.0, pressing=False)
+    agenda.drop(task_id)
+    return at
+
+
+def test_the_first_tasks_are_asked_for_until_a_callback_has_come() -> None:
+    polled, called = ripe(Agenda(), 1), Agenda(expects_calls=True)
+    assert [ripe(called, task_id) for task_id in range(SCOUTS)] == [polled] * SCOUTS
+    assert ripe(called, 7) > 2 * polled
+    told = Agenda(expects_calls=True)
+    told.calls.came = 1
+    assert ripe(told, 1) > 2 * polled
+
+
+def test_when_more_callbacks_are_lost_than_come_all_tasks_are_asked_for() -> None:
+    agenda = Agenda(expects_calls=True)
+    for task_id in range(30):
+        agenda.watch(task_id, "m", 0.0)
+    found = []
+    for task_id in range(5):
+        agenda.ended(task_id, 6.0, 6.0)
+        found.append((agenda.calls.fail, agenda.next_at(6.0, pressing=False) < 8.0))
+    assert found == [(False, True), (False, True), (False, False), (True, True), (True, True)]  # first the scouts
+    agenda.calls.came = 2
+    assert not agenda.calls.fail
+
+
+def test_a_task_of_which_a_callback_told_is_none_that_it_missed() -> None:
+    agenda = Agenda(expects_calls=True)
+    for task_id in range(20):
+        agenda.watch(task_id, "m", 0.0)
+        agenda.called_back(task_id)
+        agenda.ended(task_id, 6.0, None)
+    assert agenda.calls.missed == 0
 
 
 @pytest.mark.parametrize("expects_calls", [True, False])
