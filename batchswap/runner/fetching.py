@@ -15,6 +15,9 @@ from batchswap.runner.rests import rest
 from batchswap.states import Event
 from batchswap.tasks import Model, clean
 
+BACKLOG = 1000
+"""Results that may wait for their download while more is submitted: each is in memory, and its URL is temporary."""
+
 
 class Fetching:
     """Downloads that go on. `ask_again` gets a task whose media URL has expired."""
@@ -22,6 +25,17 @@ class Fetching:
     def __init__(self, desk: Desk, ask_again: Callable[[Job], None]) -> None:
         self._desk, self._ask_again = desk, ask_again
         self._places = asyncio.Semaphore(desk.settings.downloads)
+        self._is_said = False
+
+    def is_behind(self, waiting: int) -> bool:
+        """Whether so many results wait that nothing more should be submitted."""
+        return waiting >= BACKLOG
+
+    def note(self, waiting: int) -> None:
+        """One more waits now. That downloads are behind is said once."""
+        if self.is_behind(waiting) and not self._is_said:
+            self._is_said = True
+            self._desk.say(f"{waiting:,} results wait for their download: nothing is submitted until they are fewer")
 
     async def save(self, job: Job, urls: tuple[str, ...]) -> None:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""

@@ -61,6 +61,7 @@ class Loop:
     def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
         """A result is ready."""
         self._fetches += 1
+        self._fetching.note(self._fetches)
         self._spawn(self._fetching.save(job, urls), self._fetched)
 
     def _fetched(self) -> None:
@@ -137,7 +138,7 @@ class Loop:
             return None, inf
         if desk.probe_at < inf:
             return (self._balance.probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
-        waiting = bool(self.queue.ready) and desk.no_submits is None
+        waiting = bool(self.queue.ready) and desk.no_submits is None and not self._fetching.is_behind(self._fetches)
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
         if desk.turns:
             is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)

@@ -9,6 +9,7 @@ import pytest
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError
 from batchswap.ledger import files
+from batchswap.runner import fetching
 from tests.loop.service import Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
@@ -120,5 +121,32 @@ def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -> None
     async def script() -> None:
         service = Service(VirtualClock(), durations=lambda _: 900.0, fault=fault)
         assert (await World(tmp_path, 1).run(service)).counts["done"] == 1
+
+    run(script())
+
+
+class SlowShelf(Shelf):
+    """Ten seconds for each result."""
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
+        await asyncio.sleep(10.0)
+        return await super().fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
+
+
+def test_nothing_is_submitted_while_too_many_results_wait_for_their_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "BACKLOG", 10)
+
+    async def script() -> None:
+        world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 1.0)
+        shelf = world.shelf = SlowShelf()
+        most: list[int] = []
+        service.fault = lambda each, kind: most.append(len(each.tasks) - len(shelf.files)) if kind == "submit" else None
+        summary = await world.run(service, downloads=1, in_flight=5, rate_limit=None)
+        assert summary.counts["done"] == 60
+        assert 10 <= max(most) < 10 + 5
+        (said,) = [words for words in world.said if "download" in words]
+        assert said == "10 results wait for their download: nothing is submitted until they are fewer"
 
     run(script())
