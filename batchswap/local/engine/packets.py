@@ -62,7 +62,7 @@ def carried(packet: bytes) -> Carried:
     if not 0 < len(packet) <= LONGEST:
         return Carried()
     try:
-        text = packet.decode("utf-8").strip("\0\ufeff \r\n\t")
+        text = up_to_end(packet).decode("utf-8").strip("\0\ufeff \r\n\t")
         if "<!DOCTYPE" in text or not is_shallow(text):
             return Carried()
         tree = ET.fromstring(text)  # noqa: S314 - without a document type there are no entities to expand
@@ -79,6 +79,13 @@ def carried(packet: bytes) -> Carried:
             strip(one, tuple(name for name in names(one) if not name.startswith(RIGHTS)))
         properties = as_text(found)
     return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(told))
+
+
+def up_to_end(packet: bytes) -> bytes:
+    """Without what stands behind its end: OpenCV writes more into a PNG than it was given."""
+    start = packet.rfind(b"<?xpacket end=")
+    end = packet.find(b"?>", start) if start >= 0 else -1
+    return packet if end < 0 else packet[: end + 2]
 
 
 def is_shallow(text: str) -> bool:

@@ -1,5 +1,7 @@
 """Stills: read with care, written with a label that says what they are."""
 
+import struct
+import zlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,10 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 JPEGS = (".jpg", ".jpeg")
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 """What a JPEG segment begins with that holds XMP (XMP part 3, 1.1.3); OpenCV leaves it to its callers."""
+PNG_XMP = b"XML:com.adobe.xmp" + bytes(5)
+"""What a PNG's iTXt chunk begins with that holds XMP (XMP part 3, PNG): its keyword; not compressed, in no language."""
+PNG_HEAD = 33
+"""Bytes of a PNG up to the end of its first chunk (ISO 15948, 5.2 and 11.2.2)."""
 TIFFS = (b"II*\0", b"MM\0*")
 
 DEPTHS = (np.uint8, np.uint16)
@@ -99,8 +105,10 @@ def write(path: Path, picture: Picture, task: str) -> None:
         raise EngineError("image", f"a still cannot be written as {ending or 'a file without ending'}")
     if picture.alpha is not None and ending not in JPEGS:
         pixels = np.dstack([pixels, picture.alpha])
-    packet = (JPEG_XMP if ending in JPEGS else b"") + label.xmp(task, picture.xmp).encode()
-    metadata = {cv2.IMAGE_METADATA_XMP: np.frombuffer(packet, np.uint8)}
+    packet, metadata = label.xmp(task, picture.xmp).encode(), {}
+    if ending != ".png":
+        marked = (JPEG_XMP if ending in JPEGS else b"") + packet
+        metadata[cv2.IMAGE_METADATA_XMP] = np.frombuffer(marked, np.uint8)
     if picture.exif is not None:
         metadata[cv2.IMAGE_METADATA_EXIF] = np.frombuffer(picture.exif, np.uint8)
     if picture.profile is not None:
@@ -112,4 +120,15 @@ def write(path: Path, picture: Picture, task: str) -> None:
         done, encoded = encode(list(metadata), list(metadata.values()), QUALITY)
     if not done:
         raise EngineError("image", f"the result cannot be written as {ending}")
-    path.write_bytes(encoded.tobytes())
+    data = encoded.tobytes()
+    path.write_bytes(with_xmp(data, packet) if ending == ".png" else data)
+
+
+def with_xmp(png: bytes, packet: bytes) -> bytes:
+    """A PNG with an XMP packet.
+
+    OpenCV writes one as text in Latin-1, and with what stands behind it in memory up to the next zero.
+    """
+    chunk = b"iTXt" + PNG_XMP + packet
+    whole = struct.pack(f">I{len(chunk)}sI", len(chunk) - 4, chunk, zlib.crc32(chunk))
+    return png[:PNG_HEAD] + whole + png[PNG_HEAD:]
