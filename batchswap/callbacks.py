@@ -7,6 +7,7 @@ is data: whether its task id and inputs are the attempt's is for the reader of t
 import asyncio
 import hmac
 import logging
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -30,11 +31,16 @@ STRANGERS = (20, 1.0)
 _TOKEN_DIGITS = 32  # 128 bits
 
 
-class Delivery(msgspec.Struct, frozen=True):
-    """One delivery for the attempt `ref`. The same may come twice, late, or in another order."""
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery for the attempt `ref`. The same may come twice, late, or in another order.
+
+    Who reads it sets `recorded` when it is worked off: only then is the API told that it has come.
+    """
 
     ref: str
     info: TaskInfo
+    recorded: asyncio.Event = field(default_factory=asyncio.Event, compare=False, repr=False)
 
 
 def token(secret: bytes, ref: str) -> str:
@@ -53,13 +59,14 @@ class Receiver:
     def __init__(self, secret: bytes, *, host: str = "127.0.0.1", port: int = 0, patience: float = 10.0) -> None:
         """`secret` must outlive the run, or late deliveries for its attempts are strangers. At least 16 bytes.
 
-        `patience` in seconds: how long a body may take to arrive.
+        `patience` in seconds: how long a body may take to arrive, and how long the API waits until it is recorded.
         """
         if len(secret) < 16:
             raise UsageError("the secret of the callback paths is too short")
         self.deliveries: asyncio.Queue[Delivery] = asyncio.Queue(WAITING)
         self.host, self.port = host, port
         self._secret, self._patience = secret, patience
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
         self._strangers = AsyncLimiter(*STRANGERS)
@@ -80,6 +87,9 @@ class Receiver:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = True
+        while not self.deliveries.empty():
+            self.deliveries.get_nowait().recorded.set()
         await self._runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.Response:
@@ -91,11 +101,18 @@ class Receiver:
         info = await _read(request, self._patience)
         if info is None:
             return web.Response(status=400)
+        is_recorded = await self._hand_over(Delivery(ref, info))
+        return web.Response(status=200) if is_recorded else web.Response(status=503, headers={"Retry-After": "60"})
+
+    async def _hand_over(self, delivery: Delivery) -> bool:
+        """Whether it was worked off: what is answered with 200 never comes again."""
         try:
-            self.deliveries.put_nowait(Delivery(ref, info))
-        except asyncio.QueueFull:
-            return web.Response(status=503, headers={"Retry-After": "60"})
-        return web.Response(status=200)
+            self.deliveries.put_nowait(delivery)
+            async with asyncio.timeout(self._patience):
+                await delivery.recorded.wait()
+        except (asyncio.QueueFull, TimeoutError):
+            return False
+        return not self._is_over
 
     def _attempt(self, path: str) -> str | None:
         """The ref that the path proves. A proxy may have put its own path before ours.

@@ -72,6 +72,7 @@ async def _deliver(calls: Calls, loop: Loop) -> None:
     while True:
         delivery = await calls.deliveries.get()
         await loop.collecting.called_back(delivery.ref, delivery.info)
+        delivery.recorded.set()
         calls.deliveries.task_done()
 
 

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchswap import verdicts, wire
-from batchswap.callbacks import Receiver, token
+from batchswap.callbacks import Delivery, Receiver, token
 from batchswap.client import Answer, parse_retry_after
 from batchswap.client.answers import open_envelope, without
 from batchswap.errors import WireError
@@ -23,6 +23,7 @@ from batchswap.runner.fitting import fits
 from batchswap.states import State
 from batchswap.tasks import Model, Task, clean, public
 from tests.chaos.conftest import PROFILE
+from tests.http.test_callbacks import record
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
@@ -202,7 +203,9 @@ def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[by
     """And takes in nothing but JSON objects at the right path."""
 
     async def main() -> None:
+        found: list[Delivery] = []
         async with Receiver(SECRET, patience=0.05) as receiver:
+            reading = asyncio.ensure_future(record(receiver, found))
             for first, path, more, body in talks:
                 await shout(receiver.port, first.replace(b"%s", path) + b"\r\n".join([*more, b"", body]))
             good = json.dumps({"task_id": "t1"}).encode()
@@ -210,12 +213,13 @@ def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[by
                 lines = b"Host: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(good)
                 said = await shout(receiver.port, b"POST /%b HTTP/1.1\r\n" % path + lines + good, is_over=False)
                 assert b" 200 " not in said
-            taken = receiver.deliveries.qsize()
+            taken = len(found)
             rest = f"Host: x\r\nConnection: close\r\nContent-Length: {len(good)}\r\n\r\n"
             head = f"POST /{REF}/{token(SECRET, REF)} HTTP/1.1\r\n{rest}"
             assert b" 200 " in await shout(receiver.port, head.encode() + good, is_over=False)
-            assert receiver.deliveries.qsize() == taken + 1
-            assert {receiver.deliveries.get_nowait().ref for _ in range(taken + 1)} == {REF}
+            assert len(found) == taken + 1
+            assert {delivery.ref for delivery in found} == {REF}
+            reading.cancel()
 
     asyncio.run(main())
 

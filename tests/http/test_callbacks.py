@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from batchswap.callbacks import LARGEST, STRANGERS, Delivery, Receiver, callback_url, token
 from batchswap.errors import UsageError
+from batchswap.wire import TaskInfo
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 REF = "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10"
@@ -22,15 +23,21 @@ DONE = {"task_id": "t1", "status": "SUCCESS", "credits": 2, "result": {"media_ur
 Post = Callable[..., Awaitable[int]]
 
 
-def delivered(receiver: Receiver) -> list[Delivery]:
-    return [receiver.deliveries.get_nowait() for _ in range(receiver.deliveries.qsize())]
+async def record(receiver: Receiver, found: list[Delivery]) -> None:
+    """Works off what comes in."""
+    while True:
+        delivery = await receiver.deliveries.get()
+        found.append(delivery)
+        delivery.recorded.set()
 
 
 def receive(talk: Callable[[Post, Receiver], Awaitable[None]]) -> list[Delivery]:
     """What came in while `talk` posted: post(path, data, method="POST", …) gives the status."""
 
     async def main() -> list[Delivery]:
+        found: list[Delivery] = []
         async with Receiver(SECRET) as receiver, aiohttp.ClientSession() as session:
+            reading = asyncio.ensure_future(record(receiver, found))
 
             async def post(path: str, data: Any = b"", method: str = "POST", **options: Any) -> int:
                 url = f"http://127.0.0.1:{receiver.port}{path}"
@@ -40,7 +47,8 @@ def receive(talk: Callable[[Post, Receiver], Awaitable[None]]) -> list[Delivery]
                     return response.status
 
             await talk(post, receiver)
-            return delivered(receiver)
+            reading.cancel()
+        return found
 
     return asyncio.run(main())
 
@@ -155,12 +163,44 @@ def test_a_flood_of_strangers_is_turned_away_and_holds_up_nobody() -> None:
     assert len(receive(talk)) == 1
 
 
-def test_a_full_queue_asks_the_api_to_come_again() -> None:
-    async def talk(post: Post, receiver: Receiver) -> None:
-        receiver.deliveries = asyncio.Queue(1)
-        assert [await post(PATH, DONE), await post(PATH, DONE)] == [200, 503]
+async def answers(receiver: Receiver, count: int) -> list[int]:
+    """To as many deliveries at once."""
 
-    assert len(receive(talk)) == 1
+    async def post() -> int:
+        async with session.post(f"http://127.0.0.1:{receiver.port}{PATH}", json=DONE) as response:
+            return response.status
+
+    async with aiohttp.ClientSession() as session:
+        return list(await asyncio.gather(*(post() for _ in range(count))))
+
+
+def test_a_full_queue_asks_the_api_to_come_again() -> None:
+    async def main() -> None:
+        async with Receiver(SECRET) as receiver:
+            receiver.deliveries = asyncio.Queue(1)
+            receiver.deliveries.put_nowait(Delivery(REF, TaskInfo("t1", "success")))
+            assert await answers(receiver, 2) == [503, 503]
+
+    asyncio.run(main())
+
+
+def test_what_nobody_records_is_not_taken_for_delivered() -> None:
+    async def main() -> None:
+        async with Receiver(SECRET, patience=0.1) as receiver:
+            assert await answers(receiver, 1) == [503]
+
+    asyncio.run(main())
+
+
+def test_what_comes_as_the_run_ends_is_not_taken_for_delivered() -> None:
+    async def main() -> None:
+        async with Receiver(SECRET) as receiver:
+            answer = asyncio.ensure_future(answers(receiver, 3))
+            while receiver.deliveries.qsize() < 3:
+                await asyncio.sleep(0.01)
+        assert await answer == [503, 503, 503]
+
+    asyncio.run(main())
 
 
 def test_invariant_9_no_log_holds_the_token(caplog: pytest.LogCaptureFixture) -> None:
@@ -211,6 +251,7 @@ NEARLY = st.fixed_dictionaries(
 def test_any_body_is_a_delivery_or_a_number() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver, aiohttp.ClientSession() as session:
+            reading = asyncio.ensure_future(record(receiver, []))
             url = callback_url(f"http://127.0.0.1:{receiver.port}", SECRET, REF)
 
             async def post(body: bytes) -> int:
@@ -219,7 +260,7 @@ def test_any_body_is_a_delivery_or_a_number() -> None:
 
             for body in bodies:
                 assert await post(body) in (200, 400)
-                delivered(receiver)
+            reading.cancel()
 
     bodies: list[bytes] = []
 
