@@ -2,7 +2,7 @@
 
 import msgspec
 
-FEW = 3
+FEW = 2
 """Tasks that may be found ended without a callback, beyond as many as came with one, before polls take over."""
 
 
