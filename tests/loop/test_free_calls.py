@@ -25,9 +25,6 @@ from tests.virtual import VirtualClock, run
 QUICK = lognormal(6, 0.35)
 
 
-pytestmark = pytest.mark.usefixtures("inline")
-
-
 def chosen(folder: Path, count: int, **settings: object) -> World:
     """A world whose rows name faces, each in a target of its own."""
     return made(folder, duo(count, count), **settings)

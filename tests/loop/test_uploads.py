@@ -28,9 +28,6 @@ from tests.virtual import START, VirtualClock, run
 QUICK = lognormal(6, 0.35)
 
 
-pytestmark = pytest.mark.usefixtures("inline")
-
-
 def row(key: str, target: str, face: str = "anna.jpg") -> Row:
     return Row(key, content_digest(Model.VIDEO, target, face), Model.VIDEO, target, face, f"b/{key}.mp4", 2)
 
