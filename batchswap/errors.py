@@ -142,11 +142,14 @@ class MaybeSent(BatchswapError):
 
 
 class Refusal(BatchswapError):
-    """What the local server answers instead of data: `code` of api.md, "Codes"; seconds to wait where it says so."""
+    """What the local server answers instead of data: `code` of api.md, "Codes"; the HTTP status, if it is another.
 
-    def __init__(self, code: int, message: str, *, retry_after: float | None = None) -> None:
+    `retry_after` is the header's text: whole seconds, or an HTTP date.
+    """
+
+    def __init__(self, code: int, message: str, *, status: int | None = None, retry_after: str | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.retry_after = code, message, retry_after
+        self.code, self.message, self.status, self.retry_after = code, message, status or code, retry_after
 
 
 class InputGone(BatchswapError):

@@ -83,7 +83,8 @@ class Submitting:
         is_news = capacity.believed is None
         is_full = capacity.refused(desk.clock.monotonic(), len(desk.agenda), served_at)
         if is_full and is_news:
-            words = f"the API takes {capacity.believed} tasks at once: the others wait for a place"
+            tasks = "task" if capacity.believed == 1 else "tasks"
+            words = f"the API takes {capacity.believed} {tasks} at once: the others wait for a place"
             desk.say(f"429 to submits alone: {words}")
         return is_full
 

@@ -196,8 +196,9 @@ def test_what_comes_as_the_run_ends_is_not_taken_for_delivered() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver:
             answer = asyncio.ensure_future(answers(receiver, 3))
-            while receiver.deliveries.qsize() < 3:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(10.0):
+                while receiver.deliveries.qsize() < 3:
+                    await asyncio.sleep(0.01)
         assert await answer == [503, 503, 503]
 
     asyncio.run(main())

@@ -30,14 +30,12 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
-class Rehearsed(Refusal):
+def rehearsed(turn: int, now: float) -> Refusal:
     """A 429 as clients have seen it (api.md, "Transport"): with seconds, with a date, with neither, or as HTTP 200."""
-
-    def __init__(self, turn: int, now: float) -> None:
-        super().__init__(429, "a rehearsed fault")
-        date = formatdate(math.ceil(now) + 1, usegmt=True)
-        forms: tuple[tuple[int, str | None], ...] = ((429, "1"), (429, date), (429, None), (200, None))
-        self.status, self.header = forms[turn % len(forms)]
+    date = formatdate(math.ceil(now) + 1, usegmt=True)
+    forms: tuple[tuple[int, str | None], ...] = ((429, "1"), (429, date), (429, None), (200, None))
+    status, retry_after = forms[turn % len(forms)]
+    return Refusal(429, "a rehearsed fault", status=status, retry_after=retry_after)
 
 
 class Edge:
@@ -77,12 +75,13 @@ class Edge:
         if not any(hmac.compare_digest(given, key) for key in self._keys):
             raise Refusal(401, "the API key is missing or invalid")
         if (window := self._windows[given]) and (wait := window.claim(self._desk.clock.monotonic())):
-            raise Refusal(429, "rate limited", retry_after=wait)
+            # Rounded up, so that it is never too early.
+            raise Refusal(429, "rate limited", retry_after=str(math.ceil(wait)))
         if self._desk.maintenance:
             raise Refusal(455, "under maintenance")
         if fault := self._desk.schedule.draw(Moment.REQUEST):
             if fault.kind is Fault.RATE_LIMITED:
-                raise Rehearsed(next(self._turns), self._desk.clock.now())
+                raise rehearsed(next(self._turns), self._desk.clock.now())
             raise Refusal(int(fault.kind), "a rehearsed fault")
 
     def base_url(self, request: web.Request) -> str:
@@ -144,12 +143,10 @@ async def envelope(
 
 
 def refuse(refusal: Refusal) -> web.Response:
-    """The envelope without data. Retry-After counts whole seconds, rounded up so that it is never too early."""
-    status = refusal.status if isinstance(refusal, Rehearsed) else refusal.code
-    answer = _pack(status, wire.Envelope(refusal.code, refusal.message))
-    wait = None if refusal.retry_after is None else str(math.ceil(refusal.retry_after))
-    if header := refusal.header if isinstance(refusal, Rehearsed) else wait:
-        answer.headers["Retry-After"] = header
+    """The envelope without data."""
+    answer = _pack(refusal.status, wire.Envelope(refusal.code, refusal.message))
+    if refusal.retry_after is not None:
+        answer.headers["Retry-After"] = refusal.retry_after
     return answer
 
 
