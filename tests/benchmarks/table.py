@@ -1,4 +1,4 @@
-"""Goals, what was measured, and the table that the README shows."""
+"""Goals, what was measured, and the table that `batchswap/docs/performance.md` shows."""
 
 import platform
 import sqlite3
