@@ -9,6 +9,7 @@ import msgspec
 from batchswap.errors import Flaw
 from batchswap.manifest.fields import FACE_FIELD, NAMES, shown
 from batchswap.manifest.nodes import Fields, Flaws, Listing, Mapping, Node, Scalar, a_node, filled, to_fields, to_text
+from batchswap.manifest.patterns import matching_files
 from batchswap.manifest.rows import Record
 from batchswap.tasks import is_url
 
@@ -32,8 +33,7 @@ class Folder(msgspec.Struct):
         self.was_searched = True
         if os.path.lexists(os.path.join(self.path, text)):  # noqa: PTH118
             return [text]
-        paths = sorted(glob.glob(text, root_dir=self.path, recursive=True))  # noqa: PTH207 - Path.glob refuses "../"
-        files = [path for path in paths if os.path.isfile(os.path.join(self.path, path))]  # noqa: PTH113, PTH118
+        files = matching_files(self.path, text)
         if not files:
             raise Flaw(f"matches no file: {shown(text)} (looked in {shown(self.path, 200)})")
         return files
