@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchswap.cli.letters import as_shown
-from batchswap.cli.voice import Voice, fall_silent
+from batchswap.cli.voice import Voice
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
 from batchswap.report.words import fit, safe
 from batchswap.runner.beside import View, Watch
@@ -52,7 +52,7 @@ async def watch_live(look: Callable[[], View], voice: Voice, title: str) -> None
     try:
         await _draw_on(look, voice, title)
     except OSError:  # the terminal has gone, and the run has not
-        fall_silent()
+        voice.fall_silent()
         await watch_nothing(look)
 
 

@@ -16,7 +16,10 @@ class Hearer(logging.Handler):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
-        self.voice.say(text, record.levelname.lower())
+        if record.levelno >= logging.WARNING:
+            self.voice.warn(text)
+        else:
+            self.voice.say(text, record.levelname.lower())
 
 
 def listen(voice: Voice) -> None:

@@ -18,7 +18,7 @@ from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
 from batchswap.cli.running import ARGUMENTS, run
-from batchswap.cli.voice import Voice, end
+from batchswap.cli.voice import Voice
 from batchswap.cli.wording import cancel, resolve, retry
 from batchswap.errors import BatchswapError, Exit, UsageError
 
@@ -44,7 +44,7 @@ class Root(click.Group):
             code = self._enter(arguments, voice)
         except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
             code = _tell(error, voice)
-        end()
+        voice.end()
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], voice: Voice) -> int:
@@ -100,7 +100,9 @@ def _tell(error: BaseException, voice: Voice) -> int:
     elif words:
         voice.fail(words)
     if words and voice.owes_document:
-        importlib.import_module("batchswap.cli.printing").print_json({"exit_code": code, "reason": words})
+        importlib.import_module("batchswap.cli.printing").print_json(
+            {"exit_code": code, "reason": words, **({"warnings": voice.unheard} if voice.unheard else {})}
+        )
     if code == Exit.UNEXPECTED and voice.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code

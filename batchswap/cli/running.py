@@ -91,7 +91,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     with reading(settings.db) as db:
         line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
     if asked["as_json"]:
-        print_json(summary.to_json())
+        print_json(summary.to_json() | ({"warnings": voice.unheard} if voice.unheard else {}))
     voice.conclude(line, **(summary.to_json() if voice.is_json and not asked["as_json"] else {}))
     return summary.exit_code
 
@@ -170,4 +170,4 @@ async def work_off_at(
 
     async with opened(settings, account, engine) as who:
         with files.in_words(settings.db, in_use=True):
-            return await work_off(settings, who, say=voice.say, watch=watch)
+            return await work_off(settings, who, say=voice.say, warn=voice.warn, watch=watch)

@@ -14,7 +14,10 @@ _FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Voice:
-    """`say` is dropped when quiet; `conclude` and `fail` are always heard."""
+    """`say` is dropped when quiet; `warn`, `conclude` and `fail` are always shown.
+
+    What `warn` and `fail` cannot write to stderr is kept, and written by `end` wherever that is possible.
+    """
 
     def __init__(self) -> None:
         self.is_quiet = self.is_verbose = self.is_json = False
@@ -22,6 +25,9 @@ class Voice:
         """Whether --json was asked for: then an error is a document, too."""
         self.is_dated = not _is_terminal(sys.stderr)
         self._print: Callable[[str], None] = _print_line
+        self.unheard: list[str] = []
+        """Urgent lines that stderr did not take."""
+        self._is_cut_off = False
 
     def expect(self, arguments: Sequence[str]) -> None:
         """What the command line asks for, as far as it can be seen before it is read: it may have errors."""
@@ -47,6 +53,10 @@ class Voice:
         if not self.is_quiet:
             self._speak(text, level, values, dated=self.is_dated)
 
+    def warn(self, text: str) -> None:
+        """Show a line about money, or about something that may be lost: at every verbosity."""
+        self._speak(text, "warning", {}, dated=self.is_dated, urgent=True)
+
     def conclude(self, text: str, **values: Any) -> None:
         """The last line."""
         self._speak(text, "info", values, dated=False)
@@ -54,30 +64,56 @@ class Voice:
     def fail(self, text: str) -> None:
         """An error; several lines where there are several."""
         for line in text.splitlines():
-            self._speak(f"batchswap: {line}", "error", {}, dated=False)
+            self._speak(f"batchswap: {line}", "error", {}, dated=False, urgent=True)
 
-    def _speak(self, text: str, level: str, values: dict[str, Any], *, dated: bool) -> None:
+    def _speak(self, text: str, level: str, values: dict[str, Any], *, dated: bool, urgent: bool = False) -> None:
         from batchswap.report.words import safe  # not before there is something to say
 
         line = safe(text)
         if self.is_json:
             now = time.time()
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-            self._write(
-                json.dumps({"time": stamp, "level": level, "event": line.removeprefix("batchswap: "), **values})
-            )
-        else:
-            self._write(time.strftime("%Y-%m-%d %H:%M:%S ") + line if dated else line)
+            line = json.dumps({"time": stamp, "level": level, "event": line.removeprefix("batchswap: "), **values})
+        elif dated:
+            line = time.strftime("%Y-%m-%d %H:%M:%S ") + line
+        if not self._write(line) and urgent:
+            self.unheard.append(line)
 
-    def _write(self, line: str) -> None:
-        """If anyone can still hear it: a log that is full, or a terminal that has gone, must not end a run."""
+    def _write(self, line: str) -> bool:
+        """Whether anyone could hear it: a log that is full, or a terminal that has gone, must not end a run."""
+        if self._is_cut_off:
+            return False
         try:
             self._print(line)
         except OSError as error:
             if error.errno not in _FOR_NOW:
-                fall_silent()
+                self.fall_silent()
+            return False
         except ValueError:  # closed meanwhile
-            return
+            return False
+        return True
+
+    def end(self) -> None:
+        """Write to stdout what stderr still does not take, unless a document is there, which has it.
+
+        What is left in stderr's buffer would fail once more at the exit, and change the exit code.
+        """
+        self.unheard = [line for line in self.unheard if not self._write(line)]
+        if self.unheard and not self.owes_document and sys.stdout is not None:
+            with suppress(OSError, ValueError):
+                sys.stdout.write("\n".join([*self.unheard, ""]))
+                sys.stdout.flush()
+        try:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+        except (OSError, ValueError):
+            self.fall_silent()
+
+    def fall_silent(self) -> None:
+        """From now on stderr leads nowhere."""
+        self._is_cut_off = True
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -85,22 +121,7 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _print_line(line: str) -> None:
-    if sys.stderr is None:  # closed from the start
-        return
+    if sys.stderr is None:
+        raise ValueError("stderr was closed from the start")
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
-
-
-def end() -> None:
-    """What could not be written until now would fail once more at the exit, and change its code."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except (OSError, ValueError):
-        fall_silent()
-
-
-def fall_silent() -> None:
-    """From now on stderr leads nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

@@ -12,7 +12,7 @@ from batchswap.runner.desk import Desk
 from batchswap.runner.fitting import fits
 from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.prices import Prices
-from batchswap.runner.submitting import Submitting
+from batchswap.runner.submitting import Submitting, warn_unrecorded
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
@@ -226,7 +226,7 @@ class Collecting:
             return
         desk, words = self._desk, f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so"
         self._strays.add(attempt.ref)
-        desk.say(f"{task.batch}/{task.key}: {words}")
+        desk.warn(f"{task.batch}/{task.key}: {words}")
         await desk.writer.do(
             lambda db: moves.log(
                 db, desk.stamp(), "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words
@@ -243,6 +243,9 @@ class Collecting:
         except LostRace:  # it is being sent again at this moment
             self._submitting.early[attempt.ref] = remote_id
             return
+        except Exception:
+            warn_unrecorded(desk, moves.find_task(desk.db, attempt.task_id), remote_id)
+            raise
         task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
         age = max(0.0, desk.clock.now() - attempt.submitted_at)
         self.watch(Job(task, attempt, desk.clock.monotonic() - age), due=True)

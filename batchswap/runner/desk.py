@@ -54,9 +54,12 @@ class Desk:
         is_idempotent: bool,
         expects_calls: bool,
         say: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
-        self.writer, self.db, self.clock, self.say = writer, db, clock, say
+        self.writer, self.db, self.clock = writer, db, clock
+        self.say, self.warn = say, warn
+        """What goes on, and what concerns money or may be lost: `warn` is shown even with --quiet."""
         self.run_id, self.account = run_id, account
         self.owner = owner
         """What uploads and detections belong to: the key's account, and not every key of the base URL."""
@@ -112,7 +115,7 @@ class Desk:
         if self.no_submits is None:
             self.no_submits = stop
             self.stops.append(stop)
-            self.say(stop.words)
+            (self.say if stop.exit is Exit.DEADLINE else self.warn)(stop.words)
         self.submits_over.set()
         self.nudge()
 

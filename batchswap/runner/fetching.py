@@ -26,6 +26,8 @@ class Fetching:
         self._desk, self._ask_again = desk, ask_again
         self._places = asyncio.Semaphore(desk.settings.downloads)
         self._is_said = False
+        self._unsaved: set[str] = set()
+        """Reasons for which a result could not be saved: each is shown once."""
 
     def is_behind(self, waiting: int) -> bool:
         """Whether so many results wait that nothing more should be submitted."""
@@ -47,6 +49,10 @@ class Fetching:
             if part is not None:
                 await self._keep(job, part, former)
         except DownloadError as error:
+            if error.reason not in self._unsaved:
+                self._unsaved.add(error.reason)
+                name = f"{job.task.batch}/{job.task.key}"
+                self._desk.warn(f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it")
             await self._leave(job, Event.UNSAVED, error)
 
     async def _is_kept(self, job: Job, former: Former) -> bool:

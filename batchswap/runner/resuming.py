@@ -41,10 +41,10 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
         elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
             desk.doubt(found.attempt, unexplained[1])  # the process died before it could look at the balance
     if elsewhere:
-        desk.say(elsewhere_words(elsewhere))
+        desk.warn(elsewhere_words(elsewhere))
     if others:
         tasks, are = ("task was", "it is") if others == 1 else ("tasks were", "they are")
-        desk.say(f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one")
+        desk.warn(f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one")
 
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:

@@ -52,7 +52,13 @@ class Account(msgspec.Struct, frozen=True):
 
 
 async def work_off(
-    settings: Settings, account: Account, *, say: Callable[[str], None], watch: Watch, clock: Clock | None = None
+    settings: Settings,
+    account: Account,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    watch: Watch,
+    clock: Clock | None = None,
 ) -> Summary:
     """Work off the batches of `settings`, which are enrolled, and collect what earlier runs left.
 
@@ -85,6 +91,7 @@ async def work_off(
                 stamp=stamp,
                 clock=clock,
                 say=say,
+                warn=warn,
                 watch=watch,
                 calls=calls,
             )
@@ -132,6 +139,7 @@ async def run(
     stamp: Stamp,
     clock: Clock,
     say: Callable[[str], None],
+    warn: Callable[[str], None],
     watch: Watch,
     calls: Calls | None = None,
     executor: Executor | None = None,
@@ -154,6 +162,7 @@ async def run(
         is_idempotent=account.is_idempotent,
         expects_calls=calls is not None,
         say=say,
+        warn=warn,
     )
     loop = Loop(desk, selection_of(settings))
     try:

@@ -139,6 +139,7 @@ class Submitting:
                 return await self._accept(ready, attempt, remote_id)
             except IdTaken as error:
                 verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
+                desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {reason}")
         if verdict.kind is Kind.NO_CREDITS:
             desk.stop_submits(OUT_OF_CREDITS)
         if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
@@ -161,11 +162,11 @@ class Submitting:
         desk = self._desk
         try:
             await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
-        except (IdTaken, LostRace):
+        except IdTaken:
             raise
-        except Exception:
-            name = f"{ready.task.batch}/{ready.task.key}"
-            desk.say(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
+        except Exception as error:
+            if not (isinstance(error, LostRace) and move is moves.attached):  # then it is known already
+                warn_unrecorded(desk, ready.task, remote_id)
             raise
         self._refusals.clear()
         self.capacity.accepted(desk.clock.monotonic(), len(desk.agenda) + 1)
@@ -232,6 +233,12 @@ class Submitting:
     async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
         desk = self._desk
         await desk.writer.do(lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=clean(reason)))
+
+
+def warn_unrecorded(desk: Desk, task: Task, remote_id: str) -> None:
+    """An id that came is shown at least: it is all that leads to what was paid for."""
+    name = f"{task.batch}/{task.key}"
+    desk.warn(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
 
 
 def _submitted(ready: Ready, attempt: Attempt) -> Task:

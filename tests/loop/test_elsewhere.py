@@ -48,7 +48,7 @@ def work_off_elsewhere(world: World, **changes: object) -> Summary:
         await asyncio.Event().wait()
 
     settings = msgspec.structs.replace(world.settings, rate_limit=None, **changes)
-    return asyncio.run(work_off(settings, OTHER, say=world.said.append, watch=watch))
+    return asyncio.run(work_off(settings, OTHER, say=world.said.append, warn=world.warned.append, watch=watch))
 
 
 def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World) -> None:
@@ -66,7 +66,7 @@ def test_with_other_work_it_is_said_and_the_exit_code_tells(world: World) -> Non
     summary = run(world.run(Service(VirtualClock(), durations=lambda _: 5.0)))
     assert (summary.exit_code, summary.reason) == (Exit.FAILED, f"{SENTENCE}other.example")
     assert (summary.counts["done"], summary.counts["running"]) == (2, 1)
-    assert f"{SENTENCE}other.example" in world.said
+    assert f"{SENTENCE}other.example" in world.warned
 
 
 def test_what_is_open_in_another_batch_is_not_this_ones_affair(world: World) -> None:

@@ -796,7 +796,7 @@ def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_writte
             words.not_accepted(db, Stamp(clock.now(), None), moves.find_task(db, 1))
         summary = await world.run(service, callbacks=True)
         assert summary.counts["done"] == 2
-        assert any("b/t0: attempt 1 was accepted after all, as t0" in said for said in world.said)
+        assert any("b/t0: attempt 1 was accepted after all, as t0" in said for said in world.warned)
         with closing(files.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
 

@@ -113,7 +113,7 @@ def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_on
         with closing(files.connect(world.settings.db, write=False)) as db:
             told = [event for (event,) in db.execute("select event from events where task_id = 1 order by id")]
         assert told == ["submitted", "unknown", "attached", "succeeded", "saved"]
-        assert not any("cannot be recorded" in said for said in world.said)
+        assert not any("cannot be recorded" in said for said in world.warned)
 
     run(script())
 
@@ -141,7 +141,7 @@ def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
         world = FullWorld(tmp_path, 1)
         with pytest.raises(OSError, match="no space left"):
             await world.run(service)
-        assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.said)
+        assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
         with closing(files.connect(world.settings.db, write=False)) as db:
             assert db.execute("select state from tasks").fetchone() == ("submitting",)
 

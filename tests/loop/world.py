@@ -51,6 +51,7 @@ class World:
         )
         self.shelf = Shelf()
         self.said: list[str] = []
+        self.warned: list[str] = []
         self.window = folder / "window.db"
         self.deliveries: asyncio.Queue[Delivery] | None = None
         files.create(self.settings.db)
@@ -115,6 +116,7 @@ class World:
                     stamp=stamp,
                     clock=clock,
                     say=self.said.append,
+                    warn=self.warned.append,
                     watch=watch,
                     calls=None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries),
                     executor=self._executor,
