@@ -19,19 +19,35 @@ Found = tuple[Any, Any, Any, Any, Any]
 Guard = Callable[[Found], socket.socket]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how a network without IPv4 reaches public IPv4 hosts
-_TUNNELS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/32"))  # 6to4 and Teredo carry IPv4 inside
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to hosts (RFC 4291, 2.4)
+
+# From the special-purpose address registries of IANA (RFC 6890): what Python's ipaddress calls global, depending on its
+# version, and what no media host has.
+_SPECIAL = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments, among them DS-Lite and NAT64 discovery
+    ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays (RFC 7526)
+    ipaddress.IPv6Network("2001::/23"),  # protocol assignments: Teredo, benchmarking, ORCHID
+    ipaddress.IPv6Network("2001:db8::/32"),  # documentation
+    ipaddress.IPv6Network("2002::/16"),  # 6to4 carries IPv4 inside
+    ipaddress.IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+)
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: before an IPv4 address at the end
 
 
 def is_public(text: str) -> bool:
     """Whether this literal IP address is somewhere on the internet: global unicast, also through its mapped IPv4."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(str(address.ipv4_mapped))
-        if address in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)))
-        if address.is_site_local or any(address in tunnel for tunnel in _TUNNELS):
+        number = int(address)
+        inside = ipaddress.IPv4Address(number & 0xFFFF_FFFF)
+        if address.ipv4_mapped is not None or address in _NAT64:
+            return is_public(str(inside))
+        if number >> 32 & 0xFFFF_FFFF in _ISATAP and not is_public(str(inside)):
             return False
+        if address not in _UNICAST:
+            return False
+    if any(address.version == network.version and address in network for network in _SPECIAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

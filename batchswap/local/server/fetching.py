@@ -38,8 +38,26 @@ class PublicResolver(AbstractResolver):
         await self._inner.close()
 
 
-CARRIERS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
-"""NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380): an IPv4 address inside says where they lead."""
+CARRIERS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/32")))
+"""NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380), and the forms of RFC 4291, 2.5.5 and RFC 7915 that begin
+with zeros (mapped, compatible, translated): an IPv4 address inside says where they lead."""
+ASSIGNED = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24",
+            "192.88.99.0/24",
+            "2001::/23",
+            "2001:db8::/32",
+            "3fff::/20",
+            "5f00::/16",
+            "100::/32",
+            "fec0::/10",
+        ),
+    )
+)
+"""For protocols, relays, documentation and routers (RFC 6890 and its registries): not hosts. Python's own lists of them
+differ between versions."""
 
 
 def is_public(address: str) -> bool:
@@ -48,8 +66,13 @@ def is_public(address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    carries = isinstance(found, ipaddress.IPv6Address) and any(found in network for network in CARRIERS)
-    return found.is_global and not (found.is_multicast or carries)
+    is_special = any(found.version == each.version and found in each for each in (*CARRIERS, *ASSIGNED))
+    return found.is_global and not (found.is_multicast or found.is_reserved or is_special or _is_isatap(found))
+
+
+def _is_isatap(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an IPv4 address stands at the end, as RFC 5214 puts it there."""
+    return found.version == 6 and found.packed[9:12] == b"\x00\x5e\xfe" and found.packed[8] in (0, 2)
 
 
 class Fetcher:
