@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import msgspec
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiolimiter import AsyncLimiter
 
-from batchswap.errors import UsageError
-from batchswap.wire import TaskInfo
+from batchswap.errors import UsageError, WireError
+from batchswap.wire import TaskInfo, read
 
 LARGEST = 256 * 1024
 """Bytes of a body."""
@@ -136,8 +135,8 @@ async def _read(request: web.Request, patience: float) -> TaskInfo | None:
     """The body's JSON object; None when it is not one, or did not come in time. Too large a body is answered 413."""
     try:
         async with asyncio.timeout(patience):
-            body = msgspec.json.decode(await request.read())
-    except (TimeoutError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body = read(await request.read())
+    except (TimeoutError, WireError):
         return None
     return TaskInfo.from_callback(body) if isinstance(body, dict) else None
 

@@ -42,11 +42,16 @@ class Verdict(msgspec.Struct, frozen=True):
 _OK = 200
 _REFUSED_WHOLE_ACCOUNT = (401, 403, 505)
 _FIVE_HUNDREDS = range(500, 600)
+_TWO_HUNDREDS = range(200, 300)
 REQUEST_TIMEOUT = 408
 
 
 def _deciding(status: int, code: int | None) -> int:
-    """The one number to judge by: whichever of the two is not a success, the body's code before the status."""
+    """The one number to judge by: whichever of the two is not a success, the body's code before the status.
+
+    Any 2xx status is a success: frameworks and gateways answer a POST with 201 or 202.
+    """
+    status = _OK if status in _TWO_HUNDREDS else status
     if code is not None and code != _OK:
         return code
     return code if status == _OK and code is not None else status
@@ -83,12 +88,16 @@ def judge_submit(status: int, code: int | None, remote_id: str | None, *, is_env
             return Verdict(Kind.UNKNOWN, str(decisive))
 
 
-def judge_safe(status: int, code: int | None, *, is_envelope: bool = True) -> Verdict:
-    """Any call but CreateTask was answered: it may be repeated, whatever came."""
+def judge_safe(status: int, code: int | None, *, is_envelope: bool = True, is_about_task: bool = False) -> Verdict:
+    """Any call but CreateTask was answered: it may be repeated, whatever came.
+
+    `is_about_task`: the answer names the very task that was asked for, so that a missing `code` is made up for.
+    """
     decisive = _deciding(status, code)
     match decisive:
         case 200:
-            return Verdict(Kind.OK) if is_envelope and code == _OK else Verdict(Kind.TROUBLE, "not-json")
+            is_good = is_envelope and (code == _OK or is_about_task)
+            return Verdict(Kind.OK) if is_good else Verdict(Kind.TROUBLE, "not-json")
         case 401 | 403:
             return Verdict(Kind.ACCOUNT_REFUSED, str(decisive))
         case 505 if is_envelope:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -10,7 +11,7 @@ import aiohttp
 import msgspec
 
 from batchswap.errors import WireError
-from batchswap.wire import Envelope
+from batchswap.wire import Envelope, find_task_id, mapping, usable_id
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer's body. The API's own answers have a few thousand; more than this is not one of them."""
@@ -27,6 +28,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     `status` is HTTP's, `code` the body's: judge by both. `retry_after` is in seconds from `answered_at`, as the
     server said it: never negative, not clamped. `sent_at` and `answered_at` are the clock's monotonic seconds.
+    `named` is a task id that stands in the answer outside of its place, such as in a body that was cut off: evidence.
     """
 
     status: int
@@ -37,6 +39,17 @@ class Answer(msgspec.Struct, frozen=True):
     sent_at: float
     answered_at: float
     is_envelope: bool = True
+    named: str = ""
+    location: str = ""
+    """Where a 307 or 308 leads, as it was sent. Maybe signed: never to be shown."""
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What came of an answer's body. `fault` is how the connection broke before its end."""
+
+    data: bytes
+    fault: aiohttp.ClientError | OSError | None = None
+    is_too_large: bool = False
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
@@ -74,22 +87,44 @@ def without(secret: str, data: Any, depth: int = 4) -> Any:
     }
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes | None:
-    """The whole body, or None when it is larger than LARGEST."""
+async def read_body(response: aiohttp.ClientResponse) -> Body:
+    """Read the body to its end, to LARGEST bytes, or to where the connection breaks: what has come may hold an id."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST:
-            response.close()
-            return None
-    return bytes(body)
-
-
-def open_envelope(body: bytes | None) -> tuple[Envelope, bool]:
-    """The envelope, and whether it was one. The bytes themselves are never repeated: they may be anybody's."""
-    if body is None:
-        return Envelope(None, "the answer is too large"), False
     try:
-        return Envelope.decode(body), True
-    except WireError as error:
-        return Envelope(None, str(error)), False
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > LARGEST:
+                response.close()
+                return Body(bytes(body[:LARGEST]), is_too_large=True)
+    except (aiohttp.ClientError, OSError) as error:
+        return Body(_unpack(bytes(body)), error)
+    return Body(_unpack(bytes(body)))
+
+
+def _unpack(body: bytes) -> bytes:
+    """Return the body as it was before gzip or deflate. The bytes decide, because labels are often wrong."""
+    if not body.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")):
+        return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, LARGEST)
+    except zlib.error:
+        return body
+
+
+def open_envelope(body: Body) -> tuple[Envelope, bool, str]:
+    """Return the envelope, whether it was one, and a task id that the answer names elsewhere than in its data.
+
+    Raises the body's fault when it broke off before it said anything. The bytes themselves are never repeated: they
+    may be anybody's.
+    """
+    envelope, is_envelope = Envelope(None, "the answer is too large"), False
+    if not body.is_too_large:
+        try:
+            envelope, is_envelope = Envelope.decode(body.data), True
+        except WireError as error:
+            envelope = Envelope(None, str(error))
+    is_named = usable_id(mapping(envelope.data).get("task_id")) is not None
+    named = "" if is_named else find_task_id(body.data)
+    if body.fault is not None and not named and not envelope.data:
+        raise body.fault
+    return envelope, is_envelope, named

@@ -18,6 +18,11 @@ from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
 from batchswap.tasks import is_nameable, public
 
+HOPS = 5
+"""Redirects of one upload that are followed."""
+REDIRECTS = (307, 308)
+"""Those that keep the method and the body (RFC 9110, 15.4)."""
+
 
 class Timeouts(msgspec.Struct, frozen=True):
     """Seconds. `submit` is longer than `answer`: a CreateTask given up too early leaves a task uncertain."""
@@ -87,16 +92,25 @@ class Client:
     async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
         """Stream a file to the store that the API named. The store never sees the key; its body is seldom an envelope.
 
-        Raises InputGone when the file cannot be read or changes on the way, WireError for a URL that shows the file to
-        the network.
+        A 307 or 308 is followed: stores send a new bucket's uploads to its region so. Raises InputGone when the file
+        cannot be read or changes on the way, WireError for a URL that shows the file to the network.
         """
-        if not keeps_secrets(presigned_url):
-            raise WireError(f"the upload URL is neither a good https one nor on this machine ({public(presigned_url)})")
+        url = presigned_url
+        for _ in range(HOPS + 1):
+            answer = await self._put(url, path, content_type)
+            if not answer.location:
+                return answer
+            url = _join(url, answer.location)
+        raise WireError(f"the upload was redirected more than {HOPS} times ({public(presigned_url)})")
+
+    async def _put(self, url: str, path: Path, content_type: str) -> Answer:
+        if not keeps_secrets(url):
+            raise WireError(f"the upload URL is neither a good https one nor on this machine ({public(url)})")
         upload = await Upload.open(path, self._timeouts.stall)
         headers = {"Content-Type": content_type, "Content-Length": str(upload.size)}
         timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
         async with upload as body:
-            return await self._send("PUT", presigned_url, data=body, headers=headers, timeout=timeout)
+            return await self._send("PUT", url, data=body, headers=headers, timeout=timeout)
 
     async def _call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Answer:
         total = self._timeouts.submit if path == wire.CREATE_TASK else self._timeouts.answer
@@ -110,7 +124,7 @@ class Client:
         with mapped(url):
             async with session.request(method, _exact(url), allow_redirects=False, **options) as response:
                 body = await read_body(response)
-        envelope, is_envelope = open_envelope(body)
+            envelope, is_envelope, named = open_envelope(body)
         return Answer(
             status=response.status,
             code=envelope.code,
@@ -120,6 +134,8 @@ class Client:
             sent_at=sent_at,
             answered_at=self._clock.monotonic(),
             is_envelope=is_envelope,
+            named=named.replace(self._key, HIDDEN),
+            location=response.headers.get("Location", "") if response.status in REDIRECTS else "",
         )
 
 
@@ -129,6 +145,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
         middlewares=[_send_once],
+        auto_decompress=False,  # a wrong label must not cost the answer
         trust_env=False,
     )
 
@@ -145,6 +162,18 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 def _exact(url: str) -> URL:
     """The URL as it was given where that is possible: quoting a signed one anew would break its signature."""
     return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
+
+
+def _join(url: str, location: str) -> str:
+    """Where a redirect of an upload leads. Raises WireError for another scheme, and for no URL."""
+    try:
+        base = _exact(url)
+        found = base.join(_exact(location))
+    except ValueError:
+        raise WireError(f"the upload was redirected to no URL ({public(url)})") from None
+    if found.scheme != base.scheme:
+        raise WireError(f"the upload was redirected from {base.scheme} to {found.scheme} ({public(url)})")
+    return str(found)
 
 
 def check_key(key: str) -> str:

@@ -138,9 +138,18 @@ def accepted(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str
     _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id)
 
 
-def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, reason: str) -> None:
-    """Nobody knows whether it was accepted: its credits stay reserved and it is never sent again by itself."""
+NAMED = "named"
+"""The log's word for a task id that came with an answer which is no clear acceptance."""
+
+
+def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, reason: str, named: str = "") -> None:
+    """Nobody knows whether it was accepted: its credits stay reserved and it is never sent again by itself.
+
+    `named` is a task id that came with the answer: evidence, for `show` and `resolve`.
+    """
     move(db, stamp, item.task_id, State.SUBMITTING, Event.UNKNOWN, attempt_id=item.id, code=code, reason=reason)
+    if named:
+        log(db, stamp, NAMED, task_id=item.task_id, attempt_id=item.id, state=State.UNCERTAIN, detail=named)
     _set(db, item.id, state="unknown", code=code, reason=reason)
 
 

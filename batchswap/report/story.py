@@ -1,5 +1,6 @@
 """One task's story: `batchswap show`."""
 
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import views
+from batchswap.ledger.moves import NAMED
 from batchswap.ledger.views import Happening, Line, Try
 from batchswap.report.commands import command
 from batchswap.report.listing import record
 from batchswap.report.words import iso, moment, money, priced, safe, size, span
-from batchswap.states import State
+from batchswap.states import Event, State
 from batchswap.tasks import Task, public
 
 
@@ -112,10 +114,19 @@ def evidence_of(each: Try) -> str:
 
 def _choices(story: Story, db: Path) -> Iterator[str]:
     name = f"{story.task.batch}/{story.task.key}"
+    named = _named(story.happenings) or "ID"
     yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"
     for words, meaning in (
-        ("--task-id ID", "it was accepted, as ID"),
+        (f"--task-id {shlex.quote(named)}", f"it was accepted, as {named}"),
         ("--not-accepted", "it was not: queue it again"),
         ("--give-up", "leave it, as failed"),
     ):
         yield "  " + safe(f"{command('resolve', db, name, options=words)}  # {meaning}")
+
+
+def _named(happenings: list[Happening]) -> str:
+    """The task id that the answer to the last submit named, which was no clear acceptance. "" where it named none."""
+    for each in reversed(happenings):
+        if each.event in (NAMED, Event.SUBMITTED):
+            return each.detail if each.event == NAMED else ""
+    return ""

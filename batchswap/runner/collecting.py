@@ -63,7 +63,8 @@ class Collecting:
             desk.unreachable(error)
             await self._later(job, sent_at)
             return
-        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+        is_bare = answer.code is None and wire.TaskInfo.from_json(answer.data).task_id == job.attempt.remote_id
+        verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope, is_about_task=is_bare)
         desk.heard(verdict, answer)
         await self._take_answer(job, verdict, answer, sent_at)
 

@@ -75,7 +75,8 @@ class Submitting:
         else:
             desk.heard(verdict, answer)
             self._note(verdict)
-        return await finish(self._record(ready, attempt, verdict, remote_id or "", answer.message, before))
+        named = remote_id or wire.usable_id(clean(answer.named)) or ""
+        return await finish(self._record(ready, attempt, verdict, named, answer.message, before))
 
     def _is_full(self, served_at: float) -> bool:
         """Whether the 429 to a submit that left when something else had been served at `served_at` counts tasks."""
@@ -140,10 +141,11 @@ class Submitting:
             except IdTaken as error:
                 verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
                 desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {reason}")
+                remote_id = ""  # it is in the ledger, as another attempt's
         if verdict.kind is Kind.NO_CREDITS:
             desk.stop_submits(OUT_OF_CREDITS)
         if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
-            return await self._lose(ready, attempt, verdict.code, reason, before)
+            return await self._lose(ready, attempt, verdict.code, reason, before, named=remote_id)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
         desk.unclear = 0
@@ -193,7 +195,7 @@ class Submitting:
     async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Ready | None:
         desk = self._desk
         if ready.again is not None:  # of its first sending nobody knows still
-            await self._leave_unknown(attempt, code, reason)
+            await self._leave_unknown(ready, attempt, code, reason)
             return None
         await desk.writer.do(
             lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason)
@@ -201,13 +203,13 @@ class Submitting:
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
     async def _lose(
-        self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None
+        self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None, *, named: str = ""
     ) -> Job | Ready | None:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
         desk = self._desk
         if (job := await self._accept_told(ready, attempt, moves.accepted)) is not None:
             return job
-        await self._leave_unknown(attempt, code, reason)
+        await self._leave_unknown(ready, attempt, code, reason, named)
         try:
             if (job := await self._accept_told(ready, attempt, moves.attached)) is not None:
                 return job  # told while that was being recorded
@@ -230,15 +232,17 @@ class Submitting:
             del self.early[attempt.ref]
             return None
 
-    async def _leave_unknown(self, attempt: Attempt, code: str, reason: str) -> None:
+    async def _leave_unknown(self, ready: Ready, attempt: Attempt, code: str, reason: str, named: str = "") -> None:
+        """`named`: the task id that an answer held which is no clear acceptance."""
         desk = self._desk
-        await desk.writer.do(lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=clean(reason)))
-
-
-def warn_unrecorded(desk: Desk, task: Task, remote_id: str) -> None:
-    """An id that came is shown at least: it is all that leads to what was paid for."""
-    name = f"{task.batch}/{task.key}"
-    desk.warn(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
+        words = clean(f"{reason}; the answer names the task id {named}" if named else reason)
+        try:
+            await desk.writer.do(
+                lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=words, named=named)
+            )
+        finally:
+            if named:
+                desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {words}")
 
 
 def _submitted(ready: Ready, attempt: Attempt) -> Task:

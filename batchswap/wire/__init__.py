@@ -20,6 +20,7 @@ from batchswap.wire.calls import (
 from batchswap.wire.detections import SUCCEEDED, DetectAccepted, DetectedFace, Detection
 from batchswap.wire.envelope import GENERATION_FAILED, OK, Envelope
 from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, Accepted, CreateTask, Result, TaskInfo
+from batchswap.wire.loose import find_task_id, read
 from batchswap.wire.values import integer, mapping, number, text, usable_id
 
 __all__ = [
@@ -52,9 +53,11 @@ __all__ = [
     "Result",
     "TaskInfo",
     "UploadUrl",
+    "find_task_id",
     "integer",
     "mapping",
     "number",
+    "read",
     "text",
     "usable_id",
 ]

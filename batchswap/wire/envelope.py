@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import WireError
+from batchswap.wire import loose
 from batchswap.wire.values import integer, text
 
 OK = 200
@@ -20,14 +21,12 @@ class Envelope(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, body: bytes) -> "Envelope":
-        """Raises WireError when the bytes are not a JSON object."""
-        try:
-            found = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise WireError("the answer is not JSON") from error
+        """Raises WireError when the bytes are not a JSON object. An object without `code` and `data` is the data."""
+        found = loose.read(body)
         if not isinstance(found, dict):
             raise WireError("the answer is not a JSON object")
-        return cls(integer(found.get("code")), text(found.get("message")), found.get("data"))
+        data = found.get("data") if "data" in found or "code" in found else found
+        return cls(integer(found.get("code")), text(found.get("message")), data)
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

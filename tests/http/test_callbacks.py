@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -77,6 +78,25 @@ def test_a_delivery_is_queued_and_answered(body: Any, prefix: str) -> None:
         "success",
         2,
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + json.dumps(DONE).encode(),
+        json.dumps(DONE).encode("utf-16"),
+        json.dumps({**DONE, "extra": math.nan, "param": "half \ud83d"}).encode(),
+        json.dumps({**DONE, "message": "cut X"}).encode().replace(b"X", b"\xc3"),
+        json.dumps({**DONE, "param": "DEEP"}).encode().replace(b'"DEEP"', b"[" * 5000 + b"]" * 5000),
+        json.dumps(DONE).encode() + b"\0\n",
+    ],
+)
+def test_a_delivery_that_a_lenient_reader_takes_is_taken(body: bytes) -> None:
+    async def talk(post: Post, receiver: Receiver) -> None:
+        assert await post(PATH, body) == 200
+
+    [delivery] = receive(talk)
+    assert (delivery.info.task_id, delivery.info.credits) == ("t1", 2)
 
 
 def test_a_delivery_may_come_again() -> None:

@@ -21,7 +21,13 @@ SUBMIT = [
     (200, 200, "t1", Kind.ACCEPTED),
     (200, 200, None, Kind.UNKNOWN),
     (200, None, "t1", Kind.UNKNOWN),
-    (201, 200, "t1", Kind.UNKNOWN),
+    (201, 200, "t1", Kind.ACCEPTED),
+    (202, 200, "t1", Kind.ACCEPTED),
+    (299, 200, "t1", Kind.ACCEPTED),
+    (202, 200, None, Kind.UNKNOWN),
+    (202, None, "t1", Kind.UNKNOWN),
+    (202, 422, None, Kind.REJECTED),
+    (302, 200, "t1", Kind.UNKNOWN),
     (401, 401, None, Kind.ACCOUNT_REFUSED),
     (200, 401, None, Kind.ACCOUNT_REFUSED),
     (403, 403, None, Kind.ACCOUNT_REFUSED),
@@ -68,7 +74,8 @@ def test_a_submit_is_only_accepted_by_a_clean_success(
     status: int, code: int | None, remote_id: str | None, envelope: bool
 ) -> None:
     verdict = judge_submit(status, code, remote_id, is_envelope=envelope)
-    assert (verdict.kind is Kind.ACCEPTED) == (status == 200 and code == 200 and remote_id == "t1" and envelope)
+    is_clean = 200 <= status < 300 and code == 200 and remote_id == "t1" and envelope
+    assert (verdict.kind is Kind.ACCEPTED) == is_clean
     if status >= 500 and not (status == code == 505):
         assert verdict.kind is Kind.UNKNOWN
     if remote_id is not None and verdict.kind is not Kind.ACCEPTED:
@@ -80,6 +87,9 @@ def test_a_submit_is_only_accepted_by_a_clean_success(
     [
         (200, 200, Kind.OK),
         (200, None, Kind.TROUBLE),
+        (201, 200, Kind.OK),
+        (202, 200, Kind.OK),
+        (202, None, Kind.TROUBLE),
         (200, 401, Kind.ACCOUNT_REFUSED),
         (403, None, Kind.ACCOUNT_REFUSED),
         (402, 402, Kind.NO_CREDITS),
@@ -94,6 +104,13 @@ def test_a_submit_is_only_accepted_by_a_clean_success(
 )
 def test_safe_calls(status: int, code: int | None, kind: Kind) -> None:
     assert judge_safe(status, code).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"), [(200, None, Kind.OK), (202, None, Kind.OK), (500, None, Kind.TROUBLE)]
+)
+def test_an_answer_that_names_the_very_task_needs_no_code(status: int, code: int | None, kind: Kind) -> None:
+    assert judge_safe(status, code, is_about_task=True).kind is kind
 
 
 @pytest.mark.parametrize(

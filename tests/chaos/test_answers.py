@@ -1,0 +1,95 @@
+"""Whole runs against an API whose answers are nearly right: what was paid is collected, and no id is lost."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import Spoil, Vendor, selling
+from tests.http import acts
+from tests.http.acts import ok, reply
+from tests.http.scripted import Act, Request, head
+
+FAST = ("--rate", "none", "--no-progress", "--task-timeout", "20s")
+
+
+def bend(status: int = 200, *, kinds: tuple[str, ...] = ("submit", "poll"), **changes: bytes) -> Spoil:
+    """Good answers to calls of these kinds, with another status and with bytes replaced."""
+
+    def spoil(vendor: Vendor, kind: str, request: Request) -> Act | None:
+        if kind not in kinds:
+            return None
+        data = {"task_id": vendor.accept(request)} if kind == "submit" else vendor.info(request.query["task_id"])
+        body = json.dumps({**ok(data, message="MESSAGE"), "extra": "EXTRA"}).encode()
+        for name, value in changes.items():
+            body = body.replace(b'"EXTRA"' if name == "extra" else name.encode(), value)
+        return reply(status, body=body)
+
+    return spoil
+
+
+def mark(vendor: Vendor, kind: str, request: Request) -> Act | None:
+    """A byte order mark before every answer."""
+    if kind == "submit":
+        return reply(body=b"\xef\xbb\xbf" + json.dumps(ok({"task_id": vendor.accept(request)})).encode())
+    if kind == "poll":
+        return reply(body=b"\xef\xbb\xbf" + json.dumps(ok(vendor.info(request.query["task_id"]))).encode())
+    return None
+
+
+def bare(vendor: Vendor, kind: str, request: Request) -> Act | None:
+    """TaskInfo without the envelope."""
+    return reply(json=vendor.info(request.query["task_id"])) if kind == "poll" else None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        bend(extra=b"NaN"),
+        bend(extra=b"1e400"),
+        bend(extra=b"[" * 5000 + b"]" * 5000),
+        bend(MESSAGE=b"done \xc3"),
+        bend(MESSAGE=rb"done \ud83d"),
+        bend(201),
+        bend(202),
+        mark,
+        bare,
+    ],
+    ids=["NaN", "1e400", "deep", "cut character", "half pair", "201", "202", "mark", "bare"],
+)
+def test_answers_that_a_lenient_reader_takes_are_answers(tmp_path: Path, spoil: Spoil) -> None:
+    with selling() as vendor:
+        shop = Shop(tmp_path, vendor)
+        pairs = shop.rows(3)
+        vendor.spoil = spoil
+        result = shop.run(*FAST)
+        assert result.exit_code == 0, result.output
+        assert shop.results() == shop.expected(pairs)
+        assert set(vendor.accepted.values()) == {1}
+
+
+def doubt(vendor: Vendor, kind: str, request: Request) -> Act | None:
+    """The answer to a submit is cut off behind the id."""
+    if kind != "submit":
+        return None
+    body = json.dumps(ok({"task_id": vendor.accept(request)})).encode()
+    return acts.raw(head(200, {"Content-Length": str(len(body))}) + body[: body.index(b"}")])
+
+
+def test_an_id_that_came_with_half_an_answer_is_recorded_shown_and_resolves(tmp_path: Path) -> None:
+    with selling() as vendor:
+        shop = Shop(tmp_path, vendor)
+        pairs = shop.rows(1)
+        vendor.spoil = doubt
+        assert shop.run(*FAST).exit_code == 4
+        (task_id,) = vendor.tasks
+        where = ["--db", str(tmp_path / "b.db")]
+        shown = shop.call("show", "r0", *where).output
+        assert f"the answer names the task id {task_id}" in shown
+        assert f"--task-id {task_id}" in shown
+        vendor.spoil = lambda _, __, ___: None
+        assert shop.call("resolve", "r0", "--task-id", task_id, *where).exit_code == 0
+        assert shop.run(*FAST).exit_code == 0
+        assert shop.results() == shop.expected(pairs)
+        assert set(vendor.accepted.values()) == {1}
