@@ -245,6 +245,12 @@ class Submitting:
                 desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {words}")
 
 
+def warn_unrecorded(desk: Desk, task: Task, remote_id: str) -> None:
+    """An id that came is shown at least: it is all that leads to what was paid for."""
+    name = f"{task.batch}/{task.key}"
+    desk.warn(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
+
+
 def _submitted(ready: Ready, attempt: Attempt) -> Task:
     """The task with this attempt counted. One that is sent again was counted when it was sent first."""
     paid = ready.task.paid + (ready.again is None)
