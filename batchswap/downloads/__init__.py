@@ -18,12 +18,14 @@ from batchswap.downloads.parts import Verified
 from batchswap.downloads.places import Place
 from batchswap.downloads.publishing import is_published, publish
 from batchswap.downloads.sizes import picture_size
+from batchswap.downloads.trial import Trial, try_out
 
 __all__ = [
     "Downloader",
     "Glance",
     "Kind",
     "Place",
+    "Trial",
     "Verified",
     "inspect",
     "is_on_private_address",
@@ -31,4 +33,5 @@ __all__ = [
     "movie_seconds",
     "picture_size",
     "publish",
+    "try_out",
 ]

@@ -3,7 +3,6 @@
 Nearly everything here blocks; the caller runs it in a thread. One process holds a part at a time (flock).
 """
 
-import fcntl
 import hashlib
 import os
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.downloads.containers import Kind, inspect
+from batchswap.downloads.filesystems import file_sync, lock
 from batchswap.downloads.filing import Folders, Steps
 from batchswap.downloads.places import Place, disk, opened, remove
 from batchswap.downloads.ranges import Note, Reading
@@ -84,7 +84,7 @@ class Part:
     def _lock(self, handle: int) -> FileIO:
         file = FileIO(handle, "r+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)
         except BlockingIOError:
             file.close()
             raise self._busy() from None
@@ -176,7 +176,8 @@ class Part:
             self.flush()
             with disk(self._place):
                 media_type = inspect(self._open_file, self.size, kind)
-                os.fsync(self._open_file.fileno())
+                with file_sync():
+                    os.fsync(self._open_file.fileno())
         return Verified(self._hash.hexdigest(), self.size, media_type)
 
     @property
@@ -194,7 +195,8 @@ class Part:
                 # A note that an earlier try left speaks of other bytes: with these, it would be believed after a crash.
                 remove(self._folder, self._place.note)
                 self._write()
-                yield self._file.fileno()
+                with file_sync():
+                    yield self._file.fileno()
         self.close()
         return Verified(self._hash.hexdigest(), self.size, media_type)
 

@@ -14,18 +14,22 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from batchswap.downloads.filesystems import Traits, folder_sync
 from batchswap.errors import DownloadError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_LONGEST = 240  # bytes of a name that leave room for what stands around it in a part's name
+_LONGEST = (
+    132  # bytes of a name that leave room, in the 143 that the strictest file system has, for what a part's name adds
+)
 
 
 class Place(msgspec.Struct, frozen=True):
-    """`output` below `out`: relative, with "/" between its parts."""
+    """`output` below `out`: relative, with "/" between its parts. `traits` are those of the file system there."""
 
     out: Path
     output: str
+    traits: Traits = Traits()
 
     @property
     def final(self) -> Path:
@@ -59,6 +63,12 @@ class Place(msgspec.Struct, frozen=True):
         parts = self.output.split("/")
         if not self.name or parts[0] == "" or ".." in parts or self.name == "." or "\0" in self.output:
             raise DownloadError("outside", f"{self.output!r} does not stay below {self.out}", final=True)
+        try:
+            os.fsencode(self.output)
+        except UnicodeEncodeError as error:
+            raise DownloadError(
+                "disk", f"{self.output!r} has letters that {error.encoding} file names do not"
+            ) from None
 
 
 @contextmanager
@@ -67,6 +77,9 @@ def disk(place: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            words = f"{place.final} is larger than a file may become there (ulimit -f, or the file system)"
+            raise DownloadError("disk-full", words) from error
         if error.errno in _FULL:
             raise DownloadError("disk-full", f"no space left for {place.final}") from error
         raise DownloadError("disk", f"{place.final} cannot be written: {error.strerror or error}") from error
@@ -88,10 +101,10 @@ def _open(place: Place) -> int:
     parts = PurePosixPath(place.output).parts
     with suppress(_Symlink):
         try:
-            return _descend(str(place.out), parts[:-1])
+            return _descend(str(place.out), parts[:-1], place.traits)
         except FileNotFoundError:
             place.out.mkdir(parents=True, exist_ok=True)
-            return _descend(str(place.out), parts[:-1])
+            return _descend(str(place.out), parts[:-1], place.traits)
     # A symlink that stays inside is the user's own arrangement; what it leads to is opened without following any.
     root = os.path.realpath(place.out)
     inside = os.path.relpath(os.path.realpath(os.path.join(root, *parts[:-1])), root)  # noqa: PTH118 - a real path
@@ -99,7 +112,7 @@ def _open(place: Place) -> int:
     if ".." in names:
         raise _outside(place)
     try:
-        return _descend(root, names)
+        return _descend(root, names, place.traits)
     except _Symlink:
         raise _outside(place) from None  # it was none a moment ago
 
@@ -108,11 +121,11 @@ class _Symlink(Exception):
     """There is a symlink on the way."""
 
 
-def _descend(root: str, names: Sequence[str]) -> int:
+def _descend(root: str, names: Sequence[str], traits: Traits) -> int:
     folder = os.open(root, _FOLDER)
     for name in names:
         try:
-            below = _enter(folder, name)
+            below = _enter(folder, name, traits)
         except NotADirectoryError:
             if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
                 raise _Symlink from None
@@ -123,14 +136,15 @@ def _descend(root: str, names: Sequence[str]) -> int:
     return folder
 
 
-def _enter(folder: int, name: str) -> int:
+def _enter(folder: int, name: str, traits: Traits) -> int:
     flags = _FOLDER | os.O_NOFOLLOW
     try:
         return os.open(name, flags, dir_fd=folder)
     except FileNotFoundError:
         with suppress(FileExistsError):
             os.mkdir(name, dir_fd=folder)
-            os.fsync(folder)
+            with folder_sync(traits):
+                os.fsync(folder)
         return os.open(name, flags, dir_fd=folder)
 
 

@@ -1,19 +1,17 @@
 """From a verified part to the final name, where there is never anything but a complete, verified file."""
 
 import asyncio
-import errno
 import hashlib
 import os
 import stat
 from functools import partial
 from io import FileIO
 
+from batchswap.downloads.filesystems import NO_LINKS, folder_sync, rename_to_free_name, replace
 from batchswap.downloads.filing import Filing, Folders, Steps
 from batchswap.downloads.parts import Verified
 from batchswap.downloads.places import Place, disk, opened, remove
 from batchswap.errors import DownloadError
-
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
 async def publish(
@@ -39,36 +37,37 @@ def _publish(place: Place, verified: Verified, replaces: str | None, folders: Fo
     with disk(place):
         if _size(folder, place.part) == verified.size:
             if replaces is not None and _holds(folder, place.name, replaces):
-                # In one step: there is no moment without a whole file.
-                os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+                replace(folder, place.part, place.name)
             else:
                 _name(folder, place, verified)
         elif not _holds(folder, place.name, verified.sha256, verified.size):
             raise DownloadError("part-gone", f"what was fetched for {place.final} is no longer there")
-        yield folder
+        with folder_sync(place.traits):
+            yield folder
         remove(folder, place.part)
         remove(folder, place.note)
 
 
 def _name(folder: int, place: Place, verified: Verified) -> None:
     # A link, because a rename would replace whatever has the name by then.
+    if not place.traits.has_links:
+        _rename(folder, place, verified)
+        return
     try:
         os.link(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         _accept_same(folder, place, verified)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         _rename(folder, place, verified)
 
 
 def _rename(folder: int, place: Place, verified: Verified) -> None:
-    """For file systems without hard links (FAT, some network ones): look, then rename."""
+    """For file systems without hard links (FAT, Android, some network shares)."""
     try:
-        os.lstat(place.name, dir_fd=folder)
-    except FileNotFoundError:
-        os.rename(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder)
-    else:
+        rename_to_free_name(folder, place.part, place.name)
+    except FileExistsError:
         _accept_same(folder, place, verified)
 
 

@@ -12,6 +12,7 @@ from batchswap.ledger.queries import Former
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.rests import rest
+from batchswap.runner.storage import Troubles
 from batchswap.states import Event
 from batchswap.tasks import Model, clean
 
@@ -28,6 +29,7 @@ class Fetching:
         self._is_said = False
         self._unsaved: set[str] = set()
         """Reasons for which a result could not be saved: each is shown once."""
+        self._troubles = Troubles(desk)
 
     def is_behind(self, waiting: int) -> bool:
         """Whether so many results wait that nothing more should be submitted."""
@@ -49,6 +51,8 @@ class Fetching:
             if part is not None:
                 await self._keep(job, part, former)
         except DownloadError as error:
+            if self._troubles.take(job, error):
+                return
             if error.reason not in self._unsaved:
                 self._unsaved.add(error.reason)
                 name = f"{job.task.batch}/{job.task.key}"
@@ -70,6 +74,7 @@ class Fetching:
     async def _publish(self, job: Job, part: Verified, former: Former) -> None:
         desk = self._desk
         await desk.store.publish(job.task.output, part, replaces=former.replaces)
+        self._troubles.clear()
         await desk.writer.do(lambda db: moves.saved(db, desk.stamp(), job.attempt))
 
     async def _keep(self, job: Job, part: Verified, former: Former) -> None:

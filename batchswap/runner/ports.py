@@ -1,11 +1,12 @@
 """What the runner needs of the rooms below it, so that a test can run a night against a service in memory."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
 from batchswap import wire
 from batchswap.client import Answer
-from batchswap.downloads import Kind, Verified
+from batchswap.downloads import Kind, Trial, Verified
 
 
 class Api(Protocol):
@@ -48,6 +49,9 @@ class Pacer(Protocol):
 
 class Store(Protocol):
     """Where results go. `runner.results.Results` is the real one. Raises DownloadError."""
+
+    async def try_out(self, outputs: Iterable[str]) -> Trial:
+        """Find out what the folder can do, and which of these outputs it does not take."""
 
     async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
         """Download and check; the result of `remote_id` then stands as a part beside its final place."""

@@ -1,9 +1,11 @@
 """Where results go: the downloads' room, bound to --out."""
 
+import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from batchswap.downloads import Downloader, Kind, Place, Verified, is_published, publish
+from batchswap.downloads import Downloader, Kind, Place, Trial, Verified, is_published, publish, try_out
 
 
 class Results:
@@ -11,19 +13,28 @@ class Results:
 
     def __init__(self, out: Path, downloader: Downloader) -> None:
         self._out, self._downloader = out, downloader
+        self._traits = Trial().traits
+
+    async def try_out(self, outputs: Iterable[str]) -> Trial:
+        """Find out what the folder can do and whether it takes these names. What it lacks is heeded from now on."""
+        trial = await asyncio.to_thread(try_out, self._out, outputs)
+        self._traits = trial.traits
+        return trial
+
+    def _place(self, output: str) -> Place:
+        return Place(self._out, output, self._traits)
 
     async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
         """Download and check; the result then stands as a part beside its final place. Raises DownloadError."""
-        place = Place(self._out, output)
-        return await self._downloader.fetch(url, place, kind=kind, attempt=tries, remote_id=remote_id)
+        return await self._downloader.fetch(url, self._place(output), kind=kind, attempt=tries, remote_id=remote_id)
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
         """Give the part its final name. `replaces`: SHA-256 of the task's own earlier file. Raises DownloadError."""
-        await publish(Place(self._out, output), part, replaces=replaces, filing=self._downloader.filing)
+        await publish(self._place(output), part, replaces=replaces, filing=self._downloader.filing)
 
     async def holds(self, output: str, sha256: str) -> bool:
         """Whether this very file stands under the final name. Raises DownloadError."""
-        return await is_published(Place(self._out, output), sha256)
+        return await is_published(self._place(output), sha256)
 
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""

@@ -20,7 +20,7 @@ from batchswap.ledger.shared import state_folder
 from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
-from batchswap.runner import signals
+from batchswap.runner import signals, storage
 from batchswap.runner.balance import note_evidence
 from batchswap.runner.beside import Calls, Watch, flush, watched
 from batchswap.runner.desk import Desk
@@ -170,6 +170,7 @@ async def run(
         desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
+                await storage.try_out(desk)
                 await loop.work(lambda: resume(desk, loop, calls))
             await _last_balance(desk)
         await flush(desk)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.downloads import Downloader, Place, publish
+from batchswap.downloads.filesystems import Traits
 from batchswap.downloads.filing import Filing
 from batchswap.downloads.parts import Part
 from batchswap.downloads.places import _enter
@@ -84,7 +85,7 @@ def test_a_symlink_that_appears_between_the_check_and_the_use_is_not_entered(tmp
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(NotADirectoryError):
-            _enter(folder, "link")
+            _enter(folder, "link", Traits())
     finally:
         os.close(folder)
 

@@ -1,0 +1,144 @@
+"""A trial of the folder where results go, before anything is paid: what it can do, and which names it takes.
+
+All of it happens in `.batchswap-trial` below that folder, and is removed again; what a killed process left there is
+removed by the next trial.
+"""
+
+import errno
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from batchswap.downloads.filesystems import Traits, file_sync, lock, rename_to_free_name
+from batchswap.downloads.places import Place
+
+FOLDER = ".batchswap-trial"
+_OLD = 3600.0  # seconds after which another machine's trial has ended
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """`obstacle` says why no result can be stored, `refused` why some outputs cannot; empty when all is well."""
+
+    traits: Traits = Traits()
+    obstacle: str = ""
+    refused: dict[str, str] = {}
+
+
+def try_out(out: Path, outputs: Iterable[str]) -> Trial:
+    """Do in `out`, which is made if it is missing, what a download does: make, lock, write, sync, link or rename."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _own_folder(out) as place:
+            handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                traits = _find_traits(handle)
+            finally:
+                os.close(handle)
+            return Trial(traits, "", dict(_refused(place, outputs)))
+    except OSError as error:
+        return Trial(obstacle=error.strerror or str(error))
+
+
+@contextmanager
+def _own_folder(out: Path) -> Iterator[Path]:
+    parent = out / FOLDER
+    own = parent / f"{socket.gethostname()}-{os.getpid()}"
+    _clear(parent)
+    own.mkdir(parents=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own)
+        with suppress(OSError):
+            parent.rmdir()  # unless another process is at its own trial
+
+
+def _clear(parent: Path) -> None:
+    """Remove what processes left that have ended."""
+    for left in parent.iterdir() if parent.is_dir() else ():
+        host, _, number = left.name.rpartition("-")
+        is_ours = host == socket.gethostname()
+        if (is_ours and not _is_alive(number)) or time.time() - left.lstat().st_mtime > _OLD:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(number: str) -> bool:
+    if not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _find_traits(folder: int) -> Traits:
+    """Raises OSError for what no result can be stored without."""
+    file = os.open("whole.part", _FLAGS, 0o666, dir_fd=folder)
+    try:
+        lock(file)
+        os.write(file, b"batchswap")
+        with file_sync():
+            os.fsync(file)
+    finally:
+        os.close(file)
+    try:
+        os.link("whole.part", "linked", src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        has_links = False
+    else:
+        has_links = True
+    rename_to_free_name(folder, "whole.part", "whole")
+    return Traits(has_links, _is_synced(folder))
+
+
+def _is_synced(folder: int) -> bool:
+    """Whether folders can be synced. Where files can, an I/O error means that the share has no such call."""
+    try:
+        os.fsync(folder)
+    except OSError:
+        return False
+    return True
+
+
+def _refused(place: Path, outputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The outputs that cannot be stored, and why. Each folder and file name is tried once."""
+    known: dict[tuple[str, bool], str] = {}
+    for output in outputs:
+        *folders, _ = PurePosixPath(output).parts
+        here = Place(place, output)
+        names = [*((name, True) for name in folders), *((name, False) for name in (here.name, here.part, here.note))]
+        for name, is_folder in names:
+            if (name, is_folder) not in known:
+                known[name, is_folder] = _try_name(place, name, is_folder=is_folder)
+        if why := next(filter(None, (known[each] for each in names)), ""):
+            yield output, why
+
+
+def _try_name(place: Path, name: str, *, is_folder: bool) -> str:
+    """Why the file system does not take this name; "" when it does."""
+    path = place / "names" / name
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if is_folder:
+            path.mkdir()
+            path.rmdir()
+        else:
+            os.close(os.open(path, _FLAGS, 0o666))
+            path.unlink()
+    except UnicodeEncodeError:
+        return "the locale's encoding does not have all its letters; use a UTF-8 locale, such as LC_ALL=C.UTF-8"
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            raise  # that is not because of the name
+        return error.strerror or str(error)
+    return ""

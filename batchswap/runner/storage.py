@@ -1,0 +1,108 @@
+"""That results can be stored: tried before anything is paid, and heeded when it fails later."""
+
+import re
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import PurePosixPath
+
+from batchswap.downloads import Trial
+from batchswap.errors import DownloadError, Exit
+from batchswap.ledger import outputs
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job
+from batchswap.runner.stops import Stop
+from batchswap.tasks import clean
+
+IN_A_ROW = 3
+"""Results that could not be stored, one after the other, before nothing more is submitted."""
+_NAMED = 5
+_LOOKED_AT = 10_000
+_SHOWN = 60
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+_PLAIN = re.compile("[A-Za-z0-9]").match
+_DISK = ("disk", "disk-full")
+
+
+def samples(names: Iterable[str]) -> list[str]:
+    """A few outputs that stand for all: one for each unusual character, ending and device name, and the longest."""
+    found: dict[str, str] = {}
+    longest: dict[str, tuple[int, str]] = {}
+    for output in names:
+        for part in PurePosixPath(output).parts:
+            for kind in _kinds(part):
+                found.setdefault(kind, output)
+            for encoding in ("utf-8", "utf-16-le"):
+                size = len(part.encode(encoding, "replace"))
+                longest[encoding] = max(longest.get(encoding, (0, "")), (size, output))
+    return list(dict.fromkeys([*found.values(), *(output for _, output in longest.values())]))
+
+
+def _kinds(part: str) -> set[str]:
+    """What may be refused in a name. Letters of other scripts count by the block that they belong to."""
+    kinds = {letter if letter.isascii() else f"U+{ord(letter) >> 7:x}" for letter in part if not _PLAIN(letter)}
+    kinds.add(f"ends with {part[-1] if not _PLAIN(part[-1]) else 'a letter'}")
+    stem = part.partition(".")[0].lower()
+    return kinds | {f"is {stem}"} if stem in _DEVICES else kinds
+
+
+async def try_out(desk: Desk) -> None:
+    """Try in --out what results will need. What cannot be stored is not submitted; what is paid for is collected."""
+    if not desk.store.is_writable():
+        return  # said where the free space is looked at
+    batches = desk.settings.batches
+    trial = await desk.store.try_out(samples(output for _, output in outputs.odd(desk.db, batches)))
+    if trial.traits.words:
+        desk.say(f"the file system of --out {desk.settings.out} {trial.traits.words}")
+    if trial.obstacle:
+        words = f"no result can be stored in --out {desk.settings.out} ({trial.obstacle}): nothing is submitted"
+        desk.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
+    elif trial.refused:
+        rows = list(islice(outputs.odd(desk.db, batches), _LOOKED_AT))
+        trial = await desk.store.try_out(dict.fromkeys(output for _, output in rows))
+        desk.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(desk.settings.out))))
+
+
+def _refusal(rows: list[tuple[str, str]], trial: Trial, out: str) -> str:
+    """Which rows have outputs that cannot be stored, and why."""
+    found = [(name, output, trial.refused[output]) for name, output in rows if output in trial.refused]
+    named = ", ".join(f'{name} ("{_short(output)}": {why})' for name, output, why in found[:_NAMED])
+    more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    count = "1 row's result" if len(found) == 1 else f"{len(found):,} rows' results"
+    remedy = "give them another output, or name another folder with --out"
+    return f"{count} cannot be stored in --out {out}: {named}{more}: nothing is submitted; {remedy}"
+
+
+def _short(output: str) -> str:
+    return output if len(output) <= _SHOWN else f"{output[: _SHOWN - 1]}…"
+
+
+class Troubles:
+    """Results that are paid for and cannot be stored. Their tasks stay `fetching`, so the next run fetches them."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._in_a_row = 0
+        self._is_said = False
+
+    def clear(self) -> None:
+        """A result was stored."""
+        self._in_a_row = 0
+
+    def take(self, job: Job, error: DownloadError) -> bool:
+        """Whether it is the disk's failure, which no task is failed for. Several in a row stop the submits."""
+        if error.reason not in _DISK or error.final:
+            return False
+        desk = self._desk
+        self._in_a_row += 1
+        if not self._is_said:
+            self._is_said = True
+            words = (
+                f"results could not be stored ({clean(str(error))}): they are paid for, and the next run fetches them"
+            )
+            desk.stops.append(Stop(Exit.FAILED, words))
+            desk.warn(words)
+        if self._in_a_row == IN_A_ROW:
+            desk.stop_submits(
+                Stop(Exit.FAILED, f"{IN_A_ROW} results in a row could not be stored: nothing more is submitted")
+            )
+        return True
