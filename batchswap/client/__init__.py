@@ -2,5 +2,6 @@
 
 from batchswap.client.answers import Answer, parse_retry_after
 from batchswap.client.calls import Client, Timeouts
+from batchswap.client.journeys import CancelledUnsent
 
-__all__ = ["Answer", "Client", "Timeouts", "parse_retry_after"]
+__all__ = ["Answer", "CancelledUnsent", "Client", "Timeouts", "parse_retry_after"]

@@ -1,5 +1,6 @@
 """The calls of api.md, "Endpoints". Each is one request on the wire, whatever happens to it."""
 
+import asyncio
 import ipaddress
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,8 @@ from yarl import URL
 
 from batchswap import wire
 from batchswap.client.answers import HIDDEN, Answer, open_envelope, parse_retry_after, read_body, without
-from batchswap.client.mapping import mapped
+from batchswap.client.journeys import CancelledUnsent, Journey, awake, tracing
+from batchswap.client.mapping import mapped, translate
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
@@ -33,28 +35,35 @@ class Timeouts(msgspec.Struct, frozen=True):
     stall: float = 30.0
     """How long an upload may stand still."""
     fresh: float = 0.25
-    """How long a connection may have been idle to carry a CreateTask."""
+    """How long a connection may have been idle to carry a CreateTask, where connections are kept for them."""
+    grace: float = 1.0
+    """How long after its time-out an answer is still read: it may have come while the process was stopped."""
 
 
 class Client:
     """A context manager around the connections to one API.
 
-    CreateTask never uses a connection that was idle for more than a moment: a server that closes it then would leave a
-    paid task uncertain, and servers close what was idle for seconds. Nothing is taken from the environment (proxies,
+    Each CreateTask has a connection of its own: a server that closes a kept one at that moment would leave a task
+    uncertain. With `keep_submits`, for providers without a limit, one that was idle for a moment only is used again.
+    Nothing is taken from the environment (proxies,
     ~/.netrc): a proxy would see the key of a plain http provider, and answer in the API's name when there was no
     connection; netrc would add credentials.
     The number of connections is not limited here: who waits for one would send later than the pacer believes.
     """
 
-    def __init__(self, base_url: str, key: str, clock: Clock, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, base_url: str, key: str, clock: Clock, timeouts: Timeouts | None = None, *, keep_submits: bool = False
+    ) -> None:
         """Raises UsageError for a base URL that would show the key, AccountRefused for a key that cannot be one."""
         self._base = check_base_url(base_url)
         self._key = check_key(key)
         self._clock = clock
         self._timeouts = timeouts or Timeouts()
+        self._keep_submits = keep_submits
 
     async def __aenter__(self) -> Self:
-        self._fresh = _session(aiohttp.TCPConnector(keepalive_timeout=self._timeouts.fresh, limit=0))
+        fresh = {"keepalive_timeout": self._timeouts.fresh} if self._keep_submits else {"force_close": True}
+        self._fresh = _session(aiohttp.TCPConnector(**fresh, limit=0))
         self._kept = _session(aiohttp.TCPConnector(limit=0))
         return self
 
@@ -65,7 +74,10 @@ class Client:
         await self._kept.close()
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
-        """`ref` is the attempt's id. Costs credits: MaybeSent means that nobody knows whether it was accepted."""
+        """`ref` is the attempt's id. Costs credits: MaybeSent means that nobody knows whether it was accepted.
+
+        When cancelled before anything was sent, raises CancelledUnsent.
+        """
         headers = {wire.IDEMPOTENCY_HEADER: ref}
         return await self._call("POST", wire.CREATE_TASK, json=body.to_json(), headers=headers)
 
@@ -114,9 +126,19 @@ class Client:
 
     async def _call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Answer:
         total = self._timeouts.submit if path == wire.CREATE_TASK else self._timeouts.answer
-        timeout = aiohttp.ClientTimeout(total=total + self._timeouts.connect, connect=self._timeouts.connect)
+        timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
         sent = {wire.KEY_HEADER: self._key, **(headers or {})}
-        return await self._send(method, self._base + path, headers=sent, timeout=timeout, **options)
+        url, journey = self._base + path, Journey()
+        options |= {"headers": sent, "timeout": timeout, "trace_request_ctx": journey}
+        try:
+            async with awake(total + self._timeouts.connect, self._timeouts.grace):
+                return await self._send(method, url, **options)
+        except TimeoutError:
+            raise translate(TimeoutError() if journey.has_begun else aiohttp.ConnectionTimeoutError(), url) from None
+        except asyncio.CancelledError:
+            if journey.has_begun:
+                raise
+            raise CancelledUnsent from None
 
     async def _send(self, method: str, url: str, **options: Any) -> Answer:
         session = self._fresh if url == self._base + wire.CREATE_TASK else self._kept
@@ -146,6 +168,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
         middlewares=[_send_once],
         auto_decompress=False,  # a wrong label must not cost the answer
+        trace_configs=[tracing()],
         trust_env=False,
     )
 

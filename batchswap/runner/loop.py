@@ -23,6 +23,8 @@ from batchswap.tasks import Task
 DAY = 86_400.0
 GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
+SLICE = 1.0
+"""Seconds of it that one wait counts at most: a process that was stopped still reads what has come meanwhile."""
 
 Step = Callable[[], Coroutine[Any, Any, None]]
 
@@ -233,9 +235,11 @@ class Loop:
     async def _let_calls_end(self) -> None:
         """Open calls get a little time; a submit among them is recorded either way."""
         desk = self._desk
-        deadline = desk.clock.monotonic() + GRACE
-        while (self._calls or self._fetches) and (left := deadline - desk.clock.monotonic()) > 0.0:
-            await desk.wait(left)
+        left = GRACE
+        while (self._calls or self._fetches) and left > 0.0:
+            begun = desk.clock.monotonic()
+            await desk.wait(min(left, SLICE))
+            left -= min(desk.clock.monotonic() - begun, SLICE)
         for task in self._tasks:
             task.cancel()
 

@@ -74,7 +74,9 @@ async def work_off(
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
         async with AsyncExitStack() as stack:
-            api = await stack.enter_async_context(Client(account.base_url, account.key, clock))
+            api = await stack.enter_async_context(
+                Client(account.base_url, account.key, clock, keep_submits=settings.rate_limit is None)
+            )
             private = await is_on_private_address(account.base_url)
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
             pacer = open_pacer(settings, account, clock)
@@ -175,6 +177,7 @@ async def run(
             await _last_balance(desk)
         await flush(desk)
     finally:
+        await loop.submitting.record_rest()
         await writer.close()
     seconds = round(clock.monotonic() - started, 1)
     return _conclude(writing, reading, settings, account, stamp, desk, seconds=seconds, at=clock.now())

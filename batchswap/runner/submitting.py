@@ -1,6 +1,7 @@
 """One CreateTask: the intent on disk, one request, what became of it on disk. A POST and its record are one step."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from math import inf
 
@@ -8,6 +9,7 @@ import msgspec
 
 from batchswap import verdicts, wire
 from batchswap.agenda import Capacity
+from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, moves
 from batchswap.ledger.budgets import Budget, OverBudget
@@ -34,6 +36,8 @@ class Submitting:
         self.capacity = Capacity(desk.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""
+        self._unrecorded: list[Callable[[sqlite3.Connection], None]] = []
+        """What is known of attempts and could not be written: it is tried again at the end of the run."""
         self._renewed: set[int] = set()
         """Tasks whose faces were detected anew because the API refused the detection that they had."""
 
@@ -44,7 +48,12 @@ class Submitting:
         """
         desk = self._desk
         before = desk.quiet_balance if desk.is_quiet() else None
-        attempt = await self._intend(ready, before)
+        intent = asyncio.ensure_future(self._intend(ready, before))
+        try:
+            attempt = await asyncio.shield(intent)
+        except asyncio.CancelledError:
+            await finish(self._withdraw(ready, intent))
+            raise
         if attempt is None:
             return None
         if desk.ending is not None:  # since the intent was on its way to the disk
@@ -65,6 +74,9 @@ class Submitting:
         except MaybeSent as error:
             desk.unreachable(error)
             return await finish(self._lose(ready, attempt, "no-answer", str(error), before))
+        except CancelledUnsent:
+            await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
+            raise
         except asyncio.CancelledError:
             await finish(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came", None))
             raise
@@ -130,6 +142,30 @@ class Submitting:
             desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
             return None
 
+    async def _surely(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Record what is known of an attempt, if not now then at the end: without it, the attempt is uncertain."""
+        try:
+            await self._desk.writer.do(work)
+        except (IdTaken, LostRace):
+            raise
+        except Exception:
+            self._unrecorded.append(work)
+            raise
+
+    async def record_rest(self) -> None:
+        """Try once more to record what could not be recorded; the ledger may have been locked or full for a while."""
+        rest, self._unrecorded = self._unrecorded, []
+        done = await asyncio.gather(*map(self._desk.writer.do, rest), return_exceptions=True)
+        if done and not any(isinstance(each, Exception) for each in done):
+            answers = "answer" if len(done) == 1 else "answers"
+            self._desk.warn(f"{len(done):,} {answers} that could not be recorded at first: recorded after all")
+
+    async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | None]") -> None:
+        """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
+        await asyncio.wait([intent])
+        if intent.exception() is None and (attempt := intent.result()) is not None:
+            await self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent")
+
     async def _record(
         self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
     ) -> Job | Ready | Task | None:
@@ -151,7 +187,7 @@ class Submitting:
         desk.unclear = 0
         if self._may_have_expired(ready, verdict):
             return await self._renew(ready, attempt, verdict, reason)
-        await desk.writer.do(
+        await self._surely(
             lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
         )
         self._refusals.note(verdict.code)
@@ -163,7 +199,7 @@ class Submitting:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
         try:
-            await desk.writer.do(lambda db: move(db, desk.stamp(), attempt, remote_id))
+            await self._surely(lambda db: move(db, desk.stamp(), attempt, remote_id))
         except IdTaken:
             raise
         except Exception as error:
@@ -197,9 +233,7 @@ class Submitting:
         if ready.again is not None:  # of its first sending nobody knows still
             await self._leave_unknown(ready, attempt, code, reason)
             return None
-        await desk.writer.do(
-            lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason)
-        )
+        await self._surely(lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason))
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
     async def _lose(

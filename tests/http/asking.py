@@ -13,7 +13,7 @@ from tests.http.scripted import Act, Scripted
 
 KEY = "ak_SECRETSECRETSECRETSECRETSECRET12"
 SIGNED = "/put?X-Signature=SIGNATURE&X-Token=TOKEN"
-HASTY = Timeouts(connect=0.2, answer=0.1, submit=0.1, stall=0.2)
+HASTY = Timeouts(connect=0.2, answer=0.1, submit=0.1, stall=0.2, grace=0.05)
 """For what is meant to time out."""
 CALM = Timeouts(connect=10, answer=10, submit=10, stall=10)
 """For all else: a busy machine must not decide a test."""

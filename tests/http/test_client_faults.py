@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +17,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from batchswap.client import Answer, Client, Timeouts
+from batchswap.client.journeys import CancelledUnsent
 from batchswap.client.mapping import FAULTS, translate
 from batchswap.clock import SystemClock
 from batchswap.errors import MaybeSent, NeverSent
+from tests.chaos.vendor import selling
 from tests.http import acts
 from tests.http.acts import ok, reply
-from tests.http.asking import CALM, HASTY, KEY, Call, answered, ask, closed_port, submit
-from tests.http.scripted import Act, Scripted, head
+from tests.http.asking import CALM, HASTY, KEY, Call, ask, closed_port, submit
+from tests.http.scripted import Act, Exchange, Scripted, head
 
 HEAD = head(200, {"Content-Length": "100"})
 AFTER_CONNECTING: dict[str, Act] = {
@@ -72,17 +76,98 @@ def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call:
     assert [r.connection for r in server.requests] == [1, 1], "the second request used the kept connection, and once"
 
 
-def test_create_task_uses_a_kept_connection_only_while_it_is_fresh() -> None:
-    async def calls(client: Client) -> Answer:
-        await submit(client)
-        await client.balance()  # whose connections are others
-        await submit(client)
-        await asyncio.sleep(0.05)
-        return await submit(client)
+async def submits_and_balances(client: Client) -> Answer:
+    await submit(client)
+    await client.balance()  # whose connections are others
+    await submit(client)
+    await client.balance()
+    await asyncio.sleep(0.05)
+    return await submit(client)
 
-    timeouts = msgspec.structs.replace(CALM, fresh=0.03)
-    _, server = answered(calls, timeouts=timeouts, then=reply(json=ok({"task_id": "t"})))
-    assert [r.connection for r in server.requests] == [1, 2, 1, 3]
+
+@pytest.mark.parametrize(("keep_submits", "connections"), [(False, [1, 2, 3, 2, 4]), (True, [1, 2, 1, 2, 3])])
+def test_create_task_uses_a_kept_connection_only_on_request_and_while_it_is_fresh(
+    keep_submits: bool, connections: list[int]
+) -> None:
+    async def main() -> None:
+        timeouts = msgspec.structs.replace(CALM, fresh=0.03)
+        async with (
+            Scripted(then=reply(json=ok({"task_id": "t"}))) as server,
+            Client(server.url, KEY, SystemClock(), timeouts, keep_submits=keep_submits) as client,
+        ):
+            await submits_and_balances(client)
+        assert [r.connection for r in server.requests] == connections
+
+    asyncio.run(main())
+
+
+def test_a_server_that_closes_kept_connections_when_a_request_comes_makes_no_submit_uncertain() -> None:
+    known: set[int] = set()
+
+    async def answer_once(exchange: Exchange) -> bool:
+        if exchange.request.connection in known:
+            return False
+        known.add(exchange.request.connection)
+        return await reply(json=ok({"task_id": "t"}))(exchange)
+
+    async def submits(client: Client) -> list[Answer | BaseException]:
+        return [(await asyncio.gather(submit(client), return_exceptions=True))[0] for _ in range(30)]
+
+    async def main() -> None:
+        async with Scripted(then=Act(answer_once)) as server, Client(server.url, KEY, SystemClock(), CALM) as client:
+            assert [type(each) for each in await submits(client)] == [Answer] * 30
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("call", [submit, lambda c: c.balance()])
+def test_an_answer_that_came_while_the_process_was_stopped_is_read(call: Call) -> None:
+    """The event loop sleeps past the time-out, as under SIGSTOP; the server, in a thread of its own, answers."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        asked.set()
+        assert may_answer.wait(10)
+
+    async def main(url: str) -> None:
+        async with Client(url, KEY, SystemClock(), msgspec.structs.replace(HASTY, answer=0.5, submit=0.5)) as client:
+            waiting = asyncio.ensure_future(call(client))
+            while not asked.is_set():
+                await asyncio.sleep(0.001)
+            threading.Timer(0.1, may_answer.set).start()
+            time.sleep(1.5)
+            assert (await waiting).code == 200
+
+    with selling() as vendor:
+        vendor.spoil = hold
+        asyncio.run(main(vendor.url))
+
+
+def test_a_submit_that_is_cancelled_while_it_connects_was_never_sent() -> None:
+    async def main() -> None:
+        with deaf_port() as port:
+            async with Client(f"http://127.0.0.1:{port}", KEY, SystemClock(), CALM) as client:
+                waiting = asyncio.ensure_future(submit(client))
+                await asyncio.sleep(0.05)
+                waiting.cancel()
+                with pytest.raises(CancelledUnsent):
+                    await waiting
+
+    asyncio.run(main())
+
+
+def test_a_submit_that_is_cancelled_after_it_has_connected_may_have_been_sent() -> None:
+    async def main() -> None:
+        async with Scripted(then=acts.stall()) as server, Client(server.url, KEY, SystemClock(), CALM) as client:
+            waiting = asyncio.ensure_future(submit(client))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError) as cancelled:
+                await waiting
+            assert not isinstance(cancelled.value, CancelledUnsent)
+
+    asyncio.run(main())
 
 
 async def submit_to(url: str, timeouts: Timeouts = CALM) -> None:

@@ -14,7 +14,7 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Verified
-from batchswap.errors import Exit
+from batchswap.errors import Exit, LedgerFailed
 from batchswap.ledger import files
 from tests.loop.service import Fault, Service, Shelf
 from tests.loop.test_run import always, once
@@ -144,6 +144,51 @@ def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
         assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
         with closing(files.connect(world.settings.db, write=False)) as db:
             assert db.execute("select state from tasks").fetchone() == ("submitting",)
+
+    run(script())
+
+
+class Locked(Inline):
+    """One commit waits for another program's lock, in vain; those behind it succeed."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        self.number -= 1
+
+        def end(is_in_vain: bool = self.number == 0) -> None:
+            if is_in_vain:
+                future.set_exception(LedgerFailed("locked"))
+            else:
+                future.set_result(fn(*args, **kwargs))
+
+        asyncio.get_running_loop().call_later(2.0, end)
+        return future
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_what_is_known_of_a_submit_is_recorded_though_the_ledger_was_locked_meanwhile(
+    tmp_path: Path, number: int
+) -> None:
+    """Neither never sent nor answered is uncertain: whichever commit fails, for intents, answers and all else."""
+
+    async def script() -> None:
+        class LockedWorld(World):
+            def executor(self) -> Inline:
+                return Locked(number)
+
+        world = LockedWorld(tmp_path, 12)
+        service = Service(VirtualClock(), durations=lambda _: 5.0, latency=0.5)
+        with pytest.raises(LedgerFailed, match="locked"):
+            await world.run(service)
+        assert (world.counts()["submitting"], world.counts()["uncertain"]) == (0, 0)
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select count(*) from attempts where remote_id is not null").fetchone() == (
+                len(service.tasks),
+            )
+            assert db.execute("select count(*) from tasks where paid > 0").fetchone() == (len(service.tasks),)
 
     run(script())
 

@@ -1,0 +1,59 @@
+"""What is known of a request on its way: whether it has left, and whether its answer can still be there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+
+class CancelledUnsent(asyncio.CancelledError):
+    """A request was cancelled before it had a connection: nothing was sent."""
+
+
+class Journey:
+    """One request. `has_begun`: it has a connection, so that something may have been sent."""
+
+    has_begun = False
+
+
+def tracing() -> aiohttp.TraceConfig:
+    """Mark each request's journey as soon as it has a connection, before anything is written to it."""
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_end.append(_begin)
+    config.on_connection_reuseconn.append(_begin)
+    return config
+
+
+async def _begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+    journey = getattr(context, "trace_request_ctx", None)
+    if isinstance(journey, Journey):
+        journey.has_begun = True
+
+
+@asynccontextmanager
+async def awake(seconds: float, grace: float) -> AsyncIterator[None]:
+    """Raise TimeoutError after `seconds`, but never before the event loop has read what has come.
+
+    A process that was stopped (SIGSTOP, a laptop that sleeps) finds on waking that its time is over, while the answer
+    is waiting in the socket. So `grace` follows, and once more as long as that, too, was slept through.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as scope:
+
+        def prolong() -> None:
+            until = loop.time() + grace
+            timer[0] = loop.call_at(until, end, until)
+
+        def end(due: float) -> None:
+            if loop.time() - due > grace:
+                prolong()
+            else:
+                scope.reschedule(loop.time())
+
+        timer = [loop.call_later(seconds, prolong)]
+        try:
+            yield
+        finally:
+            timer[0].cancel()
