@@ -17,7 +17,7 @@ from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.rows import Checker, Record
-from batchswap.manifest.separated import Header, Lines, is_skipped, read_header, split, to_record
+from batchswap.manifest.separated import Header, Lines, is_empty, read_header, split, to_record
 from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
@@ -83,7 +83,7 @@ def csv_rows(header: Header, checker: Checker, lines: Lines, plain: Plain | None
         for number, line in lines.one_by_one(block):
             if plain and (row := plain.row(number, line)) is not None:
                 rows.append(row)
-            elif not is_skipped(line):
+            elif not is_empty(line):
                 yield rows
                 rows = []
                 yield careful_rows(header, checker, number, line, lines)

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from batchswap.errors import Flaw
 from batchswap.manifest.fields import UNSAFE, shown
+from batchswap.manifest.spelling import Spellings, caseless, composed
 
 LONGEST_URL = 2048
 LONGEST_PATH = 1024
@@ -16,6 +17,11 @@ REMEMBERED = 50_000
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(data|file|blob|mailto|javascript|about):", re.IGNORECASE)
 URL = re.compile(r"https?://(?P<authority>[^/?#\s]*)\S*")
 AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]\\\"<>]+)(?::(?P<port>[0-9]{1,5}))?")
+WITHIN = re.compile(r"https?://", re.IGNORECASE)
+FORMULA = re.compile(r"=\s*[A-Za-z.]+\s*\(")
+AROUND = "\"'`´“”„‟‘’‚‛«»‹›<>[]()"
+"""What comes with a text that was copied from a document, a mail or a sheet, and is no part of a URL."""
+BEHIND = ("”", "“", "„", "»", "«", ">")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -25,9 +31,12 @@ class Inputs:
     def __init__(self, folder: str, *, check_files: bool = True) -> None:
         self._folder, self._check_files = folder, check_files
         self._known: dict[str, str | Flaw] = {}
+        self._spellings = Spellings(folder)
+        self.real: dict[str, str] = {}
+        """Path as written -> what the file is called, where the two compose a letter differently."""
 
     def checked(self, text: str) -> str:
-        """The URL as written, or the path without "./". Raises Flaw."""
+        """The URL as written, or the path as written without "./". Raises Flaw."""
         if text.startswith(("https://", "http://")):
             return checked_url(text)
         found = self._known.get(text)
@@ -41,14 +50,41 @@ class Inputs:
 
     def _look(self, text: str) -> str | Flaw:
         try:
+            check_surroundings(text)
             if scheme := SCHEME.match(text):
                 return checked_url(with_scheme(scheme[1] or scheme[2], text))
             path = checked_path(text)
             if self._check_files:
-                check_file(self._folder, path)
+                self._check_file(path, text)
         except Flaw as flaw:
             return flaw
         return path
+
+    def _check_file(self, path: str, text: str) -> None:
+        try:
+            check_file(self._folder, path, text)
+        except FileNotFoundError:
+            real = None if path.isascii() else self._spellings.find(path, composed)
+            if real is None:
+                raise Flaw(f"does not exist: {shown(text)} ({self._remedy(path, text)})") from None
+            check_file(self._folder, real, text)
+            self.real[path] = real
+
+    def _remedy(self, path: str, text: str) -> str:
+        if other := self._spellings.find(path, caseless):
+            return f"there is {shown(other)}: upper and lower case differ"
+        if text[0] in AROUND and text[-1] in AROUND:
+            return f"it has {text[0]}…{text[-1]} around it; looked in {shown(self._folder, 200)}"
+        return f"looked in {shown(self._folder, 200)}"
+
+
+def check_surroundings(text: str) -> None:
+    """Raises Flaw for a URL with something around it."""
+    if FORMULA.match(text):
+        raise Flaw(f"is a formula: {shown(text)}; write the URL or the path itself")
+    if text[0] in AROUND and WITHIN.search(text):
+        last = text[-1] if text[-1] in AROUND else ""
+        raise Flaw(f"has {text[0]}…{last} around the URL: {shown(text)}; write the URL alone")
 
 
 def with_scheme(scheme: str, text: str) -> str:
@@ -68,6 +104,8 @@ def checked_url(text: str) -> str:
     found = None if UNSAFE.search(text) else URL.fullmatch(text)
     if found is None:
         raise Flaw(f"is a URL with a space or a control character in it: {shown(text)}")
+    if text.endswith(BEHIND):
+        raise Flaw(f"is a URL with {text[-1]} behind it: {shown(text)}; write the URL alone")
     authority = found["authority"]
     if "@" in authority:
         raise Flaw(f"is a URL that carries a user name or password, which would be stored and sent on: {shown(text)}")
@@ -90,20 +128,25 @@ def checked_path(text: str) -> str:
     return str(PurePosixPath(text))
 
 
-def check_file(folder: str, path: str) -> None:
-    """Raises Flaw unless `path` is a regular file that can be read and is not empty."""
+def check_file(folder: str, path: str, text: str) -> None:
+    """Raises Flaw unless `path` is a regular file that can be read and is not empty; FileNotFoundError without one.
+
+    `text` is the path as it was written.
+    """
     whole = os.path.join(folder, path)  # noqa: PTH118 - on the way of every row; Path costs ten times as much
     try:
         found = os.stat(whole)  # noqa: PTH116
-    except (FileNotFoundError, NotADirectoryError):
-        raise Flaw(f"does not exist: {shown(path)} (looked in {shown(folder, 200)})") from None
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError:
+        raise FileNotFoundError from None
     except OSError as error:
-        raise Flaw(f"cannot be read: {shown(path)} ({error.strerror})") from None
+        raise Flaw(f"cannot be read: {shown(text)} ({error.strerror})") from None
     if stat.S_ISDIR(found.st_mode):
-        raise Flaw(f"is a folder, not a file: {shown(path)}")
+        raise Flaw(f"is a folder, not a file: {shown(text)}")
     if not stat.S_ISREG(found.st_mode):
-        raise Flaw(f"is a device, pipe or socket, not a file: {shown(path)}")
+        raise Flaw(f"is a device, pipe or socket, not a file: {shown(text)}")
     if found.st_size == 0:
-        raise Flaw(f"is an empty file: {shown(path)}")
+        raise Flaw(f"is an empty file: {shown(text)}")
     if not os.access(whole, os.R_OK):
-        raise Flaw(f"cannot be read: {shown(path)} (Permission denied)")
+        raise Flaw(f"cannot be read: {shown(text)} (Permission denied)")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from batchswap.errors import Flaw
 from batchswap.manifest.fields import shown
+from batchswap.manifest.spelling import composed
 
 MOST_FILES = 1_000_000
 ANY_DEPTH = "**"
@@ -57,7 +58,7 @@ class Search:
         elif glob.has_magic(part):
             if self._is_new(path, number):
                 visible = "" if part.startswith(".") else r"(?!\.)"
-                name = re.compile(visible + fnmatch.translate(part))
+                name = re.compile(visible + fnmatch.translate(composed(part)))
                 yield from self._entries(path, number + 1, name, folders=not is_last)
         elif os.path.lexists(self._whole(f"{path}{part}")):
             yield f"{path}{part}" if is_last else f"{path}{part}/", number + 1
@@ -67,7 +68,9 @@ class Search:
         try:
             with os.scandir(self._whole(path) or ".") as entries:
                 some = sorted(
-                    (e.name, e.is_symlink()) for e in entries if name.match(e.name) and is_folder(e) is folders
+                    (e.name, e.is_symlink())
+                    for e in entries
+                    if name.match(composed(e.name)) and is_folder(e) is folders
                 )
         except OSError as error:
             raise unreadable(path, error) from None

@@ -39,7 +39,7 @@ def pattern(header: Header, *, require_consent: bool) -> str:
         "repeat": "1?",
     }
     columns = (kinds.get(name, text if is_kept(name) else ABSENT) for name in header.names)
-    return f"(?!#){header.separator.join(f'({kind})' for kind in columns)}()"
+    return f"(?!# ){header.separator.join(f'({kind})' for kind in columns)}()"
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +64,7 @@ class Plain:
     def rows(self, number: int, block: str) -> list[Row] | None:
         """The rows of a block that begins with line `number`; None unless all its lines are plain, and whole."""
         # To look for plain lines among others costs more than to read them: what can be known before is asked before.
-        if '"' in block or "\n#" in block or not block.endswith("\n") or not self._many.match(block):
+        if '"' in block or "\n# " in block or not block.endswith("\n") or not self._many.match(block):
             return None
         found = self._many.findall(block)
         if len(found) != block.count("\n"):

@@ -63,6 +63,7 @@ class Checker:
         if target is None or self.problems.count > before:
             return []
         digest = content_digest(*target)
+        real = self._inputs.real
         extra = tuple([(name, text) for name, text in values.items() if is_kept(name)])
         made = []
         for number in range(1, repeat + 1):
@@ -75,11 +76,11 @@ class Checker:
                     key,
                     own_digest,
                     target.model,
-                    target.target,
-                    target.face,
+                    real.get(target.target, target.target),
+                    real.get(target.face, target.face),
                     output,
                     record.line,
-                    target.faces,
+                    tuple([(number, real.get(face, face)) for number, face in target.faces]) if real else target.faces,
                     values.get("consent", ""),
                     record.tags,
                     extra,

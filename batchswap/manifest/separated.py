@@ -16,6 +16,8 @@ LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
 """Characters that are read at once: some hundred lines."""
 NUL = "\0"
+SEP_LINE = re.compile(r'"?sep=([,;\t]|\\t)"?[,;\s]*', re.IGNORECASE)
+"""What Excel writes, or obeys, above the header."""
 NAME = re.compile(r"[^\W\d][\w -]*")
 """What may be a column's name that nobody knows; a URL, a file or a number is a row's."""
 
@@ -108,20 +110,26 @@ class Lines:
             yield self.number, line
 
 
-def is_skipped(line: str) -> bool:
-    return line.startswith("#") or not line.strip()
+def is_empty(line: str) -> bool:
+    """Whether a line below the header has nothing in it, or a comment: "# …". Others that begin with "#" are rows."""
+    return line.startswith("# ") or line.strip() in ("", "#")
 
 
 def read_header(file: str, lines: Iterator[tuple[int, str]]) -> Header:
-    """The first line that is not empty and no comment. Raises ManifestProblem."""
+    """The first line that is not empty, no comment ("#…") and no `sep=`. Raises ManifestProblem."""
+    separator = ""
     for number, line in lines:
-        if not is_skipped(line):
-            separator = sniffed_separator(line)
-            try:
-                columns = split(file, number, line, lines, separator)
-            except Flaw as flaw:
-                raise ManifestProblem(file, number, None, str(flaw)) from None
-            return Header(number, [column.strip() for column in columns], separator)
+        if line.startswith("#") or not line.strip():
+            continue
+        if not separator and (found := SEP_LINE.fullmatch(line)):
+            separator = "\t" if found[1] == r"\t" else found[1]
+            continue
+        separator = separator or sniffed_separator(line)
+        try:
+            columns = split(file, number, line, lines, separator)
+        except Flaw as flaw:
+            raise ManifestProblem(file, number, None, str(flaw)) from None
+        return Header(number, [column.strip() for column in columns], separator)
     raise ManifestProblem(file, None, None, "is empty: it has neither a header nor rows")
 
 
@@ -164,6 +172,8 @@ def to_record(header: Header, number: int, cells: list[str]) -> Record | None:
     if not any(cells):
         return None
     if len(cells) != len(header.columns):
-        raise Flaw(f"has {len(cells):,} fields; the header has {len(header.columns):,}")
+        fields_there = f"{len(cells):,} field{'s' * (len(cells) > 1)}"
+        hint = ' (a comment begins with "# ": a hash and a space)' if cells[0].startswith("#") else ""
+        raise Flaw(f"has {fields_there}; the header has {len(header.columns):,}{hint}")
     values = {field: text for field, cell in zip(header.names, cells, strict=True) if (text := cell.strip())}
     return Record(number, values, fields.split_tags(values.pop("tags", "")), header.spelled)

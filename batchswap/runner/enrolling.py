@@ -14,7 +14,7 @@ from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import STDIN, Options, Source
 
-WAY = 2
+WAY = 3
 """Of marking, and of reading. Raised when either changes: what an older version has marked is then read again."""
 
 

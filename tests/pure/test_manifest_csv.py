@@ -64,8 +64,39 @@ def test_a_separator_inside_quotes_of_the_header_does_not_count() -> None:
 
 
 def test_empty_lines_comments_and_rows_of_empty_cells_are_skipped() -> None:
-    text = f'# made by hand\n\nid,video,face\n  \n#a,"{V},{F}\nb,{V},{F}\n,,\n"#c",{V},{F}\n'
-    assert [(row.key, row.line) for row in rows_of(text)] == [("b", 6), ("#c", 8)]
+    text = f'#made by hand\n\nid,video,face\n  \n# a,"{V},{F}\n#\nb,{V},{F}\n,,\n"# c",{V},{F}\n'
+    assert [(row.key, row.line) for row in rows_of(text)] == [("b", 7), ("# c", 9)]
+
+
+@pytest.mark.parametrize("key", ["#1", "#1 intro", "##", "#!"])
+@pytest.mark.parametrize("first", ["id", "video"])
+def test_a_row_that_begins_with_a_hash_is_a_row(key: str, first: str) -> None:
+    rest = [name for name in ("id", "video", "face") if name != first]
+    cells = {"id": key, "video": V if first == "id" else "#/v.mp4", "face": F}
+    names = [first, *rest]
+    (row,) = rows_of(f"{','.join(names)}\n{','.join(cells[name] for name in names)}\n")
+    assert (row.key, row.line) == (key, 2)
+
+
+def test_a_line_that_is_neither_a_comment_nor_a_row_is_an_error() -> None:
+    assert errors_of(f"id,video,face\n#later\nb,{V},{F}\n") == [
+        '-:2: has 1 field; the header has 3 (a comment begins with "# ": a hash and a space)'
+    ]
+
+
+@pytest.mark.parametrize("sep", ["sep=;", '"sep=;"', "SEP=;", "sep=;;;", "# by Excel\nsep=;"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_that_names_the_separator(sep: str, bom: bytes, end: str) -> None:
+    text = f'{sep}\nid;video;face;"x_a,b,c,d,e"\na;{V};{F};\n'.replace("\n", end)
+    (row,) = rows_of(bom + text.encode(), None)
+    assert (row.key, row.line) == ("a", 3 + sep.count("\n"))
+
+
+@pytest.mark.parametrize(("sep", "separator"), [("\t", "\t"), ("\\t", "\t"), (",", ",")])
+def test_separators_that_a_line_can_name(sep: str, separator: str) -> None:
+    (row,) = rows_of(f"sep={sep}\n" + separator.join(("video", "face")) + "\n" + separator.join((V, F)) + "\n")
+    assert row.line == 3
 
 
 def test_a_quoted_field_may_span_lines_and_later_lines_keep_their_numbers() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import Flaw
-from batchswap.manifest import Options, Source, check
+from batchswap.manifest import Options, Source, check, read
 from batchswap.manifest.inputs import Inputs, checked_url
+from batchswap.tasks import Model, content_digest
 from tests.pure.manifest_texts import F, file_errors, rows_of
 
 
@@ -64,6 +65,17 @@ URLS = [
     ("x./" * 400, "has 1,200 characters, which is too long for a path"),
     ("a\x00b", "has a control or invisible character (U+0000)"),
     ("a\nb", "has a control or invisible character (U+000A)"),
+    ("“https://h/a.mp4”", 'has “…” around the URL: "“https://h/a.mp4”"; write the URL alone'),
+    ("„https://h/a.mp4?sig=hidden“", 'has „…“ around the URL: "„https://h/a.mp4?…"; write the URL alone'),
+    ('"https://h/a.mp4"', 'has "…" around the URL: ""https://h/a.mp4""; write the URL alone'),
+    ("<https://h/a.mp4>", 'has <…> around the URL: "<https://h/a.mp4>"; write the URL alone'),
+    ("'https://h/a.mp4", "has '… around the URL: \"'https://h/a.mp4\"; write the URL alone"),
+    ("[clip](https://h/a.mp4)", 'has […) around the URL: "[clip](https://h/a.mp4)"; write the URL alone'),
+    ("https://h/a.mp4”", 'is a URL with ” behind it: "https://h/a.mp4”"; write the URL alone'),
+    ("https://h/a.mp4>", 'is a URL with > behind it: "https://h/a.mp4>"; write the URL alone'),
+    ('=HYPERLINK("https://h/a.mp4","clip")', 'is a formula: "=HYPERLINK("https://h/a.mp4","clip")"; write the URL'),
+    ("\u200bhttps://h/a.mp4", 'has a control or invisible character (U+200B) in "\\x200bhttps://h/a.mp4"'),
+    ("https://h/a.mp4\xa0", "is a URL with a space or a control character in it"),
 ]
 
 
@@ -99,6 +111,9 @@ def test_files(tmp_path: Path) -> None:
     assert Inputs(str(tmp_path)).checked("./ok.mp4") == "ok.mp4"
     for name, sentence in {
         "no.mp4": f'does not exist: "no.mp4" (looked in "{tmp_path}")',
+        "./a//b.mp4": 'does not exist: "./a//b.mp4" (looked in',
+        "“ok.mp4”": f'does not exist: "“ok.mp4”" (it has “…” around it; looked in "{tmp_path}")',
+        "OK.mp4": 'does not exist: "OK.mp4" (there is "ok.mp4": upper and lower case differ)',
         "ok.mp4/x": 'does not exist: "ok.mp4/x"',
         "gone.mp4": 'does not exist: "gone.mp4"',
         "loop.mp4": 'cannot be read: "loop.mp4" (Too many levels of symbolic links)',
@@ -146,3 +161,27 @@ def test_paths_start_from_the_manifest_and_errors_name_its_lines(tmp_path: Path)
 def test_the_same_file_in_other_words_is_the_same_row() -> None:
     first, second = rows_of(f"id,video,face\na,./x//y.mp4,{F}\nb,x/y.mp4,{F}\n")
     assert first.digest == second.digest
+
+
+NFC, NFD = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize(("written", "there"), [(NFC, NFD), (NFD, NFC)])
+def test_a_file_is_found_however_its_letters_are_composed(tmp_path: Path, written: str, there: str) -> None:
+    """The row names the file as it is called; its digest and its key are those of the manifest's own words."""
+    (tmp_path / there).mkdir()
+    (tmp_path / there / f"{there}.jpg").write_bytes(b"x")
+    manifest = tmp_path / "m.csv"
+    path = f"{written}/{written}.jpg"
+    manifest.write_text(f"image,face,face_3\n{path},{path},\n./{path},,{path}\n")
+    first, second = (row for chunk in read([Source(str(manifest))]) for row in chunk.rows)
+    real = f"{there}/{there}.jpg"
+    assert (first.target, first.face, second.target, second.faces) == (real, real, real, ((3, real),))
+    assert first.key == first.digest == content_digest(Model.IMAGE, path, path)
+    assert second.digest == content_digest(Model.IMAGE_MULTI, path, "", ((3, path),))
+
+
+def test_of_several_files_that_differ_in_composition_none_is_taken(tmp_path: Path) -> None:
+    for name in ("\u1e69", "s\u0323\u0307"):
+        (tmp_path / f"{name}.jpg").write_bytes(b"x")
+    assert flaw_of("\u1e63\u0307.jpg", tmp_path).startswith("does not exist: ")

@@ -53,6 +53,10 @@ def test_patterns(found: Make, pattern: str, expected: list[str]) -> None:
     assert found(pattern, *names) == expected
 
 
+def test_letters_match_however_they_are_composed(found: Make) -> None:
+    assert found("Zo?/A\u0308*.mp4", "Zoe\u0308/\u00c41.mp4", "Zoe\u0308/A1.mp4") == ["Zoe\u0308/\u00c41.mp4"]
+
+
 CIRCLES = [
     (["up -> ."], ["a.mp4", "d/b.mp4"]),
     (["d/up -> .."], ["a.mp4", "d/b.mp4"]),

@@ -80,7 +80,7 @@ def one_way(text: str, options: Options, *, quick: bool) -> tuple[list[Row], lis
 @example(f"video,face,consent\n{V},{F},\n", True, "{batch}/{key}{ext}")
 @example(f"video,face,x_a\n{V},{F},\xa0b\n", False, "{batch}/{key}{ext}")
 @example(f"id,video,face\ncon.b,{V},{F}\n", False, "{batch}/{key}{ext}")
-@example(f"consent,video,face\n#a,{V},{F}\n", False, "{batch}/{key}{ext}")
+@example(f"consent,video,face\n# a,{V},{F}\n", False, "{batch}/{key}{ext}")
 def test_both_ways_give_the_same(text: str, require_consent: bool, template: str) -> None:
     options = Options(name_template=template, require_consent=require_consent, check_files=False)
     assert one_way(text, options, quick=True) == one_way(text, options, quick=False)
@@ -118,7 +118,7 @@ def test_a_block_of_plain_lines_gives_their_rows(end: str) -> None:
 
 
 OTHERS = [
-    "#c,{V},{F},",
+    "# c,{V},{F},",
     '"c",{V},{F},',
     "c,{V},{F}",
     "c,{V},{F},,",
