@@ -71,7 +71,10 @@ PROVIDER = together(WHERE, RATE)
 MANIFESTS = click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 READING = together(
     option(
-        "--format", type=click.Choice(["csv", "yaml", "jsonl"]), default=None, help="of the manifests; else by name"
+        "--format",
+        type=click.Choice(["csv", "yaml", "json", "jsonl"]),
+        default=None,
+        help="of the manifests; else by name",
     ),
     option("--batch", metavar="NAME", default=None, help="of the batch; else the manifest's own name"),
     option("--name-template", default="{batch}/{key}{ext}", metavar="TEMPLATE", help="of outputs, below --out"),

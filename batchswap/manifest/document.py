@@ -1,7 +1,6 @@
-"""A YAML manifest: name, defaults, tasks and matrix, in any order, one task in memory at a time."""
+"""A YAML or JSON manifest: name, defaults, tasks and matrix, in any order, one task in memory at a time."""
 
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
 
 import msgspec
 from yaml.events import (
@@ -17,12 +16,13 @@ from yaml.events import (
 )
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.events import Events, line_of
+from batchswap.manifest.events import MOST_KEYS, MOST_VALUES, Events, line_of
 from batchswap.manifest.fields import is_kept, nearest, shown
 from batchswap.manifest.matrix import Folder, expanded
 from batchswap.manifest.nodes import NO_FIELDS, Fields, Flaws, Listing, Node, Scalar, a_node, filled, to_fields
 from batchswap.manifest.rows import Record
 
+MOST_IN_A_TASK = 10_000
 KEYS = ("name", "defaults", "tasks", "matrix")
 Complain = Callable[[int | None, str | None, str], None]
 
@@ -35,11 +35,11 @@ class Prologue(msgspec.Struct, frozen=True):
 
 
 class Document:
-    """One YAML file. Build a new one for each pass over the stream."""
+    """One file. Build a new one for each pass over its events."""
 
-    def __init__(self, file: str, stream: BinaryIO, complain: Complain) -> None:
+    def __init__(self, file: str, events: Events, complain: Complain) -> None:
         self._file, self._complain = file, complain
-        self._events = Events(file, stream)
+        self._events = events
 
     def prologue(self) -> Prologue:
         """Name and defaults. Ends early when both stand before the tasks, else it passes over the whole file."""
@@ -88,6 +88,8 @@ class Document:
                 self._events.skip(event)
                 continue
             seen[key] = line
+            if len(seen) > MOST_KEYS:
+                raise ManifestProblem(self._file, line, None, f"has a mapping with more than {MOST_KEYS:,} keys")
             if key == "tasks":
                 yield from self._tasks(event, defaults)
             elif key == "matrix":
@@ -102,10 +104,10 @@ class Document:
         if all(key in ("name", "defaults") or is_kept(key) for key in seen):
             self._complain(None, None, "has neither tasks nor a matrix")
 
-    def _whole(self, event: Event, field: str) -> Node | None:
+    def _whole(self, event: Event, field: str, most: int = MOST_VALUES) -> Node | None:
         """The value, or None when something is wrong inside it."""
         self._events.wrong.clear()
-        node = self._events.node(event)
+        node = self._events.node(event, most=most)
         for line, sentence in self._events.wrong:
             self._complain(line, field or None, sentence)
         return None if self._events.wrong else node
@@ -113,7 +115,7 @@ class Document:
     def _tasks(self, event: Event, defaults: Fields) -> Iterator[Record]:
         if isinstance(event, SequenceStartEvent) and not event.anchor:
             while not isinstance(inner := self._events.next(), SequenceEndEvent):
-                yield from self._record(self._whole(inner, ""), defaults)
+                yield from self._record(self._whole(inner, "", MOST_IN_A_TASK), defaults)
             return
         node = self._whole(event, "tasks")
         if isinstance(node, Listing):

@@ -26,6 +26,9 @@ DEEPEST = 10
 MOST_KEYS = 1000
 MOST_ANCHORS = 10_000
 MOST_MERGED = 20
+LONGEST_VALUE = 1 << 22
+MOST_VALUES = 1_000_000
+"""In one value; a hundred characters of text count as much as a value. All values with anchors may have as many."""
 MERGE = "<<"
 YAML_TAG = "tag:yaml.org,2002:"
 TAGS = {None, "!", f"{YAML_TAG}str", f"{YAML_TAG}map", f"{YAML_TAG}seq"}
@@ -40,6 +43,25 @@ RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_i
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml; the other is a tenth as fast
 
 
+class Metered:
+    """A stream that gives no more than LONGEST_VALUE bytes from one event to the next: the parser would keep them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.taken = 0
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.taken += len(data)
+        if self.taken > LONGEST_VALUE:
+            raise TooLongError
+        return data
+
+
+class TooLongError(Exception):
+    """A value, or a comment, has no end in sight."""
+
+
 class Events:
     """The events of one YAML stream, and values built from them.
 
@@ -48,21 +70,30 @@ class Events:
     aliases of aliases cost nothing.
     """
 
-    def __init__(self, file: str, stream: BinaryIO, loader: type[Any] = LOADER) -> None:
+    def __init__(self, file: str, stream: BinaryIO, loader: Callable[[Any], Any] = LOADER) -> None:
         self.wrong: list[tuple[int, str]] = []
         self._file, self._stream = file, stream
         self._start = stream.tell()
         self._anchors: dict[str, Node] = {}
+        self._left = self._most = self._left_for_anchors = MOST_VALUES
+        self._last: Event | None = None
+        self._metered = Metered(stream)
         try:
-            self._get: Callable[[], Event] = loader(stream).get_event
+            self._get: Callable[[], Event] = loader(self._metered).get_event
         except yaml.YAMLError as error:
             raise self._problem(error) from None
 
     def next(self) -> Event:
+        self._metered.taken = 0
         try:
-            return self._get()
+            event = self._get()
         except yaml.YAMLError as error:
             raise self._problem(error) from None
+        except TooLongError:
+            longest = f"has a value of more than {LONGEST_VALUE:,} bytes; perhaps a quote is never closed"
+            raise ManifestProblem(self._file, line_of(self._last), None, longest) from None
+        self._last = event
+        return event
 
     def _problem(self, error: yaml.YAMLError) -> ManifestProblem:
         if isinstance(error, ReaderError):
@@ -81,9 +112,15 @@ class Events:
             offset -= len(part)
         return line
 
-    def node(self, event: Event, depth: int = 0) -> Node:
-        """The value that begins with `event`."""
+    def node(self, event: Event, depth: int = 0, most: int = MOST_VALUES) -> Node:
+        """The value that begins with `event`, of at most so many values."""
         line = line_of(event)
+        if depth == 0:
+            self._left = self._most = most
+        before = self._left
+        self._left -= 1 + len(getattr(event, "value", "")) // 100
+        if self._left < 0:
+            raise ManifestProblem(self._file, line, None, f"has more than {self._most:,} values in one place")
         if isinstance(event, AliasEvent):
             return self._alias(str(event.anchor), line)
         if event.tag not in TAGS:  # type: ignore[attr-defined]
@@ -100,6 +137,7 @@ class Events:
         else:
             made = self._listing(line, depth)
         if event.anchor:  # type: ignore[attr-defined]
+            self._left_for_anchors -= before - self._left
             self._remember(event.anchor, made, line)  # type: ignore[attr-defined]
         return made
 
@@ -112,6 +150,8 @@ class Events:
     def _remember(self, anchor: str, made: Node, line: int) -> None:
         if len(self._anchors) >= MOST_ANCHORS and anchor not in self._anchors:
             raise ManifestProblem(self._file, line, None, f"has more than {MOST_ANCHORS:,} anchors")
+        if self._left_for_anchors < 0:
+            raise ManifestProblem(self._file, line, None, f"has more than {MOST_VALUES:,} values with anchors")
         self._anchors[anchor] = made
 
     def _listing(self, line: int, depth: int) -> Listing:
@@ -167,8 +207,8 @@ class Events:
             event = self.next()
 
 
-def line_of(event: Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark else 1
+def line_of(event: Event | None) -> int:
+    return event.start_mark.line + 1 if event is not None and event.start_mark else 1
 
 
 def kind_of(text: str) -> Kind:

@@ -52,6 +52,7 @@ def is_kept(name: str) -> bool:
     return name.startswith(KEPT_PREFIXES) and name not in KEPT_PREFIXES
 
 
+@lru_cache(maxsize=4096)
 def nearest(name: str, known: tuple[str, ...] = (*NAMES, "face_0")) -> str:
     """The known name that looks most like `name`."""
     return difflib.get_close_matches(name[:50].lower(), known, n=1, cutoff=0.0)[0]

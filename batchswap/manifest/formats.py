@@ -1,15 +1,18 @@
-"""The three formats: bytes → lists of checked rows."""
+"""The formats: bytes → lists of checked rows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
 import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.document import Document
+from batchswap.manifest.events import LOADER, Events
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
 from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.json_events import JsonEvents
 from batchswap.manifest.jsonl import read_lines
 from batchswap.manifest.matrix import Folder
 from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
@@ -114,13 +117,21 @@ def careful_rows(
     return checker.rows(record) if record else []
 
 
-def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
-    start = stream.tell()
-    prologue = Document(place.source.path, stream, place.complain).prologue()
+def read_document(place: Place, stream: BinaryIO, loader: Callable[[Any], Any]) -> Iterator[tuple[str, list[Row]]]:
+    file, start = place.source.path, stream.tell()
+    prologue = Document(file, Events(file, stream, loader), place.complain).prologue()
     checker = place.checker(prologue.name)
     stream.seek(start)
-    document = Document(place.source.path, stream, place.complain)
+    document = Document(file, Events(file, stream, loader), place.complain)
     yield from in_chunks(checker, document.records(prologue.defaults, place.folder))
+
+
+def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+    return read_document(place, stream, LOADER)
+
+
+def read_json(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+    return read_document(place, stream, partial(JsonEvents, place.source.path))
 
 
 def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
@@ -151,4 +162,4 @@ def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str
     yield checker.batch, rows
 
 
-READERS: dict[str, Reader] = {"csv": read_csv, "yaml": read_yaml, "jsonl": read_jsonl}
+READERS: dict[str, Reader] = {"csv": read_csv, "yaml": read_yaml, "json": read_json, "jsonl": read_jsonl}

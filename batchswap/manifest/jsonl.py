@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest.events import DEEPEST, MOST_KEYS
 from batchswap.manifest.fields import shown
 from batchswap.manifest.nodes import Listing, Mapping, Node, Scalar
 from batchswap.manifest.separated import LONGEST_LINE
-
-DEEPEST = 10
 
 
 def read_lines(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Node | Flaw]]:
@@ -49,6 +48,8 @@ def to_node(value: Any, line: int, depth: int = 0) -> Node:
         for key, inner in value:
             if key in items:
                 raise Flaw(f"has the key {shown(key)} twice")
+            if len(items) >= MOST_KEYS:
+                raise Flaw(f"has a mapping with more than {MOST_KEYS:,} keys")
             items[key] = to_node(inner, line, depth + 1)
         return Mapping(items, line)
     if isinstance(value, list):

@@ -12,6 +12,7 @@ from batchswap.manifest.rows import Record
 
 Kind = Literal["text", "number", "boolean", "date", "null"]
 A_KIND = {"number": "a number", "boolean": "true or false", "date": "a date", "null": "nothing", "text": "text"}
+MOST_FLAWS = 20
 INPUTS = {"video", "image", "face"}
 
 
@@ -66,6 +67,9 @@ def to_fields(node: Node) -> Fields:
     spelled: dict[str, str] = {}
     wrong: list[tuple[str, str]] = []
     for name, value in node.items.items():
+        if len(wrong) >= MOST_FLAWS:
+            wrong.append(("", "has more keys that are wrong"))
+            break
         try:
             tags = to_tags(value) if name == "tags" else tags
             for field, text in named_texts(name, value):

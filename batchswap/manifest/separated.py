@@ -15,6 +15,7 @@ SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
 """Characters that are read at once: some hundred lines."""
+MOST_UNKNOWN = 20
 NUL = "\0"
 SEP_LINE = re.compile(r'"?sep=([,;\t]|\\t)"?[,;\s]*', re.IGNORECASE)
 """What Excel writes, or obeys, above the header."""
@@ -39,7 +40,11 @@ class Header:
             yield None, "has no header: the first line must name the columns, for example id,video,face,consent"
             return
         first: dict[str, str] = {}
+        numbers: dict[str, int] = {}
+        wrong = 0
         for number, (field, column) in enumerate(zip(self.names, self.columns, strict=True), 1):
+            if not field and (wrong := wrong + 1) > MOST_UNKNOWN:
+                continue
             if not column:
                 yield f"column {number}", "has no name in the header"
             elif field == "faces":
@@ -47,10 +52,12 @@ class Header:
             elif not field:
                 yield printable(column), fields.unknown(column)
             elif (other := first.setdefault(field, column)) == column:
-                if self.names.index(field) != number - 1:
-                    yield column, f"is there twice: columns {self.names.index(field) + 1} and {number}"
+                if numbers.setdefault(field, number) != number:
+                    yield column, f"is there twice: columns {numbers[field]} and {number}"
             else:
                 yield column, f'means the same as the column "{other}": only one of them can be given'
+        if wrong > MOST_UNKNOWN:
+            yield None, f"has {wrong - MOST_UNKNOWN:,} more columns that are not known"
         yield from self._absent()
         if require_consent and "consent" not in self.names:
             yield "consent", "is missing in the header, and --require-consent asks for it in every row"

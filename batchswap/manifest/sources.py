@@ -15,13 +15,13 @@ import msgspec
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
 
-Format = Literal["csv", "yaml", "jsonl"]
+Format = Literal["csv", "yaml", "json", "jsonl"]
 ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".yaml": "yaml",
     ".yml": "yaml",
-    ".json": "yaml",  # one JSON document is YAML; a JSON object a line is not
+    ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
@@ -29,6 +29,9 @@ STDIN = "-"
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SNIFFED = 1 << 16
+SKIPPED = re.compile(r"(?:\s*+(?:#[^\r\n]*+)?+[\r\n])*+\s*+")
+JSON_START = re.compile(r'\[?\s*\{\s*"')
+JSON_DOCUMENT = re.compile(r'\{\s*"(?:name|defaults|tasks|matrix)"\s*:')
 YAML_START = re.compile(r"(?:---|- |\[|\{|(?:name|defaults|tasks|matrix)\s*:)")
 
 
@@ -138,10 +141,13 @@ def format_of(source: Source, stream: BinaryIO) -> Format:
 
 
 def sniffed(head: str) -> Format:
-    """What the first line that is not empty and no comment looks like."""
-    line = next((text for part in head.splitlines() if (text := part.strip()) and not text.startswith("#")), "")
-    if line.startswith("{") and line.endswith("}"):
+    """What the first line that is not empty and no comment looks like, and in JSON what follows."""
+    text = SKIPPED.sub("", head, count=1)
+    line = text.partition("\n")[0].strip()
+    if line.startswith("{") and line.endswith("}") and not JSON_DOCUMENT.match(line):
         return "jsonl"
+    if JSON_START.match(text):
+        return "json"
     return "yaml" if YAML_START.match(line) else "csv"
 
 

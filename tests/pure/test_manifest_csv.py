@@ -164,6 +164,12 @@ def test_a_header_of_unknown_names_names_each() -> None:
     assert [line.split(": ")[1] for line in said] == ["ID", "Video", "FACE", "video", "face"]
 
 
+def test_of_very_many_unknown_columns_the_first_are_named() -> None:
+    found = errors_of(",".join(["video", "face", *(f"column{n}" for n in range(16_000))]) + "\n")
+    assert [line.split(": ")[1] for line in found[:-1]] == [f"column{n}" for n in range(20)]
+    assert found[-1] == "-:1: has 15,980 more columns that are not known"
+
+
 @pytest.mark.parametrize(("text", "sentence"), HEADERS)
 def test_headers_that_are_wrong(text: str, sentence: str) -> None:
     assert errors_of(text)[0].startswith(sentence)

@@ -43,6 +43,7 @@ LINES = [
     ('{"video": "v", "face": "f", "id": "\\ud800"}', "-:1: id: has a control or invisible character (U+D800)"),
     ('{"video": "v", "face": "f", "id": "a\\u0000"}', "-:1: id: has a control or invisible character (U+0000)"),
     ('{"video": "\\ud800", "face": "f"}', "-:1: video: has a control or invisible character (U+D800)"),
+    ("{" + ",".join(f'"k{n}":1' for n in range(1001)) + "}", "-:1: has a mapping with more than 1,000 keys"),
     ("[" * 50 + "]" * 50, "-:1: is nested too deep"),
     ("[" * 100_000, "-:1: is not JSON that can be read"),
     ("9" * 5000, "-:1: is not JSON that can be read"),

@@ -206,7 +206,7 @@ PIECE = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("format", ["csv", "yaml", "jsonl", None])
+@pytest.mark.parametrize("format", ["csv", "yaml", "json", "jsonl", None])
 @settings(max_examples=250, deadline=None)
 @given(st.one_of(st.binary(max_size=60), st.lists(PIECE, max_size=25).map(b"".join)))
 @example(b"[" * 3000)

@@ -138,10 +138,27 @@ def test_tasks_are_not_kept_while_they_are_read() -> None:
             "-:1203: has a mapping with more than 1,000 keys",
         ),
         ("x_a: &a\n" + "".join(f"  k{n}: b\n" for n in range(1001)), "-:1002: has a mapping with more than 1,000 keys"),
+        ("".join(f"x_{n}: b\n" for n in range(1001)), "-:1001: has a mapping with more than 1,000 keys"),
+        (
+            f"x_a: 'b'\nx_c: '{'d' * 5_000_000}'\n",
+            "-:2: has a value of more than 4,194,304 bytes; perhaps a quote is never closed",
+        ),
+        (f"# {'d' * 5_000_000}\n", "-:1: has a value of more than 4,194,304 bytes; perhaps a quote is never closed"),
+        ("tasks:\n- {tags: [" + "a," * 10_001 + "]}\nx_", "-:2: has more than 10,000 values in one place"),
+        (
+            "".join(f"x_{n}: &a{n} '{'b' * 4_000_000}'\n" for n in range(26)),
+            "-:25: has more than 1,000,000 values with anchors",
+        ),
     ],
 )
 def test_bounds(text: str, sentence: str) -> None:
     assert errors_of(text + "tasks: []\n", "yaml") == [sentence]
+
+
+def test_of_very_many_unknown_keys_the_first_are_named() -> None:
+    found = errors_of(f"tasks: [{{{', '.join(f'key{n}: 1' for n in range(900))}}}]", "yaml")
+    assert len(found) == 21
+    assert found[-1] == "-:1: has more keys that are wrong"
 
 
 def test_tasks_before_a_broken_place_are_checked_too() -> None:
