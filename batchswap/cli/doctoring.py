@@ -50,17 +50,19 @@ def examine(settings: "Settings") -> "Iterator[Finding]":
 def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
     from batchswap.cli.accounts import find_account, is_on_this_machine
     from batchswap.cli.keys import HOW, find_key
+    from batchswap.cli.trust import key_words
     from batchswap.report.health import Finding
 
+    goes = key_words(click.get_current_context())
     try:
         account = find_account(settings)
     except BatchswapError as error:
         yield Finding(
-            "key", False, str(error), HOW if isinstance(error, AccountRefused) else "see --base-url", error.exit
+            "key", False, f"{error}; {goes}", HOW if isinstance(error, AccountRefused) else "see --base-url", error.exit
         )
         return
     place = find_key(strict=not is_on_this_machine(settings.base_url)).place
-    yield Finding("key", True, f"found in {place}")
+    yield Finding("key", True, f"found in {place}; {goes}")
     if account is None:
         return
     try:

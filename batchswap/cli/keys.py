@@ -2,10 +2,12 @@
 
 import os
 import re
+from functools import cache
 
 import msgspec
 
 from batchswap.cli.layers import at_home
+from batchswap.cli.trust import NotReadable, exposed, small_text
 from batchswap.errors import AccountRefused
 
 VARIABLE = "CRUN_API_KEY"
@@ -62,11 +64,13 @@ def _look() -> Key | None:
     if path is None:
         return None
     try:
-        text = parse_env(path.read_text(encoding="utf-8")) or ""
-    except FileNotFoundError:
+        text = parse_env(small_text(path)) or ""
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise AccountRefused(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    except NotReadable as error:
+        raise AccountRefused(f"{path} {error}") from None
+    if text and (words := exposed(path)):
+        _warn_once(words)
     return Key(text, str(path)) if text else None
 
 
@@ -76,3 +80,10 @@ def _what_is_wrong(text: str) -> str:
     if not text.startswith("ak_"):
         return "it does not begin with ak_"
     return f"it has {len(text) - 3} characters after ak_"
+
+
+@cache
+def _warn_once(words: str) -> None:
+    import logging  # not before there is something to log
+
+    logging.getLogger(__name__).warning(words)

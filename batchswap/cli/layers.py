@@ -2,18 +2,18 @@
 
 import difflib
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from batchswap.cli.trust import NotReadable, check_place, small_text
 from batchswap.errors import UsageError
 
 PREFIX = "BATCHSWAP_"
 FILE = "batchswap.yaml"
-_PLACES = "batchswap.cli.places"
+PLACES = "batchswap.cli.places"
 
 
 class Option(click.Option):
@@ -50,7 +50,7 @@ class Option(click.Option):
             case click.core.ParameterSource.ENVIRONMENT:
                 return f" (from {self._variable()})"
             case click.core.ParameterSource.DEFAULT_MAP:
-                places: dict[str, Path] = ctx.find_root().meta.get(_PLACES, {})
+                places: dict[str, Path] = ctx.find_root().meta.get(PLACES, {})
                 return f" (from {places.get(key_of(self), FILE)})"
         return ""
 
@@ -109,16 +109,24 @@ def _takes(option: Option, value: str | list[str]) -> bool:
 
 def files() -> list[Path]:
     """The files that may exist, the one that counts for more last."""
-    configuration = os.environ.get("XDG_CONFIG_HOME") or at_home("~/.config")
-    return [*([Path(configuration, "batchswap", "config.yaml")] if configuration else []), Path(FILE)]
+    return [*([own] if (own := own_file()) else []), Path(FILE)]
+
+
+def own_file() -> Path | None:
+    """The user's own file; None for a user who has no home. Raises UsageError for a place in the working directory."""
+    if (given := os.environ.get("XDG_CONFIG_HOME")) and not Path(given).is_absolute():
+        raise UsageError(f"XDG_CONFIG_HOME is {given}, which is not an absolute path: set it to one, or unset it")
+    configuration = given or at_home("~/.config")
+    return Path(configuration, "batchswap", "config.yaml") if configuration else None
 
 
 def at_home(path: str) -> Path | None:
-    """A path that begins with `~`; None for a user who has no home, as in a container."""
+    """A path that begins with `~`; None for a user who has no home, as in a container, or a relative one."""
     try:
-        return Path(path).expanduser()
+        found = Path(path).expanduser()
     except RuntimeError:
         return None
+    return found if found.is_absolute() else None
 
 
 def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -129,6 +137,8 @@ def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, A
     for path in paths:
         spelled: dict[str, Any] = {}
         for key, value in _read(path).items():
+            if path == Path(FILE):
+                check_place(path, str(key), own_file())
             name = str(key).replace("-", "_").lstrip("_")
             if spelled.setdefault(name, key) != key:
                 raise UsageError(f'{path}: "{spelled[name]}" and "{key}" are one option: which one counts?')
@@ -170,17 +180,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     """What is in the file; "" where there is none. Raises UsageError: a budget that cannot be read is not left out."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path}: is not a file")
-        return path.read_text(encoding="utf-8")
+        return small_text(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise UsageError(f"{path}: is a link that leads nowhere") from error
         return ""
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8") from error
+    except NotReadable as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def options_of(group: click.Group) -> dict[str, dict[str, Option]]:
@@ -219,4 +225,4 @@ def _as_meant(option: Option, value: str | list[str], place: Path) -> str | list
 
 
 def remember_places(ctx: click.Context, places: dict[str, Path]) -> None:
-    ctx.meta[_PLACES] = places
+    ctx.meta[PLACES] = places

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -18,6 +19,7 @@ from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
 from batchswap.cli.running import ARGUMENTS, run
+from batchswap.cli.trust import changeable
 from batchswap.cli.voice import Voice
 from batchswap.cli.wording import cancel, resolve, retry
 from batchswap.errors import BatchswapError, Exit, UsageError
@@ -51,6 +53,9 @@ class Root(click.Group):
         if wrong := next(filter(None, map(layers.no_text, arguments)), ""):
             raise UsageError(wrong)
         values, places = layers.default_map(self)
+        for path in {places[name] for name in places if places[name] != Path(layers.FILE)}:
+            if words := changeable(path):
+                voice.warn(words)
         with self.make_context("batchswap", list(arguments), default_map=values, obj=voice, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments
             layers.remember_places(ctx, places)

@@ -71,10 +71,13 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json
+    from batchswap.cli.trust import key_words
     from batchswap.ledger import files
     from batchswap.report.closing import last_line, look
 
     listen(voice)
+    if voice.is_verbose:
+        voice.say(key_words(click.get_current_context()))
     settings = build_settings(**asked)
     account = find_account(settings)
     sources = build_sources(manifests, **asked)

@@ -1,0 +1,128 @@
+"""Files of the user: read with care, and which of them may name the host that gets the API key."""
+
+import os
+import re
+import stat
+from io import FileIO
+from pathlib import Path
+
+import click
+
+from batchswap.errors import UsageError
+
+LARGEST = 64 * 1024
+"""Bytes of a file of options or of a key."""
+
+OWN_ONLY = (
+    "base-url", "provider", "callback-url", "callback-listen", "proxy", "keys", "notify", "ping-url", "webhook-url",
+    "sign",
+)  # fmt: skip
+"""Options that decide where the key and the user's messages go: never taken from the working directory's file."""
+
+
+class NotReadable(Exception):
+    """Why a file is not read, in words."""
+
+
+def small_text(path: Path) -> str:
+    """The text of a small regular file. A pipe or a device is not waited for. Raises NotReadable, FileNotFoundError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise NotReadable(f"cannot be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise NotReadable("is not a file")
+        found = FileIO(handle, closefd=False).read(LARGEST + 1) or b""
+    except OSError as error:
+        raise NotReadable(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(handle)
+    if len(found) > LARGEST:
+        raise NotReadable(f"is larger than {LARGEST // 1024} KiB, which no such file needs to be")
+    try:
+        return found.decode()
+    except UnicodeDecodeError as error:
+        raise NotReadable("is not UTF-8") from error
+
+
+def check_place(path: Path, key: str, own: Path | None) -> None:
+    """Raises UsageError for an option of OWN_ONLY, however it is spelled, in the working directory's file.
+
+    `own` is the user's own file. Whoever gives away a folder of manifests could else have the key sent to a host.
+    """
+    spelled = re.sub("[^a-z]", "", key.lower()).removeprefix("batchswap")
+    option = next((each for each in OWN_ONLY if each.replace("-", "") == spelled), None)
+    if option is None:
+        return
+    variable = f"BATCHSWAP_{option.upper().replace('-', '_')}"
+    places = f"--{option}, {variable}" + (f" or {own}" if own else "")
+    raise UsageError(f'{path}: "{key[:50]}" is not taken from the working directory\'s file: use {places}')
+
+
+def changeable(path: Path) -> str:
+    """A warning about a file that other users of this machine can change; "" when they cannot."""
+    try:
+        for place in (path, path.parent):
+            found = place.stat()
+            if found.st_uid not in (os.getuid(), 0):
+                return f"{place} belongs to another user, who can change where the API key goes"
+            others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid != os.getgid() else 0)
+            if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
+                return f"other users can write {place}, and change where the API key goes: chmod go-w {place}"
+    except OSError:
+        pass
+    return ""
+
+
+def exposed(path: Path) -> str:
+    """A warning about a file of secrets that other users of this machine can change or read; "" when they cannot."""
+    if words := changeable(path):
+        return words
+    try:
+        is_open = path.stat().st_mode & 0o077 and path.parent.stat().st_mode & 0o011
+    except OSError:
+        return ""
+    return f"other users can read the API key in {path}: chmod 600 {path}" if is_open else ""
+
+
+def key_words(ctx: click.Context) -> str:
+    """The host that gets the key, where that was said, and what was said elsewhere and does not count."""
+    from batchswap.tasks import public
+
+    if ctx.params.get("provider") == "local":
+        return f"the provider is local ({_said_by(ctx, 'provider')}): no key is sent{_overruled(ctx, 'provider')}"
+    also = _overruled(ctx, "provider") + _overruled(ctx, "base_url")
+    return f"the API key goes to {public(str(ctx.params['base_url']))} ({_said_by(ctx, 'base_url')}){also}"
+
+
+def _said_by(ctx: click.Context, name: str) -> str:
+    """The place that decides an option."""
+    match ctx.get_parameter_source(name):
+        case click.core.ParameterSource.COMMANDLINE:
+            return f"--{name.replace('_', '-')}"
+        case click.core.ParameterSource.DEFAULT | None:
+            return "the default"
+    return next((place for place, value in _elsewhere(ctx, name) if value == str(ctx.params[name])), "the environment")
+
+
+def _overruled(ctx: click.Context, name: str) -> str:
+    from batchswap.tasks import public
+
+    others = [(place, value) for place, value in _elsewhere(ctx, name) if value != str(ctx.params[name])]
+    return "".join(f"; {place} says {public(value)}, which does not count" for place, value in others)
+
+
+def _elsewhere(ctx: click.Context, name: str) -> list[tuple[str, str]]:
+    """What the environment and the files say, and where, in the order in which they count."""
+    from batchswap.cli.layers import PLACES
+
+    option = next(each for each in ctx.command.params if each.name == name)
+    names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+    found = [(variable, value) for variable in names if (value := os.environ.get(variable))]
+    if (value := (ctx.default_map or {}).get(name)) is not None:
+        places: dict[str, Path] = ctx.find_root().meta.get(PLACES, {})
+        found.append((str(places.get(name, "a file")), str(value)))
+    return found
