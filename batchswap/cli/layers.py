@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from batchswap.cli.trust import NotReadable, check_place, small_text
+from batchswap.cli.trust import PLACES, NotReadable, check_place, small_text
 from batchswap.errors import UsageError
 
 PREFIX = "BATCHSWAP_"
 FILE = "batchswap.yaml"
-PLACES = "batchswap.cli.places"
 
 
 class Option(click.Option):

@@ -10,6 +10,8 @@ import click
 
 from batchswap.errors import UsageError
 
+PLACES = "batchswap.cli.places"
+"""Where the context keeps which file each option's value came from."""
 LARGEST = 64 * 1024
 """Bytes of a file of options or of a key."""
 
@@ -117,8 +119,6 @@ def _overruled(ctx: click.Context, name: str) -> str:
 
 def _elsewhere(ctx: click.Context, name: str) -> list[tuple[str, str]]:
     """What the environment and the files say, and where, in the order in which they count."""
-    from batchswap.cli.layers import PLACES
-
     option = next(each for each in ctx.command.params if each.name == name)
     names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
     found = [(variable, value) for variable in names if (value := os.environ.get(variable))]
