@@ -76,3 +76,8 @@ def changed(before: Pixels, after: Pixels, where: NDArray[np.bool_]) -> float:
 def apart(one: Floats, other: Floats) -> float:
     """Mean distance of the surface's points, as a part of the face's width."""
     return float(np.linalg.norm((one - other)[: mesh.SURFACE, :2], axis=1).mean()) / width(one)
+
+
+def read_rgb(path: Path) -> Pixels:
+    """A picture file, upright."""
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)

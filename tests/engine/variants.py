@@ -19,17 +19,20 @@ STEP = Fraction(1, 600)
 
 @dataclass(frozen=True)
 class Variant:
-    """`rotation` is how a player is to turn it, degrees counterclockwise; `stamps` are in STEPs.
+    """`rotation` is how a player is to turn it, degrees counterclockwise; `matrix` says the same and more.
 
-    `language` and `track` are the sound's, `title` and `comment` the file's.
+    `stamps` are in STEPs, as is `sound_at`, when the sound begins. `language` and `track` are the sound's, `title` and
+    `comment` the file's.
     """
 
     ending: str = "mp4"
     codec: str = "libx264"
     pixels: str = "yuv420p"
     rotation: int = 0
+    matrix: Sequence[int] = ()
     stamps: Sequence[int] | None = None
     sound: str | None = None
+    sound_at: int | None = None
     full: bool = False
     title: str = ""
     comment: str = ""
@@ -50,6 +53,8 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
         video.codec_context.color_range = 2 if variant.full else 1
         if variant.codec == "libx264":
             video.options = {"crf": "12", "preset": "veryfast"}
+        if variant.matrix:
+            video.set_display_matrix(list(variant.matrix))
         if variant.rotation:
             video.set_display_rotation(variant.rotation)
         audio = (
@@ -71,7 +76,7 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
             sound = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
             sound.sample_rate, sound.pts, sound.time_base = (
                 16_000,
-                round(stamps[0] * STEP * 16_000),
+                round((stamps[0] if variant.sound_at is None else variant.sound_at) * STEP * 16_000),
                 Fraction(1, 16_000),
             )
             container.mux(audio.encode(sound))

@@ -1,19 +1,17 @@
 """Swaps faces in a video, in two passes: who is where, then the new faces into the frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
 from batchswap.local.engine import geometry, people, reading
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Person
 from batchswap.local.engine.newface import NewFace
+from batchswap.local.engine.orientation import Matrix, matrix_to_write
 from batchswap.local.engine.reading import Item
 from batchswap.local.engine.stages import ahead, behind
 from batchswap.local.engine.store import Store
@@ -63,21 +61,14 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     return counts
 
 
-def peek(items: Iterator[Item]) -> tuple[list[Item], list[int] | None]:
+def peek(items: Iterator[Item]) -> tuple[list[Item], Matrix | None]:
     """What comes up to the first frame, and the matrix by which it is to be turned for showing."""
     first: list[Item] = []
     for item in items:
         first.append(item)
         if isinstance(item, VideoFrame):
-            return first, display_matrix(item)
+            return first, matrix_to_write(item)
     return first, None
-
-
-def display_matrix(frame: VideoFrame) -> list[int] | None:
-    for data in cast("Iterable[SideData]", frame.side_data):
-        if data.type == Type.DISPLAYMATRIX:
-            return [int(value) for value in np.frombuffer(bytes(data), np.int32)]
-    return None
 
 
 def swapped(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from batchswap.local.engine import geometry, pictures, probing, reading, stills
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.orientation import orientation_of
 from batchswap.local.engine.quiet import kept_stderr
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.tracks import Track
@@ -79,7 +80,7 @@ def save_frames(
         for frame_number, frame in enumerate(clip.frames()):
             if frame_number in wanted:
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                turns = reading.quarter_turns(frame)
+                turns = orientation_of(frame).turns
                 for number in wanted[frame_number]:
                     upright = geometry.turned(points[number], -turns, turned_size(rgb, turns))
                     saved[number] = save(folder, number, np.rot90(rgb, turns), upright)

@@ -4,12 +4,11 @@ import stat
 from pathlib import Path
 
 import av
-from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from batchswap.errors import EngineError
 from batchswap.local.engine import pictures, reading
+from batchswap.local.engine.orientation import orientation_of
 from batchswap.local.engine.values import MediaInfo
 from batchswap.local.engine.wholeness import is_cut_off
 from batchswap.local.engine.words import noun
@@ -17,6 +16,8 @@ from batchswap.local.engine.words import noun
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 MOST_PIXELS = 50_000_000
 """Of a frame; 8K has 33 million."""
+LATE = 0.1
+"""Seconds: a clock that begins no later than this tells the length well enough."""
 START = 16
 """Bytes that tell the kind of a file."""
 
@@ -69,9 +70,9 @@ def probe_clip(path: Path, culprit: str) -> MediaInfo:
             raise EngineError(culprit, f"the {noun(culprit)} has frames of more than {MOST_PIXELS // 10**6} megapixels")
         frame = first_frame(clip)
         width, height = frame.width, frame.height
-        if reading.quarter_turns(frame) % 2:
+        if orientation_of(frame).turns % 2:
             width, height = height, width
-        seconds = stored_duration(clip.container, video) or measured_duration(path, culprit)
+        seconds = stored_duration(clip) or measured_duration(path, culprit)
         return MediaInfo("video", width, height, seconds, video.frames or None, bool(clip.audio))
 
 
@@ -81,13 +82,14 @@ def first_frame(clip: reading.Clip) -> VideoFrame:
     raise EngineError(clip.culprit, f"the {noun(clip.culprit)} has no frame")
 
 
-def stored_duration(container: InputContainer, video: VideoStream) -> float:
-    """Seconds; 0 where nothing says.
+def stored_duration(clip: reading.Clip) -> float:
+    """Return the seconds that the file says, 0 where it says nothing that can be relied on.
 
     A transport stream stores none. What FFmpeg says of it comes from its first and last stamp, between which the
-    clock may have started again.
+    clock may have started again. Where the clock does not begin at zero, most files store its end as the length.
     """
-    if container.format.name in reading.CLOCKED:
+    container, video = clip.container, clip.video
+    if container.format.name in reading.CLOCKED or abs(clip.start) > LATE:
         return 0.0
     if video.duration and video.time_base:
         return float(video.duration * video.time_base)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from batchswap.errors import EngineError
 from batchswap.local.engine.coding import Coding, Planes, coding_of
 from batchswap.local.engine.finder import LONGEST
+from batchswap.local.engine.orientation import keep_matrix, orientation_of
 from batchswap.local.engine.timeline import Timeline
 from batchswap.local.engine.words import noun
 
@@ -53,9 +54,15 @@ class Clip:
 
     @property
     def start(self) -> Fraction:
-        """Seconds at which a broadcast's clock happened to stand; zero where time stamps count from the beginning."""
-        clocked = self.container.format.name in CLOCKED and self.container.start_time
-        return Fraction(self.container.start_time, av.time_base) if clocked else Fraction(0)
+        """Return the seconds on the clip's clock at which it begins: that of a recording often began long before it.
+
+        What only the sound has before zero, its encoder's lead-in, is no part of the clip.
+        """
+        start = Fraction(self.container.start_time or 0, av.time_base)
+        if start >= 0:
+            return start
+        own = (self.video.start_time or 0) * (self.video.time_base or Fraction(0))
+        return min(own, Fraction(0))
 
     @property
     def format(self) -> str:
@@ -72,7 +79,7 @@ class Clip:
         return coding_of(context.colorspace, full, context.height)
 
     def frames(self) -> Iterator[VideoFrame]:
-        """In the order of showing, each in `format`."""
+        """In the order of showing, each in `format`, and none mirrored."""
         for item in self.packets(()):
             if isinstance(item, VideoFrame):
                 yield item
@@ -114,10 +121,13 @@ class Clip:
 
     def _normal(self, frame: VideoFrame) -> VideoFrame:
         context = self.video.codec_context
-        if frame.format.name == self.format and (frame.width, frame.height) == (context.width, context.height):
-            return frame
-        matrix = self.coding.matrix if frame.colorspace == RGB else None
-        return frame.reformat(context.width, context.height, self.format, dst_colorspace=matrix)
+        keep_matrix(frame)
+        if frame.format.name != self.format or (frame.width, frame.height) != (context.width, context.height):
+            matrix = self.coding.matrix if frame.colorspace == RGB else None
+            frame = frame.reformat(context.width, context.height, self.format, dst_colorspace=matrix)
+        if orientation_of(frame).mirrored:
+            mirror(frame)
+        return frame
 
 
 @contextlib.contextmanager
@@ -160,13 +170,16 @@ def planes_of(frame: VideoFrame) -> Planes:
     return Planes(*views)
 
 
+def mirror(frame: VideoFrame) -> None:
+    """Turn a frame round from left to right, in place."""
+    frame.make_writable()  # the decoder still looks at its own copy
+    planes = planes_of(frame)
+    for plane in (planes.luma, planes.blue, planes.red):
+        plane[:] = plane[:, ::-1].copy()
+
+
 def rgb_of(frame: VideoFrame) -> NDArray[np.uint8]:
     """(h, w, 3), brought down to what the finder wants."""
     scale = min(1.0, LONGEST / max(frame.width, frame.height))
     size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     return np.asarray(frame.reformat(*size, "rgb24", interpolation="BILINEAR").to_ndarray(), np.uint8)
-
-
-def quarter_turns(frame: VideoFrame) -> int:
-    """How often np.rot90 brings the frame upright."""
-    return round(frame.rotation / 90) % 4

@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from batchswap.local.engine import geometry, reading
 from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.orientation import orientation_of
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.scouting import Scout
 from batchswap.local.engine.stages import ahead
@@ -64,7 +65,7 @@ class View:
 def decoded(clip: reading.Clip) -> Iterator[tuple[VideoFrame, int, Bytes]]:
     """Frames, with the turns that bring them upright, and upright."""
     for frame in clip.frames():
-        turns = reading.quarter_turns(frame)
+        turns = orientation_of(frame).turns
         yield frame, turns, np.ascontiguousarray(np.rot90(reading.rgb_of(frame), turns))
 
 

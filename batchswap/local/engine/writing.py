@@ -16,6 +16,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from batchswap.local.engine import boxes, label, packets
+from batchswap.local.engine.orientation import Matrix
 from batchswap.local.engine.reading import Clip, Item
 
 ENCODER = {"preset": "veryfast", "crf": "17"}
@@ -118,7 +119,7 @@ class Writer:
 
 
 @contextlib.contextmanager
-def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, threads: int | None) -> Iterator[Writer]:
+def open_writer(path: Path, clip: Clip, matrix: Matrix | None, task: str, threads: int | None) -> Iterator[Writer]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
     packet = boxes.find_xmp(clip.path) if "mp4" in clip.container.format.name.split(",") else b""
     options = {"movflags": "+faststart+use_metadata_tags"}
@@ -126,7 +127,7 @@ def open_writer(path: Path, clip: Clip, matrix: list[int] | None, task: str, thr
         container.metadata.update(metadata(clip.container.metadata, task))
         video = add_video(container, clip, threads)
         if matrix:
-            video.set_display_matrix(matrix)
+            video.set_display_matrix(list(matrix))
         tracks = {source.index: add_track(container, source) for source in clip.audio}
         writer = Writer(container, video, tracks, clip.start)
         yield writer

@@ -1,0 +1,115 @@
+"""However a clip is stored, turned, mirrored or both: its faces are found, and the result is shown upright."""
+
+import itertools
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from batchswap.local.engine import SwapJob, detect, orientation, probe, swap
+from batchswap.local.engine.orientation import ONE, UNIT, Orientation
+from manifests.demo_media import Media, read_anna, view
+from tests.engine import looking
+from tests.engine.looking import Pixels
+from tests.engine.variants import Variant, write
+
+COUNT = 8
+WIDE, HIGH = 320, 240
+SIGNS = tuple(itertools.product((1, -1), (1, -1)))
+ALL = (*((a, 0, 0, d) for a, d in SIGNS), *((0, b, c, 0) for b, c in SIGNS))
+"""The eight ways to show a picture: a, b, c, d of the display matrix."""
+
+
+@pytest.fixture(scope="module")
+def frames(media: Media) -> list[Pixels]:
+    """Anna, moving a little; one of her sides is not the other."""
+    anna = read_anna(media.anna)
+    pictures = (view(anna, (WIDE, HIGH), centre=(150 + 2 * n, 120), width=110) for n in range(COUNT))
+    return [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
+
+
+def matrix(way: tuple[int, int, int, int], size: tuple[int, int], scale: float = 1) -> list[int]:
+    """The display matrix for a coded picture of `size` (width, height), with its shift back to the corner."""
+    a, b, c, d = (round(value * scale * ONE) for value in way)
+    x, y = (-sum(min(0, edge * value) for edge, value in zip(size, pair, strict=True)) for pair in ((a, c), (b, d)))
+    return [a, b, 0, c, d, 0, x, y, UNIT]
+
+
+def stored(shown: Pixels, way: tuple[int, int, int, int]) -> Pixels:
+    """The coded picture that looks like `shown`: each of its pixels, by the definition of the matrix."""
+    a, b, c, d = way
+    wide, high = (shown.shape[1], shown.shape[0]) if a else (shown.shape[0], shown.shape[1])
+    q, p = np.mgrid[:high, :wide]
+    x, y = a * p + c * q, b * p + d * q
+    return np.ascontiguousarray(shown[y - y.min(), x - x.min()])
+
+
+@pytest.mark.parametrize("way", ALL, ids=str)
+def test_each_of_the_eight_ways_to_store_a_clip_comes_out_upright(
+    tmp_path: Path, frames: list[Pixels], media: Media, way: tuple[int, int, int, int]
+) -> None:
+    coded = [stored(frame, way) for frame in frames]
+    size = (coded[0].shape[1], coded[0].shape[0])
+    clip = write(tmp_path / "clip", coded, Variant(matrix=matrix(way, size)))
+    info = probe(clip, "video")
+    assert (info.width, info.height) == (WIDE, HIGH)
+    output = tmp_path / "swapped.mp4"
+    report = swap(SwapJob(clip, output, ((None, media.grace),), threads=1))
+    assert (report.swapped_frames, report.width, report.height) == (COUNT, WIDE, HIGH)
+    with av.open(str(output)) as container:
+        rotation = next(container.decode(video=0)).rotation
+    upright = [np.ascontiguousarray(np.rot90(frame, rotation // 90)) for frame in looking.frames(output)]
+    whole = np.ones((HIGH, WIDE), bool)
+    whole[60:200, 80:230] = False  # the face
+    for old, new in zip(frames, upright, strict=True):
+        assert looking.changed(old, new, whole) < 4  # not mirrored, not upside down
+        assert looking.changed(old, new, ~whole) > 4
+    for old_face, new_face in zip(looking.points(frames), looking.points(upright), strict=True):
+        assert looking.apart(old_face, new_face) < 0.04
+
+
+def test_the_picture_of_a_detected_face_is_not_mirrored(tmp_path: Path, frames: list[Pixels]) -> None:
+    way = (0, -1, -1, 0)
+    coded = [stored(frame, way) for frame in frames]
+    clip = write(tmp_path / "clip", coded, Variant(matrix=matrix(way, (HIGH, WIDE))))
+    plain = write(tmp_path / "plain", frames, Variant())
+    pictures = [detect(path, tmp_path / path.stem).faces[0].picture for path in (clip, plain)]
+    one, two = (looking.read_rgb(picture) for picture in pictures)
+    assert np.abs(np.subtract(one.shape, two.shape)).max() <= 4
+    high, wide = np.minimum(one.shape, two.shape)[:2]
+    part = np.ones((high, wide), bool)
+    assert looking.changed(one[:high, :wide], two[:high, :wide], part) < 12
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 3, 65_533 / 65_536])
+@pytest.mark.parametrize("way", ALL, ids=str)
+def test_a_matrix_with_a_scale_or_a_rounding_error_means_the_nearest_of_the_eight(
+    way: tuple[int, int, int, int], scale: float
+) -> None:
+    size = (WIDE, HIGH) if way[0] else (HIGH, WIDE)
+    frame = av.VideoFrame(*size, "yuv420p")
+    frame.opaque = matrix(way, size, scale)
+    found = orientation.orientation_of(frame)
+    picture = np.arange(WIDE * HIGH).reshape(size[1], size[0])
+    shown = np.rot90(picture[:, ::-1] if found.mirrored else picture, found.turns)
+    assert np.array_equal(stored(shown.astype(np.int32), way), picture)
+    told = orientation.matrix_to_write(frame)
+    turned = {0: (1, 0, 0, 1), 1: (0, -1, 1, 0), 2: (-1, 0, 0, -1), 3: (0, 1, -1, 0)}[found.turns]
+    assert told == (matrix(turned, size) if found.turns else None)
+
+
+@pytest.mark.parametrize("values", [[0] * 9, [ONE, ONE, 0, ONE, ONE, 0, 0, 0, UNIT]])
+def test_a_matrix_that_shows_nothing_is_left_out(tmp_path: Path, frames: list[Pixels], values: list[int]) -> None:
+    clip = write(tmp_path / "clip", frames[:1], Variant(matrix=values))
+    with av.open(str(clip)) as container:
+        frame = next(container.decode(video=0))
+        assert orientation.keep_matrix(frame) is None
+        assert orientation.orientation_of(frame) == Orientation()
+
+
+def test_a_slant_stays_as_it_is() -> None:
+    frame = av.VideoFrame(WIDE, HIGH, "yuv420p")
+    frame.opaque = matrix((0.966, 0.259, -0.259, 0.966), (WIDE, HIGH))  # type: ignore[arg-type]
+    assert orientation.orientation_of(frame) == Orientation()
+    assert orientation.matrix_to_write(frame) == frame.opaque
