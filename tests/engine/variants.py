@@ -21,8 +21,8 @@ STEP = Fraction(1, 600)
 class Variant:
     """`rotation` is how a player is to turn it, degrees counterclockwise; `matrix` says the same and more.
 
-    `stamps` are in STEPs, as is `sound_at`, when the sound begins. `language` and `track` are the sound's, `title` and
-    `comment` the file's.
+    `stamps` are in STEPs, as is `sound_at`, when the sound begins; `rate` and `layout` are the sound's, and so are
+    `language` and `track`; `title` and `comment` are the file's.
     """
 
     ending: str = "mp4"
@@ -33,6 +33,8 @@ class Variant:
     stamps: Sequence[int] | None = None
     sound: str | None = None
     sound_at: int | None = None
+    rate: int = 16_000
+    layout: str = "mono"
     full: bool = False
     title: str = ""
     comment: str = ""
@@ -58,7 +60,7 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
         if variant.rotation:
             video.set_display_rotation(variant.rotation)
         audio = (
-            cast("AudioStream", container.add_stream(variant.sound, rate=16_000, layout="mono"))
+            cast("AudioStream", container.add_stream(variant.sound, rate=variant.rate, layout=variant.layout))
             if variant.sound
             else None
         )
@@ -79,6 +81,7 @@ def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
                 round((stamps[0] if variant.sound_at is None else variant.sound_at) * STEP * 16_000),
                 Fraction(1, 16_000),
             )
-            container.mux(audio.encode(sound))
+            for each in av.AudioResampler(audio.codec_context.format, variant.layout, variant.rate).resample(sound):
+                container.mux(audio.encode(each))
             container.mux(audio.encode(None))
     return path

@@ -1,7 +1,7 @@
 """Swaps faces in a video, in two passes: who is where, then the new faces into the frames."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from batchswap.local.engine.following import Person
 from batchswap.local.engine.newface import NewFace
 from batchswap.local.engine.orientation import Matrix, matrix_to_write
 from batchswap.local.engine.reading import Item
+from batchswap.local.engine.sound import formats
 from batchswap.local.engine.stages import ahead, behind
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
@@ -24,11 +25,11 @@ CULPRIT = "video"
 
 @dataclass
 class Counts:
-    """Frames so far, and sound tracks that are left out."""
+    """Frames so far, and what is to be said of the result."""
 
     all: int = 0
     swapped: int = 0
-    mute: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
@@ -38,24 +39,25 @@ def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], p
         chosen = people.choose(faces, watched.people(), CULPRIT)
         cast = [(Person(tracks, store, watched.cuts), face) for tracks, face in chosen]
         counts = write(job, cast, part)
-    notes = people.notes(faces)
-    if counts.mute:
-        notes += ("a sound track cannot be read and is left out",)
+    notes = (*people.notes(faces), *dict.fromkeys(counts.notes))
     return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)
 
 
 def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Counts:
     """The second pass."""
     counts = Counts()
+    sounds = formats(job.target, CULPRIT)
     with reading.open_clip(job.target, CULPRIT, job.threads) as clip:
-        counts.mute = len(clip.container.streams.audio) - len(clip.audio)
+        if len(clip.audio) < len(clip.container.streams.audio):
+            counts.notes.append("a sound track cannot be read and is left out")
         fitters = [(person, Fitter(face, clip.coding)) for person, face in cast]
         with ahead(clip.packets(clip.audio)) as items:
             first, matrix = peek(items)
             with (
-                open_writer(part, clip, matrix, job.label, job.threads) as writer,
+                open_writer(part, clip, matrix, sounds, job.label, job.threads) as writer,
                 behind(writer.put) as hand,
             ):
+                counts.notes += writer.notes
                 for item in swapped(first, items, fitters, counts):
                     hand(item)
     return counts

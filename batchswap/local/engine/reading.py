@@ -93,6 +93,12 @@ class Clip:
                 elif packet.size:
                     yield packet
 
+    def sound(self) -> "Iterator[Packet[AudioStream]]":
+        """The packets of all sound tracks, by the file's own clock."""
+        with self._told():
+            if self.audio:
+                yield from cast("Iterator[Packet[AudioStream]]", self.container.demux(*self.audio))
+
     def measure(self) -> float:
         """Seconds that the video's packets last. Reads the whole clip, but decodes nothing."""
         first, end = Fraction(0), None

@@ -1,7 +1,6 @@
 """Writes the result: H.264 in MP4, with the time stamps, turn, colours and sound of the clip that it comes from."""
 
 import contextlib
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,28 +8,16 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from batchswap.local.engine import boxes, label, packets
 from batchswap.local.engine.orientation import Matrix
 from batchswap.local.engine.reading import Clip, Item
+from batchswap.local.engine.sound import Formats, Track, add_track
 
 ENCODER = {"preset": "veryfast", "crf": "17"}
-CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
-"""Sound that MP4 carries and players expect there; anything else becomes AAC."""
-
-
-AAC_RATES = frozenset({96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000})
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Channels -> how they are laid out; a file need not say. Anything else is mixed down."""
-
-
-OF_A_TRACK = frozenset({"language", "title", "handler_name"})
-"""What players choose a sound track by."""
 OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
@@ -48,27 +35,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @dataclass
-class Track:
-    """One sound track on its way into the result."""
-
-    source: AudioStream
-    target: AudioStream
-    copied: bool
-    last: int | None = None
-    """Of a copied track, the last packet's stamp in the source's unit."""
-
-    def put_in_order(self, packet: "Packet[AudioStream]") -> None:
-        """At least a sample after the last packet: MP4 takes no stamp twice, and recordings overlap where they meet."""
-        if packet.dts is None or not packet.time_base:
-            return
-        if self.last is not None:
-            sample = math.ceil(1 / (packet.time_base * (self.source.codec_context.sample_rate or 1)))
-            packet.dts = max(packet.dts, self.last + sample)
-        packet.pts = packet.dts if packet.pts is None else max(packet.pts, packet.dts)
-        self.last = packet.dts
-
-
-@dataclass
 class Writer:
     """Takes frames and sound packets in the order of the input."""
 
@@ -79,11 +45,16 @@ class Writer:
     """Seconds of the input that are zero in the result."""
     last: int | None = None
 
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the tracks."""
+        return [note for track in self.tracks.values() for note in track.notes]
+
     def put(self, item: Item) -> None:
         if isinstance(item, VideoFrame):
             self._put_frame(item)
         else:
-            self._put_sound(item, self.tracks[item.stream.index])
+            self.tracks[item.stream.index].put(self.container, item, self.start)
 
     def _put_frame(self, frame: VideoFrame) -> None:
         frame.pict_type = PictureType.NONE  # the encoder chooses its own key frames
@@ -96,30 +67,17 @@ class Writer:
         self.last = frame.pts
         self.container.mux(self.video.encode(frame))
 
-    def _put_sound(self, packet: "Packet[AudioStream]", track: Track) -> None:
-        if track.copied:
-            shift = round(self.start / packet.time_base) if packet.time_base else 0
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
-            track.put_in_order(packet)
-            packet.stream = track.target
-            self.container.mux_one(packet)
-            return
-        for frame in packet.decode():
-            if frame.pts is not None and frame.time_base:
-                frame.pts -= round(self.start / frame.time_base)
-            self.container.mux(track.target.encode(frame))
-
     def finish(self) -> None:
         """What the encoders still hold."""
         self.container.mux(self.video.encode(None))
         for track in self.tracks.values():
-            if not track.copied:
-                self.container.mux(track.target.encode(None))
+            track.finish(self.container)
 
 
 @contextlib.contextmanager
-def open_writer(path: Path, clip: Clip, matrix: Matrix | None, task: str, threads: int | None) -> Iterator[Writer]:
+def open_writer(
+    path: Path, clip: Clip, matrix: Matrix | None, sounds: Formats, task: str, threads: int | None
+) -> Iterator[Writer]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
     packet = boxes.find_xmp(clip.path) if "mp4" in clip.container.format.name.split(",") else b""
     options = {"movflags": "+faststart+use_metadata_tags"}
@@ -128,7 +86,7 @@ def open_writer(path: Path, clip: Clip, matrix: Matrix | None, task: str, thread
         video = add_video(container, clip, threads)
         if matrix:
             video.set_display_matrix(list(matrix))
-        tracks = {source.index: add_track(container, source) for source in clip.audio}
+        tracks = {source.index: add_track(container, source, sounds[source.index]) for source in clip.audio}
         writer = Writer(container, video, tracks, clip.start)
         yield writer
         writer.finish()
@@ -158,16 +116,3 @@ def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> Vi
     if source.sample_aspect_ratio:
         target.sample_aspect_ratio = source.sample_aspect_ratio
     return video
-
-
-def add_track(container: OutputContainer, source: AudioStream) -> Track:
-    context = source.codec_context
-    copied = context.codec.canonical_name in CARRIED  # a decoder has a name of its own: mp3float
-    if copied:
-        target = container.add_stream_from_template(source)
-    else:
-        rate = context.sample_rate if context.sample_rate in AAC_RATES else 48_000
-        target = container.add_stream("aac", rate=rate, layout=LAYOUTS.get(context.layout.nb_channels, "stereo"))
-    target.metadata.update({key: value for key, value in source.metadata.items() if key in OF_A_TRACK})
-    target.disposition = source.disposition
-    return Track(source, target, copied)
