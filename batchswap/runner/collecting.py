@@ -1,5 +1,6 @@
 """What becomes of an accepted task: polls and callbacks. Nothing here can lead to a submit of its own (invariant 3)."""
 
+import logging
 from collections.abc import Callable
 
 from batchswap import verdicts, wire
@@ -17,8 +18,12 @@ from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
 
+log = logging.getLogger(__name__)
+
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
 """What APIs say when there is nothing to say."""
+_ROUTINE = "all frames show a new face"
+"""What the local provider says of each video that is as it should be: kept, but said with -v only."""
 REMARKS = 20
 """Remarks that are said in a run: what is another one for each task would drown all else."""
 
@@ -140,7 +145,9 @@ class Collecting:
         if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
             return
         desk = self._desk
-        if remark not in self._remarks and len(self._remarks) < REMARKS:
+        if remark == _ROUTINE:
+            log.info("%s: %s", job.task.key, remark)
+        elif remark not in self._remarks and len(self._remarks) < REMARKS:
             self._remarks.add(remark)
             desk.say(f"{job.task.key}: {remark}")
         await desk.writer.do(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, people, reading
+from batchswap.local.engine import geometry, people, reading, upright
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Person
 from batchswap.local.engine.newface import NewFace
@@ -36,10 +36,10 @@ def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], p
     """Write the swapped video to `part`. Raises EngineError when nobody is in it, or not who was asked for."""
     with Store(part.parent) as store:
         watched = watch(job.target, CULPRIT, store, job.threads)
-        chosen = people.choose(faces, watched.people(), CULPRIT)
-        cast = [(Person(tracks, store, watched.cuts), face) for tracks, face in chosen]
+        chosen = people.choose(faces, watched.follower.people(), CULPRIT)
+        cast = [(Person(tracks, store, watched.follower.cuts), face) for tracks, face in chosen]
         counts = write(job, cast, part)
-    notes = (*people.notes(faces), *dict.fromkeys(counts.notes))
+    notes = (*people.notes(faces), *upright.notes(watched.turns, CULPRIT), *dict.fromkeys(counts.notes))
     return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)
 
 

@@ -35,20 +35,24 @@ def detect(path: Path, folder: Path, threads: int | None) -> Detection:
 def detect_still(path: Path, folder: Path, info: MediaInfo) -> Detection:
     picture = pictures.read(path, "image")
     faces = []
-    for number, points in enumerate(stills.find_people(picture)):
+    turns, people = stills.find_people(picture)
+    shown = np.rot90(picture.rgb, turns)
+    for number, points in enumerate(people):
         share = geometry.area(geometry.box(points)) / (info.width * info.height)
-        faces.append(DetectedFace(number, save(folder, number, picture.rgb, points), share, 1))
+        upright = geometry.turned(points, -turns, turned_size(picture.rgb, turns))
+        faces.append(DetectedFace(number, save(folder, number, shown, upright), share, 1))
     return Detection(info, tuple(faces))
 
 
 def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) -> Detection:
     with Store(folder) as store:
-        people = watch(path, "video", store, threads).people()
+        watched = watch(path, "video", store, threads)
+        people = watched.follower.people()
         best = [best_sighting(tracks, store) for tracks in people]
         wanted: dict[int, list[int]] = {}
         for number, (frame, _) in enumerate(best):
             wanted.setdefault(frame, []).append(number)
-        saved = save_frames(path, folder, wanted, [points for _, points in best], threads)
+        saved = save_frames(path, folder, wanted, [points for _, points in best], watched.turns, threads)
     faces = []
     for number, tracks in enumerate(people):
         frames = sum(len(track.frames) for track in tracks)
@@ -72,15 +76,18 @@ def quality(points: Floats) -> float:
 
 
 def save_frames(
-    path: Path, folder: Path, wanted: Mapping[int, list[int]], points: list[Floats], threads: int | None
+    path: Path, folder: Path, wanted: Mapping[int, list[int]], points: list[Floats], more: int, threads: int | None
 ) -> dict[int, Path]:
-    """Cut the faces out of their frames, in one more pass that ends with the last of them."""
+    """Cut the faces out of their frames, in one more pass that ends with the last of them.
+
+    `more`: the quarter turns that bring the frames upright beyond those that they say.
+    """
     saved: dict[int, Path] = {}
     with reading.open_clip(path, "video", threads) as clip:
         for frame_number, frame in enumerate(clip.frames()):
             if frame_number in wanted:
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                turns = orientation_of(frame).turns
+                turns = (orientation_of(frame).turns + more) % 4
                 for number in wanted[frame_number]:
                     upright = geometry.turned(points[number], -turns, turned_size(rgb, turns))
                     saved[number] = save(folder, number, np.rot90(rgb, turns), upright)

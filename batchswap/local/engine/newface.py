@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import geometry, mesh, pictures
+from batchswap.local.engine import geometry, mesh, pictures, upright
 from batchswap.local.engine.coding import Coding
 from batchswap.local.engine.finder import Finder, resized
 from batchswap.local.engine.geometry import Floats
@@ -65,18 +65,34 @@ class NewFace:
 def read(path: Path) -> NewFace:
     """The largest face in the picture. Raises EngineError("face", …) when there is none."""
     picture = pictures.read(path, "face").rgb
-    found = look_hard(picture)
+    turns, found = look_upright(picture)
+    picture = upright.turn(picture, turns)
     if not len(found):
         raise EngineError("face", "no face found in the face picture")
     found = np.array(sorted(found, key=lambda points: -geometry.area(geometry.box(points))))
-    notes = (f"the face picture has {len(found)} faces: the largest is used",) if len(found) > 1 else ()
+    notes = [f"the face picture has {len(found)} faces: the largest is used"] if len(found) > 1 else []
     height, width = picture.shape[:2]
     edges = geometry.window(geometry.box(found[0]), MARGIN, (width, height), 1)
     if edges is None:
         raise EngineError("face", "no face found in the face picture")
     left, top, right, bottom = edges
     points = found[0] - np.array([left, top, 0], np.float32)
-    return NewFace(picture[top:bottom, left:right].copy(), points, notes)
+    return NewFace(picture[top:bottom, left:right].copy(), points, (*notes, *upright.notes(turns, "face")))
+
+
+def look_upright(picture: NDArray[np.uint8]) -> tuple[int, Floats]:
+    """Return the quarter turns that bring a still upright, and its faces (n, 478, 3) in the turned picture."""
+    found = {0: look_hard(picture)}
+    with Finder.for_stills(upright.CONFIDENCE) as finder:
+        doubts = {0: upright.doubt(finder, picture, found[0])}
+        for turns in upright.WAYS[1:]:
+            if doubts[0] < upright.SURE:
+                break
+            turned = upright.turn(picture, turns)
+            found[turns] = look_hard(turned)
+            doubts[turns] = upright.doubt(finder, turned, found[turns])
+    best = upright.best_way(doubts)
+    return best, found[best]
 
 
 def look_hard(picture: NDArray[np.uint8]) -> Floats:

@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import exif, label, packets
+from batchswap.local.engine import exif, kinds, label, packets, pillow
 from batchswap.local.engine.geometry import Bytes
 from batchswap.local.engine.packets import Carried
 from batchswap.local.engine.words import noun
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
+BY_PILLOW = ("HEIC", "AVIF", "GIF")
 JPEGS = (".jpg", ".jpeg")
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 """What a JPEG segment begins with that holds XMP (XMP part 3, 1.1.3); OpenCV leaves it to its callers."""
@@ -48,6 +49,31 @@ class Picture:
 
 def read(path: Path, culprit: str) -> Picture:
     """Decode a still. Raises EngineError(culprit, …) when it cannot be."""
+    start = kinds.read_start(path)
+    kind = "GIF" if kinds.is_gif(start) else kinds.still_of(start)
+    if kind in BY_PILLOW:
+        return read_by_pillow(path, kind, culprit)
+    try:
+        return read_by_opencv(path, culprit)
+    except EngineError:
+        if kind != "TIFF":  # OpenCV reads none that lies on its side
+            raise
+        return read_by_pillow(path, kind, culprit)
+
+
+def read_by_pillow(path: Path, kind: str, culprit: str) -> Picture:
+    rgb, alpha, about = pillow.read(path, kind, culprit)
+    profile = np.frombuffer(about.get("icc_profile") or b"", np.uint8)
+    return Picture(
+        rgb,
+        alpha,
+        profile_of(profile) if profile.size else None,
+        exif.carried(about.get("exif") or b""),
+        packets.carried(about.get("xmp") or b""),
+    )
+
+
+def read_by_opencv(path: Path, culprit: str) -> Picture:
     try:
         colours, kinds, chunks = cv2.imreadWithMetadata(str(path), cv2.IMREAD_COLOR_RGB)
         raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -7,38 +7,34 @@ import av
 from av.video.frame import VideoFrame
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import pictures, reading
+from batchswap.local.engine import kinds, pictures, pillow, reading
 from batchswap.local.engine.orientation import orientation_of
 from batchswap.local.engine.values import MediaInfo
 from batchswap.local.engine.wholeness import is_cut_off
 from batchswap.local.engine.words import noun
 
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 MOST_PIXELS = 50_000_000
 """Of a frame; 8K has 33 million."""
 LATE = 0.1
 """Seconds: a clock that begins no later than this tells the length well enough."""
-START = 16
-"""Bytes that tell the kind of a file."""
 
 
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     """Raises EngineError(culprit, …): no plain file, empty, too large, no media, cut off, not decodable."""
     check_file(path, culprit, max_bytes)
-    if looks_still(path):
+    start = kinds.read_start(path)
+    if kinds.still_of(start) or (kinds.is_gif(start) and culprit != "video"):
         return probe_still(path, culprit)
+    if name := kinds.foreign(start):
+        raise pillow.unreadable(culprit, name)
     if culprit == "face":
         raise EngineError(culprit, "the face picture is not a picture that can be read")
     return probe_clip(path, culprit)
 
 
 def looks_still(path: Path) -> bool:
-    """Whether a file begins as a JPEG, PNG, WebP, BMP or TIFF picture does. What is no plain file does not."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(START)
-    return start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+    """Whether a file begins as a picture does, rather than a film. What is no plain file does not."""
+    return bool(kinds.still_of(kinds.read_start(path)))
 
 
 def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:

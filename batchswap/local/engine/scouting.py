@@ -56,8 +56,13 @@ def look_twice(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
 
 
 def is_steady(face: Floats, again: Sequence[Floats]) -> bool:
-    apart = (np.linalg.norm((face - other)[: mesh.SURFACE, :2], axis=1).mean() for other in again)
-    return min(apart, default=np.inf) < STEADY * geometry.width(face)
+    return distance_from(face, again) < STEADY
+
+
+def distance_from(face: Floats, others: Sequence[Floats]) -> float:
+    """Return the mean distance of a face's points from those of the nearest other, in its widths; inf without any."""
+    apart = (float(np.linalg.norm((face - other)[: mesh.SURFACE, :2], axis=1).mean()) for other in others)
+    return min(apart, default=float("inf")) / geometry.width(face)
 
 
 def is_whole(face: Floats, tile: Tile, size: tuple[int, int]) -> bool:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from batchswap.local.engine import geometry, mesh, people, pictures
+from batchswap.local.engine import geometry, mesh, people, pictures, upright
 from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Pose
 from batchswap.local.engine.geometry import Bytes, Floats
-from batchswap.local.engine.newface import NewFace, look_hard
+from batchswap.local.engine.newface import NewFace, look_upright
 from batchswap.local.engine.pictures import Picture
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
@@ -23,10 +23,12 @@ SPACE = 0.1
 def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
     """Write the swapped picture to `part`, in the format of its ending."""
     picture = pictures.read(job.target, CULPRIT)
-    chosen = people.choose(faces, find_people(picture), CULPRIT)
+    turns, found = find_people(picture)
+    chosen = people.choose(faces, found, CULPRIT)
     fitted = [fit(picture.rgb, points, Fitter(face, CODING)) for points, face in chosen]
     pictures.write(part, picture, job.label)
-    return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, people.notes(faces))
+    notes = (*people.notes(faces), *upright.notes(turns, CULPRIT))
+    return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, notes)
 
 
 def fit(rgb: Bytes, points: Floats, fitter: Fitter) -> bool:
@@ -46,7 +48,11 @@ def fit(rgb: Bytes, points: Floats, fitter: Fitter) -> bool:
     return done
 
 
-def find_people(picture: Picture) -> list[Floats]:
-    """Points (478, 3) of each face, the largest first."""
-    found = look_hard(picture.rgb)
-    return sorted(found, key=lambda points: -geometry.area(geometry.box(points)))
+def find_people(picture: Picture) -> tuple[int, list[Floats]]:
+    """Return the quarter turns that bring the picture upright, and each face's points (478, 3) in it as it is.
+
+    The largest face comes first.
+    """
+    turns, found = look_upright(picture.rgb)
+    faces = geometry.turned(found, turns, (picture.rgb.shape[1], picture.rgb.shape[0]))
+    return turns, sorted(faces, key=lambda points: -geometry.area(geometry.box(points)))

@@ -49,6 +49,13 @@ class SwapReport:
     height: int
     notes: tuple[str, ...] = ()
 
+    @property
+    def remark(self) -> str:
+        """Return all of it that a person should know, in one line."""
+        parts = f"{self.swapped_frames:,} of {self.frames:,}" if self.swapped_frames < self.frames else "all"
+        counted = (f"{parts} frames show a new face",) if self.duration_s else ()
+        return "; ".join((*counted, *self.notes))
+
 
 @dataclass(frozen=True)
 class DetectedFace:

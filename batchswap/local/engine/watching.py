@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, reading
+from batchswap.local.engine import geometry, reading, upright
 from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Bytes, Floats
 from batchswap.local.engine.orientation import orientation_of
@@ -18,8 +18,37 @@ from batchswap.local.engine.store import Store
 from batchswap.local.engine.tracks import Follower, Sighting, describe
 
 
-def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Follower:
+@dataclass(frozen=True)
+class Watched:
+    """Who is in a clip. `turns`: the quarter turns that bring it upright beyond those that the file names."""
+
+    follower: Follower
+    turns: int
+    is_sure: bool
+
+
+def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Watched:
     """Find every face in every frame. The store's points are pixels of the frame as it is coded, not turned.
+
+    A clip in which no face is found, or none that stays in its place, may be upside down: it is watched again, turned,
+    when that shows more.
+    """
+    watched = watch_turned(path, culprit, store, threads, 0)
+    if not watched.is_sure and (turns := find_turns(path, culprit, watched.follower.frames, threads)):
+        return watch_turned(path, culprit, store, threads, turns)
+    return watched
+
+
+def find_turns(path: Path, culprit: str, count: int, threads: int | None) -> int:
+    """Return the quarter turns by which a clip of `count` frames shows faces best."""
+    wanted = {int(number) for number in np.linspace(0, count - 1, min(count, upright.SAMPLES))}
+    with reading.open_clip(path, culprit, threads) as clip:
+        pictures = (picture for number, (_, _, picture) in enumerate(decoded(clip, 0)) if number in wanted)
+        return upright.find_way(pictures)
+
+
+def watch_turned(path: Path, culprit: str, store: Store, threads: int | None, turns: int) -> Watched:
+    """Watch a clip turned by so many quarters more than it says.
 
     Three threads: one decodes, one runs the finder that takes most of the time, this one does the rest.
     """
@@ -28,16 +57,17 @@ def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Follow
         Finder.for_video() as finder,
         Finder.for_stills() as closer,
         reading.open_clip(path, culprit, threads) as clip,
-        ahead(decoded(clip)) as frames,
+        ahead(decoded(clip, turns)) as frames,
         ahead(found(finder, frames)) as views,
     ):
-        scout = Scout(closer)
+        scout, check = Scout(closer), upright.Check(closer)
         for view in views:
             cut = scout.is_cut(view.upright)
             faces = scout.add(view.upright, view.faces, cut=cut)
+            check.see(view.upright, faces)
             faces = geometry.turned(faces, view.turns, view.size) * view.scale
             follower.see(sightings(view.frame, faces, store, follower.frames), cut=cut)
-    return follower
+    return Watched(follower, turns, check.is_passed)
 
 
 @dataclass(frozen=True)
@@ -62,16 +92,16 @@ class View:
         return np.array([across, down, across], np.float32)
 
 
-def decoded(clip: reading.Clip) -> Iterator[tuple[VideoFrame, int, Bytes]]:
-    """Frames, with the turns that bring them upright, and upright."""
+def decoded(clip: reading.Clip, more: int) -> Iterator[tuple[VideoFrame, int, Bytes]]:
+    """Frames, with the turns that bring them upright, `more` than they say, and upright."""
     for frame in clip.frames():
-        turns = orientation_of(frame).turns
+        turns = (orientation_of(frame).turns + more) % 4
         yield frame, turns, np.ascontiguousarray(np.rot90(reading.rgb_of(frame), turns))
 
 
 def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, Bytes]]) -> Iterator[View]:
-    for frame, turns, upright in frames:
-        yield View(frame, turns, upright, finder.find(upright))
+    for frame, turns, picture in frames:
+        yield View(frame, turns, picture, finder.find(picture))
 
 
 def sightings(frame: VideoFrame, faces: Floats, store: Store, number: int) -> list[Sighting]:

@@ -23,7 +23,7 @@ class MeshEngine(msgspec.Struct, frozen=True):
 
     def swap(self, swap: Swap) -> str:
         job = engine.SwapJob(swap.target, swap.output, swap.faces, label=swap.label, threads=swap.threads)
-        return " ".join(engine.swap(job).notes)
+        return engine.swap(job).remark
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
         faces = engine.detect(path, folder, threads).faces
