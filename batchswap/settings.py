@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True):
     filter: str = ""
     tags: tuple[str, ...] = ()
     limit: int | None = None
+    duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
+    """What is done with rows whose inputs another batch has done or is doing."""
 
     @property
     def has_budget(self) -> bool:

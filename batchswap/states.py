@@ -42,12 +42,14 @@ class Event(StrEnum):
     GIVEN_UP = "given-up"
     RETRIED = "retried"  # a failed task is queued again and may cost again
     RESUMED = "resumed"  # a task whose result is paid for, and is not there, is asked for again
+    REUSED = "reused"  # another task's result, made from the same inputs, serves this one too
+    REUSE_AGAIN = "reuse-again"  # the file that it got from another task is gone
     CHANGED = "changed"  # its row in the manifest was edited
     CANCELLED = "cancelled"
 
 
 MOVES: dict[State, dict[Event, State]] = {
-    State.QUEUED: {Event.SUBMITTED: State.SUBMITTING, Event.UNFIT: State.FAILED},
+    State.QUEUED: {Event.SUBMITTED: State.SUBMITTING, Event.UNFIT: State.FAILED, Event.REUSED: State.DONE},
     State.SUBMITTING: {
         Event.REFUSED: State.QUEUED,
         Event.REJECTED: State.FAILED,
@@ -71,7 +73,7 @@ MOVES: dict[State, dict[Event, State]] = {
 
 BY_PERSON: dict[State, dict[Event, State]] = {
     State.QUEUED: {Event.CANCELLED: State.CANCELLED},
-    State.DONE: {Event.CHANGED: State.QUEUED, Event.RESUMED: State.RUNNING},
+    State.DONE: {Event.CHANGED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.REUSE_AGAIN: State.QUEUED},
     State.FAILED: {
         Event.RETRIED: State.QUEUED,
         Event.RESUMED: State.RUNNING,

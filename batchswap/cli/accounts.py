@@ -29,6 +29,13 @@ def find_account(settings: Settings) -> Account | None:
     return Account(base_url, base_url, key.text)
 
 
+def account_name(settings: Settings, account: Account | None) -> str:
+    """What attempts belong to, also where there is no key: the provider."""
+    if account is not None:
+        return account.name
+    return LOCAL if settings.provider == LOCAL else check_base_url(settings.base_url)
+
+
 def is_on_this_machine(base_url: str) -> bool:
     """Then it is not the vendor, and its keys may have any form."""
     from yarl import URL

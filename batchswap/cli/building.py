@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 _ALIKE = (
     "db", "out", "provider", "base_url", "workers", "downloads", "ahead", "retries", "paid_attempts", "same_refusals",
     "budget", "budget_per_day", "callback_url", "task_timeout", "patience", "upload_ttl", "max_upload", "min_free",
-    "filter", "limit",
+    "filter", "limit", "duplicates",
 )  # fmt: skip
 """Options that Settings knows by the same name."""
 
@@ -86,3 +88,16 @@ def build_reading(**asked: Any) -> "Options":
 
     out: Path = asked["out"]
     return Options(asked["name_template"], asked["require_consent"], str(out))
+
+
+def run_command(db: Path, manifests: tuple[str, ...], asked: dict[str, Any]) -> Callable[[str], str]:
+    """`batchswap run` of these manifests, with further options: what a command that only looks suggests."""
+    from batchswap.report.commands import command
+
+    def words(options: str) -> str:
+        own = f"--batch {shlex.quote(asked['batch'])} " if asked["batch"] and "--batch" not in options else ""
+        place = f"--out {shlex.quote(str(asked['out']))} " if asked["out"] != Path("results") else ""
+        local = "--provider local " if asked["provider"] == "local" else ""
+        return command("run", db, *manifests, options=f"{place}{local}{own}{options}")
+
+    return words

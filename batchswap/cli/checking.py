@@ -1,6 +1,7 @@
 """`batchswap check`: everything that is wrong with manifests, without touching ledger or network unless asked to."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,9 +9,10 @@ import click
 from batchswap.cli import options
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
-from batchswap.errors import Exit, ManifestErrors
+from batchswap.errors import Exit, ManifestErrors, UsageError
 
 if TYPE_CHECKING:
+    from batchswap.ledger.duplicates import Duplicate
     from batchswap.report.media import Findings, Use
 
 
@@ -19,16 +21,22 @@ if TYPE_CHECKING:
 @options.OUT
 @options.READING
 @options.flag("--media", help="also open the files, ask for the URLs, and look for faces in local pictures")
+@options.option(
+    "--db", type=options.FILE, default=None, metavar="FILE", help="also look into this ledger for rows paid already"
+)
+@options.DUPLICATES
 @options.WHERE
 @options.MAX_UPLOAD
 @options.JSON
 @click.pass_obj
-def check(voice: Voice, /, manifests: tuple[str, ...], media: bool, as_json: bool, **asked: Any) -> int:
+def check(
+    voice: Voice, /, manifests: tuple[str, ...], media: bool, db: Path | None, as_json: bool, **asked: Any
+) -> int:
     """Validate manifests without touching ledger or network; every error with file:line.
 
     With --media every input is looked at once, before anything is paid: files are opened, URLs are asked for (without
     the key, and only at addresses that the provider reaches), and where the local engine is installed, local face
-    pictures must have a face.
+    pictures must have a face. With --db the ledger is read, too: rows whose inputs another batch has are errors.
     """
     from batchswap import manifest
     from batchswap.cli.building import build_reading, build_sources
@@ -41,6 +49,9 @@ def check(voice: Voice, /, manifests: tuple[str, ...], media: bool, as_json: boo
         named = _read(reading, media=media)
     except ManifestErrors as errors:
         return _tell(voice, {}, errors.problems, None, as_json=as_json)
+    again = [] if db is None else _duplicates(voice, manifests, db, asked)
+    if again and asked["duplicates"] == "refuse":
+        return _refuse(voice, again, db or Path(), manifests, asked, as_json=as_json)
     found = complete(_examine(voice, named, asked)) if media else None
     return _tell(voice, reading.counts, found.problems if found else [], found, as_json=as_json)
 
@@ -54,6 +65,51 @@ def _read(reading: Any, *, media: bool) -> "list[Use]":
     for _ in reading:
         pass
     return []
+
+
+def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[str, Any]) -> "list[Duplicate]":
+    """Rows whose inputs another batch of the ledger has. Nothing is written there."""
+    from contextlib import nullcontext
+
+    from batchswap import manifest
+    from batchswap.cli.accounts import account_name
+    from batchswap.cli.building import build_reading, build_settings, build_sources
+    from batchswap.cli.ledgers import reading
+    from batchswap.ledger import files
+    from batchswap.ledger.lookout import Lookout
+    from batchswap.runner.uploading import hash_file
+
+    sources = build_sources(manifests, **asked)
+    if any(source.path == manifest.STDIN for source in sources):
+        raise UsageError("--db: standard input cannot be compared with a ledger; use `batchswap plan`")
+    if not files.exists(db):
+        voice.say(f"{db}: there is no ledger yet")
+    settings = build_settings(db=db, provider=asked["provider"], base_url=asked["base_url"])
+    with reading(db) if files.exists(db) else nullcontext() as ledger:
+        lookout = Lookout(ledger, account_name(settings, None), hash_file, has_several=len(sources) > 1)
+        for chunk in manifest.read(sources, build_reading(**asked)):
+            lookout.look(chunk)
+        return lookout.found()
+
+
+def _refuse(
+    voice: Voice,
+    again: "list[Duplicate]",
+    db: Path,
+    manifests: tuple[str, ...],
+    asked: dict[str, Any],
+    *,
+    as_json: bool,
+) -> int:
+    from batchswap.cli.building import run_command
+    from batchswap.cli.printing import print_json
+    from batchswap.report.duplicates import refusal, sentence
+
+    if as_json:
+        problems = [{"file": each.file, "line": each.line, "field": None, "message": sentence(each)} for each in again]
+        print_json({"batches": {}, "problems": problems})
+    voice.fail(refusal(again, db, run_command(db, manifests, asked)))
+    return Exit.USAGE
 
 
 async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":

@@ -122,7 +122,15 @@ CALLBACKS = together(
     option("--callback-url", metavar="URL", default=None, help="where the API reaches the callback receiver"),
     option("--callback-listen", type=kinds.ADDRESS, default=None, help="where the callback receiver listens"),
 )
-WORKING = together(DB, OUT, PROVIDER, PLACES, TRYING, MONEY, TIMES, MAX_UPLOAD, SPACE, CALLBACKS, READING, SELECTING)
+DUPLICATES = option(
+    "--duplicates",
+    type=click.Choice(["refuse", "reuse", "pay"]),
+    default="refuse",
+    help="rows whose inputs another batch of the ledger has done or is doing",
+)
+WORKING = together(
+    DB, OUT, PROVIDER, PLACES, TRYING, MONEY, TIMES, MAX_UPLOAD, SPACE, CALLBACKS, READING, SELECTING, DUPLICATES
+)
 """What `run` and `plan` share."""
 BUSY = option(
     "--if-running",

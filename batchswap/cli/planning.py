@@ -42,19 +42,24 @@ def plan(voice: Voice, /, manifests: tuple[str, ...], **asked: Any) -> int:
 def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]) -> int:
     """`plan`, and `run --dry-run`."""
     from batchswap import manifest
-    from batchswap.cli.accounts import find_account
-    from batchswap.cli.building import build_reading, build_settings, build_sources
+    from batchswap.cli.accounts import account_name, find_account
+    from batchswap.cli.building import build_reading, build_settings, build_sources, run_command
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.ledger import budgets, files, origins
+    from batchswap.ledger.duplicates import Decision
+    from batchswap.ledger.lookout import Lookout
     from batchswap.ledger.selections import Selection
     from batchswap.report import planning, surveying
+    from batchswap.report.duplicates import refusal
+    from batchswap.runner.uploading import hash_file
 
     listen(voice)
     settings = build_settings(**asked)
+    account = None
     with suppress(AccountRefused):  # a plan without prices is one, too; a base URL that no run takes is a mistake
-        find_account(settings)
+        account = find_account(settings)
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)
@@ -62,7 +67,10 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
-        work = surveying.Surveyor(db, selection, has_budget=settings.has_budget).survey(chunks)
+        lookout = Lookout(db, account_name(settings, account), hash_file, has_several=len(sources) > 1)
+        decision = Decision(settings.duplicates)
+        surveyor = surveying.Surveyor(db, selection, has_budget=settings.has_budget, lookout=lookout, decision=decision)
+        work = surveyor.survey(chunks)
         took = planning.average_durations(db) if db is not None else {}
         prices = find_prices(settings, work)
         if db is not None:
@@ -75,6 +83,9 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
         print_json(found.to_json())
     else:
         print_lines(found.to_lines())
+    if work.duplicates and decision is Decision.REFUSE:
+        voice.fail(refusal(work.duplicates, settings.db, run_command(settings.db, manifests, asked)))
+        return Exit.USAGE
     return Exit.DONE
 
 

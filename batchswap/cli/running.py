@@ -13,7 +13,7 @@ import click
 from batchswap.cli import options
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
-from batchswap.errors import Exit, LedgerBusy
+from batchswap.errors import Exit, LedgerBusy, UsageError
 
 if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
@@ -65,7 +65,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     """The run, from its checks to its last line."""
     import msgspec
 
-    from batchswap.cli.accounts import find_account, require_engine
+    from batchswap.cli.accounts import account_name, find_account, require_engine
     from batchswap.cli.building import build_reading, build_settings, build_sources
     from batchswap.cli.display import choose
     from batchswap.cli.hearing import listen
@@ -73,7 +73,9 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     from batchswap.cli.printing import print_json
     from batchswap.cli.trust import key_words
     from batchswap.ledger import files
+    from batchswap.ledger.duplicates import DuplicateRows
     from batchswap.report.closing import last_line, look
+    from batchswap.report.duplicates import refusal
 
     listen(voice)
     if voice.is_verbose:
@@ -82,8 +84,12 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     account = find_account(settings)
     sources = build_sources(manifests, **asked)
     files.exists(settings.db)  # what is no file is refused before anything is made beside it
+    name = account_name(settings, account)
     with holding(settings.db, voice, wait=asked["if_running"] == "wait"):
-        enrolled = enrol(settings, sources, build_reading(**asked))
+        try:
+            enrolled = enrol(settings, sources, build_reading(**asked), name)
+        except DuplicateRows as error:
+            raise UsageError(refusal(error.found, settings.db, lambda options: f"{resume} {options}")) from None
         say_enrolled(voice, enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
@@ -110,9 +116,13 @@ def holding(db: Path, voice: Voice, *, wait: bool) -> Iterator[None]:
         yield
 
 
-def enrol(settings: "Settings", sources: "list[Source]", reading: "Options") -> "Enrolled":
-    """The rows into the ledger, which is made if need be. When that fails, a ledger that was not there is not there."""
+def enrol(settings: "Settings", sources: "list[Source]", reading: "Options", account: str = "") -> "Enrolled":
+    """The rows into the ledger, which is made if need be. When that fails, a ledger that was not there is not there.
+
+    `account`: the name of the one that would pay. Raises DuplicateRows.
+    """
     from batchswap.ledger import files
+    from batchswap.ledger.duplicates import Decision
     from batchswap.ledger.moves import Stamp
     from batchswap.runner.enrolling import enrol_manifests
 
@@ -121,7 +131,10 @@ def enrol(settings: "Settings", sources: "list[Source]", reading: "Options") -> 
         files.create(settings.db)
         with files.in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
-            return enrol_manifests(db, Stamp(time.time(), None), sources, reading, stdin)
+            decision = Decision(settings.duplicates)
+            return enrol_manifests(
+                db, Stamp(time.time(), None), sources, reading, stdin, account=account, decision=decision
+            )
     except BaseException:
         if not existed:
             files.discard(settings.db)

@@ -6,11 +6,13 @@
 
 Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that trying again is useless. Reasons:
 "gone" (stale), "http", "unreachable", "timeout", "connection", "truncated", "range", "redirects", "not-media", "busy",
-"part-gone", "disk-full", "disk"; and final: "too-large", "bad-url", "private-address", "outside", "output-taken".
+"part-gone", "source-gone", "disk-full", "disk"; and final: "too-large", "bad-url", "private-address", "outside",
+"output-taken".
 """
 
 from batchswap.downloads.addresses import is_on_private_address
 from batchswap.downloads.containers import Kind, inspect
+from batchswap.downloads.copies import copy_part
 from batchswap.downloads.durations import movie_seconds
 from batchswap.downloads.fetching import Downloader
 from batchswap.downloads.glances import Glance
@@ -27,6 +29,7 @@ __all__ = [
     "Place",
     "Trial",
     "Verified",
+    "copy_part",
     "inspect",
     "is_on_private_address",
     "is_published",

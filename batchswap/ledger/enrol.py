@@ -5,7 +5,7 @@ until its task is not at work: then it becomes the task's new inputs and the tas
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,18 +23,31 @@ class Enrolment(msgspec.Struct, frozen=True):
     """What enrolling did: rows read, tasks that are new, tasks whose edited row was taken over.
 
     `kept` says in words which tasks keep an output that their row no longer names; "" if none does.
+    `duplicates` counts queued rows that another task's result serves, or that are paid for in spite of it.
     """
 
     rows: int
     new: int
     changed: int
     kept: str = ""
+    duplicates: int = 0
 
 
-def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
+Settle = Callable[[sqlite3.Connection, tuple[str, ...], int | None], int]
+"""Looks at the queued rows of these batches, which have so many rows, before they are taken; None: as before."""
+
+
+def enrol(
+    db: sqlite3.Connection,
+    stamp: Stamp,
+    chunks: Iterable[Chunk],
+    marks: Mapping[str, str],
+    settle: Settle = lambda *_: 0,
+) -> Enrolment:
     """Take the rows into the ledger, and note what their files look like.
 
-    What `chunks` raises (ManifestErrors) undoes everything; it may not use `db`, which is at work while it reads.
+    What `chunks` raises (ManifestErrors), or `settle` (DuplicateRows), undoes everything. `chunks` may not use `db`,
+    which is at work while it reads.
     Raises UsageError for rows that a manifest in another folder has with other inputs.
     `marks` tells the content of each file, by its place; "" where it cannot be known again. A file with patterns gets
     none: it would hide the files that come to lie in its folder. Nor does one with outputs that are not taken over: it
@@ -42,7 +55,7 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
     """
     db.execute("begin immediate")
     try:
-        done = _enrol(db, stamp, chunks, marks)
+        done = _enrol(db, stamp, chunks, marks, settle)
         db.execute("commit")
     except BaseException:
         if db.in_transaction:
@@ -51,7 +64,9 @@ def enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: 
     return done
 
 
-def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str]) -> Enrolment:
+def _enrol(
+    db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str], settle: Settle
+) -> Enrolment:
     before = _count(db)
     kept = Kept(db)
     batches, rows = _take_rows(db, chunks, marks, kept)
@@ -59,9 +74,15 @@ def _enrol(db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks:
     for batch_id in batches:
         _recount(db, batch_id)
     changed = take_edits(db, stamp)
+    names = _names(db, batches)
+    duplicates = settle(db, names, rows)
     if new or changed:
         log(db, stamp, "enrolled", detail=f"{rows} row{'s' * (rows != 1)}, {new} new, {changed} changed")
-    return Enrolment(rows, new, changed, kept.words)
+    return Enrolment(rows, new, changed, kept.words, duplicates)
+
+
+def _names(db: sqlite3.Connection, batch_ids: Iterable[int]) -> tuple[str, ...]:
+    return tuple(db.execute("select name from batches where id = ?", (each,)).fetchone()[0] for each in batch_ids)
 
 
 def _take_rows(
@@ -146,17 +167,20 @@ def is_wanted(db: sqlite3.Connection, task_id: int) -> bool:
     return bool(db.execute(f"{sql} where t.id = ?", (task_id,)).fetchone()[0])
 
 
-def commit_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
-    """`take_edits`, as a transaction of its own."""
+def enrol_unchanged(
+    db: sqlite3.Connection, stamp: Stamp, batches: tuple[str, ...], settle: Settle = lambda *_: 0
+) -> Enrolment:
+    """Enrol manifests whose rows are all known: `take_edits` and `settle`, as a transaction of their own."""
     db.execute("begin immediate")
     try:
-        taken = take_edits(db, stamp)
+        changed = take_edits(db, stamp)
+        duplicates = settle(db, batches, None)
         db.execute("commit")
     except BaseException:
         if db.in_transaction:
             db.execute("rollback")
         raise
-    return taken
+    return Enrolment(0, 0, changed, duplicates=duplicates)
 
 
 def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
@@ -176,6 +200,7 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
         names = ", ".join(f"{name} = ?" for name in INPUTS)
         db.execute(
             f"update tasks set {names}, edited = null, replaces = coalesce(sha256, replaces),"
+            " duplicates = '', reuses = null, content = null, stored_by = null,"
             " file = null, size = null, sha256 = null where id = ?",
             (*_unpacked(packed), task_id),
         )

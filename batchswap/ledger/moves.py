@@ -6,12 +6,15 @@ A task moves only from the state that we believe it is in, and every move is log
 
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from batchswap.errors import IdTaken, LostRace
+from batchswap.ledger import inputs
 from batchswap.ledger.budgets import Budget, local_day
+from batchswap.ledger.inputs import Input
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, owner_of, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Task
@@ -83,10 +86,12 @@ def submit(
     account: str,
     seconds: float | None = None,
     balance: float | None = None,
+    used: Sequence[Input] = (),
 ) -> Attempt:
     """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace.
 
-    `seconds`: of the target, where they are known. `balance`: before it, if nothing else is in flight.
+    `seconds`: of the target, where they are known. `balance`: before it, if nothing else is in flight. `used`: the
+    local files that are its inputs.
     """
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
@@ -102,6 +107,8 @@ def submit(
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
+    if used:
+        inputs.record(db, item, used)
     also = f", attempts = {number:d}, paid = paid + 1"
     move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id, also=also)
     return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at)
@@ -196,7 +203,22 @@ def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, 
 
 def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
     """The file stands under its final name (invariant 5)."""
-    move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id, also=", replaces = null")
+    also = f", replaces = null, stored_by = {stamp.run_id or 'null'}"
+    move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id, also=also)
+
+
+def reused(
+    db: sqlite3.Connection, stamp: Stamp, task_id: int, other: Task, *, file: str, size: int, sha256: str
+) -> None:
+    """Another task's result has this task's final name, too. Raises LostRace unless that was decided for this task."""
+    changed = db.execute(
+        "update tasks set file = ?, size = ?, sha256 = ?, replaces = null, stored_by = ?"
+        " where id = ? and state = 'queued' and reuses is not null",
+        (file, size, sha256, stamp.run_id, task_id),
+    ).rowcount
+    if changed != 1:
+        raise LostRace(f"task {task_id} no longer waits for another task's result")
+    move(db, stamp, task_id, State.QUEUED, Event.REUSED, reason=f"{other.batch}/{other.key}")
 
 
 def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:

@@ -7,11 +7,11 @@ from batchswap import __version__
 from batchswap.ledger.moves import Stamp, log
 
 
-def begin(db: sqlite3.Connection, at: float, *, provider: str, account: str) -> Stamp:
-    """A run has started, on `provider`, with the key whose fingerprint is `account`."""
+def begin(db: sqlite3.Connection, at: float, *, provider: str, account: str, out: str = "") -> Stamp:
+    """A run has started, on `provider`, with the key whose fingerprint is `account`. `out`: its folder of results."""
     run_id = db.execute(
-        "insert into runs(started_at, pid, version, provider, account) values(?, ?, ?, ?, ?)",
-        (at, os.getpid(), __version__, provider, account),
+        "insert into runs(started_at, pid, version, provider, account, out) values(?, ?, ?, ?, ?, ?)",
+        (at, os.getpid(), __version__, provider, account, out),
     ).lastrowid
     stamp = Stamp(at, run_id)
     log(db, stamp, "run-started")

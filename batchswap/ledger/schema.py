@@ -216,6 +216,34 @@ def m005_ended_without_any_price(db: Database) -> None:
     _keep_books(db, is_unpriced)
 
 
+@steps()
+def m006_duplicates_and_places(db: Database) -> None:
+    """What finds other tasks with the same inputs, and what their files and results were when they were used.
+
+    `duplicates` is what was decided about a row whose inputs another task has; `reuses` is the task whose result it
+    takes. `content` is the digest with local files by their content, and `inputs` those files, at the last submit.
+    `stored_by` is the run that stored the result, below its `out`. The indexes have only what was submitted or reuses
+    something, so that enrolling rows costs nothing more.
+    """
+    _script(
+        db,
+        """
+        alter table tasks add column duplicates text not null default '';
+        alter table tasks add column reuses integer;
+        alter table tasks add column content text;
+        alter table tasks add column stored_by integer;
+        alter table runs add column out text not null default '';
+        create index tasks_digest on tasks(digest) where paid > 0 or reuses is not null;
+        create index tasks_content on tasks(content) where content is not null;
+        create index tasks_reusing on tasks(batch_id) where state = 'queued' and reuses is not null;
+        create table inputs(
+            task_id integer not null, path text not null, size integer not null, modified integer not null,
+            sha256 text not null, primary key(task_id, path)
+        ) strict, without rowid
+        """,
+    )
+
+
 def migrate(db: Database) -> None:
     """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
     steps.apply(db)

@@ -67,7 +67,8 @@ class Queue:
         sql = (
             f"select {TASK_COLUMNS}, t.position from {TASK_FROM}"
             " where t.batch_id = (select id from batches where name = ?)"
-            f" and t.state = 'queued' and t.position > ? and t.position <= ? and {clause} order by t.position limit ?"
+            f" and t.state = 'queued' and t.position > ? and t.position <= ? and t.reuses is null and {clause}"
+            " order by t.position limit ?"
         )
         for batch, end in self._ends.items():
             last = -1
@@ -76,13 +77,26 @@ class Queue:
                 yield [task(row[:-1]) for row in rows]
 
 
+def waiting(db: sqlite3.Connection, selection: Selection) -> list[Task]:
+    """The queued tasks of a selection that take another task's result."""
+    clause, values = _selected(selection)
+    sql = (
+        f"select {TASK_COLUMNS} from batches b cross join tasks t indexed by tasks_reusing on t.batch_id = b.id"
+        " cross join sources s on s.id = t.source_id where b.name = ? and t.state = 'queued' and t.reuses is not null"
+        f" and t.position <= ? and {clause} order by t.id"
+    )
+    ends = [(batch, _last_position(db, batch, selection)) for batch in selection.batches]
+    return [task(row) for batch, end in ends for row in db.execute(sql, (batch, end, *values))]
+
+
 def left_out(db: sqlite3.Connection, selection: Selection) -> int:
-    """Queued tasks of the batches that no run with this selection takes: orphans, and rows that it leaves out."""
+    """Queued tasks that no run with this selection submits: orphans, what it leaves out, what waits for a result."""
     clause, values = _selected(selection)
     sql = (
         "select coalesce((select n from tallies where batch_id = o.id and state = 'queued'), 0) - (select count(*)"
         " from batches b cross join tasks t indexed by tasks_queued on t.batch_id = b.id"
-        f" where b.id = o.id and t.state = 'queued' and t.position <= ? and {clause}) from batches o where o.name = ?"
+        f" where b.id = o.id and t.state = 'queued' and t.position <= ? and t.reuses is null and {clause})"
+        " from batches o where o.name = ?"
     )
     ends = [(batch, _last_position(db, batch, selection)) for batch in selection.batches]
     return sum(db.execute(sql, (end, *values, batch)).fetchone()[0] for batch, end in ends)

@@ -4,8 +4,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from batchswap.manifest import Chunk
+if TYPE_CHECKING:
+    from batchswap.manifest import Chunk
 
 _URL = ("http://", "https://")
 Sighting = tuple[int, int]
@@ -22,7 +24,7 @@ def find(db: sqlite3.Connection, path: Path) -> Sighting | None:
     return None if row is None else (row[0], row[1])
 
 
-def note(db: sqlite3.Connection, chunk: Chunk) -> None:
+def note(db: sqlite3.Connection, chunk: "Chunk") -> None:
     """Look at the files that the rows name, and write down what they are like."""
     given = [text for row in chunk.rows for text in (row.target, row.face) if not text.startswith(_URL)]
     given += [face for row in chunk.rows if row.faces for _, face in row.faces if not face.startswith(_URL)]

@@ -200,15 +200,22 @@ class Known(msgspec.Struct, frozen=True):
 
     state: State
     digest: str
+    id: int = 0
+    duplicates: str = ""
+    """What was decided about it if another batch has its inputs."""
+    is_waiting: bool = False
+    """Whether it takes another task's result."""
 
 
 def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, Known]:
     """Those of `keys` (some hundreds) that the batch has."""
     sql = (
-        "select key, state, digest from tasks where batch_id = (select id from batches where name = ?)"
+        "select key, id, state, digest, duplicates, reuses is not null from tasks"
+        " where batch_id = (select id from batches where name = ?)"
         f" and key in ({', '.join('?' * len(keys))})"
     )
-    return {key: Known(State(state), digest) for key, state, digest in db.execute(sql, (batch, *keys))}
+    rows = db.execute(sql, (batch, *keys))
+    return {key: Known(State(state), digest, id_, said, bool(waits)) for key, id_, state, digest, said, waits in rows}
 
 
 def size_of(db: sqlite3.Connection, batch: str) -> int:

@@ -59,6 +59,7 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
 
     RESUMED: its attempt was accepted and has not ended badly, so it is asked for again and costs nothing more.
     RETRIED: it is queued, and its next attempt may cost; --paid-attempts counts anew. Never for a done one.
+    REUSE_AGAIN: it is queued, to take the result of the other task that it had it from.
     Raises UsageError for any other.
     """
     if item.state not in (State.FAILED, State.CANCELLED) and not (item.state is State.DONE and is_gone):
@@ -66,6 +67,9 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
         raise UsageError(
             f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried{hint}"
         )
+    if item.state is State.DONE and _has_reused(db, item):
+        move(db, stamp, item.id, item.state, Event.REUSE_AGAIN)
+        return Event.REUSE_AGAIN
     attempt = _still_good(db, item)
     if attempt is None:
         move(db, stamp, item.id, item.state, Event.RETRIED)
@@ -74,6 +78,11 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
     move(db, stamp, item.id, item.state, Event.RESUMED, attempt_id=attempt.id)
     reopen(db, attempt)
     return Event.RESUMED
+
+
+def _has_reused(db: sqlite3.Connection, item: Task) -> bool:
+    """Whether its result is another task's."""
+    return bool(db.execute("select reuses is not null from tasks where id = ?", (item.id,)).fetchone()[0])
 
 
 def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:

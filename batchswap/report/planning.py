@@ -8,6 +8,7 @@ import msgspec
 
 from batchswap.ledger import history, queries
 from batchswap.ledger.budgets import DIGITS
+from batchswap.ledger.duplicates import NAMED
 from batchswap.report.surveying import Work
 from batchswap.report.words import iso, moment, money, plural, safe, span
 from batchswap.runner.jobs import TaskClass
@@ -54,6 +55,10 @@ class Plan(msgspec.Struct, frozen=True):
                 "is_estimate": True,
                 "note": self.prices.note,
             },
+            "duplicates": [
+                {"file": each.file, "line": each.line, "task": each.name, "same_as": each.other_name}
+                for each in self.work.duplicates[:NAMED]
+            ],
             "uploads": self.work.uploads,
             "detections": self.work.detections,
             "requests": self.requests,

@@ -9,7 +9,9 @@ import msgspec
 
 from batchswap.downloads import movie_seconds
 from batchswap.ledger import views
+from batchswap.ledger.duplicates import Decision, Duplicate
 from batchswap.ledger.kept import Kept
+from batchswap.ledger.lookout import Lookout
 from batchswap.ledger.rows import split_query
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
@@ -21,8 +23,20 @@ from batchswap.tasks import Row, is_url
 _PAGE = 500
 UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
 """Of these an edited row waits until a person has decided; what else is at work is collected first, by the same run."""
-KINDS = ("new", "changed", "unfinished", "done", "failed", "uncertain", "cancelled", "orphaned", "left_out")
-"""left_out: rows that --filter, --tag or --limit leave for another time. orphaned: tasks whose row is gone."""
+KINDS = (
+    "new",
+    "changed",
+    "unfinished",
+    "done",
+    "failed",
+    "uncertain",
+    "cancelled",
+    "orphaned",
+    "left_out",
+    "duplicate",
+)
+"""left_out: rows that --filter, --tag or --limit leave for another time. orphaned: tasks whose row is gone.
+duplicate: rows whose inputs another batch has; they would be refused or reused, and not paid for."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -58,13 +72,27 @@ class Work(msgspec.Struct):
     """Targets that are priced each for itself, if the survey was asked for them."""
     kept: str = ""
     """Which tasks keep an output that their row no longer names, in words."""
+    duplicates: list[Duplicate] = []
 
 
 class Surveyor:
     """Goes through the rows once and remembers only counts, and which files and targets it has seen."""
 
-    def __init__(self, db: sqlite3.Connection | None, selection: Selection, *, has_budget: bool = False) -> None:
-        """`db` None: there is no ledger yet, everything is new. `has_budget`: then each target has a price."""
+    def __init__(
+        self,
+        db: sqlite3.Connection | None,
+        selection: Selection,
+        *,
+        has_budget: bool = False,
+        lookout: Lookout | None = None,
+        decision: Decision = Decision.REFUSE,
+    ) -> None:
+        """`db` None: there is no ledger yet, everything is new. `has_budget`: then each target has a price.
+
+        `lookout`: looks for duplicates; `decision`: what is done with them.
+        """
+        self._lookout, self._decision = lookout, decision
+        self._paid: dict[tuple[str, str], tuple[str, TaskClass]] = {}
         self._db, self._selection, self._has_budget = db, selection, has_budget
         self._rows: Counter[str] = Counter()
         self._submits: Counter[TaskClass] = Counter()
@@ -86,6 +114,7 @@ class Surveyor:
                 self._kept.look(chunk)
             for start in range(0, len(chunk.rows), _PAGE):
                 self._take(chunk, chunk.rows[start : start + _PAGE])
+        duplicates = self._take_duplicates()
         batches = list(self._seen)
         if self._db is not None:
             self._rows["orphaned"] = sum(views.size_of(self._db, name) - self._seen[name] for name in batches)
@@ -93,18 +122,35 @@ class Surveyor:
         return Work(
             batches,
             rows,
-            dict(self._submits),
+            dict(+self._submits),
             self._samples,
             self._running,
             uploads=len(self._files),
             detections=len(self._targets),
             priced=len(self._priced),
             kept="" if self._kept is None else self._kept.words,
+            duplicates=duplicates,
         )
+
+    def _take_duplicates(self) -> list[Duplicate]:
+        """Those among the rows that are selected; unless they are paid for on purpose, they count as such."""
+        found = [] if self._lookout is None else self._lookout.found(also_paid=self._decision is Decision.REUSE)
+        for each in found if self._decision is not Decision.PAY else ():
+            kind, group = self._paid.get((each.task.batch, each.task.key), ("", None))
+            if group is None:
+                continue
+            self._rows[kind] -= 1
+            self._rows["duplicate"] += 1
+            self._submits[group] -= 1
+            if not self._submits[group]:
+                del self._samples[group]
+        return found
 
     def _take(self, chunk: Chunk, rows: list[Row]) -> None:
         known = views.known(self._db, chunk.batch, [row.key for row in rows]) if self._db is not None else {}
         self._seen[chunk.batch] += len(known)
+        if self._lookout is not None:
+            self._lookout.take(chunk, rows, known)
         for row in rows:
             if self._is_selected(chunk.batch, row):
                 self._count(chunk, row, known.get(row.key))
@@ -134,6 +180,8 @@ class Surveyor:
         seconds = None if is_url(row.target) else self._files[hash((chunk.folder, row.target))]
         group = class_of(row.model, seconds)
         self._submits[group] += 1
+        if self._lookout is not None and self._lookout.has(chunk.batch, row):
+            self._paid[chunk.batch, row.key] = kind, group
         target = hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target))
         if Step.DETECT in STEPS[row.model]:
             self._targets.add(target)
@@ -159,6 +207,6 @@ def classify(row: Row, known: views.Known | None) -> tuple[str, bool]:
         case State.DONE | State.FAILED | State.UNCERTAIN | State.CANCELLED:
             return str(known.state), False
         case State.QUEUED:
-            return "unfinished", True
+            return ("duplicate", False) if known.is_waiting else ("unfinished", True)
         case _:
             return "unfinished", False

@@ -10,9 +10,11 @@ import msgspec
 
 from batchswap import manifest
 from batchswap.ledger import enrol
+from batchswap.ledger.duplicates import Decision, settle
 from batchswap.ledger.enrol import Enrolment
 from batchswap.ledger.moves import Stamp
 from batchswap.manifest import STDIN, Options, Source
+from batchswap.runner.uploading import hash_file
 
 WAY = 3
 """Of marking, and of reading. Raised when either changes: what an older version has marked is then read again."""
@@ -32,14 +34,24 @@ def enrol_manifests(
     sources: Sequence[Source],
     options: Options,
     stdin: BinaryIO | None = None,
+    *,
+    account: str = "",
+    decision: Decision = Decision.REFUSE,
 ) -> Enrolled:
-    """Take all rows into the ledger, or none. Raises ManifestErrors with everything that is wrong."""
+    """Take all rows into the ledger, or none. Raises ManifestErrors with everything that is wrong, or DuplicateRows.
+
+    `account`: the name of the one that would pay; `decision`: what is done about rows that it has paid for already.
+    """
+
+    def settled(db: sqlite3.Connection, batches: tuple[str, ...], rows: int | None) -> int:
+        return settle(db, batches, rows, decision, account, hash_file)
+
     marks = {source.place: _mark(source, options) for source in sources}
     known = enrol.known_batches(db, marks) if all(marks.values()) else None
     if known is not None:
-        return Enrolled(known, Enrolment(0, 0, enrol.commit_edits(db, stamp)), unchanged=True)
+        return Enrolled(known, enrol.enrol_unchanged(db, stamp, known, settled), unchanged=True)
     reading = manifest.read(sources, options, stdin)
-    done = enrol.enrol(db, stamp, reading, marks)
+    done = enrol.enrol(db, stamp, reading, marks, settled)
     return Enrolled(tuple(reading.counts), done)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.ledger.detections import Detected
+from batchswap.ledger.inputs import Input
 from batchswap.tasks import Attempt, Model, Task
 
 STEP = 10.0
@@ -50,6 +51,8 @@ class Ready(msgspec.Struct):
     """Of the target, where they are known."""
     detected: Detected | None = None
     """The target's faces that `body` refers to."""
+    used: tuple[Input, ...] = ()
+    """The local files that are its inputs."""
     good_until: float = math.inf
     """Unix time at which an upload or the detection grows too old."""
 

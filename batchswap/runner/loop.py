@@ -1,12 +1,13 @@
 """The loop: it gives every place in the key's window to the request that serves the batch best, and waits otherwise."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
-from batchswap.ledger import enrol
+from batchswap.ledger import duplicates, enrol, moves
 from batchswap.ledger.selections import Selection
 from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
@@ -16,8 +17,10 @@ from batchswap.runner.jobs import Job, class_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.queueing import Queueing
+from batchswap.runner.reuse import reuse
 from batchswap.runner.stops import Stop
-from batchswap.runner.submitting import Submitting
+from batchswap.runner.submitting import Submitting, same_inputs_words
+from batchswap.runner.uploading import hash_file
 from batchswap.tasks import Task
 
 DAY = 86_400.0
@@ -92,11 +95,23 @@ class Loop:
         if not self._is_finished():
             return True
         desk = self._desk
-        if await desk.writer.do(lambda db: enrol.take_edits(db, desk.stamp())):
+        edited = await desk.writer.do(self._take_edits)
+        if edited + await reuse(desk.db, desk.settings, desk.account, desk.writer.do, desk.stamp, desk.say):
             self.queue.begin_again()
         if desk.ending is None and self.hear is not None:
             await self.hear()  # one may have begun new work
         return not self._is_finished()
+
+    def _take_edits(self, db: sqlite3.Connection) -> int:
+        """Rows that were edited while their task was at work; another batch may have their new inputs."""
+        desk, settings = self._desk, self._desk.settings
+        taken = enrol.take_edits(db, desk.stamp())
+        if taken:
+            decision = duplicates.Decision(settings.duplicates)
+            found = duplicates.settle_late(db, settings.batches, decision, desk.account, hash_file)
+            for each in found:
+                moves.unfit(db, desk.stamp(), each.task.id, code="duplicate", reason=same_inputs_words(each.other))
+        return taken
 
     async def _turn(self) -> None:
         desk = self._desk

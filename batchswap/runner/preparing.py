@@ -10,6 +10,7 @@ from batchswap import wire
 from batchswap.errors import DownloadError
 from batchswap.ledger import moves, queries
 from batchswap.ledger.detections import Detected
+from batchswap.ledger.inputs import Input
 from batchswap.runner import detecting
 from batchswap.runner.desk import Desk
 from batchswap.runner.detecting import Detecting
@@ -34,6 +35,7 @@ class Draft(msgspec.Struct):
     detected: Detected | None = None
     seconds: float | None = None
     price: float = 0.0
+    used: tuple[Input, ...] = ()
     good_until: float = inf
 
     def ready(self) -> Ready:
@@ -45,6 +47,7 @@ class Draft(msgspec.Struct):
             self.again,
             seconds=self.seconds,
             detected=self.detected,
+            used=self.used,
             good_until=self.good_until,
         )
 
@@ -134,8 +137,10 @@ class Preparing:
         draft.faces = tuple([(face_id, await self._place(draft, given)) for face_id, given in task.faces])
 
     async def _place(self, draft: Draft, given: str) -> str:
-        url, good_until = await self._uploading.url_of(draft.task, given)
+        url, good_until, used = await self._uploading.url_of(draft.task, given)
         draft.good_until = min(draft.good_until, good_until)
+        if used is not None:
+            draft.used = (*draft.used, used)
         return url
 
     async def _detect(self, draft: Draft) -> None:

@@ -13,7 +13,7 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.ledger import files, history, moves, orphans, queries, runs
+from batchswap.ledger import files, history, moves, orphans, queries, runs, selections
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
@@ -30,6 +30,7 @@ from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.runner.rests import rest, unless
 from batchswap.runner.results import Results
 from batchswap.runner.resuming import count_elsewhere, resume
+from batchswap.runner.reuse import reuse, waiting_words
 from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -70,7 +71,9 @@ async def work_off(
         closing(files.connect(settings.db, write=True)) as writing,
         closing(files.connect(settings.db, write=False)) as reading,
     ):
-        stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner)
+        out = str(settings.out.absolute())
+        stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner, out=out)
+        await _reuse(writing, reading, settings, account, stamp, clock, say)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
         async with AsyncExitStack() as stack:
@@ -97,6 +100,26 @@ async def work_off(
                 watch=watch,
                 calls=calls,
             )
+
+
+async def _reuse(
+    writing: sqlite3.Connection,
+    reading: sqlite3.Connection,
+    settings: Settings,
+    account: Account,
+    stamp: Stamp,
+    clock: Clock,
+    say: Callable[[str], None],
+) -> None:
+    """Results that other tasks have already, before anything is sent."""
+    if not selections.waiting(reading, selection_of(settings)):
+        return
+    writer = Writer(writing, settings.db)
+    try:
+        now = lambda: msgspec.structs.replace(stamp, at=clock.now())  # noqa: E731 - a stamp for each
+        await reuse(reading, settings, account.name, writer.do, now, say)
+    finally:
+        await writer.close()
 
 
 async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Connection) -> Calls | None:
@@ -224,7 +247,9 @@ def _conclude(
     elsewhere = count_elsewhere(reading, account.name, settings.batches)
     finished = is_finished(reading, settings, account)
     gone = orphans.find(reading, settings.batches)
-    code, reason = conclude(desk.stops if desk else [], gone.without(counts), elsewhere, is_finished=finished)
+    waits = waiting_words(reading, settings)
+    stops = desk.stops if desk else []
+    code, reason = conclude(stops, gone.without(counts), elsewhere, waits, is_finished=finished)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(

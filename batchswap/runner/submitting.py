@@ -11,8 +11,9 @@ from batchswap import verdicts, wire
 from batchswap.agenda import Capacity
 from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
-from batchswap.ledger import detections, moves
+from batchswap.ledger import detections, duplicates, moves
 from batchswap.ledger.budgets import Budget, OverBudget
+from batchswap.ledger.inputs import content_of
 from batchswap.runner.desk import Desk, finish
 from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready
@@ -125,19 +126,24 @@ class Submitting:
                 return None  # a callback has settled it meanwhile
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
-        try:
-            return await desk.writer.do(
-                lambda db: moves.submit(
-                    db,
-                    desk.stamp(),
-                    ready.task,
-                    reserved=self._prices.of_ready(ready),
-                    budget=budget,
-                    account=desk.account,
-                    seconds=ready.seconds,
-                    balance=balance,
-                )
+
+        def intend(db: sqlite3.Connection) -> Attempt | None:
+            if self._is_duplicate(db, ready):
+                return None
+            return moves.submit(
+                db,
+                desk.stamp(),
+                ready.task,
+                reserved=self._prices.of_ready(ready),
+                budget=budget,
+                account=desk.account,
+                seconds=ready.seconds,
+                balance=balance,
+                used=ready.used,
             )
+
+        try:
+            return await desk.writer.do(intend)
         except OverBudget:
             desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
             return None
@@ -165,6 +171,24 @@ class Submitting:
         await asyncio.wait([intent])
         if intent.exception() is None and (attempt := intent.result()) is not None:
             await self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent")
+
+    def _is_duplicate(self, db: sqlite3.Connection, ready: Ready) -> bool:
+        """Whether another batch has a result of the same bytes, or is about to, from files of other names.
+
+        Then nothing leaves: the row waits for that result with --duplicates reuse, and fails unpaid without it.
+        """
+        desk, item = self._desk, ready.task
+        content = content_of(item, ready.used)
+        if content is None or desk.settings.duplicates == "pay":
+            return False
+        other = duplicates.same_content(db, item, content, desk.account)
+        if other is None:
+            return False
+        if desk.settings.duplicates == "reuse":
+            duplicates.wait_for(db, item, other, content)
+        else:
+            moves.unfit(db, desk.stamp(), item.id, code="duplicate", reason=same_bytes_words(other))
+        return True
 
     async def _record(
         self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
@@ -289,3 +313,20 @@ def _submitted(ready: Ready, attempt: Attempt) -> Task:
     """The task with this attempt counted. One that is sent again was counted when it was sent first."""
     paid = ready.task.paid + (ready.again is None)
     return msgspec.structs.replace(ready.task, attempts=attempt.number, paid=paid)
+
+
+def same_bytes_words(other: Task) -> str:
+    """Why a row is not submitted whose files have other names."""
+    return _unpaid(other, "the same bytes in files of other names")
+
+
+def same_inputs_words(other: Task) -> str:
+    """Why a row is not submitted that was edited while its task was in progress."""
+    return _unpaid(other, "the same inputs")
+
+
+def _unpaid(other: Task, inputs: str) -> str:
+    return (
+        f"{other.batch}/{other.key} ({other.state}) has {inputs}: nothing was paid; queue this row again with"
+        " `batchswap retry`, then run with --duplicates reuse or --duplicates pay"
+    )

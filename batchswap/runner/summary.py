@@ -56,11 +56,17 @@ def elsewhere_words(counts: Mapping[str, int]) -> str:
 
 
 def conclude(
-    stops: list[Stop], counts: dict[str, int], elsewhere: Mapping[str, int], *, is_finished: bool
+    stops: list[Stop],
+    counts: dict[str, int],
+    elsewhere: Mapping[str, int],
+    waits: tuple[str, bool] = ("", False),
+    *,
+    is_finished: bool,
 ) -> tuple[Exit, str]:
     """The exit code, and the reason in words. The worst wins. `counts`: of what the manifests ask for.
 
-    `elsewhere`: paid for, and not collected by this run, by account.
+    `elsewhere`: paid for, and not collected by this run, by account. `waits`: which rows wait for the results of
+    other tasks, in words, and whether one of these is uncertain.
     `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
@@ -69,6 +75,9 @@ def conclude(
     if elsewhere:
         exits.add(Exit.FAILED)
         words.append(elsewhere_words(elsewhere))
+    if waits[0]:
+        exits |= {Exit.UNCERTAIN} if waits[1] else set() if exits else {Exit.FAILED}
+        words.append(waits[0])
     if counts[State.FAILED]:
         exits.add(Exit.FAILED)
         words.append(f"{counts[State.FAILED]} failed")

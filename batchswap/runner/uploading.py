@@ -11,6 +11,7 @@ from pathlib import Path
 from batchswap import wire
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
 from batchswap.ledger import moves, sightings, uploads
+from batchswap.ledger.inputs import Input
 from batchswap.ledger.sightings import Sighting
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
@@ -53,22 +54,26 @@ class Uploading:
         self._digests: dict[Path, tuple[Sighting, str]] = {}
         self._changed: set[Path] = set()
 
-    async def url_of(self, task: Task, given: str) -> tuple[str, float]:
-        """A URL that the API can fetch, and until when (Unix seconds). Raises Unfit, RowRefused, Stopped."""
+    async def url_of(self, task: Task, given: str) -> tuple[str, float, Input | None]:
+        """A URL that the API can fetch, until when (Unix seconds), and the local file that it leads to.
+
+        Raises Unfit, RowRefused, Stopped.
+        """
         if is_url(given):
-            return given, inf
+            return given, inf, None
         desk, path = self._desk, Path(task.folder, given)
         async with self._looking.hold(str(path)):
-            digest = await self._digest(task, path)
+            (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             since = desk.clock.now() - desk.settings.upload_ttl
             known = uploads.find(desk.db, desk.owner, digest, since)
             if known is None:
                 known = await self._upload(path, digest), desk.clock.now()
-            return known[0], known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
+            until = known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
+            return known[0], until, Input(str(path), size, modified, digest)
 
-    async def _digest(self, task: Task, path: Path) -> str:
-        """SHA-256 of a file; asked again when its size or time has changed."""
+    async def _digest(self, task: Task, path: Path) -> tuple[Sighting, str]:
+        """What a file looks like, and its SHA-256; asked again when its size or time has changed."""
         try:
             found = await asyncio.to_thread(path.stat)
             check_file(path, found, self._desk.settings.max_upload)
@@ -83,7 +88,7 @@ class Uploading:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error
         if sightings.find(self._desk.db, path) not in (None, sighting):
             await self._note_change(task, path)
-        return digest
+        return sighting, digest
 
     async def _note_change(self, task: Task, path: Path) -> None:
         """The row names a file and not a content, so it is used as it is now; but that is said, and written down."""

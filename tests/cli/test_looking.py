@@ -246,7 +246,7 @@ def test_a_plan_writes_nothing(worked: Place) -> None:
     Path("bad.csv").write_text(f"id,video,face\nr0,bad0.mp4,face.png\nr2,{video},face.png\nr3,{other},face.png\n")
     Path("fine.csv").write_text(f"id,video,face\na,{other},face.png\n")
     ledger, files = dump(), sorted(worked.folder.iterdir())
-    said = json.loads(call("plan", "bad.csv", "fine.csv", "--json", "--budget", "5").stdout)
+    said = json.loads(call("plan", "bad.csv", "fine.csv", "--json", "--budget", "5", "--duplicates", "pay").stdout)
     assert {kind: n for kind, n in said["rows"].items() if n} == {"new": 2, "changed": 1, "failed": 1, "orphaned": 1}
     assert said["submits"] == 3
     assert said["credits"]["estimated"] == 3  # files are priced when they are uploaded; until then as the last tasks

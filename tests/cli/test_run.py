@@ -321,7 +321,8 @@ def test_the_name_of_a_batch_alone_makes_no_work_the_same(shop: Place) -> None:
     Path("monday").rename("archive")
     moved = work("archive/jobs.csv")
     assert (moved.exit_code, moved.stderr.splitlines()[-1][:22]) == (0, "nothing to do: 1 done,")
-    assert work("tuesday/jobs.csv", "--batch", "tuesday").exit_code == 0
+    assert work("tuesday/jobs.csv", "--batch", "tuesday").exit_code == 2, "the same bytes were paid for"
+    assert work("tuesday/jobs.csv", "--batch", "tuesday", "--duplicates", "pay").exit_code == 0
     assert sorted(path.parent.name for path in Path("results").rglob("*.mp4")) == ["jobs", "tuesday"]
 
 

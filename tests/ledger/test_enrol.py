@@ -12,7 +12,7 @@ from batchswap.errors import ManifestErrors
 from batchswap.ledger import moves, queries
 from batchswap.ledger import rows as rows_module
 from batchswap.ledger.budgets import Budget
-from batchswap.ledger.enrol import Enrolment, commit_edits, enrol
+from batchswap.ledger.enrol import Enrolment, enrol, enrol_unchanged
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.manifest import Chunk, Options, Source
@@ -92,7 +92,7 @@ def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3
     moves.succeeded(db, stamp, item, moves.Media(("https://m",)), charged=1.0, took=1.0)
     moves.verified(db, stamp, item, file="b/t0.mp4", size=1, sha256="old")
     moves.saved(db, stamp, item)
-    assert commit_edits(db, NOW) == 1
+    assert enrol_unchanged(db, NOW, ("b",)).changed == 1
     assert moves.find_task(db, 1).state == "queued"
     assert queries.former(db, 1).replaces == "old"
 
@@ -103,7 +103,7 @@ def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: St
     take(db, edited(0))
     take(db, rows(3))
     moves.recover(db, stamp)
-    assert commit_edits(db, NOW) == 0
+    assert enrol_unchanged(db, NOW, ("b",)).changed == 0
 
 
 def test_an_error_at_the_end_leaves_nothing_behind(db: sqlite3.Connection) -> None:
@@ -203,7 +203,7 @@ def expected(found: list[Row]) -> list[tuple[object, ...]]:
 def test_each_row_is_stored_with_what_it_has_and_nothing_else(db: sqlite3.Connection) -> None:
     found = of_all_kinds(3300)
     take(db, found)
-    assert commit_edits(db, NOW) == 0
+    assert enrol_unchanged(db, NOW, ("b",)).changed == 0
     kinds = {tuple(value not in (None, "") for value in values[1:8]) for values in expected(found)}
     assert len(kinds) == 6
     assert stored(db)[3:] == expected(found)[3:]  # the first three were there, with the same digests

@@ -1,0 +1,100 @@
+"""Duplicates among the rows of manifests that are only looked at: nothing is enrolled."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+
+from batchswap.ledger import views
+from batchswap.ledger.duplicates import Decision, Duplicate, Matches, is_gone
+from batchswap.ledger.inputs import Hash
+from batchswap.ledger.views import Known
+from batchswap.manifest import Chunk
+from batchswap.states import State
+from batchswap.tasks import Row, Task
+
+_AT_ONCE = 500
+_UNPAID = (State.QUEUED, State.DONE, State.FAILED, State.CANCELLED)
+"""An edited row of these is queued, and would be paid for."""
+
+
+class Lookout:
+    """Remembers the rows that have their inputs in common with a task, or with a row of another batch."""
+
+    def __init__(self, db: sqlite3.Connection | None, account: str, hash_file: Hash, *, has_several: bool) -> None:
+        """`db` None: there is no ledger yet. `has_several`: rows may come from more than one manifest."""
+        self._db, self._account, self._hash, self._has_several = db, account, hash_file, has_several
+        self._first: dict[str, Task] = {}
+        self._suspects: list[tuple[Task, str, int]] = []
+        self._names: set[tuple[str, str]] = set()
+        self._seen: set[int] = set()
+        self._decision: dict[int, str] = {}
+
+    def look(self, chunk: Chunk) -> None:
+        """Rows come in the order of the manifests."""
+        for start in range(0, len(chunk.rows), _AT_ONCE):
+            rows = chunk.rows[start : start + _AT_ONCE]
+            known = {} if self._db is None else views.known(self._db, chunk.batch, [row.key for row in rows])
+            self.take(chunk, rows, known)
+
+    def take(self, chunk: Chunk, rows: Sequence[Row], known: dict[str, Known]) -> None:
+        """The same, where it is known already which tasks these rows have."""
+        self._seen.update(each.id for each in known.values())
+        common = set() if self._db is None else self._matches().known([row.digest for row in rows])
+        for row in rows:
+            task = known.get(row.key)
+            if not _would_be_paid(row, task):
+                continue
+            item = _task(chunk, row, task)
+            first = self._first.setdefault(row.digest, item) if self._has_several else item
+            if row.digest in common or first.batch != item.batch:
+                self._suspects.append((item, chunk.place, row.line))
+                self._names.add((chunk.batch, row.key))
+                self._decision[id(item)] = "" if task is None or task.digest != row.digest else task.duplicates
+
+    def has(self, batch: str, row: Row) -> bool:
+        """Whether the row may turn out to be a duplicate."""
+        return (batch, row.key) in self._names
+
+    def found(self, *, also_paid: bool = False) -> list[Duplicate]:
+        """All duplicates but those that were decided to be paid for. Call it when all rows have come."""
+        if not self._suspects:
+            return []
+        matches = self._matches()
+        gone = partial(is_gone, self._db, {})
+        found = []
+        for item, file, line in self._suspects:
+            first = self._first.get(item.digest)
+            if first is not None and first.batch != item.batch:
+                matches.will_pay(first)
+            is_decided = self._decision[id(item)] == Decision.PAY and not also_paid
+            other = None if is_decided else matches.of(item)
+            if other is not None:
+                found.append(Duplicate(file, line, item, other, gone(other.batch)))
+        return found
+
+    def _matches(self) -> Matches:
+        return Matches(self._db, self._account, self._hash, current=self._seen)
+
+
+def _would_be_paid(row: Row, task: Known | None) -> bool:
+    if task is None:
+        return True
+    if task.digest != row.digest:
+        return task.state in _UNPAID
+    return task.state is State.QUEUED and not task.is_waiting
+
+
+def _task(chunk: Chunk, row: Row, task: Known | None) -> Task:
+    return Task(
+        0 if task is None else task.id,
+        chunk.batch,
+        row.key,
+        State.QUEUED,
+        row.model,
+        row.target,
+        row.face,
+        row.output,
+        chunk.folder,
+        row.digest,
+        row.faces,
+    )

@@ -1,0 +1,104 @@
+"""Rows that take another task's result: its file gets their name, too. Nothing is sent and nothing is paid."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from batchswap.downloads import Place, Verified, copy_part, is_published, publish
+from batchswap.errors import DownloadError
+from batchswap.ledger import duplicates, moves, places, queries, selections
+from batchswap.ledger.duplicates import Prospect
+from batchswap.ledger.moves import Stamp
+from batchswap.ledger.places import Stored
+from batchswap.runner.uploading import hash_file
+from batchswap.settings import Settings
+from batchswap.tasks import Task
+
+Write = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
+
+
+async def reuse(
+    db: sqlite3.Connection,
+    settings: Settings,
+    account: str,
+    write: Write,
+    stamp: Callable[[], Stamp],
+    say: Callable[[str], None],
+) -> int:
+    """Give every waiting row the result that it takes, where that is done. Returns how many must be submitted instead.
+
+    A row whose other task is not done yet goes on waiting. One whose other task's file is gone or changed fails, and
+    says so: nothing was paid for it.
+    """
+    released = taken = 0
+    for item in selections.waiting(db, selections.selection_of(settings)):
+        other = moves.find_task(db, duplicates.source_of(db, item.id) or item.id)
+        match duplicates.prospect(db, item, other, account, settings.batches):
+            case Prospect.NONE:
+                await write(partial(duplicates.release, task_id=item.id))
+                released += 1
+            case Prospect.DONE:
+                taken += await _take(db, settings.out, item, other, write, stamp)
+            case Prospect.COMING:
+                continue
+    if taken:
+        results, are = ("result", "is that") if taken == 1 else ("results", "are those")
+        say(f"{taken:,} {results} {are} of other tasks with the same inputs: 0 credits")
+    return released
+
+
+async def _take(
+    db: sqlite3.Connection, out: Path, item: Task, other: Task, write: Write, stamp: Callable[[], Stamp]
+) -> bool:
+    known = places.stored_by(db, other.id)
+    if known is None:  # it was moved on a moment ago
+        return False
+    try:
+        await _place(db, out, item, known)
+    except DownloadError as error:
+        reason = f"the result of {other.batch}/{other.key} cannot be reused: {error}"
+        if error.reason == "source-gone":
+            reason += f"; `batchswap retry {other.batch}/{other.key}` fetches it again"
+        code = "reuse-gone" if error.reason == "source-gone" else error.reason
+        await write(lambda db: moves.unfit(db, stamp(), item.id, code=code, reason=reason))
+        return False
+    await write(
+        lambda db: moves.reused(db, stamp(), item.id, other, file=item.output, size=known.size, sha256=known.sha256)
+    )
+    return True
+
+
+async def _place(db: sqlite3.Connection, out: Path, item: Task, known: Stored) -> None:
+    """The other task's file under this task's name. Raises DownloadError."""
+    place, wanted = Place(out, item.output), Verified(known.sha256, known.size, "")
+    replaces = queries.former(db, item.id).replaces
+    if await is_published(place, known.sha256, known.size):
+        return  # an earlier run came so far, or both have one name
+    wrong = f"{next(known.paths(out))} is not there"
+    for source in known.paths(out):
+        try:
+            if await asyncio.to_thread(hash_file, source) != known.sha256:
+                wrong = f"{source} is another file now"
+                continue
+        except OSError:
+            continue
+        await asyncio.to_thread(copy_part, source, place, wanted)
+        await publish(place, wanted, replaces=replaces)
+        return
+    raise DownloadError("source-gone", wrong)
+
+
+def waiting_words(db: sqlite3.Connection, settings: Settings) -> tuple[str, bool]:
+    """Of rows that still wait: which tasks they wait for, and whether one of those is uncertain. "" if none do."""
+    left = selections.waiting(db, selections.selection_of(settings))
+    if not left:
+        return "", False
+    others = [moves.find_task(db, duplicates.source_of(db, item.id) or item.id) for item in left]
+    named = list(dict.fromkeys(f"{each.batch}/{each.key} ({each.state})" for each in others))
+    rows, wait = ("row", "waits") if len(left) == 1 else ("rows", "wait")
+    more = " …" if len(named) > duplicates.NAMED else ""
+    words = f"{len(left):,} {rows} {wait} for the result of {', '.join(named[: duplicates.NAMED])}{more}"
+    return words, any(each.state == "uncertain" for each in others)
