@@ -27,6 +27,8 @@ KEPT_PREFIXES = ("x_", "meta.")
 LONGEST_TEXT = 500
 LONGEST_KEY = 200
 MOST_TAGS = 50
+USE_UTF8 = "use a UTF-8 locale, such as LC_ALL=C.UTF-8"
+"""What helps where a name's letters are not in the locale's encoding."""
 
 FACE_FIELD = re.compile(r"face_(0|[1-9][0-9]{0,2})", re.ASCII)
 # Controls, line separators, invisible and bidirectional marks, half surrogates: a terminal, a file name or a sheet

@@ -6,7 +6,7 @@ import stat
 from pathlib import PurePosixPath
 
 from batchswap.errors import Flaw
-from batchswap.manifest.fields import UNSAFE, shown
+from batchswap.manifest.fields import UNSAFE, USE_UTF8, shown
 from batchswap.manifest.spelling import Spellings, caseless, composed
 
 LONGEST_URL = 2048
@@ -142,6 +142,8 @@ def check_file(folder: str, path: str, text: str) -> None:
         raise FileNotFoundError from None
     except OSError as error:
         raise Flaw(f"cannot be read: {shown(text)} ({error.strerror})") from None
+    except UnicodeEncodeError as error:
+        raise Flaw(f"has letters that {error.encoding} file names do not: {shown(text)}; {USE_UTF8}") from None
     if stat.S_ISDIR(found.st_mode):
         raise Flaw(f"is a folder, not a file: {shown(text)}")
     if not stat.S_ISREG(found.st_mode):

@@ -1,5 +1,6 @@
 """What a result's file is called, and that it stays inside --out."""
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from batchswap.errors import Flaw, UsageError
 from batchswap.manifest.duplicates import Seen, folded, folders_of
-from batchswap.manifest.fields import nearest, plain_text, shown
+from batchswap.manifest.fields import USE_UTF8, nearest, plain_text, shown
 from batchswap.tasks import Model, is_url
 
 LONGEST_PART = 120
@@ -22,6 +23,9 @@ TEMPLATE_FIELDS = ("batch", "key", "ext", "line", "stem")
 # Names that some systems take for devices, whatever ending follows.
 UNSAFE_IN_NAME = re.compile(r"[^\w.-]")
 ORDINARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{5,99}")
+PLAIN_OUTPUT = re.compile(r"[A-Za-z0-9_/-]{1,100}(?:\.[A-Za-z0-9]{1,5})?")
+"""What no file system refuses."""
+REFUSED_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -109,6 +113,8 @@ class Outputs:
         self.template = checked_template(template)
         self._out = out
         self._root: Path | None = None
+        self._standing: Path | None = None
+        """The folder --out, or while it is not made yet the nearest one above it."""
         self._inside: set[str] = set()
         self.folders = Seen()
         """Every folder that outputs lie in: no output may be a file of that name."""
@@ -119,7 +125,9 @@ class Outputs:
         return None if "{" in start or not self.template.endswith("{key}{ext}") else start
 
     def check(self, output: str) -> None:
-        """Raises Flaw when the folder that `output` would lie in is, by a symbolic link, outside --out."""
+        """Raises Flaw when `output` would lie outside --out by a symbolic link, or has a name refused there."""
+        if not PLAIN_OUTPUT.fullmatch(output):
+            self._check_names(output)
         folder = output.rpartition("/")[0]
         if folder in self._inside:
             return
@@ -131,3 +139,22 @@ class Outputs:
             self._inside.clear()
         self._inside.add(folder)
         self.folders.add(folded(above) for above in folders_of(output))
+
+    def _check_names(self, output: str) -> None:
+        """Raises Flaw for a name that the file system does not even look up. Nothing is written."""
+        if self._standing is None:
+            self._standing = Path(self._out).absolute()
+            while not self._standing.is_dir() and self._standing != self._standing.parent:
+                self._standing = self._standing.parent
+        for part in output.split("/"):
+            try:
+                (self._standing / part).lstat()
+            except UnicodeEncodeError as error:
+                raise Flaw(
+                    f"has letters that {error.encoding} file names do not: {shown(output)}; {USE_UTF8}"
+                ) from None
+            except OSError as error:
+                if error.errno in REFUSED_NAME:
+                    raise Flaw(
+                        f"cannot be stored in --out {shown(self._out)}: {error.strerror}: {shown(output)}"
+                    ) from None

@@ -124,6 +124,24 @@ def test_names_that_a_share_refuses_are_named_before_anything_is_paid(
     assert len(stall.results()) == len(rows)
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_names_that_a_share_does_not_even_look_up_are_named_with_their_line(
+    stall: Shop, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (stall.folder / "out").mkdir()
+    rows = [
+        "a,https://c.example/a.mp4,https://c.example/f.jpg,a.mp4",
+        "b,https://c.example/b.mp4,https://c.example/f.jpg,b:.mp4",
+    ]
+    (stall.folder / "spring.csv").write_text("\n".join(["id,video,face,output", *rows, ""]))
+    refuse(monkeypatch, "lstat", errno.EINVAL, lambda name, **_: ":" in str(name))
+    refuse(monkeypatch, "stat", errno.EINVAL, lambda name, **_: ":" in str(name))
+    done = stall.call(command, str(stall.folder / "spring.csv"), "--out", str(stall.folder / "out"))
+    assert done.exit_code == 2
+    assert "spring.csv:3: output: cannot be stored in --out" in done.stderr
+    assert list((stall.folder / "out").iterdir()) == []
+
+
 def test_names_of_143_bytes_have_parts_that_are_no_longer(stall: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     output = "y" * 139 + ".mp4"
     (stall.folder / "spring.csv").write_text(
