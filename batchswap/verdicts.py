@@ -157,10 +157,14 @@ class Retries(msgspec.Struct):
         return self.counted >= max(self.allowed, 1)
 
 
-def clamp_retry_after(seconds: float | None, default: float, *, longest: float = 600.0) -> float:
+LONGEST_PAUSE = 60.0
+"""Seconds for which one answer may silence a key, whatever it asks for."""
+
+
+def clamp_retry_after(seconds: float | None, default: float, *, longest: float = LONGEST_PAUSE) -> float:
     """Seconds to honour of a Retry-After: nothing or nonsense gives `default`, and never more than `longest`."""
     if seconds is None or not seconds > 0.0:
-        return default
+        return min(default, longest)
     return min(max(seconds, default), longest)
 
 

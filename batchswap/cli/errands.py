@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import click
+
 from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
@@ -19,6 +21,10 @@ from batchswap.verdicts import Kind, Verdict
 
 LONGEST = 30.0
 """Seconds that a person waits for one call to be let through; a run is more patient."""
+PATIENCE = 60.0
+"""Seconds for one call with all its tries."""
+SILENCE = 5.0
+"""Seconds after which it is said what is waited for."""
 
 Call = Callable[[Client], Awaitable[Answer]]
 
@@ -26,8 +32,10 @@ Call = Callable[[Client], Awaitable[Answer]]
 class Errands:
     """Calls that may be repeated."""
 
-    def __init__(self, client: Client, pacer: Window | NoWindow, tries: int) -> None:
-        self._client, self._pacer, self._tries = client, pacer, tries
+    def __init__(self, client: Client, pacer: Window | NoWindow, tries: int, host: str) -> None:
+        self._client, self._pacer, self._tries, self._host = client, pacer, tries, host
+        self._trouble = ""
+        """What kept the last call from its answer."""
 
     async def ask(self, call: Call) -> Answer:
         """A good answer. Raises AccountRefused, ApiUnavailable, UsageError for a 422, BatchswapError for the rest."""
@@ -39,13 +47,25 @@ class Errands:
 
     async def hear(self, call: Call) -> tuple[Answer, Verdict]:
         """Whatever the API has to say about it: OK, MISSING, REJECTED, NO_CREDITS. Raises as `ask`."""
-        trouble = ""
+        self._trouble = ""
+        words = f"waiting for {self._host}, for {PATIENCE:g} s at most"
+        speaking = asyncio.get_running_loop().call_later(SILENCE, lambda: click.echo(words, err=True))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._try(call)
+        except TimeoutError:
+            why = self._trouble or "it takes the call and does not answer"
+            raise ApiUnavailable(f"the API cannot be reached in {PATIENCE:g} s: {why}") from None
+        finally:
+            speaking.cancel()
+
+    async def _try(self, call: Call) -> tuple[Answer, Verdict]:
         for tries in range(1, self._tries + 1):
             await self._turn()
             try:
                 answer = await call(self._client)
             except (NeverSent, MaybeSent) as error:
-                trouble = str(error)
+                self._trouble = str(error)
             else:
                 verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
                 match verdict.kind:
@@ -54,17 +74,17 @@ class Errands:
                     case Kind.RATE_LIMITED:
                         pause = verdicts.clamp_retry_after(answer.retry_after, verdicts.backoff(tries, 0.5))
                         self._pacer.pushed_back(answer.sent_at, pause)
-                        trouble = "429, too many requests"
+                        self._trouble = "429, too many requests"
                         continue
                     case Kind.MAINTENANCE:
                         raise ApiUnavailable("the API is under maintenance (455)")
                     case Kind.TROUBLE:
-                        trouble = f"it answers with an error ({verdict.code})"
+                        self._trouble = f"it answers with an error ({verdict.code})"
                     case _:
                         return answer, verdict
             if tries < self._tries:
                 await asyncio.sleep(verdicts.backoff(tries, 0.5, first=0.5))
-        raise ApiUnavailable(f"the API cannot be reached: {trouble}")
+        raise ApiUnavailable(f"the API cannot be reached: {self._trouble}")
 
     async def upload(self, path: Path) -> str:
         """The URL that the API knows a file by from now on. Raises BatchswapError."""
@@ -109,6 +129,6 @@ class Errands:
 async def errands(settings: Settings, account: Account, *, tries: int = 3) -> AsyncIterator[Errands]:
     """Ready to ask the account's API."""
     clock = SystemClock()
-    with closing(open_pacer(settings, account, clock)) as pacer:
+    with closing(open_pacer(settings, account, clock, patience=LONGEST)) as pacer:
         async with Client(account.base_url, account.key, clock) as client:
-            yield Errands(client, pacer, tries)
+            yield Errands(client, pacer, tries, account.base_url)

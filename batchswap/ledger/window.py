@@ -45,8 +45,11 @@ def _boot() -> str:
 class Window:
     """When the next request may leave, over all processes that use the key (invariant 6)."""
 
-    def __init__(self, path: Path, rate: Rate, clock: Clock) -> None:
-        self._path, self._rate, self._clock = path, rate, clock
+    def __init__(self, path: Path, rate: Rate, clock: Clock, patience: float = inf) -> None:
+        """`patience`: seconds for which a pause is kept, whoever was asked for it; then a request tries again."""
+        self._path, self._rate, self._clock, self._patience = path, rate, clock, patience
+        self._paused_since = inf
+        """When this process first met the pause that lasts."""
         self._ticket, self._kept = 0, max(KEPT, 2 * rate.limit)
         self._quickest, self._answers = inf, 0
         """The shortest time that an answer took: as long as that, every request is on its way and back."""
@@ -126,6 +129,7 @@ class Window:
         faster = pacing.recovered(pace, self._rate, now)
         if faster is not pace:
             self._save(db, faster)
+        faster = self._clamped(faster, now)
         sent = self._came(db, now - pacing.reach(faster, self._rate), now)
         if left := pacing.wait(faster, self._rate, sent, now):
             return left, 0, now
@@ -133,6 +137,15 @@ class Window:
         ticket = _add(db, now, place=place, rate=(self._rate.limit, self._rate.period))
         db.execute("delete from departures where id <= ?", (ticket - self._kept,))
         return 0.0, ticket, now
+
+    def _clamped(self, pace: Pace, now: float) -> Pace:
+        """The pace as far as this process is patient with its pause: the others keep what they read."""
+        if now >= pace.paused_until:
+            self._paused_since = inf
+            return pace
+        self._paused_since = min(self._paused_since, now)
+        until = min(pace.paused_until, self._paused_since + self._patience)
+        return msgspec.structs.replace(pace, paused_until=until)
 
     def ticket(self) -> int:
         """What names the last claim that was granted here."""

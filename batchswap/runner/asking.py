@@ -68,9 +68,9 @@ async def _hear(desk: Desk, kind: str, call: Call) -> tuple[Verdict, Answer]:
     """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
     while True:
         async with desk.turns.take():
-            desk.count(kind)
             try:
-                answer = await call()
+                with desk.calling(kind):
+                    answer = await call()
             except (NeverSent, MaybeSent) as error:
                 desk.unreachable(error)
                 raise

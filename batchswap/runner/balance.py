@@ -13,7 +13,7 @@ UNCLEAR = 5
 
 
 class Balance:
-    """The cheapest call of the API, as a probe. `is_looking`: one is on its way because of a submit."""
+    """The cheapest call of the API, as a probe. `is_looking`: one is on its way."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -22,17 +22,26 @@ class Balance:
         """Looks in a row without an answer."""
 
     async def probe(self) -> None:
-        """One cheap call a minute finds the end of a maintenance."""
+        """One cheap call a minute finds the end of a maintenance, or of a long pause."""
         self._desk.probe_at = self._desk.clock.monotonic() + PROBE_EVERY
-        await self._ask()
+        await self.check()
+
+    async def check(self) -> None:
+        """Is the API there? When calls hang: is it slow, or gone?"""
+        self._desk.patience.looked(self._desk.clock.monotonic())
+        self.is_looking = True
+        try:
+            await self._ask()
+        finally:
+            self.is_looking = False
 
     async def _ask(self) -> bool:
         """Ask for the balance. Whether the API is well enough to answer, if only that there is none."""
         desk = self._desk
-        desk.count("balance")
         quiet, submits = desk.is_quiet(), desk.requests["submit"]
         try:
-            answer = await desk.api.balance()
+            with desk.calling("balance"):
+                answer = await desk.api.balance()
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
             return False

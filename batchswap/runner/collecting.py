@@ -60,10 +60,10 @@ class Collecting:
     async def poll(self, job: Job) -> None:
         """One TaskInfo, and what it means."""
         desk = self._desk
-        desk.count("poll")
         sent_at = desk.clock.monotonic()
         try:
-            answer = await desk.api.task_info(job.attempt.remote_id or "")
+            with desk.calling("poll"):
+                answer = await desk.api.task_info(job.attempt.remote_id or "")
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
             await self._later(job, sent_at)

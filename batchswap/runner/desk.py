@@ -4,7 +4,8 @@ import asyncio
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.writer import Writer
+from batchswap.runner.patience import Patience
 from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.runner.stops import Stop, refusal_words
 from batchswap.runner.turns import Turns
@@ -25,7 +27,7 @@ from batchswap.verdicts import Kind, Verdict
 T = TypeVar("T")
 
 PROBE_EVERY = 60.0
-"""Seconds between two looks whether a maintenance is over."""
+"""Seconds between two looks whether a maintenance, or a long pause that was asked for, is over."""
 
 SOON = 10.0
 """Seconds that an API which was never reached gets at least: many calls that fail in one moment tell one thing.
@@ -83,7 +85,8 @@ class Desk:
         """Looks at the balance since a submit last got a clear answer."""
         self.turns = Turns(self.nudge)
         self.probe_at = inf
-        """When to look whether the maintenance is over; inf: there is none."""
+        """When to look whether the maintenance, or the long pause, is over; inf: there is none."""
+        self.patience = Patience(settings.patience)
         self._wakeup = asyncio.Event()
         self._troubles = self._pushes = 0
         self._trouble_since = inf
@@ -139,6 +142,22 @@ class Desk:
         self.requests[kind] += 1
         self.note_traffic(kind)
 
+    @contextmanager
+    def calling(self, kind: str) -> Iterator[None]:
+        """One request of a kind leaves, and is answered or not within the context."""
+        self.count(kind)
+        is_tried = self.patience.ends_at() < inf
+        call, answered = self.patience.begin(self.clock.monotonic()), True
+        if not is_tried:
+            self.nudge()  # the loop waits until then from now on
+        try:
+            yield
+        except (NeverSent, MaybeSent):
+            answered = False
+            raise
+        finally:
+            self.patience.end(call, answered=answered)
+
     def note_traffic(self, kind: str) -> None:
         self.traffic[int(self.clock.now()), kind] += 1
 
@@ -172,7 +191,7 @@ class Desk:
         """A 429 that speaks of the tasks in flight: nobody but submits need wait, unless it says for how long."""
         self.pacer.heard(answer.sent_at, answer.answered_at)
         self._count_429()
-        if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0):
+        if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0, longest=self._longest_pause()):
             self.pacer.pause(pause)
 
     def _count_429(self) -> None:
@@ -187,9 +206,19 @@ class Desk:
         rate = self.settings.rate_limit
         space = self.settings.rate_period / rate if rate else 1.0
         default = verdicts.backoff(min(self._pushes, 4), 0.5, first=space)
-        pause = verdicts.clamp_retry_after(answer.retry_after, default)
-        if self.pacer.pushed_back(answer.sent_at, pause):
+        pause = verdicts.clamp_retry_after(answer.retry_after, default, longest=self._longest_pause())
+        is_slower = self.pacer.pushed_back(answer.sent_at, pause)
+        is_long = (answer.retry_after or 0.0) > verdicts.LONGEST_PAUSE
+        if is_long and self.probe_at == inf:
+            self.say("429: the API asks for a long pause: waiting, with a look every minute, for --patience at most")
+        elif is_slower:
             self.say(f"429: the API allows less than configured; waiting {pause:.3g} s, then slower")
+        if is_long or self.probe_at < inf:
+            self.probe_at = self.clock.monotonic() + (PROBE_EVERY if is_long else pause)
+
+    def _longest_pause(self) -> float:
+        """No answer silences the key for longer: for a long pause there is one look a minute."""
+        return min(verdicts.LONGEST_PAUSE, self.settings.patience)
 
     def unreachable(self, error: NeverSent | MaybeSent) -> None:
         """No answer came. Without a connection nobody tries again before a pause, longer each time."""
@@ -199,7 +228,7 @@ class Desk:
         if is_late and not self._reached and self._troubles > self.settings.retries:
             self.end(Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {error}"))
         if isinstance(error, NeverSent):
-            self.pacer.pause(self.backoff(min(self._troubles, 6)))
+            self.pacer.pause(min(self.backoff(min(self._troubles, 6)), self._longest_pause()))
 
     @property
     def trouble(self) -> str:
@@ -210,12 +239,20 @@ class Desk:
         """Nothing good was heard. When that goes on it is said, and when it goes on for too long, the run ends."""
         now = self.clock.monotonic()
         self._trouble_since, self._trouble_words = min(self._trouble_since, now), words
-        lasts = now - self._trouble_since
-        if lasts > self.settings.patience:
-            self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
-        elif lasts >= SOON and not self._is_outage and self.probe_at == inf:
+        self.patience.trouble(now)
+        if self.is_patience_over(now):
+            return
+        if now - self._trouble_since >= SOON and not self._is_outage and self.probe_at == inf:
             self._is_outage = True
             self.say(f"the API answers nobody ({words}): waiting, for --patience at most")
+
+    def is_patience_over(self, now: float) -> bool:
+        """Whether nothing good was heard for all of --patience. Then the run ends."""
+        if now < self.patience.ends_at():
+            return False
+        words = self._trouble_words or "it does not answer"
+        self.end(Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {words}"))
+        return True
 
     def _recover(self) -> None:
         """Something good was heard."""
@@ -224,7 +261,8 @@ class Desk:
         self._reached, self._is_outage = True, False
         self._troubles = self._pushes = 0
         self._trouble_since = self.probe_at = inf
-        self.good_at = self.clock.monotonic()
+        self.good_at, self._trouble_words = self.clock.monotonic(), ""
+        self.patience.good(self.good_at)
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

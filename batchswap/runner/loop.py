@@ -28,6 +28,10 @@ GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
 SLICE = 1.0
 """Seconds of it that one wait counts at most: a process that was stopped still reads what has come meanwhile."""
+LAST = 1.0
+"""Seconds that a last look gets when --patience is over."""
+AWAY = 5.0
+"""Seconds by which the loop wakes too late where the whole process was stopped."""
 
 Step = Callable[[], Coroutine[Any, Any, None]]
 
@@ -39,6 +43,8 @@ class Loop:
         self._desk = desk
         self._is_limited = desk.pacer.limit() is not None
         self._calls = self._submits = self._fetches = 0
+        self._begun_at = -inf
+        """When a submit or a download last began."""
         self._was_granted = False
         """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
         prices = Prices(desk)
@@ -66,6 +72,7 @@ class Loop:
     def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
         """A result is ready."""
         self._fetches += 1
+        self._begun_at = self._desk.clock.monotonic()
         self._fetching.note(self._fetches)
         self._spawn(self._fetching.save(job, urls), self._fetched)
 
@@ -118,6 +125,7 @@ class Loop:
         self.queue.fill()
         now = desk.clock.monotonic()
         self._look_at_deadline()
+        desk.is_patience_over(now - LAST)
         step, wait = self._choose(now)
         if step is not None:
             wait = desk.pacer.claim()
@@ -127,7 +135,15 @@ class Loop:
                 await asyncio.sleep(0)
                 return
         if not self._is_finished():
-            await desk.wait(min(wait, self._until_deadline()))
+            await self._wait(min(wait, self._until_deadline(), desk.patience.ends_at() + LAST - now))
+
+    async def _wait(self, seconds: float) -> None:
+        """Until something changes, at most `seconds`. The time in which the process was stopped tries no patience."""
+        desk = self._desk
+        wakes_at = desk.clock.monotonic() + max(seconds, 0.0)
+        await desk.wait(seconds)
+        if (late := desk.clock.monotonic() - wakes_at) > AWAY:
+            desk.patience.away(late)
 
     def _called(self) -> None:
         self._calls -= 1
@@ -154,7 +170,17 @@ class Loop:
         if desk.ending is not None or self._calls >= desk.settings.workers:
             return None, inf
         if desk.probe_at < inf:
-            return (self._balance.probe, 0.0) if desk.probe_at <= now else (None, desk.probe_at - now)
+            probe_at = inf if self._balance.is_looking else min(desk.probe_at, desk.patience.ends_at())
+            return (self._balance.probe, 0.0) if probe_at <= now else (None, probe_at - now)
+        look_at = inf if self._balance.is_looking else desk.patience.look_at()
+        if look_at <= now:
+            return self._balance.check, 0.0
+        step, wait = self._choose_work(now)
+        return step, min(wait, look_at - now)
+
+    def _choose_work(self, now: float) -> tuple[Step | None, float]:
+        """The same, of what serves the batch."""
+        desk = self._desk
         waiting = bool(self.queue.ready) and desk.no_submits is None and not self._fetching.is_behind(self._fetches)
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
         if desk.turns:
@@ -198,6 +224,7 @@ class Loop:
             return
         ready = self.queue.ready.popleft()
         self._submits += 1
+        self._begun_at = self._desk.clock.monotonic()
         try:
             outcome = await self.submitting.submit(ready, ticket)
             if isinstance(outcome, Job):
@@ -248,10 +275,15 @@ class Loop:
                 desk.stop_submits(Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, what runs is collected"))
 
     async def _let_calls_end(self) -> None:
-        """Open calls get a little time; a submit among them is recorded either way."""
+        """Open calls get a little time; a submit among them is recorded either way.
+
+        An API that answered nobody for all of --patience has had its time: submits alone get theirs in full.
+        """
         desk = self._desk
-        left = GRACE
-        while (self._calls or self._fetches) and left > 0.0:
+        is_gone = desk.ending is not None and desk.ending.exit is Exit.UNAVAILABLE
+        spent = desk.clock.monotonic() - self._begun_at if is_gone else 0.0
+        left = GRACE - spent
+        while left > 0.0 and (self._fetches or (self._submits if is_gone else self._calls)):
             begun = desk.clock.monotonic()
             await desk.wait(min(left, SLICE))
             left -= min(desk.clock.monotonic() - begun, SLICE)

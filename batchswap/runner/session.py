@@ -1,5 +1,6 @@
 """One run from its lock to its exit code: enrol, recover, work off, conclude."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -35,6 +36,9 @@ from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.verdicts import Kind
+
+LAST_LOOK = 20.0
+"""Seconds that the balance is waited for at the end, when all is done."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -131,12 +135,16 @@ async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Conne
     return Calls(lambda ref: callback_url(base, secret, ref), receiver.deliveries)
 
 
-def open_pacer(settings: Settings, account: Account, clock: Clock) -> Window | NoWindow:
-    """The key's window, which everything that asks this account's API goes through. The caller closes it."""
+def open_pacer(settings: Settings, account: Account, clock: Clock, patience: float | None = None) -> Window | NoWindow:
+    """The key's window, which everything that asks this account's API goes through. The caller closes it.
+
+    `patience`: seconds for which a pause is kept that another process was asked for; None: as --patience says.
+    """
     if settings.rate_limit is None:
         return NoWindow(clock)
     path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
-    return Window(path, Rate(settings.rate_limit, settings.rate_period), clock)
+    rate = Rate(settings.rate_limit, settings.rate_period)
+    return Window(path, rate, clock, settings.patience if patience is None else patience)
 
 
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
@@ -217,10 +225,11 @@ async def _last_balance(desk: Desk) -> None:
     while wait := desk.pacer.claim():
         if wait > desk.settings.rate_period or not await rest(wait, desk.over):
             return  # a pause, not a pace
-    desk.count("balance")
     try:
-        answer = await unless(desk.over, desk.api.balance())
-    except (NeverSent, MaybeSent):
+        async with asyncio.timeout(min(desk.settings.patience, LAST_LOOK)):
+            with desk.calling("balance"):
+                answer = await unless(desk.over, desk.api.balance())
+    except (NeverSent, MaybeSent, TimeoutError):
         return  # the work is done; that the API is gone by now changes nothing
     if answer is None:
         return

@@ -62,12 +62,12 @@ class Submitting:
         body = ready.body
         if self.callback_url is not None:
             body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
-        desk.count("submit")
         desk.quiet_balance = None
         desk.pacer.left(ticket)  # the intent had to reach the disk first
         served_at = desk.served_at
         try:
-            answer = await desk.api.create_task(body, attempt.ref)
+            with desk.calling("submit"):
+                answer = await desk.api.create_task(body, attempt.ref)
         except NeverSent as error:
             desk.unreachable(error)
             self._note(Verdict(Kind.NEVER_SENT, "no connection"))

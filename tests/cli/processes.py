@@ -39,7 +39,7 @@ def environment(base_url: str, home: Path) -> dict[str, str]:
         "CRUN_API_KEY": KEY,
         "CRUN_BASE_URL": base_url,
         "LANG": "C.UTF-8",
-        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE")},
+        **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "PYTHONPATH"))},
     }
 
 

@@ -2,13 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from itertools import cycle
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batchswap.errors import Exit
+from batchswap import wire
+from batchswap.client import Answer
+from batchswap.errors import Exit, MaybeSent
+from batchswap.ledger.window import Window
+from batchswap.pacing import Rate
 from batchswap.runner.beside import View
+from batchswap.runner.loop import GRACE
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
@@ -135,5 +143,143 @@ def test_an_api_without_a_balance_call_is_not_asked_for_it_for_ever(tmp_path: Pa
         async with asyncio.timeout(HOUR):
             summary = await World(tmp_path, 5).run(service)
         assert (summary.counts["done"], summary.counts["uncertain"]) == (4, 1)
+
+    run(script())
+
+
+class Mute(Service):
+    """Accepts calls of some kinds from a moment on, and never answers them."""
+
+    kinds: tuple[str, ...] = ()
+    since = 0.0
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        if kind in self.kinds and self.clock.monotonic() >= self.since:
+            self.requests[kind] += 1
+            await asyncio.sleep(130.0)
+            raise MaybeSent("no answer in time")
+        return await super()._call(kind, answer)
+
+
+ALL = ("submit", "poll", "balance", "estimate")
+
+
+@pytest.mark.parametrize("since", [0.0, 20.0])
+@pytest.mark.parametrize("patience", [5.0, 45.0])
+def test_an_api_that_never_answers_ends_the_run_when_patience_does(
+    tmp_path: Path, since: float, patience: float
+) -> None:
+    """By the clock, though each single call would hang for longer."""
+
+    async def script() -> None:
+        service = Mute(VirtualClock(), durations=lambda _: 10.0)
+        service.kinds, service.since = ALL, since
+        summary = await World(tmp_path, 5).run(service, patience=patience, in_flight=1)
+        assert summary.exit_code in (Exit.UNAVAILABLE, Exit.UNCERTAIN)
+        assert "stayed unavailable" in summary.reason
+        took = asyncio.get_running_loop().time()
+        assert since + patience <= took <= since + max(patience, GRACE) + 10.0 + 2.0
+
+    run(script())
+
+
+def test_a_submit_that_is_slow_is_not_taken_for_an_api_that_is_gone(tmp_path: Path) -> None:
+    class Slow(Service):
+        async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+            await asyncio.sleep(25.0)
+            return await super().create_task(body, ref)
+
+    async def script() -> None:
+        service = Slow(VirtualClock(), durations=QUICK)
+        summary = await World(tmp_path, 2).run(service, patience=6.0, in_flight=1)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 2)
+
+    run(script())
+
+
+class Pausing(Service):
+    """Answers 429 with a Retry-After until a moment."""
+
+    until, seconds = inf, 31_536_000.0
+
+    async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
+        if self.clock.monotonic() < self.until:
+            now = self.clock.monotonic()
+            self.requests[kind] += 1
+            return Answer(429, 429, "", None, self.seconds, now, now)
+        return await super()._call(kind, answer)
+
+
+@pytest.mark.parametrize("seconds", [31_536_000.0, 1e300, 61.0])
+@pytest.mark.parametrize("rate_limit", [20, None])
+def test_a_pause_beyond_all_patience_ends_with_it(tmp_path: Path, seconds: float, rate_limit: int | None) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Pausing(VirtualClock(), durations=QUICK)
+        service.seconds = seconds
+        summary = await world.run(service, patience=6.0, rate_limit=rate_limit)
+        assert summary.exit_code == Exit.UNAVAILABLE
+        assert 6.0 <= asyncio.get_running_loop().time() <= 8.0
+        service.until = 0.0
+        assert (await world.run(service, patience=6.0)).counts["done"] == 5  # the key is not silenced any longer
+        assert asyncio.get_running_loop().time() < 60.0
+
+    run(script())
+
+
+def test_while_paused_for_long_one_look_a_minute_finds_the_end(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 5), Pausing(VirtualClock(), durations=QUICK)
+        service.until = 600.0
+        summary = await world.run(service)
+        assert summary.counts["done"] == 5
+        assert service.last_end < 700.0
+        assert service.requests["balance"] <= 13
+        assert service.requests.total() <= 13 + 20
+        assert sum("long pause" in line for line in world.said) == 1
+
+    run(script())
+
+
+def test_another_process_of_the_key_waits_no_longer_than_its_own_patience(tmp_path: Path) -> None:
+    async def script() -> None:
+        world = World(tmp_path, 2)
+        with closing(Window(world.window, Rate(20, 10.0), VirtualClock())) as other:
+            other.pause(31_536_000.0)
+        summary = await world.run(Service(VirtualClock(), durations=QUICK), patience=20.0)
+        assert summary.counts["done"] == 2
+        assert 20.0 <= asyncio.get_running_loop().time() < 60.0
+
+    run(script())
+
+
+def test_a_process_that_was_stopped_reads_its_answers_before_it_gives_up(tmp_path: Path) -> None:
+    """The clock went on by an hour in a moment, as after SIGSTOP: that is no silence of the API."""
+
+    class Stopped(VirtualClock):
+        skipped = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.skipped
+
+    class Stoppable(World):
+        stopped = Stopped()
+
+        def clock(self) -> VirtualClock:
+            return self.stopped
+
+    async def script() -> None:
+        world = Stoppable(tmp_path, 1)
+
+        class Long(Service):
+            async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+                asyncio.get_running_loop().call_later(1.0, skip)
+                await asyncio.sleep(3.0)
+                return await super().create_task(body, ref)
+
+        def skip() -> None:
+            world.stopped.skipped = HOUR
+
+        summary = await world.run(Long(world.stopped, durations=QUICK), patience=8.0, rate_limit=None)
+        assert summary.counts["done"] == 1
 
     run(script())

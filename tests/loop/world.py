@@ -128,7 +128,7 @@ class World:
     def _pacer(self, settings: Settings, clock: VirtualClock) -> Window | NoWindow:
         if settings.rate_limit is None:
             return NoWindow(clock)
-        return Window(self.window, Rate(settings.rate_limit, settings.rate_period), clock)
+        return Window(self.window, Rate(settings.rate_limit, settings.rate_period), clock, settings.patience)
 
     def counts(self) -> dict[str, int]:
         with closing(files.connect(self.settings.db, write=False)) as db:

@@ -1,0 +1,137 @@
+"""Servers that accept and do not answer: every command ends, in its time, and says what it waited for."""
+
+import asyncio
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from batchswap.cli import errands as errands_module
+from batchswap.cli.errands import errands
+from batchswap.errors import ApiUnavailable, Exit
+from batchswap.runner.session import Account
+from batchswap.settings import Settings
+from tests.cli.processes import environment, finish
+from tests.cli.quick import KEY
+
+MANIFEST = "id,video,face\na,https://cdn.example.com/a.mp4,https://cdn.example.com/f.jpg\n"
+
+
+class Mute(socketserver.BaseRequestHandler):
+    """Takes a connection and says nothing, not even in TLS."""
+
+    def handle(self) -> None:
+        self.server.over.wait()  # type: ignore[attr-defined]
+
+
+class Drip(Mute):
+    """Begins an answer and gives a byte of its body now and then."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
+        while not self.server.over.wait(0.2):  # type: ignore[attr-defined]
+            try:
+                self.request.sendall(b" ")
+            except OSError:
+                return
+
+
+class Paused(Mute):
+    """Answers the first request with 429 and a pause of a year, and all others well."""
+
+    def handle(self) -> None:
+        body = json.dumps({"code": 200, "message": "success", "data": {"balance": 7}}).encode()
+        status, head = b"200 OK", b""
+        if not self.server.seen:  # type: ignore[attr-defined]
+            self.server.seen = True  # type: ignore[attr-defined]
+            body = json.dumps({"code": 429, "message": "slow down", "data": None}).encode()
+            status, head = b"429 Too Many Requests", b"Retry-After: 31536000\r\nRetry-After: 9e999\r\n"
+        self.request.recv(65536)
+        length = str(len(body)).encode()
+        self.request.sendall(
+            b"HTTP/1.1 "
+            + status
+            + b"\r\n"
+            + head
+            + b"Content-Length: "
+            + length
+            + b"\r\nConnection: close\r\n\r\n"
+            + body
+        )
+
+
+@contextmanager
+def served(handler: type[Mute]) -> Iterator[int]:
+    """The port of such a server."""
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        over = threading.Event()
+        seen = False
+
+    with Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("handler", "scheme"), [(Mute, "http"), (Mute, "https"), (Drip, "http")])
+def test_a_run_ends_when_patience_does_though_every_call_hangs(
+    tmp_path: Path, handler: type[Mute], scheme: str
+) -> None:
+    (tmp_path / "b.csv").write_text(MANIFEST)
+    with served(handler) as port:
+        began = time.monotonic()
+        done = finish(
+            tmp_path, environment(f"{scheme}://127.0.0.1:{port}", tmp_path), "run", "b.csv", "--patience", "3s"
+        )
+        took = time.monotonic() - began
+    assert done.returncode == Exit.UNAVAILABLE, done.stderr
+    assert "stayed unavailable" in done.stderr
+    assert took >= 3.0
+    assert 2.9 <= json_seconds(tmp_path) <= 8.0
+
+
+def json_seconds(folder: Path) -> float:
+    """How long the last run took, as it says itself."""
+    found = finish(folder, environment("http://127.0.0.1:9", folder), "status", "--json")
+    return float(json.loads(found.stdout)["last_run"]["summary"]["seconds"])
+
+
+def test_a_pause_of_a_year_ends_the_run_and_silences_no_other_command_of_the_key(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text(MANIFEST)
+    with served(Paused) as port:
+        env = environment(f"http://127.0.0.1:{port}", tmp_path)
+        done = finish(tmp_path, env, "run", "b.csv", "--patience", "3s")
+        asked = finish(tmp_path, env, "balance")
+    assert done.returncode == Exit.UNAVAILABLE, done.stderr
+    assert json_seconds(tmp_path) <= 8.0
+    assert (asked.returncode, asked.stdout.strip()) == (Exit.DONE, "7 credits")
+
+
+@pytest.mark.parametrize("handler", [Mute, Drip])
+def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
+    tmp_path: Path, handler: type[Mute], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(errands_module, "PATIENCE", 0.6)
+    monkeypatch.setattr(errands_module, "SILENCE", 0.1)
+
+    async def script(base_url: str) -> None:
+        async with errands(Settings(), Account(base_url, base_url, KEY)) as asking:
+            with pytest.raises(ApiUnavailable, match=r"0\.6 s: it takes the call and does not answer"):
+                await asking.ask(lambda client: client.balance())
+
+    with served(handler) as port:
+        asyncio.run(script(f"http://127.0.0.1:{port}"))
+        assert f"waiting for http://127.0.0.1:{port}" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""The clock of --patience: what starts it, what stops it, and that it runs while calls hang."""
+
+from math import inf
+
+from batchswap.runner.patience import Patience
+
+
+def test_it_runs_from_the_first_trouble_until_something_good_comes() -> None:
+    patience = Patience(60.0)
+    assert patience.ends_at() == inf
+    patience.trouble(100.0)
+    patience.trouble(130.0)
+    assert patience.ends_at() == 160.0
+    patience.good(140.0)
+    assert patience.ends_at() == inf
+
+
+def test_a_call_that_hangs_counts_from_when_it_left() -> None:
+    patience = Patience(60.0)
+    first, second = patience.begin(10.0), patience.begin(20.0)
+    assert patience.ends_at() == 70.0
+    patience.end(first, answered=False)
+    assert patience.ends_at() == 70.0
+    patience.end(second, answered=True)
+    patience.good(30.0)
+    assert patience.ends_at() == inf
+
+
+def test_what_others_are_answered_meanwhile_counts_for_a_slow_call() -> None:
+    patience = Patience(60.0)
+    slow = patience.begin(10.0)
+    patience.good(50.0)
+    assert patience.ends_at() == 110.0
+    patience.end(slow, answered=False)
+    assert patience.ends_at() == 110.0
+
+
+def test_half_way_a_look_tells_slow_from_gone() -> None:
+    patience = Patience(60.0)
+    assert patience.look_at() == inf
+    patience.begin(10.0)
+    assert patience.look_at() == 40.0
+    patience.looked(40.0)
+    assert patience.look_at() == 70.0
+    patience.good(41.0)
+    assert patience.look_at() == 71.0
+
+
+def test_the_time_in_which_the_process_was_stopped_does_not_count() -> None:
+    patience = Patience(60.0)
+    patience.begin(10.0)
+    patience.away(1000.0)
+    assert patience.ends_at() == 1070.0
