@@ -42,13 +42,14 @@ class Drip(Mute):
 
 
 class Paused(Mute):
-    """Answers the first request with 429 and a pause of a year, and all others well."""
+    """Answers every request with 429 and a pause of a year, until it is well."""
+
+    is_well = threading.Event()
 
     def handle(self) -> None:
         body = json.dumps({"code": 200, "message": "success", "data": {"balance": 7}}).encode()
         status, head = b"200 OK", b""
-        if not self.server.seen:  # type: ignore[attr-defined]
-            self.server.seen = True  # type: ignore[attr-defined]
+        if not self.is_well.is_set():
             body = json.dumps({"code": 429, "message": "slow down", "data": None}).encode()
             status, head = b"429 Too Many Requests", b"Retry-After: 31536000\r\nRetry-After: 9e999\r\n"
         self.request.recv(65536)
@@ -72,7 +73,6 @@ def served(handler: type[Mute]) -> Iterator[int]:
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
         over = threading.Event()
-        seen = False
 
     with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -113,6 +113,7 @@ def test_a_pause_of_a_year_ends_the_run_and_silences_no_other_command_of_the_key
     with served(Paused) as port:
         env = environment(f"http://127.0.0.1:{port}", tmp_path)
         done = finish(tmp_path, env, "run", "b.csv", "--patience", "3s")
+        Paused.is_well.set()
         asked = finish(tmp_path, env, "balance")
     assert done.returncode == Exit.UNAVAILABLE, done.stderr
     assert json_seconds(tmp_path) <= 8.0
