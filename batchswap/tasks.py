@@ -86,6 +86,13 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     remote_id: str | None = None
     charged: float | None = None
     accepted_at: float | None = None
+    estimate: float | None = None
+    """What the API said beforehand; None: it is not known, and what was reserved is all that is."""
+
+    @property
+    def expected(self) -> float:
+        """Credits that were estimated."""
+        return self.reserved if self.estimate is None else self.estimate
 
 
 def is_url(text: str) -> bool:

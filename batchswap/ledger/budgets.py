@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import datetime
+from math import inf
 
 import msgspec
 
@@ -25,6 +26,16 @@ class Budget(msgspec.Struct, frozen=True):
         if over_run or (self.day is not None and _is_more(committed_on(db, day) + reserved, self.day)):
             raise OverBudget
 
+    def left(self, db: sqlite3.Connection, run_id: int, day: str) -> tuple[float, float]:
+        """Credits that the run, and the day, may still spend and reserve. inf: no bound."""
+        return (
+            inf if self.run is None else self.run - committed(db, run_id),
+            inf if self.day is None else self.day - committed_on(db, day),
+        )
+
+
+NO_BUDGET = Budget()
+
 
 def _is_more(wanted: float, budget: float) -> bool:
     """Three times 0.1 is 0.3, whatever sums of binary fractions say."""
@@ -46,3 +57,39 @@ def committed_on(db: sqlite3.Connection, day: str) -> float:
     """The same for a calendar day, over all runs."""
     sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where day = ?"
     return float(db.execute(sql, (day,)).fetchone()[0])
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """Credits that were charged beyond a budget. `day` "": it was the run's."""
+
+    run_id: int
+    budget: float
+    amount: float
+    day: str = ""
+
+
+def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> list[Excess]:
+    """What exceeded the budgets of runs, and of days: of all runs, of those that worked at a batch, or of one."""
+    of_runs = (
+        "select r.id, r.budget, sum(m.spent) - r.budget, '' from runs r join money m on m.run_id = r.id"
+        " where r.budget is not null and {which} group by r.id"
+    )
+    of_days = (
+        "select max(r.id), max(r.budget_per_day), (select sum(d.spent) from money d where d.day = m.day)"
+        " - max(r.budget_per_day), m.day from runs r join money m on m.run_id = r.id"
+        " where r.budget_per_day is not null and {which} group by m.day"
+    )
+    which, values = "true", tuple[object, ...]()
+    if run_id is not None:
+        which, values = "r.id = ?", (run_id,)
+    elif batch is not None:
+        named = "select m2.run_id from money m2 join batches b on b.id = m2.batch_id where b.name = ?"
+        which, values = f"r.id in ({named})", (batch,)
+    found = [Excess(*row) for sql in (of_runs, of_days) for row in db.execute(sql.format(which=which), values)]
+    return [each for each in found if _is_more(each.amount, 0.0)]
+
+
+def exceeded(found: list[Excess]) -> float:
+    """Credits in all. What exceeds a run's budget and the day's is counted once."""
+    of_runs, of_days = (sum(each.amount for each in found if bool(each.day) is is_day) for is_day in (False, True))
+    return round(max(of_runs, of_days), DIGITS) + 0.0

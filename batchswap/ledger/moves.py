@@ -6,7 +6,7 @@ A task moves only from the state that we believe it is in, and every move is log
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from batchswap.ledger.budgets import Budget, local_day
 from batchswap.ledger.inputs import Input
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, owner_of, task
 from batchswap.states import Event, State, advance
-from batchswap.tasks import Attempt, Task
+from batchswap.tasks import Attempt, Model, Task
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -84,6 +84,7 @@ def submit(
     reserved: float,
     budget: Budget,
     account: str,
+    estimate: float | None = None,
     seconds: float | None = None,
     balance: float | None = None,
     used: Sequence[Input] = (),
@@ -101,9 +102,9 @@ def submit(
     number = item.attempts + 1
     attempt_id = db.execute(
         "insert into attempts"
-        "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds, balance_before)"
-        " select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ? from tasks where id = ?",
-        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, balance, item.id),
+        "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds, balance_before,"
+        " estimate) select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
+        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, balance, estimate, item.id),
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
@@ -111,7 +112,22 @@ def submit(
         inputs.record(db, item, used)
     also = f", attempts = {number:d}, paid = paid + 1"
     move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id, also=also)
-    return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at)
+    return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at, estimate=estimate)
+
+
+def revalue(db: sqlite3.Connection, account: str, price: Callable[[Model, float | None, float], float]) -> None:
+    """A real price was learned: what is in flight reserves no less than it.
+
+    `price` tells credits by a model, the seconds of a target where they are known, and an estimate.
+    """
+    sql = (
+        "select a.id, t.model, a.seconds, coalesce(a.estimate, a.reserved), a.reserved from tasks t"
+        " join attempts a on a.task_id = t.id and a.number = t.attempts"
+        f" where t.{IS_OPEN} and t.state <> 'fetching' and a.state in ('open', 'accepted', 'unknown') and a.account = ?"
+    )
+    for attempt_id, model, seconds, estimate, reserved in db.execute(sql, (account,)).fetchall():
+        if (now := price(Model(model), seconds, estimate)) > reserved:
+            _set(db, attempt_id, reserved=now)
 
 
 def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:

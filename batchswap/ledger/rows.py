@@ -15,7 +15,7 @@ TASK_COLUMNS = (
 TASK_FROM = "tasks t join batches b on b.id = t.batch_id join sources s on s.id = t.source_id"
 IS_OPEN = "state in ('submitting', 'running', 'fetching', 'uncertain')"
 """SQLite takes the index of open tasks only where its whole condition is named."""
-ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at"
+ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at, estimate"
 
 _MODELS = {str(model): model for model in Model}
 _STATES = {str(state): state for state in State}

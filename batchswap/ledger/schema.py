@@ -244,6 +244,20 @@ def m006_duplicates_and_places(db: Database) -> None:
     )
 
 
+@steps()
+def m007_estimates_and_budgets(db: Database) -> None:
+    """What an attempt was estimated at, to learn prices from; and the budgets of a run, to tell what exceeded them."""
+    _script(
+        db,
+        """
+        alter table attempts add column estimate real;
+        create index attempts_charged on attempts(id) where charged is not null;
+        alter table runs add column budget real;
+        alter table runs add column budget_per_day real
+        """,
+    )
+
+
 def migrate(db: Database) -> None:
     """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
     steps.apply(db)

@@ -11,7 +11,7 @@ from batchswap.errors import Exit
 from batchswap.ledger import views
 from batchswap.report.commands import next_steps, no_longer_asked_for
 from batchswap.report.words import counted, money, plural, priced, safe, span
-from batchswap.runner.summary import Summary
+from batchswap.runner.summary import Summary, exceeded_words
 from batchswap.settings import Settings
 from batchswap.states import State
 
@@ -65,6 +65,8 @@ def _head(summary: Summary, *, has_moved: bool) -> str:
     said = "; ".join(part for part in summary.reason.split("; ") if not _COUNT.match(part))
     match summary.exit_code:
         case Exit.DONE:
+            if over := summary.credits["exceeded"]:
+                return f"done, but {exceeded_words(over)}"
             return "done" if has_moved or any(summary.requests.values()) else "nothing to do"
         case Exit.FAILED:
             return said or "not all done"

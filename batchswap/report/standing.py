@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import orphans, queries, views
+from batchswap.ledger.budgets import Excess, exceeded, excesses
 from batchswap.ledger.orphans import Orphans
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.views import Run
@@ -19,6 +20,8 @@ from batchswap.states import State
 
 SHOWN = 10
 """Uncertain tasks that are named one by one."""
+EXCESSES = 5
+"""Budgets that were exceeded, the last ones."""
 
 _HEADS = ("batch", "done", "in flight", "queued", "failed", "uncertain", "cancelled", "spent", "reserved")
 
@@ -28,10 +31,12 @@ class Part(msgspec.Struct, frozen=True):
 
     counts: dict[str, int]
     credits: Credits
+    excesses: list[Excess] = []
 
     def to_json(self, balance: float | None) -> dict[str, Any]:
         """As in the summary of a run (cli.md)."""
         money_ = {"spent": self.credits.spent, "reserved": self.credits.reserved, "balance": balance}
+        money_["exceeded"] = exceeded(self.excesses)
         return {"counts": self.counts, "credits": money_, "unpriced_attempts": self.credits.unpriced}
 
 
@@ -54,9 +59,10 @@ def gather(db: sqlite3.Connection, path: Path) -> Standing:
     run = views.last_run(db)
     balance, balance_at = views.last_balance(db) or (None, None)
     return Standing(
-        total=Part(queries.counts(db), queries.credits_of(db)),
+        total=Part(queries.counts(db), queries.credits_of(db), excesses(db)),
         batches={
-            name: Part(queries.counts(db, name), queries.credits_of(db, batch=name)) for name in queries.batches(db)
+            name: Part(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
+            for name in queries.batches(db)
         },
         failures=views.failures(db),
         uncertain=views.uncertain(db, SHOWN),
@@ -128,6 +134,9 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
         yield from (safe(f"{name}: {_sentence(part)}") for name, part in parts)
     if standing.total.credits.unpriced:
         yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
+    for each in standing.total.excesses[-EXCESSES:]:
+        whose = f"--budget-per-day on {each.day}" if each.day else f"--budget of run {each.run_id}"
+        yield f"{priced(each.amount)} more than {whose} allowed ({money(each.budget)}) were charged"
     if standing.balance is not None:
         yield f"balance at {moment(standing.balance_at)}: {priced(standing.balance)}"
     if standing.orphans.counts:

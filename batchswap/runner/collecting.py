@@ -1,6 +1,7 @@
 """What becomes of an accepted task: polls and callbacks. Nothing here can lead to a submit of its own (invariant 3)."""
 
 import logging
+import sqlite3
 from collections.abc import Callable
 
 from batchswap import verdicts, wire
@@ -50,6 +51,7 @@ class Collecting:
     def watch(self, job: Job, *, due: bool = False) -> None:
         """Poll the task from now on; `due`: at once."""
         self.jobs[job.task.id] = job
+        self._prices.trials.watch(job)
         group = class_of(job.task.model, job.seconds).group
         self._desk.agenda.watch(job.task.id, group, job.started)
         called = self._submitting.early.pop(job.attempt.ref, None) is not None
@@ -102,12 +104,14 @@ class Collecting:
                 await self._succeed(job, info, result.media_urls)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
-                self._prices.learn(job, info.credits)
+                rose = self._prices.learn(job, info.credits, is_done=False)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
                 again = again and enrol.is_wanted(self._desk.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
                 await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
+                if rose:
+                    await self._desk.writer.do(self._revalue)
             case _:
                 await self._later(job, at)
 
@@ -131,14 +135,22 @@ class Collecting:
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> None:
         desk = self._desk
         job.missing = job.troubles = 0
-        self._prices.learn(job, info.credits)
+        rose = self._prices.learn(job, info.credits, is_done=True)
         media = Media(urls)
-        await desk.writer.do(
-            lambda db: moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
-        )
+
+        def record(db: sqlite3.Connection) -> None:
+            moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
+            if rose:
+                self._revalue(db)
+
+        await desk.writer.do(record)
         await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, info.took, learn=not job.refreshed)
         self._fetch(job, urls)
+
+    def _revalue(self, db: sqlite3.Connection) -> None:
+        """What is in flight costs what was learned."""
+        moves.revalue(db, self._desk.account, self._prices.expected)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
         """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
@@ -178,6 +190,8 @@ class Collecting:
 
     def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
         self.jobs.pop(job.task.id, None)
+        self._prices.trials.end(job.task.id)
+        self._desk.is_short = False
         agenda = self._desk.agenda
         if learn:
             agenda.ended(job.task.id, self._desk.clock.monotonic(), took)

@@ -83,6 +83,8 @@ class Desk:
         """Nothing is submitted before a look at the balance."""
         self.unclear = 0
         """Looks at the balance since a submit last got a clear answer."""
+        self.is_short = False
+        """Whether the budget has too little for one more task until another has ended."""
         self.turns = Turns(self.nudge)
         self.probe_at = inf
         """When to look whether the maintenance, or the long pause, is over; inf: there is none."""

@@ -85,5 +85,3 @@ class Job(msgspec.Struct):
     """Whether a fresh media URL was asked for already."""
     seconds: float | None = None
     """Of the target, where they are known."""
-    estimate: float | None = None
-    """What the API said before the submit; None: that was another run, and what was reserved is all that is known."""

@@ -13,7 +13,7 @@ from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
 from batchswap.runner.desk import Desk
 from batchswap.runner.fetching import Fetching
-from batchswap.runner.jobs import Job, class_of
+from batchswap.runner.jobs import Job, Ready, class_of
 from batchswap.runner.preparing import Preparing
 from batchswap.runner.prices import Prices
 from batchswap.runner.queueing import Queueing
@@ -47,7 +47,7 @@ class Loop:
         """When a submit or a download last began."""
         self._was_granted = False
         """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
-        prices = Prices(desk)
+        self.prices = prices = Prices(desk)
         self.queue = Queueing(desk, selection, Preparing(desk, prices), self._spawn)
         self._balance = Balance(desk)
         self.submitting = Submitting(desk, prices)
@@ -181,7 +181,12 @@ class Loop:
     def _choose_work(self, now: float) -> tuple[Step | None, float]:
         """The same, of what serves the batch."""
         desk = self._desk
-        waiting = bool(self.queue.ready) and desk.no_submits is None and not self._fetching.is_behind(self._fetches)
+        waiting = (
+            bool(self.queue.ready)
+            and desk.no_submits is None
+            and not desk.is_short
+            and not self._fetching.is_behind(self._fetches)
+        )
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
         if desk.turns:
             is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)
@@ -212,24 +217,36 @@ class Loop:
         desk = self._desk
         if desk.in_doubt or (desk.unclear and self._submits):
             return False
-        return self.in_flight < self.submitting.capacity.allowed(now)
+        return self.in_flight < self.submitting.capacity.allowed(now) and self._first() is not None
+
+    def _first(self) -> Ready | None:
+        """The first task that may be submitted now: with a budget, few do until the price of their class is known."""
+        trials, price = self.prices.trials, self.prices.of_ready
+        return next((each for each in self.queue.ready if trials.may_go(each, price(each))), None)
 
     async def _give_turn(self) -> None:
         self._was_granted = True
         await self._desk.turns.give()
 
     async def _submit(self, ticket: int) -> None:
+        desk = self._desk
         self._was_granted = False
-        if not self.queue.ready:
+        ready = self._first()
+        if ready is None:
             return
-        ready = self.queue.ready.popleft()
+        self.queue.ready.remove(ready)
+        self.prices.trials.begin(ready)
         self._submits += 1
-        self._begun_at = self._desk.clock.monotonic()
+        self._begun_at = desk.clock.monotonic()
         try:
             outcome = await self.submitting.submit(ready, ticket)
             if isinstance(outcome, Job):
                 self.collecting.watch(outcome)
-            elif isinstance(outcome, Task):
+                return
+            self.prices.trials.end(ready.task.id)
+            if outcome is not ready:
+                desk.is_short = False
+            if isinstance(outcome, Task):
                 self.queue.prepare_anew(outcome)
             elif outcome is not None:
                 self.queue.ready.appendleft(outcome)

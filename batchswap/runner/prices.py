@@ -6,12 +6,14 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
+from batchswap.ledger import history
 from batchswap.runner.asking import ask, ask_once
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
 from batchswap.runner.locks import Locks
 from batchswap.runner.steps import Unserved
 from batchswap.runner.stops import Stop, Stopped
+from batchswap.runner.trials import Trials
 from batchswap.tasks import Model
 
 ASK_AGAIN = 600.0
@@ -63,6 +65,7 @@ class Prices:
         self._known: dict[str, Known] = {}
         self._asking = Locks()
         self._lessons: dict[TaskClass, Lesson] = {}
+        self.trials = Trials(desk)
         self._has_asked = False
         """For the balance."""
 
@@ -117,17 +120,32 @@ class Prices:
             if desk.is_quiet() and not desk.requests["submit"]:
                 desk.quiet_balance = balance
 
-    def learn(self, job: Job, charged: float | None) -> None:
-        """A task was charged."""
-        if charged is None:
-            return
+    def recall(self) -> None:
+        """What earlier runs were charged."""
+        desk = self._desk
+        for past in history.charges(desk.db, desk.account):
+            group = class_of(past.model, past.seconds)
+            self._lessons[group] = self._lesson(group).learned(past.estimate, past.charged)
+            if past.is_done:
+                self.trials.know(group)
+
+    def learn(self, job: Job, charged: float | None, *, is_done: bool) -> bool:
+        """A task has ended. Whether more is to be reserved for its class from now on."""
         group = class_of(job.task.model, job.seconds)
-        estimate = job.attempt.reserved if job.estimate is None else job.estimate
-        self._lessons[group] = self._lesson(group).learned(estimate, charged)
+        before = self._lesson(group)
+        if charged is not None:
+            self._lessons[group] = before.learned(job.attempt.expected, charged)
+        if (is_done or charged) and self.trials.know(group) and charged is None:
+            self._desk.say(f"the API does not say what a task cost ({group}): the budget counts what was estimated")
+        return self._lesson(group) != before
+
+    def expected(self, model: Model, seconds: float | None, estimate: float) -> float:
+        """Credits to reserve where so much is estimated."""
+        return self._lesson(class_of(model, seconds)).of(estimate)
 
     def of_ready(self, ready: Ready) -> float:
         """Credits to reserve for a task that was priced when it was made ready: perhaps more is known by now."""
-        return self._lesson(class_of(Model(ready.body.model), ready.seconds)).of(ready.price)
+        return self.expected(Model(ready.body.model), ready.seconds, ready.price)
 
     def _lesson(self, group: TaskClass) -> Lesson:
         return self._lessons.get(group, Lesson())

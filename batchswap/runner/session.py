@@ -15,6 +15,7 @@ from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.ledger import files, history, moves, orphans, queries, runs, selections
+from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
@@ -76,7 +77,10 @@ async def work_off(
         closing(files.connect(settings.db, write=False)) as reading,
     ):
         out = str(settings.out.absolute())
-        stamp = runs.begin(writing, clock.now(), provider=settings.provider, account=account.owner, out=out)
+        budget = Budget(settings.budget, settings.budget_per_day)
+        stamp = runs.begin(
+            writing, clock.now(), provider=settings.provider, account=account.owner, out=out, budget=budget
+        )
         await _reuse(writing, reading, settings, account, stamp, clock, say)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
@@ -201,6 +205,7 @@ async def run(
     try:
         await writer.do(lambda db: moves.recover(db, desk.stamp()))
         desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
+        loop.prices.recall()
         with signals.heeded(desk.end, say) if heed_signals else nullcontext():
             async with watched(desk, watch):
                 await storage.try_out(desk)
@@ -258,7 +263,8 @@ def _conclude(
     gone = orphans.find(reading, settings.batches)
     waits = waiting_words(reading, settings)
     stops = desk.stops if desk else []
-    code, reason = conclude(stops, gone.without(counts), elsewhere, waits, is_finished=finished)
+    over = exceeded(excesses(reading, run_id=stamp.run_id))
+    code, reason = conclude(stops, gone.without(counts), elsewhere, waits, is_finished=finished, exceeded=over)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = desk.requests if desk else {}
     summary = Summary(
@@ -266,7 +272,12 @@ def _conclude(
         reason=reason,
         batch=list(settings.batches),
         counts=counts,
-        credits={"spent": money.spent, "reserved": money.reserved, "balance": desk.balance if desk else None},
+        credits={
+            "spent": money.spent,
+            "reserved": money.reserved,
+            "balance": desk.balance if desk else None,
+            "exceeded": over,
+        },
         requests={kind: requests.get(kind, 0) for kind in KINDS},
         seconds=seconds,
         spent_now=own.spent,

@@ -55,8 +55,8 @@ class Submitting:
         except asyncio.CancelledError:
             await finish(self._withdraw(ready, intent))
             raise
-        if attempt is None:
-            return None
+        if not isinstance(attempt, Attempt):
+            return attempt
         if desk.ending is not None:  # since the intent was on its way to the disk
             return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
         body = ready.body
@@ -115,8 +115,9 @@ class Submitting:
             words = f"submits were only put off ({verdict.code}) for all of --patience: stopped"
             desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
 
-    async def _intend(self, ready: Ready, balance: float | None) -> Attempt | None:
-        """The attempt on disk, before anything leaves."""
+    async def _intend(self, ready: Ready, balance: float | None) -> Attempt | Ready | None:
+        """The attempt on disk, before anything leaves. Ready: the budget has too little before others have ended."""
+        was_quiet = self._desk.is_quiet()
         desk, settings = self._desk, self._desk.settings
         if ready.again is not None:
             again = ready.again
@@ -137,6 +138,7 @@ class Submitting:
                 reserved=self._prices.of_ready(ready),
                 budget=budget,
                 account=desk.account,
+                estimate=ready.price,
                 seconds=ready.seconds,
                 balance=balance,
                 used=ready.used,
@@ -145,6 +147,9 @@ class Submitting:
         try:
             return await desk.writer.do(intend)
         except OverBudget:
+            if not (was_quiet and desk.is_quiet()):
+                desk.is_short = not desk.is_quiet()  # what is in flight may cost less than it reserves
+                return ready
             desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
             return None
 
@@ -235,7 +240,7 @@ class Submitting:
         desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = _submitted(ready, attempt)
-        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds, estimate=ready.price)
+        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
         """Whether the refusal may mean the detection and not the row. Once for each task."""

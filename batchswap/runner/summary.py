@@ -47,6 +47,13 @@ class Summary(msgspec.Struct, frozen=True):
         return found
 
 
+def exceeded_words(amount: float) -> str:
+    """What the API charged beyond a budget."""
+    return (
+        f"the budget was exceeded by {amount:g} credit{'' if amount == 1 else 's'}: the API charged more than estimated"
+    )
+
+
 def elsewhere_words(counts: Mapping[str, int]) -> str:
     """`counts`: tasks by the account that they were submitted to."""
     total = sum(counts.values())
@@ -62,16 +69,20 @@ def conclude(
     waits: tuple[str, bool] = ("", False),
     *,
     is_finished: bool,
+    exceeded: float = 0.0,
 ) -> tuple[Exit, str]:
     """The exit code, and the reason in words. The worst wins. `counts`: of what the manifests ask for.
 
     `elsewhere`: paid for, and not collected by this run, by account. `waits`: which rows wait for the results of
     other tasks, in words, and whether one of these is uncertain.
+    `exceeded`: credits that were charged beyond the budget, which changes no exit code.
     `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
     words = [stop.words for stop in counting]
     exits = {stop.exit for stop in counting}
+    if exceeded:
+        words.append(exceeded_words(exceeded))
     if elsewhere:
         exits.add(Exit.FAILED)
         words.append(elsewhere_words(elsewhere))

@@ -1,6 +1,7 @@
 """Budgets where nobody knows beforehand how long the targets are: each has a price of its own."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit
+from batchswap.ledger import files
+from batchswap.report import standing
+from batchswap.report.closing import last_line
+from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
 from tests.virtual import VirtualClock, run
@@ -26,10 +31,16 @@ class Uneven(Service):
         self.priced: list[str] = []
 
     def _price(self, inputs: dict[str, str]) -> float:
-        return self._price_of(int(inputs["video_url"].split("/")[-1].removesuffix(".mp4")))
+        return self._price_of(
+            int(
+                next(inputs[name] for name in ("video_url", "image_url") if name in inputs)
+                .split("/")[-1]
+                .removesuffix(".mp4")
+            )
+        )
 
     async def estimate(self, body: wire.CreateTask) -> Answer:
-        self.priced.append(body.input["video_url"])
+        self.priced.append(body.input[Model(body.model).target_field])
         found = wire.Estimate(self._price(body.input), 1e6, True)
         return await self._call("estimate", lambda: (200, found.to_json()))
 
@@ -111,9 +122,157 @@ def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) ->
     async def script() -> None:
         world = World(tmp_path, 40)
         service = Service(VirtualClock(), durations=lognormal(60, 0.35), limit=20, period=10.0, fault=note)
+        await world.run(service, limit=1)  # what a task costs is known
+        order.clear()
         summary = await world.run(service, budget=1000.0)
         assert summary.counts["done"] == 40
 
     run(script())
     asked = [kind for kind in order if kind in ("estimate", "submit")]
     assert asked[:20] == ["estimate", "submit"] * 10
+
+
+class Watched(Uneven):
+    """Notes how many tasks were out when each submit came, and may say no price at all."""
+
+    def __init__(self, price_of: Callable[[int], float], times: float = 1.0, *, tells: bool = True) -> None:
+        super().__init__(price_of, times)
+        self._tells = tells
+        self.out: list[int] = []
+
+    async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
+        now = self.clock.monotonic()
+        self.out.append(1 + sum(started + took > now for started, took, *_ in self.tasks.values()))
+        return await super().create_task(body, ref)
+
+    def info(self, task_id: str, now: float) -> wire.TaskInfo:
+        info = super().info(task_id, now)
+        return info if self._tells else msgspec.structs.replace(info, credits=None)
+
+
+@pytest.mark.parametrize("kind", ["budget", "budget_per_day"])
+@pytest.mark.parametrize(
+    ("times", "budget", "spent", "exceeded", "at_first"),
+    [
+        (5.0, 20.0, 20.0, 0.0, 1),  # estimate 2, charged 10
+        (5.0, 45.0, 40.0, 0.0, 2),
+        (10.0, 80.0, 80.0, 0.0, 4),
+        (15.0, 80.0, 120.0, 40.0, 4),  # more than ten times: four exceed, and no fifth one
+        (15.0, 20.0, 30.0, 10.0, 1),
+        (1.0, 20.0, 20.0, 0.0, 1),
+    ],
+)
+def test_a_budget_holds_although_the_estimates_are_wrong(
+    tmp_path: Path, kind: str, times: float, budget: float, spent: float, exceeded: float, at_first: int
+) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times)
+        budgets: dict[str, Any] = {kind: budget}
+        summary = await world.run(service, **budgets)
+        assert (summary.exit_code, summary.credits["spent"]) == (Exit.NO_CREDITS, spent)
+        assert summary.credits["exceeded"] == exceeded
+        assert (f"exceeded by {exceeded:g} credits" in summary.reason) is (exceeded > 0.0)
+        assert max(service.out[:at_first]) == at_first
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            found = standing.gather(db, world.settings.db)
+        assert standing.to_json(found)["credits"]["exceeded"] == exceeded
+        assert standing.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded
+        lines = list(standing.to_lines(found, world.settings.db, 0.0, None))
+        assert any(f"{exceeded:g} credits more than --budget" in line for line in lines) is (exceeded > 0.0)
+
+    run(script())
+
+
+def test_all_done_beyond_the_budget_is_said_too(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 1), Watched(lambda _: 2.0, 15.0)
+        summary = await world.run(service, budget=20.0)
+        assert (summary.exit_code, summary.credits["exceeded"]) == (Exit.DONE, 10.0)
+        assert "done, but the budget was exceeded by 10 credits" in last_line(summary, world.settings, "")
+
+    run(script())
+
+
+def test_four_go_out_until_one_real_price_is_known_and_then_all(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 2.0)
+        summary = await world.run(service, budget=1000.0, in_flight=30)
+        assert summary.counts["done"] == 40
+        assert max(service.out[:4]) == 4
+        assert max(service.out) > 8
+
+    run(script())
+
+
+def test_classes_of_unknown_prices_share_what_the_budget_bears(tmp_path: Path) -> None:
+    """Stills and videos: each is tried, and both together never risk more than the budget at ten times."""
+
+    async def script() -> None:
+        world = World(tmp_path, 0)
+        stills = [
+            msgspec.structs.replace(row, model=Model.IMAGE, digest=f"i{row.digest}", key=f"i{row.key}",
+                                    output=f"b/i{row.key}.png")
+            for row in rows(10)
+        ]  # fmt: skip
+        world.enrol([row for pair in zip(rows(10), stills, strict=True) for row in pair])
+        service = Watched(lambda _: 1.0, times=10.0)
+        summary = await world.run(service, budget=40.0)
+        assert (summary.credits["spent"], summary.credits["exceeded"]) == (40.0, 0.0)
+        assert max(service.out) <= 4
+
+    run(script())
+
+
+def test_an_estimate_that_is_too_high_does_not_end_the_run_while_tasks_are_in_flight(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 10.0, times=0.2)
+        summary = await world.run(service, budget=20.0)
+        assert summary.exit_code == Exit.NO_CREDITS
+        assert 10.0 < (summary.credits["spent"] or 0.0) <= 20.0
+
+    run(script())
+
+
+def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_that_is_said(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, tells=False)
+        summary = await world.run(service, budget=40.0)
+        assert (summary.exit_code, summary.counts["done"]) == (Exit.NO_CREDITS, 20)
+        assert max(service.out) > 4
+        assert sum("does not say what a task cost" in line for line in world.said) == 1
+
+    run(script())
+
+
+def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
+        await world.run(service, budget=10.0)
+        service.out.clear()
+        summary = await world.run(service, budget=100.0)
+        assert (summary.spent_now, summary.credits["exceeded"]) == (100.0, 0.0)
+        assert max(service.out) > 4  # no trial
+
+    run(script())
+
+
+def test_invariant_7_what_is_in_flight_reserves_what_was_learned(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
+        service.durations = lambda _: 10.0 if len(service.tasks) < 1 else 5000.0
+        clock = VirtualClock()
+        summary = await world.run(service, budget=1000.0, in_flight=4, deadline=clock.now() + 600.0)
+        assert (summary.counts["running"], summary.credits["reserved"]) == (4, 40.0)
+
+    run(script())
+
+
+def test_uncertain_tasks_do_not_hold_up_the_trial_of_their_class(tmp_path: Path) -> None:
+    async def script() -> None:
+        lost = iter([True, True])
+        world, service = World(tmp_path, 10), Watched(lambda _: 2.0)
+        service.fault = lambda _, kind: "lost" if kind == "submit" and next(lost, False) else None
+        summary = await world.run(service, budget=60.0)
+        assert (summary.counts["done"], summary.counts["uncertain"]) == (8, 2)
+
+    run(script())

@@ -10,6 +10,7 @@ import msgspec
 from batchswap import wire
 from batchswap.callbacks import Delivery
 from batchswap.ledger import files, queries, runs
+from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.window import NoWindow, Window
@@ -102,7 +103,8 @@ class World:
         ):
             # Not what is tested here: virtual nights would spend their time in fsync.
             writing.execute("pragma synchronous = off")
-            stamp = runs.begin(writing, clock.now(), provider="crun", account=account.owner)
+            budget = Budget(settings.budget, settings.budget_per_day)
+            stamp = runs.begin(writing, clock.now(), provider="crun", account=account.owner, budget=budget)
             pacer = self._pacer(settings, clock)
             try:
                 return await session.run(

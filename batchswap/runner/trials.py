@@ -1,0 +1,95 @@
+"""With a budget, few tasks of a price class go out until one real price of it is known."""
+
+from math import inf
+
+import msgspec
+
+from batchswap.agenda import trials
+from batchswap.ledger.budgets import Budget, local_day
+from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
+from batchswap.tasks import Model
+
+
+class Out(msgspec.Struct):
+    """A task of an unknown price that is on its way, or at work."""
+
+    group: TaskClass
+    estimate: float
+    is_ours: bool
+    """Off: an earlier run submitted it."""
+    is_reserved: bool
+    """Whether the ledger is known to count it."""
+
+    @property
+    def more(self) -> float:
+        """Credits that it may cost beyond what the ledger counts."""
+        return self.estimate * (trials.TIMES - self.is_reserved)
+
+
+class Trials:
+    """What is out without a known price."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._budget = Budget(desk.settings.budget, desk.settings.budget_per_day)
+        self._known: set[TaskClass] = set()
+        self._out: dict[int, Out] = {}
+
+    def may_go(self, ready: Ready, price: float) -> bool:
+        """Whether the task may be submitted now. `price`: what it would reserve.
+
+        Where its price is known, it leaves to those that are out what they may cost.
+        """
+        group = _class_of(ready)
+        if ready.again is not None:
+            return True
+        if not self._is_tried(group):
+            return not self._out or self._left(group) >= price
+        is_first = not any(each.is_ours for each in self._out.values())
+        mine = sum(each.group == group for each in self._out.values())
+        return is_first or mine < trials.allowed(ready.price, self._left(group), is_first=is_first)
+
+    def _is_tried(self, group: TaskClass) -> bool:
+        return self._desk.settings.has_budget and group not in self._known
+
+    def _left(self, group: TaskClass) -> float:
+        """Credits that the class may take, of the budget that has less."""
+        desk = self._desk
+        left = inf
+        run_left, day_left = self._budget.left(desk.db, desk.run_id, local_day(desk.clock.now()))
+        for credits_, is_ours_alone in ((run_left, True), (day_left, False)):
+            counted = [each for each in self._out.values() if each.is_ours or not is_ours_alone]
+            own = sum(each.estimate for each in counted if each.group == group and each.is_reserved)
+            others = sum(each.more for each in counted if each.group != group)
+            left = min(left, credits_ + own - others)
+        return left
+
+    def begin(self, ready: Ready) -> None:
+        """The task is being submitted."""
+        if self._is_tried(group := _class_of(ready)):
+            self._out[ready.task.id] = Out(group, ready.price, is_ours=True, is_reserved=False)
+
+    def watch(self, job: Job) -> None:
+        """The task is at work."""
+        group = class_of(job.task.model, job.seconds)
+        if not self._is_tried(group):
+            return
+        is_ours = job.task.id in self._out
+        self._out[job.task.id] = Out(group, job.attempt.expected, is_ours=is_ours, is_reserved=True)
+
+    def end(self, task_id: int) -> None:
+        """The task is not out any longer."""
+        self._out.pop(task_id, None)
+
+    def know(self, group: TaskClass) -> bool:
+        """What a task of the class costs is known, or will not be. Whether that is news."""
+        if not self._is_tried(group):
+            return False
+        self._known.add(group)
+        self._out = {task_id: each for task_id, each in self._out.items() if each.group != group}
+        return True
+
+
+def _class_of(ready: Ready) -> TaskClass:
+    return class_of(Model(ready.body.model), ready.seconds)
