@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True):
     budget_per_day: float | None = None
     deadline: float | None = None
     """Unix time after which nothing more is asked of the API."""
+    ends_at: float | None = None
+    """The same in monotonic time (--max-duration): no setting of the clock moves it."""
     callback_url: str | None = None
     callback_host: str | None = None
     callback_port: int = 0

@@ -34,7 +34,8 @@ def build_settings(**asked: Any) -> "Settings":
     rate = asked.get("rate") or (NO_RATE if is_local else (20, 10.0))
     values["rate_limit"], values["rate_period"] = (None, 10.0) if rate == NO_RATE else rate
     values["in_flight"] = asked.get("in_flight") or (2 * _cores() if is_local else 100)
-    values["deadline"] = _deadline(asked.get("until"), asked.get("max_duration"))
+    values["deadline"], most = asked.get("until"), asked.get("max_duration")
+    values["ends_at"] = None if most is None else time.monotonic() + most
     values["tags"] = tuple(asked.get("tag", ()))
     listen = asked.get("callback_listen")
     if (listen is None) != (asked.get("callback_url") is None):
@@ -47,14 +48,6 @@ def build_settings(**asked: Any) -> "Settings":
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _deadline(until: float | None, max_duration: float | None) -> float | None:
-    """Unix time: the earlier of the two."""
-    ends = [until] if until is not None else []
-    if max_duration is not None:
-        ends.append(time.time() + max_duration)
-    return min(ends, default=None)
 
 
 def _check_callback(url: str | None) -> None:

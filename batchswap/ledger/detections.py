@@ -36,8 +36,11 @@ def digest_of(model: Model, url: str) -> str:
 
 def find(db: sqlite3.Connection, account: str, digest: str, now: float) -> Detected | None:
     """The account's detection of a target, if it still holds at `now` (Unix seconds)."""
-    sql = "select detect_id, faces, detected_at from detections where account = ? and digest = ? and detected_at > ?"
-    row = db.execute(sql, (account, digest, now - GOOD_FOR + MARGIN)).fetchone()
+    sql = (
+        "select detect_id, faces, detected_at from detections"
+        " where account = ? and digest = ? and detected_at > ? and detected_at <= ?"
+    )
+    row = db.execute(sql, (account, digest, now - GOOD_FOR + MARGIN, now)).fetchone()
     return None if row is None else Detected(digest, row[0], msgspec.json.decode(row[1], type=Faces), row[2])
 
 

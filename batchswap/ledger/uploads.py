@@ -8,10 +8,16 @@ import sqlite3
 from batchswap.ledger.moves import Stamp
 
 
-def find(db: sqlite3.Connection, account: str, digest: str, since: float) -> tuple[str, float] | None:
-    """The file_url of a content that was uploaded for this account after `since`, and when it was (Unix seconds)."""
-    sql = "select file_url, uploaded_at from uploads where account = ? and digest = ? and uploaded_at > ?"
-    row = db.execute(sql, (account, digest, since)).fetchone()
+def find(db: sqlite3.Connection, account: str, digest: str, since: float, now: float) -> tuple[str, float] | None:
+    """The file_url of a content that was uploaded for this account after `since`, and when it was (Unix seconds).
+
+    What was uploaded after `now` was so by a clock that was wrong: its age is not known.
+    """
+    sql = (
+        "select file_url, uploaded_at from uploads"
+        " where account = ? and digest = ? and uploaded_at > ? and uploaded_at <= ?"
+    )
+    row = db.execute(sql, (account, digest, since, now)).fetchone()
     return None if row is None else (bytes(row[0]).decode(), float(row[1]))
 
 

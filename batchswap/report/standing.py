@@ -171,7 +171,8 @@ def _run_lines(standing: Standing, now: float) -> Iterator[str]:
         yield f"last run: {moment(run.started_at)}, it was killed; the next one goes on where it was"
     else:
         said = _summary(run)
-        took = span(run.ended_at - run.started_at)
+        seconds = said.get("seconds")  # measured, where the times of day may be of a clock that was set meanwhile
+        took = span(seconds if isinstance(seconds, int | float) else run.ended_at - run.started_at)
         yield safe(f"last run: {moment(run.started_at)}, {took}, exit {run.exit_code}: {said.get('reason', '')}")
     left = standing.orphans.without(standing.total.counts)
     open_ = sum(left[state] for state in (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING))

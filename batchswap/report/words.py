@@ -48,7 +48,8 @@ def priced(amount: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration: `0.4 s`, `21 s`, `3 min 21 s`, `2 h 5 min`, `3 d 4 h`."""
+    """A duration: `0.4 s`, `21 s`, `3 min 21 s`, `2 h 5 min`, `3 d 4 h`. Never negative: the clock was set back."""
+    seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -12,7 +12,7 @@ from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import owner_of
 from batchswap.runner.desk import Desk
 from batchswap.runner.fitting import fits
-from batchswap.runner.jobs import Job, class_of
+from batchswap.runner.jobs import Job, age_of, class_of
 from batchswap.runner.prices import Prices
 from batchswap.runner.submitting import Submitting, warn_unrecorded
 from batchswap.states import Event, State
@@ -193,7 +193,7 @@ class Collecting:
         self._prices.trials.end(job.task.id)
         self._desk.is_short = False
         agenda = self._desk.agenda
-        if learn:
+        if learn and job.is_timed:
             agenda.ended(job.task.id, self._desk.clock.monotonic(), took)
         else:
             agenda.drop(job.task.id)
@@ -269,5 +269,7 @@ class Collecting:
             warn_unrecorded(desk, moves.find_task(desk.db, attempt.task_id), remote_id)
             raise
         task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
-        age = max(0.0, desk.clock.now() - attempt.submitted_at)
-        self.watch(Job(task, attempt, desk.clock.monotonic() - age), due=True)
+        age = age_of(attempt.submitted_at, desk.clock.now())
+        job = Job(task, attempt, desk.clock.monotonic() - (age or 0.0), is_timed=age is not None)
+        job.patient_since = desk.clock.monotonic()  # it is known from now on
+        self.watch(job, due=True)

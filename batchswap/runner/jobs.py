@@ -13,6 +13,15 @@ STEP = 10.0
 """Seconds of video that one class spans."""
 
 
+BELIEVED = 30 * 86_400.0
+"""Seconds that a task may have been at work. What seems older, or younger than nothing, was begun by another clock."""
+
+
+def age_of(since: float, now: float) -> float | None:
+    """Seconds since a Unix time that another process, or this one, has written down; None: the clock was set since."""
+    return now - since if 0.0 <= now - since <= BELIEVED else None
+
+
 class TaskClass(msgspec.Struct, frozen=True):
     """Tasks that are expected to cost and to take alike. `step` counts started steps of the video; 0: a still, or
     nobody knows how long."""
@@ -81,6 +90,8 @@ class Job(msgspec.Struct):
     """What --task-timeout counts from while it runs, when it is not `started`: `retry` begins a new wait."""
     may_be_lost: bool = True
     """Off: it was submitted with another key, so that a 404 may only mean that this key is of another account."""
+    is_timed: bool = True
+    """Off: `started` is a guess, so its duration teaches nothing."""
     refreshed: bool = False
     """Whether a fresh media URL was asked for already."""
     seconds: float | None = None

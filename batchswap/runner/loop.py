@@ -24,6 +24,8 @@ from batchswap.runner.uploading import hash_file
 from batchswap.tasks import Task
 
 DAY = 86_400.0
+LOOK_EVERY = 30.0
+"""Seconds between two looks at the time of day, at most, with a deadline: the clock may be set."""
 GRACE = 10.0
 """Seconds that open calls get to end when the run is ended."""
 SLICE = 1.0
@@ -135,7 +137,8 @@ class Loop:
                 await asyncio.sleep(0)
                 return
         if not self._is_finished():
-            await self._wait(min(wait, self._until_deadline(), desk.patience.ends_at() + LAST - now))
+            look = inf if desk.settings.deadline is None else LOOK_EVERY
+            await self._wait(min(wait, look, self._until_deadline(), desk.patience.ends_at() + LAST - now))
 
     async def _wait(self, seconds: float) -> None:
         """Until something changes, at most `seconds`. The time in which the process was stopped tries no patience."""
@@ -271,8 +274,10 @@ class Loop:
         return not busy and not queued
 
     def _until_deadline(self) -> float:
-        deadline = self._desk.settings.deadline
-        return inf if deadline is None else max(0.0, deadline - self._desk.clock.now())
+        settings, clock = self._desk.settings, self._desk.clock
+        by_the_day = inf if settings.deadline is None else settings.deadline - clock.now()
+        by_the_watch = inf if settings.ends_at is None else settings.ends_at - clock.monotonic()
+        return max(0.0, min(by_the_day, by_the_watch))
 
     def _look_at_deadline(self) -> None:
         """Submitting stops early enough that what runs can be collected; at the deadline everything stops."""

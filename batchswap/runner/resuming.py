@@ -7,7 +7,7 @@ from collections.abc import Collection
 from batchswap.ledger import queries
 from batchswap.runner.beside import Calls, accompany
 from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job
+from batchswap.runner.jobs import Job, age_of
 from batchswap.runner.loop import Loop
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.summary import elsewhere_words
@@ -26,11 +26,13 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
             if found.task.state is not State.UNCERTAIN:
                 elsewhere[found.account] += 1
             continue
-        started = now - max(0.0, wall - (found.attempt.accepted_at or found.attempt.submitted_at))
+        age = age_of(found.attempt.accepted_at or found.attempt.submitted_at, wall)
+        started = now - (age or 0.0)
         is_ours = found.owner == desk.owner
         others += not is_ours
         job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
-        job.patient_since = now - max(0.0, wall - found.since)
+        job.is_timed = age is not None
+        job.patient_since = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
             # Its callback may have come while nobody listened.
             loop.collecting.watch(job, due=loop.submitting.callback_url is not None)

@@ -171,10 +171,10 @@ class Submitting:
             answers = "answer" if len(done) == 1 else "answers"
             self._desk.warn(f"{len(done):,} {answers} that could not be recorded at first: recorded after all")
 
-    async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | None]") -> None:
+    async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | Ready | None]") -> None:
         """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
         await asyncio.wait([intent])
-        if intent.exception() is None and (attempt := intent.result()) is not None:
+        if intent.exception() is None and isinstance(attempt := intent.result(), Attempt):
             await self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent")
 
     def _is_duplicate(self, db: sqlite3.Connection, ready: Ready) -> bool:

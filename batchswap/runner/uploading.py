@@ -65,8 +65,8 @@ class Uploading:
         async with self._looking.hold(str(path)):
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
-            since = desk.clock.now() - desk.settings.upload_ttl
-            known = uploads.find(desk.db, desk.owner, digest, since)
+            now = desk.clock.now()
+            known = uploads.find(desk.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
             if known is None:
                 known = await self._upload(path, digest), desk.clock.now()
             until = known[1] + max(desk.settings.upload_ttl, LEAST_TTL)

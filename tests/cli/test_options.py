@@ -258,11 +258,14 @@ def test_the_local_provider_has_its_own_defaults() -> None:
     assert build_settings(provider="crun", rate=kinds.NO_RATE).rate_limit is None
 
 
-def test_the_earlier_deadline_counts() -> None:
-    now = time.time()
-    early = build_settings(until=now + 10.0, max_duration=3600.0).deadline
-    assert early == now + 10.0
-    assert build_settings().deadline is None
+def test_a_time_of_day_and_a_duration_are_kept_apart() -> None:
+    """The earlier one counts, and the clock may be set meanwhile."""
+    now, began = time.time(), time.monotonic()
+    found = build_settings(until=now + 10.0, max_duration=3600.0)
+    assert found.deadline == now + 10.0
+    assert found.ends_at is not None
+    assert began + 3600.0 <= found.ends_at <= time.monotonic() + 3600.0
+    assert (build_settings().deadline, build_settings().ends_at) == (None, None)
 
 
 def test_a_callback_url_takes_no_query() -> None:
