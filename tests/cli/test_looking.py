@@ -56,7 +56,7 @@ def poison(column: str) -> None:
 def test_status_as_json(worked: Place) -> None:
     said = json.loads(call("status", "--json").stdout)
     assert list(said["counts"]) == COUNTS
-    assert list(said["credits"]) == ["spent", "reserved", "balance"]
+    assert list(said["credits"]) == ["spent", "reserved", "balance", "exceeded"]
     assert (said["counts"]["done"], said["counts"]["failed"], said["credits"]["spent"]) == (1, 2, 3)
     assert [part["batch"] for part in said["batches"]] == ["bad", "fine"]
     assert all(list(part["counts"]) == COUNTS for part in said["batches"])

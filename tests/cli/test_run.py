@@ -52,7 +52,7 @@ def test_json_is_one_document_of_the_promised_shape(shop: Place) -> None:
     said = json.loads(done.stdout)
     assert list(said) == SUMMARY
     assert list(said["counts"]) == COUNTS
-    assert list(said["credits"]) == ["spent", "reserved", "balance"]
+    assert list(said["credits"]) == ["spent", "reserved", "balance", "exceeded"]
     assert list(said["requests"]) == REQUESTS
     assert (said["exit_code"], said["reason"], said["batch"]) == (0, "all done", ["spring"])
     assert (said["counts"]["done"], said["credits"]["spent"], said["requests"]["submit"]) == (2, 2, 2)

@@ -48,7 +48,7 @@ def summary(code: Exit, reason: str, requests: int = 1, now: float = 400.0, **co
         reason=reason,
         batch=["spring"],
         counts=dict.fromkeys(map(str, State), 0) | counts,
-        credits={"spent": 400.0, "reserved": 0.0, "balance": None},
+        credits={"spent": 400.0, "reserved": 0.0, "balance": None, "exceeded": 0.0},
         requests=dict.fromkeys(KINDS, requests),
         seconds=201.0,
         spent_now=now,
@@ -104,7 +104,7 @@ def test_results_are_said_to_be_where_they_are() -> None:
 )
 def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None:
     found = summary(Exit.DONE, "all done", now=spent, done=5)
-    money = {"spent": spent, "reserved": 0.0, "balance": None}
+    money = {"spent": spent, "reserved": 0.0, "balance": None, "exceeded": 0.0}
     found = msgspec.structs.replace(found, credits=money, unpriced_attempts=5)
     assert words in last_line(found, Settings(), "")
     assert found.to_json()["unpriced_attempts"] == 5, "or what was spent would pass for known"
@@ -113,7 +113,9 @@ def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None
 
 def test_what_is_reserved_is_said() -> None:
     found = summary(Exit.INTERRUPTED, "interrupted", running=1)
-    found = msgspec.structs.replace(found, credits={"spent": 1.5, "reserved": 2.0, "balance": None}, spent_now=0.5)
+    found = msgspec.structs.replace(
+        found, credits={"spent": 1.5, "reserved": 2.0, "balance": None, "exceeded": 0.0}, spent_now=0.5
+    )
     assert "interrupted: 1 running, 1.5 credits (0.5 of them in this run) and 2 reserved" in last_line(
         found, Settings(), "batchswap run x"
     )
