@@ -36,7 +36,8 @@ def check(
 
     With --media every input is looked at once, before anything is paid: files are opened, URLs are asked for (without
     the key, and only at addresses that the provider reaches), and where the local engine is installed, local face
-    pictures must have a face. With --db the ledger is read, too: rows whose inputs another batch has are errors.
+    pictures must have a face. With --provider local, the engine also says of every file whether it would take it.
+    With --db the ledger is read, too: rows whose inputs another batch has are errors.
     """
     from batchswap import manifest
     from batchswap.cli.building import build_reading, build_sources
@@ -119,11 +120,20 @@ async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "
     from batchswap.report.media import examine
 
     faces = any(use.role == "face" and use.folder for use in named)
-    problems = check_engine() if faces else []
-    if problems:
+    is_local = asked["provider"] == "local"
+    wanted = faces or (is_local and any(use.folder for use in named))
+    problems = check_engine() if wanted else []
+    if problems and faces:
         voice.say(f"no faces are looked for in the pictures: {problems[0]}", "warning")
-    private = asked["provider"] == "local" or await is_on_private_address(check_base_url(asked["base_url"]))
-    return await examine(named, allow_private=private, largest=asked["max_upload"], find_faces=faces and not problems)
+    private = is_local or await is_on_private_address(check_base_url(asked["base_url"]))
+    usable = wanted and not problems
+    return await examine(
+        named,
+        allow_private=private,
+        largest=asked["max_upload"],
+        find_faces=usable,
+        is_local=is_local and usable,
+    )
 
 
 def _tell(voice: Voice, counts: dict[str, int], problems: list[Any], found: "Findings | None", *, as_json: bool) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from batchswap.downloads import Downloader, Glance, inspect, movie_seconds
 from batchswap.errors import DownloadError, EngineError, ManifestProblem
 from batchswap.local import engine
+from batchswap.local.engine import kinds
 from batchswap.manifest import Chunk
 from batchswap.runner.steps import Unfit
 from batchswap.runner.uploading import check_file
@@ -22,7 +23,8 @@ from batchswap.tasks import Row, is_url, public
 Role = Literal["video", "image", "face"]
 AT_ONCE = 8
 """URLs that are asked for at the same time."""
-T = TypeVar("T")
+WALKED = frozenset({"JPEG", "PNG", "WebP", "Matroska"})
+"""Formats of which `inspect` tells whether a file is complete, besides MP4."""
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class Findings(msgspec.Struct):
 
 
 class Faceless(Exception):
-    """The process that looks for faces died."""
+    """The process of the engine died."""
 
 
 def uses(chunks: Iterable[Chunk]) -> list[Use]:
@@ -79,8 +81,14 @@ def _named(row: Row) -> Iterator[tuple[str, Role, str]]:
         yield given, "face", f"face {face_id}"
 
 
-async def examine(named: list[Use], *, allow_private: bool, largest: int, find_faces: bool) -> Findings:
-    """Look at all of them. `allow_private`: the provider reaches addresses that are not public. `largest` in bytes."""
+async def examine(
+    named: list[Use], *, allow_private: bool, largest: int, find_faces: bool, is_local: bool = False
+) -> Findings:
+    """Look at all of them. `allow_private`: the provider reaches addresses that are not public. `largest` in bytes.
+
+    `find_faces`: the local engine is there to look for faces. `is_local`: it will also do the work, so it is asked
+    about every file; another provider is expected to take what any player takes.
+    """
     found = Findings()
     places = asyncio.Semaphore(AT_ONCE)
     async with Downloader(allow_private=allow_private, connect=10.0, stall=20.0) as downloader:
@@ -89,39 +97,42 @@ async def examine(named: list[Use], *, allow_private: bool, largest: int, find_f
             async with places:
                 if is_url(use.given):
                     return await look_at_url(downloader, use)
-                return await asyncio.to_thread(look_at_file, use, largest)
+                return await asyncio.to_thread(look_at_file, use, largest, is_whole=not is_local)
 
         said = await asyncio.gather(*map(look, named))
     for use, message in zip(named, said, strict=True):
         if message is not None:
             found.problems.append(use.problem(message))
-        _count(found, use)
-    if find_faces:
-        good = [use for use, message in zip(named, said, strict=True) if message is None]
-        await asyncio.to_thread(_look_for_faces, [u for u in good if u.role == "face" and u.folder], found)
+        _count(found, use, is_local=is_local)
+    good = [use for use, message in zip(named, said, strict=True) if message is None and use.folder]
+    asked = [use for use in good if is_local or (find_faces and use.role == "face")]
+    await asyncio.to_thread(_ask_engine, asked, found)
+    if not is_local:
+        found.remarks += [use.problem(remark) for use in good if (remark := remark_of(use))]
     return found
 
 
-def _count(found: Findings, use: Use) -> None:
+def _count(found: Findings, use: Use, *, is_local: bool) -> None:
     if not use.folder:
         found.urls += 1
         return
     found.files += 1
-    if use.role == "video":
+    if use.role == "video" and not is_local:
         found.seconds += movie_seconds(Path(use.folder, use.given)) or 0.0
 
 
-def look_at_file(use: Use, largest: int) -> str | None:
-    """What is wrong with a file, in words."""
+def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None:
+    """Return what is wrong with a file, in words. `is_whole`: see also whether all of it is there."""
     path = Path(use.folder, use.given)
     try:
         found = path.stat()
         check_file(path, found, largest)
-        with path.open("rb") as file:
-            start = file.read(12)
-            if start[:4] == b"RIFF" and start[8:] == b"AVI " and use.role == "video":
-                return None  # nothing here walks through its chunks
-            inspect(file, found.st_size, "video" if use.role == "video" else "image", use.given)
+        start = kinds.read_start(path)
+        if message := judge_start(start, use):
+            return message
+        if is_whole and is_walked(start):
+            with path.open("rb") as file:
+                inspect(file, found.st_size, "video" if use.role == "video" else "image", use.given)
     except Unfit as unfit:
         return unfit.reason
     except DownloadError as error:
@@ -129,6 +140,28 @@ def look_at_file(use: Use, largest: int) -> str | None:
     except OSError as error:
         return f"{use.given} cannot be read: {error.strerror}"
     return None
+
+
+def judge_start(start: bytes, use: Use) -> str | None:
+    """Return what the first bytes of a file say against its use."""
+    still, film = kinds.still_of(start), kinds.film_of(start)
+    if use.role == "video":
+        return f"{use.given} is an image, not a video" if still else None
+    if name := kinds.foreign(start):
+        return f"{use.given} is a {name} file, which cannot be read: export it as JPEG"
+    return f"{use.given} is a video, not an image" if film and not kinds.is_gif(start) else None
+
+
+def is_walked(start: bytes) -> bool:
+    """Whether `inspect` can tell if a file is complete. Players know more formats, and older forms of QuickTime."""
+    name = kinds.still_of(start) or kinds.film_of(start)
+    return not name or name in WALKED or (start[4:8] == b"ftyp" and name not in kinds.CODED)
+
+
+def remark_of(use: Use) -> str | None:
+    """Return what to say of a picture that many programs cannot read."""
+    name = kinds.still_of(kinds.read_start(Path(use.folder, use.given)))
+    return f"{use.given} is a {name} picture: export it as JPEG if it is refused" if name in kinds.CODED else None
 
 
 async def look_at_url(downloader: Downloader, use: Use) -> str | None:
@@ -154,32 +187,43 @@ def judge(found: Glance, use: Use) -> str | None:
     return None
 
 
-def _look_for_faces(named: list[Use], found: Findings) -> None:
+def _ask_engine(named: list[Use], found: Findings) -> None:
     for use, outcome in _outcomes([Path(use.folder, use.given) for use in named], named):
         match outcome:
             case EngineError() if "no face found" in outcome.message:
                 found.problems.append(use.problem(f"no face found in {use.given}"))
             case Exception():
                 found.problems.append(use.problem(f"{use.given}: {outcome}"))
-            case notes:
-                found.faces += 1
+            case (seconds, notes):
+                found.seconds += seconds
+                found.faces += use.role == "face"
                 found.remarks += [use.problem(f"{use.given}: {note}") for note in notes]
 
 
-def _outcomes(paths: list[Path], named: list[T]) -> Iterator[tuple[T, tuple[str, ...] | Exception]]:
+def look_closely(path: Path, role: Role) -> tuple[float, tuple[str, ...]]:
+    """Return a file's length in seconds, and what the engine remarks. Raises EngineError when it would refuse it."""
+    info = engine.probe(path, role)
+    if role == "face":
+        return 0.0, engine.look_at_face(path)
+    if info.kind != role:
+        raise EngineError(role, f"is {'an image, not a video' if role == 'video' else 'a video, not an image'}")
+    return info.duration_s, ()
+
+
+def _outcomes(paths: list[Path], named: list[Use]) -> Iterator[tuple[Use, tuple[float, tuple[str, ...]] | Exception]]:
     """In a process of its own, because a picture may break the libraries that read it; then it is started anew."""
     pool: ProcessPoolExecutor | None = None
     try:
         for path, each in zip(paths, named, strict=True):
             pool = pool or _pool()
             try:
-                yield each, pool.submit(engine.look_at_face, path).result()
+                yield each, pool.submit(look_closely, path, each.role).result()
             except EngineError as error:
                 yield each, error
             except BrokenProcessPool:
                 pool.shutdown()
                 pool = None
-                yield each, Faceless("the process that looked for a face in it died")
+                yield each, Faceless("the process that looked at it died")
     finally:
         if pool is not None:
             pool.shutdown()

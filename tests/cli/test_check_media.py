@@ -86,6 +86,47 @@ def test_a_file_that_will_not_do(faceless: Place, content: bytes, words: str) ->
     assert words in problems[0]
 
 
+FTYP = b"\0\0\0\x18ftyp"
+
+
+@pytest.mark.parametrize(
+    ("video", "face"),
+    [
+        (b"\x47" + bytes(187) + b"\x47" + bytes(187), b"BM" + bytes(60)),
+        (b"FLV\1\5\0\0\0\x09" + bytes(60), b"II*\0\x08\0\0\0" + bytes(60)),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(60), b"MM\0*" + bytes(60)),
+        (b"OggS" + bytes(60), b"GIF89a" + bytes(60)),
+        (b"\0\0\1\xba" + bytes(60), b"GIF87a" + bytes(60)),
+        (b"RIFF" + bytes(4) + b"AVI LIST" + bytes(60), b"BM" + bytes(60)),
+        (b"\0\0\0\x08wide" + bytes(60), b"BM" + bytes(60)),
+        (b"GIF89a" + bytes(60), b"BM" + bytes(60)),
+    ],
+)
+def test_what_any_player_takes_is_left_to_the_provider(faceless: Place, video: bytes, face: bytes) -> None:
+    Path("v.mp4").write_bytes(video)
+    Path("face.png").write_bytes(face)
+    Path("m.csv").write_text("id,video,face\na,v.mp4,face.png\n")
+    done = call("check", "m.csv", "--media")
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("brands", "name"),
+    [(b"heic\0\0\0\0mif1heic", "HEIC"), (b"mif1\0\0\0\0mif1avif", "AVIF"), (b"msf1\0\0\0\0hevcheic", "HEIC")],
+)
+def test_a_phones_picture_is_named(faceless: Place, brands: bytes, name: str) -> None:
+    Path("face.jpg").write_bytes(FTYP + brands + bytes(99))
+    faceless.video("v.mp4")
+    Path("m.csv").write_text("id,video,face\na,v.mp4,face.jpg\n")
+    done = call("check", "m.csv", "--media", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [each["message"] for each in json.loads(done.stdout)["remarks"]] == [
+        f"face.jpg is a {name} picture: export it as JPEG if it is refused"
+    ]
+    Path("m.csv").write_text("id,video,face\na,face.jpg,face.jpg\n")
+    assert "video: face.jpg is an image, not a video" in call("check", "m.csv", "--media").stderr
+
+
 def test_a_still_and_a_face_must_be_pictures(faceless: Place) -> None:
     faceless.video("v.mp4")
     Path("m.csv").write_text(HEADER + "a,,v.mp4,face.png,,\nb,v.mp4,,v.mp4,,\n")

@@ -8,7 +8,9 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
+import pillow_heif
 import pytest
+from PIL import Image
 
 from batchswap.cli.building import build_settings, build_sources
 from batchswap.cli.display import watch_nothing
@@ -23,6 +25,8 @@ pytest.importorskip("skimage")
 
 from manifests.demo_media import copier, duo_frames, find_data, read_anna, read_grace, write_video
 from manifests.demo_picture import read_picture
+from tests.engine import looking
+from tests.engine.variants import Variant, write
 
 FRAMES = 8
 
@@ -76,3 +80,35 @@ def test_pictures_without_a_face_and_with_several(cast: Place) -> None:
         (4, "duo.png: the face picture has 2 faces: the largest is used")
     ]
     assert said["media"]["faces"] == 2
+
+
+def test_check_says_of_a_file_what_the_local_engine_would_say(cast: Place) -> None:
+    """Of each of these: it plays, and the local engine swaps it; the last ones it does not."""
+    frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in islice(looking.frames(Path("duo.mp4")), FRAMES)]
+    wrapped = {"ts": "libx264", "flv": "libx264", "wmv": "wmv2", "avi": "mpeg4", "mov": "libx264"}
+    clips = [write(Path(f"clip-{ending}"), frames, Variant(ending, codec)) for ending, codec in wrapped.items()]
+    movie = Path("clip-mov.mov").read_bytes()
+    for name, data in (("old.mov", movie[:4] + b"wide" + movie[8:]), ("trailer.mov", movie + b"a camera's trailer")):
+        Path(name).write_bytes(data)
+        clips.append(Path(name))
+    pillow_heif.register_heif_opener()
+    faces = [Path(f"face.{ending}") for ending in ("bmp", "tif", "gif", "heic", "avif")]
+    for face in faces:
+        Image.open("anna.png").convert("RGB").save(face)
+    Path("face.pdf").write_bytes(b"%PDF-1.7" + bytes(99))
+    rows = [f"{clip},anna.png" for clip in clips] + [f"duo.mp4,{face}" for face in faces]
+    Path("m.csv").write_text("video,face\n" + "\n".join(rows) + "\n")
+    good = call("check", "m.csv", "--media", "--provider", "local", "--json")
+    assert (good.exit_code, json.loads(good.stdout)["problems"]) == (0, []), good.stderr
+    assert json.loads(good.stdout)["media"]["seconds"] == pytest.approx(FRAMES / 25 * (len(clips) + 1), abs=0.5)
+    Path("cut.mp4").write_bytes(Path("duo.mp4").read_bytes()[:-9000])
+    Path("noise.ts").write_bytes((b"\x47" + bytes(187)) * 99)
+    Path("m.csv").write_text("video,face\ncut.mp4,anna.png\nnoise.ts,anna.png\nduo.mp4,duo.mp4\nduo.mp4,face.pdf\n")
+    bad = call("check", "m.csv", "--media", "--provider", "local", "--json")
+    assert bad.exit_code == 2
+    said = {each["line"]: each["message"] for each in json.loads(bad.stdout)["problems"]}
+    assert set(said) == {2, 3, 4, 5}
+    assert said[2].startswith("cut.mp4: the video ")
+    assert said[3] == "noise.ts: the video is not a media file that can be read"
+    assert said[4] == "duo.mp4 is a video, not an image"
+    assert said[5] == "face.pdf is a PDF file, which cannot be read: export it as JPEG"

@@ -13,6 +13,8 @@ AVIF = frozenset({b"avif", b"avis"})
 HEIF = frozenset({b"mif1", b"msf1", b"mif2"})
 """Brands of pictures that say nothing of how they are coded: another of the brands does."""
 
+CODED = ("HEIC", "AVIF")
+
 STILLS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
