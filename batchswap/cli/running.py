@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import click
 from batchswap.cli import options
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
-from batchswap.errors import Exit, LedgerBusy, UsageError
+from batchswap.errors import Exit, LedgerBusy, LedgerError, UsageError
 
 if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
@@ -85,9 +85,9 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     sources = build_sources(manifests, **asked)
     files.exists(settings.db)  # what is no file is refused before anything is made beside it
     name = account_name(settings, account)
-    with holding(settings.db, voice, wait=asked["if_running"] == "wait"):
+    with holding(settings.db, voice, wait=asked["if_running"] == "wait") as pin:
         try:
-            enrolled = enrol(settings, sources, build_reading(**asked), name)
+            enrolled = enrol(settings, sources, build_reading(**asked), name, pin)
         except DuplicateRows as error:
             raise UsageError(refusal(error.found, settings.db, lambda options: f"{resume} {options}")) from None
         say_enrolled(voice, enrolled)
@@ -97,8 +97,12 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
         summary = complete(work_off_at(settings, account, voice, watch))
-    with reading(settings.db) as db:
-        line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
+    settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
+    try:
+        with reading(settings.db) as db:
+            line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
+    except LedgerError:  # how the run ended is known, whatever happened to the ledger at this moment
+        line = last_line(summary, settings, resume)
     if asked["as_json"]:
         print_json(summary.to_json() | ({"warnings": voice.unheard} if voice.unheard else {}))
     voice.conclude(line, **(summary.to_json() if voice.is_json and not asked["as_json"] else {}))
@@ -106,20 +110,26 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
 
 
 @contextmanager
-def holding(db: Path, voice: Voice, *, wait: bool) -> Iterator[None]:
-    """The ledger's lock. Raises LedgerBusy."""
+def holding(db: Path, voice: Voice, *, wait: bool) -> Iterator[Callable[[], None]]:
+    """The ledger's locks; what is yielded is called when the ledger is made. Raises LedgerBusy."""
     from batchswap.ledger.lock import hold, is_held
 
     if wait and is_held(db):
         voice.say(f"another run holds {db}: waiting until it ends")
-    with hold(db, wait=wait):
-        yield
+    with hold(db, wait=wait) as pin:
+        yield pin
 
 
-def enrol(settings: "Settings", sources: "list[Source]", reading: "Options", account: str = "") -> "Enrolled":
+def enrol(
+    settings: "Settings",
+    sources: "list[Source]",
+    reading: "Options",
+    account: str = "",
+    pin: Callable[[], None] = lambda: None,
+) -> "Enrolled":
     """The rows into the ledger, which is made if need be. When that fails, a ledger that was not there is not there.
 
-    `account`: the name of the one that would pay. Raises DuplicateRows.
+    `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows.
     """
     from batchswap.ledger import files
     from batchswap.ledger.duplicates import Decision
@@ -129,6 +139,7 @@ def enrol(settings: "Settings", sources: "list[Source]", reading: "Options", acc
     existed = settings.db.exists()
     try:
         files.create(settings.db)
+        pin()
         with files.in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
             decision = Decision(settings.duplicates)

@@ -1,22 +1,34 @@
-"""One running process per ledger: a kernel lock beside the file, gone when the process dies."""
+"""One running process per ledger: kernel locks, gone when the process dies.
+
+Two locks are held. The one next to the file is shared by all who use the file's name, on network file systems too. The
+other one belongs to the file itself, whatever leads to it (a link, a bind mount, a new name): it is a file in the state
+folder that is named by device and inode. The ledger is not locked directly: where flock and SQLite's own fcntl locks
+are one (BSD, NFS), SQLite would wait for ever, and closing any handle of a file drops all fcntl locks of the process.
+"""
 
 import fcntl
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from batchswap.errors import LedgerBusy, LedgerError
+from batchswap.errors import LedgerBusy, LedgerError, UsageError
+from batchswap.ledger.shared import state_folder
+
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold(ledger: Path, *, wait: bool) -> Iterator[None]:
+def hold(ledger: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
     """Hold the ledger for a run. Raises LedgerBusy when another run has it and `wait` is off.
 
-    LedgerError: nothing can be written there, or there are no kernel locks, which filelock would take for a lock that
-    is held, or replace by a file that outlives its process.
+    Yields what must be called as soon as a ledger that was not there is made: it holds the file itself. LedgerError:
+    the file has several names, nothing can be written there, or there are no kernel locks, which filelock would take
+    for a lock that is held, or replace by a file that outlives its process.
     """
     try:
         ledger.resolve().parent.mkdir(parents=True, exist_ok=True)
@@ -28,11 +40,69 @@ def hold(ledger: Path, *, wait: bool) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise LedgerBusy(f"another run holds {ledger}; --if-running wait waits for it, skip leaves it alone") from error
+        raise _busy(ledger) from error
+    with ExitStack() as stack:
+        stack.callback(lock.release)
+        if ledger.exists():
+            stack.enter_context(hold_file(ledger, wait=wait))
+            yield lambda: None
+        else:
+            yield lambda: stack.enter_context(hold_file(ledger, wait=False))
+
+
+@contextmanager
+def hold_file(ledger: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the file itself, under whatever name. Raises LedgerBusy; LedgerError when it has several names."""
+    if (names := ledger.stat().st_nlink) > 1:
+        raise LedgerError(several_names(ledger, names))
+    try:
+        path, handle = _acquire(ledger, wait=wait)
+    except BlockingIOError as error:
+        raise _busy(ledger) from error
+    except (OSError, UsageError) as error:
+        _LOG.warning("%s is locked under this name only: do not run it under another one (%s)", ledger, error)
+        yield
+        return
     try:
         yield
     finally:
-        lock.release()
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def several_names(ledger: Path, names: int) -> str:
+    """What to do about hard links."""
+    name, folder = shlex.quote(str(ledger)), shlex.quote(str(ledger.resolve().parent))
+    return (
+        f"{ledger}: has {names} names (hard links), and its newest records are next to one of them only: remove the"
+        f" others (`find {folder} -xdev -samefile {name}` lists them), or make this one a file of its own:"
+        f" `cp -p {name} {name}.new && mv {name}.new {name}`"
+    )
+
+
+def _busy(ledger: Path) -> LedgerBusy:
+    return LedgerBusy(f"another run holds {ledger}; --if-running wait waits for it, skip leaves it alone")
+
+
+def _lock_file(found: os.stat_result) -> Path:
+    return state_folder() / "ledgers" / f"{found.st_dev}-{found.st_ino}.lock"
+
+
+def _acquire(ledger: Path, *, wait: bool) -> tuple[Path, int]:
+    """The lock file and its handle. Meanwhile its last holder may have removed it, or replaced the ledger."""
+    while True:
+        path = _lock_file(ledger.stat())
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            is_there = path.exists() and os.path.samestat(path.stat(), os.fstat(handle))
+            if is_there and path == _lock_file(ledger.stat()):
+                return path, handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
 
 
 def _check_locks(handle: int, ledger: Path) -> None:
@@ -48,9 +118,17 @@ def _check_locks(handle: int, ledger: Path) -> None:
 
 
 def is_held(ledger: Path) -> bool:
-    """Whether a run goes on at this moment. Where that cannot be looked at, it may."""
+    """Whether a run is in progress at this moment, under whatever name. Where that cannot be looked at, it may be."""
+    if _is_locked(Path(f"{ledger.resolve()}.lock")):
+        return True
+    with suppress(OSError, UsageError):
+        return _is_locked(_lock_file(ledger.stat()))
+    return False
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        handle = os.open(f"{ledger.resolve()}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from batchswap.ledger.files import be_patient, in_words
+from batchswap.ledger.location import Location
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -40,6 +41,8 @@ class Writer:
         self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self.location: Location | None = None
+        """What notices that the file was changed by others."""
         be_patient(db, seconds=0.0)
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -64,11 +67,24 @@ class Writer:
         with in_words(self._path, in_use=True):
             try:
                 outcomes = await self._apply(works)
-                await self._in_thread(lambda: self._db.execute("commit"))
+                await self._in_thread(self._commit_now)
             except Exception:
                 self._undo()
                 raise
         return outcomes
+
+    def _commit_now(self) -> None:
+        is_ours = self.location is not None and self.location.is_unchanged()
+        self._db.execute("commit")
+        if is_ours and self.location is not None:
+            self.location.committed()
+
+    async def replace(self, work: Callable[[sqlite3.Connection], tuple[sqlite3.Connection, Path]]) -> None:
+        """Go on with the connection, to another file, that `work` returns. Nothing is written meanwhile."""
+        while self._committing is not None and not self._committing.done():
+            await asyncio.wait([self._committing])
+        self._db, self._path = work(self._db)
+        be_patient(self._db, seconds=0.0)
 
     async def _apply(self, works: list[Work]) -> list[Outcome]:
         await self._begin()
@@ -117,6 +133,11 @@ class Writer:
             return Outcome(error=error)
         self._db.execute("release one")
         return Outcome(value)
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for what is written when nothing waits any longer."""
+        return self._db
 
     async def close(self) -> None:
         """Return when everything is committed and the thread has ended. The connection stays the caller's."""

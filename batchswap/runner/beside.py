@@ -79,6 +79,7 @@ async def _deliver(calls: Calls, loop: Loop) -> None:
 async def _keep_flushing(desk: Desk) -> None:
     while True:
         await desk.clock.sleep(FLUSH_EVERY)
+        await desk.is_ledger_well()
         await flush(desk)
 
 

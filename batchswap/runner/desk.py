@@ -80,6 +80,10 @@ class Desk:
         """The account's balance, if nothing was submitted since it was read."""
         self.is_quiet: Callable[[], bool] = lambda: False
         """Whether nothing else is in flight."""
+        self.ledger = settings.db
+        """Where the ledger is; elsewhere when its place was taken while the run used it."""
+        self.is_ledger_well: Callable[[], Coroutine[Any, Any, bool]] = _is_well
+        """Whether the ledger is still where it was: asked before each submit."""
         self.in_doubt: list[Doubt] = []
         """Nothing is submitted before a look at the balance."""
         self.unclear = 0
@@ -267,6 +271,10 @@ class Desk:
         self._trouble_since = self.probe_at = inf
         self.good_at, self._trouble_words = self.clock.monotonic(), ""
         self.patience.good(self.good_at)
+
+
+async def _is_well() -> bool:
+    return True
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, closing, nullcontext
+from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 
 import msgspec
 
@@ -16,6 +16,7 @@ from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.ledger import files, history, moves, orphans, queries, runs, selections
 from batchswap.ledger.budgets import Budget, exceeded, excesses
+from batchswap.ledger.location import Location
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
@@ -26,6 +27,7 @@ from batchswap.runner import signals, storage
 from batchswap.runner.balance import note_evidence
 from batchswap.runner.beside import Calls, Watch, flush, watched
 from batchswap.runner.desk import Desk
+from batchswap.runner.guard import Guard
 from batchswap.runner.jobs import class_of
 from batchswap.runner.loop import Loop
 from batchswap.runner.ports import Api, Pacer, Store
@@ -202,21 +204,24 @@ async def run(
         warn=warn,
     )
     loop = Loop(desk, selection_of(settings))
-    try:
-        await writer.do(lambda db: moves.recover(db, desk.stamp()))
-        desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
-        loop.prices.recall()
-        with signals.heeded(desk.end, say) if heed_signals else nullcontext():
-            async with watched(desk, watch):
-                await storage.try_out(desk)
-                await loop.work(lambda: resume(desk, loop, calls))
-            await _last_balance(desk)
-        await flush(desk)
-    finally:
-        await loop.submitting.record_rest()
-        await writer.close()
-    seconds = round(clock.monotonic() - started, 1)
-    return _conclude(writing, reading, settings, account, stamp, desk, seconds=seconds, at=clock.now())
+    with ExitStack() as stack:
+        desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack).is_well
+        try:
+            await writer.do(lambda db: moves.recover(db, desk.stamp()))
+            desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
+            loop.prices.recall()
+            with signals.heeded(desk.end, say) if heed_signals else nullcontext():
+                async with watched(desk, watch):
+                    await storage.try_out(desk)
+                    await loop.work(lambda: resume(desk, loop, calls))
+                await _last_balance(desk)
+            await flush(desk)
+            await desk.is_ledger_well()
+        finally:
+            await loop.submitting.record_rest()
+            await writer.close()
+        seconds = round(clock.monotonic() - started, 1)
+        return _conclude(writer.db, desk.db, settings, account, stamp, desk, seconds=seconds, at=clock.now())
 
 
 async def _last_balance(desk: Desk) -> None:
@@ -284,6 +289,7 @@ def _conclude(
         unpriced_attempts=money.unpriced,
         is_finished=finished,
         orphans=gone,
+        ledger=str(desk.ledger if desk else settings.db),
     )
     runs.end(
         writing,

@@ -48,6 +48,8 @@ class Submitting:
         None: it ended, or is uncertain. `ticket` names the place in the window that it has.
         """
         desk = self._desk
+        if not await desk.is_ledger_well():
+            return ready
         before = desk.quiet_balance if desk.is_quiet() else None
         intent = asyncio.ensure_future(self._intend(ready, before))
         try:
@@ -57,6 +59,8 @@ class Submitting:
             raise
         if not isinstance(attempt, Attempt):
             return attempt
+        if not await desk.is_ledger_well():
+            return await finish(self._requeue(ready, attempt, "never-sent", "the ledger was no longer in its place"))
         if desk.ending is not None:  # since the intent was on its way to the disk
             return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
         body = ready.body

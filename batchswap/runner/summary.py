@@ -34,6 +34,9 @@ class Summary(msgspec.Struct, frozen=True):
     orphans: Orphans = Orphans()
     """Tasks that the manifests no longer ask for, and that cost nothing; for people, not in the JSON."""
 
+    ledger: str = ""
+    """Where the record of the run is; for people, not in the JSON."""
+
     @property
     def wanted(self) -> dict[str, int]:
         """The counts without the orphans."""
@@ -41,7 +44,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
-        del found["spent_now"], found["is_finished"], found["orphans"]
+        del found["spent_now"], found["is_finished"], found["orphans"], found["ledger"]
         if not self.unpriced_attempts:
             del found["unpriced_attempts"]
         return found

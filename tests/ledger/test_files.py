@@ -161,6 +161,70 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert not lock.is_held(path)
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("how", ["symlink", "moved", "its folder moved"])
+def test_invariant_10_the_lock_holds_for_the_file_under_whatever_name(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "one" / "b.db"
+    files.create(path)
+    with lock.hold(path, wait=False):
+        other = tmp_path / "two.db"
+        match how:
+            case "symlink":
+                other.symlink_to(path)
+            case "moved":
+                path.rename(other)
+            case _:
+                path.parent.rename(tmp_path / "two")
+                other = tmp_path / "two" / "b.db"
+        assert lock.is_held(other)
+        with pytest.raises(LedgerBusy, match="another run"), lock.hold(other, wait=False):
+            pass
+    assert not lock.is_held(other)
+    with lock.hold(other, wait=False):
+        pass
+    assert list((tmp_path / "state" / "batchswap" / "ledgers").iterdir()) == []
+
+
+def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp_path: Path) -> None:
+    path, other = tmp_path / "b.db", tmp_path / "c.db"
+    with lock.hold(path, wait=False) as pin:
+        files.create(path)
+        pin()
+        path.rename(other)
+        with pytest.raises(LedgerBusy), lock.hold(other, wait=False):
+            pass
+
+
+def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path, other = tmp_path / "my b.db", tmp_path / "c.db"
+    files.create(path)
+    other.hardlink_to(path)
+    for each in (path, other):
+        with pytest.raises(LedgerError, match="has 2 names") as refused, lock.hold(each, wait=False):
+            pass
+        assert refused.value.exit is Exit.USAGE
+    remedy = str(refused.value).rpartition(": ")[2].strip("`")
+    subprocess.run(remedy, shell=True, check=True)
+    with lock.hold(path, wait=False), lock.hold(other, wait=False):
+        pass
+
+
+def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "b.db"
+    files.create(path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with lock.hold(path, wait=False), pytest.raises(LedgerBusy), lock.hold(path, wait=False):
+        pass
+    assert "under this name only" in caplog.text
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
 def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:

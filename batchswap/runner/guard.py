@@ -1,0 +1,66 @@
+"""The ledger under the run's feet: nothing is submitted that it could not remember, and what it knows gets a name."""
+
+import asyncio
+import sqlite3
+from contextlib import ExitStack
+from pathlib import Path
+
+from batchswap.errors import Exit, LedgerFailed
+from batchswap.ledger.location import Fault, Location
+from batchswap.ledger.rescue import save
+from batchswap.runner.desk import Desk
+from batchswap.runner.stops import Stop
+
+
+class Guard:
+    """Asked before each submit, every few seconds, and at the end. `stack` closes what is opened."""
+
+    def __init__(self, desk: Desk, location: Location, stack: ExitStack) -> None:
+        self._desk, self._location, self._stack = desk, location, stack
+        self._saving = asyncio.Lock()
+        self._has_failed = False
+        desk.writer.location = location
+
+    async def is_well(self) -> bool:
+        """Whether the ledger's name still leads to it. If not: stop submitting, and save what is lost."""
+        fault = self._location.fault()
+        if fault is None:
+            return True
+        self._stop(f"{fault.words}: nothing more is submitted")
+        async with self._saving:
+            fault = self._location.fault()
+            if fault is not None and fault.is_lost:
+                await self._save(fault)
+        return False
+
+    def _stop(self, words: str) -> None:
+        desk, stop = self._desk, Stop(Exit.UNEXPECTED, words)
+        if stop in desk.stops:
+            return
+        if desk.no_submits is None:
+            desk.stop_submits(stop)
+        else:
+            desk.stops.append(stop)
+            desk.warn(words)
+
+    async def _save(self, fault: Fault) -> None:
+        desk = self._desk
+
+        def work(writing: sqlite3.Connection) -> tuple[sqlite3.Connection, Path]:
+            saved = save(self._location, fault, writing, desk.db, self._stack)
+            self._location = desk.writer.location = Location(saved.path, saved.writing)
+            desk.db, desk.ledger = saved.reading, saved.path
+            return saved.writing, saved.path
+
+        name = self._location.path
+        try:
+            await desk.writer.replace(work)
+        except LedgerFailed as error:
+            if not self._has_failed:
+                self._has_failed = True
+                desk.warn(f"{error}: tried again every few seconds, as long as this run lasts")
+            return
+        if desk.ledger == name:
+            self._stop(f"what this run knows was written back to {name}, and a copy elsewhere is out of date")
+        else:
+            self._stop(f"what this run knows is in {desk.ledger}: look at both, and go on with --db {desk.ledger}")
