@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from batchswap import __version__
-from batchswap.cli import layers
+from batchswap.cli import layers, limits
 from batchswap.cli.checking import check
 from batchswap.cli.doctoring import doctor
 from batchswap.cli.facing import faces
@@ -52,6 +52,8 @@ class Root(click.Group):
     def _enter(self, arguments: list[str], voice: Voice) -> int:
         if wrong := next(filter(None, map(layers.no_text, arguments)), ""):
             raise UsageError(wrong)
+        if not is_here():
+            raise UsageError("the working directory was deleted: change to one that exists")
         values, places = layers.default_map(self)
         for path in {places[name] for name in places if places[name] != Path(layers.FILE)}:
             if words := changeable(path):
@@ -91,6 +93,8 @@ def _judge(error: BaseException) -> tuple[int, str]:
             return error.exit, str(error)
         case BaseExceptionGroup() if len(error.exceptions) == 1:
             return _judge(error.exceptions[0])
+        case _ if words := limits.words_of(error):
+            return Exit.UNEXPECTED, words
         case OSError() if error.strerror:
             return Exit.UNEXPECTED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case _:
@@ -111,6 +115,15 @@ def _tell(error: BaseException, voice: Voice) -> int:
     if code == Exit.UNEXPECTED and voice.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code
+
+
+def is_here() -> bool:
+    """Whether the working directory still exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def hold_standard_streams() -> None:

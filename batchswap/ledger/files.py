@@ -1,16 +1,21 @@
 """Opening the ledger file, and saying in words why it cannot be opened."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from batchswap.errors import LedgerDamaged, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 
 _BUSY_SECONDS = 30.0
+_NAMED = 5
+_FILES = 5
+"""That SQLite opens for a ledger, and some more."""
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR")
+_ALTERED = re.compile("no such (table|column|index|view|trigger)|has no column named")
 
 
 @contextmanager
@@ -29,11 +34,26 @@ def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
             damaged = LedgerDamaged if in_use else LedgerError
             raise damaged(f"{path}: is not a batchswap ledger, or is damaged ({error})") from error
         if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            _check_handles()
             protected = LedgerFailed if in_use else LedgerError
             raise protected(f"{path}: cannot be opened for writing ({error})") from error
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise LedgerFailed(f"{path}: another program keeps it locked") from error
+        if _ALTERED.search(str(error)):
+            raise altered(path, str(error)) from error
         raise
+
+
+def _check_handles() -> None:
+    """Raises OSError when no more files can be opened, which SQLite does not tell from other reasons."""
+    with ExitStack() as opened:
+        for _ in range(_FILES):
+            opened.enter_context(Path(os.devnull).open("rb"))
+
+
+def altered(path: Path, what: str) -> LedgerError:
+    """The error of a ledger that has not everything that batchswap made in it."""
+    return LedgerError(f"{path}: was changed by another program ({what}): restore a copy, or name another with --db")
 
 
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
@@ -93,6 +113,7 @@ def create(path: Path) -> None:
     from sqlite_utils import Database  # noqa: PLC0415 - a quarter of a second that reading a ledger does not need
 
     from batchswap.ledger.schema import migrate  # noqa: PLC0415
+    from batchswap.ledger.soundness import missing  # noqa: PLC0415
 
     _make_private(path)
     with in_words(path):
@@ -109,6 +130,8 @@ def create(path: Path) -> None:
                 raw.execute("pragma synchronous = full")
                 raw.execute(f"pragma application_id = {APPLICATION_ID}")
                 migrate(db)
+            elif gone := missing(raw):
+                raise altered(path, f"missing or not as it was made: {', '.join(gone[:_NAMED])}")
         finally:
             db.close()
 

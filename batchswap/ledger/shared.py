@@ -20,6 +20,8 @@ Begin = Callable[[sqlite3.Connection, bool], None]
 """Makes what the file is to hold, or goes on with what it holds. True: nobody has used it before."""
 Work = Callable[[sqlite3.Connection], T]
 
+_USE = "the file that processes share a key's rate by"
+_RELATIVE = f"which is no absolute path to keep {_USE} in: set XDG_STATE_HOME to one"
 _PATIENCE = 10.0
 """Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
 
@@ -29,13 +31,14 @@ def state_folder() -> Path:
 
     Raises UsageError where neither is known, as in a container whose user has no home.
     """
+    given = os.environ.get("XDG_STATE_HOME")
     try:
-        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        home = Path(given) if given else Path.home() / ".local" / "state"
     except RuntimeError:
-        raise UsageError(
-            "there is no home for the file that processes share a key's rate by: set XDG_STATE_HOME"
-        ) from None
-    return Path(home) / "batchswap"
+        raise UsageError(f"there is no home for {_USE}: set XDG_STATE_HOME") from None
+    if not home.is_absolute():
+        raise UsageError(f"{'XDG_STATE_HOME' if given else 'HOME'} is {given or os.environ.get('HOME')!r}, {_RELATIVE}")
+    return home / "batchswap"
 
 
 class Shared:
@@ -73,8 +76,10 @@ class Shared:
 
     def _open(self, *, may_be_new: bool) -> tuple[sqlite3.Connection, tuple[int, int]]:
         """A connection to a sound file, and which file that is. What is not sound is removed."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _alone(self._path):
+        with _usable(self._path.parent):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        with _alone(lock):
             try:
                 db = self._connect(may_be_new=may_be_new)
             except LedgerDamaged:
@@ -135,11 +140,20 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """No other process opens or replaces the file meanwhile. The lock is of the kind that SQLite needs as well."""
-    handle = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _usable(folder: Path) -> Iterator[None]:
+    """Raises UsageError where the folder cannot be made, or nothing in it."""
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX)
+        yield
+    except OSError as error:
+        words = f"{folder}: nothing can be written there ({error.strerror}), where {_USE} belongs"
+        raise UsageError(f"{words}: set XDG_STATE_HOME to a folder of yours") from error
+
+
+@contextmanager
+def _alone(lock: int) -> Iterator[None]:
+    """No other process opens or replaces the file meanwhile. The lock is of the kind that SQLite needs as well."""
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        os.close(lock)

@@ -9,6 +9,7 @@ import msgspec
 
 from batchswap.errors import BatchswapError, Exit, LedgerError
 from batchswap.ledger import files, views
+from batchswap.ledger.soundness import missing
 from batchswap.report.words import moment, size
 from batchswap.settings import Settings
 
@@ -37,6 +38,8 @@ def look_at_ledger(path: Path) -> Finding:
             db = files.connect(path, write=False)
             try:
                 said = [row[0] for row in db.execute("pragma quick_check(3)")]
+                if said == ["ok"] and (gone := missing(db)):
+                    raise files.altered(path, ", ".join(gone))
             finally:
                 db.close()
     except LedgerError as error:
