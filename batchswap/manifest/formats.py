@@ -1,6 +1,6 @@
 """The formats: bytes → lists of checked rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, BinaryIO
@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest.columns import Columns
 from batchswap.manifest.document import Document
 from batchswap.manifest.events import LOADER, Events
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
@@ -17,10 +18,9 @@ from batchswap.manifest.jsonl import read_lines
 from batchswap.manifest.matrix import Folder
 from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
 from batchswap.manifest.rows import Checker, Record
-from batchswap.manifest.separated import Header, Lines, is_empty, read_header, split, to_record
+from batchswap.manifest.separated import Header, Lines, Table
 from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
@@ -56,65 +56,30 @@ Reader = Callable[[Place, BinaryIO], Iterator[tuple[str, list[Row]]]]
 """Yields (batch, rows). Problems go to the place; ManifestProblem and UnicodeDecodeError end the manifest."""
 
 
-def read_csv(place: Place, stream: BinaryIO, *, quick: bool = True) -> Iterator[tuple[str, list[Row]]]:
-    """`quick` False takes every line the long way: for tests, which compare."""
+def read_csv(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
     with closing(Lines(stream)) as lines:
-        header = read_header(checker.file, lines)
-        problems = list(header.problems(require_consent=checker.require_consent))
-        for column, sentence in problems:
-            checker.complain(header.line, column, sentence)
-        if not problems:
-            rows: list[Row] = []
-            for some in csv_rows(header, checker, lines, quick_way(header, checker) if quick else None):
-                rows += some
-                # Of one length, whatever was found at once: who stores them makes a statement for each length.
-                while len(rows) >= CHUNK:
-                    yield checker.batch, rows[:CHUNK]
-                    del rows[:CHUNK]
-            yield checker.batch, rows
+        table = Table(checker.file, lines)
+        yield from read_table(checker, table.header(), table.batches(checker.complain))
 
 
-def csv_rows(header: Header, checker: Checker, lines: Lines, plain: Plain | None) -> Iterator[list[Row]]:
-    """The rows of a block of lines; or fewer, so that those before a line with a problem come before it is known."""
-    while block := lines.block():
-        if plain and (found := plain.rows(lines.number + 1, block)) is not None:
-            lines.done(len(found))
-            yield found
-            continue
-        rows: list[Row] = []
-        for number, line in lines.one_by_one(block):
-            if plain and (row := plain.row(number, line)) is not None:
-                rows.append(row)
-            elif not is_empty(line):
-                yield rows
-                rows = []
-                yield careful_rows(header, checker, number, line, lines)
-        yield rows
-
-
-def quick_way(header: Header, checker: Checker) -> Plain | None:
-    """What knows plain lines. Only with outputs in one folder, which is looked at here, there is one."""
-    head = checker.names.head(checker.batch)
-    if head is None or "face" not in header.names:
-        return None
-    try:
-        checker.names.check(f"{head}x")
-    except Flaw:
-        return None
-    return Plain(header, head, require_consent=checker.require_consent)
-
-
-def careful_rows(
-    header: Header, checker: Checker, number: int, line: str, lines: Iterator[tuple[int, str]]
-) -> list[Row]:
-    """The rows of any line, with all that can be wrong with it."""
-    try:
-        record = to_record(header, number, split(checker.file, number, line, lines, header.separator))
-    except Flaw as flaw:
-        checker.complain(number, None, str(flaw))
-        return []
-    return checker.rows(record) if record else []
+def read_table(
+    checker: Checker, header: Header, batches: Iterator[tuple[Sequence[int], list[list[str]]]]
+) -> Iterator[tuple[str, list[Row]]]:
+    problems = list(header.problems(require_consent=checker.require_consent))
+    for column, sentence in problems:
+        checker.complain(header.line, column, sentence)
+    if problems:
+        return
+    columns = Columns(header, checker)
+    rows: list[Row] = []
+    for some in (some for numbers, cells in batches for some in columns.rows(numbers, cells)):
+        rows += some
+        # Of one length: who stores them makes a statement for each length.
+        while len(rows) >= CHUNK:
+            yield checker.batch, rows[:CHUNK]
+            del rows[:CHUNK]
+    yield checker.batch, rows
 
 
 def read_document(place: Place, stream: BinaryIO, loader: Callable[[Any], Any]) -> Iterator[tuple[str, list[Row]]]:
@@ -137,7 +102,7 @@ def read_json(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]
 def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
     with closing(Lines(stream)) as lines:
-        yield from in_chunks(checker, json_records(checker, lines))
+        yield from in_chunks(checker, json_records(checker, iter(lines)))
 
 
 def json_records(checker: Checker, lines: Iterator[tuple[int, str]]) -> Iterator[Record]:

@@ -45,7 +45,7 @@ class Checker:
         self.file, self.batch, self.require_consent = file, batch, require_consent
         self.names = names
         self.problems = problems
-        self._inputs = inputs
+        self.inputs = inputs
         self._folder_name = outputs.safe_part(batch)
         self._head = names.head(batch)
 
@@ -63,7 +63,7 @@ class Checker:
         if target is None or self.problems.count > before:
             return []
         digest = content_digest(*target)
-        real = self._inputs.real
+        real = self.inputs.real
         extra = tuple([(name, text) for name, text in values.items() if is_kept(name)])
         made = []
         for number in range(1, repeat + 1):
@@ -111,8 +111,8 @@ class Checker:
 
     def _target(self, record: Record) -> Target | None:
         field = self._target_field(record)
-        target = self._field(record, field, self._inputs.checked) if field else None
-        face = self._field(record, "face", self._inputs.checked)
+        target = self._field(record, field, self.inputs.checked) if field else None
+        face = self._field(record, "face", self.inputs.checked)
         several = [name for name in record.values if name.startswith("face_")]
         faces = self._faces(record, several) if several else ()
         if several and "face" in record.values:
@@ -137,7 +137,7 @@ class Checker:
     def _faces(self, record: Record, names: list[str]) -> Faces:
         """The checked faces of the fields `names`, in the order of their ids."""
         numbers = sorted(int(name.removeprefix("face_")) for name in names)
-        checked = ((number, self._field(record, f"face_{number}", self._inputs.checked)) for number in numbers)
+        checked = ((number, self._field(record, f"face_{number}", self.inputs.checked)) for number in numbers)
         return tuple((number, face) for number, face in checked if face)
 
     def _texts(self, record: Record) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
 
@@ -16,8 +16,9 @@ LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
 """Characters that are read at once: some hundred lines."""
 MOST_UNKNOWN = 20
+Complain = Callable[[int | None, str | None, str], None]
 NUL = "\0"
-SEP_LINE = re.compile(r'"?sep=([,;\t]|\\t)"?[,;\s]*', re.IGNORECASE)
+SEP_LINE = re.compile(r'"?sep=([,;|\t]|\\t)"?[,;|\s]*', re.IGNORECASE)
 """What Excel writes, or obeys, above the header."""
 NAME = re.compile(r"[^\W\d][\w -]*")
 """What may be a column's name that nobody knows; a URL, a file or a number is a row's."""
@@ -26,8 +27,8 @@ NAME = re.compile(r"[^\W\d][\w -]*")
 class Header:
     """The columns of one file: field by position, and how it was spelled."""
 
-    def __init__(self, line: int, columns: list[str], separator: str) -> None:
-        self.line, self.columns, self.separator = line, columns, separator
+    def __init__(self, line: int, columns: list[str]) -> None:
+        self.line, self.columns = line, columns
         self.names = [fields.canonical(name) or "" for name in columns]
         self.spelled = {f: c for f, c in zip(self.names, columns, strict=True) if f != c}
 
@@ -76,93 +77,141 @@ def printable(column: str) -> str:
 class Lines:
     """The lines of a text: an iterator of (number from 1, line with its end), no piece longer than LONGEST_LINE.
 
-    Whoever knows what to do with many lines at once takes a `block`, and either counts its lines as `done` or goes
-    through them `one_by_one`. Everything may raise UnicodeDecodeError. To be closed; the stream stays open.
+    May raise UnicodeDecodeError. To be closed; the stream stays open.
     """
 
-    def __init__(self, stream: BinaryIO, block: int = BLOCK) -> None:
-        self._block = block
+    def __init__(self, stream: BinaryIO) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-        self._taken = io.StringIO()
+        self._block = io.StringIO()
         self.number = 0
         """That of the last line."""
 
     def close(self) -> None:
         self._text.detach()
 
-    def __iter__(self) -> "Lines":
-        return self
-
-    def __next__(self) -> tuple[int, str]:
-        line = self._taken.readline(LONGEST_LINE) or self._text.readline(LONGEST_LINE)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        return self.number, line
-
-    def block(self) -> str:
-        """Some whole lines; "" at the end. A line that is too long is there up to where this can be seen."""
-        text = self._text.read(self._block)
-        return text if text.endswith("\n") else text + self._text.readline(LONGEST_LINE)
-
-    def done(self, count: int) -> None:
-        """So many lines, all of the block, need not be gone through."""
-        self.number += count
-
-    def one_by_one(self, block: str) -> Iterator[tuple[int, str]]:
-        """The lines of the block. Meanwhile, who takes further lines gets those behind the last one given."""
-        self._taken = io.StringIO(block, newline="")
-        while line := self._taken.readline(LONGEST_LINE):
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        while line := self._block.readline(LONGEST_LINE) or self._text.readline(LONGEST_LINE):
             self.number += 1
             yield self.number, line
 
+    def block(self) -> io.StringIO:
+        """Some whole lines; none at the end. A line that is too long is there up to where this can be seen.
 
-def is_empty(line: str) -> bool:
-    """Whether a line below the header has nothing in it, or a comment: "# …". Others that begin with "#" are rows."""
-    return line.startswith("# ") or line.strip() in ("", "#")
+        What is not read from it is what the iterator gives first.
+        """
+        text = self._text.read(BLOCK)
+        self._block = io.StringIO(text if text.endswith("\n") else text + self._text.readline(LONGEST_LINE), newline="")
+        return self._block
+
+    def block_is_done(self, count: int) -> None:
+        """All its lines, so many, need not be gone through."""
+        self._block = io.StringIO()
+        self.number += count
 
 
-def read_header(file: str, lines: Iterator[tuple[int, str]]) -> Header:
-    """The first line that is not empty, no comment ("#…") and no `sep=`. Raises ManifestProblem."""
-    separator = ""
-    for number, line in lines:
-        if line.startswith("#") or not line.strip():
-            continue
-        if not separator and (found := SEP_LINE.fullmatch(line)):
-            separator = "\t" if found[1] == r"\t" else found[1]
-            continue
-        separator = separator or sniffed_separator(line)
+class Table:
+    """The records of a CSV text. `header` comes first, then `batches`."""
+
+    def __init__(self, file: str, lines: Lines) -> None:
+        self._file, self._lines = file, lines
+        self._is_first = True
+        self._number = 0
+        first, separator = self._first_line()
+        self._separator = separator or sniffed_separator(first)
+        self._reader = csv.reader(chain([first], self._rest()), delimiter=self._separator, strict=True)
+
+    def header(self) -> Header:
+        """Raises ManifestProblem."""
         try:
-            columns = split(file, number, line, lines, separator)
+            return Header(self._number, [column.strip() for column in self._record() or []])
         except Flaw as flaw:
-            raise ManifestProblem(file, number, None, str(flaw)) from None
-        return Header(number, [column.strip() for column in columns], separator)
-    raise ManifestProblem(file, None, None, "is empty: it has neither a header nor rows")
+            raise ManifestProblem(self._file, self._number, None, str(flaw)) from None
+
+    def batches(self, complain: Complain) -> Iterator[tuple[Sequence[int], list[list[str]]]]:
+        """Some hundred records at once: the lines that they begin in, and their cells. Others go to `complain`.
+
+        Raises ManifestProblem when what follows cannot be told apart any more.
+        """
+        while text := (block := self._lines.block()).getvalue():
+            yield self._bare(text) or self._quoted(block, len(text), complain)
+
+    def _bare(self, text: str) -> tuple[Sequence[int], list[list[str]]] | None:
+        """Those of whole lines without a quote, where each line is a record. None for others."""
+        text = text.replace("\r\n", "\n").removesuffix("\n")
+        if '"' in text or NUL in text or "\r" in text or len(text) >= csv.field_size_limit():
+            return None
+        lines = text.split("\n")
+        numbers: Sequence[int] = range(self._lines.number + 1, self._lines.number + len(lines) + 1)
+        self._lines.block_is_done(len(lines))
+        if "\n#" in text or text[:1] == "#":
+            numbers = [number for number, line in zip(numbers, lines, strict=True) if not is_comment(line)]
+            lines = [line for line in lines if not is_comment(line)]
+        return numbers, [line.split(self._separator) for line in lines]
+
+    def _quoted(self, block: io.StringIO, size: int, complain: Complain) -> tuple[Sequence[int], list[list[str]]]:
+        """Those that begin in the block, one by one. The last may end behind it."""
+        numbers, found = [], []
+        while block.tell() < size:
+            try:
+                if (cells := self._record()) is not None:
+                    numbers.append(self._number)
+                    found.append(cells)
+            except Flaw as flaw:
+                complain(self._number, None, str(flaw))
+        return numbers, found
+
+    def _record(self) -> list[str] | None:
+        """The cells of the next record, which begins in line `_number`; None at the end."""
+        self._is_first = True
+        try:
+            return next(self._reader, None)
+        except csv.Error as error:
+            if "expected after" in str(error):
+                sentence = 'has text behind a closing quote; a quote inside a quoted field is written twice: ""'
+                raise Flaw(sentence) from None
+            raise ManifestProblem(self._file, self._number, None, csv_sentence(str(error))) from None
+
+    def _first_line(self) -> tuple[str, str]:
+        """The first line that is not empty, no comment ("#…") and no `sep=`; and what the latter says, else ""."""
+        separator = ""
+        for number, line in self._lines:
+            self._number = number
+            if line.startswith("#") or not line.strip():
+                continue
+            if not separator and (found := SEP_LINE.fullmatch(line)):
+                separator = "\t" if found[1] == r"\t" else found[1]
+                continue
+            self._check(number, line)
+            return line, separator
+        raise ManifestProblem(self._file, None, None, "is empty: it has neither a header nor rows")
+
+    def _rest(self) -> Iterator[str]:
+        """The lines that the csv module asks for: those of a record, or at its begin the next that is not empty."""
+        for number, line in self._lines:
+            if self._is_first:
+                if not line.strip() or is_comment(line):
+                    continue
+                self._number, self._is_first = number, False
+            self._check(number, line)
+            yield line
+
+    def _check(self, number: int, line: str) -> None:
+        if len(line) >= LONGEST_LINE:
+            raise ManifestProblem(self._file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
+        if NUL in line:
+            sentence = "has a NUL byte: this is not a text file, or it is UTF-16; save it as UTF-8"
+            raise ManifestProblem(self._file, number, None, sentence)
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line below the header is one: "# …". Others that begin with "#" are rows."""
+    return line.startswith("# ") or line.rstrip() == "#"
 
 
 def sniffed_separator(header: str) -> str:
     """The separator that the header has most of, outside of quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=bare.count)
-
-
-def split(file: str, number: int, line: str, lines: Iterator[tuple[int, str]], separator: str) -> list[str]:
-    """The fields of the row that begins with `line`; takes further lines while a quote is open.
-
-    Raises Flaw for a row that is wrong by itself, ManifestProblem when what follows cannot be told apart any more.
-    """
-    if len(line) >= LONGEST_LINE:
-        raise ManifestProblem(file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
-    following = chain((line,), (text for _, text in lines)) if '"' in line else iter((line,))
-    try:
-        found = next(csv.reader(following, delimiter=separator, strict=True))
-    except csv.Error as error:
-        if "expected after" in str(error):
-            raise Flaw('has text behind a closing quote; a quote inside a quoted field is written twice: ""') from None
-        raise ManifestProblem(file, number, None, csv_sentence(str(error))) from None
-    if any(NUL in text for text in found):
-        raise ManifestProblem(file, number, None, "has a NUL byte: this is not a text file")
-    return found
 
 
 def csv_sentence(message: str) -> str:
@@ -174,13 +223,13 @@ def csv_sentence(message: str) -> str:
     return f"is not CSV: {message}"
 
 
+def width_sentence(header: Header, cells: list[str]) -> str:
+    there = f"{len(cells):,} field{'s' * (len(cells) > 1)}"
+    hint = ' (a comment begins with "# ": a hash and a space)' if cells[0].startswith("#") else ""
+    return f"has {there}; the header has {len(header.columns):,}{hint}"
+
+
 def to_record(header: Header, number: int, cells: list[str]) -> Record | None:
-    """The row's record; None for a row of empty cells, which counts as an empty line. Raises Flaw for missing cells."""
-    if not any(cells):
-        return None
-    if len(cells) != len(header.columns):
-        fields_there = f"{len(cells):,} field{'s' * (len(cells) > 1)}"
-        hint = ' (a comment begins with "# ": a hash and a space)' if cells[0].startswith("#") else ""
-        raise Flaw(f"has {fields_there}; the header has {len(header.columns):,}{hint}")
+    """The row's record; None for a row of empty cells, which counts as an empty line."""
     values = {field: text for field, cell in zip(header.names, cells, strict=True) if (text := cell.strip())}
-    return Record(number, values, fields.split_tags(values.pop("tags", "")), header.spelled)
+    return Record(number, values, fields.split_tags(values.pop("tags", "")), header.spelled) if any(cells) else None

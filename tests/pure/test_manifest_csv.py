@@ -68,14 +68,15 @@ def test_empty_lines_comments_and_rows_of_empty_cells_are_skipped() -> None:
     assert [(row.key, row.line) for row in rows_of(text)] == [("b", 7), ("# c", 9)]
 
 
-@pytest.mark.parametrize("key", ["#1", "#1 intro", "##", "#!"])
+@pytest.mark.parametrize("key", ["#1", "#1 intro", "##", "#!", "#"])
 @pytest.mark.parametrize("first", ["id", "video"])
 def test_a_row_that_begins_with_a_hash_is_a_row(key: str, first: str) -> None:
     rest = [name for name in ("id", "video", "face") if name != first]
     cells = {"id": key, "video": V if first == "id" else "#/v.mp4", "face": F}
     names = [first, *rest]
-    (row,) = rows_of(f"{','.join(names)}\n{','.join(cells[name] for name in names)}\n")
-    assert (row.key, row.line) == (key, 2)
+    text = f"{','.join(names)}\n{','.join(cells[name] for name in names)}\n"
+    for more in ("", f'"b",{V},{F}\n' if first == "id" else f'"{V}",b,{F}\n'):
+        assert (rows_of(text + more)[0].key, rows_of(text + more)[0].line) == (key, 2)
 
 
 def test_a_line_that_is_neither_a_comment_nor_a_row_is_an_error() -> None:

@@ -1,21 +1,22 @@
-"""The quick way and the long way give the same rows, and no bytes at all give anything but rows or ManifestErrors."""
+"""Rows made by columns are those that the checker makes; no bytes give anything but rows or ManifestErrors."""
 
 import io
-import itertools
+import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from batchswap.errors import UsageError
-from batchswap.manifest import Format, Options, Source, read
-from batchswap.manifest.formats import Place, quick_way, read_csv
+from batchswap.errors import ManifestProblem, UsageError
+from batchswap.manifest import Format, Options, Source, check, read
+from batchswap.manifest.columns import Columns
+from batchswap.manifest.formats import Place, read_csv
 from batchswap.manifest.matrix import Folder
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.plain import Plain
 from batchswap.manifest.problems import Problems
-from batchswap.manifest.separated import Lines, read_header
+from batchswap.manifest.rows import Checker
 from batchswap.tasks import Row
 from tests.pure.manifest_texts import F, V
 
@@ -63,15 +64,23 @@ def tables(draw: st.DrawFn) -> str:
     return end.join(lines) + draw(st.sampled_from(["", end]))
 
 
-def one_way(text: str, options: Options, *, quick: bool) -> tuple[list[Row], list[str]]:
+def none_made(columns: Columns, numbers: list[int], *others: object) -> tuple[list[Row], list[tuple[int, int]]]:
+    return [], [(0, at) for at in range(len(numbers))]
+
+
+def one_way(text: str, options: Options, monkeypatch: pytest.MonkeyPatch | None = None) -> tuple[list[Row], list[str]]:
+    """With a monkeypatch no column knows a cell, so that every row is left to the checker."""
     problems = Problems()
     place = Place(Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems, Folder("."))
     rows: list[Row] = []
-    try:
-        for _, some in read_csv(place, io.BytesIO(text.encode()), quick=quick):
-            rows += some
-    except Exception as error:
-        return rows, [str(error)]
+    with monkeypatch.context() if monkeypatch else nullcontext() as patch:
+        if patch:
+            patch.setattr(Columns, "_made", none_made)
+        try:
+            for _, some in read_csv(place, io.BytesIO(text.encode())):
+                rows += some
+        except ManifestProblem as error:
+            return rows, [str(error)]
     return rows, [str(problem) for problem in problems.errors().problems] if problems.count else []
 
 
@@ -83,92 +92,62 @@ def one_way(text: str, options: Options, *, quick: bool) -> tuple[list[Row], lis
 @example(f"consent,video,face\n# a,{V},{F}\n", False, "{batch}/{key}{ext}")
 def test_both_ways_give_the_same(text: str, require_consent: bool, template: str) -> None:
     options = Options(name_template=template, require_consent=require_consent, check_files=False)
-    assert one_way(text, options, quick=True) == one_way(text, options, quick=False)
+    assert one_way(text, options) == one_way(text, options, pytest.MonkeyPatch())
 
 
-def plain_rows(text: str) -> Plain:
-    options = Options(check_files=False)
-    place = Place(Source("-", "csv", "b"), options, Outputs(options.out), Problems(), Folder("."))
-    found = quick_way(read_header("-", Lines(io.BytesIO(text.encode()))), place.checker())
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
-def test_ordinary_rows_are_plain(end: str) -> None:
-    plain = plain_rows("id,video,face,consent,tags,x_n\n")
-    row = plain.row(7, f"clip-1,{V},{F},Müller release 7,de;hero,7{end}")
-    assert row is not None
-    assert (row.key, row.output, row.line, row.consent, row.tags, row.extra) == (
-        "clip-1",
-        "b/clip-1.mp4",
-        7,
-        "Müller release 7",
-        ("de", "hero"),
-        (("x_n", "7"),),
-    )
-    assert plain.row(8, f",{V},{F},,,{end}") is not None
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_block_of_plain_lines_gives_their_rows(end: str) -> None:
-    plain = plain_rows("id,video,face,tags\n")
-    lines = [f"k{n},{V},{F},de;n{n % 3}{end}" for n in range(9)]
-    assert plain.rows(2, "".join(lines)) == [plain.row(n, line) for n, line in enumerate(lines, 2)]
-
-
-OTHERS = [
-    "# c,{V},{F},",
-    '"c",{V},{F},',
-    "c,{V},{F}",
-    "c,{V},{F},,",
-    "c,{V},clips/a.png,",
-    "nul,{V},{F},",
-    "c ,{V},{F},",
-    "c,,{F},",
-    "",
-    "a,{V},{F},\rc,{V},{F},",
+KNOWN = [
+    ("id,video,face,consent,tags,x_n", f"clip-1,{V},{F},Müller release 7,de;hero,7"),
+    ("id,video,face", f"#1 intro,{V},{F}"),
+    ("id,video,face", f'"quoted","{V}", {F} '),
+    ("id,video,face", f"漢字,clips/a.mp4,{F}"),
+    ("video,face,output,repeat", f"{V},{F},de/a (1).mp4,1"),
+    ("video,face_3,face_1", f"{V},{F},"),
+    ("video,image,face,face_0", f",{V},,{F}"),
+    ("image,face,x_note", f'{V},{F},"two\nlines"'),
 ]
 
 
-@pytest.mark.parametrize("line", OTHERS)
-def test_others_are_left_to_the_long_way(line: str) -> None:
-    plain = plain_rows("id,video,face,tags\n")
-    odd, even = line.format(V=V, F=F) + "\n", f"k,{V},{F},\n"
-    assert plain.row(2, odd) is None
-    assert plain.rows(2, even + even) is not None
-    for block in (odd + even, even + odd, even + odd + even, even + even.rstrip(), even + even.replace("\n", "\r")):
-        assert plain.rows(2, block) is None
-
-
-TEXTS = st.text(st.sampled_from('ab,"\n\r\x85\u2028漢'), max_size=40)
-
-
-@settings(max_examples=300, deadline=None)
-@given(TEXTS, st.integers(1, 12), st.lists(st.sampled_from(["done", "one by one", "two at once", "next"]), max_size=9))
-def test_by_the_block_or_one_by_one_the_lines_and_their_numbers_are_the_same(
-    text: str, size: int, ways: list[str]
+@pytest.mark.parametrize(("header", "line"), KNOWN)
+@pytest.mark.parametrize("template", ["{batch}/{key}{ext}", "x/{line}-{stem}{ext}"])
+def test_ordinary_rows_are_made_by_columns(
+    header: str, line: str, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks end where lines end, and who takes further lines inside of one gets those that follow."""
-    expected = list(enumerate(io.StringIO(text, newline=""), 1))
-    found: list[tuple[int, str]] = []
-    lines = Lines(io.BytesIO(text.encode()), size)
-    for way in itertools.cycle([*ways, "one by one"]):
-        if way == "next":
-            found += itertools.islice(lines, 1)
-            continue
-        if not (block := lines.block()):
-            break
-        if way == "done":
-            some = list(io.StringIO(block, newline=""))
-            found += enumerate(some, lines.number + 1)
-            lines.done(len(some))
-            continue
-        for one in lines.one_by_one(block):
-            found.append(one)
-            found += itertools.islice(lines, 2 if way == "two at once" else 0)
-    assert found == expected
-    lines.close()
+    """Whatever columns there are: a row that is left to the checker takes five times as long."""
+    options = Options(name_template=template, check_files=False)
+    text = f"{header}\n{line}\n"
+    expected = one_way(text, options, monkeypatch)
+    monkeypatch.setattr(Checker, "rows", None)
+    assert one_way(text, options) == expected
+    assert len(expected[0]) == 1
+
+
+@pytest.mark.parametrize("way", ["as it is", "checker"])
+def test_outputs_behind_a_link_that_leaves_the_folder_are_refused(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").symlink_to(tmp_path)
+    options = Options(check_files=False, out=str(tmp_path / "out"))
+    patch = monkeypatch if way == "checker" else None
+    for text in (f"id,video,face\na,{V},{F}\n", f"id,video,face,output\na,{V},{F},b/a.mp4\n"):
+        rows, problems = one_way(text, options, patch)
+        assert (rows, problems) == (
+            [],
+            ['-:2: output: leaves --out through a symbolic link: "b/a.mp4"'],
+        )
+
+
+def test_a_wide_table_is_read_in_small_parts() -> None:
+    """Of 200 lines of 60,000 characters no more than some 18 are in memory at once."""
+    wide = ",".join(["video", "face", *(f"x_{n}" for n in range(60))])
+    line = ",".join([V + "?{0}", F, *["{0:01000}"] * 60])
+    text = "\n".join([wide, *(line.format(n) for n in range(200))])
+    tracemalloc.start()
+    try:
+        assert check([Source("-", "csv")], Options(check_files=False), io.BytesIO(text.encode())) == {"stdin": 200}
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_thousands_of_rows_keep_their_order_and_lines() -> None:
