@@ -90,6 +90,10 @@ class LedgerError(UsageError):
     """The ledger cannot be used as it is: not SQLite, another program's, newer than this version, read-only."""
 
 
+class LedgerBehind(LedgerError):
+    """The submission log has attempts of this very ledger that it does not know: it is an older copy."""
+
+
 class LedgerFailed(LedgerError):
     """The ledger was the right one and cannot be used any more: locked by others for long, damaged, write-protected.
 

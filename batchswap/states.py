@@ -44,6 +44,8 @@ class Event(StrEnum):
     RESUMED = "resumed"  # a task whose result is paid for, and is not there, is asked for again
     REUSED = "reused"  # another task's result, made from the same inputs, serves this one too
     REUSE_AGAIN = "reuse-again"  # the file that it got from another task is gone
+    ADOPTED = "adopted"  # an attempt that was accepted elsewhere is this task's: by the log of submits, or a person
+    DOUBTED = "doubted"  # the log of submits has an attempt for it, and does not tell whether it was accepted
     CHANGED = "changed"  # its row in the manifest was edited
     CANCELLED = "cancelled"
 
@@ -72,16 +74,24 @@ MOVES: dict[State, dict[Event, State]] = {
 """What the program may do by itself."""
 
 BY_PERSON: dict[State, dict[Event, State]] = {
-    State.QUEUED: {Event.CANCELLED: State.CANCELLED},
+    State.QUEUED: {Event.CANCELLED: State.CANCELLED, Event.ADOPTED: State.RUNNING, Event.DOUBTED: State.UNCERTAIN},
     State.DONE: {Event.CHANGED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.REUSE_AGAIN: State.QUEUED},
     State.FAILED: {
         Event.RETRIED: State.QUEUED,
         Event.RESUMED: State.RUNNING,
         Event.CHANGED: State.QUEUED,
         Event.CANCELLED: State.CANCELLED,
+        Event.ADOPTED: State.RUNNING,
+        Event.DOUBTED: State.UNCERTAIN,
     },
     State.UNCERTAIN: {Event.NOT_ACCEPTED: State.QUEUED, Event.GIVEN_UP: State.FAILED},
-    State.CANCELLED: {Event.RETRIED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.CHANGED: State.QUEUED},
+    State.CANCELLED: {
+        Event.RETRIED: State.QUEUED,
+        Event.RESUMED: State.RUNNING,
+        Event.CHANGED: State.QUEUED,
+        Event.ADOPTED: State.RUNNING,
+        Event.DOUBTED: State.UNCERTAIN,
+    },
 }
 """What takes a person's word: a command, or an edited manifest."""
 

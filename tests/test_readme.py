@@ -19,7 +19,7 @@ def options() -> set[str]:
     for command in [root, *root.commands.values()]:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
-                found |= {name for name in parameter.opts if name.startswith("--")}
+                found |= {name for name in (*parameter.opts, *parameter.secondary_opts) if name.startswith("--")}
     return found
 
 

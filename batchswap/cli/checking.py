@@ -78,6 +78,7 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from batchswap.cli.ledgers import reading
     from batchswap.ledger import files
     from batchswap.ledger.lookout import Lookout
+    from batchswap.report import behind
     from batchswap.runner.uploading import hash_file
 
     sources = build_sources(manifests, **asked)
@@ -87,6 +88,8 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
         voice.say(f"{db}: there is no ledger yet")
     settings = build_settings(db=db, provider=asked["provider"], base_url=asked["base_url"])
     with reading(db) if files.exists(db) else nullcontext() as ledger:
+        if ledger is not None and (lag := behind.look(ledger)).count:
+            voice.say(lag.words(db, asked["out"]), "warning")
         lookout = Lookout(ledger, account_name(settings, None), hash_file, has_several=len(sources) > 1)
         for chunk in manifest.read(sources, build_reading(**asked)):
             lookout.look(chunk)

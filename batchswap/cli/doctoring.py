@@ -41,6 +41,7 @@ def examine(settings: "Settings") -> "Iterator[Finding]":
 
     yield health.look_at_clock(settings.db)
     yield health.look_at_ledger(settings.db)
+    yield from health.look_at_log(settings)
     yield health.look_at_disk(settings)
     if settings.provider == "crun":
         yield from _look_at_api(settings)

@@ -44,6 +44,19 @@ def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
 
 
 @contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
+
+
+@contextmanager
 def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
     """To change by a person's word: one transaction, all of it or nothing.
 
@@ -54,14 +67,12 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
     with reading(path):
         pass  # says in words why it cannot be opened, before a lock file is made beside it
     try:
-        with hold(path, wait=False), files.in_words(path, in_use=True), closing(files.connect(path, write=True)) as db:
-            db.execute("begin immediate")
-            try:
-                yield db, Stamp(time.time(), None)
-                db.execute("commit")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("rollback")
-                raise
+        with (
+            hold(path, wait=False),
+            files.in_words(path, in_use=True),
+            closing(files.connect(path, write=True)) as db,
+            transaction(db),
+        ):
+            yield db, Stamp(time.time(), None)
     except LedgerBusy:
         raise LedgerBusy(f"a run holds {path}: end it with Ctrl-C (it resumes where it was), then try again") from None

@@ -22,16 +22,20 @@ def status(db: Path, plot: Path | None, as_json: bool) -> int:
     """Counts, credits, and what needs a person, per batch and in total."""
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import columns, print_json, print_lines
-    from batchswap.report import standing
+    from batchswap.report import behind, standing
+    from batchswap.report.words import safe
 
     with reading(db) as ledger:
         found = standing.gather(ledger, db)
+        lag = behind.look(ledger)
         if plot is not None:
             _plot(ledger, plot, db)
     if as_json:
-        print_json(standing.to_json(found))
+        print_json({**standing.to_json(found), "behind": lag.count})
     else:
         print_lines(standing.to_lines(found, db, time.time(), columns()))
+        if lag.count:
+            print_lines([safe(lag.words(db))])
     return 0
 
 

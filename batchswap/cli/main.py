@@ -12,12 +12,14 @@ import click
 from batchswap import __version__
 from batchswap.cli import layers, limits
 from batchswap.cli.checking import check
+from batchswap.cli.copies import backup
 from batchswap.cli.doctoring import doctor
 from batchswap.cli.facing import faces
 from batchswap.cli.letters import make_printable
 from batchswap.cli.looking import show, status, tasks
 from batchswap.cli.planning import plan
 from batchswap.cli.providing import balance, serve
+from batchswap.cli.recovery import adopt, rebuild
 from batchswap.cli.running import ARGUMENTS, run
 from batchswap.cli.trust import changeable
 from batchswap.cli.voice import Voice
@@ -77,6 +79,8 @@ def root() -> None:
 
 
 for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, faces, serve, doctor):
+    root.add_command(each)
+for each in (backup, adopt, rebuild):
     root.add_command(each)
 
 

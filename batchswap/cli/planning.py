@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchswap.report.planning import Prices
     from batchswap.report.surveying import Sample, Work
     from batchswap.runner.jobs import TaskClass
+    from batchswap.runner.session import Account
     from batchswap.settings import Settings
 
 NO_UPLOAD = "inputs that are files are priced when they are uploaded"
@@ -51,7 +52,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.ledger.duplicates import Decision
     from batchswap.ledger.lookout import Lookout
     from batchswap.ledger.selections import Selection
-    from batchswap.report import planning, surveying
+    from batchswap.report import behind, planning, surveying
     from batchswap.report.duplicates import refusal
     from batchswap.runner.uploading import hash_file
 
@@ -63,7 +64,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)
-    now, used_today = time.time(), 0.0
+    now, used_today, lag = time.time(), used_by_log(account), behind.Behind()
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
@@ -75,18 +76,38 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
         prices = find_prices(settings, work)
         if db is not None:
             prices = planning.filled_up(prices, work, db)
-            used_today = budgets.committed_on(db, budgets.local_day(now))
+            used_today = max(used_today, budgets.committed_on(db, budgets.local_day(now)))
+            lag = behind.look(db)
     found = planning.conclude(work, prices, settings, took, now, used_today)
     if asked["as_json"]:
         if work.kept:
             voice.say(work.kept)
-        print_json(found.to_json())
+        print_json({**found.to_json(), "behind": lag.count})
     else:
         print_lines(found.to_lines())
+    if lag.count:
+        voice.say(lag.words(settings.db, settings.out), "warning")
     if work.duplicates and decision is Decision.REFUSE:
         voice.fail(refusal(work.duplicates, settings.db, run_command(settings.db, manifests, asked)))
         return Exit.USAGE
     return Exit.DONE
+
+
+def used_by_log(account: "Account | None") -> float:
+    """Credits that all ledgers have used of the key's day so far; 0 without a key or a log."""
+    from batchswap.ledger import entries
+    from batchswap.ledger.days import beginning, calendar_day
+    from batchswap.ledger.shared import state_folder
+    from batchswap.ledger.tally import so_far
+
+    now = time.time()
+    try:
+        names = entries.logs_in(state_folder()).get(account.owner, []) if account else []
+        found = so_far(state_folder(), names) if names else None
+    except (BatchswapError, OSError):
+        return 0.0
+    is_today = found is not None and beginning(found.day, calendar_day(now), now) is None
+    return found.total if found is not None and is_today else 0.0
 
 
 def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = None) -> "Prices":

@@ -31,6 +31,7 @@ ARGUMENTS = "batchswap.cli.arguments"
 @options.MANIFESTS
 @options.WORKING
 @options.BUSY
+@options.BACKUP
 @options.flag("-n", "--dry-run", help="the same as plan")
 @options.TALKING
 @options.JSON
@@ -67,6 +68,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
 
     from batchswap.cli.accounts import account_name, find_account, require_engine
     from batchswap.cli.building import build_reading, build_settings, build_sources
+    from batchswap.cli.copies import back_up
     from batchswap.cli.display import choose
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
@@ -87,7 +89,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     name = account_name(settings, account)
     with holding(settings.db, voice, wait=asked["if_running"] == "wait") as pin:
         try:
-            enrolled = enrol(settings, sources, build_reading(**asked), name, pin)
+            enrolled = enrol(settings, sources, build_reading(**asked), name, pin, voice)
         except DuplicateRows as error:
             raise UsageError(refusal(error.found, settings.db, lambda options: f"{resume} {options}")) from None
         say_enrolled(voice, enrolled)
@@ -97,6 +99,8 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
             require_engine()
         watch = choose(voice, progress=not asked["no_progress"], title=", ".join(enrolled.batches))
         summary = complete(work_off_at(settings, account, voice, watch))
+    if asked["backup"] and (enrolled.has_changed or any(summary.requests.values())):
+        back_up(voice, Path(summary.ledger), settings.min_free)
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
     try:
         with reading(settings.db) as db:
@@ -126,11 +130,14 @@ def enrol(
     reading: "Options",
     account: str = "",
     pin: Callable[[], None] = lambda: None,
+    voice: Voice | None = None,
 ) -> "Enrolled":
     """The rows into the ledger, which is made if need be. When that fails, a ledger that was not there is not there.
 
-    `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows.
+    `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows, and
+    LedgerBehind when the submission log knows more of the ledger than it does itself.
     """
+    from batchswap.cli.logs import attach_kept, consult_log
     from batchswap.ledger import files
     from batchswap.ledger.duplicates import Decision
     from batchswap.ledger.moves import Stamp
@@ -142,10 +149,11 @@ def enrol(
         pin()
         with files.in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
-            decision = Decision(settings.duplicates)
-            return enrol_manifests(
-                db, Stamp(time.time(), None), sources, reading, stdin, account=account, decision=decision
-            )
+            decision, stamp, voice = Decision(settings.duplicates), Stamp(time.time(), None), voice or Voice()
+            consult_log(voice, db, settings, stamp, is_new=not existed)
+            enrolled = enrol_manifests(db, stamp, sources, reading, stdin, account=account, decision=decision)
+            attach_kept(voice, db, stamp)
+            return enrolled
     except BaseException:
         if not existed:
             files.discard(settings.db)

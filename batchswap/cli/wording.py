@@ -17,6 +17,7 @@ from batchswap.errors import Exit, UsageError
 if TYPE_CHECKING:
     import sqlite3
 
+    from batchswap.cli.errands import Errands
     from batchswap.ledger.moves import Stamp
     from batchswap.tasks import Task
 
@@ -175,7 +176,9 @@ def resolve(
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
     from batchswap.cli.ledgers import changing, find, reading
-    from batchswap.ledger import moves, views, words
+    from batchswap.cli.logs import write_down
+    from batchswap.ledger import moves, rows, views, words
+    from batchswap.ledger.entries import What
     from batchswap.report.commands import command
 
     if (task_id is not None) + not_accepted + give_up != 1:
@@ -188,6 +191,7 @@ def resolve(
         account = views.tries(ledger, task.id)[-1].account
     if task_id is not None:
         complete(_confirm(task, task_id, account, db, rate))
+    what = What.ACCEPTED if task_id is not None else What.REFUSED if not_accepted else What.ENDED
     with changing(db) as (ledger, stamp):
         task = find(ledger, key, db)
         if task_id is not None:
@@ -200,26 +204,35 @@ def resolve(
             words.give_up(ledger, stamp, task)
             again = command("retry", db, f"{task.batch}/{task.key}")
             said = f"is given up, as failed; `{again}` would pay again"
+        attempt = rows.last_attempt(ledger, task.id)
+    if attempt is not None:
+        write_down(voice, db, what, [(task, attempt)])
     voice.conclude(f"{task.batch}/{task.key} {said}")
     return Exit.DONE
 
 
 async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
-    from batchswap import wire
     from batchswap.cli.accounts import LOCAL, find_account, opened
     from batchswap.cli.building import build_settings
     from batchswap.cli.errands import errands
+
+    place = {"provider": LOCAL} if account == LOCAL else {"provider": "crun", "base_url": account}
+    settings = build_settings(db=db, rate=rate, **place)
+    async with opened(settings, find_account(settings)) as who, errands(settings, who) as asking:
+        await check_fit(asking, task, task_id, db)
+
+
+async def check_fit(asking: "Errands", task: "Task", task_id: str, db: Path) -> None:
+    """Raises UsageError unless the API knows the id, and has it for these inputs."""
+    from batchswap import wire
     from batchswap.cli.ledgers import reading
     from batchswap.runner.fitting import fits, has_other_file
     from batchswap.verdicts import Kind
 
     if wire.usable_id(task_id) is None:
         raise UsageError(f"{task_id!r} cannot be a task id: they have 1 to 256 printable characters")
-    place = {"provider": LOCAL} if account == LOCAL else {"provider": "crun", "base_url": account}
-    settings = build_settings(db=db, rate=rate, **place)
-    async with opened(settings, find_account(settings)) as who, errands(settings, who) as asking:
-        answer, verdict = await asking.hear(lambda client: client.task_info(task_id))
+    answer, verdict = await asking.hear(lambda client: client.task_info(task_id))
     info = wire.TaskInfo.from_json(answer.data)
     if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
         raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")

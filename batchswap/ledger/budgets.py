@@ -22,8 +22,8 @@ class Budget(msgspec.Struct, frozen=True):
 
     def check(self, db: sqlite3.Connection, run_id: int, day: str, reserved: float) -> None:
         """Raises OverBudget when `reserved` more would be too much."""
-        over_run = self.run is not None and _is_more(committed(db, run_id) + reserved, self.run)
-        if over_run or (self.day is not None and _is_more(committed_on(db, day) + reserved, self.day)):
+        over_run = self.run is not None and is_more(committed(db, run_id) + reserved, self.run)
+        if over_run or (self.day is not None and is_more(committed_on(db, day) + reserved, self.day)):
             raise OverBudget
 
     def left(self, db: sqlite3.Connection, run_id: int, day: str) -> tuple[float, float]:
@@ -37,7 +37,7 @@ class Budget(msgspec.Struct, frozen=True):
 NO_BUDGET = Budget()
 
 
-def _is_more(wanted: float, budget: float) -> bool:
+def is_more(wanted: float, budget: float) -> bool:
     """Three times 0.1 is 0.3, whatever sums of binary fractions say."""
     return round(wanted - budget, DIGITS) > 0.0
 
@@ -86,7 +86,7 @@ def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | 
         named = "select m2.run_id from money m2 join batches b on b.id = m2.batch_id where b.name = ?"
         which, values = f"r.id in ({named})", (batch,)
     found = [Excess(*row) for sql in (of_runs, of_days) for row in db.execute(sql.format(which=which), values)]
-    return [each for each in found if _is_more(each.amount, 0.0)]
+    return [each for each in found if is_more(each.amount, 0.0)]
 
 
 def exceeded(found: list[Excess]) -> float:

@@ -2,5 +2,5 @@
 
 APPLICATION_ID = 0x62737770
 """'bswp' in SQLite's application_id."""
-VERSION = 7
+VERSION = 8
 """user_version of a ledger that has had all steps of the schema."""

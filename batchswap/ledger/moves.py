@@ -88,17 +88,19 @@ def submit(
     seconds: float | None = None,
     balance: float | None = None,
     used: Sequence[Input] = (),
+    ref: str | None = None,
+    day: str | None = None,
 ) -> Attempt:
     """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace.
 
     `seconds`: of the target, where they are known. `balance`: before it, if nothing else is in flight. `used`: the
-    local files that are its inputs.
+    local files that are its inputs. `day`: that it counts for, where another process has said so.
     """
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
-    day = local_day(stamp.at)
+    day = day or local_day(stamp.at)
     budget.check(db, stamp.run_id, day, reserved)
-    ref = str(uuid.uuid4())
+    ref = ref or str(uuid.uuid4())
     number = item.attempts + 1
     attempt_id = db.execute(
         "insert into attempts"

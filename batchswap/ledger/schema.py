@@ -9,6 +9,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 
 from batchswap.ledger.constants import VERSION
+from batchswap.ledger.marks import new_id
 from batchswap.states import State
 
 steps = Migrations("batchswap")
@@ -256,6 +257,26 @@ def m007_estimates_and_budgets(db: Database) -> None:
         alter table runs add column budget_per_day real
         """,
     )
+
+
+@steps()
+def m008_submission_log(db: Database) -> None:
+    """An id that every copy of this ledger has, and attempts that only the log of submits knows: `logged`.
+
+    They wait for a row with their inputs, and are never submitted again.
+    """
+    _script(
+        db,
+        """
+        create table logged(
+            ref text not null primary key, batch text not null, key text not null, digest text not null,
+            number integer not null, state text not null, remote_id text, account text not null,
+            owner text not null, submitted_at real not null, reserved real not null, charged real
+        ) strict, without rowid;
+        create index logged_row on logged(batch, key)
+        """,
+    )
+    db.execute("insert into meta values('ledger', ?)", (new_id(),))
 
 
 def migrate(db: Database) -> None:

@@ -47,8 +47,8 @@ def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
     an edited row is other work.
     """
     sql = (
-        "select event from events where task_id = ? and event in ('given-up', 'submitted', 'changed')"
-        " order by id desc limit 1"
+        "select event from events where task_id = ?"
+        " and event in ('given-up', 'submitted', 'changed', 'adopted', 'doubted') order by id desc limit 1"
     )
     row = db.execute(sql, (item.id,)).fetchone()
     return row is not None and row[0] == Event.GIVEN_UP

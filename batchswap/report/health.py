@@ -3,6 +3,8 @@
 import os
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ import msgspec
 from batchswap.errors import BatchswapError, Exit, LedgerError
 from batchswap.ledger import files, views
 from batchswap.ledger.soundness import missing
+from batchswap.report import behind
 from batchswap.report.words import moment, size
 from batchswap.settings import Settings
 
@@ -53,6 +56,25 @@ def look_at_ledger(path: Path) -> Finding:
         remedy = "a run must write the ledger, and beside it: mend the permissions"
         return Finding("ledger", False, f"{path} cannot be written", remedy, Exit.USAGE)
     return Finding("ledger", True, f"{path} is sound")
+
+
+def look_at_log(settings: Settings) -> Iterator[Finding]:
+    """Whether the ledger knows all that the submission log says of it. Nothing without a ledger that can be read."""
+    try:
+        if not files.exists(settings.db):
+            return
+        with closing(files.connect(settings.db, write=False)) as db:
+            found = behind.look(db)
+    except LedgerError:
+        return  # another finding says why
+    if found.count:
+        message, remedy = found.words(settings.db, settings.out), behind.repair(settings.db, settings.out)
+        yield Finding("log", False, message, remedy, Exit.USAGE)
+    elif found.problems:
+        remedy = "restore the file if there is a copy; the next run begins a new one"
+        yield Finding("log", False, "; ".join(found.problems), remedy, Exit.UNEXPECTED)
+    else:
+        yield Finding("log", True, "the ledger knows all that the submission log says of it")
 
 
 def look_at_disk(settings: Settings) -> Finding:

@@ -8,6 +8,7 @@ from batchswap import verdicts, wire
 from batchswap.client import Answer
 from batchswap.errors import IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import enrol, moves, queries
+from batchswap.ledger.entries import What
 from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import owner_of
 from batchswap.runner.desk import Desk
@@ -144,6 +145,7 @@ class Collecting:
                 self._revalue(db)
 
         await desk.writer.do(record)
+        desk.log.note(What.ENDED, job.task, job.attempt, charged=info.credits)
         await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, info.took, learn=not job.refreshed)
         self._fetch(job, urls)
@@ -184,6 +186,8 @@ class Collecting:
                 db, desk.stamp(), job.attempt, event, charged=charged, took=took, code=code, reason=reason
             )
         )
+        if event is not Event.TIMED_OUT:
+            desk.log.note(What.ENDED, job.task, job.attempt, charged=charged, code=code)
         self._forget(job, took, learn=event in (Event.GENERATION_FAILED, Event.PAYABLE_AGAIN))
         if event is Event.PAYABLE_AGAIN:
             self._requeue(job.task.id)
@@ -231,6 +235,7 @@ class Collecting:
         elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
             self._submitting.early[ref] = remote_id  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
+            desk.log.note(What.ACCEPTED, task, attempt, id=remote_id)
             await self._attach(attempt, remote_id)
         elif (job := self.jobs.get(task.id)) is not None:
             desk.agenda.called_back(task.id)

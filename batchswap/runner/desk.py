@@ -15,6 +15,7 @@ from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
+from batchswap.ledger.submits import NoLog, SubmissionLog
 from batchswap.ledger.writer import Writer
 from batchswap.runner.patience import Patience
 from batchswap.runner.ports import Api, Pacer, Store
@@ -57,12 +58,14 @@ class Desk:
         expects_calls: bool,
         say: Callable[[str], None],
         warn: Callable[[str], None],
+        log: SubmissionLog | NoLog | None = None,
     ) -> None:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
         self.writer, self.db, self.clock = writer, db, clock
         self.say, self.warn = say, warn
         """What goes on, and what concerns money or may be lost: `warn` is shown even with --quiet."""
         self.run_id, self.account = run_id, account
+        self.log = log or NoLog()
         self.owner = owner
         """What uploads and detections belong to: the key's account, and not every key of the base URL."""
         self._began, self._began_at = clock.now(), clock.monotonic()

@@ -27,6 +27,11 @@ class Enrolled(msgspec.Struct, frozen=True):
     enrolment: Enrolment
     unchanged: bool = False
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether any task is new or has other inputs."""
+        return self.enrolment.new + self.enrolment.changed > 0
+
 
 def enrol_manifests(
     db: sqlite3.Connection,

@@ -8,6 +8,7 @@ import msgspec
 from batchswap.downloads import Kind, Verified
 from batchswap.errors import DownloadError
 from batchswap.ledger import moves, queries
+from batchswap.ledger.entries import What
 from batchswap.ledger.queries import Former
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
@@ -76,6 +77,7 @@ class Fetching:
         await desk.store.publish(job.task.output, part, replaces=former.replaces)
         self._troubles.clear()
         await desk.writer.do(lambda db: moves.saved(db, desk.stamp(), job.attempt))
+        desk.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
     async def _keep(self, job: Job, part: Verified, former: Former) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""

@@ -14,12 +14,13 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.ledger import files, history, moves, orphans, queries, runs, selections
+from batchswap.ledger import files, history, marks, moves, orphans, queries, runs, selections
 from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.location import Location
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
+from batchswap.ledger.submits import NoLog, SubmissionLog, delete_old
 from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
@@ -94,6 +95,8 @@ async def work_off(
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
+            log = open_log(settings, account, reading, clock, say)
+            stack.callback(log.close)
             calls = await _receiver(stack, settings, reading)
             return await run(
                 settings,
@@ -109,6 +112,7 @@ async def work_off(
                 warn=warn,
                 watch=watch,
                 calls=calls,
+                log=log,
             )
 
 
@@ -153,6 +157,19 @@ def open_pacer(settings: Settings, account: Account, clock: Clock, patience: flo
     return Window(path, rate, clock, settings.patience if patience is None else patience)
 
 
+def open_log(
+    settings: Settings, account: Account, db: sqlite3.Connection, clock: Clock, say: Callable[[str], None]
+) -> SubmissionLog | NoLog:
+    """The key's submission log. The local provider has none: nobody pays for it, and its tasks stay on this machine."""
+    if account.name != account.base_url:
+        return NoLog()
+    name, folder = account.owner, state_folder()
+    delete_old(folder, name, clock.now())
+    mark = marks.marks(db).get(name)
+    counts = settings.budget_per_day is not None
+    return SubmissionLog(folder, name, marks.ledger_id(db), clock, say, mark=mark, counts=counts)
+
+
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
     """Whether there is nothing to do: then not even one request is sent (invariant 8).
 
@@ -182,6 +199,7 @@ async def run(
     watch: Watch,
     calls: Calls | None = None,
     executor: Executor | None = None,
+    log: SubmissionLog | NoLog | None = None,
     heed_signals: bool = True,
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
@@ -202,6 +220,7 @@ async def run(
         expects_calls=calls is not None,
         say=say,
         warn=warn,
+        log=log,
     )
     loop = Loop(desk, selection_of(settings))
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import uuid
 from collections.abc import Callable
 from math import inf
 
@@ -13,6 +14,7 @@ from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, duplicates, moves
 from batchswap.ledger.budgets import Budget, OverBudget
+from batchswap.ledger.entries import What
 from batchswap.ledger.inputs import content_of
 from batchswap.runner.desk import Desk, finish
 from batchswap.runner.detecting import is_doubtful
@@ -131,6 +133,7 @@ class Submitting:
                 return None  # a callback has settled it meanwhile
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
+        ref, reserved, day = str(uuid.uuid4()), self._prices.of_ready(ready), None
 
         def intend(db: sqlite3.Connection) -> Attempt | None:
             if self._is_duplicate(db, ready):
@@ -139,23 +142,32 @@ class Submitting:
                 db,
                 desk.stamp(),
                 ready.task,
-                reserved=self._prices.of_ready(ready),
+                reserved=reserved,
                 budget=budget,
                 account=desk.account,
                 estimate=ready.price,
                 seconds=ready.seconds,
                 balance=balance,
                 used=ready.used,
+                ref=ref,
+                day=day,
             )
 
         try:
-            return await desk.writer.do(intend)
+            day = desk.log.reserve(ready.task, ref, reserved, settings.budget_per_day)
+            attempt = await desk.writer.do(intend)
         except OverBudget:
+            desk.log.release(ready.task, ref)
             if not (was_quiet and desk.is_quiet()):
                 desk.is_short = not desk.is_quiet()  # what is in flight may cost less than it reserves
                 return ready
             desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
             return None
+        if attempt is None:
+            desk.log.release(ready.task, ref)
+        else:
+            desk.log.note(What.SENT, ready.task, attempt)
+        return attempt
 
     async def _surely(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Record what is known of an attempt, if not now then at the end: without it, the attempt is uncertain."""
@@ -220,6 +232,7 @@ class Submitting:
         desk.unclear = 0
         if self._may_have_expired(ready, verdict):
             return await self._renew(ready, attempt, verdict, reason)
+        desk.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
         await self._surely(
             lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
         )
@@ -231,6 +244,7 @@ class Submitting:
     ) -> Job:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
+        desk.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
         try:
             await self._surely(lambda db: move(db, desk.stamp(), attempt, remote_id))
         except IdTaken:
@@ -266,6 +280,7 @@ class Submitting:
         if ready.again is not None:  # of its first sending nobody knows still
             await self._leave_unknown(ready, attempt, code, reason)
             return None
+        desk.log.note(What.REFUSED, ready.task, attempt, code=code)
         await self._surely(lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason))
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
@@ -303,6 +318,7 @@ class Submitting:
         """`named`: the task id that an answer held which is no clear acceptance."""
         desk = self._desk
         words = clean(f"{reason}; the answer names the task id {named}" if named else reason)
+        desk.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
         try:
             await desk.writer.do(
                 lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=words, named=named)

@@ -64,14 +64,20 @@ class Shop:
         return ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
 
     def process(
-        self, *more: str, point: str = "", before: tuple[str, ...] = ()
+        self, *more: str, point: str = "", before: tuple[str, ...] = (), zone: str = ""
     ) -> "subprocess.CompletedProcess[bytes]":
         """`batchswap run` to its end, whichever that is. `before` comes before the command (strace)."""
-        environment = self.environment()
+        return self.command(*self.arguments(*more), point=point, before=before, zone=zone)
+
+    def command(
+        self, *arguments: str, point: str = "", before: tuple[str, ...] = (), zone: str = ""
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Any command, as a process."""
+        environment = {**self.environment(), **({"TZ": zone} if zone else {})}
         if point:
             paths = [str(VICTIM), *filter(None, [environment.get("PYTHONPATH")])]
             environment |= {"CHAOS_POINT": point, "PYTHONPATH": os.pathsep.join(paths)}
-        command = [*before, sys.executable, "-m", "batchswap", *self.arguments(*more)]
+        command = [*before, sys.executable, "-m", "batchswap", *arguments]
         with subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as run:

@@ -1,0 +1,50 @@
+"""Copies of the ledger: `batchswap backup`, and the one that a run makes at its end."""
+
+from pathlib import Path
+
+import click
+
+from batchswap.cli import options
+from batchswap.cli.voice import Voice
+from batchswap.errors import Exit, UsageError
+
+
+@click.command(cls=options.Command, short_help="a consistent copy of the ledger, also during a run")
+@click.argument("file", metavar="FILE", type=options.FILE)
+@options.DB
+@click.pass_obj
+def backup(voice: Voice, /, file: Path, db: Path) -> int:
+    """Copy the ledger to FILE, consistently, also during a run.
+
+    FILE may be an older copy, which is replaced when the new one is complete; no other file is. The copy is as large
+    as the ledger: about 1 GB for a million rows. Before a restored copy is run, `batchswap rebuild` brings it up to
+    what the submission log knows; a run refuses it until then.
+    """
+    from batchswap.ledger import backups, files
+    from batchswap.report.words import size
+
+    if not files.exists(db):
+        raise UsageError(f"{db}: there is no ledger; --db names another one")
+    voice.conclude(f"{db} copied to {file} ({size(backups.copy(db, file))})")
+    return Exit.DONE
+
+
+def back_up(voice: Voice, db: Path, min_free: int) -> None:
+    """The copy that a run makes at its end. Without room for it, or with another file in its place, that is said."""
+    import shutil
+
+    from batchswap.errors import LedgerError
+    from batchswap.ledger import backups
+    from batchswap.report.words import size
+
+    target = Path(f"{db}.bak")
+    try:
+        needed, free = backups.size_of(db), shutil.disk_usage(target.resolve().parent).free
+        if free - needed < min_free:
+            voice.say(
+                f"no copy of the ledger was made: {size(free)} free, and {target} takes {size(needed)}", "warning"
+            )
+            return
+        backups.copy(db, target)
+    except (LedgerError, OSError) as error:
+        voice.say(f"no copy of the ledger was made: {error}", "warning")

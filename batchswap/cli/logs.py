@@ -1,0 +1,83 @@
+"""The submission log, as commands use it: what it says of a ledger, and a person's word written into it."""
+
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchswap.cli.ledgers import transaction
+from batchswap.cli.voice import Voice
+from batchswap.errors import LedgerBehind, UsageError
+
+if TYPE_CHECKING:
+    from batchswap.ledger.entries import What
+    from batchswap.ledger.moves import Stamp
+    from batchswap.settings import Settings
+    from batchswap.tasks import Attempt, Task
+
+MISSING = "whether this ledger is an older copy cannot be seen by it"
+
+
+def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
+    """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
+    from batchswap.ledger import catchup
+    from batchswap.ledger.shared import state_folder
+    from batchswap.report.behind import SHOWN, Behind
+    from batchswap.report.words import plural
+
+    try:
+        folder = state_folder()
+    except UsageError:
+        return
+    if is_new:
+        with transaction(db):
+            catchup.mark_new(db, folder)
+        return
+    with catchup.compared(db, folder) as found:
+        if count := found.missing.count():
+            behind = Behind(count, tuple(found.missing.names(SHOWN)))
+            raise LedgerBehind(behind.words(settings.db, settings.out))
+        for problem in found.problems:
+            voice.say(f"the submission log: {problem}: {MISSING}", "warning")
+        with transaction(db):
+            settled = catchup.catch_up(db, stamp, found)
+    if settled:
+        voice.say(f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log")
+
+
+def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
+    """Rows that came back to the manifest, and were submitted already, are not submitted again."""
+    from batchswap.ledger import adoption
+    from batchswap.report.words import plural
+
+    if db.execute("select 1 from logged limit 1").fetchone() is None:
+        return
+    with transaction(db):
+        done = adoption.attach_kept(db, stamp)
+    if done.running or done.uncertain:
+        rows = plural(done.running + done.uncertain, "row")
+        voice.say(f"{rows} submitted already, by the submission log: asked for again without paying")
+
+
+def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
+    """Append a person's word on attempts, which the ledger has recorded."""
+    from batchswap.cli.accounts import LOCAL
+    from batchswap.cli.ledgers import reading
+    from batchswap.clock import SystemClock
+    from batchswap.ledger.marks import ledger_id
+    from batchswap.ledger.shared import state_folder
+    from batchswap.ledger.submits import SubmissionLog
+
+    sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
+    with reading(path) as db:
+        own, owners = ledger_id(db), [db.execute(sql, (attempt.id,)).fetchone() for _, attempt in said]
+    try:
+        folder = state_folder()
+    except UsageError:
+        return
+    logs: dict[str, SubmissionLog] = {}
+    for (task, attempt), (owner, account) in zip(said, owners, strict=True):
+        if account != LOCAL:
+            log = logs.setdefault(owner, SubmissionLog(folder, owner, own, SystemClock(), voice.say))
+            log.note(what, task, attempt)
+    for log in logs.values():
+        log.close()

@@ -1,0 +1,191 @@
+"""Attempts that were made elsewhere become this ledger's own: by the submission log, or by a person's word.
+
+Nothing here can lead to a submit. The caller holds the ledger's lock and a transaction.
+"""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from batchswap import __version__
+from batchswap.errors import UsageError
+from batchswap.ledger.budgets import local_day
+from batchswap.ledger.gathered import Logged
+from batchswap.ledger.moves import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, last_attempt, task
+from batchswap.states import Event, State
+from batchswap.tasks import Attempt, Task
+
+OPEN_TO = (State.QUEUED, State.FAILED, State.CANCELLED)
+"""States of tasks that an attempt from elsewhere can be given to: nothing of their own is under way."""
+
+
+class Adopted(msgspec.Struct):
+    """Tasks by what became of them, and attempts that fit no row."""
+
+    running: int = 0
+    uncertain: int = 0
+    left: int = 0
+
+
+def keep(db: sqlite3.Connection, found: Iterable[Logged], accounts: dict[str, str], base_url: str) -> None:
+    """Record attempts that the ledger does not know, until they find their rows.
+
+    `accounts`: fingerprint of a key -> the provider that it is for; `base_url`: that of all other keys.
+    """
+    db.executemany(
+        "insert or ignore into logged values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                *(each.ref, each.batch, each.key, each.digest, each.number, each.state, each.remote_id),
+                *(accounts.get(each.owner, base_url), each.owner, each.at, each.reserved, each.charged),
+            )
+            for each in found
+        ),
+    )
+
+
+def fitting(db: sqlite3.Connection, found: Iterable[Logged]) -> Iterator[Logged]:
+    """Those that were submitted with the inputs of a row for which nothing is under way."""
+    sql = (
+        "select t.state from tasks t join batches b on b.id = t.batch_id"
+        " where b.name = ? and t.key = ? and t.digest = ?"
+    )
+    for each in found:
+        row = db.execute(sql, (each.batch, each.key, each.digest)).fetchone()
+        if row is not None and row[0] in OPEN_TO and not is_known(db, each.ref):
+            yield each
+
+
+def is_known(db: sqlite3.Connection, ref: str) -> bool:
+    """Whether the ledger has this attempt, with or without a row."""
+    sql = "select 1 from attempts where ref = ?1 union all select 1 from logged where ref = ?1"
+    return db.execute(sql, (ref,)).fetchone() is not None
+
+
+def accounts_of(db: sqlite3.Connection) -> dict[str, str]:
+    """Fingerprint of a key -> the provider that this ledger has submitted to with it."""
+    sql = "select distinct r.account, a.account from runs r join attempts a on a.run_id = r.id"
+    return dict(db.execute(sql).fetchall())
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """A row of `logged`."""
+
+    ref: str
+    number: int
+    state: str
+    remote_id: str | None
+    account: str
+    owner: str
+    at: float
+    reserved: float
+    charged: float | None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the API has it; an id that came with an unclear answer is no more than a hint."""
+        return self.remote_id is not None and self.state != "unknown"
+
+
+def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> Adopted:
+    """Give the attempts of `logged` to the tasks whose inputs they were submitted with."""
+    done, last = Adopted(), ("", "")
+    page = "select distinct batch, key from logged where (batch, key) > (?, ?) order by batch, key limit 1000"
+    while names := db.execute(page, last).fetchall():
+        for batch, key in names:
+            _attach(db, stamp, batch, key, done)
+        last = names[-1]
+    done.left = int(db.execute("select count(*) from logged").fetchone()[0])
+    return done
+
+
+def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Adopted) -> None:
+    row = db.execute(f"select {TASK_COLUMNS} from {TASK_FROM} where b.name = ? and t.key = ?", (batch, key)).fetchone()
+    if row is None or (found := task(row)).state not in OPEN_TO:
+        return
+    sql = (
+        "select ref, number, state, remote_id, account, owner, submitted_at, reserved, charged from logged"
+        " where batch = ? and key = ? and digest = ? order by number, submitted_at"
+    )
+    kept = [_Kept(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
+    kept = [each for each in kept if each.remote_id is None or not _is_taken(db, each.remote_id, each.account)]
+    for each in kept[:-1]:  # the API has ended it, or there would be no later one
+        state = "lost" if each.is_accepted else "given-up"
+        _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
+    for each in kept[-1:]:
+        state, event = ("accepted", Event.ADOPTED) if each.is_accepted else ("unknown", Event.DOUBTED)
+        new = _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
+        reason = str(each.remote_id) if each.is_accepted else "the log of submits does not tell whether it was accepted"
+        move(db, stamp, found.id, found.state, event, attempt_id=new.id, reason=reason)
+        if each.remote_id and not each.is_accepted:
+            log(db, stamp, NAMED, task_id=found.id, attempt_id=new.id, state=State.UNCERTAIN, detail=each.remote_id)
+        done.running += event is Event.ADOPTED
+        done.uncertain += event is Event.DOUBTED
+    db.executemany("delete from logged where ref = ?", [(each.ref,) for each in kept])
+
+
+def run_with(db: sqlite3.Connection, at: float, owner: str) -> int:
+    """A run that used this key: every attempt belongs to one. A ledger without one gets an ended one."""
+    row = db.execute("select max(id) from runs where account = ? and ended_at is not null", (owner,)).fetchone()
+    if row[0] is not None:
+        return int(row[0])
+    new = db.execute(
+        "insert into runs(started_at, ended_at, pid, version, provider, account, exit_code)"
+        " values(?1, ?1, ?2, ?3, 'crun', ?4, 0)",
+        (at, os.getpid(), __version__, owner),
+    )
+    return int(new.lastrowid or 0)
+
+
+def _is_taken(db: sqlite3.Connection, remote_id: str, account: str) -> bool:
+    sql = "select 1 from attempts where remote_id = ? and account = ? limit 1"
+    return db.execute(sql, (remote_id, account)).fetchone() is not None
+
+
+def _insert(db: sqlite3.Connection, item: Task, kept: _Kept, state: str, run_id: int) -> Attempt:
+    """The attempt becomes the task's last one."""
+    number = max(item.attempts + 1, kept.number)
+    ended = None if state in ("accepted", "unknown") else kept.at
+    new = db.execute(
+        "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, charged, submitted_at,"
+        " accepted_at, ended_at, remote_id, account)"
+        " select id, batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
+        (
+            *(run_id, number, kept.ref, state, local_day(kept.at), kept.reserved, kept.charged, kept.at),
+            *(kept.at if kept.is_accepted else None, ended),
+            *(kept.remote_id if kept.is_accepted else None, kept.account, item.id),
+        ),
+    )
+    db.execute("update tasks set attempts = ?, paid = paid + 1 where id = ?", (number, item.id))
+    row = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where id = ?", (new.lastrowid,)).fetchone()
+    return attempt(row)
+
+
+def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, account: str, owner: str) -> Attempt:
+    """The API has this task as `remote_id`, by a person's word. Raises UsageError.
+
+    An uncertain task is settled by it; one that nothing is under way for gets an attempt that was never sent here.
+    """
+    if _is_taken(db, remote_id, account):
+        raise UsageError(f"{remote_id} belongs to another task of this ledger already")
+    if item.state not in OPEN_TO:
+        words = "only queued, failed, cancelled and uncertain tasks can adopt a task id"
+        raise UsageError(f"{item.batch}/{item.key} is {item.state}: {words}")
+    kept = _Kept(str(uuid.uuid4()), 0, "accepted", remote_id, account, owner, stamp.at, 0.0, None)
+    new = _insert(db, item, kept, "accepted", run_with(db, stamp.at, owner))
+    move(db, stamp, item.id, item.state, Event.ADOPTED, attempt_id=new.id, reason=remote_id)
+    return new
+
+
+def finish(db: sqlite3.Connection, stamp: Stamp, item: Task, *, size: int, sha256: str, charged: float | None) -> None:
+    """The result of a running task is there under its final name, checked: nothing need be asked for."""
+    last = last_attempt(db, item.id)
+    if last is None or item.state is not State.RUNNING:
+        return
+    succeeded(db, stamp, last, Media(()), charged=charged, took=None)
+    verified(db, stamp, last, file=item.output, size=size, sha256=sha256)
+    saved(db, stamp, last)

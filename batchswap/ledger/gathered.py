@@ -1,0 +1,93 @@
+"""Attempts as the submission log tells them, put together from their lines. On disk where there are many."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+
+from batchswap.ledger.entries import Entry, What
+
+_STATES: dict[str, str] = {
+    What.SENT: "unknown",
+    What.UNKNOWN: "unknown",
+    What.ACCEPTED: "accepted",
+    What.REFUSED: "refused",
+    What.ENDED: "ended",
+    What.SAVED: "ended",
+}
+_COLUMNS = "ref, ledger, owner, batch, key, digest, number, at, reserved, state, remote_id, charged, size, sha256"
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One attempt. `state`: unknown, accepted, refused, or ended: the API has finished it. `owner`: whose log it is."""
+
+    ref: str
+    ledger: str
+    owner: str
+    batch: str
+    key: str
+    digest: str
+    number: int
+    at: float
+    reserved: float
+    state: str
+    remote_id: str | None
+    charged: float | None
+    size: int | None
+    sha256: str | None
+
+
+class Gathered:
+    """Takes lines in any number, in the order of the log; gives attempts."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.execute(
+            "create table attempts(ref text primary key, ledger, owner, batch, key, digest, number, at, reserved,"
+            " state, remote_id, charged, size, sha256) without rowid"
+        )
+        self._db.execute("begin")
+
+    def take(self, entry: Entry, owner: str) -> None:
+        """A line that tells of no attempt, or of one that was only planned, changes nothing."""
+        state = _STATES.get(entry.what)
+        if state is None or not entry.ref:
+            return
+        marks = ", ".join("?" * (_COLUMNS.count(",") + 1))
+        self._db.execute(
+            f"insert into attempts({_COLUMNS}) values({marks}) on conflict do update set"
+            " state = case when excluded.state = 'unknown' and state <> 'refused' then state"
+            " when excluded.state = 'accepted' and state = 'ended' then state else excluded.state end,"
+            " remote_id = coalesce(excluded.remote_id, remote_id), charged = coalesce(excluded.charged, charged),"
+            " size = coalesce(excluded.size, size), sha256 = coalesce(excluded.sha256, sha256)",
+            (
+                *(entry.ref, entry.ledger, owner, entry.batch, entry.key, entry.digest, entry.attempt, entry.at),
+                *(entry.reserved, state, entry.id or None, entry.charged, entry.size, entry.sha256 or None),
+            ),
+        )
+
+    def count(self) -> int:
+        """Attempts that were, or may have been, accepted."""
+        return int(self._db.execute("select count(*) from attempts where state <> 'refused'").fetchone()[0])
+
+    def names(self, most: int) -> list[str]:
+        """`batch/key` of some of them."""
+        sql = "select distinct batch || '/' || key from attempts where state <> 'refused' order by 1 limit ?"
+        return [name for (name,) in self._db.execute(sql, (most,))]
+
+    def ledgers(self) -> list[str]:
+        """The ids of the ledgers that they belong to."""
+        return [found for (found,) in self._db.execute("select distinct ledger from attempts where ledger <> ''")]
+
+    def find(self, ref: str) -> Logged | None:
+        row = self._db.execute(f"select {_COLUMNS} from attempts where ref = ?", (ref,)).fetchone()
+        return None if row is None else Logged(*row)
+
+    def __iter__(self) -> Iterator[Logged]:
+        """Those that were, or may have been, accepted, the attempts of one row together and in order."""
+        sql = f"select {_COLUMNS} from attempts where state <> 'refused' order by batch, key, number, at"
+        for row in self._db.execute(sql):
+            yield Logged(*row)
+
+    def close(self) -> None:
+        self._db.close()
