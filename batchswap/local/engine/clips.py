@@ -7,11 +7,10 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, people, reading, upright
+from batchswap.local.engine import geometry, omissions, people, reading, subtitles, upright
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Person
 from batchswap.local.engine.newface import NewFace
-from batchswap.local.engine.orientation import Matrix, matrix_to_write
 from batchswap.local.engine.reading import Item
 from batchswap.local.engine.sound import formats
 from batchswap.local.engine.stages import ahead, behind
@@ -48,13 +47,12 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     counts = Counts()
     sounds = formats(job.target, CULPRIT)
     with reading.open_clip(job.target, CULPRIT, job.threads) as clip:
-        if len(clip.audio) < len(clip.container.streams.audio):
-            counts.notes.append("a sound track cannot be read and is left out")
+        counts.notes += omissions.notes(clip)
         fitters = [(person, Fitter(face, clip.coding)) for person, face in cast]
-        with ahead(clip.packets(clip.audio)) as items:
-            first, matrix = peek(items)
+        with ahead(clip.packets((*clip.audio, *subtitles.readable(clip.container)))) as items:
+            first, frame = peek(items)
             with (
-                open_writer(part, clip, matrix, sounds, job.label, job.threads) as writer,
+                open_writer(part, clip, frame, sounds, job.label, job.threads) as writer,
                 behind(writer.put) as hand,
             ):
                 counts.notes += writer.notes
@@ -63,13 +61,13 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     return counts
 
 
-def peek(items: Iterator[Item]) -> tuple[list[Item], Matrix | None]:
-    """What comes up to the first frame, and the matrix by which it is to be turned for showing."""
+def peek(items: Iterator[Item]) -> tuple[list[Item], VideoFrame | None]:
+    """What comes up to the first frame, and that frame."""
     first: list[Item] = []
     for item in items:
         first.append(item)
         if isinstance(item, VideoFrame):
-            return first, matrix_to_write(item)
+            return first, item
     return first, None
 
 

@@ -14,6 +14,7 @@ from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.format import Flags
 from av.packet import Packet
+from av.subtitles.stream import SubtitleStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -84,10 +85,10 @@ class Clip:
             if isinstance(item, VideoFrame):
                 yield item
 
-    def packets(self, audio: tuple[AudioStream, ...]) -> Iterator[Item]:
-        """Frames, and between them the packets of `audio`, undecoded; all by one clock (timeline.py)."""
+    def packets(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> Iterator[Item]:
+        """Frames, and between them the packets of `others`, undecoded; all by one clock (timeline.py)."""
         with self._told():
-            for packet in self._placed(audio):
+            for packet in self._placed(others):
                 if packet.stream is self.video:
                     yield from (self._normal(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
                 elif packet.size:
@@ -111,9 +112,9 @@ class Clip:
                     end = max(time if end is None else end, time + (packet.duration or 0) * packet.time_base)
         return float((end or first) - first)
 
-    def _placed(self, audio: tuple[AudioStream, ...]) -> "Iterator[Packet[Any]]":
+    def _placed(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> "Iterator[Packet[Any]]":
         timeline = Timeline(restarts=bool(self.container.format.flags & cast("int", Flags.ts_discont.value)))
-        for packet in self.container.demux(self.video, *audio):
+        for packet in self.container.demux(self.video, *others):
             timeline.place(packet)
             yield packet
 

@@ -3,21 +3,28 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import av
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from batchswap.local.engine import boxes, label, packets
-from batchswap.local.engine.orientation import Matrix
+from batchswap.local.engine.orientation import matrix_to_write
 from batchswap.local.engine.reading import Clip, Item
 from batchswap.local.engine.sound import Formats, Track, add_track
+from batchswap.local.engine.subtitles import Captions, add_captions, readable
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 ENCODER = {"preset": "veryfast", "crf": "17"}
+OF_THE_PICTURE = frozenset({"language", "title", "timecode"})
 OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
@@ -40,7 +47,8 @@ class Writer:
 
     container: OutputContainer
     video: VideoStream
-    tracks: dict[int, Track]
+    tracks: dict[int, Track | Captions]
+    remarks: list[str]
     start: Fraction = Fraction(0)
     """Seconds of the input that are zero in the result."""
     last: int | None = None
@@ -48,7 +56,8 @@ class Writer:
     @property
     def notes(self) -> list[str]:
         """What is to be said of the tracks."""
-        return [note for track in self.tracks.values() for note in track.notes]
+        sounds = (track for track in self.tracks.values() if isinstance(track, Track))
+        return [*self.remarks, *(note for track in sounds for note in track.notes)]
 
     def put(self, item: Item) -> None:
         if isinstance(item, VideoFrame):
@@ -76,18 +85,22 @@ class Writer:
 
 @contextlib.contextmanager
 def open_writer(
-    path: Path, clip: Clip, matrix: Matrix | None, sounds: Formats, task: str, threads: int | None
+    path: Path, clip: Clip, first: VideoFrame | None, sounds: Formats, task: str, threads: int | None
 ) -> Iterator[Writer]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
     packet = boxes.find_xmp(clip.path) if "mp4" in clip.container.format.name.split(",") else b""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
-        video = add_video(container, clip, threads)
+        container.set_chapters(chapters(clip))
+        fields = Fields.of(first)
+        video = add_video(container, clip, fields, threads)
+        matrix = None if first is None else matrix_to_write(first)
         if matrix:
             video.set_display_matrix(list(matrix))
         tracks = {source.index: add_track(container, source, sounds[source.index]) for source in clip.audio}
-        writer = Writer(container, video, tracks, clip.start)
+        captions = {source.index: add_captions(container, source) for source in readable(clip.container)}
+        writer = Writer(container, video, {**tracks, **captions}, fields.notes, clip.start)
         yield writer
         writer.finish()
     with path.open("ab") as file:
@@ -102,7 +115,32 @@ def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
     return {**kept, "digital_source_type": label.SOURCE_TYPE}
 
 
-def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> VideoStream:
+def chapters(clip: Clip) -> "list[Chapter]":
+    """Return the clip's chapters by the clock of the result."""
+    moved = clip.container.chapters()
+    for chapter in moved:
+        shift = round(clip.start / (chapter["time_base"] or 1))
+        chapter["start"], chapter["end"] = (max(0, chapter[edge] - shift) for edge in ("start", "end"))
+    return moved
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Whether each frame is two half pictures, of one moment each; players then show one after the other."""
+
+    flags: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, first: VideoFrame | None) -> Self:
+        if first is None or not first.interlaced_frame:
+            return cls()
+        if first.height % 4:  # x264 codes no other size in fields
+            return cls(notes=["the video is interlaced, and its result is not marked so"])
+        return cls(int(Flags.interlaced_dct | Flags.interlaced_me))
+
+
+def add_video(container: OutputContainer, clip: Clip, fields: Fields, threads: int | None) -> VideoStream:
     source, context = clip.video, clip.video.codec_context
     video = container.add_stream("libx264", rate=source.average_rate or source.guessed_rate or 25, options=ENCODER)
     if source.time_base:
@@ -110,6 +148,8 @@ def add_video(container: OutputContainer, clip: Clip, threads: int | None) -> Vi
     target = video.codec_context
     target.width, target.height, target.pix_fmt = context.width, context.height, clip.format
     target.thread_count = threads or 0
+    target.flags |= fields.flags
+    video.metadata.update({key: value for key, value in source.metadata.items() if key in OF_THE_PICTURE})
     target.color_range, target.color_primaries = context.color_range, context.color_primaries
     target.color_trc = context.color_trc
     target.colorspace = clip.coding.matrix if context.colorspace == 0 else context.colorspace

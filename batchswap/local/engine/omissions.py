@@ -1,0 +1,41 @@
+"""What a clip has and its result has not, in words."""
+
+from collections import Counter
+
+from av.container import InputContainer
+from av.stream import Disposition
+
+from batchswap.local.engine import subtitles
+from batchswap.local.engine.reading import Clip
+
+TIMECODE = "timecode"
+
+
+def notes(clip: Clip) -> list[str]:
+    """Return a sentence for the tracks that are left out; none when there are none."""
+    mute = len(clip.container.streams.audio) - len(clip.audio)
+    found = ["a sound track cannot be read and is left out"] if mute else []
+    left = others(clip)
+    listed = ", ".join(f"{count} {name if count == 1 else f'{name}s'}" for name, count in left.items())
+    return [*found, f"left out: {listed}"] if listed else found
+
+
+def others(clip: Clip) -> Counter[str]:
+    """Count the tracks beside those that are carried over, by what they are."""
+    container = clip.container
+    left: Counter[str] = Counter()
+    for video in container.streams.video:
+        if video is not clip.video:
+            is_cover = bool(video.disposition & Disposition.attached_pic)
+            left["cover picture" if is_cover else "other video track"] += 1
+    left["subtitle track made of pictures"] = len(container.streams.subtitles) - len(subtitles.readable(container))
+    left["data track"] = len(container.streams.data) - hidden(container)
+    left["attachment"] = len(container.streams.attachments)
+    return +left
+
+
+def hidden(container: InputContainer) -> int:
+    """Count the data tracks that only hold what is carried over in another way: chapters, and the timecode."""
+    has_timecode = any(TIMECODE in stream.metadata for stream in container.streams.data)
+    in_boxes = "mp4" in container.format.name.split(",")
+    return min(len(container.streams.data), has_timecode + (in_boxes and bool(container.chapters())))
