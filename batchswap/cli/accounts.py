@@ -57,7 +57,8 @@ async def opened(settings: Settings, account: Account | None, engine: Engine | N
     from batchswap.local.server.service import start
     from batchswap.local.server.settings import ServerSettings
 
-    async with start(ServerSettings(local_folder(settings)), engine) as server:
+    # Only this process has the key, so it is its user who names the addresses.
+    async with start(ServerSettings(local_folder(settings), allow_private=True), engine) as server:
         yield Account(LOCAL, server.base_url, server.key, is_idempotent=True)
 
 

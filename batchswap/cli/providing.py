@@ -60,6 +60,7 @@ async def _ask_balance(settings: Any) -> Any:
 @options.option("--rate", type=kinds.RATE, default="none", help="requests per window and key, more are refused")
 @options.option("--balance", type=kinds.CREDITS, default="100000", help="of a new account")
 @options.option("--fault", multiple=True, metavar="KIND:CHANCE", help="goes wrong on purpose: 429:0.1, slow:0.5:20, …")
+@options.flag("--allow-private", help="also fetch from private and link-local addresses, for anyone with the key")
 @options.option("--seed", type=int, default=0, help="of the dice that faults are drawn with")
 @click.pass_obj
 def serve(voice: Voice, /, **asked: Any) -> int:
@@ -81,7 +82,15 @@ def serve(voice: Voice, /, **asked: Any) -> int:
 
 
 def server_settings(
-    *, host: str, port: int, folder: Path, rate: tuple[int, float], balance: float, fault: tuple[str, ...], seed: int
+    *,
+    host: str,
+    port: int,
+    folder: Path,
+    rate: tuple[int, float],
+    balance: float,
+    fault: tuple[str, ...],
+    allow_private: bool,
+    seed: int,
 ) -> "ServerSettings":
     """Raises UsageError for a fault that there is not."""
     from batchswap.local.faults import parse_fault
@@ -95,6 +104,7 @@ def server_settings(
         port=port,
         rate=None if rate == kinds.NO_RATE else rate,
         balance=balance,
+        allow_private=allow_private,
         faults=tuple(parse_fault(text) for text in fault),
         seed=seed,
     )

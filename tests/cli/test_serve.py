@@ -46,7 +46,14 @@ def test_a_key_that_is_set_is_not_shown(
 ) -> None:
     monkeypatch.setenv("BATCHSWAP_SERVE_KEY", "ak_mine")
     settings = server_settings(
-        host="127.0.0.1", port=0, folder=Path("served"), rate=NO_RATE, balance=5.0, fault=("slow:0.5:20",), seed=3
+        host="127.0.0.1",
+        port=0,
+        folder=Path("served"),
+        rate=NO_RATE,
+        balance=5.0,
+        fault=("slow:0.5:20",),
+        allow_private=False,
+        seed=3,
     )
     assert settings.keys == ("ak_mine",)
     assert settings.faults == (FaultRate(Fault.SLOW, 0.5, 20.0),)

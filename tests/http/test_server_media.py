@@ -11,7 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from batchswap.local.server.fetching import is_public
+from batchswap.local.server.fetching import Reach, is_public
+from batchswap.local.server.service import reach_of
+from batchswap.local.server.settings import ServerSettings
 from tests.http.local import Running, SetClock, running
 from tests.http.pretend import Answer, send
 
@@ -160,6 +162,7 @@ class Source(http.server.BaseHTTPRequestHandler):
             "/short": (200, b"video 1"),
         }
         redirects = {"/moved": f"{here}/video", "/loop": f"{here}/loop", "/file": "file:///etc/passwd"}
+        redirects["/inside"] = "http://169.254.169.254/latest/meta-data/"
         status, body = answers.get(self.path, (302 if self.path in redirects else 404, b""))
         self.send_response(status)
         if self.path in redirects:
@@ -206,6 +209,7 @@ def test_inputs_from_elsewhere_are_fetched_and_looked_at(client: Running) -> Non
         ("/gone", "cannot be fetched: HTTP 404"),
         ("/loop", "cannot be fetched: too many redirects"),
         ("/file", "cannot be fetched: it leads to something other than http(s)"),
+        ("/inside", "cannot be fetched: the address is a private one"),
     ],
 )
 def test_inputs_from_elsewhere_that_will_not_do(client: Running, path: str, message: str) -> None:
@@ -222,6 +226,55 @@ def test_a_server_for_others_fetches_nothing_private(tmp_path: Path, host: str) 
         answer = client.create(swap(f"http://{host}:{base.rpartition(':')[2]}", "/video"))
         assert answer.status == 422
         assert answer.json["message"].startswith("input.video_url: cannot be fetched")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.1.1",
+        "192.0.0.192",
+        "[fe80::1]",
+        "[fd00::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "2852039166",
+        "0xa9fea9fe",
+        "0xa9.0xfe.43518",
+    ],
+)
+def test_a_server_on_this_machine_fetches_from_no_other_private_one(client: Running, host: str) -> None:
+    """However the address is written; a name in hexadecimal digits is only read by the resolver."""
+    before = client.balance()
+    answer = client.create(swap(f"http://{host}", "/latest/meta-data/"))
+    assert answer.status == 422
+    assert "the address is a private one" in answer.json["message"]
+    assert client.balance() == before
+
+
+@pytest.mark.parametrize(
+    ("host", "allow_private", "reach"),
+    [
+        ("127.0.0.1", False, Reach.LOOPBACK),
+        ("localhost", False, Reach.LOOPBACK),
+        ("0.0.0.0", False, Reach.PUBLIC),
+        ("192.168.1.5", False, Reach.PUBLIC),
+        ("127.0.0.1", True, Reach.ALL),
+        ("0.0.0.0", True, Reach.ALL),
+    ],
+)
+def test_how_far_a_server_reaches(tmp_path: Path, host: str, allow_private: bool, reach: Reach) -> None:
+    assert reach_of(ServerSettings(tmp_path, host=host, allow_private=allow_private)) is reach
+    found = [reach.has(address) for address in ("8.8.8.8", "127.0.0.1", "10.0.0.1", "169.254.169.254")]
+    assert (
+        found
+        == {
+            Reach.PUBLIC: [True, False, False, False],
+            Reach.LOOPBACK: [True, True, False, False],
+            Reach.ALL: [True, True, True, True],
+        }[reach]
+    )
 
 
 @pytest.mark.parametrize(

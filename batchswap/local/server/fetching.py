@@ -5,6 +5,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import Any
 
 import aiohttp
@@ -17,22 +18,36 @@ from batchswap.errors import Refusal
 MAX_REDIRECTS = 5
 CHUNK = 64 * 1024
 POST_TIMEOUT = 10.0
+PRIVATE = "the address is a private one"
 
 
-class PublicResolver(AbstractResolver):
-    """Looks names up, and does not know those of private addresses."""
+class Reach(Enum):
+    """The addresses that a server fetches from."""
 
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
+    PUBLIC = "public"
+    LOOPBACK = "loopback"
+    """Public ones, and this machine's own."""
+    ALL = "all"
+
+    def has(self, address: str) -> bool:
+        """Whether a literal address is among them. An address that cannot be read is not."""
+        return self is Reach.ALL or is_public(address) or (self is Reach.LOOPBACK and is_loopback(address))
+
+
+class ReachResolver(AbstractResolver):
+    """Looks names up, and leaves out the addresses that are out of reach."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._inner, self._reach = ThreadedResolver(), reach
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        public = [each for each in found if is_public(each["host"])]
-        if not public:
-            raise OSError("the address is a private one")
-        return public
+        reached = [each for each in found if self._reach.has(each["host"])]
+        if not reached:
+            raise OSError(PRIVATE)
+        return reached
 
     async def close(self) -> None:
         await self._inner.close()
@@ -70,23 +85,32 @@ def is_public(address: str) -> bool:
     return found.is_global and not (found.is_multicast or found.is_reserved or is_special or _is_isatap(found))
 
 
+def is_loopback(address: str) -> bool:
+    """Whether a literal address is this machine's own, in its plain form."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return found.is_loopback and getattr(found, "ipv4_mapped", None) is None
+
+
 def _is_isatap(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether an IPv4 address stands at the end, as RFC 5214 puts it there."""
     return found.version == 6 and found.packed[9:12] == b"\x00\x5e\xfe" and found.packed[8] in (0, 2)
 
 
 class Fetcher:
-    """Fetches and posts. `trusting`: private addresses too, which is for a server that only this machine reaches."""
+    """Fetches and posts. Redirects and names are held to `reach` as well."""
 
-    def __init__(self, timeout: float, limit: int, *, trusting: bool) -> None:
-        connector = aiohttp.TCPConnector(limit=32, resolver=None if trusting else PublicResolver())
+    def __init__(self, timeout: float, limit: int, reach: Reach) -> None:
+        connector = aiohttp.TCPConnector(limit=32, resolver=ReachResolver(reach))
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        self._limit, self._trusting = limit, trusting
+        self._limit, self._reach = limit, reach
 
     async def close(self) -> None:
         await self._session.close()
@@ -132,8 +156,8 @@ class Fetcher:
         if url.scheme not in ("http", "https") or not url.host:
             raise Refusal(422, "cannot be fetched: it leads to something other than http(s)")
         # A literal address never reaches the resolver.
-        if not self._trusting and _is_literal(url.host) and not is_public(url.host):
-            raise Refusal(422, "cannot be fetched: the address is a private one")
+        if _is_literal(url.host) and not self._reach.has(url.host):
+            raise Refusal(422, f"cannot be fetched: {PRIVATE}")
 
 
 def _is_literal(host: str) -> bool:

@@ -24,7 +24,7 @@ from batchswap.local.server.desk import Desk, media_url
 from batchswap.local.server.detections import Detections
 from batchswap.local.server.edge import MAX_BODY, Edge
 from batchswap.local.server.engines import Engine
-from batchswap.local.server.fetching import Fetcher
+from batchswap.local.server.fetching import Fetcher, Reach
 from batchswap.local.server.inputs import Inputs
 from batchswap.local.server.journal import Journal
 from batchswap.local.server.meshing import MeshEngine
@@ -113,7 +113,7 @@ async def _build(
 ) -> tuple[Desk, tuple[Ongoing, ...]]:
     records, contents = Records(journal), Contents(settings.folder, journal, settings.max_input_bytes)
     secret = await records.open_account(settings.balance)
-    fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, trusting=settings.is_loopback)
+    fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
     stack.push_async_callback(fetcher.close)
     workshop = Workshop(settings, engine)
     stack.push_async_callback(workshop.close)
@@ -129,6 +129,13 @@ async def _build(
     production = Production(settings, records, contents, workshop, callbacks=callbacks, schedule=schedule, clock=clock)
     desk = Desk(settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule)
     return desk, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
+
+
+def reach_of(settings: ServerSettings) -> Reach:
+    """Return where inputs and callbacks may lead: a server that others cannot reach may look at its own machine."""
+    if settings.allow_private:
+        return Reach.ALL
+    return Reach.LOOPBACK if settings.is_loopback else Reach.PUBLIC
 
 
 async def go_on(*going: Ongoing) -> None:

@@ -22,6 +22,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     port: int = 0
     """0: any free port."""
+    allow_private: bool = False
+    """Whether inputs and callbacks may lead to private and link-local addresses, for whoever has a key."""
     rate: tuple[int, float] | None = None
     """(requests, period) of the sliding window that each key has; None: no limit."""
     balance: float = 100_000.0
