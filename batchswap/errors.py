@@ -169,11 +169,16 @@ class PrivateAddress(OSError):
 
 
 class DownloadError(BatchswapError):
-    """A result that could not be had. `reason` is a short code; `stale` asks for a fresh media URL."""
+    """A result that could not be had. `reason` is a short code; `stale` asks for a fresh media URL.
 
-    def __init__(self, reason: str, message: str, *, final: bool = False, stale: bool = False) -> None:
+    `retry_after` is that header of the host, as it came.
+    """
+
+    def __init__(
+        self, reason: str, message: str, *, final: bool = False, stale: bool = False, retry_after: str = ""
+    ) -> None:
         super().__init__(message)
-        self.reason, self.final, self.stale = reason, final, stale
+        self.reason, self.final, self.stale, self.retry_after = reason, final, stale, retry_after
 
 
 class EngineError(BatchswapError):

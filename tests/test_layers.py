@@ -15,6 +15,7 @@ LAYERS = """
     report local.server
     runner
     client downloads callbacks ledger local.engine local.faults
+    hosts
     manifest wire verdicts pacing agenda
     tasks
     states

@@ -5,9 +5,9 @@
     await publish(place, verified)       # after this, and only then, the task is done
 
 Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that trying again is useless. Reasons:
-"gone" (stale), "http", "unreachable", "timeout", "connection", "truncated", "range", "redirects", "not-media", "busy",
-"part-gone", "source-gone", "disk-full", "disk"; and final: "too-large", "bad-url", "private-address", "outside",
-"output-taken".
+"gone" (stale), "http", "unavailable" (5xx, 429; maybe with `retry_after`), "unreachable", "timeout", "connection",
+"truncated", "range", "redirects", "not-media", "busy", "part-gone", "source-gone", "disk-full", "disk"; and final:
+"too-large", "bad-url", "private-address", "outside", "output-taken".
 """
 
 from batchswap.downloads.addresses import is_on_private_address

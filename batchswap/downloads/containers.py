@@ -16,8 +16,15 @@ from batchswap.errors import DownloadError
 Kind = Literal["video", "image"]
 
 _NAMES = {"video": "a video", "image": "an image"}
-_WHOLE_BOXES = ("ftyp", "moov")
+_WHOLE_BOXES = ("moov", "mdat")
 _IN_MOOV = ("mvhd", "trak")
+_KNOWN = (
+    *(b"ftyp", b"styp", b"moov", b"moof", b"mfra", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"meta"),
+    *(b"sidx", b"ssix", b"prft", b"emsg", b"pdin", b"udta", b"mvhd", b"trak", b"mvex", b"iods", b"meco"),
+)
+"""Boxes of a file and of its moov. A broken one is a cut file, and not something that was put behind the last box."""
+_MOVIES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+"""What a movie may begin with: QuickTime files have no ftyp."""
 
 
 def inspect(file: BinaryIO, size: int, kind: Kind, name: str = "the result") -> str:
@@ -49,26 +56,41 @@ def _describe(start: bytes) -> str:
 
 def _walk_movie(file: BinaryIO, size: int) -> str:
     """MP4 and MOV: the boxes tile the file, those in `moov` tile it, and the ones that matter are there."""
-    found: dict[str, tuple[int, int]] = {}
-    position = 0
-    while position < size:
-        name, body, end = read_box(file, position, size)
-        found.setdefault(name, (body, end))
-        position = end
-    if missing := [name for name in (*_WHOLE_BOXES, "mdat") if name not in found]:
+    found = _tile(file, 0, size, _WHOLE_BOXES)
+    if missing := [name for name in _WHOLE_BOXES if name not in found]:
         raise Incomplete(f"no {missing[0]} box")
-    _walk_moov(file, *found["moov"])
+    moov = _tile(file, *found["moov"], _IN_MOOV)
+    if missing := [name for name in _IN_MOOV if name not in moov]:
+        raise Incomplete(f"no {missing[0]} box in moov")
+    if "ftyp" not in found:
+        return "video/quicktime"  # from before there was such a box
     file.seek(found["ftyp"][0])
     return "video/quicktime" if file.read(4) == b"qt  " else "video/mp4"
 
 
-def _walk_moov(file: BinaryIO, position: int, end: int) -> None:
-    names = set()
-    while position < end:
-        name, _, position = read_box(file, position, end)
-        names.add(name)
-    if missing := [name for name in _IN_MOOV if name not in names]:
-        raise Incomplete(f"no {missing[0]} box in moov")
+def _tile(file: BinaryIO, position: int, limit: int, needed: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Body and end of the first box of each name. What comes behind the last whole box is no matter, as for players.
+
+    Raises Incomplete when a box that is known is cut off, or anything is while one that is `needed` has not come.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    while position < limit:
+        try:
+            name, body, end = read_box(file, position, limit)
+        except Incomplete:
+            if any(name not in found for name in needed) or _begins_box(file, position, limit):
+                raise
+            break
+        found.setdefault(name, (body, end))
+        position = end
+    return found
+
+
+def _begins_box(file: BinaryIO, position: int, limit: int) -> bool:
+    """Whether a known box begins there, as far as its name can be read."""
+    file.seek(position + 4)
+    name = file.read(min(4, max(0, limit - position - 4)))
+    return bool(name) and any(known.startswith(name) for known in _KNOWN)
 
 
 def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
@@ -87,7 +109,7 @@ def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
 
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Kind, Callable[[BinaryIO, int], str]], ...] = (
-    (lambda start: start[4:8] == b"ftyp", "video", _walk_movie),
+    (lambda start: start[4:8] in _MOVIES, "video", _walk_movie),
     (lambda start: start.startswith(matroska.SIGNATURE), "video", matroska.walk),
     (lambda start: start.startswith(pictures.PNG), "image", pictures.walk_png),
     (lambda start: start.startswith(pictures.JPEG), "image", pictures.walk_jpeg),

@@ -12,6 +12,7 @@ from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from batchswap.downloads.addresses import Guard, public_socket
+from batchswap.downloads.codings import Decoder
 from batchswap.downloads.containers import Kind
 from batchswap.downloads.filing import Filing, to_its_end
 from batchswap.downloads.glances import Glance, glance
@@ -56,6 +57,7 @@ class Downloader:
             headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(connect=self._connect),
             middlewares=[_send_once],
+            auto_decompress=False,  # labels are often wrong
             read_bufsize=_BUFFER,
             trust_env=False,  # through a proxy, nobody here would see the address
         )
@@ -149,7 +151,7 @@ class Downloader:
             await _in_thread(part.empty)
         part.expect(reading)
         seen = part.size
-        async for piece in response.content.iter_any():
+        async for piece in _decoded(response, is_coded=reading.is_coded):
             part.held += piece
             self._check_size(part.size)
             if len(part.held) >= _BLOCK:
@@ -161,6 +163,20 @@ class Downloader:
     def _check_size(self, size: int) -> None:
         if size > self._largest:
             raise DownloadError("too-large", f"the result is larger than {self._largest} bytes", final=True)
+
+
+async def _decoded(response: aiohttp.ClientResponse, *, is_coded: bool) -> AsyncIterator[bytes]:
+    """The body, decompressed where it is compressed: its first bytes say so, the label alone does not."""
+    decoder = Decoder() if is_coded else None
+    async for piece in response.content.iter_any():
+        if decoder is None:
+            yield piece
+            continue
+        decoder.feed(piece)
+        while plain := decoder.take(_BLOCK):
+            yield plain
+    if decoder is not None and not decoder.is_whole:
+        raise DownloadError("truncated", "the compressed answer ended too early")
 
 
 def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:

@@ -6,6 +6,14 @@ from batchswap.downloads.skeletons import Incomplete, read_exactly
 
 SIGNATURE = b"\x1a\x45\xdf\xa3"
 _DOCTYPE, _SEGMENT, _TRACKS, _CLUSTER = 0x4282, 0x18538067, 0x1654AE6B, 0x1F43B675
+_KNOWN = tuple(
+    bytes.fromhex(text)
+    for text in (
+        *("114d9b74", "1549a966", "1654ae6b", "1f43b675", "1c53bb6b", "1941a469", "1043a770", "1254c367"),
+        *("e7", "a7", "ab", "a3", "a0", "ec", "bf", "5854"),
+    )
+)
+"""Elements of a Segment, and those of a Cluster."""
 
 
 def walk(file: BinaryIO, size: int) -> str:
@@ -20,14 +28,26 @@ def walk(file: BinaryIO, size: int) -> str:
 
 
 def _walk_segment(file: BinaryIO, position: int, end: int) -> None:
-    found = set()
+    found = set[int]()
     while position < end:
-        element, body, after = _read_element(file, position, end)
+        try:
+            element, body, after = _read_element(file, position, end)
+        except Incomplete:
+            if {_TRACKS, _CLUSTER} <= found and not _begins_element(file, position):
+                break  # put behind the last element: players do not mind
+            raise
         found.add(element)
         # Of unknown length (a live recording): its children follow as if they were ours.
         position = body if after is None else after
     if not {_TRACKS, _CLUSTER} <= found:
         raise Incomplete("no Tracks or no Cluster")
+
+
+def _begins_element(file: BinaryIO, position: int) -> bool:
+    """Whether an element of a Segment or a Cluster begins there: then it is cut off."""
+    file.seek(position)
+    start = file.read(4)
+    return any(start.startswith(known) or (start and known.startswith(start)) for known in _KNOWN)
 
 
 def _read_doctype(file: BinaryIO, position: int, end: int) -> str:

@@ -14,6 +14,11 @@ Headers = Mapping[str, str]
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,18})")
 _STALE = (401, 403, 404, 410)
+_BUSY = (408, 425, 429)
+"""Beside the 5xx, what says nothing of this file."""
+_EMPTY = (204, 205)
+_CODINGS = ("gzip", "x-gzip", "deflate")
+"""Content-Encodings that are decoded. Other labels are often wrong, and the check of the file decides."""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -40,6 +45,8 @@ class Reading(msgspec.Struct, frozen=True):
     offset: int = 0
     validator: str = ""
     total: int | None = None
+    is_coded: bool = False
+    """Whether the host says that it compressed the body, so that neither lengths nor ranges are those of the file."""
 
 
 def ask(note: Note | None, have: int) -> dict[str, str]:
@@ -54,26 +61,36 @@ def read_head(status: int, headers: Headers, asked_from: int, note: Note | None)
 
     `headers` is looked up without regard to case.
     """
-    match status:
-        case 200:
-            _refuse_encoding(headers)
-            return Reading("write", 0, find_validator(headers), _length(headers))
-        case 206 if asked_from and note is not None:
-            _refuse_encoding(headers)
-            return _read_partial(headers, asked_from, note)
-        case 416 if asked_from:
-            found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
-            # The part may have been complete when the process died.
-            return Reading("whole" if found and int(found[1]) == asked_from else "restart")
-        case _ if status in _STALE:
-            raise DownloadError("gone", f"the media host answers {status}", stale=True)
-        case _:
-            raise DownloadError("http", f"the media host answers {status}")
+    if status == 206:
+        return _read_partial(headers, asked_from, note)
+    if 200 <= status < 300 and status not in _EMPTY:  # 203 and the like: what came decides
+        return _read_whole(headers, _length(headers))
+    if status == 416 and asked_from:
+        found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
+        # The part may have been complete when the process died.
+        return Reading("whole" if found and int(found[1]) == asked_from else "restart")
+    words = f"the media host answers {status}"
+    if status in _STALE:
+        raise DownloadError("gone", words, stale=True)
+    if status >= 500 or status in _BUSY:
+        raise DownloadError("unavailable", words, retry_after=headers.get("Retry-After", ""))
+    raise DownloadError("http", words)
 
 
-def _read_partial(headers: Headers, asked_from: int, note: Note) -> Reading:
+def _read_whole(headers: Headers, total: int | None) -> Reading:
+    if is_coded(headers):
+        return Reading("write", is_coded=True)
+    return Reading("write", 0, find_validator(headers), total)
+
+
+def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> Reading:
     found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
-    if found is None or int(found[1]) != asked_from:
+    if not asked_from or note is None:  # some hosts answer a plain GET so, with the whole file
+        if found is not None and int(found[1]):
+            raise DownloadError("range", "the media host sent a part that was not asked for")
+        total = None if found is None else int(found[2]) + 1 if found[3] == "*" else int(found[3])
+        return _read_whole(headers, total if found else _length(headers))
+    if found is None or int(found[1]) != asked_from or is_coded(headers):
         return Reading("restart")
     total = None if found[3] == "*" else int(found[3])
     ends_there = total is None or int(found[2]) == total - 1
@@ -103,7 +120,7 @@ def _length(headers: Headers) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 and "Transfer-Encoding" not in headers else None
 
 
-def _refuse_encoding(headers: Headers) -> None:
-    """Neither lengths nor ranges are those of the file when it is compressed on the way; we asked for "identity"."""
-    if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-        raise DownloadError("not-media", "the media host sent a compressed answer")
+def is_coded(headers: Headers) -> bool:
+    """Whether the host says that it compressed the body in a way that is decoded here."""
+    labels = headers.get("Content-Encoding", "").lower().split(",")
+    return any(label.strip() in _CODINGS for label in labels)

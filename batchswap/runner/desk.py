@@ -104,7 +104,7 @@ class Desk:
         """When the API last gave a good answer, and when somebody asked for its balance to see whether it gives any."""
         self.served_at = -inf
         """When the last request left that got a good answer."""
-        self._trouble_words = ""
+        self._trouble_words = self.media_trouble = ""
         self._reached = self._is_outage = False
 
     def stamp(self) -> Stamp:
@@ -244,7 +244,8 @@ class Desk:
     @property
     def trouble(self) -> str:
         """What keeps everybody waiting; "" while the API answers somebody."""
-        return f"waiting: {self._trouble_words}" if self._is_outage or self.probe_at < inf else ""
+        words = self._trouble_words if self._is_outage or self.probe_at < inf else self.media_trouble
+        return f"waiting: {words}" if words else ""
 
     def _trouble(self, words: str) -> None:
         """Nothing good was heard. When that goes on it is said, and when it goes on for too long, the run ends."""

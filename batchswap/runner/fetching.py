@@ -1,24 +1,43 @@
-"""Results to files. A download may be tried as often as it takes: it costs nothing and can lead to no submit."""
+"""Results to files. A download may be tried as often as it takes: it costs nothing and can lead to no submit.
+
+What a failure asks for is decided in `hosts`; here it is waited for and recorded.
+"""
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import Callable
+from math import inf
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 import msgspec
 
+from batchswap import hosts
+from batchswap.client import parse_retry_after
 from batchswap.downloads import Kind, Verified
-from batchswap.errors import DownloadError
+from batchswap.errors import DownloadError, Exit
+from batchswap.hosts import Host, Next, Story, Then, Trouble
 from batchswap.ledger import moves, queries
 from batchswap.ledger.entries import What
 from batchswap.ledger.queries import Former
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
-from batchswap.runner.rests import rest
+from batchswap.runner.stops import Stop
 from batchswap.runner.storage import Troubles
 from batchswap.states import Event
 from batchswap.tasks import Model, clean
 
 BACKLOG = 1000
 """Results that may wait for their download while more is submitted: each is in memory, and its URL is temporary."""
+
+CAP = 30.0
+"""Seconds between two tries at a result that its host does not give."""
+
+_ENDINGS: dict[Kind, tuple[str, ...]] = {
+    "video": (".mp4", ".mov", ".webm", ".mkv", ".m4v"),
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
+}
 
 
 class Fetching:
@@ -31,10 +50,26 @@ class Fetching:
         self._unsaved: set[str] = set()
         """Reasons for which a result could not be saved: each is shown once."""
         self._troubles = Troubles(desk)
+        self._hosts = defaultdict[str, Host](Host)
+        self._given = dict[str, float]()
+        """When each host last gave a result."""
+        self._given_up = set[str]()
+        self._stories: dict[int, Story] = {}
+        """What each task's result has gone through. It outlasts the asking for a fresh URL."""
+        self._better = asyncio.Event()
+        """Set, and replaced, when a host is out of its trouble."""
 
     def is_behind(self, waiting: int) -> bool:
         """Whether so many results wait that nothing more should be submitted."""
         return waiting >= BACKLOG
+
+    def holds_submits(self) -> bool:
+        """Whether a media host is in trouble that results share, so that one more result could not be fetched."""
+        now = self._desk.clock.monotonic()
+        return any(host.holds_submits(now, self._others_gave(name)) for name, host in self._hosts.items())
+
+    def _others_gave(self, name: str) -> float:
+        return max((at for other, at in self._given.items() if other != name), default=-inf)
 
     def note(self, waiting: int) -> None:
         """One more waits now. That downloads are behind is said once."""
@@ -48,7 +83,7 @@ class Fetching:
             former = queries.former(self._desk.db, job.task.id)
             if await self._is_kept(job, former):
                 return
-            part = await self._fetch(job, urls[0])
+            part = await self._fetch(job, urls)
             if part is not None:
                 await self._keep(job, part, former)
         except DownloadError as error:
@@ -59,6 +94,9 @@ class Fetching:
                 name = f"{job.task.batch}/{job.task.key}"
                 self._desk.warn(f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it")
             await self._leave(job, Event.UNSAVED, error)
+        finally:
+            for url in urls:
+                self._hosts[_host_of(url)].forget(job.task.id)
 
     async def _is_kept(self, job: Job, former: Former) -> bool:
         """Whether an earlier run had the whole result already, so that only its name or its record was missing."""
@@ -87,25 +125,114 @@ class Fetching:
         )
         await self._publish(job, part, former)
 
-    async def _fetch(self, job: Job, url: str) -> Verified | None:
+    async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | None:
         """The checked part. None: asked for a fresh URL, or left to the next run. Raises DownloadError in the end."""
-        desk = self._desk
         kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
-        output, remote_id, tries = job.task.output, job.attempt.remote_id or "", 1
+        story = self._stories.setdefault(job.task.id, Story())
         while True:
-            try:
-                async with self._places:
-                    return await desk.store.fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
-            except DownloadError as error:
-                if error.stale and not job.refreshed:
+            found = await self._ask_all(job, likely_first(urls, kind), kind, story)
+            if not isinstance(found, tuple):
+                return found
+            url, error = found
+            after = self._decide(job, story, url, error)
+            match after.then:
+                case Then.AGAIN if await self._rest(after.seconds):
+                    continue
+                case Then.FRESH:
                     await self._leave(job, Event.STALE, error)
                     self._ask_again(msgspec.structs.replace(job, refreshed=True))
+                case Then.FAIL:
+                    raise error
+                case Then.LEAVE:
+                    self._give_up(url, error)
+            return None
+
+    async def _ask_all(
+        self, job: Job, urls: list[str], kind: Kind, story: Story
+    ) -> Verified | tuple[str, DownloadError] | None:
+        """One try at each URL until one leads to the result, else the failure that says most. None: the run ends."""
+        failures: list[tuple[str, DownloadError]] = []
+        for url in urls:
+            host = self._hosts[_host_of(url)]
+            while wait := host.claim(job.task.id, now := self._desk.clock.monotonic()):
+                if host.down_for(now) >= self._desk.settings.patience:
+                    return url, DownloadError("unavailable", "others have waited for it long enough")
+                if not await self._rest(wait):
                     return None
-                if error.final or tries > desk.settings.retries:
-                    raise
-                if not await rest(desk.backoff(tries), desk.over):
-                    return None
-                tries += 1
+            try:
+                async with self._places:
+                    part = await self._desk.store.fetch(
+                        url, job.task.output, kind=kind, tries=story.tries + 1, remote_id=job.attempt.remote_id or ""
+                    )
+            except DownloadError as error:
+                failures.append((url, error))
+                if hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL):
+                    break
+            else:
+                self._gave(url)
+                return part
+        return next((each for each in reversed(failures) if _is_waited_for(each[1])), failures[0])
+
+    def _gave(self, url: str) -> None:
+        name, now = _host_of(url), self._desk.clock.monotonic()
+        host = self._hosts[name]
+        self._given[name] = now
+        if host.is_shared:
+            self._wake()
+        if host.gave(now):
+            self._desk.say(f"the media host {name} answers again")
+        self._desk.media_trouble = ""
+
+    def _wake(self) -> None:
+        """Let those who wait look again: a host is out of its trouble, or is given up."""
+        self._better.set()
+        self._better = asyncio.Event()
+
+    def _decide(self, job: Job, story: Story, url: str, error: DownloadError) -> Next:
+        """What this failure asks for, once it is noted."""
+        desk, name, result = self._desk, _host_of(url), job.task.id
+        host, now, patience = self._hosts[name], desk.clock.monotonic(), desk.settings.patience
+        trouble = hosts.trouble_of(error.reason, final=error.final)
+        hosts.note(story, host, now)
+        wait = min(desk.backoff(story.tries), CAP)
+        if trouble is Trouble.HOST:
+            pause = parse_retry_after(error.retry_after, desk.clock.now())
+            wait = host.failed(result, now, pause, random.random(), patience)
+        elif trouble is Trouble.RESULT:
+            host.missed(result, now)
+        if host.is_news(now):
+            desk.media_trouble = f"the media host {name} gives no results ({clean(str(error))})"
+            desk.say(f"{desk.media_trouble}: waiting, for --patience at most")
+        may_refresh = error.stale and not job.refreshed
+        return hosts.decide(
+            trouble, story, host, now, wait, may_refresh=may_refresh, retries=desk.settings.retries, patience=patience
+        )
+
+    def _give_up(self, url: str, error: DownloadError) -> None:
+        """The result is left to the next run, which fetches it for nothing. Where others are, too, submits stop."""
+        desk, name = self._desk, _host_of(url)
+        words = f"the media host {name} stayed unavailable ({clean(str(error))}): the next run fetches what is missing"
+        if name in self._given_up:
+            return
+        self._given_up.add(name)
+        stop = Stop(Exit.UNAVAILABLE, words)
+        if self._hosts[name].is_shared and desk.no_submits is None:
+            desk.stop_submits(stop)
+        else:
+            desk.stops.append(stop)
+            desk.warn(words)
+        self._wake()
+
+    async def _rest(self, seconds: float) -> bool:
+        """Whether it is time to try again, or a host is better. False: the run ends."""
+        over, better = self._desk.over, self._better
+        waits = [asyncio.ensure_future(each.wait()) for each in (over, better)]
+        try:
+            await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        return not over.is_set()
 
     async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:
         desk = self._desk
@@ -114,3 +241,31 @@ class Fetching:
                 db, desk.stamp(), job.attempt, event, code=error.reason, reason=clean(str(error))
             )
         )
+
+
+def _is_waited_for(error: DownloadError) -> bool:
+    return hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL)
+
+
+def _host_of(url: str) -> str:
+    """The name by which a host is known and shown, with its port."""
+    try:
+        parts = urlsplit(url)
+        return clean(parts.netloc.rpartition("@")[2].lower())
+    except ValueError:
+        return ""
+
+
+def likely_first(urls: tuple[str, ...], kind: Kind) -> list[str]:
+    """The URLs whose ending is that of the kind, those that do not say, and those that say another: a cover, a mask."""
+
+    def rank(url: str) -> int:
+        try:
+            ending = PurePosixPath(urlsplit(url).path).suffix.lower()
+        except ValueError:
+            return 2
+        if ending in _ENDINGS[kind]:
+            return 0
+        return 2 if any(ending in endings for endings in _ENDINGS.values()) else 1
+
+    return sorted(urls, key=rank)

@@ -188,7 +188,7 @@ class Loop:
             bool(self.queue.ready)
             and desk.no_submits is None
             and not desk.is_short
-            and not self._fetching.is_behind(self._fetches)
+            and not self._is_held()
         )
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
         if desk.turns:
@@ -207,6 +207,10 @@ class Loop:
         if due <= now:
             return lambda: self._poll(pressing=pressing), 0.0
         return None, min(due, self.submitting.capacity.grows_at(now)) - now
+
+    def _is_held(self) -> bool:
+        """Whether results that wait for their download keep new submits back."""
+        return self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
 
     def _ask_else(self, now: float) -> tuple[Step | None, float]:
         """A submit got a 429: is anything else served? Any poll tells that, else a look at the balance."""

@@ -99,6 +99,25 @@ def test_boxes_with_lengths_of_every_form(data: bytes) -> None:
     assert look(data, "video") == "video/mp4"
 
 
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("tail", [b"a trailer that is no box", bytes(5), bytes(4096), b"\r\n", b"\xff" * 100])
+def test_bytes_behind_the_end_are_no_matter(name: str, tail: bytes) -> None:
+    data, kind, media_type = WHOLE[name]
+    assert look(data + tail, kind) == media_type
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        box(b"wide") + MDAT + MOOV,
+        MOOV + MDAT,
+        MDAT + box(b"moov", box(b"mvhd", b"0") + box(b"trak") + bytes(4)),
+    ],
+)
+def test_a_movie_from_before_there_was_a_type_box_is_one(data: bytes) -> None:
+    assert look(data, "video") == "video/quicktime"
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -107,7 +126,9 @@ def test_boxes_with_lengths_of_every_form(data: bytes) -> None:
         (FTYP + MDAT + box(b"moov", box(b"trak")), "no mvhd box in moov"),
         (FTYP + MDAT + box(b"moov", box(b"mvhd") + b"\0\0\0\xfftrak"), "does not fit"),
         (FTYP + MOOV + MDAT + b"\0\0\0\x04free", "does not fit"),
-        (FTYP + MOOV + MDAT + b"\0\0", "ends too early"),
+        (FTYP + MOOV + MDAT + b"\0\0\0\x20mo", "ends too early"),
+        (FTYP + MOOV + b"a trailer that is no box", "does not fit"),
+        (b"a header that is no box" + FTYP + MOOV + MDAT, "unknown format"),
         (FTYP + MOOV + struct.pack(">I4sQ", 1, b"mdat", 2**64 - 1), "does not fit"),
         (b"", "empty"),
         (b"<!DOCTYPE html><p>Not found", "HTML"),

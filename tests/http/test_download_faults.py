@@ -1,10 +1,12 @@
 """Whatever a media host does wrong has a reason, and nothing of it gets a final name."""
 
 import asyncio
+import gzip
 import resource
 import socket
 import threading
 import traceback
+import zlib
 
 import pytest
 
@@ -26,19 +28,23 @@ from tests.http.scripted import Act, Scripted, head
         (reply(404), "gone", True),
         (reply(410), "gone", True),
         (reply(400), "http", False),
-        (reply(429), "http", False),
-        (reply(500), "http", False),
-        (reply(503), "http", False),
+        (reply(429), "unavailable", False),
+        (reply(500), "unavailable", False),
+        (reply(503), "unavailable", False),
         (reply(204), "http", False),
         (reply(304), "http", False),
         (reply(302), "http", False),
-        (partial(Content_Range=f"bytes 0-3/{SIZE}"), "http", False),
+        (reply(408), "unavailable", False),
+        (partial(Content_Range=f"bytes 0-3/{SIZE}"), "truncated", False),
+        (partial(Content_Range=f"bytes 4-7/{SIZE}"), "range", False),
+        (partial(), "not-media", False),
         (reply(416), "http", False),
         (reply(200, body=HTML), "not-media", False),
         (reply(200, json={"code": 404}), "not-media", False),
         (reply(200), "not-media", False),
         (reply(200, body=picture(".png")), "not-media", False),
-        (reply(200, body=MOVIE, headers={"Content-Encoding": "gzip"}), "not-media", False),
+        (reply(200, body=gzip.compress(MOVIE)[:-9], headers={"Content-Encoding": "gzip"}), "truncated", False),
+        (reply(200, body=b"\x1f\x8bMOVIE" * 9, headers={"Content-Encoding": "gzip"}), "not-media", False),
         (acts.truncated(MOVIE, 900_000), "truncated", False),
         (acts.chunked(MOVIE[:900_000], complete=False), "truncated", False),
         (acts.raw(head(200, {}) + MOVIE[:900_000]), "truncated", False),
@@ -58,6 +64,46 @@ def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: 
     assert len(server.requests) == 1
     shown = "".join(traceback.format_exception(error)) + repr(error)
     assert "SIGNATURE" not in shown, "invariant 9"
+
+
+def odd(status: int = 200, **headers: str) -> Act:
+    """The whole movie, with these headers."""
+    return reply(status, body=MOVIE, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+TAKEN: dict[str, Act] = {
+    **{label: odd(Content_Encoding=label) for label in ("aws-chunked", "utf-8", "binary", "none", "gzip", "br", "")},
+    "gzip": reply(200, body=gzip.compress(MOVIE), headers={"Content-Encoding": "gzip, aws-chunked"}),
+    "x-gzip": reply(200, body=gzip.compress(MOVIE), headers={"Content-Encoding": "X-GZIP", "ETag": '"v1"'}),
+    "two members": reply(
+        200, body=gzip.compress(MOVIE[:999]) + gzip.compress(MOVIE[999:]), headers={"Content-Encoding": "gzip"}
+    ),
+    "deflate": reply(200, body=zlib.compress(MOVIE), headers={"Content-Encoding": "deflate"}),
+    "201": odd(201),
+    "203": odd(203),
+    "206": odd(206, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}"),
+    "206 of unknown size": odd(206, Content_Range=f"bytes 0-{SIZE - 1}/*"),
+    "206 that says nothing": odd(206),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_an_answer_that_is_odd_and_holds_the_file_is_taken(place: Place, name: str) -> None:
+    fetched(place, TAKEN[name])
+
+
+def test_a_compressed_answer_that_breaks_is_begun_again_and_not_resumed(place: Place) -> None:
+    coded = gzip.compress(MOVIE, 0)
+    labels = {"Content-Encoding": "gzip", "ETag": '"v1"'}
+    broken = acts.truncated(coded, len(coded) - 50_000, headers=labels)
+    server = fetched(place, broken, reply(200, body=coded, headers=labels))
+    assert not any("range" in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_the_host_says_of_when_to_come_again_is_passed_on(place: Place, status: int) -> None:
+    error, _ = failed(place, reply(status, headers={"Retry-After": "60"}))
+    assert (error.reason, error.retry_after) == ("unavailable", "60")
 
 
 def test_what_is_no_media_is_forgotten(place: Place) -> None:

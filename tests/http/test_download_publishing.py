@@ -99,7 +99,7 @@ def test_invariant_5_nor_when_its_length_was_never_said(place: Place) -> None:
             await downloader.fetch(server.url + TARGET, place, kind="video")
         assert place.final.read_bytes() == MOVIE
 
-    run(talk, acts.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(MOVIE + b"evil"))
+    run(talk, acts.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(b"evil" + MOVIE))
 
 
 def test_a_part_that_is_gone_is_fetched_again(place: Place) -> None:

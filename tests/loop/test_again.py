@@ -80,16 +80,17 @@ def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> No
     run(script())
 
 
-def test_a_media_url_that_has_expired_for_good_ends_it_as_always(tmp_path: Path) -> None:
+def test_a_media_host_that_is_gone_for_all_of_patience_costs_nothing(tmp_path: Path) -> None:
     async def script() -> None:
         world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
         await world.run(service)
         delete_and_retry(world)
         world.shelf.unreachable.add("https://media.example/t0.mp4")
         summary = await world.run(service)
-        assert (summary.exit_code, summary.credits["spent"]) == (Exit.FAILED, 3.0)
-        with closing(files.connect(world.settings.db, write=True)) as db:
-            again = words.retry(db, Stamp(VirtualClock().now(), None), moves.find_task(db, 1))
-        assert again is Event.RESUMED, "the next retry pays nothing either"
+        assert (summary.exit_code, summary.counts["fetching"], summary.credits["spent"]) == (Exit.UNAVAILABLE, 1, 3.0)
+        world.shelf.unreachable.clear()
+        summary = await world.run(service)
+        assert (summary.exit_code, summary.counts["done"], summary.credits["spent"]) == (Exit.DONE, 1, 3.0)
+        assert service.requests["submit"] == 1
 
     run(script())
