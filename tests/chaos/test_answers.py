@@ -1,6 +1,8 @@
 """Whole runs against an API whose answers are nearly right: what was paid is collected, and no id is lost."""
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Spoil, Vendor, selling
 from tests.http import acts
 from tests.http.acts import ok, reply
+from tests.http.samples import picture
 from tests.http.scripted import Act, Request, head
 
 FAST = ("--rate", "none", "--no-progress", "--task-timeout", "20s")
@@ -90,6 +93,73 @@ def test_an_id_that_came_with_half_an_answer_is_recorded_shown_and_resolves(tmp_
         assert f"--task-id {task_id}" in shown
         vendor.spoil = lambda _, __, ___: None
         assert shop.call("resolve", "r0", "--task-id", task_id, *where).exit_code == 0
+        assert shop.run(*FAST).exit_code == 0
+        assert shop.results() == shop.expected(pairs)
+        assert set(vendor.accepted.values()) == {1}
+
+
+def media_answer(act_of: Callable[[bytes], Act]) -> Spoil:
+    """An answer of the media host, made of the result."""
+
+    def spoil(vendor: Vendor, kind: str, request: Request) -> Act | None:
+        if kind != "media":
+            return None
+        task_id = request.path.removeprefix("/media/").removesuffix(".mp4")
+        return act_of(vendor.content(vendor.tasks[task_id][0]))
+
+    return spoil
+
+
+def cover_first(vendor: Vendor, kind: str, request: Request) -> Act | None:
+    """TaskInfo names a picture before the video, neither with an ending; or the picture is asked for."""
+    if kind == "media" and request.path.endswith("/cover"):
+        return reply(body=picture(".jpg"))
+    if kind == "media":
+        task_id = request.path.removeprefix("/media/")
+        return reply(body=vendor.content(vendor.tasks[task_id][0]))
+    if kind != "poll":
+        return None
+    found = vendor.info(request.query["task_id"]) or {}
+    if found["result"]:
+        url = f"{vendor.url}/media/{found['task_id']}"
+        found["result"]["media_urls"] = [f"{url}/cover", url]
+    return reply(json=ok(found))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        media_answer(lambda body: reply(body=body, headers={"Content-Encoding": "aws-chunked"})),
+        media_answer(lambda body: reply(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})),
+        media_answer(lambda body: reply(203, body=body)),
+        media_answer(
+            lambda body: reply(206, body=body, headers={"Content-Range": f"bytes 0-{len(body) - 1}/{len(body)}"})
+        ),
+        cover_first,
+    ],
+    ids=["aws-chunked", "gzip", "203", "206", "cover first"],
+)
+def test_results_that_come_in_an_odd_way_are_saved(tmp_path: Path, spoil: Spoil) -> None:
+    with selling() as vendor:
+        shop = Shop(tmp_path, vendor)
+        pairs = shop.rows(2)
+        vendor.spoil = spoil
+        result = shop.run(*FAST)
+        assert result.exit_code == 0, result.output
+        assert shop.results() == shop.expected(pairs)
+
+
+def test_an_outage_of_the_media_host_beyond_patience_is_made_good_by_the_same_command(tmp_path: Path) -> None:
+    with selling() as vendor:
+        shop = Shop(tmp_path, vendor)
+        pairs = shop.rows(12)
+        vendor.spoil = lambda _, kind, __: reply(503, headers={"Retry-After": "1"}) if kind == "media" else None
+        result = shop.run("--no-progress", "--rate", "20/1s", "--in-flight", "2", "--patience", "3s")
+        assert result.exit_code == 8, result.output
+        assert "stayed unavailable" in result.output
+        assert "failed" not in result.output
+        assert len(vendor.tasks) < 12, "nothing is submitted while no result can be fetched"
+        vendor.spoil = lambda _, __, ___: None
         assert shop.run(*FAST).exit_code == 0
         assert shop.results() == shop.expected(pairs)
         assert set(vendor.accepted.values()) == {1}
