@@ -184,12 +184,7 @@ class Loop:
     def _choose_work(self, now: float) -> tuple[Step | None, float]:
         """The same, of what serves the batch."""
         desk = self._desk
-        waiting = (
-            bool(self.queue.ready)
-            and desk.no_submits is None
-            and not desk.is_short
-            and not self._is_held()
-        )
+        waiting = bool(self.queue.ready) and desk.no_submits is None and not desk.is_short and not self._is_held()
         is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
         if desk.turns:
             is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)
