@@ -174,7 +174,7 @@ def decide(
 
     `wait`: seconds until the next try. `may_refresh`: the URL may have expired, and no fresh one was asked for yet.
     """
-    lasts, promised = now - story.since, min(PROMISED, patience)
+    lasts, promised = now - story.since, min(PROMISED, patience) if retries else 0.0
     if trouble is Trouble.FINAL:
         return Next(Then.FAIL)
     if may_refresh:

@@ -72,6 +72,11 @@ def test_what_a_failure_asks_for(
     assert found.seconds == (5.0 if then is Then.AGAIN else 0.0)
 
 
+def test_without_retries_nothing_is_asked_for_longer() -> None:
+    story = Story(tries=1, since=0.0, failed_at=0.0)
+    assert decide(Trouble.RESULT, story, Host(), 0.0, 5.0, may_refresh=False, retries=0, patience=9.0).then is Then.FAIL
+
+
 def test_failures_are_a_results_own_while_its_host_gives_others() -> None:
     host, story = Host(), Story()
     for at in range(5):
