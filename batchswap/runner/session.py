@@ -13,14 +13,14 @@ from batchswap.callbacks import Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
-from batchswap.errors import MaybeSent, NeverSent
+from batchswap.errors import MaybeSent, NeverSent, UsageError
 from batchswap.ledger import files, history, marks, moves, orphans, queries, runs, selections
 from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.location import Location
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.shared import state_folder
-from batchswap.ledger.submits import NoLog, SubmissionLog, delete_old
+from batchswap.ledger.submits import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
 from batchswap.pacing import Rate
@@ -163,7 +163,12 @@ def open_log(
     """The key's submission log. The local provider has none: nobody pays for it, and its tasks stay on this machine."""
     if account.name != account.base_url:
         return NoLog()
-    name, folder = account.owner, state_folder()
+    name = account.owner
+    try:
+        folder = state_folder()
+    except UsageError as error:
+        say(f"there is no submission log ({error}): {MISSING}")
+        return NoLog()
     delete_old(folder, name, clock.now())
     mark = marks.marks(db).get(name)
     counts = settings.budget_per_day is not None

@@ -1,0 +1,161 @@
+"""`adopt` attaches what the API has, and nothing else; `backup` copies ledgers, and nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.chaos.shop import Shop
+from tests.chaos.vendor import Pair
+
+
+def paid_elsewhere(shop: Shop, count: int) -> list[Pair]:
+    """A ledger whose rows were submitted by another one, whose log is gone."""
+    pairs = shop.rows(count)
+    other = ["run", str(shop.folder / "spring.csv"), "--db", str(shop.folder / "other.db"), "--no-backup"]
+    place = [
+        "--out",
+        str(shop.folder / "elsewhere"),
+        "--base-url",
+        shop.vendor.url,
+        "--min-free",
+        "0",
+        "--rate",
+        "none",
+    ]
+    assert shop.call(*other, *place, *shop.listening()).exit_code == 0
+    for path in (shop.folder / "state" / "batchswap").glob("submits-*"):
+        path.rename(shop.folder / path.name)
+    # The ledger gets its rows; an API that takes nothing more leaves them queued.
+    assert shop.run("--rate", "none", "--budget", "0").exit_code == 6
+    return pairs
+
+
+def adopt(shop: Shop, *arguments: str) -> Result:
+    place = ["--db", str(shop.folder / "b.db"), "--base-url", shop.vendor.url, "--rate", "none"]
+    return shop.call("adopt", *arguments, *place)
+
+
+def id_of(shop: Shop, pair: Pair) -> str:
+    return next(task_id for task_id, (accepted, _, _) in shop.vendor.tasks.items() if accepted == pair)
+
+
+def finish(shop: Shop, pairs: list[Pair]) -> None:
+    assert shop.run("--rate", "none", *shop.listening()).exit_code == 0
+    assert shop.vendor.accepted == dict.fromkeys(pairs, 1)
+    assert shop.results() == shop.expected(pairs)
+
+
+def test_a_key_and_its_task_id(shop: Shop) -> None:
+    pairs = paid_elsewhere(shop, 1)
+    assert adopt(shop, "r0", id_of(shop, pairs[0])).exit_code == 0
+    finish(shop, pairs)
+
+
+def test_a_file_of_them(shop: Shop) -> None:
+    pairs = paid_elsewhere(shop, 3)
+    rows = [f"r{i},{id_of(shop, pair)},spring" for i, pair in enumerate(pairs)]
+    (shop.folder / "ids.csv").write_text("\n".join(["key,task_id,batch", *rows, ""]))
+    assert adopt(shop, "--from", str(shop.folder / "ids.csv")).exit_code == 0
+    finish(shop, pairs)
+
+
+def test_a_submission_log(shop: Shop) -> None:
+    pairs = paid_elsewhere(shop, 3)
+    [log] = shop.folder.glob("submits-*")
+    assert adopt(shop, "--from", str(log)).exit_code == 0
+    finish(shop, pairs)
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) -> None:
+    pairs = paid_elsewhere(shop, 2)
+    first, second = (id_of(shop, pair) for pair in pairs)
+    before = shop.vendor.requests("submit")
+    for arguments, words in (
+        (("r0", second), "was made from other inputs"),
+        (("r0", "no-such-id"), "does not know a task"),
+        (("r9", first), 'there is no task "r9"'),
+        (("r0",), "name a KEY and its TASK_ID"),
+        ((), "name a KEY and its TASK_ID"),
+    ):
+        said = adopt(shop, *arguments)
+        assert said.exit_code == 2, said.output
+        assert words in said.output
+    assert shop.select("select distinct state from tasks") == [("queued",)]
+    assert adopt(shop, "r0", first).exit_code == 0
+    assert (
+        "belongs to another task" in adopt(shop, "r1", first).output
+        or "other inputs" in adopt(shop, "r1", first).output
+    )
+    assert shop.vendor.requests("submit") == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("key,id\nr0,x\n", ":1: the columns must be"),
+        ("key,task_id\nr0,\n", ":2: needs a key and a task id"),
+        ("key,task_id\nr0,a\nr0,b\n", "r0 is named twice"),
+        ("key,task_id\nr0,a\nr1,a\n", "a is named twice"),
+        ("key,task_id\n", "there is no row"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(shop: Shop, content: str, words: str) -> None:
+    (shop.folder / "ids.csv").write_text(content)
+    said = adopt(shop, "--from", str(shop.folder / "ids.csv"))
+    assert said.exit_code == 2
+    assert words in said.output
+
+
+def backup(shop: Shop, target: Path) -> Result:
+    return shop.call("backup", str(target), "--db", str(shop.folder / "b.db"))
+
+
+def test_a_backup_replaces_copies_alone(old_shop: Shop) -> None:
+    ledger, copy, other = (old_shop.folder / name for name in ("b.db", "copy.db", "other"))
+    assert backup(old_shop, copy).exit_code == 0
+    assert backup(old_shop, copy).exit_code == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+    other.write_text("mine")
+    link = old_shop.folder / "link"
+    link.symlink_to(ledger)
+    for target in (other, ledger, link, Path(f"{ledger}-wal")):
+        assert backup(old_shop, target).exit_code == 2, target
+    assert other.read_text() == "mine"
+    assert not [path for path in old_shop.folder.iterdir() if path.name.endswith(".part")]
+
+
+def test_a_backup_during_a_run_is_a_sound_ledger(old_shop: Shop) -> None:
+    old_shop.rows(30)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "batchswap", *old_shop.arguments("--rate", "none", "--in-flight", "2")],
+        cwd=old_shop.folder, env=old_shop.environment(), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    copies = 0
+    while run.poll() is None:
+        assert backup(old_shop, old_shop.folder / "copy.db").exit_code == 0
+        copies += 1
+    assert (run.returncode, copies > 0) == (0, True)
+    assert old_shop.call("status", "--db", str(old_shop.folder / "copy.db")).exit_code == 0
+
+
+def test_a_run_leaves_a_copy_unless_it_changed_nothing(old_shop: Shop) -> None:
+    copy = old_shop.folder / "b.db.bak"
+    old_shop.rows(2)
+    assert old_shop.run("--rate", "none", "--no-backup").exit_code == 0
+    assert not copy.exists()
+    old_shop.rows(3)
+    assert old_shop.run("--rate", "none").exit_code == 0
+    at = copy.stat().st_mtime_ns
+    assert old_shop.run("--rate", "none").exit_code == 0
+    assert copy.stat().st_mtime_ns == at
+    copy.write_text("another file")
+    old_shop.rows(4)
+    said = old_shop.run("--rate", "none")
+    assert said.exit_code == 0
+    assert "no copy of the ledger was made" in said.output
+    assert os.access(copy, os.R_OK)
+    assert copy.read_text() == "another file"
