@@ -37,7 +37,8 @@ def save(
         _copy(writing, part)
         stack.enter_context(hold_file(part, wait=False))
     except (OSError, sqlite3.Error) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise LedgerFailed(f"what this run knows cannot be saved next to {location.path} ({error})") from error
     _leave(location, fault, writing, reading)
     path = _place(part, location, is_own=not fault.is_overwritten)
@@ -57,15 +58,14 @@ def _copy(writing: sqlite3.Connection, part: Path) -> None:
 
 def _leave(location: Location, fault: Fault, writing: sqlite3.Connection, reading: sqlite3.Connection) -> None:
     """Close the old connections. A moved ledger gets all that is known; one that was overwritten gets nothing."""
-    log = Path(f"{location.real}-wal")
-    is_ours = identity(log) == location.files["-wal"]
-    if fault.is_overwritten and is_ours:
-        os.truncate(log, 0)  # what is in it belongs to the old content
-    reading.close()
     with suppress(sqlite3.Error):
-        writing.execute("pragma wal_checkpoint(truncate)")
-    with suppress(sqlite3.Error):
-        writing.close()
+        if fault.is_overwritten:
+            writing.close()  # first: the last one to close, if it may write, writes into the file
+            reading.close()
+        else:
+            reading.close()
+            writing.execute("pragma wal_checkpoint(truncate)")
+    writing.close()
     for suffix in ("-wal", "-shm"):
         beside = Path(f"{location.real}{suffix}")
         if identity(beside) == location.files[suffix]:

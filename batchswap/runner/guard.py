@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,14 +10,18 @@ from batchswap.errors import Exit, LedgerFailed
 from batchswap.ledger.location import Fault, Location
 from batchswap.ledger.rescue import save
 from batchswap.runner.desk import Desk
+from batchswap.runner.jobs import Job
 from batchswap.runner.stops import Stop
 
 
 class Guard:
     """Asked before each submit, every few seconds, and at the end. `stack` closes what is opened."""
 
-    def __init__(self, desk: Desk, location: Location, stack: ExitStack) -> None:
-        self._desk, self._location, self._stack = desk, location, stack
+    def __init__(
+        self, desk: Desk, location: Location, stack: ExitStack, in_flight: Callable[[], Iterable[Job]]
+    ) -> None:
+        """`in_flight`: what is paid for and not fetched yet."""
+        self._desk, self._location, self._stack, self._in_flight = desk, location, stack, in_flight
         self._saving = asyncio.Lock()
         self._has_failed = False
         desk.writer.location = location
@@ -59,6 +64,8 @@ class Guard:
             if not self._has_failed:
                 self._has_failed = True
                 desk.warn(f"{error}: tried again every few seconds, as long as this run lasts")
+                for job in self._in_flight():
+                    desk.warn(f"{job.task.batch}/{job.task.key} is {job.attempt.remote_id}, and not fetched yet")
             return
         if desk.ledger == name:
             self._stop(f"what this run knows was written back to {name}, and a copy elsewhere is out of date")

@@ -229,7 +229,7 @@ async def run(
     )
     loop = Loop(desk, selection_of(settings))
     with ExitStack() as stack:
-        desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack).is_well
+        desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
         try:
             await writer.do(lambda db: moves.recover(db, desk.stamp()))
             desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))

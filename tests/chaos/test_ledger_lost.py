@@ -103,7 +103,16 @@ def remove_log(path: Path) -> None:
     Path(f"{path}-wal").unlink()
 
 
-@pytest.mark.parametrize("harm", [remove, remove_all, move, remove_log])
+def remove_index(path: Path) -> None:
+    Path(f"{path}-shm").unlink()
+
+
+def replace_log(path: Path) -> None:
+    Path(f"{path}-wal").unlink()
+    Path(f"{path}-wal").touch()
+
+
+@pytest.mark.parametrize("harm", [remove, remove_all, move, remove_log, remove_index, replace_log])
 def test_what_a_run_knows_is_written_back_under_the_ledgers_name(shop: Shop, harm: Harm) -> None:
     err = to_end(shop, harm, None, "-q")
     assert "b.db" in err
@@ -195,6 +204,25 @@ def test_what_a_run_knows_is_saved_next_to_what_was_restored(shop: Shop, how: st
     assert (shop.folder / "b.db").read_bytes() == content, "what was restored is left alone"
     assert not (shop.folder / "b.db-wal").exists()
     again(shop, saved)
+
+
+def test_the_ids_of_what_is_paid_for_are_shown_when_the_ledger_was_emptied(shop: Shop) -> None:
+    """Nothing can be saved: what was in the file is nowhere else."""
+    shop.vendor.seconds = 60.0
+    err = to_end(shop, lambda path: os.truncate(path, 0), None, "-q")
+    assert "was overwritten" in err
+    assert all(task_id in err for task_id in shop.vendor.tasks)
+
+
+def test_where_nothing_can_be_saved_that_is_shown_and_what_is_paid_for_is_fetched(shop: Shop) -> None:
+    db = shop.folder / "deep" / "b.db"
+
+    def block(path: Path) -> None:
+        shutil.rmtree(path.parent)
+        path.parent.touch()
+
+    assert "what this run knows cannot be saved" in to_end(shop, block, db, "-q")
+    assert len(shop.results()) == PAID + 1
 
 
 def test_after_the_rescue_a_kill_loses_nothing_more(shop: Shop) -> None:
