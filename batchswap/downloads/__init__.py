@@ -14,6 +14,7 @@ from batchswap.downloads.addresses import is_on_private_address
 from batchswap.downloads.containers import Kind, inspect
 from batchswap.downloads.copies import copy_part
 from batchswap.downloads.durations import movie_seconds
+from batchswap.downloads.endings import false_ending
 from batchswap.downloads.fetching import Downloader
 from batchswap.downloads.glances import Glance
 from batchswap.downloads.parts import Verified
@@ -30,6 +31,7 @@ __all__ = [
     "Trial",
     "Verified",
     "copy_part",
+    "false_ending",
     "inspect",
     "is_on_private_address",
     "is_published",

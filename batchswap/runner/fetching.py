@@ -15,7 +15,7 @@ import msgspec
 
 from batchswap import hosts
 from batchswap.client import parse_retry_after
-from batchswap.downloads import Kind, Verified
+from batchswap.downloads import Kind, Verified, false_ending
 from batchswap.errors import DownloadError, Exit
 from batchswap.hosts import Host, Next, Story, Then, Trouble
 from batchswap.ledger import moves, queries
@@ -25,7 +25,7 @@ from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.stops import Stop
 from batchswap.runner.storage import Troubles
-from batchswap.states import Event
+from batchswap.states import Event, State
 from batchswap.tasks import Model, clean
 
 BACKLOG = 1000
@@ -54,6 +54,7 @@ class Fetching:
         self._given = dict[str, float]()
         """When each host last gave a result."""
         self._given_up = set[str]()
+        self._endings = set[str]()
         self._stories: dict[int, Story] = {}
         """What each task's result has gone through. It outlasts the asking for a fresh URL."""
         self._better = asyncio.Event()
@@ -124,6 +125,26 @@ class Fetching:
             lambda db: moves.verified(db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256)
         )
         await self._publish(job, part, former)
+        if words := false_ending(output, part.media_type):
+            await self._note_ending(job, words)
+
+    async def _note_ending(self, job: Job, words: str) -> None:
+        """Record that the file holds another format than its name says. Each format is shown once."""
+        desk, (_, _, holds) = self._desk, words.rpartition(" holds ")
+        if holds not in self._endings:
+            self._endings.add(holds)
+            desk.say(f"{job.task.batch}/{job.task.key}: {words}, which its ending does not say")
+        await desk.writer.do(
+            lambda db: moves.log(
+                db,
+                desk.stamp(),
+                "ending",
+                task_id=job.task.id,
+                attempt_id=job.attempt.id,
+                state=State.DONE,
+                detail=clean(words),
+            )
+        )
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | None:
         """The checked part. None: asked for a fresh URL, or left to the next run. Raises DownloadError in the end."""

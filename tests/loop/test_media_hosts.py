@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError, Exit
+from batchswap.ledger import files
 from batchswap.runner.beside import View
 from batchswap.runner.fetching import likely_first
 from tests.loop.service import Service, Shelf
@@ -148,3 +150,22 @@ def test_the_url_of_the_right_kind_is_asked_first(urls: tuple[str, ...], kind: s
     found = likely_first(urls, "video" if kind == "video" else "image")
     assert found[0] == first
     assert sorted(found) == sorted(urls)
+
+
+class WebmShelf(Shelf):
+    """Every result is WebM, whatever its name."""
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
+        return Verified(url, 1, "video/webm")
+
+
+def test_a_name_that_says_another_format_is_recorded_for_each_and_said_once(tmp_path: Path) -> None:
+    async def script() -> None:
+        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 5.0)
+        world.shelf = WebmShelf()
+        assert (await world.run(service)).counts["done"] == 3
+        assert sum("holds WebM" in words for words in world.said) == 1
+        with closing(files.connect(world.settings.db, write=False)) as db:
+            assert db.execute("select count(*) from events where event = 'ending'").fetchone() == (3,)
+
+    run(script())

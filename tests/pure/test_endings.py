@@ -1,0 +1,23 @@
+"""Names of results that say another format than the file holds."""
+
+import pytest
+
+from batchswap.downloads import false_ending
+
+
+@pytest.mark.parametrize(
+    ("output", "media_type", "words"),
+    [
+        ("b/still.png", "image/jpeg", "still.png holds JPEG"),
+        ("b/clip.MP4", "video/webm", "clip.MP4 holds WebM"),
+        ("b/clip.mp4", "video/mp4", ""),
+        ("b/clip.mp4", "video/quicktime", ""),
+        ("b/clip.mkv", "video/webm", ""),
+        ("b/clip.mov", "video/mp4", "clip.mov holds MP4"),
+        ("b/clip", "video/webm", ""),
+        ("b/clip.v2", "video/webm", ""),
+        ("b/clip.mp4", "", ""),
+    ],
+)
+def test_what_a_name_says_wrongly(output: str, media_type: str, words: str) -> None:
+    assert false_ending(output, media_type) == words
