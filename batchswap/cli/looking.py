@@ -16,24 +16,31 @@ STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "unce
 
 @click.command(cls=options.Command, short_help="counts, credits, and what needs a person, per batch")
 @options.DB
+@options.OUT
 @options.option("--plot", type=options.FILE, default=None, metavar="FILE", help="draw the last run into an SVG file")
 @options.JSON
-def status(db: Path, plot: Path | None, as_json: bool) -> int:
-    """Counts, credits, and what needs a person, per batch and in total."""
+def status(db: Path, out: Path, plot: Path | None, as_json: bool) -> int:
+    """Counts, credits, and what needs a person, per batch and in total; which result files are gone or changed.
+
+    Results are looked for where they were stored, and below --out.
+    """
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import columns, print_json, print_lines
-    from batchswap.report import behind, standing
+    from batchswap.ledger import queries
+    from batchswap.report import behind, standing, stored
     from batchswap.report.words import safe
 
     with reading(db) as ledger:
         found = standing.gather(ledger, db)
+        files = stored.look(ledger, queries.batches(ledger), out)
         lag = behind.look(ledger)
         if plot is not None:
             _plot(ledger, plot, db)
     if as_json:
-        print_json({**standing.to_json(found), "behind": lag.count})
+        print_json({**standing.to_json(found), "behind": lag.count, "results": files.to_json()})
     else:
         print_lines(standing.to_lines(found, db, time.time(), columns()))
+        print_lines(stored.lines(files, db, out))
         if lag.count:
             print_lines([safe(lag.words(db))])
     return 0

@@ -52,7 +52,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.ledger.duplicates import Decision
     from batchswap.ledger.lookout import Lookout
     from batchswap.ledger.selections import Selection
-    from batchswap.report import behind, planning, surveying
+    from batchswap.report import behind, planning, stored, surveying
     from batchswap.report.duplicates import refusal
     from batchswap.runner.uploading import hash_file
 
@@ -72,6 +72,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
         decision = Decision(settings.duplicates)
         surveyor = surveying.Surveyor(db, selection, has_budget=settings.has_budget, lookout=lookout, decision=decision)
         work = surveyor.survey(chunks)
+        disk = stored.Look() if db is None else stored.look(db, work.batches, settings.out)
         took = planning.average_durations(db) if db is not None else {}
         prices = find_prices(settings, work)
         if db is not None:
@@ -82,9 +83,10 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     if asked["as_json"]:
         if work.kept:
             voice.say(work.kept)
-        print_json({**found.to_json(), "behind": lag.count})
+        print_json({**found.to_json(), "behind": lag.count, "results": disk.to_json()})
     else:
         print_lines(found.to_lines())
+        print_lines(stored.lines(disk, settings.db, settings.out))
     if lag.count:
         voice.say(lag.words(settings.db, settings.out), "warning")
     if work.duplicates and decision is Decision.REFUSE:

@@ -104,7 +104,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
     try:
         with reading(settings.db) as db:
-            line = last_line(summary, settings, resume, look(db, summary, settings.out, before))
+            line = last_line(summary, settings, resume, look(db, summary, settings.out, before, settings.db))
     except LedgerError:  # how the run ended is known, whatever happened to the ledger at this moment
         line = last_line(summary, settings, resume)
     if asked["as_json"]:

@@ -28,7 +28,7 @@ KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
 @KEYS
 @options.DB
 @options.OUT
-@options.option("--state", type=click.Choice(["failed", "cancelled"]), default="failed", help="which tasks")
+@options.option("--state", type=click.Choice(["failed", "cancelled", "done"]), default="failed", help="which tasks")
 @options.option("--code", metavar="CODE", default=None, help="only with this reason code, such as 501")
 @options.option("--batch", metavar="NAME", default=None, help="only of this batch")
 @click.pass_context
@@ -46,7 +46,8 @@ def retry(
 
     What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
     were given up while uncertain are taken only by their KEY, or with --code given-up. A done task that is named is
-    asked for again, too, when its file is missing below --out, or is no longer what was stored. What a variable or a
+    asked for again, too, when its file is missing below --out, or is no longer what was stored; --state done asks for
+    all of those, wherever they were stored. What a variable or a
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
     from batchswap.cli.ledgers import changing, check_batch, find
@@ -67,13 +68,25 @@ def retry(
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
         named = [find(ledger, key, db) for key in dict.fromkeys(keys)]
-        for task in named if keys else words.chosen(ledger, State(state), batch=batch, code=code):
+        if not keys and state == State.DONE:
+            named = _lost(ledger, out, batch)
+        chosen = keys or state == State.DONE
+        for task in named if chosen else words.chosen(ledger, State(state), batch=batch, code=code):
             if may_pay_twice or not words.is_given_up(ledger, task):
                 _put_back(ledger, stamp, task, out, done)
             else:
                 done.left += 1
     voice.conclude(str(done))
     return Exit.DONE
+
+
+def _lost(ledger: "sqlite3.Connection", out: Path, batch: str | None) -> "list[Task]":
+    """Done tasks whose file is gone, or is not what was stored."""
+    from batchswap.ledger import moves, queries
+    from batchswap.report import stored
+
+    found = stored.look(ledger, [batch] if batch is not None else queries.batches(ledger), out)
+    return [moves.find_task(ledger, each.id) for each in (*found.gone, *found.changed)]
 
 
 @dataclass
@@ -89,7 +102,7 @@ class Retried:
         from batchswap.report.words import plural
         from batchswap.states import Event
 
-        again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED]
+        again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED] + self.moved[Event.REUSE_AGAIN]
         said = [f"{plural(again, 'task')} queued again, {resumed:,} asked for again without paying"]
         if self.left:
             were, them = ("was", "it") if self.left == 1 else ("were", "them")

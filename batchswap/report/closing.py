@@ -2,13 +2,12 @@
 
 import re
 import sqlite3
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from batchswap.errors import Exit
-from batchswap.ledger import views
+from batchswap.report import stored
 from batchswap.report.commands import next_steps, no_longer_asked_for
 from batchswap.report.words import counted, money, plural, priced, safe, span
 from batchswap.runner.summary import Summary, exceeded_words
@@ -16,8 +15,8 @@ from batchswap.settings import Settings
 from batchswap.states import State
 
 _COUNT = re.compile(r"\d+ (failed|uncertain)\b")
-LOOKED_FOR = 100
-"""Results of each batch: some may have been taken away since."""
+LOOKED_FOR = 20_000
+"""Results that are looked at: some may have been taken away since."""
 _OPEN = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING)
 
 
@@ -28,18 +27,18 @@ class Seen(msgspec.Struct, frozen=True):
     """Whether any task is elsewhere than before."""
     has_results: bool = True
     """Whether results are where this run saves them."""
+    is_elsewhere: bool = False
+    """Whether results are only where an earlier run saved them."""
+    losses: tuple[str, ...] = ()
+    """What is no longer on the disk as it was, in words."""
 
 
-def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int]) -> Seen:
-    """`before`: the counts of the batches when the run began."""
-    is_here = summary.counts[State.DONE] > before[State.DONE] or any(
-        (out / line.file).exists()
-        for batch in summary.batch
-        if summary.counts[State.DONE]
-        for line in islice(views.lines(db, states=(State.DONE,), batch=batch), LOOKED_FOR)
-        if line.file
-    )
-    return Seen(summary.counts != before, is_here)
+def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int], ledger: Path) -> Seen:
+    """`before`: the counts of the batches when the run began. `ledger`: for commands that are shown."""
+    found = stored.look(db, summary.batch, out, LOOKED_FOR)
+    is_here = found.is_here or summary.counts[State.DONE] > before[State.DONE]
+    losses = tuple(stored.lines(found, ledger, out))
+    return Seen(summary.counts != before, is_here, found.is_elsewhere, losses)
 
 
 def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | None = None) -> str:
@@ -50,8 +49,9 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | No
     said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]
     if summary.counts[State.DONE] and seen.has_results:
         said.append(f"results in {settings.out}/")
-    elif summary.counts[State.DONE]:
+    elif summary.counts[State.DONE] and seen.is_elsewhere:
         said.append(f"results are not in {settings.out}/ but where an earlier run saved them")
+    said += seen.losses
     said += next_steps(wanted, settings.db)
     if summary.orphans.counts:
         said.append(no_longer_asked_for(summary.orphans, settings.db))

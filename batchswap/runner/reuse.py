@@ -77,8 +77,9 @@ async def _place(db: sqlite3.Connection, out: Path, item: Task, known: Stored) -
     replaces = queries.former(db, item.id).replaces
     if await is_published(place, known.sha256, known.size):
         return  # an earlier run came so far, or both have one name
-    wrong = f"{next(known.paths(out))} is not there"
-    for source in known.paths(out):
+    candidates = _candidates(known, out)
+    wrong = f"{candidates[0]} is not there"
+    for source in candidates:
         try:
             if await asyncio.to_thread(hash_file, source) != known.sha256:
                 wrong = f"{source} is another file now"
@@ -89,6 +90,10 @@ async def _place(db: sqlite3.Connection, out: Path, item: Task, known: Stored) -
         await publish(place, wanted, replaces=replaces)
         return
     raise DownloadError("source-gone", wrong)
+
+
+def _candidates(known: Stored, out: Path) -> list[Path]:
+    return [Path(path) for path in known.paths(str(out.absolute()))]
 
 
 def waiting_words(db: sqlite3.Connection, settings: Settings) -> tuple[str, bool]:

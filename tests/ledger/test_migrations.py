@@ -8,10 +8,11 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import files, history, queries
+from batchswap.ledger import duplicates, files, history, queries
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.ledger.schema import steps
-from batchswap.tasks import Model
+from batchswap.states import State
+from batchswap.tasks import Model, Task
 
 
 def older(path: Path, version: int, stop_before: str) -> None:
@@ -71,3 +72,24 @@ def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_pat
         assert db.execute("select name from batches").fetchall() == [("spring",)]
         assert db.execute("select count(*) from detections").fetchone() == (0,)
         assert db.execute("select count(*) from files").fetchone() == (0,)
+
+
+def test_a_ledger_of_version_5_knows_duplicates_of_what_it_has_done(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 5, "m006_duplicates_and_places")
+    with_an_attempt(path, reserved=1.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("update tasks set state = 'done', attempts = 1, paid = 1, generation = -1")
+        raw.execute("update attempts set account = 'x'")
+    files.create(path)
+    with closing(files.connect(path, write=True)) as db:
+        other = duplicates.Matches(db, "x", lambda _: "").of(row_like("d"))
+        assert other is not None
+        assert other.key == "t"
+        assert duplicates.Matches(db, "another", lambda _: "").of(row_like("d")) is None
+
+
+def row_like(digest: str) -> Task:
+    """A queued row of another batch, whose inputs are URLs."""
+    url = "https://cdn.example.com/v.mp4"
+    return Task(0, "final", "t", State.QUEUED, Model.VIDEO, url, url, "o.mp4", "/", digest)

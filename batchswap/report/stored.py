@@ -1,0 +1,174 @@
+"""Whether what done tasks were made from, and what they made, is still on the disk as it was.
+
+Files are only looked at, not read: one is read where its size fits and its time does not, and of those not many.
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger import inputs, places, queries
+from batchswap.ledger.inputs import Changed
+from batchswap.ledger.places import Stored
+from batchswap.report.commands import command
+from batchswap.report.words import plural, safe
+from batchswap.settings import Settings
+from batchswap.states import State
+
+MOST = 50_000
+"""Results, and input files, that are looked at: the last ones."""
+NAMED = 3
+_READ = 256_000_000
+"""Bytes that are read in all; a file counts for at least a hundred thousand of them."""
+_LEAST = 100_000
+_LATE = 2.0
+"""Seconds that a file may be younger than the record of it: some file systems count in twos."""
+
+
+class Look(msgspec.Struct):
+    """What was found. `gone` and `changed` are tasks; `inputs` are files with another content than they had."""
+
+    done: int = 0
+    looked_at: int = 0
+    is_here: bool = False
+    """Whether any result is below --out."""
+    is_elsewhere: bool = False
+    """Whether any result is only where an earlier run stored it."""
+    gone: list[Stored] = []
+    changed: list[Stored] = []
+    unreadable: list[Stored] = []
+    folders: dict[str, int] = {}
+    """Folders of results that are not there at all, with the number of results that were in them."""
+    inputs: list[Changed] = []
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("gone", "changed", "unreadable")
+        return {
+            "looked_at": self.looked_at,
+            **{name: [f"{each.batch}/{each.key}" for each in getattr(self, name)] for name in names},
+            "inputs_changed": [msgspec.structs.asdict(each) for each in self.inputs],
+        }
+
+
+class Reader:
+    """Hashes files until so many bytes were read. Raises OSError for every file after that."""
+
+    def __init__(self, most: int = _READ) -> None:
+        self._left = most
+
+    def hash(self, path: Path) -> str:
+        size = max(_LEAST, path.stat().st_size)
+        if size > self._left:
+            raise OSError("not read: too much")
+        self._left -= size
+        from batchswap.runner.uploading import hash_file  # noqa: PLC0415 - `status` seldom reads a file
+
+        return hash_file(path)
+
+
+def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = MOST) -> Look:
+    """The newest results of these batches, and the files that they were made from."""
+    found = Look(queries.counts_in(db, batches)[State.DONE], gone=[], changed=[], unreadable=[], folders={}, inputs=[])
+    reader = Reader()
+    if not found.done:
+        return found
+    here = str(out.absolute())
+    for each in places.stored(db, batches, most):
+        found.looked_at += 1
+        _look_at(each, here, found, reader)
+    found.inputs = list(inputs.changed(db, batches, reader.hash, most))
+    return found
+
+
+def _look_at(each: Stored, here: str, found: Look, reader: Reader) -> None:
+    kinds = []
+    for path in each.paths(here):
+        kind = _kind(path, each, reader)
+        if kind == "stands":
+            is_here = path == f"{here}/{each.file}"
+            found.is_here |= is_here
+            found.is_elsewhere |= not is_here
+            return
+        kinds.append(kind)
+    if "changed" in kinds:
+        found.changed.append(each)
+    elif "unreadable" in kinds:
+        found.unreadable.append(each)
+    else:
+        found.gone.append(each)
+        folder = each.out or here
+        if not Path(folder).is_dir():
+            found.folders[folder] = found.folders.get(folder, 0) + 1
+
+
+def _kind(path: str, known: Stored, reader: Reader) -> str:
+    try:
+        seen = os.stat(path)  # noqa: PTH116 - a Path for each of a hundred thousand takes longer than the looking
+        if not stat.S_ISREG(seen.st_mode) or seen.st_size != known.size:
+            return "changed"
+    except (FileNotFoundError, NotADirectoryError):
+        return "changed" if os.path.islink(path) else "gone"  # noqa: PTH114 - a link that leads nowhere is in the way
+    except OSError:
+        return "unreadable"
+    if seen.st_mtime <= known.at + _LATE:
+        return "stands"
+    try:
+        return "stands" if reader.hash(Path(path)) == known.sha256 else "changed"
+    except OSError:
+        return "stands"
+
+
+def lines(found: Look, db: Path, out: Path) -> Iterator[str]:
+    """What is not as it was, and the command that brings it back. Nothing if all is well."""
+    for folder, n in found.folders.items():
+        were = "was" if n == 1 else "were"
+        words = f"{folder} is not there, where {plural(n, 'result')} {were} stored"
+        yield safe(f"{words}: mount it, or name its new place with --out")
+    gone = [each for each in found.gone if (each.out or str(out.absolute())) not in found.folders]
+    if gone:
+        files, them = _files(gone), "it" if len(gone) == 1 else "them"
+        more = "" if len(gone) < max(found.done, NAMED + 1) else "; is a drive not mounted?"
+        fetch = f"`{_retry(gone, db, out)}` and a run fetch {them} again, free while the API keeps {them}"
+        yield safe(f"{files} gone: {_names(gone)}{more}; {fetch}")
+    if found.changed:
+        files, them = _files(found.changed), "it" if len(found.changed) == 1 else "them"
+        again = f"move {them} away, then `{_retry(found.changed, db, out)}` and a run fetch what was stored"
+        yield safe(f"{files} not what was stored: {_names(found.changed)}; {again}")
+    if found.unreadable:
+        yield safe(f"{_files(found.unreadable)} not readable: {_names(found.unreadable)}")
+    for each in found.inputs[:NAMED]:
+        words = f"{_shown(each.path)} has changed since {each.name} was made from it"
+        yield safe(f"{words}: give the row a new id to have the new file swapped, which costs credits")
+    if len(found.inputs) > NAMED:
+        yield f"and {len(found.inputs) - NAMED:,} more input files have changed"
+    if found.looked_at < found.done and (found.gone or found.changed or found.inputs):
+        yield f"only the last {found.looked_at:,} of {plural(found.done, 'result')} were looked at"
+
+
+def _files(some: Sequence[Stored]) -> str:
+    return f"{plural(len(some), 'result file')} {'is' if len(some) == 1 else 'are'}"
+
+
+def _names(some: Sequence[Stored]) -> str:
+    more = " …" if len(some) > NAMED else ""
+    return ", ".join(f"{each.batch}/{each.key}" for each in some[:NAMED]) + more
+
+
+def _retry(some: Sequence[Stored], db: Path, out: Path) -> str:
+    """By name, or all of them where they are many."""
+    import shlex  # noqa: PLC0415 - seldom needed
+
+    place = "" if out == Settings().out else f"--out {shlex.quote(str(out))}"
+    if len(some) > NAMED:
+        return command("retry", db, options=f"--state done {place}".strip())
+    return command("retry", db, *(f"{each.batch}/{each.key}" for each in some), options=place)
+
+
+def _shown(path: str) -> str:
+    here = os.path.relpath(path)
+    return path if here.startswith("..") else here
