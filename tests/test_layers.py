@@ -27,6 +27,7 @@ ONLY = {
     "aiohttp": "client downloads callbacks local.server",
     "sqlite_utils": "ledger",
     "click": "cli",
+    "openpyxl": "manifest",
     "mediapipe": "local.engine",
     "av": "local.engine",
     "cv2": "local.engine",

@@ -22,6 +22,7 @@ from batchswap.manifest.problems import Problems
 from batchswap.manifest.rows import Checker, Record
 from batchswap.manifest.separated import Header, Lines, Table
 from batchswap.manifest.sources import Options, Source, default_batch
+from batchswap.manifest.workbook import Workbook
 from batchswap.tasks import Row
 
 CHUNK = 500
@@ -61,6 +62,12 @@ def read_csv(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     with closing(Lines(stream)) as lines:
         table = Table(checker.file, lines)
         yield from read_table(checker, table.header(), table.batches(checker.complain))
+
+
+def read_workbook(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+    checker = place.checker()
+    book = Workbook(checker.file, stream)
+    yield from read_table(checker, book.header(), book.batches())
 
 
 def read_table(
@@ -127,4 +134,10 @@ def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str
     yield checker.batch, rows
 
 
-READERS: dict[str, Reader] = {"csv": read_csv, "yaml": read_yaml, "json": read_json, "jsonl": read_jsonl}
+READERS: dict[str, Reader] = {
+    "csv": read_csv,
+    "yaml": read_yaml,
+    "json": read_json,
+    "jsonl": read_jsonl,
+    "xlsx": read_workbook,
+}

@@ -15,7 +15,7 @@ import msgspec
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
 
-Format = Literal["csv", "yaml", "json", "jsonl"]
+Format = Literal["csv", "yaml", "json", "jsonl", "xlsx"]
 ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -24,6 +24,12 @@ ENDINGS: dict[str, Format] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+}
+ZIP, OLD_OFFICE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+OTHER_SHEETS = {
+    ".ods": "an OpenDocument spreadsheet",
+    ".numbers": "a Numbers spreadsheet",
+    ".xlsb": "a binary workbook",
 }
 STDIN = "-"
 BOM = b"\xef\xbb\xbf"
@@ -129,15 +135,20 @@ class Bytes:
 
 
 def format_of(source: Source, stream: BinaryIO) -> Format:
-    """What `source` says, else what its ending says, else what its first line looks like. `stream` is not moved."""
-    if source.format is not None:
-        return source.format
-    if found := ENDINGS.get(PurePath(source.path).suffix.lower()):
-        return found
+    """What `source` says, else what its ending says, else what its first line looks like. `stream` is not moved.
+
+    A workbook is known by its first bytes, whatever is said. Raises ManifestProblem for a spreadsheet of another kind.
+    """
     here = stream.tell()
-    head = stream.read(SNIFFED).decode(errors="replace")
+    head = stream.read(SNIFFED)
     stream.seek(here)
-    return sniffed(head)
+    suffix = PurePath(source.path).suffix.lower()
+    if head.startswith((ZIP, OLD_OFFICE)):
+        kind = OTHER_SHEETS.get(suffix) or ("" if head.startswith(ZIP) else "an old Excel workbook")
+        if kind:
+            raise ManifestProblem(source.path, None, None, f"is {kind}: save it as CSV (UTF-8), or as .xlsx")
+        return "xlsx"
+    return source.format or ENDINGS.get(suffix) or sniffed(head.decode(errors="replace"))
 
 
 def sniffed(head: str) -> Format:
