@@ -37,7 +37,7 @@ def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stam
             behind = Behind(count, tuple(found.missing.names(SHOWN)))
             raise LedgerBehind(behind.words(settings.db, settings.out))
         for problem in found.problems:
-            voice.say(f"the submission log: {problem}: {MISSING}", "warning")
+            voice.warn(f"the submission log: {problem}: {MISSING}")
         with transaction(db):
             settled = catchup.catch_up(db, stamp, found)
     if settled:

@@ -95,7 +95,7 @@ async def work_off(
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
-            log = open_log(settings, account, reading, clock, say)
+            log = open_log(settings, account, reading, clock, warn)
             stack.callback(log.close)
             calls = await _receiver(stack, settings, reading)
             return await run(

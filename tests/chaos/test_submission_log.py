@@ -317,7 +317,7 @@ def test_without_a_log_the_run_goes_on_and_says_so_once(old_shop: Shop, kind: st
         case "folder":
             path.unlink()
             path.mkdir()
-    done = old_shop.process("--rate", "none")
+    done = old_shop.process("--rate", "none", "-q")
     said = done.stderr.decode()
     assert done.returncode == 0, said
     assert said.count("the submission log") >= 1
