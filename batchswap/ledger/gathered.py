@@ -46,6 +46,8 @@ class Gathered:
             "create table attempts(ref text primary key, ledger, owner, batch, key, digest, number, at, reserved,"
             " state, remote_id, charged, size, sha256) without rowid"
         )
+        self._db.execute("pragma journal_mode = off")
+        self._db.execute("pragma cache_size = -64000")
         self._db.execute("begin")
 
     def take(self, entry: Entry, owner: str) -> None:
