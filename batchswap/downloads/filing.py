@@ -76,7 +76,13 @@ class Filing:
 
     def _go(self) -> None:
         group, self._waiting = self._waiting, []
-        going = asyncio.get_running_loop().run_in_executor(None, trip, [work for work, _ in group])
+        try:
+            going = asyncio.get_running_loop().run_in_executor(None, trip, [work for work, _ in group])
+        except RuntimeError as error:  # no more threads: who waits must hear of it
+            self._is_going = False
+            for _, future in group:
+                future.set_exception(error)
+            return
         going.add_done_callback(lambda gone: self._come_back(group, gone))
 
     def _come_back(self, group: list[Waiter], gone: asyncio.Future[list[Outcome]]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -164,3 +165,22 @@ def test_a_loop_that_ends_leaves_nobody_waiting() -> None:
         assert all(task.cancelled() for task in waiting)
 
     asyncio.run(main())
+
+
+def test_without_a_thread_nobody_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(_: Folders) -> Steps[None]:
+        yield from root()
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> list[BaseException | None]:
+        filing = Filing()
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", start)
+            async with asyncio.timeout(10):
+                found = await asyncio.gather(*(filing.do(work) for _ in range(2)), return_exceptions=True)
+        await filing.do(work)
+        return found
+
+    assert [type(error) for error in asyncio.run(main())] == [RuntimeError, RuntimeError]
