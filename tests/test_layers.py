@@ -18,7 +18,7 @@ LAYERS = """
     hosts
     manifest wire verdicts pacing agenda
     tasks
-    states
+    states sqlite_errors state_folder
     errors clock settings
     __init__ local.__init__
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
 from batchswap.ledger import files, queries, views
 from batchswap.ledger.moves import Stamp
+from batchswap.sqlite_errors import in_words
 from batchswap.tasks import Task
 
 
@@ -18,7 +19,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """To look at. Raises LedgerError, also when there is none."""
     if not files.exists(path):
         raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
-    with files.in_words(path, in_use=True), closing(files.connect(path, write=False)) as db:
+    with in_words(path, in_use=True), closing(files.connect(path, write=False)) as db:
         yield db
 
 
@@ -69,7 +70,7 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
     try:
         with (
             hold(path, wait=False),
-            files.in_words(path, in_use=True),
+            in_words(path, in_use=True),
             closing(files.connect(path, write=True)) as db,
             transaction(db),
         ):

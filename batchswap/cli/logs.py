@@ -20,9 +20,9 @@ MISSING = "whether this ledger is an older copy cannot be seen by it"
 def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
     from batchswap.ledger import catchup
-    from batchswap.ledger.shared import state_folder
     from batchswap.report.behind import SHOWN, Behind
     from batchswap.report.words import plural
+    from batchswap.state_folder import state_folder
 
     try:
         folder = state_folder()
@@ -64,8 +64,8 @@ def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, A
     from batchswap.cli.ledgers import reading
     from batchswap.clock import SystemClock
     from batchswap.ledger.marks import ledger_id
-    from batchswap.ledger.shared import state_folder
     from batchswap.ledger.submits import SubmissionLog
+    from batchswap.state_folder import state_folder
 
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
     with reading(path) as db:

@@ -99,8 +99,8 @@ def used_by_log(account: "Account | None") -> float:
     """Credits that all ledgers have used of the key's day so far; 0 without a key or a log."""
     from batchswap.ledger import entries
     from batchswap.ledger.days import beginning, calendar_day
-    from batchswap.ledger.shared import state_folder
     from batchswap.ledger.tally import so_far
+    from batchswap.state_folder import state_folder
 
     now = time.time()
     try:

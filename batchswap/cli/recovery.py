@@ -13,6 +13,7 @@ from batchswap.cli import options
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
+from batchswap.sqlite_errors import in_words
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,8 +46,8 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     from batchswap.cli.running import holding, say_enrolled
     from batchswap.ledger import adoption, catchup, files
     from batchswap.ledger.moves import Stamp
-    from batchswap.ledger.shared import state_folder
     from batchswap.runner.enrolling import enrol_manifests
+    from batchswap.state_folder import state_folder
 
     existed, folder = files.exists(db), state_folder()
     if not manifests and not existed:
@@ -79,7 +80,7 @@ def _made(db: Path, pin: Callable[[], None], *, existed: bool) -> "Iterator[sqli
     try:
         files.create(db)
         pin()
-        with files.in_words(db, in_use=True), closing(files.connect(db, write=True)) as ledger:
+        with in_words(db, in_use=True), closing(files.connect(db, write=True)) as ledger:
             yield ledger
     except BaseException:
         if not existed:

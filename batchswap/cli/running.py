@@ -14,6 +14,7 @@ from batchswap.cli import options
 from batchswap.cli.going import complete
 from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, LedgerBusy, LedgerError, UsageError
+from batchswap.sqlite_errors import in_words
 
 if TYPE_CHECKING:
     from batchswap.local.server.engines import Engine
@@ -147,7 +148,7 @@ def enrol(
     try:
         files.create(settings.db)
         pin()
-        with files.in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
+        with in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
             decision, stamp, voice = Decision(settings.duplicates), Stamp(time.time(), None), voice or Voice()
             consult_log(voice, db, settings, stamp, is_new=not existed)
@@ -200,9 +201,8 @@ async def work_off_at(
 ) -> "Summary":
     """The batches of `settings` at their provider."""
     from batchswap.cli.accounts import opened
-    from batchswap.ledger import files
     from batchswap.runner.session import work_off
 
     async with opened(settings, account, engine) as who:
-        with files.in_words(settings.db, in_use=True):
+        with in_words(settings.db, in_use=True):
             return await work_off(settings, who, say=voice.say, warn=voice.warn, watch=watch)

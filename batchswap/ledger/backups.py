@@ -10,6 +10,7 @@ from pathlib import Path
 from batchswap.errors import LedgerError
 from batchswap.ledger import files
 from batchswap.ledger.constants import APPLICATION_ID
+from batchswap.sqlite_errors import in_words
 
 _STALE = 86_400.0
 """Seconds after which an unfinished copy is one of a process that died."""
@@ -37,9 +38,9 @@ def copy(path: Path, target: Path) -> int:
 
 def _fill(path: Path, part: Path) -> None:
     with (
-        files.in_words(path, in_use=True),
+        in_words(path, in_use=True),
         closing(files.connect(path, write=False)) as source,
-        files.in_words(part, in_use=True),
+        in_words(part, in_use=True),
         closing(sqlite3.connect(part)) as copied,
     ):
         source.backup(copied)  # in one step: in several, it would begin again whenever a run writes in between

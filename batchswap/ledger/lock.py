@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
-from batchswap.ledger.shared import state_folder
+from batchswap.state_folder import state_folder
 
 _LOG = logging.getLogger(__name__)
 

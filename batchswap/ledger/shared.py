@@ -13,32 +13,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchswap.errors import LedgerDamaged, UsageError
-from batchswap.ledger.files import in_words
+from batchswap.sqlite_errors import in_words
+from batchswap.state_folder import USE
 
 T = TypeVar("T")
 Begin = Callable[[sqlite3.Connection, bool], None]
 """Makes what the file is to hold, or goes on with what it holds. True: nobody has used it before."""
 Work = Callable[[sqlite3.Connection], T]
 
-_USE = "the file that processes share a key's rate by"
-_RELATIVE = f"which is no absolute path to keep {_USE} in: set XDG_STATE_HOME to one"
 _PATIENCE = 10.0
 """Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
-
-
-def state_folder() -> Path:
-    """Where files of this kind live: $XDG_STATE_HOME/batchswap, else ~/.local/state/batchswap.
-
-    Raises UsageError where neither is known, as in a container whose user has no home.
-    """
-    given = os.environ.get("XDG_STATE_HOME")
-    try:
-        home = Path(given) if given else Path.home() / ".local" / "state"
-    except RuntimeError:
-        raise UsageError(f"there is no home for {_USE}: set XDG_STATE_HOME") from None
-    if not home.is_absolute():
-        raise UsageError(f"{'XDG_STATE_HOME' if given else 'HOME'} is {given or os.environ.get('HOME')!r}, {_RELATIVE}")
-    return home / "batchswap"
 
 
 class Shared:
@@ -145,7 +129,7 @@ def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        words = f"{folder}: nothing can be written there ({error.strerror}), where {_USE} belongs"
+        words = f"{folder}: nothing can be written there ({error.strerror}), where {USE} belongs"
         raise UsageError(f"{words}: set XDG_STATE_HOME to a folder of yours") from error
 
 

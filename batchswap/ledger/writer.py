@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from batchswap.ledger.files import be_patient, in_words
+from batchswap.ledger.files import be_patient
 from batchswap.ledger.location import Location
+from batchswap.sqlite_errors import in_words
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]

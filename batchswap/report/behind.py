@@ -8,10 +8,10 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger.catchup import compared
-from batchswap.ledger.shared import state_folder
 from batchswap.report.commands import command
 from batchswap.report.words import plural
 from batchswap.settings import Settings
+from batchswap.state_folder import state_folder
 
 SHOWN = 3
 

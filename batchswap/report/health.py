@@ -9,12 +9,14 @@ from pathlib import Path
 
 import msgspec
 
+from batchswap import sqlite_errors
 from batchswap.errors import BatchswapError, Exit, LedgerError
 from batchswap.ledger import files, views
 from batchswap.ledger.soundness import missing
 from batchswap.report import behind
 from batchswap.report.words import moment, size
 from batchswap.settings import Settings
+from batchswap.sqlite_errors import in_words
 
 FUTURE = 5.0
 """Seconds that the ledger may be ahead of the clock."""
@@ -37,12 +39,12 @@ def look_at_ledger(path: Path) -> Finding:
     try:
         if not files.exists(path):
             return Finding("ledger", True, f"{path} does not exist yet; `batchswap run` makes it")
-        with files.in_words(path):
+        with in_words(path):
             db = files.connect(path, write=False)
             try:
                 said = [row[0] for row in db.execute("pragma quick_check(3)")]
                 if said == ["ok"] and (gone := missing(db)):
-                    raise files.altered(path, ", ".join(gone))
+                    raise sqlite_errors.altered(path, ", ".join(gone))
             finally:
                 db.close()
     except LedgerError as error:

@@ -19,7 +19,6 @@ from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.location import Location
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
-from batchswap.ledger.shared import state_folder
 from batchswap.ledger.submits import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
@@ -38,6 +37,7 @@ from batchswap.runner.resuming import count_elsewhere, resume
 from batchswap.runner.reuse import reuse, waiting_words
 from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.settings import Settings
+from batchswap.state_folder import state_folder
 from batchswap.states import State
 from batchswap.verdicts import Kind
 

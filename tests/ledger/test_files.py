@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from batchswap.errors import Exit, LedgerBusy, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger import files, lock, schema
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
+from batchswap.sqlite_errors import in_words
 
 
 def test_a_new_ledger_is_private_durable_and_of_this_version(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
     with closing(files.connect(path, write=True)) as db:
         pages = db.execute("pragma page_count").fetchone()[0]
         db.execute(f"pragma max_page_count = {pages}")
-        with pytest.raises(LedgerFull, match="recorded before is intact"), files.in_words(path):
+        with pytest.raises(LedgerFull, match="recorded before is intact"), in_words(path):
             db.execute("begin immediate")
             db.execute("insert into meta values('big', zeroblob(10000000))")
         if db.in_transaction:
@@ -131,7 +132,7 @@ def test_a_wrong_file_is_the_users_to_mend_and_one_that_breaks_in_use_is_not(tmp
     files.create(path)
     with closing(files.connect(path, write=True)) as db:
         path.write_bytes(path.read_bytes()[:4096] + b"junk" * 100_000)
-        with pytest.raises(LedgerFailed, match="is damaged") as broken, files.in_words(path, in_use=True):
+        with pytest.raises(LedgerFailed, match="is damaged") as broken, in_words(path, in_use=True):
             db.execute("select count(*) from tasks").fetchall()
     assert broken.value.exit is Exit.UNEXPECTED
 
