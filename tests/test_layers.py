@@ -12,11 +12,12 @@ PACKAGE = Path(batchswap.__file__).parent
 LAYERS = """
     __main__
     cli
+    preflight
     report local.server
     runner
     client downloads callbacks ledger local.engine local.faults
-    hosts
-    manifest wire verdicts pacing agenda
+    ratelimit media_hosts hosts
+    manifest wire verdicts ratelimit.rule polling pacing agenda
     tasks
     states sqlite_errors state_folder
     errors clock settings
