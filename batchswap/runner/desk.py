@@ -10,13 +10,13 @@ from math import inf
 from typing import Any, TypeVar
 
 from batchswap import verdicts
-from batchswap.agenda import Agenda
 from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.submits import NoLog, SubmissionLog
 from batchswap.ledger.writer import Writer
+from batchswap.polling import Agenda
 from batchswap.runner.patience import Patience
 from batchswap.runner.ports import Api, Pacer, Store
 from batchswap.runner.stops import Stop, refusal_words

@@ -8,9 +8,9 @@ from math import inf
 from typing import Literal
 
 from batchswap import wire
-from batchswap.agenda import Durations
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
+from batchswap.polling import Durations
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.locks import Locks

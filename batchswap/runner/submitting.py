@@ -9,13 +9,13 @@ from math import inf
 import msgspec
 
 from batchswap import verdicts, wire
-from batchswap.agenda import Capacity
 from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.ledger import detections, duplicates, moves
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.entries import What
 from batchswap.ledger.inputs import content_of
+from batchswap.polling import Capacity
 from batchswap.runner.desk import Desk, finish
 from batchswap.runner.detecting import is_doubtful
 from batchswap.runner.jobs import Job, Ready

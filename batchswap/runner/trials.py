@@ -4,8 +4,8 @@ from math import inf
 
 import msgspec
 
-from batchswap.agenda import trials
 from batchswap.ledger.budgets import Budget, local_day
+from batchswap.polling import trials
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.agenda.capacity import LONGEST_HOLD
 from batchswap.errors import Exit
+from batchswap.polling.in_flight_limit import LONGEST_HOLD
 from batchswap.runner.summary import Summary
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.world import World

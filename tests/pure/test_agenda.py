@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batchswap.agenda import Agenda, Durations
-from batchswap.agenda.schedule import SCOUTS
+from batchswap.polling import Agenda, Durations
+from batchswap.polling.schedule import SCOUTS
 
 ages = st.floats(0.0, 90_000.0)
 

@@ -2,8 +2,8 @@
 
 from math import inf
 
-from batchswap.agenda import Capacity
-from batchswap.agenda.capacity import FIRST_HOLD, LONGEST_HOLD
+from batchswap.polling import Capacity
+from batchswap.polling.in_flight_limit import FIRST_HOLD, LONGEST_HOLD
 
 
 def test_as_many_as_configured_while_nothing_is_known() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchswap.agenda.trials import allowed
+from batchswap.polling.trials import allowed
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from math import inf
 
 import msgspec
 
-from batchswap.agenda.calls import Calls
-from batchswap.agenda.durations import FINEST, Durations
+from batchswap.polling.callback_trust import Calls
+from batchswap.polling.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
 """How likely a poll must be to find its task ended: when submits wait for a place in flight, or there is no limit;

@@ -5,8 +5,8 @@ long tasks take (`Durations`) and gives each place to a submit while one is allo
 probably been finished for longest, else to nobody: then it says how long to wait.
 """
 
-from batchswap.agenda.capacity import Capacity
-from batchswap.agenda.durations import Durations
-from batchswap.agenda.schedule import Agenda
+from batchswap.polling.durations import Durations
+from batchswap.polling.in_flight_limit import Capacity
+from batchswap.polling.schedule import Agenda
 
 __all__ = ["Agenda", "Capacity", "Durations"]
