@@ -11,7 +11,7 @@ from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
-from batchswap.ledger.window import NoWindow, Window
+from batchswap.ratelimit.shared_window import NoWindow, Window
 from batchswap.runner import detecting
 from batchswap.runner.session import Account, open_pacer
 from batchswap.runner.stops import refusal_words

@@ -20,9 +20,9 @@ from batchswap.ledger.location import Location
 from batchswap.ledger.moves import Stamp
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.submits import MISSING, NoLog, SubmissionLog, delete_old
-from batchswap.ledger.window import NoWindow, Window, fingerprint
 from batchswap.ledger.writer import Writer
-from batchswap.pacing import Rate
+from batchswap.ratelimit.rule import Rate
+from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
 from batchswap.runner import signals, storage
 from batchswap.runner.balance import note_evidence
 from batchswap.runner.beside import Calls, Watch, flush, watched

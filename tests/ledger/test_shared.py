@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import LedgerFailed
-from batchswap.ledger.shared import Shared
+from batchswap.ratelimit.shared_file import Shared
 
 
 class Book:

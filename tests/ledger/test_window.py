@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from batchswap.clock import SystemClock
-from batchswap.ledger.window import NoWindow, Window, fingerprint
-from batchswap.pacing import Rate
+from batchswap.ratelimit.rule import Rate
+from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
 
 
 class SetClock(SystemClock):
@@ -130,8 +130,8 @@ IMPORTS = """
 import sys, time
 from pathlib import Path
 from batchswap.clock import SystemClock
-from batchswap.ledger.window import Window
-from batchswap.pacing import Rate
+from batchswap.ratelimit.shared_window import Window
+from batchswap.ratelimit.rule import Rate
 path = Path(sys.argv[1])
 """
 CLAIMING = """

@@ -13,8 +13,8 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit, MaybeSent
-from batchswap.ledger.window import Window
-from batchswap.pacing import Rate
+from batchswap.ratelimit.rule import Rate
+from batchswap.ratelimit.shared_window import Window
 from batchswap.runner.beside import View
 from batchswap.runner.loop import GRACE
 from tests.loop.service import Service, lognormal

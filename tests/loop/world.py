@@ -13,9 +13,9 @@ from batchswap.ledger import files, queries, runs
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrol import enrol
 from batchswap.ledger.moves import Stamp
-from batchswap.ledger.window import NoWindow, Window
 from batchswap.manifest import Chunk
-from batchswap.pacing import Rate
+from batchswap.ratelimit.rule import Rate
+from batchswap.ratelimit.shared_window import NoWindow, Window
 from batchswap.runner import session
 from batchswap.runner.beside import Calls, View, Watch
 from batchswap.runner.session import Account

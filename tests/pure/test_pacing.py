@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.pacing import (
+from batchswap.ratelimit.rule import (
     FIRST_HOLD,
     Departures,
     Pace,

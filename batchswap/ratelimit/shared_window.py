@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from batchswap import pacing
 from batchswap.clock import Clock
 from batchswap.errors import LedgerDamaged
-from batchswap.ledger.shared import Shared
-from batchswap.pacing import Departures, Pace, Rate
+from batchswap.ratelimit import rule
+from batchswap.ratelimit.rule import Departures, Pace, Rate
+from batchswap.ratelimit.shared_file import Shared
 
 FEW = 10
 """Answers that do not tell yet how quick one can be: the first ones wait for connections."""
@@ -69,7 +69,7 @@ class Window:
         if found is None:
             db.execute("delete from departures")
             if not is_new:
-                way = pacing.longest_way(self._rate)
+                way = rule.longest_way(self._rate)
                 _add(db, now, place=now + way, rate=_UNKNOWN, way=way)
             self._save(db, Pace())
         elif found[0] != boot or found[2] > now:
@@ -92,16 +92,16 @@ class Window:
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _came(self, db: sqlite3.Connection, since: float, now: float) -> pacing.Sent:
+    def _came(self, db: sqlite3.Connection, since: float, now: float) -> rule.Sent:
         """What came to the API at the latest since then, on a clock that is behind by the quickest way there.
 
         The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
         answer tells by how much; before it is there, the request may be on its way still.
         """
         sql = "at + coalesce(way, max(0.0, min(? - at, ?)))"
-        return self._gather(db, sql, since, now, pacing.longest_way(self._rate))
+        return self._gather(db, sql, since, now, rule.longest_way(self._rate))
 
-    def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> pacing.Sent:
+    def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> rule.Sent:
         """Back to `since` by what `moment` says of each; by their numbers they stand in order, but for late ones."""
         found: dict[tuple[float, float], Departures] = {}
         sql = f"select coalesce(requests, ?), coalesce(period, ?), claimed, {moment} from departures order by id desc"
@@ -126,14 +126,14 @@ class Window:
         """Seconds to wait, the ticket, and when it was given out."""
         now = self._clock.monotonic()
         pace = self._load(db)
-        faster = pacing.recovered(pace, self._rate, now)
+        faster = rule.recovered(pace, self._rate, now)
         if faster is not pace:
             self._save(db, faster)
         faster = self._clamped(faster, now)
-        sent = self._came(db, now - pacing.reach(faster, self._rate), now)
-        if left := pacing.wait(faster, self._rate, sent, now):
+        sent = self._came(db, now - rule.reach(faster, self._rate), now)
+        if left := rule.wait(faster, self._rate, sent, now):
             return left, 0, now
-        place = pacing.place(faster, self._rate, sent, now)
+        place = rule.place(faster, self._rate, sent, now)
         ticket = _add(db, now, place=place, rate=(self._rate.limit, self._rate.period))
         db.execute("delete from departures where id <= ?", (ticket - self._kept,))
         return 0.0, ticket, now
@@ -170,7 +170,7 @@ class Window:
             return
         del self._open[ticket]
         spent = answered_at - left - (self._quickest if self._answers > FEW else 0.0)
-        way = max(0.0, min(spent, pacing.longest_way(self._rate)))
+        way = max(0.0, min(spent, rule.longest_way(self._rate)))
         for lost in [each for each in self._open if each <= self._ticket - self._rate.limit * 2]:
             del self._open[lost]
         self._file.change(lambda db: db.execute("update departures set way = ? where id = ?", (way, ticket)))
@@ -179,27 +179,27 @@ class Window:
         """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
 
         def push_back(db: sqlite3.Connection, pace: Pace, now: float) -> Pace:
-            sent = self._gather(db, "at", sent_at - pacing.reach(pace, self._rate))
-            return pacing.pushed_back(pace, self._rate, sent, sent_at=sent_at, now=now, pause=pause)
+            sent = self._gather(db, "at", sent_at - rule.reach(pace, self._rate))
+            return rule.pushed_back(pace, self._rate, sent, sent_at=sent_at, now=now, pause=pause)
 
         return self._change(push_back)
 
     def pause(self, seconds: float) -> None:
         """Nobody sends anything for a while (maintenance)."""
-        self._change(lambda _, pace, now: pacing.pause(pace, now + seconds))
+        self._change(lambda _, pace, now: rule.pause(pace, now + seconds))
 
     def _change(self, change: Callable[[sqlite3.Connection, Pace, float], Pace]) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             before = self._load(db)
             after = change(db, before, self._clock.monotonic())
             self._save(db, after)
-            return pacing.allowed(after, self._rate) < pacing.allowed(before, self._rate)
+            return rule.allowed(after, self._rate) < rule.allowed(before, self._rate)
 
         return self._file.change(work)
 
     def limit(self) -> int:
         """Requests per period that are believed to be allowed to this process now."""
-        return self._file.read(lambda db: pacing.allowed(self._load(db), self._rate))
+        return self._file.read(lambda db: rule.allowed(self._load(db), self._rate))
 
     def close(self) -> None:
         self._file.close()
