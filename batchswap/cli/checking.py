@@ -13,7 +13,7 @@ from batchswap.errors import Exit, ManifestErrors, UsageError
 
 if TYPE_CHECKING:
     from batchswap.ledger.duplicates import Duplicate
-    from batchswap.report.media import Findings, Use
+    from batchswap.preflight.media import Findings, Use
 
 
 @click.command(cls=options.Command, short_help="validate manifests without touching ledger or network")
@@ -59,7 +59,7 @@ def check(
 
 def _read(reading: Any, *, media: bool) -> "list[Use]":
     """All rows, and with `media` what they name. Raises ManifestErrors."""
-    from batchswap.report.media import uses
+    from batchswap.preflight.media import uses
 
     if media:
         return uses(reading)
@@ -120,7 +120,7 @@ async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "
     from batchswap.cli.accounts import check_engine
     from batchswap.client.calls import check_base_url
     from batchswap.downloads import is_on_private_address
-    from batchswap.report.media import examine
+    from batchswap.preflight.media import examine
 
     faces = any(use.role == "face" and use.folder for use in named)
     is_local = asked["provider"] == "local"

@@ -10,7 +10,7 @@ from batchswap.cli.going import complete
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
 
 if TYPE_CHECKING:
-    from batchswap.report.health import Finding
+    from batchswap.preflight.environment import Finding
     from batchswap.settings import Settings
 
 
@@ -37,12 +37,12 @@ def doctor(as_json: bool, **asked: Any) -> int:
 
 def examine(settings: "Settings") -> "Iterator[Finding]":
     """All checks, the cheap ones first."""
-    from batchswap.report import health
+    from batchswap.preflight import environment
 
-    yield health.look_at_clock(settings.db)
-    yield health.look_at_ledger(settings.db)
-    yield from health.look_at_log(settings)
-    yield health.look_at_disk(settings)
+    yield environment.look_at_clock(settings.db)
+    yield environment.look_at_ledger(settings.db)
+    yield from environment.look_at_log(settings)
+    yield environment.look_at_disk(settings)
     if settings.provider == "crun":
         yield from _look_at_api(settings)
     yield _look_at_engine(is_needed=settings.provider == "local")
@@ -52,7 +52,7 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
     from batchswap.cli.accounts import find_account, is_on_this_machine
     from batchswap.cli.keys import HOW, find_key
     from batchswap.cli.trust import key_words
-    from batchswap.report.health import Finding
+    from batchswap.preflight.environment import Finding
 
     goes = key_words(click.get_current_context())
     try:
@@ -92,7 +92,7 @@ async def _ask(settings: "Settings", account: Any) -> str:
 def _look_at_engine(*, is_needed: bool) -> "Finding":
     """Only who uses the local provider needs the engine."""
     from batchswap.cli.accounts import check_engine
-    from batchswap.report.health import Finding
+    from batchswap.preflight.environment import Finding
 
     problems = check_engine()
     if not problems:

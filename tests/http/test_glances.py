@@ -6,7 +6,7 @@ import pytest
 
 from batchswap.downloads import Downloader, Glance
 from batchswap.errors import DownloadError
-from batchswap.report.media import Role, Use, judge
+from batchswap.preflight.media import Role, Use, judge
 from tests.http.acts import close, redirect, reply
 from tests.http.scripted import Act, Scripted
 
