@@ -85,7 +85,7 @@ def build_reading(**asked: Any) -> "Options":
 
 def run_command(db: Path, manifests: tuple[str, ...], asked: dict[str, Any]) -> Callable[[str], str]:
     """`batchswap run` of these manifests, with further options: what a command that only looks suggests."""
-    from batchswap.report.commands import command
+    from batchswap.report.next_commands import command
 
     def words(options: str) -> str:
         own = f"--batch {shlex.quote(asked['batch'])} " if asked["batch"] and "--batch" not in options else ""

@@ -78,7 +78,7 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from batchswap.cli.ledgers import reading
     from batchswap.ledger import files
     from batchswap.ledger.lookout import Lookout
-    from batchswap.report import behind
+    from batchswap.report import log_mismatch
     from batchswap.runner.uploading import hash_file
 
     sources = build_sources(manifests, **asked)
@@ -88,7 +88,7 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
         voice.say(f"{db}: there is no ledger yet")
     settings = build_settings(db=db, provider=asked["provider"], base_url=asked["base_url"])
     with reading(db) if files.exists(db) else nullcontext() as ledger:
-        if ledger is not None and (lag := behind.look(ledger)).count:
+        if ledger is not None and (lag := log_mismatch.look(ledger)).count:
             voice.say(lag.words(db, asked["out"]), "warning")
         lookout = Lookout(ledger, account_name(settings, None), hash_file, has_several=len(sources) > 1)
         for chunk in manifest.read(sources, build_reading(**asked)):
@@ -107,7 +107,7 @@ def _refuse(
 ) -> int:
     from batchswap.cli.building import run_command
     from batchswap.cli.printing import print_json
-    from batchswap.report.duplicates import refusal, sentence
+    from batchswap.report.duplicate_rows import refusal, sentence
 
     if as_json:
         problems = [{"file": each.file, "line": each.line, "field": None, "message": sentence(each)} for each in again]
@@ -141,7 +141,7 @@ async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "
 
 def _tell(voice: Voice, counts: dict[str, int], problems: list[Any], found: "Findings | None", *, as_json: bool) -> int:
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.report.words import plural, safe, span
+    from batchswap.report.formatting import plural, safe, span
 
     if as_json:
         document = {"batches": {} if problems else counts, "problems": [_problem(each) for each in problems]}

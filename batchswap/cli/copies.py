@@ -21,7 +21,7 @@ def backup(voice: Voice, /, file: Path, db: Path) -> int:
     what the submission log knows; a run refuses it until then.
     """
     from batchswap.ledger import backups, files
-    from batchswap.report.words import size
+    from batchswap.report.formatting import size
 
     if not files.exists(db):
         raise UsageError(f"{db}: there is no ledger; --db names another one")
@@ -35,7 +35,7 @@ def back_up(voice: Voice, db: Path, min_free: int) -> None:
 
     from batchswap.errors import LedgerError
     from batchswap.ledger import backups
-    from batchswap.report.words import size
+    from batchswap.report.formatting import size
 
     target = Path(f"{db}.bak")
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from batchswap.cli.letters import as_shown
 from batchswap.cli.voice import Voice
+from batchswap.report.formatting import fit, safe
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
-from batchswap.report.words import fit, safe
 from batchswap.runner.beside import View, Watch
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
 async def _ask(settings: "Settings", account: Any) -> str:
     from batchswap import wire
     from batchswap.cli.errands import errands
-    from batchswap.report.words import priced
+    from batchswap.report.formatting import priced
 
     async with errands(settings, account, tries=1) as asking:
         answer = await asking.ask(lambda client: client.balance())
@@ -108,7 +108,7 @@ def _to_json(each: "Finding") -> dict[str, Any]:
 
 
 def _to_lines(each: "Finding") -> Iterator[str]:
-    from batchswap.report.words import safe
+    from batchswap.report.formatting import safe
 
     yield ("ok   " if each.is_well else "BAD  ") + safe(f"{each.name}: {each.message}")
     if each.remedy:

@@ -33,7 +33,7 @@ def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
 
 def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
     """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
-    from batchswap.report.commands import command
+    from batchswap.report.next_commands import command
 
     found = views.named(db, name)
     if not found:

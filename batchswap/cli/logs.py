@@ -20,8 +20,8 @@ MISSING = "whether this ledger is an older copy cannot be seen by it"
 def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
     from batchswap.ledger import catchup
-    from batchswap.report.behind import SHOWN, Behind
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
+    from batchswap.report.log_mismatch import SHOWN, Behind
     from batchswap.state_folder import state_folder
 
     try:
@@ -47,7 +47,7 @@ def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stam
 def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
     """Rows that came back to the manifest, and were submitted already, are not submitted again."""
     from batchswap.ledger import adoption
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
 
     if db.execute("select 1 from logged limit 1").fetchone() is None:
         return

@@ -27,20 +27,21 @@ def status(db: Path, out: Path, plot: Path | None, as_json: bool) -> int:
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import columns, print_json, print_lines
     from batchswap.ledger import queries
-    from batchswap.report import behind, standing, stored
-    from batchswap.report.words import safe
+    from batchswap.report import log_mismatch, stored_files
+    from batchswap.report import status as standing
+    from batchswap.report.formatting import safe
 
     with reading(db) as ledger:
         found = standing.gather(ledger, db)
-        files = stored.look(ledger, queries.batches(ledger), out)
-        lag = behind.look(ledger)
+        files = stored_files.look(ledger, queries.batches(ledger), out)
+        lag = log_mismatch.look(ledger)
         if plot is not None:
             _plot(ledger, plot, db)
     if as_json:
         print_json({**standing.to_json(found), "behind": lag.count, "results": files.to_json()})
     else:
         print_lines(standing.to_lines(found, db, time.time(), columns()))
-        print_lines(stored.lines(files, db, out))
+        print_lines(stored_files.lines(files, db, out))
         if lag.count:
             print_lines([safe(lag.words(db))])
     return 0
@@ -50,14 +51,14 @@ def _plot(ledger: "sqlite3.Connection", path: Path, db: Path) -> None:
     """The course of the last run that sent anything. Raises UsageError when none did, or for another's file."""
     from batchswap.errors import UsageError
     from batchswap.ledger import traffic
-    from batchswap.report import picture
+    from batchswap.report import run_chart
 
-    picture.check_place(path, db)
+    run_chart.check_place(path, db)
     run_id = traffic.last_run(ledger)
     course = None if run_id is None else traffic.course(ledger, run_id)
     if course is None:
         raise UsageError("there is nothing to draw: no run has sent a request yet")
-    picture.write(course, path)
+    run_chart.write(course, path)
 
 
 @click.command(cls=options.Command, short_help="the tasks, one a line")
@@ -71,7 +72,7 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
     from batchswap.cli.ledgers import check_batch, reading
     from batchswap.cli.printing import columns, print_lines
     from batchswap.ledger import views
-    from batchswap.report.listing import FORMATS
+    from batchswap.report.task_list import FORMATS
 
     with reading(db) as ledger:
         check_batch(ledger, batch, db)
@@ -87,12 +88,12 @@ def show(key: str, db: Path, as_json: bool) -> int:
     """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
     from batchswap.cli.ledgers import find, reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.report import story
+    from batchswap.report import task_detail
 
     with reading(db) as ledger:
-        found = story.gather(ledger, find(ledger, key, db))
+        found = task_detail.gather(ledger, find(ledger, key, db))
     if as_json:
-        print_json(story.to_json(found))
+        print_json(task_detail.to_json(found))
     else:
-        print_lines(story.to_lines(found, db))
+        print_lines(task_detail.to_lines(found, db))
     return 0

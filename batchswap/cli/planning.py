@@ -17,8 +17,8 @@ from batchswap.errors import AccountRefused, BatchswapError, Exit
 if TYPE_CHECKING:
     from batchswap.cli.errands import Errands
     from batchswap.local.server.engines import Engine
-    from batchswap.report.planning import Prices
-    from batchswap.report.surveying import Sample, Work
+    from batchswap.report.plan import Prices
+    from batchswap.report.plan_survey import Sample, Work
     from batchswap.runner.jobs import TaskClass
     from batchswap.runner.session import Account
     from batchswap.settings import Settings
@@ -52,8 +52,9 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.ledger.duplicates import Decision
     from batchswap.ledger.lookout import Lookout
     from batchswap.ledger.selections import Selection
-    from batchswap.report import behind, planning, stored, surveying
-    from batchswap.report.duplicates import refusal
+    from batchswap.report import log_mismatch, plan_survey, stored_files
+    from batchswap.report import plan as planning
+    from batchswap.report.duplicate_rows import refusal
     from batchswap.runner.uploading import hash_file
 
     listen(voice)
@@ -64,21 +65,23 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     stdin = None if sys.stdin is None else sys.stdin.buffer
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)
-    now, used_today, lag = time.time(), used_by_log(account), behind.Behind()
+    now, used_today, lag = time.time(), used_by_log(account), log_mismatch.Behind()
     selection = Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
         lookout = Lookout(db, account_name(settings, account), hash_file, has_several=len(sources) > 1)
         decision = Decision(settings.duplicates)
-        surveyor = surveying.Surveyor(db, selection, has_budget=settings.has_budget, lookout=lookout, decision=decision)
+        surveyor = plan_survey.Surveyor(
+            db, selection, has_budget=settings.has_budget, lookout=lookout, decision=decision
+        )
         work = surveyor.survey(chunks)
-        disk = stored.Look() if db is None else stored.look(db, work.batches, settings.out)
+        disk = stored_files.Look() if db is None else stored_files.look(db, work.batches, settings.out)
         took = planning.average_durations(db) if db is not None else {}
         prices = find_prices(settings, work)
         if db is not None:
             prices = planning.filled_up(prices, work, db)
             used_today = max(used_today, budgets.committed_on(db, budgets.local_day(now)))
-            lag = behind.look(db)
+            lag = log_mismatch.look(db)
     found = planning.conclude(work, prices, settings, took, now, used_today)
     if asked["as_json"]:
         if work.kept:
@@ -86,7 +89,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
         print_json({**found.to_json(), "behind": lag.count, "results": disk.to_json()})
     else:
         print_lines(found.to_lines())
-        print_lines(stored.lines(disk, settings.db, settings.out))
+        print_lines(stored_files.lines(disk, settings.db, settings.out))
     if lag.count:
         voice.say(lag.words(settings.db, settings.out), "warning")
     if work.duplicates and decision is Decision.REFUSE:
@@ -114,7 +117,7 @@ def used_by_log(account: "Account | None") -> float:
 
 def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = None) -> "Prices":
     """EstimateTask once per model and duration class. Where there is no key or no answer, it is said why."""
-    from batchswap.report.planning import Prices
+    from batchswap.report.plan import Prices
 
     if not work.samples:
         return Prices()
@@ -131,8 +134,8 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
 
     from batchswap.cli.accounts import find_account, opened
     from batchswap.cli.errands import errands
-    from batchswap.report.planning import Prices
-    from batchswap.report.surveying import inputs_of
+    from batchswap.report.plan import Prices
+    from batchswap.report.plan_survey import inputs_of
     from batchswap.tasks import is_url
 
     account = find_account(settings)

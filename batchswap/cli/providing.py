@@ -31,7 +31,7 @@ def balance(voice: Voice, /, as_json: bool, **asked: Any) -> int:
     from batchswap.cli.hearing import listen
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.errors import BatchswapError
-    from batchswap.report.words import priced
+    from batchswap.report.formatting import priced
 
     listen(voice)
     answer = complete(_ask_balance(build_settings(**asked)))

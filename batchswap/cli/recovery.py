@@ -162,7 +162,7 @@ def _take_results(voice: Voice, ledger: "sqlite3.Connection", stamp: "Stamp", ou
 
 
 def _conclude(voice: Voice, done: "Adopted", settled: int, saved: int, db: Path) -> None:
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
 
     said = [f"{db}: {plural(done.running + settled, 'submitted task')} attached, {saved:,} of them done already"]
     if done.uncertain:
@@ -226,7 +226,7 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
     from batchswap.cli.logs import write_down
     from batchswap.ledger import adoption, moves, rows, words
     from batchswap.ledger.entries import What
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
     from batchswap.states import State
 
     db = settings.db

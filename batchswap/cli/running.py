@@ -77,8 +77,8 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     from batchswap.cli.trust import key_words
     from batchswap.ledger import files
     from batchswap.ledger.duplicates import DuplicateRows
-    from batchswap.report.closing import last_line, look
-    from batchswap.report.duplicates import refusal
+    from batchswap.report.duplicate_rows import refusal
+    from batchswap.report.run_result import last_line, look
 
     listen(voice)
     if voice.is_verbose:
@@ -163,7 +163,7 @@ def enrol(
 
 def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
     """What the manifests brought."""
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
 
     done = enrolled.enrolment
     names = ", ".join(enrolled.batches)

@@ -67,7 +67,7 @@ class Voice:
             self._speak(f"batchswap: {line}", "error", {}, dated=False, urgent=True)
 
     def _speak(self, text: str, level: str, values: dict[str, Any], *, dated: bool, urgent: bool = False) -> None:
-        from batchswap.report.words import safe  # not before there is something to say
+        from batchswap.report.formatting import safe  # not before there is something to say
 
         line = safe(text)
         if self.is_json:

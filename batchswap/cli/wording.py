@@ -83,9 +83,9 @@ def retry(
 def _lost(ledger: "sqlite3.Connection", out: Path, batch: str | None) -> "list[Task]":
     """Done tasks whose file is gone, or is not what was stored."""
     from batchswap.ledger import moves, queries
-    from batchswap.report import stored
+    from batchswap.report import stored_files
 
-    found = stored.look(ledger, [batch] if batch is not None else queries.batches(ledger), out)
+    found = stored_files.look(ledger, [batch] if batch is not None else queries.batches(ledger), out)
     return [moves.find_task(ledger, each.id) for each in (*found.gone, *found.changed)]
 
 
@@ -99,7 +99,7 @@ class Retried:
     in_the_way: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        from batchswap.report.words import plural
+        from batchswap.report.formatting import plural
         from batchswap.states import Event
 
         again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED] + self.moved[Event.REUSE_AGAIN]
@@ -138,7 +138,7 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
     from batchswap.cli.ledgers import changing, check_batch, find
     from batchswap.ledger import words
-    from batchswap.report.words import plural
+    from batchswap.report.formatting import plural
     from batchswap.states import State
 
     voice: Voice = ctx.obj
@@ -168,7 +168,7 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
 
 def _taken_back(named: "list[Task]", batch: str | None, db: Path) -> str:
     """How: of a batch, what was cancelled before comes along."""
-    from batchswap.report.commands import command
+    from batchswap.report.next_commands import command
 
     if batch is None:
         return f"`{command('retry', db, *(f'{task.batch}/{task.key}' for task in named))}` queues what is named again"
@@ -192,7 +192,7 @@ def resolve(
     from batchswap.cli.logs import write_down
     from batchswap.ledger import moves, rows, views, words
     from batchswap.ledger.entries import What
-    from batchswap.report.commands import command
+    from batchswap.report.next_commands import command
 
     if (task_id is not None) + not_accepted + give_up != 1:
         raise UsageError("say one of --task-id ID, --not-accepted and --give-up")

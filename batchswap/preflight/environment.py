@@ -13,8 +13,8 @@ from batchswap import sqlite_errors
 from batchswap.errors import BatchswapError, Exit, LedgerError
 from batchswap.ledger import files, views
 from batchswap.ledger.soundness import missing
-from batchswap.report import behind
-from batchswap.report.words import moment, size
+from batchswap.report import log_mismatch
+from batchswap.report.formatting import moment, size
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
 
@@ -66,11 +66,11 @@ def look_at_log(settings: Settings) -> Iterator[Finding]:
         if not files.exists(settings.db):
             return
         with closing(files.connect(settings.db, write=False)) as db:
-            found = behind.look(db)
+            found = log_mismatch.look(db)
     except LedgerError:
         return  # another finding says why
     if found.count:
-        message, remedy = found.words(settings.db, settings.out), behind.repair(settings.db, settings.out)
+        message, remedy = found.words(settings.db, settings.out), log_mismatch.repair(settings.db, settings.out)
         yield Finding("log", False, message, remedy, Exit.USAGE)
     elif found.problems:
         remedy = "restore the file if there is a copy; the next run begins a new one"

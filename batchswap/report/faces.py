@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.report.words import safe, size, table
+from batchswap.report.formatting import safe, size, table
 from batchswap.tasks import public
 
 

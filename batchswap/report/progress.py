@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.report.words import money, plural, priced, span
+from batchswap.report.formatting import money, plural, priced, span
 from batchswap.runner.beside import View
 from batchswap.states import State
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from batchswap.cli.display import draw
 from batchswap.cli.letters import LOOK_ALIKE
+from batchswap.report.formatting import cells
 from batchswap.report.progress import Shown
-from batchswap.report.words import cells
 
 OUTAGE = "waiting: no connection in time (https://api.crun.ai/api/v1/client/job/TaskInfo?…)"
 SHOWN = Shown(

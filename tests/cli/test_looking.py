@@ -16,8 +16,8 @@ from batchswap.cli.planning import find_prices
 from batchswap.ledger.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
-from batchswap.report.surveying import Surveyor
-from batchswap.report.words import moment
+from batchswap.report.formatting import moment
+from batchswap.report.plan_survey import Surveyor
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, work

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.preflight.environment import look_at_ledger
-from batchswap.report.commands import command
+from batchswap.report.next_commands import command
 from tests.cli.conftest import Place, call
 from tests.http.local import Running
 

@@ -13,7 +13,7 @@ from batchswap.ledger.kept import Kept
 from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.manifest import Chunk
-from batchswap.report import standing
+from batchswap.report import status
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
 from tests.loop.world import rows
@@ -112,7 +112,7 @@ def test_what_enrolling_asks_about_outputs(db: sqlite3.Connection) -> None:
 
 
 def test_what_status_asks(db: sqlite3.Connection) -> None:
-    assert not complaints(plans(db, lambda: standing.gather(db, Path("batchswap.db"))))
+    assert not complaints(plans(db, lambda: status.gather(db, Path("batchswap.db"))))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit
 from batchswap.ledger import files
-from batchswap.report import standing
-from batchswap.report.closing import last_line
+from batchswap.report import status
+from batchswap.report.run_result import last_line
 from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
@@ -174,10 +174,10 @@ def test_a_budget_holds_although_the_estimates_are_wrong(
         assert (f"exceeded by {exceeded:g} credits" in summary.reason) is (exceeded > 0.0)
         assert max(service.out[:at_first]) == at_first
         with closing(files.connect(world.settings.db, write=False)) as db:
-            found = standing.gather(db, world.settings.db)
-        assert standing.to_json(found)["credits"]["exceeded"] == exceeded
-        assert standing.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded
-        lines = list(standing.to_lines(found, world.settings.db, 0.0, None))
+            found = status.gather(db, world.settings.db)
+        assert status.to_json(found)["credits"]["exceeded"] == exceeded
+        assert status.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded
+        lines = list(status.to_lines(found, world.settings.db, 0.0, None))
         assert any(f"{exceeded:g} credits more than --budget" in line for line in lines) is (exceeded > 0.0)
 
     run(script())

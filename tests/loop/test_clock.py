@@ -8,7 +8,7 @@ import pytest
 
 from batchswap.errors import Exit
 from batchswap.ledger import files, history, traffic
-from batchswap.report import standing
+from batchswap.report import status
 from tests.loop.service import Service
 from tests.loop.world import World
 from tests.virtual import START, VirtualClock, run
@@ -45,7 +45,7 @@ def test_no_duration_is_negative_or_absurd_after_the_clock_was_set(tmp_path: Pat
         assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 12)
         assert 60.0 <= summary.seconds <= 120.0
         with closing(files.connect(world.settings.db, write=False)) as db:
-            lines = list(standing.to_lines(standing.gather(db, world.settings.db), world.settings.db, START, None))
+            lines = list(status.to_lines(status.gather(db, world.settings.db), world.settings.db, START, None))
             assert all(0.0 <= past.took <= 60.0 for past in history.took(db))
             course = traffic.course(db, 1)
         said = next(line for line in lines if line.startswith("last run"))

@@ -10,7 +10,7 @@ import pytest
 
 from batchswap.errors import Exit
 from batchswap.ledger import files
-from batchswap.report.closing import last_line
+from batchswap.report.run_result import last_line
 from batchswap.runner.beside import View
 from batchswap.runner.session import Account, work_off
 from batchswap.runner.summary import Summary, elsewhere_words

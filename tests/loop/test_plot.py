@@ -11,7 +11,7 @@ import pytest
 from batchswap.errors import UsageError
 from batchswap.ledger import files, traffic
 from batchswap.ledger.traffic import Course
-from batchswap.report import picture
+from batchswap.report import run_chart
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run
@@ -69,19 +69,19 @@ def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
 
 def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
     course = course_of(tmp_path, 60, limit=10)
-    image = picture.draw(course)
+    image = run_chart.draw(course)
     root = ET.fromstring(image)
     words = {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"submits", "polls, finished", "tasks in flight", "requests a second"} <= words
     assert any(re.fullmatch(r"429 \(\d+\)", each) for each in words)
     assert any(each.startswith("Run 1: ") and "requests" in each for each in words)
-    assert picture.draw(course) == image
+    assert run_chart.draw(course) == image
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
 def test_tasks_are_counted_in_whole_ones(most: int) -> None:
     requests = {"submit": [100] * 10, "useful": [0] * 10, "early": [0] * 10, "other": [0] * 10}
-    image = picture.draw(Course(1, 1.79e9, 1, requests, [most] * 10, [0] * 10))
+    image = run_chart.draw(Course(1, 1.79e9, 1, requests, [most] * 10, [0] * 10))
     texts = ("".join(each.itertext()).strip() for each in ET.fromstring(image).iter("{http://www.w3.org/2000/svg}text"))
     figures = [text for text in texts if re.fullmatch(r"[0-9.]+", text)]
     assert str(max(most, 1)) in figures
@@ -90,7 +90,7 @@ def test_tasks_are_counted_in_whole_ones(most: int) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
-        picture.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
+        run_chart.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
 
 
 def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
     old.write_text('<?xml version="1.0"?>\n<!-- by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>\n')
     for taken in (other, tmp_path / "link.svg", ledger, Path(f"{ledger}-wal"), Path(f"{ledger}.lock")):
         with pytest.raises(UsageError, match="name another file"):
-            picture.check_place(taken, ledger)
+            run_chart.check_place(taken, ledger)
     for free in (fresh, old, tmp_path / "empty", Path("/dev/null")):
-        picture.check_place(free, ledger)
-    picture.write(course, fresh)
-    picture.check_place(fresh, ledger)
+        run_chart.check_place(free, ledger)
+    run_chart.write(course, fresh)
+    run_chart.check_place(fresh, ledger)
 
 
 def test_a_run_that_sent_nothing_has_no_course(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchswap.report.closing import last_line
 from batchswap.report.progress import Progress, Shown
+from batchswap.report.run_result import last_line
 from batchswap.runner.beside import View
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal

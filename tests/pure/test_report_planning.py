@@ -8,8 +8,8 @@ import pytest
 from batchswap.ledger.selections import Selection
 from batchswap.ledger.views import Known
 from batchswap.manifest import Chunk
-from batchswap.report.planning import Prices, conclude
-from batchswap.report.surveying import Surveyor, classify
+from batchswap.report.plan import Prices, conclude
+from batchswap.report.plan_survey import Surveyor, classify
 from batchswap.runner.jobs import TaskClass, class_of
 from batchswap.runner.prices import Known as KnownPrice
 from batchswap.runner.prices import Lesson

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.report.closing import Seen, last_line
 from batchswap.report.progress import Progress, one_line
+from batchswap.report.run_result import Seen, last_line
 from batchswap.runner.beside import View
 from batchswap.runner.summary import KINDS, Summary
 from batchswap.settings import Settings

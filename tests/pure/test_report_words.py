@@ -9,44 +9,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchswap.report import words
-from batchswap.report.listing import FORMULA, _csv_line, harmless
+from batchswap.report import formatting
+from batchswap.report.task_list import FORMULA, _csv_line, harmless
 
 ANY = st.text(st.characters(), max_size=80)
 
 
 @given(ANY)
 def test_safe_text_is_one_printable_line(text: str) -> None:
-    assert words.safe(text).isprintable()
+    assert formatting.safe(text).isprintable()
 
 
 def test_safe_text_shows_no_secret() -> None:
-    said = words.safe("see https://host/v.mp4?X-Signature=abc and ak_0123456789abcdef0123456789abcdef")
+    said = formatting.safe("see https://host/v.mp4?X-Signature=abc and ak_0123456789abcdef0123456789abcdef")
     assert said == "see https://host/v.mp4?… and ak_…"
 
 
 @given(ANY, st.integers(0, 40))
 def test_a_text_that_is_cut_fits(text: str, columns: int) -> None:
-    assert words.cells(words.fit(text, columns)) <= columns
+    assert formatting.cells(formatting.fit(text, columns)) <= columns
 
 
 def test_wide_letters_take_two_columns() -> None:
-    assert words.cells("日本") == 4
-    assert words.cells(unicodedata.normalize("NFD", "é")) == 1
-    assert words.fit("日本語", 5) == "日本…"
+    assert formatting.cells("日本") == 4
+    assert formatting.cells(unicodedata.normalize("NFD", "é")) == 1
+    assert formatting.fit("日本語", 5) == "日本…"
 
 
 @pytest.mark.parametrize(
     ("amount", "text"), [(400.0, "400"), (12.5, "12.5"), (0.0, "0"), (99600.25, "99,600.25"), (None, "unknown")]
 )
 def test_money(amount: float | None, text: str) -> None:
-    assert words.money(amount) == text
-    assert words.priced(amount) == f"{text} credits"
+    assert formatting.money(amount) == text
+    assert formatting.priced(amount) == f"{text} credits"
 
 
 def test_one_credit_is_one() -> None:
-    assert words.priced(1.0) == "1 credit"
-    assert words.priced(1.5) == "1.5 credits"
+    assert formatting.priced(1.0) == "1 credit"
+    assert formatting.priced(1.5) == "1.5 credits"
 
 
 @pytest.mark.parametrize(
@@ -54,17 +54,17 @@ def test_one_credit_is_one() -> None:
     [(0.04, "0.0 s"), (9.9, "9.9 s"), (21.4, "21 s"), (59.6, "1 min"), (201, "3 min 21 s"), (7500, "2 h 5 min")],
 )
 def test_spans(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
+    assert formatting.span(seconds) == text
 
 
 def test_sizes() -> None:
-    assert [words.size(n) for n in (None, 812, 4_200_000, 9_900_000_000)] == ["", "812 B", "4.2 MB", "9.9 GB"]
+    assert [formatting.size(n) for n in (None, 812, 4_200_000, 9_900_000_000)] == ["", "812 B", "4.2 MB", "9.9 GB"]
 
 
 @given(st.lists(st.tuples(ANY, ANY), max_size=20), st.integers(20, 100))
 def test_a_table_is_not_wider_than_the_terminal(rows: list[tuple[str, str]], columns: int) -> None:
-    for line in words.table(("key", "reason"), rows, columns=columns):
-        assert words.cells(line) <= columns
+    for line in formatting.table(("key", "reason"), rows, columns=columns):
+        assert formatting.cells(line) <= columns
 
 
 def test_a_table_is_a_stream() -> None:
@@ -76,14 +76,14 @@ def test_a_table_is_a_stream() -> None:
             read.append(i)
             yield (str(i), "x")
 
-    lines = words.table(("n", "x"), coming(), columns=80, sample=10)
+    lines = formatting.table(("n", "x"), coming(), columns=80, sample=10)
     assert next(lines).split() == ["n", "x"]
     assert len(read) <= 11
     assert sum(1 for _ in lines) == 1000
 
 
 def test_columns_are_aligned() -> None:
-    lines = list(words.table(("n", "name"), [("1", "日本"), ("200", "b")], columns=None, right=frozenset({0})))
+    lines = list(formatting.table(("n", "name"), [("1", "日本"), ("200", "b")], columns=None, right=frozenset({0})))
     assert lines == ["  n  name", "  1  日本", "200  b"]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import Exit
-from batchswap.report import stored
-from batchswap.report.commands import next_steps, no_longer_asked_for
-from batchswap.report.words import counted, money, plural, priced, safe, span
+from batchswap.report import stored_files
+from batchswap.report.formatting import counted, money, plural, priced, safe, span
+from batchswap.report.next_commands import next_steps, no_longer_asked_for
 from batchswap.runner.summary import Summary, exceeded_words
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -35,9 +35,9 @@ class Seen(msgspec.Struct, frozen=True):
 
 def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int], ledger: Path) -> Seen:
     """`before`: the counts of the batches when the run began. `ledger`: for commands that are shown."""
-    found = stored.look(db, summary.batch, out, LOOKED_FOR)
+    found = stored_files.look(db, summary.batch, out, LOOKED_FOR)
     is_here = found.is_here or summary.counts[State.DONE] > before[State.DONE]
-    losses = tuple(stored.lines(found, ledger, out))
+    losses = tuple(stored_files.lines(found, ledger, out))
     return Seen(summary.counts != before, is_here, found.is_elsewhere, losses)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from batchswap.ledger.duplicates import NAMED, Duplicate
-from batchswap.report.words import plural, safe
+from batchswap.report.formatting import plural, safe
 
 Command = Callable[[str], str]
 """The command with further options."""

@@ -15,8 +15,8 @@ import msgspec
 from batchswap.ledger import inputs, places, queries
 from batchswap.ledger.inputs import Changed
 from batchswap.ledger.places import Stored
-from batchswap.report.commands import command
-from batchswap.report.words import plural, safe
+from batchswap.report.formatting import plural, safe
+from batchswap.report.next_commands import command
 from batchswap.settings import Settings
 from batchswap.states import State
 

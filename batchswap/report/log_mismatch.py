@@ -8,8 +8,8 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger.catchup import compared
-from batchswap.report.commands import command
-from batchswap.report.words import plural
+from batchswap.report.formatting import plural
+from batchswap.report.next_commands import command
 from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
 

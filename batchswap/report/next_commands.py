@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from batchswap.ledger.orphans import Orphans
-from batchswap.report.words import plural
+from batchswap.report.formatting import plural
 from batchswap.settings import Settings
 from batchswap.states import State
 

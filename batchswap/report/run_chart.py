@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchswap.errors import MissingExtra, UsageError
 from batchswap.ledger.traffic import Course
-from batchswap.report.words import moment, plural, span
+from batchswap.report.formatting import moment, plural, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ import msgspec
 from batchswap.ledger import history, queries
 from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.duplicates import NAMED
-from batchswap.report.surveying import Work
-from batchswap.report.words import iso, moment, money, plural, safe, span
+from batchswap.report.formatting import iso, moment, money, plural, safe, span
+from batchswap.report.plan_survey import Work
 from batchswap.runner.jobs import TaskClass
 from batchswap.runner.steps import STEPS, Step
 from batchswap.settings import Settings

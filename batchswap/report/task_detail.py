@@ -11,9 +11,9 @@ import msgspec
 from batchswap.ledger import views
 from batchswap.ledger.moves import NAMED
 from batchswap.ledger.views import Happening, Line, Try
-from batchswap.report.commands import command
-from batchswap.report.listing import record
-from batchswap.report.words import iso, moment, money, priced, safe, size, span
+from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
+from batchswap.report.next_commands import command
+from batchswap.report.task_list import record
 from batchswap.states import Event, State
 from batchswap.tasks import Task, public
 

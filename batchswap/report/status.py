@@ -14,8 +14,8 @@ from batchswap.ledger.orphans import Orphans
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.views import Run
 from batchswap.ledger.words import GIVEN_UP
-from batchswap.report.commands import command, no_longer_asked_for
-from batchswap.report.words import breadth, counted, moment, money, plural, priced, safe, span, table
+from batchswap.report.formatting import breadth, counted, moment, money, plural, priced, safe, span, table
+from batchswap.report.next_commands import command, no_longer_asked_for
 from batchswap.states import State
 
 SHOWN = 10
