@@ -10,18 +10,18 @@ Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that 
 "too-large", "bad-url", "private-address", "outside", "output-taken".
 """
 
-from batchswap.downloads.addresses import is_on_private_address
-from batchswap.downloads.containers import Kind, inspect
-from batchswap.downloads.copies import copy_part
-from batchswap.downloads.durations import movie_seconds
-from batchswap.downloads.endings import false_ending
-from batchswap.downloads.fetching import Downloader
-from batchswap.downloads.glances import Glance
-from batchswap.downloads.parts import Verified
-from batchswap.downloads.places import Place
-from batchswap.downloads.publishing import is_published, publish
-from batchswap.downloads.sizes import picture_size
-from batchswap.downloads.trial import Trial, try_out
+from batchswap.downloads.address_guard import is_on_private_address
+from batchswap.downloads.downloader import Downloader
+from batchswap.downloads.folder_trial import Trial, try_out
+from batchswap.downloads.head_info import Glance
+from batchswap.downloads.local_copy import copy_part
+from batchswap.downloads.media_check.containers import Kind, inspect
+from batchswap.downloads.media_check.file_extension import false_ending
+from batchswap.downloads.media_check.movie_length import movie_seconds
+from batchswap.downloads.media_check.picture_size import picture_size
+from batchswap.downloads.output_paths import Place
+from batchswap.downloads.part_file import Verified
+from batchswap.downloads.publish import is_published, publish
 
 __all__ = [
     "Downloader",

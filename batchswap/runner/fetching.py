@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from batchswap import hosts
+from batchswap import media_hosts
 from batchswap.client import parse_retry_after
 from batchswap.downloads import Kind, Verified, false_ending
 from batchswap.errors import DownloadError, Exit
-from batchswap.hosts import Host, Next, Story, Then, Trouble
 from batchswap.ledger import moves, queries
 from batchswap.ledger.entries import What
 from batchswap.ledger.queries import Former
+from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.stops import Stop
@@ -187,7 +187,7 @@ class Fetching:
                     )
             except DownloadError as error:
                 failures.append((url, error))
-                if hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL):
+                if media_hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL):
                     break
             else:
                 self._gave(url)
@@ -213,8 +213,8 @@ class Fetching:
         """What this failure asks for, once it is noted."""
         desk, name, result = self._desk, _host_of(url), job.task.id
         host, now, patience = self._hosts[name], desk.clock.monotonic(), desk.settings.patience
-        trouble = hosts.trouble_of(error.reason, final=error.final)
-        hosts.note(story, host, now)
+        trouble = media_hosts.trouble_of(error.reason, final=error.final)
+        media_hosts.note(story, host, now)
         wait = min(desk.backoff(story.tries), CAP)
         if trouble is Trouble.HOST:
             pause = parse_retry_after(error.retry_after, desk.clock.now())
@@ -225,7 +225,7 @@ class Fetching:
             desk.media_trouble = f"the media host {name} gives no results ({clean(str(error))})"
             desk.say(f"{desk.media_trouble}: waiting, for --patience at most")
         may_refresh = error.stale and not job.refreshed
-        return hosts.decide(
+        return media_hosts.decide(
             trouble, story, host, now, wait, may_refresh=may_refresh, retries=desk.settings.retries, patience=patience
         )
 
@@ -265,7 +265,7 @@ class Fetching:
 
 
 def _is_waited_for(error: DownloadError) -> bool:
-    return hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL)
+    return media_hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL)
 
 
 def _host_of(url: str) -> str:

@@ -14,7 +14,7 @@ from tests.http.acts import close
 from tests.http.scripted import Act, Exchange, Request, head
 
 MOVES, CLIENT = "batchswap.ledger.moves", "batchswap.client.calls:Client"
-FILES, PUBLISHING = "batchswap.ledger.files", "batchswap.downloads.publishing"
+FILES, PUBLISHING = "batchswap.ledger.files", "batchswap.downloads.publish"
 STEPS, MIGRATIONS = "batchswap.ledger.schema", "sqlite_utils.migrations:Migrations"
 
 ARROWS = {
@@ -26,8 +26,8 @@ ARROWS = {
     "before a poll": f"{CLIENT}.task_info@before#2",
     "after a poll's answer": f"{CLIENT}.task_info@after#2",
     "within the commit of the success": f"{MOVES}:succeeded@after#2",
-    "before a download": "batchswap.downloads.fetching:Downloader.fetch@before#2",
-    "after a download": "batchswap.downloads.fetching:Downloader.fetch@after#2",
+    "before a download": "batchswap.downloads.downloader:Downloader.fetch@before#2",
+    "after a download": "batchswap.downloads.downloader:Downloader.fetch@after#2",
     "within the commit of verified": f"{MOVES}:verified@after#2",
     "between verified and publish": "batchswap.runner.results:publish@before#2",
     "before the rename": f"{PUBLISHING}:_name@before#2",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchswap.downloads import trial
+from batchswap.downloads import folder_trial
 from batchswap.runner.storage import samples
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
@@ -193,7 +193,7 @@ def test_one_disk_failure_leaves_its_task_to_the_next_run(stall: Shop) -> None:
 
 def test_what_a_killed_trial_left_is_removed_by_the_next(stall: Shop) -> None:
     stall.rows(1)
-    left = stall.folder / "out" / trial.FOLDER / f"{os.uname().nodename}-{2**22 + 1}" / "names"
+    left = stall.folder / "out" / folder_trial.FOLDER / f"{os.uname().nodename}-{2**22 + 1}" / "names"
     left.mkdir(parents=True)
     (left / "take: 1.mp4").touch()
     assert stall.run("--rate", "none").exit_code == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.downloads.containers import Kind, inspect
+from batchswap.downloads.media_check.containers import Kind, inspect
 from batchswap.errors import DownloadError
 from tests.http.samples import PICTURES, VIDEOS, movie, picture, video
 

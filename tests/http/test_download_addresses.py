@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from batchswap.downloads import Downloader, Place, is_on_private_address
-from batchswap.downloads.addresses import Found, Guard, is_public, public_socket
+from batchswap.downloads.address_guard import Found, Guard, is_public, public_socket
 from batchswap.errors import DownloadError, PrivateAddress
 from tests.http.acts import media, redirect, reply
 from tests.http.fetches import (

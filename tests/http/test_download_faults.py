@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from batchswap.downloads import Downloader, Place
-from batchswap.downloads.fetching import _in_thread
+from batchswap.downloads.downloader import _in_thread
 from batchswap.errors import DownloadError
 from tests.http import acts
 from tests.http.acts import media, reply

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from batchswap.downloads import Downloader, Place, publish
-from batchswap.downloads.filesystems import Traits
-from batchswap.downloads.filing import Filing
-from batchswap.downloads.parts import Part
-from batchswap.downloads.places import _enter
-from batchswap.downloads.ranges import Reading
+from batchswap.downloads.filesystem import Traits
+from batchswap.downloads.fsync_batch import Filing
+from batchswap.downloads.output_paths import _enter
+from batchswap.downloads.part_file import Part
+from batchswap.downloads.resume import Reading
 from batchswap.errors import DownloadError
 from tests.http.acts import media
 from tests.http.fetches import MOVIE, TARGET, failed, fetched, listed, run

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from batchswap.downloads import Downloader, Place, is_published, publish
-from batchswap.downloads.places import opened
-from batchswap.downloads.publishing import _rename
+from batchswap.downloads.output_paths import opened
+from batchswap.downloads.publish import _rename
 from batchswap.errors import DownloadError
 from tests.http import acts
 from tests.http.acts import media, reply
@@ -147,9 +147,9 @@ import asyncio, sys
 from functools import partial
 from pathlib import Path
 from batchswap.downloads import Place, publish
-from batchswap.downloads.filing import Filing
-from batchswap.downloads.parts import Part
-from batchswap.downloads.ranges import Reading
+from batchswap.downloads.fsync_batch import Filing
+from batchswap.downloads.part_file import Part
+from batchswap.downloads.resume import Reading
 
 filing, body, count = Filing(), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
 places = [Place(Path(sys.argv[1]), f"{number}.mp4") for number in range(count)]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from batchswap.downloads import Place, Verified, publish
-from batchswap.downloads.filing import Filing, Folders, Steps
-from batchswap.downloads.parts import Part
-from batchswap.downloads.ranges import Reading
+from batchswap.downloads.fsync_batch import Filing, Folders, Steps
+from batchswap.downloads.part_file import Part
+from batchswap.downloads.resume import Reading
 from batchswap.errors import DownloadError
 from tests.http.samples import movie
 

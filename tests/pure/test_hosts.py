@@ -4,7 +4,18 @@ from math import inf
 
 import pytest
 
-from batchswap.hosts import BEARABLE, LONGEST_PAUSE, PROMISED, Host, Story, Then, Trouble, decide, note, trouble_of
+from batchswap.media_hosts import (
+    BEARABLE,
+    LONGEST_PAUSE,
+    PROMISED,
+    Host,
+    Story,
+    Then,
+    Trouble,
+    decide,
+    note,
+    trouble_of,
+)
 
 PATIENCE = 7200.0
 

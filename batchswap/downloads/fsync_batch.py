@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from batchswap.downloads.places import Place, opened
+from batchswap.downloads.output_paths import Place, opened
 
 Found = TypeVar("Found")
 

@@ -4,8 +4,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from batchswap.downloads import pictures
-from batchswap.downloads.skeletons import Incomplete, read_exactly
+from batchswap.downloads.media_check import pictures
+from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
 
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """JPEG markers whose segment holds the size."""

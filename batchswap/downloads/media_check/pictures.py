@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-from batchswap.downloads.skeletons import Incomplete, read_exactly
+from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO, Literal
 
-from batchswap.downloads import matroska, pictures
-from batchswap.downloads.skeletons import Incomplete, read_exactly
+from batchswap.downloads.media_check import matroska, pictures
+from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
 from batchswap.errors import DownloadError
 
 Kind = Literal["video", "image"]

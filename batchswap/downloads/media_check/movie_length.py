@@ -4,8 +4,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from batchswap.downloads.containers import read_box
-from batchswap.downloads.skeletons import Incomplete, read_exactly
+from batchswap.downloads.media_check.containers import read_box
+from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
 
 LONGEST = 100 * 3600.0
 """Seconds. A header that says more is wrong."""

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from batchswap.downloads.filesystems import Traits, folder_sync
+from batchswap.downloads.filesystem import Traits, folder_sync
 from batchswap.errors import DownloadError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from batchswap.downloads.containers import Kind, inspect
-from batchswap.downloads.filesystems import file_sync, lock
-from batchswap.downloads.filing import Folders, Steps
-from batchswap.downloads.places import Place, disk, opened, remove
-from batchswap.downloads.ranges import Note, Reading
+from batchswap.downloads.filesystem import file_sync, lock
+from batchswap.downloads.fsync_batch import Folders, Steps
+from batchswap.downloads.media_check.containers import Kind, inspect
+from batchswap.downloads.output_paths import Place, disk, opened, remove
+from batchswap.downloads.resume import Note, Reading
 from batchswap.errors import DownloadError
 from batchswap.tasks import public
 

@@ -11,14 +11,14 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
-from batchswap.downloads.addresses import Guard, public_socket
-from batchswap.downloads.codings import Decoder
-from batchswap.downloads.containers import Kind
-from batchswap.downloads.filing import Filing, to_its_end
-from batchswap.downloads.glances import Glance, glance
-from batchswap.downloads.parts import Part, Verified
-from batchswap.downloads.places import Place
-from batchswap.downloads.ranges import Reading, ask, read_head
+from batchswap.downloads.address_guard import Guard, public_socket
+from batchswap.downloads.content_encoding import Decoder
+from batchswap.downloads.fsync_batch import Filing, to_its_end
+from batchswap.downloads.head_info import Glance, glance
+from batchswap.downloads.media_check.containers import Kind
+from batchswap.downloads.output_paths import Place
+from batchswap.downloads.part_file import Part, Verified
+from batchswap.downloads.resume import Reading, ask, read_head
 from batchswap.errors import DownloadError, PrivateAddress
 from batchswap.tasks import is_nameable, public
 

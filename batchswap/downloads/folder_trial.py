@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from batchswap.downloads.filesystems import Traits, file_sync, lock, rename_to_free_name
-from batchswap.downloads.places import Place
+from batchswap.downloads.filesystem import Traits, file_sync, lock, rename_to_free_name
+from batchswap.downloads.output_paths import Place
 
 FOLDER = ".batchswap-trial"
 _OLD = 3600.0  # seconds after which another machine's trial has ended

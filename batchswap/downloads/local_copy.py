@@ -5,8 +5,8 @@ import shutil
 import stat
 from pathlib import Path
 
-from batchswap.downloads.parts import Verified
-from batchswap.downloads.places import Place, disk, opened, remove
+from batchswap.downloads.output_paths import Place, disk, opened, remove
+from batchswap.downloads.part_file import Verified
 from batchswap.errors import DownloadError
 
 

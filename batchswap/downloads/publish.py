@@ -7,10 +7,10 @@ import stat
 from functools import partial
 from io import FileIO
 
-from batchswap.downloads.filesystems import NO_LINKS, folder_sync, rename_to_free_name, replace
-from batchswap.downloads.filing import Filing, Folders, Steps
-from batchswap.downloads.parts import Verified
-from batchswap.downloads.places import Place, disk, opened, remove
+from batchswap.downloads.filesystem import NO_LINKS, folder_sync, rename_to_free_name, replace
+from batchswap.downloads.fsync_batch import Filing, Folders, Steps
+from batchswap.downloads.output_paths import Place, disk, opened, remove
+from batchswap.downloads.part_file import Verified
 from batchswap.errors import DownloadError
 
 
