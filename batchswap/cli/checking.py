@@ -12,7 +12,7 @@ from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, ManifestErrors, UsageError
 
 if TYPE_CHECKING:
-    from batchswap.ledger.duplicates import Duplicate
+    from batchswap.ledger.enrolment.duplicates import Duplicate
     from batchswap.preflight.media import Findings, Use
 
 
@@ -76,18 +76,18 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from batchswap.cli.accounts import account_name
     from batchswap.cli.building import build_reading, build_settings, build_sources
     from batchswap.cli.ledgers import reading
-    from batchswap.ledger import files
-    from batchswap.ledger.lookout import Lookout
+    from batchswap.ledger.enrolment.duplicate_preview import Lookout
+    from batchswap.ledger.file import connection
     from batchswap.report import log_mismatch
     from batchswap.runner.uploading import hash_file
 
     sources = build_sources(manifests, **asked)
     if any(source.path == manifest.STDIN for source in sources):
         raise UsageError("--db: standard input cannot be compared with a ledger; use `batchswap plan`")
-    if not files.exists(db):
+    if not connection.exists(db):
         voice.say(f"{db}: there is no ledger yet")
     settings = build_settings(db=db, provider=asked["provider"], base_url=asked["base_url"])
-    with reading(db) if files.exists(db) else nullcontext() as ledger:
+    with reading(db) if connection.exists(db) else nullcontext() as ledger:
         if ledger is not None and (lag := log_mismatch.look(ledger)).count:
             voice.say(lag.words(db, asked["out"]), "warning")
         lookout = Lookout(ledger, account_name(settings, None), hash_file, has_several=len(sources) > 1)

@@ -20,10 +20,11 @@ def backup(voice: Voice, /, file: Path, db: Path) -> int:
     as the ledger: about 1 GB for a million rows. Before a restored copy is run, `batchswap rebuild` brings it up to
     what the submission log knows; a run refuses it until then.
     """
-    from batchswap.ledger import backups, files
+    from batchswap.ledger.file import backup as backups
+    from batchswap.ledger.file import connection
     from batchswap.report.formatting import size
 
-    if not files.exists(db):
+    if not connection.exists(db):
         raise UsageError(f"{db}: there is no ledger; --db names another one")
     voice.conclude(f"{db} copied to {file} ({size(backups.copy(db, file))})")
     return Exit.DONE
@@ -34,7 +35,7 @@ def back_up(voice: Voice, db: Path, min_free: int) -> None:
     import shutil
 
     from batchswap.errors import LedgerError
-    from batchswap.ledger import backups
+    from batchswap.ledger.file import backup as backups
     from batchswap.report.formatting import size
 
     target = Path(f"{db}.bak")

@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
-from batchswap.ledger import files, queries, views
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger import queries, report_queries
+from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from batchswap.sqlite_errors import in_words
 from batchswap.tasks import Task
 
@@ -17,9 +18,9 @@ from batchswap.tasks import Task
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """To look at. Raises LedgerError, also when there is none."""
-    if not files.exists(path):
+    if not connection.exists(path):
         raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
-    with in_words(path, in_use=True), closing(files.connect(path, write=False)) as db:
+    with in_words(path, in_use=True), closing(connection.connect(path, write=False)) as db:
         yield db
 
 
@@ -35,7 +36,7 @@ def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
     """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
     from batchswap.report.next_commands import command
 
-    found = views.named(db, name)
+    found = report_queries.named(db, name)
     if not found:
         raise UsageError(f'there is no task "{name}" in {path}; `{command("tasks", path)}` lists them')
     if len(found) > 1:
@@ -63,7 +64,7 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
 
     No run may go on meanwhile: it would not know that its tasks have moved. Raises LedgerBusy then.
     """
-    from batchswap.ledger.lock import hold  # what only looks at the ledger starts a tenth quicker without it
+    from batchswap.ledger.file.lock import hold  # what only looks at the ledger starts a tenth quicker without it
 
     with reading(path):
         pass  # says in words why it cannot be opened, before a lock file is made beside it
@@ -71,7 +72,7 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
         with (
             hold(path, wait=False),
             in_words(path, in_use=True),
-            closing(files.connect(path, write=True)) as db,
+            closing(connection.connect(path, write=True)) as db,
             transaction(db),
         ):
             yield db, Stamp(time.time(), None)

@@ -9,8 +9,8 @@ from batchswap.cli.voice import Voice
 from batchswap.errors import LedgerBehind, UsageError
 
 if TYPE_CHECKING:
-    from batchswap.ledger.entries import What
-    from batchswap.ledger.moves import Stamp
+    from batchswap.ledger.submission_log.entries import What
+    from batchswap.ledger.transitions import Stamp
     from batchswap.settings import Settings
     from batchswap.tasks import Attempt, Task
 
@@ -19,7 +19,7 @@ MISSING = "whether this ledger is an older copy cannot be seen by it"
 
 def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
-    from batchswap.ledger import catchup
+    from batchswap.ledger.submission_log import comparison
     from batchswap.report.formatting import plural
     from batchswap.report.log_mismatch import SHOWN, Behind
     from batchswap.state_folder import state_folder
@@ -30,23 +30,23 @@ def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stam
         return
     if is_new:
         with transaction(db):
-            catchup.mark_new(db, folder)
+            comparison.mark_new(db, folder)
         return
-    with catchup.compared(db, folder) as found:
+    with comparison.compared(db, folder) as found:
         if count := found.missing.count():
             behind = Behind(count, tuple(found.missing.names(SHOWN)))
             raise LedgerBehind(behind.words(settings.db, settings.out))
         for problem in found.problems:
             voice.warn(f"the submission log: {problem}: {MISSING}")
         with transaction(db):
-            settled = catchup.catch_up(db, stamp, found)
+            settled = comparison.catch_up(db, stamp, found)
     if settled:
         voice.say(f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log")
 
 
 def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
     """Rows that came back to the manifest, and were submitted already, are not submitted again."""
-    from batchswap.ledger import adoption
+    from batchswap.ledger.submission_log import adoption
     from batchswap.report.formatting import plural
 
     if db.execute("select 1 from logged limit 1").fetchone() is None:
@@ -63,8 +63,8 @@ def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, A
     from batchswap.cli.accounts import LOCAL
     from batchswap.cli.ledgers import reading
     from batchswap.clock import SystemClock
-    from batchswap.ledger.marks import ledger_id
-    from batchswap.ledger.submits import SubmissionLog
+    from batchswap.ledger.submission_log.log import SubmissionLog
+    from batchswap.ledger.submission_log.position import ledger_id
     from batchswap.state_folder import state_folder
 
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"

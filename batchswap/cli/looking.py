@@ -71,12 +71,12 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
     """The tasks, one a line, in the order in which they came into the ledger."""
     from batchswap.cli.ledgers import check_batch, reading
     from batchswap.cli.printing import columns, print_lines
-    from batchswap.ledger import views
+    from batchswap.ledger import report_queries
     from batchswap.report.task_list import FORMATS
 
     with reading(db) as ledger:
         check_batch(ledger, batch, db)
-        print_lines(FORMATS[form](views.lines(ledger, states=state, batch=batch, code=code), columns()))
+        print_lines(FORMATS[form](report_queries.lines(ledger, states=state, batch=batch, code=code), columns()))
     return 0
 
 

@@ -48,9 +48,11 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.hearing import listen
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.ledger import budgets, files, origins
-    from batchswap.ledger.duplicates import Decision
-    from batchswap.ledger.lookout import Lookout
+    from batchswap.ledger import budgets
+    from batchswap.ledger.enrolment import manifest_moves
+    from batchswap.ledger.enrolment.duplicate_preview import Lookout
+    from batchswap.ledger.enrolment.duplicates import Decision
+    from batchswap.ledger.file import connection
     from batchswap.ledger.selections import Selection
     from batchswap.report import log_mismatch, plan_survey, stored_files
     from batchswap.report import plan as planning
@@ -67,8 +69,8 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     rows = manifest.read(sources, build_reading(**asked), stdin)
     now, used_today, lag = time.time(), used_by_log(account), log_mismatch.Behind()
     selection = Selection((), settings.filter, settings.tags, settings.limit)
-    with reading(settings.db) if files.exists(settings.db) else nullcontext() as db:
-        chunks = rows if db is None else origins.checked(db, rows, [source.place for source in sources])
+    with reading(settings.db) if connection.exists(settings.db) else nullcontext() as db:
+        chunks = rows if db is None else manifest_moves.checked(db, rows, [source.place for source in sources])
         lookout = Lookout(db, account_name(settings, account), hash_file, has_several=len(sources) > 1)
         decision = Decision(settings.duplicates)
         surveyor = plan_survey.Surveyor(
@@ -100,9 +102,9 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
 
 def used_by_log(account: "Account | None") -> float:
     """Credits that all ledgers have used of the key's day so far; 0 without a key or a log."""
-    from batchswap.ledger import entries
-    from batchswap.ledger.days import beginning, calendar_day
-    from batchswap.ledger.tally import so_far
+    from batchswap.ledger.submission_log import entries
+    from batchswap.ledger.submission_log.day_total import so_far
+    from batchswap.ledger.submission_log.days import beginning, calendar_day
     from batchswap.state_folder import state_folder
 
     now = time.time()

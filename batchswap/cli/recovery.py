@@ -18,9 +18,9 @@ from batchswap.sqlite_errors import in_words
 if TYPE_CHECKING:
     import sqlite3
 
-    from batchswap.ledger.adoption import Adopted
-    from batchswap.ledger.gathered import Gathered
-    from batchswap.ledger.moves import Stamp
+    from batchswap.ledger.submission_log.adoption import Adopted
+    from batchswap.ledger.submission_log.attempts import Gathered
+    from batchswap.ledger.transitions import Stamp
     from batchswap.tasks import Task
 
 AT_ONCE = 200
@@ -44,12 +44,13 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     from batchswap.cli.building import build_reading, build_sources
     from batchswap.cli.ledgers import transaction
     from batchswap.cli.running import holding, say_enrolled
-    from batchswap.ledger import adoption, catchup, files
-    from batchswap.ledger.moves import Stamp
+    from batchswap.ledger.file import connection
+    from batchswap.ledger.submission_log import adoption, comparison
+    from batchswap.ledger.transitions import Stamp
     from batchswap.runner.enrolling import enrol_manifests
     from batchswap.state_folder import state_folder
 
-    existed, folder = files.exists(db), state_folder()
+    existed, folder = connection.exists(db), state_folder()
     if not manifests and not existed:
         raise UsageError(f"{db}: there is no ledger; name the manifests to rebuild it from")
     sources = build_sources(manifests, **asked)
@@ -65,8 +66,8 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
         with transaction(ledger):
             _import(ledger, found, base_url, is_new=not existed)
             done = adoption.attach_kept(ledger, stamp)
-            with catchup.compared(ledger, folder) as compared:
-                settled = catchup.catch_up(ledger, stamp, compared)
+            with comparison.compared(ledger, folder) as compared:
+                settled = comparison.catch_up(ledger, stamp, compared)
         saved = _take_results(voice, ledger, stamp, out, found)
     _conclude(voice, done, settled, saved, db)
     return Exit.DONE
@@ -75,24 +76,24 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
 @contextmanager
 def _made(db: Path, pin: Callable[[], None], *, existed: bool) -> "Iterator[sqlite3.Connection]":
     """The ledger, to write. One that was not there is not there again when something fails."""
-    from batchswap.ledger import files
+    from batchswap.ledger.file import connection
 
     try:
-        files.create(db)
+        connection.create(db)
         pin()
-        with in_words(db, in_use=True), closing(files.connect(db, write=True)) as ledger:
+        with in_words(db, in_use=True), closing(connection.connect(db, write=True)) as ledger:
             yield ledger
     except BaseException:
         if not existed:
-            files.discard(db)
+            connection.discard(db)
         raise
 
 
 @contextmanager
 def _gathered(voice: Voice, folder: Path) -> "Iterator[Gathered]":
     """Every attempt that the logs of all keys know."""
-    from batchswap.ledger import entries
-    from batchswap.ledger.gathered import Gathered
+    from batchswap.ledger.submission_log import entries
+    from batchswap.ledger.submission_log.attempts import Gathered
 
     found = Gathered()
     try:
@@ -108,7 +109,7 @@ def _gathered(voice: Voice, folder: Path) -> "Iterator[Gathered]":
 
 
 def _gather(voice: Voice, path: Path, owner: str, found: "Gathered") -> None:
-    from batchswap.ledger import entries
+    from batchswap.ledger.submission_log import entries
 
     try:
         for some in entries.read_file(path):
@@ -123,13 +124,13 @@ def _import(ledger: "sqlite3.Connection", found: "Gathered", base_url: str, *, i
 
     A new ledger that fits one lost ledger alone continues as that one.
     """
-    from batchswap.ledger import adoption, marks
+    from batchswap.ledger.submission_log import adoption, position
 
     if is_new:
         ids = {each.ledger for each in adoption.fitting(ledger, found)}
         if len(ids) == 1:
-            marks.take_id(ledger, ids.pop())
-    own, accounts = marks.ledger_id(ledger), adoption.accounts_of(ledger)
+            position.take_id(ledger, ids.pop())
+    own, accounts = position.ledger_id(ledger), adoption.accounts_of(ledger)
     unknown = (each for each in found if each.ledger == own and not adoption.is_known(ledger, each.ref))
     adoption.keep(ledger, unknown, accounts, base_url)
     others = (each for each in found if each.ledger != own)
@@ -139,11 +140,12 @@ def _import(ledger: "sqlite3.Connection", found: "Gathered", base_url: str, *, i
 def _take_results(voice: Voice, ledger: "sqlite3.Connection", stamp: "Stamp", out: Path, found: "Gathered") -> int:
     """Running tasks whose result is below --out are done. Returns how many."""
     from batchswap.cli.ledgers import transaction
-    from batchswap.ledger import adoption, rows, words
+    from batchswap.ledger import operator_actions, rows
+    from batchswap.ledger.submission_log import adoption
     from batchswap.runner.evidence import result_of
     from batchswap.states import State
 
-    saved, running = 0, words.chosen(ledger, State.RUNNING)
+    saved, running = 0, operator_actions.chosen(ledger, State.RUNNING)
     while some := [task for task, _ in zip(running, range(AT_ONCE), strict=False)]:
         with transaction(ledger):
             for task in some:
@@ -191,7 +193,7 @@ def adopt(voice: Voice, /, key: str | None, task_id: str | None, source: Path | 
     """
     from batchswap.cli.building import build_settings
     from batchswap.cli.pairs import read_pairs
-    from batchswap.ledger import entries
+    from batchswap.ledger.submission_log import entries
 
     if (source is None) != (key is not None and task_id is not None) or (source is not None and key is not None):
         raise UsageError("name a KEY and its TASK_ID, or a file of them with --from FILE")
@@ -204,8 +206,8 @@ def adopt(voice: Voice, /, key: str | None, task_id: str | None, source: Path | 
 
 def _adopt_log(voice: Voice, source: Path, db: Path, base_url: str) -> int:
     from batchswap.cli.ledgers import changing
-    from batchswap.ledger import adoption, entries
-    from batchswap.ledger.gathered import Gathered
+    from batchswap.ledger.submission_log import adoption, entries
+    from batchswap.ledger.submission_log.attempts import Gathered
 
     found = Gathered()
     try:
@@ -224,14 +226,15 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
     from batchswap.cli.accounts import LOCAL, find_account
     from batchswap.cli.ledgers import changing, find, reading
     from batchswap.cli.logs import write_down
-    from batchswap.ledger import adoption, moves, rows, words
-    from batchswap.ledger.entries import What
+    from batchswap.ledger import operator_actions, rows, transitions
+    from batchswap.ledger.submission_log import adoption
+    from batchswap.ledger.submission_log.entries import What
     from batchswap.report.formatting import plural
     from batchswap.states import State
 
     db = settings.db
     with changing(db) as (ledger, stamp):
-        moves.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
+        transitions.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
     with reading(db) as ledger:
         named = [(find(ledger, key, db), task_id) for key, task_id in pairs]
     account = find_account(settings)
@@ -240,9 +243,9 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
     said = []
     with changing(db) as (ledger, stamp):
         for task, task_id in named:
-            item = moves.find_task(ledger, task.id)
+            item = transitions.find_task(ledger, task.id)
             if item.state is State.UNCERTAIN:
-                words.attach(ledger, stamp, item, task_id)
+                operator_actions.attach(ledger, stamp, item, task_id)
             else:
                 adoption.adopt(ledger, stamp, item, task_id, account=name, owner=owner)
             if (attempt := rows.last_attempt(ledger, task.id)) is not None:

@@ -75,8 +75,8 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     from batchswap.cli.ledgers import reading
     from batchswap.cli.printing import print_json
     from batchswap.cli.trust import key_words
-    from batchswap.ledger import files
-    from batchswap.ledger.duplicates import DuplicateRows
+    from batchswap.ledger.enrolment.duplicates import DuplicateRows
+    from batchswap.ledger.file import connection
     from batchswap.report.duplicate_rows import refusal
     from batchswap.report.run_result import last_line, look
 
@@ -86,7 +86,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     settings = build_settings(**asked)
     account = find_account(settings)
     sources = build_sources(manifests, **asked)
-    files.exists(settings.db)  # what is no file is refused before anything is made beside it
+    connection.exists(settings.db)  # what is no file is refused before anything is made beside it
     name = account_name(settings, account)
     with holding(settings.db, voice, wait=asked["if_running"] == "wait") as pin:
         try:
@@ -117,7 +117,7 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
 @contextmanager
 def holding(db: Path, voice: Voice, *, wait: bool) -> Iterator[Callable[[], None]]:
     """The ledger's locks; what is yielded is called when the ledger is made. Raises LedgerBusy."""
-    from batchswap.ledger.lock import hold, is_held
+    from batchswap.ledger.file.lock import hold, is_held
 
     if wait and is_held(db):
         voice.say(f"another run holds {db}: waiting until it ends")
@@ -139,16 +139,16 @@ def enrol(
     LedgerBehind when the submission log knows more of the ledger than it does itself.
     """
     from batchswap.cli.logs import attach_kept, consult_log
-    from batchswap.ledger import files
-    from batchswap.ledger.duplicates import Decision
-    from batchswap.ledger.moves import Stamp
+    from batchswap.ledger.enrolment.duplicates import Decision
+    from batchswap.ledger.file import connection
+    from batchswap.ledger.transitions import Stamp
     from batchswap.runner.enrolling import enrol_manifests
 
     existed = settings.db.exists()
     try:
-        files.create(settings.db)
+        connection.create(settings.db)
         pin()
-        with in_words(settings.db, in_use=True), closing(files.connect(settings.db, write=True)) as db:
+        with in_words(settings.db, in_use=True), closing(connection.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
             decision, stamp, voice = Decision(settings.duplicates), Stamp(time.time(), None), voice or Voice()
             consult_log(voice, db, settings, stamp, is_new=not existed)
@@ -157,7 +157,7 @@ def enrol(
             return enrolled
     except BaseException:
         if not existed:
-            files.discard(settings.db)
+            connection.discard(settings.db)
         raise
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from batchswap.cli.errands import Errands
-    from batchswap.ledger.moves import Stamp
+    from batchswap.ledger.transitions import Stamp
     from batchswap.tasks import Task
 
 KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
@@ -51,7 +51,7 @@ def retry(
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
     from batchswap.cli.ledgers import changing, check_batch, find
-    from batchswap.ledger import words
+    from batchswap.ledger import operator_actions
     from batchswap.states import State
 
     voice: Voice = ctx.obj
@@ -63,7 +63,7 @@ def retry(
         raise UsageError(
             f"--state {state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
         )
-    may_pay_twice = bool(keys) or (code == words.GIVEN_UP and is_typed(ctx, "code"))
+    may_pay_twice = bool(keys) or (code == operator_actions.GIVEN_UP and is_typed(ctx, "code"))
     done = Retried()
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
@@ -71,8 +71,8 @@ def retry(
         if not keys and state == State.DONE:
             named = _lost(ledger, out, batch)
         chosen = keys or state == State.DONE
-        for task in named if chosen else words.chosen(ledger, State(state), batch=batch, code=code):
-            if may_pay_twice or not words.is_given_up(ledger, task):
+        for task in named if chosen else operator_actions.chosen(ledger, State(state), batch=batch, code=code):
+            if may_pay_twice or not operator_actions.is_given_up(ledger, task):
                 _put_back(ledger, stamp, task, out, done)
             else:
                 done.left += 1
@@ -82,11 +82,11 @@ def retry(
 
 def _lost(ledger: "sqlite3.Connection", out: Path, batch: str | None) -> "list[Task]":
     """Done tasks whose file is gone, or is not what was stored."""
-    from batchswap.ledger import moves, queries
+    from batchswap.ledger import queries, transitions
     from batchswap.report import stored_files
 
     found = stored_files.look(ledger, [batch] if batch is not None else queries.batches(ledger), out)
-    return [moves.find_task(ledger, each.id) for each in (*found.gone, *found.changed)]
+    return [transitions.find_task(ledger, each.id) for each in (*found.gone, *found.changed)]
 
 
 @dataclass
@@ -118,11 +118,12 @@ class Retried:
 
 def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: Path, done: Retried) -> None:
     from batchswap.cli import results
-    from batchswap.ledger import orphans, words
+    from batchswap.ledger import operator_actions
+    from batchswap.ledger.enrolment import orphans
     from batchswap.states import Event, State
 
     found = results.look(ledger, out, task) if task.state is State.DONE else results.Result.STANDS
-    event = words.retry(ledger, stamp, task, is_gone=found is not results.Result.STANDS)
+    event = operator_actions.retry(ledger, stamp, task, is_gone=found is not results.Result.STANDS)
     done.moved[event] += 1
     done.orphaned += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
     if found is results.Result.ANOTHER:
@@ -137,7 +138,7 @@ def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: P
 def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
     from batchswap.cli.ledgers import changing, check_batch, find
-    from batchswap.ledger import words
+    from batchswap.ledger import operator_actions
     from batchswap.report.formatting import plural
     from batchswap.states import State
 
@@ -152,10 +153,10 @@ def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | 
     with changing(db) as (ledger, stamp):
         check_batch(ledger, batch, db)
         named = [find(ledger, key, db) for key in dict.fromkeys(keys)]
-        back = [task for task in named if not words.is_given_up(ledger, task)]
-        for task in named or (words.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
-            given_up += words.is_given_up(ledger, task)
-            words.cancel(ledger, stamp, task)
+        back = [task for task in named if not operator_actions.is_given_up(ledger, task)]
+        for task in named or (operator_actions.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
+            given_up += operator_actions.is_given_up(ledger, task)
+            operator_actions.cancel(ledger, stamp, task)
             count += 1
     done = [f"{plural(count, 'task')} cancelled"]
     if count > given_up:
@@ -190,31 +191,31 @@ def resolve(
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
     from batchswap.cli.ledgers import changing, find, reading
     from batchswap.cli.logs import write_down
-    from batchswap.ledger import moves, rows, views, words
-    from batchswap.ledger.entries import What
+    from batchswap.ledger import operator_actions, report_queries, rows, transitions
+    from batchswap.ledger.submission_log.entries import What
     from batchswap.report.next_commands import command
 
     if (task_id is not None) + not_accepted + give_up != 1:
         raise UsageError("say one of --task-id ID, --not-accepted and --give-up")
     with changing(db) as (ledger, stamp):
-        moves.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
+        transitions.recover(ledger, stamp)  # no run goes on: what it was submitting when it died is unclear
     with reading(db) as ledger:
         task = find(ledger, key, db)
-        words.unclear(ledger, task)
-        account = views.tries(ledger, task.id)[-1].account
+        operator_actions.unclear(ledger, task)
+        account = report_queries.tries(ledger, task.id)[-1].account
     if task_id is not None:
         complete(_confirm(task, task_id, account, db, rate))
     what = What.ACCEPTED if task_id is not None else What.REFUSED if not_accepted else What.ENDED
     with changing(db) as (ledger, stamp):
         task = find(ledger, key, db)
         if task_id is not None:
-            words.attach(ledger, stamp, task, task_id)
+            operator_actions.attach(ledger, stamp, task, task_id)
             said = f"is {task_id}: the next run collects it"
         elif not_accepted:
-            words.not_accepted(ledger, stamp, task)
+            operator_actions.not_accepted(ledger, stamp, task)
             said = "is queued again: the next run takes it"
         else:
-            words.give_up(ledger, stamp, task)
+            operator_actions.give_up(ledger, stamp, task)
             again = command("retry", db, f"{task.batch}/{task.key}")
             said = f"is given up, as failed; `{again}` would pay again"
         attempt = rows.last_attempt(ledger, task.id)

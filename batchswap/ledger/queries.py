@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, task
+from batchswap.ledger.transitions import Media
 from batchswap.states import State
 from batchswap.tasks import Attempt, Model, Task
 

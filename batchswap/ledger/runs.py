@@ -5,7 +5,7 @@ import sqlite3
 
 from batchswap import __version__
 from batchswap.ledger.budgets import NO_BUDGET, Budget
-from batchswap.ledger.moves import Stamp, log
+from batchswap.ledger.transitions import Stamp, log
 
 
 def begin(

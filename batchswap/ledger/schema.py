@@ -9,7 +9,7 @@ import sqlite3
 from sqlite_utils import Database, Migrations
 
 from batchswap.ledger.constants import VERSION
-from batchswap.ledger.marks import new_id
+from batchswap.ledger.submission_log.position import new_id
 from batchswap.states import State
 
 steps = Migrations("batchswap")

@@ -11,8 +11,9 @@ import msgspec
 
 from batchswap import sqlite_errors
 from batchswap.errors import BatchswapError, Exit, LedgerError
-from batchswap.ledger import files, views
-from batchswap.ledger.soundness import missing
+from batchswap.ledger import report_queries
+from batchswap.ledger.file import connection
+from batchswap.ledger.file.integrity import missing
 from batchswap.report import log_mismatch
 from batchswap.report.formatting import moment, size
 from batchswap.settings import Settings
@@ -37,10 +38,10 @@ class Finding(msgspec.Struct, frozen=True):
 def look_at_ledger(path: Path) -> Finding:
     """SQLite's own quick check, and whether it can be written."""
     try:
-        if not files.exists(path):
+        if not connection.exists(path):
             return Finding("ledger", True, f"{path} does not exist yet; `batchswap run` makes it")
         with in_words(path):
-            db = files.connect(path, write=False)
+            db = connection.connect(path, write=False)
             try:
                 said = [row[0] for row in db.execute("pragma quick_check(3)")]
                 if said == ["ok"] and (gone := missing(db)):
@@ -63,9 +64,9 @@ def look_at_ledger(path: Path) -> Finding:
 def look_at_log(settings: Settings) -> Iterator[Finding]:
     """Whether the ledger knows all that the submission log says of it. Nothing without a ledger that can be read."""
     try:
-        if not files.exists(settings.db):
+        if not connection.exists(settings.db):
             return
-        with closing(files.connect(settings.db, write=False)) as db:
+        with closing(connection.connect(settings.db, write=False)) as db:
             found = log_mismatch.look(db)
     except LedgerError:
         return  # another finding says why
@@ -102,10 +103,10 @@ def look_at_clock(ledger: Path) -> Finding:
     if now < OLDEST:
         return Finding("clock", False, f"the clock says {moment(now)}", remedy, Exit.UNEXPECTED)
     try:
-        if files.exists(ledger):
-            db = files.connect(ledger, write=False)
+        if connection.exists(ledger):
+            db = connection.connect(ledger, write=False)
             try:
-                newest = views.newest_event(db)
+                newest = report_queries.newest_event(db)
             finally:
                 db.close()
             if newest is not None and newest > now + FUTURE:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from batchswap.ledger.duplicates import NAMED, Duplicate
+from batchswap.ledger.enrolment.duplicates import NAMED, Duplicate
 from batchswap.report.formatting import plural, safe
 
 Command = Callable[[str], str]

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import UsageError
-from batchswap.ledger.catchup import compared
+from batchswap.ledger.submission_log.comparison import compared
 from batchswap.report.formatting import plural
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from batchswap.ledger.orphans import Orphans
+from batchswap.ledger.enrolment.orphans import Orphans
 from batchswap.report.formatting import plural
 from batchswap.settings import Settings
 from batchswap.states import State

@@ -8,7 +8,7 @@ import msgspec
 
 from batchswap.ledger import history, queries
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.duplicates import NAMED
+from batchswap.ledger.enrolment.duplicates import NAMED
 from batchswap.report.formatting import iso, moment, money, plural, safe, span
 from batchswap.report.plan_survey import Work
 from batchswap.runner.jobs import TaskClass

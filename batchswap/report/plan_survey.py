@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from batchswap.downloads import movie_seconds
-from batchswap.ledger import views
-from batchswap.ledger.duplicates import Decision, Duplicate
-from batchswap.ledger.kept import Kept
-from batchswap.ledger.lookout import Lookout
+from batchswap.ledger import report_queries
+from batchswap.ledger.enrolment.duplicate_preview import Lookout
+from batchswap.ledger.enrolment.duplicates import Decision, Duplicate
+from batchswap.ledger.enrolment.kept_outputs import Kept
 from batchswap.ledger.rows import split_query
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
@@ -117,7 +117,7 @@ class Surveyor:
         duplicates = self._take_duplicates()
         batches = list(self._seen)
         if self._db is not None:
-            self._rows["orphaned"] = sum(views.size_of(self._db, name) - self._seen[name] for name in batches)
+            self._rows["orphaned"] = sum(report_queries.size_of(self._db, name) - self._seen[name] for name in batches)
         rows = {kind: self._rows[kind] for kind in KINDS}
         return Work(
             batches,
@@ -147,7 +147,7 @@ class Surveyor:
         return found
 
     def _take(self, chunk: Chunk, rows: list[Row]) -> None:
-        known = views.known(self._db, chunk.batch, [row.key for row in rows]) if self._db is not None else {}
+        known = report_queries.known(self._db, chunk.batch, [row.key for row in rows]) if self._db is not None else {}
         self._seen[chunk.batch] += len(known)
         if self._lookout is not None:
             self._lookout.take(chunk, rows, known)
@@ -168,7 +168,7 @@ class Surveyor:
         self._matched[batch] += 1
         return wanted.limit is None or self._matched[batch] <= wanted.limit
 
-    def _count(self, chunk: Chunk, row: Row, known: views.Known | None) -> None:
+    def _count(self, chunk: Chunk, row: Row, known: report_queries.Known | None) -> None:
         kind, submitted = classify(row, known)
         self._rows[kind] += 1
         if known is not None and known.state in (State.RUNNING, State.FETCHING):
@@ -197,7 +197,7 @@ class Surveyor:
             self._files[place] = movie_seconds(Path(folder, given))
 
 
-def classify(row: Row, known: views.Known | None) -> tuple[str, bool]:
+def classify(row: Row, known: report_queries.Known | None) -> tuple[str, bool]:
     """The kind of KINDS that a row is, and whether the next run would submit it."""
     if known is None:
         return "new", True

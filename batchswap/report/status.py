@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import orphans, queries, views
+from batchswap.ledger import queries, report_queries
 from batchswap.ledger.budgets import Excess, exceeded, excesses
-from batchswap.ledger.orphans import Orphans
+from batchswap.ledger.enrolment import orphans
+from batchswap.ledger.enrolment.orphans import Orphans
+from batchswap.ledger.operator_actions import GIVEN_UP
 from batchswap.ledger.queries import Credits
-from batchswap.ledger.views import Run
-from batchswap.ledger.words import GIVEN_UP
+from batchswap.ledger.report_queries import Run
 from batchswap.report.formatting import breadth, counted, moment, money, plural, priced, safe, span, table
 from batchswap.report.next_commands import command, no_longer_asked_for
 from batchswap.states import State
@@ -56,16 +57,16 @@ class Standing(msgspec.Struct, frozen=True):
 
 def gather(db: sqlite3.Connection, path: Path) -> Standing:
     """`path`: where the ledger is."""
-    run = views.last_run(db)
-    balance, balance_at = views.last_balance(db) or (None, None)
+    run = report_queries.last_run(db)
+    balance, balance_at = report_queries.last_balance(db) or (None, None)
     return Standing(
         total=Part(queries.counts(db), queries.credits_of(db), excesses(db)),
         batches={
             name: Part(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
             for name in queries.batches(db)
         },
-        failures=views.failures(db),
-        uncertain=views.uncertain(db, SHOWN),
+        failures=report_queries.failures(db),
+        uncertain=report_queries.uncertain(db, SHOWN),
         orphans=orphans.find(db, queries.batches(db)),
         run=run,
         is_running=is_running(run, path),
@@ -95,7 +96,7 @@ def is_running(run: Run | None, ledger: Path) -> bool:
         return False
     except PermissionError:
         pass  # it is another user's
-    from batchswap.ledger.lock import is_held  # noqa: PLC0415 - seldom needed, and slow to load
+    from batchswap.ledger.file.lock import is_held  # noqa: PLC0415 - seldom needed, and slow to load
 
     return is_held(ledger)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import inputs, places, queries
-from batchswap.ledger.inputs import Changed
-from batchswap.ledger.places import Stored
+from batchswap.ledger import queries, result_places
+from batchswap.ledger.enrolment import submitted_inputs
+from batchswap.ledger.enrolment.submitted_inputs import Changed
+from batchswap.ledger.result_places import Stored
 from batchswap.report.formatting import plural, safe
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
@@ -78,10 +79,10 @@ def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = 
     if not found.done:
         return found
     here = str(out.absolute())
-    for each in places.stored(db, batches, most):
+    for each in result_places.stored(db, batches, most):
         found.looked_at += 1
         _look_at(each, here, found, reader)
-    found.inputs = list(inputs.changed(db, batches, reader.hash, most))
+    found.inputs = list(submitted_inputs.changed(db, batches, reader.hash, most))
     return found
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import views
-from batchswap.ledger.moves import NAMED
-from batchswap.ledger.views import Happening, Line, Try
+from batchswap.ledger import report_queries
+from batchswap.ledger.report_queries import Happening, Line, Try
+from batchswap.ledger.transitions import NAMED
 from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
 from batchswap.report.next_commands import command
 from batchswap.report.task_list import record
@@ -28,7 +28,12 @@ class Story(msgspec.Struct, frozen=True):
 
 
 def gather(db: sqlite3.Connection, task: Task) -> Story:
-    return Story(task, views.line(db, task.id), views.tries(db, task.id), views.happenings(db, task.id))
+    return Story(
+        task,
+        report_queries.line(db, task.id),
+        report_queries.tries(db, task.id),
+        report_queries.happenings(db, task.id),
+    )
 
 
 def to_json(story: Story) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.views import Line
+from batchswap.ledger.report_queries import Line
 from batchswap.report.formatting import iso, money, table
 from batchswap.states import State
 from batchswap.tasks import public

@@ -2,7 +2,7 @@
 
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger import moves
+from batchswap.ledger import transitions
 from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt
 from batchswap.runner.rests import rest
 from batchswap.runner.stops import Stop
@@ -82,4 +82,4 @@ async def note_evidence(desk: Desk, doubted: list[Doubt], after: float | None) -
         return
     attempt, before = doubted[0]
     if before is not None:
-        await desk.writer.do(lambda db: moves.note_balance(db, attempt, before=before, after=after))
+        await desk.writer.do(lambda db: transitions.note_balance(db, attempt, before=before, after=after))

@@ -8,7 +8,8 @@ from functools import cache
 import msgspec
 
 from batchswap.callbacks import Delivery
-from batchswap.ledger import marks, queries, selections, traffic
+from batchswap.ledger import queries, selections, traffic
+from batchswap.ledger.submission_log import position
 from batchswap.runner.desk import Desk
 from batchswap.runner.loop import Loop
 from batchswap.states import State
@@ -89,7 +90,7 @@ async def flush(desk: Desk) -> None:
     if counted:
         await desk.writer.do(lambda db: traffic.add(db, run_id, counted))
     if (place := desk.log.place()) is not None:
-        desk.log.marked(place, await desk.writer.do(lambda db: marks.advance(db, place)))
+        desk.log.marked(place, await desk.writer.do(lambda db: position.advance(db, place)))
 
 
 def look(desk: Desk, left_out: int) -> View:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from batchswap import verdicts, wire
 from batchswap.client import Answer
 from batchswap.errors import IdTaken, LostRace, MaybeSent, NeverSent
-from batchswap.ledger import enrol, moves, queries
-from batchswap.ledger.entries import What
-from batchswap.ledger.moves import Media
+from batchswap.ledger import queries, transitions
+from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.rows import owner_of
+from batchswap.ledger.submission_log.entries import What
+from batchswap.ledger.transitions import Media
 from batchswap.runner.desk import Desk
 from batchswap.runner.fitting import fits
 from batchswap.runner.jobs import Job, age_of, class_of
@@ -140,7 +141,7 @@ class Collecting:
         media = Media(urls)
 
         def record(db: sqlite3.Connection) -> None:
-            moves.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
+            transitions.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
             if rose:
                 self._revalue(db)
 
@@ -152,7 +153,7 @@ class Collecting:
 
     def _revalue(self, db: sqlite3.Connection) -> None:
         """What is in flight costs what was learned."""
-        moves.revalue(db, self._desk.account, self._prices.expected)
+        transitions.revalue(db, self._desk.account, self._prices.expected)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
         """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
@@ -165,7 +166,7 @@ class Collecting:
             self._remarks.add(remark)
             desk.say(f"{job.task.key}: {remark}")
         await desk.writer.do(
-            lambda db: moves.log(
+            lambda db: transitions.log(
                 db, desk.stamp(), "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark
             )
         )
@@ -182,7 +183,7 @@ class Collecting:
     ) -> None:
         desk = self._desk
         await desk.writer.do(
-            lambda db: moves.ended_badly(
+            lambda db: transitions.ended_badly(
                 db, desk.stamp(), job.attempt, event, charged=charged, took=took, code=code, reason=reason
             )
         )
@@ -255,7 +256,7 @@ class Collecting:
         self._strays.add(attempt.ref)
         desk.warn(f"{task.batch}/{task.key}: {words}")
         await desk.writer.do(
-            lambda db: moves.log(
+            lambda db: transitions.log(
                 db, desk.stamp(), "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words
             )
         )
@@ -264,16 +265,19 @@ class Collecting:
         """An uncertain attempt was accepted after all."""
         desk = self._desk
         try:
-            await desk.writer.do(lambda db: moves.attached(db, desk.stamp(), attempt, remote_id))
+            await desk.writer.do(lambda db: transitions.attached(db, desk.stamp(), attempt, remote_id))
         except IdTaken:  # another submit was answered with it at this moment
             return
         except LostRace:  # it is being sent again at this moment
             self._submitting.early[attempt.ref] = remote_id
             return
         except Exception:
-            warn_unrecorded(desk, moves.find_task(desk.db, attempt.task_id), remote_id)
+            warn_unrecorded(desk, transitions.find_task(desk.db, attempt.task_id), remote_id)
             raise
-        task, attempt = queries.by_ref(desk.db, attempt.ref) or (moves.find_task(desk.db, attempt.task_id), attempt)
+        task, attempt = queries.by_ref(desk.db, attempt.ref) or (
+            transitions.find_task(desk.db, attempt.task_id),
+            attempt,
+        )
         age = age_of(attempt.submitted_at, desk.clock.now())
         job = Job(task, attempt, desk.clock.monotonic() - (age or 0.0), is_timed=age is not None)
         job.patient_since = desk.clock.monotonic()  # it is known from now on

@@ -13,9 +13,9 @@ from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger.moves import Stamp
-from batchswap.ledger.submits import NoLog, SubmissionLog
-from batchswap.ledger.writer import Writer
+from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
+from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Agenda
 from batchswap.runner.patience import Patience
 from batchswap.runner.ports import Api, Pacer, Store

@@ -9,10 +9,10 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap import manifest
-from batchswap.ledger import enrol
-from batchswap.ledger.duplicates import Decision, settle
-from batchswap.ledger.enrol import Enrolment
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.enrolment import enrol
+from batchswap.ledger.enrolment.duplicates import Decision, settle
+from batchswap.ledger.enrolment.enrol import Enrolment
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import STDIN, Options, Source
 from batchswap.runner.uploading import hash_file
 

@@ -17,9 +17,9 @@ from batchswap import media_hosts
 from batchswap.client import parse_retry_after
 from batchswap.downloads import Kind, Verified, false_ending
 from batchswap.errors import DownloadError, Exit
-from batchswap.ledger import moves, queries
-from batchswap.ledger.entries import What
+from batchswap.ledger import queries, transitions
 from batchswap.ledger.queries import Former
+from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
@@ -115,14 +115,16 @@ class Fetching:
         desk = self._desk
         await desk.store.publish(job.task.output, part, replaces=former.replaces)
         self._troubles.clear()
-        await desk.writer.do(lambda db: moves.saved(db, desk.stamp(), job.attempt))
+        await desk.writer.do(lambda db: transitions.saved(db, desk.stamp(), job.attempt))
         desk.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
     async def _keep(self, job: Job, part: Verified, former: Former) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""
         desk, output = self._desk, job.task.output
         await desk.writer.do(
-            lambda db: moves.verified(db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256)
+            lambda db: transitions.verified(
+                db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256
+            )
         )
         await self._publish(job, part, former)
         if words := false_ending(output, part.media_type):
@@ -135,7 +137,7 @@ class Fetching:
             self._endings.add(holds)
             desk.say(f"{job.task.batch}/{job.task.key}: {words}, which its ending does not say")
         await desk.writer.do(
-            lambda db: moves.log(
+            lambda db: transitions.log(
                 db,
                 desk.stamp(),
                 "ending",
@@ -258,7 +260,7 @@ class Fetching:
     async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:
         desk = self._desk
         await desk.writer.do(
-            lambda db: moves.not_saved(
+            lambda db: transitions.not_saved(
                 db, desk.stamp(), job.attempt, event, code=error.reason, reason=clean(str(error))
             )
         )

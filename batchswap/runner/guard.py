@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from batchswap.errors import Exit, LedgerFailed
-from batchswap.ledger.location import Fault, Location
-from batchswap.ledger.rescue import save
+from batchswap.ledger.file.location import Fault, Location
+from batchswap.ledger.file.rescue import save
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.stops import Stop

@@ -6,7 +6,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.ledger.detections import Detected
-from batchswap.ledger.inputs import Input
+from batchswap.ledger.enrolment.submitted_inputs import Input
 from batchswap.tasks import Attempt, Model, Task
 
 STEP = 10.0

@@ -7,7 +7,8 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
-from batchswap.ledger import duplicates, enrol, moves
+from batchswap.ledger import transitions
+from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.selections import Selection
 from batchswap.runner.balance import Balance
 from batchswap.runner.collecting import Collecting
@@ -119,7 +120,9 @@ class Loop:
             decision = duplicates.Decision(settings.duplicates)
             found = duplicates.settle_late(db, settings.batches, decision, desk.account, hash_file)
             for each in found:
-                moves.unfit(db, desk.stamp(), each.task.id, code="duplicate", reason=same_inputs_words(each.other))
+                transitions.unfit(
+                    db, desk.stamp(), each.task.id, code="duplicate", reason=same_inputs_words(each.other)
+                )
         return taken
 
     async def _turn(self) -> None:

@@ -8,9 +8,9 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import DownloadError
-from batchswap.ledger import moves, queries
+from batchswap.ledger import queries, transitions
 from batchswap.ledger.detections import Detected
-from batchswap.ledger.inputs import Input
+from batchswap.ledger.enrolment.submitted_inputs import Input
 from batchswap.runner import detecting
 from batchswap.runner.desk import Desk
 from batchswap.runner.detecting import Detecting
@@ -105,7 +105,7 @@ class Preparing:
         if again is not None:
             return  # an uncertain task stays uncertain: that its input is gone says nothing of the attempt
         desk = self._desk
-        await desk.writer.do(lambda db: moves.unfit(db, desk.stamp(), task.id, code=code, reason=reason))
+        await desk.writer.do(lambda db: transitions.unfit(db, desk.stamp(), task.id, code=code, reason=reason))
 
     def expect(self, tasks: Sequence[Task]) -> None:
         """These will be prepared next: look at their outputs all at once."""

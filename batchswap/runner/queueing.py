@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
-from batchswap.ledger import moves
+from batchswap.ledger import transitions
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Ready
@@ -51,7 +51,7 @@ class Queueing:
     def put_again(self, task_id: int) -> None:
         """A failed generation that may be paid once more."""
         self._again.add(task_id)
-        self._coming.append((moves.find_task(self._desk.db, task_id), None))
+        self._coming.append((transitions.find_task(self._desk.db, task_id), None))
 
     def prepare_anew(self, task: Task) -> None:
         """A refused task whose preparation no longer holds."""

@@ -9,10 +9,11 @@ from typing import Any
 
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
-from batchswap.ledger import duplicates, moves, places, queries, selections
-from batchswap.ledger.duplicates import Prospect
-from batchswap.ledger.moves import Stamp
-from batchswap.ledger.places import Stored
+from batchswap.ledger import queries, result_places, selections, transitions
+from batchswap.ledger.enrolment import duplicates
+from batchswap.ledger.enrolment.duplicates import Prospect
+from batchswap.ledger.result_places import Stored
+from batchswap.ledger.transitions import Stamp
 from batchswap.runner.uploading import hash_file
 from batchswap.settings import Settings
 from batchswap.tasks import Task
@@ -35,7 +36,7 @@ async def reuse(
     """
     released = taken = 0
     for item in selections.waiting(db, selections.selection_of(settings)):
-        other = moves.find_task(db, duplicates.source_of(db, item.id) or item.id)
+        other = transitions.find_task(db, duplicates.source_of(db, item.id) or item.id)
         match duplicates.prospect(db, item, other, account, settings.batches):
             case Prospect.NONE:
                 await write(partial(duplicates.release, task_id=item.id))
@@ -53,7 +54,7 @@ async def reuse(
 async def _take(
     db: sqlite3.Connection, out: Path, item: Task, other: Task, write: Write, stamp: Callable[[], Stamp]
 ) -> bool:
-    known = places.stored_by(db, other.id)
+    known = result_places.stored_by(db, other.id)
     if known is None:  # it was moved on a moment ago
         return False
     try:
@@ -63,10 +64,12 @@ async def _take(
         if error.reason == "source-gone":
             reason += f"; `batchswap retry {other.batch}/{other.key}` fetches it again"
         code = "reuse-gone" if error.reason == "source-gone" else error.reason
-        await write(lambda db: moves.unfit(db, stamp(), item.id, code=code, reason=reason))
+        await write(lambda db: transitions.unfit(db, stamp(), item.id, code=code, reason=reason))
         return False
     await write(
-        lambda db: moves.reused(db, stamp(), item.id, other, file=item.output, size=known.size, sha256=known.sha256)
+        lambda db: transitions.reused(
+            db, stamp(), item.id, other, file=item.output, size=known.size, sha256=known.sha256
+        )
     )
     return True
 
@@ -101,7 +104,7 @@ def waiting_words(db: sqlite3.Connection, settings: Settings) -> tuple[str, bool
     left = selections.waiting(db, selections.selection_of(settings))
     if not left:
         return "", False
-    others = [moves.find_task(db, duplicates.source_of(db, item.id) or item.id) for item in left]
+    others = [transitions.find_task(db, duplicates.source_of(db, item.id) or item.id) for item in left]
     named = list(dict.fromkeys(f"{each.batch}/{each.key} ({each.state})" for each in others))
     rows, wait = ("row", "waits") if len(left) == 1 else ("rows", "wait")
     more = " …" if len(named) > duplicates.NAMED else ""

@@ -14,13 +14,16 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
-from batchswap.ledger import files, history, marks, moves, orphans, queries, runs, selections
+from batchswap.ledger import history, queries, runs, selections, transitions
 from batchswap.ledger.budgets import Budget, exceeded, excesses
-from batchswap.ledger.location import Location
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.enrolment import orphans
+from batchswap.ledger.file import connection
+from batchswap.ledger.file.location import Location
+from batchswap.ledger.group_commit import Writer
 from batchswap.ledger.selections import Queue, selection_of
-from batchswap.ledger.submits import MISSING, NoLog, SubmissionLog, delete_old
-from batchswap.ledger.writer import Writer
+from batchswap.ledger.submission_log import position
+from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
+from batchswap.ledger.transitions import Stamp
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
 from batchswap.runner import signals, storage
@@ -76,8 +79,8 @@ async def work_off(
     """
     clock = clock or SystemClock()
     with (
-        closing(files.connect(settings.db, write=True)) as writing,
-        closing(files.connect(settings.db, write=False)) as reading,
+        closing(connection.connect(settings.db, write=True)) as writing,
+        closing(connection.connect(settings.db, write=False)) as reading,
     ):
         out = str(settings.out.absolute())
         budget = Budget(settings.budget, settings.budget_per_day)
@@ -170,9 +173,9 @@ def open_log(
         say(f"there is no submission log ({error}): {MISSING}")
         return NoLog()
     delete_old(folder, name, clock.now())
-    mark = marks.marks(db).get(name)
+    mark = position.marks(db).get(name)
     counts = settings.budget_per_day is not None
-    return SubmissionLog(folder, name, marks.ledger_id(db), clock, say, mark=mark, counts=counts)
+    return SubmissionLog(folder, name, position.ledger_id(db), clock, say, mark=mark, counts=counts)
 
 
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
@@ -231,7 +234,7 @@ async def run(
     with ExitStack() as stack:
         desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
         try:
-            await writer.do(lambda db: moves.recover(db, desk.stamp()))
+            await writer.do(lambda db: transitions.recover(db, desk.stamp()))
             desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
             loop.prices.recall()
             with signals.heeded(desk.end, say) if heed_signals else nullcontext():

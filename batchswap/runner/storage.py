@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
-from batchswap.ledger import outputs
+from batchswap.ledger import odd_outputs
 from batchswap.runner.desk import Desk
 from batchswap.runner.jobs import Job
 from batchswap.runner.stops import Stop
@@ -50,14 +50,14 @@ async def try_out(desk: Desk) -> None:
     if not desk.store.is_writable():
         return  # said where the free space is looked at
     batches = desk.settings.batches
-    trial = await desk.store.try_out(samples(output for _, output in outputs.odd(desk.db, batches)))
+    trial = await desk.store.try_out(samples(output for _, output in odd_outputs.odd(desk.db, batches)))
     if trial.traits.words:
         desk.say(f"the file system of --out {desk.settings.out} {trial.traits.words}")
     if trial.obstacle:
         words = f"no result can be stored in --out {desk.settings.out} ({trial.obstacle}): nothing is submitted"
         desk.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
     elif trial.refused:
-        rows = list(islice(outputs.odd(desk.db, batches), _LOOKED_AT))
+        rows = list(islice(odd_outputs.odd(desk.db, batches), _LOOKED_AT))
         trial = await desk.store.try_out(dict.fromkeys(output for _, output in rows))
         desk.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(desk.settings.out))))
 

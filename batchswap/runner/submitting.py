@@ -11,10 +11,11 @@ import msgspec
 from batchswap import verdicts, wire
 from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
-from batchswap.ledger import detections, duplicates, moves
+from batchswap.ledger import detections, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
-from batchswap.ledger.entries import What
-from batchswap.ledger.inputs import content_of
+from batchswap.ledger.enrolment import duplicates
+from batchswap.ledger.enrolment.submitted_inputs import content_of
+from batchswap.ledger.submission_log.entries import What
 from batchswap.polling import Capacity
 from batchswap.runner.desk import Desk, finish
 from batchswap.runner.detecting import is_doubtful
@@ -128,7 +129,7 @@ class Submitting:
         if ready.again is not None:
             again = ready.again
             try:
-                await desk.writer.do(lambda db: moves.resent(db, desk.stamp(), again))
+                await desk.writer.do(lambda db: transitions.resent(db, desk.stamp(), again))
             except LostRace:
                 return None  # a callback has settled it meanwhile
             return again
@@ -138,7 +139,7 @@ class Submitting:
         def intend(db: sqlite3.Connection) -> Attempt | None:
             if self._is_duplicate(db, ready):
                 return None
-            return moves.submit(
+            return transitions.submit(
                 db,
                 desk.stamp(),
                 ready.task,
@@ -208,7 +209,7 @@ class Submitting:
         if desk.settings.duplicates == "reuse":
             duplicates.wait_for(db, item, other, content)
         else:
-            moves.unfit(db, desk.stamp(), item.id, code="duplicate", reason=same_bytes_words(other))
+            transitions.unfit(db, desk.stamp(), item.id, code="duplicate", reason=same_bytes_words(other))
         return True
 
     async def _record(
@@ -234,13 +235,13 @@ class Submitting:
             return await self._renew(ready, attempt, verdict, reason)
         desk.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
         await self._surely(
-            lambda db: moves.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
+            lambda db: transitions.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
         )
         self._refusals.note(verdict.code)
         return None
 
     async def _accept(
-        self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = moves.accepted
+        self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = transitions.accepted
     ) -> Job:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
@@ -250,7 +251,7 @@ class Submitting:
         except IdTaken:
             raise
         except Exception as error:
-            if not (isinstance(error, LostRace) and move is moves.attached):  # then it is known already
+            if not (isinstance(error, LostRace) and move is transitions.attached):  # then it is known already
                 warn_unrecorded(desk, ready.task, remote_id)
             raise
         self._refusals.clear()
@@ -281,7 +282,9 @@ class Submitting:
             await self._leave_unknown(ready, attempt, code, reason)
             return None
         desk.log.note(What.REFUSED, ready.task, attempt, code=code)
-        await self._surely(lambda db: moves.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason))
+        await self._surely(
+            lambda db: transitions.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason)
+        )
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
     async def _lose(
@@ -289,11 +292,11 @@ class Submitting:
     ) -> Job | Ready | None:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
         desk = self._desk
-        if (job := await self._accept_told(ready, attempt, moves.accepted)) is not None:
+        if (job := await self._accept_told(ready, attempt, transitions.accepted)) is not None:
             return job
         await self._leave_unknown(ready, attempt, code, reason, named)
         try:
-            if (job := await self._accept_told(ready, attempt, moves.attached)) is not None:
+            if (job := await self._accept_told(ready, attempt, transitions.attached)) is not None:
                 return job  # told while that was being recorded
         except LostRace:  # and told once more: that callback has attached it, and watches it
             return None
@@ -321,7 +324,7 @@ class Submitting:
         desk.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
         try:
             await desk.writer.do(
-                lambda db: moves.unknown(db, desk.stamp(), attempt, code=code, reason=words, named=named)
+                lambda db: transitions.unknown(db, desk.stamp(), attempt, code=code, reason=words, named=named)
             )
         finally:
             if named:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import Exit, worst
-from batchswap.ledger.orphans import Orphans
+from batchswap.ledger.enrolment.orphans import Orphans
 from batchswap.runner.stops import Stop
 from batchswap.states import State
 

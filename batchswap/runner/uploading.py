@@ -10,9 +10,10 @@ from pathlib import Path
 
 from batchswap import wire
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
-from batchswap.ledger import moves, sightings, uploads
-from batchswap.ledger.inputs import Input
-from batchswap.ledger.sightings import Sighting
+from batchswap.ledger import api_cache, transitions
+from batchswap.ledger.enrolment import input_snapshots
+from batchswap.ledger.enrolment.input_snapshots import Sighting
+from batchswap.ledger.enrolment.submitted_inputs import Input
 from batchswap.runner.asking import ask
 from batchswap.runner.desk import Desk
 from batchswap.runner.intake import Intake
@@ -66,7 +67,7 @@ class Uploading:
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             now = desk.clock.now()
-            known = uploads.find(desk.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
+            known = api_cache.find(desk.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
             if known is None:
                 known = await self._upload(path, digest), desk.clock.now()
             until = known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
@@ -77,7 +78,7 @@ class Uploading:
         try:
             found = await asyncio.to_thread(path.stat)
             check_file(path, found, self._desk.settings.max_upload)
-            sighting = sightings.sighting_of(found)
+            sighting = input_snapshots.sighting_of(found)
             seen, digest = self._digests.get(path, (None, ""))
             if seen != sighting:
                 digest = await asyncio.to_thread(hash_file, path)
@@ -86,7 +87,7 @@ class Uploading:
                 self._digests[path] = sighting, digest
         except OSError as error:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error
-        if sightings.find(self._desk.db, path) not in (None, sighting):
+        if input_snapshots.find(self._desk.db, path) not in (None, sighting):
             await self._note_change(task, path)
         return sighting, digest
 
@@ -97,7 +98,9 @@ class Uploading:
             self._changed.add(path)
             desk.say(words)
         await desk.writer.do(
-            lambda db: moves.log(db, desk.stamp(), "input-changed", task_id=task.id, state=task.state, detail=words)
+            lambda db: transitions.log(
+                db, desk.stamp(), "input-changed", task_id=task.id, state=task.state, detail=words
+            )
         )
 
     async def _upload(self, path: Path, digest: str) -> str:
@@ -165,7 +168,7 @@ class Uploading:
         if not same:
             raise Unfit("input-gone", f"{path} changed while it was uploaded")
         desk = self._desk
-        await desk.writer.do(lambda db: uploads.remember(db, desk.stamp(), desk.owner, digest, file_url))
+        await desk.writer.do(lambda db: api_cache.remember(db, desk.stamp(), desk.owner, digest, file_url))
         return file_url
 
 

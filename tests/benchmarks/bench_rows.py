@@ -32,7 +32,7 @@ import sys, time
 from contextlib import closing
 from pathlib import Path
 from batchswap.ledger import files
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Options, Source
 from batchswap.runner.enrolling import enrol_manifests
 files.create(Path("batchswap.db"))

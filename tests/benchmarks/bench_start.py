@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from tests.benchmarks.table import Goal, at_most
 
 ROUNDS = 15
@@ -28,7 +28,7 @@ def main() -> list[Goal]:
     commands = {"python": [sys.executable, "-c", "pass"], "help": [SCRIPT, "--help"], "status": [SCRIPT, "status"]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files.create(folder / "batchswap.db")
+        connection.create(folder / "batchswap.db")
         rounds = [{what: seconds(command, folder) for what, command in commands.items()} for _ in range(ROUNDS)]
     bare, help_, status = (median(each[what] for each in rounds) for what in commands)
     return [

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchswap.downloads import Verified
-from batchswap.ledger import budgets, files
+from batchswap.ledger import budgets
+from batchswap.ledger.file import connection
 from tests.chaos.crooked import Crooked, CrookedShelf
 from tests.chaos.schedules import Kill, Schedule
 from tests.loop.world import World
@@ -64,7 +65,7 @@ class Mortal(World):
         self.schedule = schedule
         self.shelf = CrookedShelf(schedule, self)
         self.lives = 0
-        self._eyes = files.connect(self.settings.db, write=False)
+        self._eyes = connection.connect(self.settings.db, write=False)
 
     def close(self) -> None:
         self._eyes.close()

@@ -13,7 +13,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from batchswap.cli.main import root
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from tests.chaos.vendor import Pair, Vendor
 
 KEY = "ak_" + "S3cr3t" * 5 + "xy"
@@ -94,7 +94,7 @@ class Shop:
         return self.call(*self.arguments(*more))
 
     def select(self, sql: str) -> list[tuple[Any, ...]]:
-        with closing(files.connect(self.folder / "b.db", write=False)) as db:
+        with closing(connection.connect(self.folder / "b.db", write=False)) as db:
             return db.execute(sql).fetchall()
 
     def results(self) -> dict[str, str]:

@@ -13,8 +13,8 @@ from tests.chaos.vendor import Pair, Vendor
 from tests.http.acts import close
 from tests.http.scripted import Act, Exchange, Request, head
 
-MOVES, CLIENT = "batchswap.ledger.moves", "batchswap.client.calls:Client"
-FILES, PUBLISHING = "batchswap.ledger.files", "batchswap.downloads.publish"
+MOVES, CLIENT = "batchswap.ledger.transitions", "batchswap.client.calls:Client"
+FILES, PUBLISHING = "batchswap.ledger.file.connection", "batchswap.downloads.publish"
 STEPS, MIGRATIONS = "batchswap.ledger.schema", "sqlite_utils.migrations:Migrations"
 
 ARROWS = {
@@ -37,10 +37,10 @@ ARROWS = {
     "before the run's end is recorded": "batchswap.ledger.runs:end@before",
 }
 ENROLMENT = {
-    "before the first row": "batchswap.ledger.enrol:_begin_source@before",
-    "after the rows": "batchswap.ledger.enrol:_recount@before",
-    "before the commit": "batchswap.ledger.enrol:take_edits@after",
-    "after the commit": "batchswap.ledger.enrol:enrol@after",
+    "before the first row": "batchswap.ledger.enrolment.enrol:_begin_source@before",
+    "after the rows": "batchswap.ledger.enrolment.enrol:_recount@before",
+    "before the commit": "batchswap.ledger.enrolment.enrol:take_edits@after",
+    "after the commit": "batchswap.ledger.enrolment.enrol:enrol@after",
 }
 
 
@@ -209,7 +209,7 @@ def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
     """Uploading again costs nothing; the content, not its URL, is what may be paid once."""
     (old_shop.folder / "face.png").write_bytes(b"\x89PNG" + os.urandom(100))
     old_shop.write("r0,https://cdn.example/0.mp4,face.png", "r1,https://cdn.example/1.mp4,face.png")
-    point = "batchswap.ledger.uploads:remember@after"
+    point = "batchswap.ledger.api_cache:remember@after"
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     digest = next(iter(old_shop.vendor.files.values()))
     check(old_shop, [(f"https://cdn.example/{i}.mp4", digest) for i in range(2)])

@@ -176,7 +176,7 @@ def test_a_file_that_is_not_the_result_is_not_taken_for_it(old_shop: Shop) -> No
 
 def test_an_answer_that_the_ledger_did_not_record_is_taken_from_the_log(old_shop: Shop) -> None:
     pairs = old_shop.rows(5)
-    point = "batchswap.ledger.moves:accepted@before#3"
+    point = "batchswap.ledger.transitions:accepted@before#3"
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     assert run(old_shop) == 0  # nothing is uncertain
     assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
@@ -186,15 +186,15 @@ def test_an_answer_that_the_ledger_did_not_record_is_taken_from_the_log(old_shop
 @pytest.mark.parametrize(
     "point",
     [
-        "batchswap.ledger.submits:SubmissionLog.reserve@before#3",
-        "batchswap.ledger.submits:SubmissionLog.reserve@after#3",
-        "batchswap.ledger.submits:SubmissionLog.note@before#3",
-        "batchswap.ledger.submits:SubmissionLog.note@after#3",
-        "batchswap.ledger.submits:SubmissionLog.note@after#9",
-        "batchswap.ledger.marks:advance@before#1",
-        "batchswap.ledger.marks:advance@after#1",
-        "batchswap.ledger.backups:_fill@after#1",
-        "batchswap.ledger.submits:SubmissionLog.close@before#1",
+        "batchswap.ledger.submission_log.log:SubmissionLog.reserve@before#3",
+        "batchswap.ledger.submission_log.log:SubmissionLog.reserve@after#3",
+        "batchswap.ledger.submission_log.log:SubmissionLog.note@before#3",
+        "batchswap.ledger.submission_log.log:SubmissionLog.note@after#3",
+        "batchswap.ledger.submission_log.log:SubmissionLog.note@after#9",
+        "batchswap.ledger.submission_log.position:advance@before#1",
+        "batchswap.ledger.submission_log.position:advance@after#1",
+        "batchswap.ledger.file.backup:_fill@after#1",
+        "batchswap.ledger.submission_log.log:SubmissionLog.close@before#1",
     ],
 )
 @pytest.mark.parametrize("options", [(), ("--budget-per-day", "100")])
@@ -206,7 +206,12 @@ def test_killed_between_the_log_and_the_ledger(old_shop: Shop, point: str, optio
 
 
 @pytest.mark.parametrize(
-    "point", ["", "batchswap.ledger.adoption:attach_kept@after", "batchswap.ledger.adoption:keep@after"]
+    "point",
+    [
+        "",
+        "batchswap.ledger.submission_log.adoption:attach_kept@after",
+        "batchswap.ledger.submission_log.adoption:keep@after",
+    ],
 )
 def test_rebuild_can_be_killed_and_done_again(old_shop: Shop, point: str) -> None:
     pairs = old_shop.rows(4)

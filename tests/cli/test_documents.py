@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger.lock import hold
+from batchswap.ledger.file.lock import hold
 from tests.cli.conftest import Place, call
 
 WRONG = [

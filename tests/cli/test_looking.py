@@ -13,7 +13,7 @@ from batchswap.cli import printing
 from batchswap.cli.accounts import find_account
 from batchswap.cli.building import build_settings
 from batchswap.cli.planning import find_prices
-from batchswap.ledger.lock import hold
+from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
 from batchswap.report.formatting import moment

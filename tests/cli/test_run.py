@@ -15,8 +15,9 @@ from batchswap.cli.display import watch_nothing
 from batchswap.cli.running import enrol, work_off_at
 from batchswap.cli.voice import Voice
 from batchswap.errors import LedgerFailed
-from batchswap.ledger import files, writer
-from batchswap.ledger.lock import hold
+from batchswap.ledger import group_commit
+from batchswap.ledger.file import connection as files
+from batchswap.ledger.file.lock import hold
 from batchswap.manifest import Options
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
@@ -182,7 +183,7 @@ def test_another_run_holds_the_ledger(shop: Place) -> None:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for another writer gives up at once, and not after half a minute."""
     monkeypatch.setattr(files, "_BUSY_SECONDS", 0.2)
-    monkeypatch.setattr(writer, "be_patient", lambda db, seconds=0.2: files.be_patient(db, seconds))
+    monkeypatch.setattr(group_commit, "be_patient", lambda db, seconds=0.2: files.be_patient(db, seconds))
 
 
 @pytest.mark.usefixtures("hurried")

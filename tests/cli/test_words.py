@@ -5,8 +5,9 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from batchswap.ledger import files, queries
-from batchswap.ledger.lock import hold
+from batchswap.ledger import queries
+from batchswap.ledger.file import connection
+from batchswap.ledger.file.lock import hold
 from tests.cli.conftest import Place, call, work
 from tests.http.local import Running
 
@@ -20,7 +21,7 @@ def state(key: str) -> str:
 
 
 def credits_now() -> queries.Credits:
-    db = files.connect(Path("batchswap.db"), write=False)
+    db = connection.connect(Path("batchswap.db"), write=False)
     try:
         return queries.credits_of(db)
     finally:

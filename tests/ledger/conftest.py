@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import files, runs
-from batchswap.ledger.enrol import enrol
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger import runs
+from batchswap.ledger.enrolment.enrol import enrol
+from batchswap.ledger.file import connection as files
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from tests.loop.world import rows
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from batchswap.errors import ManifestErrors
-from batchswap.ledger import moves, queries
+from batchswap.ledger import queries, transitions
 from batchswap.ledger import rows as rows_module
 from batchswap.ledger.budgets import Budget
-from batchswap.ledger.enrol import Enrolment, enrol, enrol_unchanged
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.enrolment.enrol import Enrolment, enrol, enrol_unchanged
 from batchswap.ledger.selections import Queue, Selection
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk, Options, Source
 from batchswap.runner.enrolling import enrol_manifests
 from batchswap.tasks import Model, Row
@@ -79,30 +79,30 @@ def edited(index: int) -> list[Row]:
 
 def test_an_edited_row_that_waits_is_just_replaced(db: sqlite3.Connection) -> None:
     assert take(db, edited(0)).changed == 1
-    assert moves.find_task(db, 1).face == "https://cdn.example/ben.jpg?sig=1"
+    assert transitions.find_task(db, 1).face == "https://cdn.example/ben.jpg?sig=1"
     assert queries.counts(db)["queued"] == 3
 
 
 def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3.Connection, stamp: Stamp) -> None:
-    task = moves.find_task(db, 1)
-    item = moves.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
-    moves.accepted(db, stamp, item, "r")
+    task = transitions.find_task(db, 1)
+    item = transitions.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
+    transitions.accepted(db, stamp, item, "r")
     assert take(db, edited(0)).changed == 0
-    assert moves.find_task(db, 1).face == "https://cdn.example/anna.jpg"
-    moves.succeeded(db, stamp, item, moves.Media(("https://m",)), charged=1.0, took=1.0)
-    moves.verified(db, stamp, item, file="b/t0.mp4", size=1, sha256="old")
-    moves.saved(db, stamp, item)
+    assert transitions.find_task(db, 1).face == "https://cdn.example/anna.jpg"
+    transitions.succeeded(db, stamp, item, transitions.Media(("https://m",)), charged=1.0, took=1.0)
+    transitions.verified(db, stamp, item, file="b/t0.mp4", size=1, sha256="old")
+    transitions.saved(db, stamp, item)
     assert enrol_unchanged(db, NOW, ("b",)).changed == 1
-    assert moves.find_task(db, 1).state == "queued"
+    assert transitions.find_task(db, 1).state == "queued"
     assert queries.former(db, 1).replaces == "old"
 
 
 def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: Stamp) -> None:
-    task = moves.find_task(db, 1)
-    moves.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
+    task = transitions.find_task(db, 1)
+    transitions.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
     take(db, edited(0))
     take(db, rows(3))
-    moves.recover(db, stamp)
+    transitions.recover(db, stamp)
     assert enrol_unchanged(db, NOW, ("b",)).changed == 0
 
 

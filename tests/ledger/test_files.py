@@ -13,16 +13,17 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import Exit, LedgerBusy, LedgerError, LedgerFailed, LedgerFull
-from batchswap.ledger import files, lock, schema
+from batchswap.ledger import schema
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
+from batchswap.ledger.file import connection, lock
 from batchswap.sqlite_errors import in_words
 
 
 def test_a_new_ledger_is_private_durable_and_of_this_version(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "b.db"
-    files.create(path)
+    connection.create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with closing(files.connect(path, write=True)) as db:
+    with closing(connection.connect(path, write=True)) as db:
         assert db.execute("pragma journal_mode").fetchone() == ("wal",)
         assert db.execute("pragma synchronous").fetchone() == (2,)
         assert db.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
@@ -33,32 +34,32 @@ def test_a_ledger_that_others_may_read_is_closed_to_them_and_another_programs_fi
     tmp_path: Path,
 ) -> None:
     path, foreign = tmp_path / "b.db", tmp_path / "foreign.db"
-    files.create(path)
+    connection.create(path)
     path.chmod(0o644)
-    files.create(path)
+    connection.create(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with closing(sqlite3.connect(foreign)) as db:
         db.execute("create table theirs(x)")
     foreign.chmod(0o644)
     with pytest.raises(LedgerError, match="another program"):
-        files.create(foreign)
+        connection.create(foreign)
     assert stat.S_IMODE(foreign.stat().st_mode) == 0o644
 
 
 def test_creating_again_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
-    files.create(path)
-    with closing(files.connect(path, write=False)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=False)) as db:
         secret = db.execute("select value from meta where name = 'secret'").fetchone()
-    files.create(path)
-    with closing(files.connect(path, write=False)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=False)) as db:
         assert db.execute("select value from meta where name = 'secret'").fetchone() == secret
 
 
 def test_a_file_that_is_not_sqlite_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     path.write_bytes(b"my holiday diary\n" * 100)
-    for attempt in (files.create, lambda p: files.connect(p, write=True)):
+    for attempt in (connection.create, lambda p: connection.connect(p, write=True)):
         with pytest.raises(LedgerError, match="not a batchswap ledger"):
             attempt(path)
     assert path.read_bytes() == b"my holiday diary\n" * 100
@@ -70,46 +71,46 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
         db.execute("create table songs(name)")
     before = path.read_bytes()
     with pytest.raises(LedgerError, match="another program"):
-        files.create(path)
+        connection.create(path)
     with pytest.raises(LedgerError, match="not a batchswap ledger"):
-        files.connect(path, write=False)
+        connection.connect(path, write=False)
     assert path.read_bytes() == before
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
-    files.create(path)
+    connection.create(path)
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"pragma user_version = {VERSION + 1}")
     for write in (True, False):
         with pytest.raises(LedgerError, match="newer batchswap"):
-            files.connect(path, write=write)
+            connection.connect(path, write=write)
 
 
 def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="not a file"):
-        files.create(tmp_path)
+        connection.create(tmp_path)
 
 
 def test_a_missing_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="cannot be made"):
-        files.create(tmp_path / "file" / "b.db")
+        connection.create(tmp_path / "file" / "b.db")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_ledger_is_said(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
-    files.create(path)
+    connection.create(path)
     path.chmod(0o400)
     with pytest.raises(LedgerError):
-        files.connect(path, write=True).execute("begin immediate")
+        connection.connect(path, write=True).execute("begin immediate")
 
 
 def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
-    files.create(path)
-    with closing(files.connect(path, write=True)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=True)) as db:
         pages = db.execute("pragma page_count").fetchone()[0]
         db.execute(f"pragma max_page_count = {pages}")
         with pytest.raises(LedgerFull, match="recorded before is intact"), in_words(path):
@@ -117,7 +118,7 @@ def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
             db.execute("insert into meta values('big', zeroblob(10000000))")
         if db.in_transaction:
             db.execute("rollback")
-    with closing(files.connect(path, write=False)) as db:
+    with closing(connection.connect(path, write=False)) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
         assert db.execute("select count(*) from meta where name = 'big'").fetchone() == (0,)
 
@@ -126,11 +127,11 @@ def test_a_wrong_file_is_the_users_to_mend_and_one_that_breaks_in_use_is_not(tmp
     path = tmp_path / "b.db"
     path.write_bytes(b"my holiday diary\n" * 100)
     with pytest.raises(LedgerError) as wrong:
-        files.connect(path, write=True)
+        connection.connect(path, write=True)
     assert wrong.value.exit is Exit.USAGE
     path.unlink()
-    files.create(path)
-    with closing(files.connect(path, write=True)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=True)) as db:
         path.write_bytes(path.read_bytes()[:4096] + b"junk" * 100_000)
         with pytest.raises(LedgerFailed, match="is damaged") as broken, in_words(path, in_use=True):
             db.execute("select count(*) from tasks").fetchall()
@@ -145,9 +146,9 @@ def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path, name: str) -> Non
         raw.execute(f"pragma application_id = {APPLICATION_ID}")
         schema.steps.apply(Database(raw), stop_before=name)
     with pytest.raises(LedgerError, match="older ledger"):
-        files.connect(path, write=False)
-    files.create(path)
-    with closing(files.connect(path, write=False)) as db:
+        connection.connect(path, write=False)
+    connection.create(path)
+    with closing(connection.connect(path, write=False)) as db:
         assert db.execute("pragma integrity_check").fetchone() == ("ok",)
         assert schema.steps.pending(Database(db)) == []
 
@@ -170,7 +171,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("how", ["symlink", "moved", "its folder moved"])
 def test_invariant_10_the_lock_holds_for_the_file_under_whatever_name(tmp_path: Path, how: str) -> None:
     path = tmp_path / "one" / "b.db"
-    files.create(path)
+    connection.create(path)
     with lock.hold(path, wait=False):
         other = tmp_path / "two.db"
         match how:
@@ -193,7 +194,7 @@ def test_invariant_10_the_lock_holds_for_the_file_under_whatever_name(tmp_path: 
 def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp_path: Path) -> None:
     path, other = tmp_path / "b.db", tmp_path / "c.db"
     with lock.hold(path, wait=False) as pin:
-        files.create(path)
+        connection.create(path)
         pin()
         path.rename(other)
         with pytest.raises(LedgerBusy), lock.hold(other, wait=False):
@@ -202,7 +203,7 @@ def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp
 
 def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path, other = tmp_path / "my b.db", tmp_path / "c.db"
-    files.create(path)
+    connection.create(path)
     other.hardlink_to(path)
     for each in (path, other):
         with pytest.raises(LedgerError, match="has 2 names") as refused, lock.hold(each, wait=False):
@@ -218,7 +219,7 @@ def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "b.db"
-    files.create(path)
+    connection.create(path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with lock.hold(path, wait=False), pytest.raises(LedgerBusy), lock.hold(path, wait=False):
@@ -229,7 +230,7 @@ def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
 def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:
-    code = "from pathlib import Path\nfrom batchswap.ledger.lock import hold\nwith hold(Path('b.db'), wait=True): pass"
+    code = "from pathlib import Path\nfrom batchswap.ledger.file.lock import hold\nwith hold(Path('b.db'), wait=True): pass"
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", f"inject=flock:error={error}"]
     done = subprocess.run(
         [*strace, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60

@@ -8,8 +8,10 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import duplicates, files, history, queries
+from batchswap.ledger import history, queries
 from batchswap.ledger.constants import APPLICATION_ID, VERSION
+from batchswap.ledger.enrolment import duplicates
+from batchswap.ledger.file import connection
 from batchswap.ledger.schema import steps
 from batchswap.states import State
 from batchswap.tasks import Model, Task
@@ -45,8 +47,8 @@ def test_a_ledger_of_version_4_counts_attempts_that_nobody_ever_priced(tmp_path:
     path = tmp_path / "b.db"
     older(path, 4, "m005_ended_without_any_price")
     with_an_attempt(path, reserved)
-    files.create(path)
-    with closing(files.connect(path, write=True)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=True)) as db:
         assert queries.credits_of(db) == queries.Credits(assumed=reserved, unpriced=1)
         db.execute("update attempts set charged = 3.0")
         assert queries.credits_of(db) == queries.Credits(spent=3.0)
@@ -56,8 +58,8 @@ def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path)
     path = tmp_path / "b.db"
     older(path, 3, "m004_length_of_targets")
     with_an_attempt(path, reserved=1.0)
-    files.create(path)
-    with closing(files.connect(path, write=False)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=False)) as db:
         assert history.took(db) == [history.Past(Model.VIDEO, 7.0, None)]
 
 
@@ -65,9 +67,9 @@ def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_pat
     path = tmp_path / "b.db"
     older(path, 2, "m003_detections_and_files")
     with pytest.raises(LedgerError, match="is an older ledger"):
-        files.connect(path, write=False)
-    files.create(path)
-    with closing(files.connect(path, write=False)) as db:
+        connection.connect(path, write=False)
+    connection.create(path)
+    with closing(connection.connect(path, write=False)) as db:
         assert db.execute("pragma user_version").fetchone() == (VERSION,)
         assert db.execute("select name from batches").fetchall() == [("spring",)]
         assert db.execute("select count(*) from detections").fetchone() == (0,)
@@ -81,8 +83,8 @@ def test_a_ledger_of_version_5_knows_duplicates_of_what_it_has_done(tmp_path: Pa
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("update tasks set state = 'done', attempts = 1, paid = 1, generation = -1")
         raw.execute("update attempts set account = 'x'")
-    files.create(path)
-    with closing(files.connect(path, write=True)) as db:
+    connection.create(path)
+    with closing(connection.connect(path, write=True)) as db:
         other = duplicates.Matches(db, "x", lambda _: "").of(row_like("d"))
         assert other is not None
         assert other.key == "t"

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger import budgets, history, moves, queries, words
+from batchswap.ledger import budgets, history, operator_actions, queries, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
-from batchswap.ledger.moves import Media, Stamp
 from batchswap.ledger.rows import last_attempt
+from batchswap.ledger.transitions import Media, Stamp
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt
 
@@ -21,8 +21,8 @@ NO_BUDGET = Budget()
 def submit(
     db: sqlite3.Connection, stamp: Stamp, task_id: int, reserved: float = 2.0, budget: Budget = NO_BUDGET
 ) -> Attempt:
-    item = moves.find_task(db, task_id)
-    return moves.submit(db, stamp, item, reserved=reserved, budget=budget, account="a")
+    item = transitions.find_task(db, task_id)
+    return transitions.submit(db, stamp, item, reserved=reserved, budget=budget, account="a")
 
 
 def state(db: sqlite3.Connection, task_id: int) -> str:
@@ -33,11 +33,11 @@ def state(db: sqlite3.Connection, task_id: int) -> str:
 def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
     assert queries.credits_of(db).reserved == 2.0
-    moves.accepted(db, stamp, item, "remote-1")
-    moves.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=1",)), charged=3.0, took=5.0)
+    transitions.accepted(db, stamp, item, "remote-1")
+    transitions.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=1",)), charged=3.0, took=5.0)
     assert queries.unfinished(db, State.FETCHING)[0].media == ("https://m/x.mp4?sig=1",)
-    moves.verified(db, stamp, item, file="b/t0.mp4", size=7, sha256="ab")
-    moves.saved(db, stamp, item)
+    transitions.verified(db, stamp, item, file="b/t0.mp4", size=7, sha256="ab")
+    transitions.saved(db, stamp, item)
     assert state(db, 1) == "done"
     assert (queries.credits_of(db).spent, queries.credits_of(db).reserved) == (3.0, 0.0)
     log = [row[0] for row in db.execute("select event from events where task_id = 1 order by id")]
@@ -46,75 +46,77 @@ def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
 
 
 def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connection, stamp: Stamp) -> None:
-    task = moves.find_task(db, 1)
-    item = moves.submit(db, stamp, task, reserved=1.0, budget=NO_BUDGET, account="a", seconds=12.5)
-    moves.accepted(db, stamp, item, "remote-1")
-    moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, took=5.0, code="501", reason="no face")
+    task = transitions.find_task(db, 1)
+    item = transitions.submit(db, stamp, task, reserved=1.0, budget=NO_BUDGET, account="a", seconds=12.5)
+    transitions.accepted(db, stamp, item, "remote-1")
+    transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, took=5.0, code="501", reason="no face")
     assert history.took(db) == [history.Past(task.model, 5.0, 12.5)]
 
 
 def test_a_move_from_another_state_is_a_lost_race_and_writes_nothing(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
-    moves.accepted(db, stamp, item, "remote-1")
+    transitions.accepted(db, stamp, item, "remote-1")
     before = list(db.iterdump())
     with pytest.raises(LostRace):
-        moves.accepted(db, stamp, item, "remote-2")
+        transitions.accepted(db, stamp, item, "remote-2")
     assert list(db.iterdump()) == before
 
 
 def test_a_task_is_submitted_by_one_only(db: sqlite3.Connection, stamp: Stamp) -> None:
-    item = moves.find_task(db, 1)
+    item = transitions.find_task(db, 1)
     db.execute("savepoint s")
-    moves.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
+    transitions.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
     with pytest.raises((LostRace, sqlite3.IntegrityError)):
-        moves.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
+        transitions.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
 
 
 def test_a_refused_attempt_is_not_paid(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
-    moves.refused(db, stamp, item, Event.REFUSED, code="429", reason="slow down")
-    assert (moves.find_task(db, 1).attempts, moves.find_task(db, 1).paid) == (1, 0)
+    transitions.refused(db, stamp, item, Event.REFUSED, code="429", reason="slow down")
+    assert (transitions.find_task(db, 1).attempts, transitions.find_task(db, 1).paid) == (1, 0)
     assert queries.credits_of(db).reserved == 0.0
     assert submit(db, stamp, 1).number == 2
 
 
 def test_an_unknown_attempt_stays_reserved(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
-    moves.unknown(db, stamp, item, code="no-answer", reason="reset")
+    transitions.unknown(db, stamp, item, code="no-answer", reason="reset")
     assert state(db, 1) == "uncertain"
     assert queries.credits_of(db).reserved == 2.0
-    moves.attached(db, stamp, item, "remote-9")
+    transitions.attached(db, stamp, item, "remote-9")
     assert state(db, 1) == "running"
     assert queries.unfinished(db, State.RUNNING)[0].attempt.remote_id == "remote-9"
 
 
 def test_one_remote_task_of_a_provider_belongs_to_one_attempt(db: sqlite3.Connection, stamp: Stamp) -> None:
     first, second = submit(db, stamp, 1), submit(db, stamp, 2)
-    moves.accepted(db, stamp, first, "remote-1")
+    transitions.accepted(db, stamp, first, "remote-1")
     before = list(db.iterdump())
     with pytest.raises(IdTaken, match="remote-1 belongs to an attempt of b/t0 already"):
-        moves.accepted(db, stamp, second, "remote-1")
+        transitions.accepted(db, stamp, second, "remote-1")
     assert list(db.iterdump()) == before
-    moves.unknown(db, stamp, second, code="no-answer", reason="reset")
+    transitions.unknown(db, stamp, second, code="no-answer", reason="reset")
     with pytest.raises(IdTaken):
-        moves.attached(db, stamp, second, "remote-1")
-    elsewhere = moves.submit(db, stamp, moves.find_task(db, 3), reserved=2.0, budget=NO_BUDGET, account="another")
-    moves.accepted(db, stamp, elsewhere, "remote-1")
+        transitions.attached(db, stamp, second, "remote-1")
+    elsewhere = transitions.submit(
+        db, stamp, transitions.find_task(db, 3), reserved=2.0, budget=NO_BUDGET, account="another"
+    )
+    transitions.accepted(db, stamp, elsewhere, "remote-1")
     assert state(db, 3) == "running"
 
 
 def test_what_an_earlier_run_left_in_submitting_is_uncertain(db: sqlite3.Connection, stamp: Stamp) -> None:
     submit(db, stamp, 1)
     submit(db, stamp, 2)
-    assert moves.recover(db, stamp) == 2
+    assert transitions.recover(db, stamp) == 2
     assert state(db, 1) == state(db, 2) == "uncertain"
-    assert moves.recover(db, stamp) == 0
+    assert transitions.recover(db, stamp) == 0
 
 
 def test_a_failure_without_a_price_is_unknown_and_never_a_guess(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
-    moves.accepted(db, stamp, item, "r")
-    moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="no face")
+    transitions.accepted(db, stamp, item, "r")
+    transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="no face")
     money = queries.credits_of(db)
     assert (money.spent, money.reserved, money.assumed, money.unpriced) == (0.0, 0.0, 2.0, 1)
 
@@ -125,14 +127,14 @@ def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
 ) -> None:
     """The media URL had expired, and TaskInfo was asked once more."""
     item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
-    moves.accepted(db, stamp, item, "remote-1")
-    moves.succeeded(db, stamp, item, media, charged=3.0, took=5.0)
-    moves.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
+    transitions.accepted(db, stamp, item, "remote-1")
+    transitions.succeeded(db, stamp, item, media, charged=3.0, took=5.0)
+    transitions.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
     if end == "succeeded":
-        moves.succeeded(db, stamp, item, media, charged=None, took=None)
+        transitions.succeeded(db, stamp, item, media, charged=None, took=None)
     else:
         event = Event.LOST if end == "lost" else Event.GENERATION_FAILED
-        moves.ended_badly(db, stamp, item, event, code=end, reason=end)
+        transitions.ended_badly(db, stamp, item, event, code=end, reason=end)
     found = queries.credits_of(db)
     assert (found.spent, found.reserved, found.unpriced) == (3.0, 0.0, 0)
     assert [past.took for past in history.took(db)] == [5.0]
@@ -145,25 +147,25 @@ def test_what_is_committed_stays_the_same_while_a_paid_result_is_asked_for_again
 ) -> None:
     """Invariant 7: no room in a budget that is not there, and no more taken than was."""
     item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
-    moves.accepted(db, stamp, item, "remote-1")
-    moves.succeeded(db, stamp, item, media, charged=charged, took=5.0)
+    transitions.accepted(db, stamp, item, "remote-1")
+    transitions.succeeded(db, stamp, item, media, charged=charged, took=5.0)
     before = budgets.committed(db, stamp.run_id or 0)
     assert before == (2.0 if charged is None else charged)
     if by_person:
-        moves.not_saved(db, stamp, item, Event.UNSAVED, code="unreachable", reason="refused")
-        assert words.retry(db, stamp, moves.find_task(db, 1)) is Event.RESUMED
+        transitions.not_saved(db, stamp, item, Event.UNSAVED, code="unreachable", reason="refused")
+        assert operator_actions.retry(db, stamp, transitions.find_task(db, 1)) is Event.RESUMED
     else:
-        moves.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
+        transitions.not_saved(db, stamp, item, Event.STALE, code="gone", reason="expired")
     assert state(db, 1) == "running"
     assert budgets.committed(db, stamp.run_id or 0) == budgets.committed_on(db, budgets.local_day(stamp.at)) == before
-    moves.succeeded(db, stamp, item, media, charged=charged, took=5.0)
+    transitions.succeeded(db, stamp, item, media, charged=charged, took=5.0)
     assert budgets.committed(db, stamp.run_id or 0) == before
 
 
 def test_a_timeout_ends_the_waiting_and_not_the_record(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
-    moves.accepted(db, stamp, item, "r")
-    moves.ended_badly(db, stamp, item, Event.TIMED_OUT, code="timeout", reason="6 h")
+    transitions.accepted(db, stamp, item, "r")
+    transitions.ended_badly(db, stamp, item, Event.TIMED_OUT, code="timeout", reason="6 h")
     assert state(db, 1) == "failed"
     assert queries.credits_of(db).reserved == 2.0
     last = last_attempt(db, 1)
@@ -184,8 +186,8 @@ def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> N
 
 def test_what_ended_without_a_price_counts_for_both_budgets(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1, reserved=6.0)
-    moves.accepted(db, stamp, item, "r")
-    moves.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="")
+    transitions.accepted(db, stamp, item, "r")
+    transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="")
     assert budgets.committed(db, stamp.run_id or 0) == 6.0
     assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 6.0
 
@@ -202,10 +204,10 @@ def test_a_budget_of_three_prices_is_enough_for_three(db: sqlite3.Connection, st
 def test_no_query_stands_in_a_column_that_people_read(db: sqlite3.Connection, stamp: Stamp) -> None:
     """Invariant 9."""
     db.execute("update tasks set target = 'https://cdn/x.mp4', target_query = ? where id = 1", (b"sig=SECRET",))
-    assert moves.find_task(db, 1).target == "https://cdn/x.mp4?sig=SECRET"
+    assert transitions.find_task(db, 1).target == "https://cdn/x.mp4?sig=SECRET"
     item = submit(db, stamp, 1)
-    moves.accepted(db, stamp, item, "r")
-    moves.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=SECRET",)), charged=None, took=None)
+    transitions.accepted(db, stamp, item, "r")
+    transitions.succeeded(db, stamp, item, Media(("https://m/x.mp4?sig=SECRET",)), charged=None, took=None)
     for (table,) in db.execute("select name from sqlite_master where type = 'table'").fetchall():
         for row in db.execute(f"select * from {table}"):
             assert not any(isinstance(value, str) and "SECRET" in value for value in row)
@@ -240,14 +242,14 @@ def _do(db: sqlite3.Connection, stamp: Stamp, task_id: int, deed: str, charged: 
         case ("queued", "submit"):
             submit(db, stamp, task_id)
         case ("submitting", "refuse"):
-            moves.refused(db, stamp, item, Event.REFUSED, code="429", reason="")
+            transitions.refused(db, stamp, item, Event.REFUSED, code="429", reason="")
         case ("submitting", "accept"):
-            moves.accepted(db, stamp, item, f"r{item.id}")
+            transitions.accepted(db, stamp, item, f"r{item.id}")
         case ("submitting", "lose"):
-            moves.unknown(db, stamp, item, code="x", reason="")
+            transitions.unknown(db, stamp, item, code="x", reason="")
         case ("uncertain", "attach"):
-            moves.attached(db, stamp, item, f"r{item.id}")
+            transitions.attached(db, stamp, item, f"r{item.id}")
         case ("running", "win"):
-            moves.succeeded(db, stamp, item, Media(("https://m",)), charged=charged, took=1.0)
+            transitions.succeeded(db, stamp, item, Media(("https://m",)), charged=charged, took=1.0)
         case ("running", "fail"):
-            moves.ended_badly(db, stamp, item, Event.PAYABLE_AGAIN, code="501", reason="", charged=charged)
+            transitions.ended_badly(db, stamp, item, Event.PAYABLE_AGAIN, code="501", reason="", charged=charged)

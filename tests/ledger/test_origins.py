@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import UsageError
-from batchswap.ledger import moves, queries
-from batchswap.ledger.enrol import Enrolment
-from batchswap.ledger.moves import Stamp
-from batchswap.ledger.origins import checked
+from batchswap.ledger import queries, transitions
+from batchswap.ledger.enrolment.enrol import Enrolment
+from batchswap.ledger.enrolment.manifest_moves import checked
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Options, Source, read
 from batchswap.runner.enrolling import Enrolled, enrol_manifests
 
@@ -46,7 +46,7 @@ def put(db: sqlite3.Connection, state: str) -> None:
 
 def folder_of_intro(db: sqlite3.Connection) -> str:
     (task_id,) = db.execute("select id from tasks where key = 'intro'").fetchone()
-    return moves.find_task(db, task_id).folder
+    return transitions.find_task(db, task_id).folder
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import enrol, history, moves, orphans, queries, selections
+from batchswap.ledger import history, queries, selections, transitions
 from batchswap.ledger.budgets import Budget
-from batchswap.ledger.kept import Kept
-from batchswap.ledger.moves import Media, Stamp
+from batchswap.ledger.enrolment import enrol, orphans
+from batchswap.ledger.enrolment.kept_outputs import Kept
 from batchswap.ledger.selections import Queue, Selection
+from batchswap.ledger.transitions import Media, Stamp
 from batchswap.manifest import Chunk
 from batchswap.report import status
 from batchswap.states import Event, State
@@ -50,7 +51,7 @@ def complaints(found: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 
 def attempt_of(db: sqlite3.Connection, stamp: Stamp, item: Task) -> Attempt:
-    return moves.submit(db, stamp, item, reserved=1.0, budget=Budget(100.0, 100.0), account="x")
+    return transitions.submit(db, stamp, item, reserved=1.0, budget=Budget(100.0, 100.0), account="x")
 
 
 def queued(db: sqlite3.Connection) -> list[Task]:
@@ -61,10 +62,10 @@ def test_the_way_of_a_task(db: sqlite3.Connection, stamp: Stamp) -> None:
     def work() -> None:
         item = queued(db)[0]
         attempt = attempt_of(db, stamp, item)
-        moves.accepted(db, stamp, attempt, "remote")
-        moves.succeeded(db, stamp, attempt, Media(("https://cdn.example/1.mp4",)), charged=1.0, took=3.0)
-        moves.verified(db, stamp, attempt, file="b/t0.mp4", size=1, sha256="ab")
-        moves.saved(db, stamp, attempt)
+        transitions.accepted(db, stamp, attempt, "remote")
+        transitions.succeeded(db, stamp, attempt, Media(("https://cdn.example/1.mp4",)), charged=1.0, took=3.0)
+        transitions.verified(db, stamp, attempt, file="b/t0.mp4", size=1, sha256="ab")
+        transitions.saved(db, stamp, attempt)
 
     assert not complaints(plans(db, work))
 
@@ -73,12 +74,12 @@ def test_the_ways_that_go_wrong(db: sqlite3.Connection, stamp: Stamp) -> None:
     def work() -> None:
         first, second, third = queued(db)
         attempt = attempt_of(db, stamp, first)
-        moves.refused(db, stamp, attempt, Event.REFUSED, code="429", reason="slow down")
+        transitions.refused(db, stamp, attempt, Event.REFUSED, code="429", reason="slow down")
         attempt_of(db, stamp, second)
-        moves.recover(db, stamp)
+        transitions.recover(db, stamp)
         attempt = attempt_of(db, stamp, third)
-        moves.accepted(db, stamp, attempt, "remote")
-        moves.ended_badly(db, stamp, attempt, Event.GENERATION_FAILED, charged=1.0, code="501", reason="no face")
+        transitions.accepted(db, stamp, attempt, "remote")
+        transitions.ended_badly(db, stamp, attempt, Event.GENERATION_FAILED, charged=1.0, code="501", reason="no face")
 
     assert not complaints(plans(db, work))
 

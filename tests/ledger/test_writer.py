@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from batchswap.errors import LedgerFull, LostRace
-from batchswap.ledger import files
-from batchswap.ledger.writer import Writer
+from batchswap.ledger.file import connection as files
+from batchswap.ledger.group_commit import Writer
 
 
 def test_what_waits_together_is_committed_together(db: sqlite3.Connection, path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError, Exit, UsageError
-from batchswap.ledger import files, moves, words
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger import operator_actions, transitions
+from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from batchswap.states import Event
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World
@@ -43,11 +44,11 @@ def world_of(folder: Path, count: int) -> World:
 def delete_and_retry(world: World) -> None:
     """The file of the first task."""
     del world.shelf.files["b/t0.mp4"]
-    with closing(files.connect(world.settings.db, write=True)) as db:
-        task = moves.find_task(db, 1)
+    with closing(connection.connect(world.settings.db, write=True)) as db:
+        task = transitions.find_task(db, 1)
         with pytest.raises(UsageError, match="is done: only failed and cancelled tasks can be retried"):
-            words.retry(db, Stamp(VirtualClock().now(), None), task)
-        assert words.retry(db, Stamp(VirtualClock().now(), None), task, is_gone=True) is Event.RESUMED
+            operator_actions.retry(db, Stamp(VirtualClock().now(), None), task)
+        assert operator_actions.retry(db, Stamp(VirtualClock().now(), None), task, is_gone=True) is Event.RESUMED
 
 
 def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> No
         service.tasks.clear()
         summary = await world.run(service)
         assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select code from tasks").fetchone() == ("lost",)
         assert (summary.credits["spent"], service.requests["submit"]) == (3.0, 1)
 

@@ -11,7 +11,7 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.report import status
 from batchswap.report.run_result import last_line
 from batchswap.tasks import Model
@@ -173,7 +173,7 @@ def test_a_budget_holds_although_the_estimates_are_wrong(
         assert summary.credits["exceeded"] == exceeded
         assert (f"exceeded by {exceeded:g} credits" in summary.reason) is (exceeded > 0.0)
         assert max(service.out[:at_first]) == at_first
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             found = status.gather(db, world.settings.db)
         assert status.to_json(found)["credits"]["exceeded"] == exceeded
         assert status.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded

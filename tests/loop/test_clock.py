@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.ledger import files, history, traffic
+from batchswap.ledger import history, traffic
+from batchswap.ledger.file import connection
 from batchswap.report import status
 from tests.loop.service import Service
 from tests.loop.world import World
@@ -44,7 +45,7 @@ def test_no_duration_is_negative_or_absurd_after_the_clock_was_set(tmp_path: Pat
         summary = await world.run(Service(world.clock(), durations=lambda _: 20.0), in_flight=4)
         assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 12)
         assert 60.0 <= summary.seconds <= 120.0
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             lines = list(status.to_lines(status.gather(db, world.settings.db), world.settings.db, START, None))
             assert all(0.0 <= past.took <= 60.0 for past in history.took(db))
             course = traffic.course(db, 1)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import files, history
+from batchswap.ledger import history
+from batchswap.ledger.file import connection
 from batchswap.runner.jobs import class_of
 from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
@@ -51,7 +52,7 @@ def test_the_length_of_a_target_is_remembered_with_what_it_took(tmp_path: Path) 
         world = made(tmp_path, [row(name, clip) for name, clip in clips.items()])
         service = Service(VirtualClock(), durations=lognormal(6.0, 0.3))
         assert (await world.run(service)).counts["done"] == 2
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             past = history.took(db)
         groups = {class_of(each.model, each.seconds).group for each in past}
         assert groups == {"video-face-swap/7", "video-face-swap/1"}

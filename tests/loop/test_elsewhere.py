@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.report.run_result import last_line
 from batchswap.runner.beside import View
 from batchswap.runner.session import Account, work_off
@@ -39,7 +39,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def change(world: World, sql: str) -> None:
-    with closing(files.connect(world.settings.db, write=True)) as db:
+    with closing(connection.connect(world.settings.db, write=True)) as db:
         db.execute(sql)
 
 

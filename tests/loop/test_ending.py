@@ -13,7 +13,7 @@ import pytest
 from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World, rows
@@ -117,7 +117,7 @@ def test_who_interrupts_the_last_look_at_the_balance_still_hears_how_the_run_wen
         summary = await world.run(Hanging(VirtualClock(), durations=lambda _: 5.0))
         assert (summary.exit_code, summary.counts["done"], summary.credits["spent"]) == (Exit.INTERRUPTED, 2, 2.0)
         assert VirtualClock().monotonic() < 60.0
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select exit_code from runs").fetchone() == (Exit.INTERRUPTED,)
 
     try:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from batchswap import wire
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.runner.collecting import REMARKS
 from batchswap.tasks import Faces, Model, Row, content_digest
 from tests.loop.service import Service, lognormal
@@ -42,7 +42,7 @@ def made(folder: Path, found: list[Row], **settings: object) -> World:
 
 
 def reasons(world: World) -> dict[str, tuple[str, str]]:
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         found = db.execute("select key, code, reason from tasks where code <> ''").fetchall()
     return {key: (code, reason) for key, code, reason in found}
 
@@ -84,7 +84,7 @@ def test_every_face_is_listed_and_who_is_not_named_keeps_the_own_picture(tmp_pat
         }
         assert picture["image_url"] == "https://cdn.example/trio.png"
         assert picture["faces"][0]["target"] == ANNA
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             shown = "\n".join(
                 str([c for c in row if not isinstance(c, bytes)]) for row in db.execute("select * from detections")
             )
@@ -240,7 +240,7 @@ def test_another_keys_detection_is_not_used(tmp_path: Path) -> None:
     async def script() -> None:
         world, service = made(tmp_path, duo(2)), Service(VirtualClock(), durations=QUICK)
         await world.run(service, limit=1)
-        with closing(files.connect(world.settings.db, write=True)) as db:
+        with closing(connection.connect(world.settings.db, write=True)) as db:
             db.execute("update detections set account = 'another key'")
         await world.run(service)
         assert len(service.detections) == 2
@@ -303,7 +303,7 @@ def test_what_the_api_says_of_a_success_is_said_once_and_kept_for_each_task(tmp_
         await world.run(service)
         said = [line for line in world.said if "the largest is used" in line]
         assert [line.partition(": ")[2] for line in said] == [service.remark]
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'remark'").fetchone() == (3,)
 
     run(script())
@@ -322,7 +322,7 @@ def test_remarks_that_differ_for_each_task_do_not_drown_all_else(tmp_path: Path)
         world, service = World(tmp_path, 60), Chatty(VirtualClock(), durations=lambda _: 5.0)
         assert (await world.run(service)).counts["done"] == 60
         assert sum("took" in line for line in world.said) == REMARKS
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'remark'").fetchone() == (60,)
 
     run(script())

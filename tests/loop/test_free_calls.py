@@ -13,7 +13,7 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.tasks import Model
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.test_faces import duo
@@ -213,7 +213,7 @@ def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path: Path
         service.durations, service.balance_left = lambda _: 400.0, 1.5
         summary = await world.run(service, in_flight=1, retries=100)
         assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             (refused_at,) = db.execute("select max(submitted_at) from attempts").fetchone()
         assert VirtualClock().now() < refused_at + 5.0
 
@@ -263,7 +263,7 @@ def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_path: Pa
         )
         summary = await world.run(service, in_flight=1)
         assert summary.counts["done"] == 30
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             reserved = [found for (found,) in db.execute("select reserved from attempts order by id")]
         assert (reserved[0], reserved[-1]) == (0.0, 3.0)
         assert service.requests["estimate"] == 4 + 1

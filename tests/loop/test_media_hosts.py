@@ -10,7 +10,7 @@ import pytest
 
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError, Exit
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.runner.beside import View
 from batchswap.runner.fetching import likely_first
 from tests.loop.service import Service, Shelf
@@ -165,7 +165,7 @@ def test_a_name_that_says_another_format_is_recorded_for_each_and_said_once(tmp_
         world.shelf = WebmShelf()
         assert (await world.run(service)).counts["done"] == 3
         assert sum("holds WebM" in words for words in world.said) == 1
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'ending'").fetchone() == (3,)
 
     run(script())

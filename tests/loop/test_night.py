@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
@@ -72,7 +72,7 @@ def check(world: World, service: Service, summary: Summary) -> None:
     assert service.accepted.total() <= counts["done"] + counts["failed"] + counts["uncertain"]
     assert len(world.shelf.files) == counts["done"]  # nothing is ever lost
     assert counts["done"] > 0.95 * TASKS
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         recorded = {row[0] for row in db.execute("select remote_id from attempts where remote_id is not null")}
         spent = db.execute("select sum(spent) from money").fetchone()[0]
     assert recorded <= set(service.tasks)

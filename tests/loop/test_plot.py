@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from batchswap.errors import UsageError
-from batchswap.ledger import files, traffic
+from batchswap.ledger import traffic
+from batchswap.ledger.file import connection
 from batchswap.ledger.traffic import Course
 from batchswap.report import run_chart
 from tests.loop.service import Service, lognormal
@@ -31,7 +32,7 @@ def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most:
                 killer.cancel()
 
     run(script())
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         last = traffic.last_run(db)
         assert last is not None
         found = traffic.course(db, last, most=most)
@@ -111,6 +112,6 @@ def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
 
 def test_a_run_that_sent_nothing_has_no_course(tmp_path: Path) -> None:
     world = World(tmp_path, 1)
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         assert traffic.last_run(db) is None
         assert traffic.course(db, 1) is None

@@ -11,8 +11,9 @@ import pytest
 
 from batchswap import wire
 from batchswap.errors import Exit
-from batchswap.ledger import files, history, moves, queries, words
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger import history, operator_actions, queries, transitions
+from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from batchswap.runner import session
 from batchswap.states import Event
 from batchswap.tasks import Model, Row
@@ -58,7 +59,7 @@ def test_all_done_and_again_costs_not_even_a_request(tmp_path: Path) -> None:
         assert service.busiest() <= 20
         before = service.requests.total()
         clock = VirtualClock()
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert session.is_finished(db, world.settings, ACCOUNT)
         assert service.requests.total() == before
         assert clock.monotonic() > 0
@@ -111,7 +112,7 @@ def test_the_balance_around_an_unclear_submit_is_evidence(tmp_path: Path) -> Non
         world = World(tmp_path, 2)
         service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"), balance=100.0, price=2.0)
         await world.run(service, workers=1, in_flight=1)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             evidence = db.execute("select balance_before, balance_after from attempts where state = 'unknown'")
             assert evidence.fetchall() == [(100.0, 98.0)]
 
@@ -138,7 +139,7 @@ def test_the_balance_around_a_submit_that_the_process_died_in_is_evidence(
             await world.run(service, workers=1, in_flight=1)
         summary = await world.run(service)
         assert (summary.counts["uncertain"], summary.counts["done"]) == (1, left)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             evidence = db.execute("select balance_before, balance_after from attempts where state = 'unknown'")
             assert evidence.fetchall() == [(100.0, after)]
 
@@ -151,7 +152,7 @@ def test_the_balance_is_asked_for_before_the_first_submit_if_the_estimate_does_n
         service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "dropped"), balance=100.0)
         service.override["estimate"] = {"estimated_credits": 2}
         await world.run(service)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             evidence = db.execute("select balance_before, balance_after from attempts").fetchall()
             assert evidence == [(100.0, 100.0)]
 
@@ -232,7 +233,7 @@ def test_a_negative_price_makes_no_room_in_a_budget(tmp_path: Path) -> None:
         summary = await world.run(service, budget=10.0)
         assert summary.exit_code == Exit.NO_CREDITS
         assert (summary.counts["done"], summary.credits["spent"], summary.unpriced_attempts) == (5, 0.0, 5)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert queries.credits_of(db) == queries.Credits(assumed=10.0, unpriced=5)
 
     run(script())
@@ -420,7 +421,7 @@ def test_times_that_cannot_be_meant_teach_nothing(tmp_path: Path, created: Any, 
             "result": {"media_urls": ["https://media.example/x.mp4"]},
         }
         assert (await world.run(service)).counts["done"] == 3
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert history.took(db) == []
         world.enrol(rows(6))
         assert (await world.run(service)).counts["done"] == 6
@@ -433,7 +434,7 @@ def test_a_task_that_the_api_no_longer_knows_is_lost_and_shown_as_paid(tmp_path:
         world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK, fault=always("poll", "404"))
         summary = await world.run(service)
         assert summary.counts["failed"] == 1
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select code from tasks").fetchone() == ("lost",)
             money = queries.credits_of(db)
         assert (money.unpriced, money.assumed) == (1, 1.0)
@@ -492,9 +493,9 @@ def test_a_retried_timeout_begins_a_new_wait_and_pays_nothing(tmp_path: Path) ->
     async def script() -> None:
         world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5000.0)
         assert (await world.run(service, task_timeout=3600.0)).counts["failed"] == 1
-        with closing(files.connect(world.settings.db, write=True)) as db:
-            task = moves.find_task(db, 1)
-            assert words.retry(db, Stamp(VirtualClock().now(), None), task) is Event.RESUMED
+        with closing(connection.connect(world.settings.db, write=True)) as db:
+            task = transitions.find_task(db, 1)
+            assert operator_actions.retry(db, Stamp(VirtualClock().now(), None), task) is Event.RESUMED
         assert (await world.run(service, task_timeout=3600.0)).counts["done"] == 1
         assert service.requests["submit"] == 1
 
@@ -534,7 +535,7 @@ def test_a_media_url_that_stays_stale_is_refreshed_no_second_time(tmp_path: Path
             summary = await world.run(service, retries=1)
         assert summary.counts["failed"] == 1
         assert (polled.count(True), service.requests["submit"]) == (2, 1)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select code from tasks").fetchone() == ("gone",)
 
     run(script())
@@ -792,12 +793,12 @@ def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_writte
         clock = VirtualClock()
         service.durations = lambda _: 200.0
         await world.run(service, callbacks=True, deadline=clock.now() + 150.0, in_flight=1)
-        with closing(files.connect(world.settings.db, write=True)) as db:
-            words.not_accepted(db, Stamp(clock.now(), None), moves.find_task(db, 1))
+        with closing(connection.connect(world.settings.db, write=True)) as db:
+            operator_actions.not_accepted(db, Stamp(clock.now(), None), transitions.find_task(db, 1))
         summary = await world.run(service, callbacks=True)
         assert summary.counts["done"] == 2
         assert any("b/t0: attempt 1 was accepted after all, as t0" in said for said in world.warned)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
 
     run(script())
@@ -812,9 +813,9 @@ def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice_that_
     async def script() -> None:
         world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"))
         await world.run(service)
-        with closing(files.connect(world.settings.db, write=True)) as db:
+        with closing(connection.connect(world.settings.db, write=True)) as db:
             (first,) = db.execute("select ref from attempts").fetchone()
-            words.not_accepted(db, Stamp(VirtualClock().now(), None), moves.find_task(db, 1))
+            operator_actions.not_accepted(db, Stamp(VirtualClock().now(), None), transitions.find_task(db, 1))
         world.enrol(rows(2))
         world.shelf.unreachable.add("https://media.example/t1.mp4")
         service.callback = world.deliver
@@ -824,12 +825,12 @@ def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice_that_
             await asyncio.sleep(1.0)
         world.deliver(first, service.info("t0", service.last_end))
         await at_work
-        with closing(files.connect(world.settings.db, write=True)) as db:
+        with closing(connection.connect(world.settings.db, write=True)) as db:
             now = Stamp(VirtualClock().now(), None)
             assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
             if cancelled:
-                words.cancel(db, now, moves.find_task(db, 1))
-            assert words.retry(db, now, moves.find_task(db, 1)) is Event.RESUMED
+                operator_actions.cancel(db, now, transitions.find_task(db, 1))
+            assert operator_actions.retry(db, now, transitions.find_task(db, 1)) is Event.RESUMED
         world.shelf.unreachable.clear()
         before = service.requests["submit"]
         assert (await world.run(service)).counts["done"] == 2

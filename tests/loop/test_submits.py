@@ -15,7 +15,7 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit, LedgerFailed
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from tests.loop.service import Fault, Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
@@ -50,7 +50,7 @@ class TellingDisk(Inline):
         return future
 
     def _tell(self, state: str) -> None:
-        with closing(files.connect(self.world.settings.db, write=False)) as db:
+        with closing(connection.connect(self.world.settings.db, write=False)) as db:
             told = db.execute(
                 "select a.ref from attempts a join tasks t on t.id = a.task_id where t.state = ?", (state,)
             )
@@ -110,7 +110,7 @@ def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_on
         summary = await world.run(service, callbacks=True)
         assert summary.counts["done"] == 1
         assert (service.requests["submit"], service.requests["poll"]) == (1, 1)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             told = [event for (event,) in db.execute("select event from events where task_id = 1 order by id")]
         assert told == ["submitted", "unknown", "attached", "succeeded", "saved"]
         assert not any("cannot be recorded" in said for said in world.warned)
@@ -142,7 +142,7 @@ def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="no space left"):
             await world.run(service)
         assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select state from tasks").fetchone() == ("submitting",)
 
     run(script())
@@ -184,7 +184,7 @@ def test_what_is_known_of_a_submit_is_recorded_though_the_ledger_was_locked_mean
         with pytest.raises(LedgerFailed, match="locked"):
             await world.run(service)
         assert (world.counts()["submitting"], world.counts()["uncertain"]) == (0, 0)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select count(*) from attempts where remote_id is not null").fetchone() == (
                 len(service.tasks),
             )
@@ -225,7 +225,7 @@ def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_path: Pa
         assert summary.counts["done"] == 3
         assert (service.accepted.total(), set(service.accepted.values())) == (3, {1})
         assert summary.credits == {**summary.credits, "spent": 3.0, "reserved": 0.0}
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select max(number) from attempts").fetchone() == (1,)
 
     run(script())
@@ -259,7 +259,7 @@ def test_an_attempt_that_was_sent_again_is_paid_once_and_may_be_paid_once_more(
         for _ in range(1 + in_later_run):
             summary = await world.run(service, is_idempotent=True, paid_attempts=2)
         assert (summary.counts["done"], service.accepted.total()) == (1, 2)
-        with closing(files.connect(world.settings.db, write=False)) as db:
+        with closing(connection.connect(world.settings.db, write=False)) as db:
             assert db.execute("select paid, attempts from tasks").fetchone() == (2, 2)
 
     run(script())
@@ -287,7 +287,7 @@ class Repeating(Service):
 
 
 def attempts(world: World) -> list[tuple[str, str, str, str]]:
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         return db.execute("select ref, state, code, reason from attempts order by id").fetchall()
 
 

@@ -12,9 +12,9 @@ import pytest
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger import files
-from batchswap.ledger.enrol import enrol
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.enrolment.enrol import enrol
+from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.runner import uploading
 from batchswap.runner.intake import Intake
@@ -41,17 +41,17 @@ def made(folder: Path, found: list[Row], **settings: object) -> World:
 
 
 def take(world: World, found: list[Row]) -> None:
-    with closing(files.connect(world.settings.db, write=True)) as db:
+    with closing(connection.connect(world.settings.db, write=True)) as db:
         enrol(db, Stamp(START, None), [Chunk("b", str(world.folder), "b.csv", found)], {})
 
 
 def reasons(world: World) -> list[tuple[str, str]]:
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         return db.execute("select code, reason from tasks where code <> ''").fetchall()
 
 
 def noticed(world: World) -> int:
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         return int(db.execute("select count(*) from events where event = 'input-changed'").fetchone()[0])
 
 
@@ -94,7 +94,7 @@ def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_p
         await asyncio.sleep(3600.0)
         await world.run(service, limit=2, upload_ttl=600.0)
         assert service.requests["upload"] == 2
-        with closing(files.connect(world.settings.db, write=True)) as db:
+        with closing(connection.connect(world.settings.db, write=True)) as db:
             db.execute("update uploads set account = 'another key'")
         await world.run(service)
         assert service.requests["upload"] == 3

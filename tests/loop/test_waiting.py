@@ -8,7 +8,7 @@ import pytest
 
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError
-from batchswap.ledger import files
+from batchswap.ledger.file import connection
 from batchswap.runner import fetching
 from tests.loop.service import Service, Shelf
 from tests.loop.test_run import always, once
@@ -26,7 +26,7 @@ async def left_alone(world: World, service: Service, hours: float) -> None:
 
 
 def failure(world: World) -> tuple[str, str]:
-    with closing(files.connect(world.settings.db, write=False)) as db:
+    with closing(connection.connect(world.settings.db, write=False)) as db:
         found: tuple[str, str] = db.execute("select code, reason from tasks where state = 'failed'").fetchone()
     return found
 

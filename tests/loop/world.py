@@ -9,10 +9,11 @@ import msgspec
 
 from batchswap import wire
 from batchswap.callbacks import Delivery
-from batchswap.ledger import files, queries, runs
+from batchswap.ledger import queries, runs
 from batchswap.ledger.budgets import Budget
-from batchswap.ledger.enrol import enrol
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.enrolment.enrol import enrol
+from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window
@@ -55,11 +56,11 @@ class World:
         self.warned: list[str] = []
         self.window = folder / "window.db"
         self.deliveries: asyncio.Queue[Delivery] | None = None
-        files.create(self.settings.db)
+        connection.create(self.settings.db)
         self.enrol(rows(count))
 
     def enrol(self, found: list[Row]) -> None:
-        with closing(files.connect(self.settings.db, write=True)) as db:
+        with closing(connection.connect(self.settings.db, write=True)) as db:
             enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
 
     def clock(self) -> VirtualClock:
@@ -98,8 +99,8 @@ class World:
         clock = self.clock()
 
         with (
-            closing(files.connect(settings.db, write=True)) as writing,
-            closing(files.connect(settings.db, write=False)) as reading,
+            closing(connection.connect(settings.db, write=True)) as writing,
+            closing(connection.connect(settings.db, write=False)) as reading,
         ):
             # Not what is tested here: virtual nights would spend their time in fsync.
             writing.execute("pragma synchronous = off")
@@ -133,5 +134,5 @@ class World:
         return Window(self.window, Rate(settings.rate_limit, settings.rate_period), clock, settings.patience)
 
     def counts(self) -> dict[str, int]:
-        with closing(files.connect(self.settings.db, write=False)) as db:
+        with closing(connection.connect(self.settings.db, write=False)) as db:
             return queries.counts(db)

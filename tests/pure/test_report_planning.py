@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from batchswap.ledger.report_queries import Known
 from batchswap.ledger.selections import Selection
-from batchswap.ledger.views import Known
 from batchswap.manifest import Chunk
 from batchswap.report.plan import Prices, conclude
 from batchswap.report.plan_survey import Surveyor, classify

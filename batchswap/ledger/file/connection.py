@@ -69,8 +69,8 @@ def create(path: Path) -> None:
     """Make the ledger, or bring an older one up to date. Raises LedgerError in words; other files are left alone."""
     from sqlite_utils import Database  # noqa: PLC0415 - a quarter of a second that reading a ledger does not need
 
+    from batchswap.ledger.file.integrity import missing  # noqa: PLC0415
     from batchswap.ledger.schema import migrate  # noqa: PLC0415
-    from batchswap.ledger.soundness import missing  # noqa: PLC0415
 
     _make_private(path)
     with in_words(path):

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.moves import Media
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task, unpack_faces
+from batchswap.ledger.transitions import Media
 from batchswap.states import State
 from batchswap.tasks import Faces, Task
 

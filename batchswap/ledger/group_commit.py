@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from batchswap.ledger.files import be_patient
-from batchswap.ledger.location import Location
+from batchswap.ledger.file.connection import be_patient
+from batchswap.ledger.file.location import Location
 from batchswap.sqlite_errors import in_words
 
 T = TypeVar("T")

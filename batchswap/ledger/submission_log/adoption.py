@@ -13,9 +13,9 @@ import msgspec
 from batchswap import __version__
 from batchswap.errors import UsageError
 from batchswap.ledger.budgets import local_day
-from batchswap.ledger.gathered import Logged
-from batchswap.ledger.moves import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, last_attempt, task
+from batchswap.ledger.submission_log.attempts import Logged
+from batchswap.ledger.transitions import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
 

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 
-from batchswap.ledger import views
-from batchswap.ledger.duplicates import Decision, Duplicate, Matches, is_gone
-from batchswap.ledger.inputs import Hash
-from batchswap.ledger.views import Known
+from batchswap.ledger import report_queries
+from batchswap.ledger.enrolment.duplicates import Decision, Duplicate, Matches, is_gone
+from batchswap.ledger.enrolment.submitted_inputs import Hash
+from batchswap.ledger.report_queries import Known
 from batchswap.manifest import Chunk
 from batchswap.states import State
 from batchswap.tasks import Row, Task
@@ -33,7 +33,7 @@ class Lookout:
         """Rows come in the order of the manifests."""
         for start in range(0, len(chunk.rows), _AT_ONCE):
             rows = chunk.rows[start : start + _AT_ONCE]
-            known = {} if self._db is None else views.known(self._db, chunk.batch, [row.key for row in rows])
+            known = {} if self._db is None else report_queries.known(self._db, chunk.batch, [row.key for row in rows])
             self.take(chunk, rows, known)
 
     def take(self, chunk: Chunk, rows: Sequence[Row], known: dict[str, Known]) -> None:

@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import files
 from batchswap.ledger.constants import APPLICATION_ID
+from batchswap.ledger.file import connection
 from batchswap.sqlite_errors import in_words
 
 _STALE = 86_400.0
@@ -39,7 +39,7 @@ def copy(path: Path, target: Path) -> int:
 def _fill(path: Path, part: Path) -> None:
     with (
         in_words(path, in_use=True),
-        closing(files.connect(path, write=False)) as source,
+        closing(connection.connect(path, write=False)) as source,
         in_words(part, in_use=True),
         closing(sqlite3.connect(part)) as copied,
     ):

@@ -5,7 +5,7 @@ Contents are known by their SHA-256 in hex. URLs may be signed, so they stand in
 
 import sqlite3
 
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger.transitions import Stamp
 
 
 def find(db: sqlite3.Connection, account: str, digest: str, since: float, now: float) -> tuple[str, float] | None:

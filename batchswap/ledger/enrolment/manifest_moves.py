@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import UsageError
-from batchswap.ledger import sightings
+from batchswap.ledger.enrolment import input_snapshots
 from batchswap.manifest import Chunk
 from batchswap.states import State
 from batchswap.tasks import Row, is_url
@@ -74,7 +74,7 @@ class Origins:
             return True
         if stands or _exists(old):
             return False
-        seen = sightings.find(self._db, old)
+        seen = input_snapshots.find(self._db, old)
         return seen is None or not _exists(new) or seen[0] == new.stat().st_size
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger import inputs
 from batchswap.ledger.budgets import Budget, local_day
-from batchswap.ledger.inputs import Input
+from batchswap.ledger.enrolment import submitted_inputs
+from batchswap.ledger.enrolment.submitted_inputs import Input
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, owner_of, task
 from batchswap.states import Event, State, advance
 from batchswap.tasks import Attempt, Model, Task
@@ -111,7 +111,7 @@ def submit(
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
     if used:
-        inputs.record(db, item, used)
+        submitted_inputs.record(db, item, used)
     also = f", attempts = {number:d}, paid = paid + 1"
     move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id, also=also)
     return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at, estimate=estimate)

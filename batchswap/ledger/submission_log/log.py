@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from batchswap.clock import Clock
-from batchswap.ledger import entries
 from batchswap.ledger.budgets import OverBudget, is_more
-from batchswap.ledger.days import beginning, calendar_day
-from batchswap.ledger.entries import Entry, What
-from batchswap.ledger.marks import Place, Position
-from batchswap.ledger.tally import Tally, so_far
+from batchswap.ledger.submission_log import entries
+from batchswap.ledger.submission_log.day_total import Tally, so_far
+from batchswap.ledger.submission_log.days import beginning, calendar_day
+from batchswap.ledger.submission_log.entries import Entry, What
+from batchswap.ledger.submission_log.position import Place, Position
 from batchswap.tasks import Attempt, Task
 
 PATIENCE = 10.0

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import LedgerFailed
-from batchswap.ledger import files
-from batchswap.ledger.location import Fault, Location, identity, is_sound
-from batchswap.ledger.lock import hold_file
+from batchswap.ledger.file import connection
+from batchswap.ledger.file.location import Fault, Location, identity, is_sound
+from batchswap.ledger.file.lock import hold_file
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ def save(
         raise LedgerFailed(f"what this run knows cannot be saved next to {location.path} ({error})") from error
     _leave(location, fault, writing, reading)
     path = _place(part, location, is_own=not fault.is_overwritten)
-    return Saved(path, *(stack.enter_context(closing(files.connect(path, write=w))) for w in (True, False)))
+    return Saved(path, *(stack.enter_context(closing(connection.connect(path, write=w))) for w in (True, False)))
 
 
 def _copy(writing: sqlite3.Connection, part: Path) -> None:

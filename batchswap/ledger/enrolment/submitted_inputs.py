@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchswap.ledger.sightings import sighting_of
+from batchswap.ledger.enrolment.input_snapshots import sighting_of
 from batchswap.tasks import Task, content_digest, is_url
 
 Hash = Callable[[Path], str]

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import sightings
-from batchswap.ledger.intake import BLOBS, INPUTS, Intake, statements
-from batchswap.ledger.kept import Kept
-from batchswap.ledger.moves import Stamp, log, move
-from batchswap.ledger.origins import Origins
+from batchswap.ledger.enrolment import input_snapshots
+from batchswap.ledger.enrolment.bulk_insert import BLOBS, INPUTS, Intake, statements
+from batchswap.ledger.enrolment.kept_outputs import Kept
+from batchswap.ledger.enrolment.manifest_moves import Origins
+from batchswap.ledger.transitions import Stamp, log, move
 from batchswap.manifest import Chunk
 from batchswap.states import BY_PERSON, Event, State
 
@@ -106,7 +106,7 @@ def _take_rows(
             if source not in sources or is_read_anew:
                 mark = "" if is_read_anew else marks.get(chunk.place, "")
                 sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
-            sightings.note(db, chunk)
+            input_snapshots.note(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
             position = positions.get(chunk.batch, 0)
             for sql, values in statements(shared, chunk.rows, position):

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import UsageError
-from batchswap.ledger import inputs, queries, sightings
-from batchswap.ledger.inputs import Hash
+from batchswap.ledger import queries
+from batchswap.ledger.enrolment import input_snapshots, submitted_inputs
+from batchswap.ledger.enrolment.submitted_inputs import Hash
 from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, task
 from batchswap.states import State
 from batchswap.tasks import Task, is_url
@@ -151,7 +152,7 @@ class Matches:
 
 def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_file: Hash) -> bool:
     """Whether two tasks with the same inputs as written mean the same files."""
-    given = [each for each in inputs.given_by(item) if not is_url(each)]
+    given = [each for each in submitted_inputs.given_by(item) if not is_url(each)]
     try:
         return all(_is_same_file(db, item, other, each, hash_file) for each in given)
     except OSError:
@@ -160,14 +161,14 @@ def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_fi
 
 def _is_same_file(db: sqlite3.Connection | None, item: Task, other: Task, given: str, hash_file: Hash) -> bool:
     new, old = Path(item.folder, given), Path(other.folder, given)
-    known = None if db is None or not other.id else inputs.recorded(db, root_of(db, other.id), old)
+    known = None if db is None or not other.id else submitted_inputs.recorded(db, root_of(db, other.id), old)
     if known is not None:
-        return inputs.is_same(known, new, hash_file)
+        return submitted_inputs.is_same(known, new, hash_file)
     if new.resolve() == old.resolve():
         return True
     if old.exists():
         return new.stat().st_size == old.stat().st_size and hash_file(new) == hash_file(old)
-    seen = None if db is None else sightings.find(db, old)
+    seen = None if db is None else input_snapshots.find(db, old)
     return seen is None or seen[0] == new.stat().st_size
 
 

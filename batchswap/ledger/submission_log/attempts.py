@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from batchswap.ledger.entries import Entry, What
+from batchswap.ledger.submission_log.entries import Entry, What
 
 _STATES: dict[str, str] = {
     What.SENT: "unknown",

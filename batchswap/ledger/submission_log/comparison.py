@@ -7,12 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger import entries, moves, words
-from batchswap.ledger.entries import Entry, What
-from batchswap.ledger.gathered import Gathered
-from batchswap.ledger.marks import Marks, Position, ledger_id, marks, set_marks
-from batchswap.ledger.moves import Stamp
+from batchswap.ledger import operator_actions, transitions
 from batchswap.ledger.queries import by_ref
+from batchswap.ledger.submission_log import entries
+from batchswap.ledger.submission_log.attempts import Gathered
+from batchswap.ledger.submission_log.entries import Entry, What
+from batchswap.ledger.submission_log.position import Marks, Position, ledger_id, marks, set_marks
+from batchswap.ledger.transitions import Stamp
 from batchswap.states import State
 
 
@@ -100,16 +101,16 @@ def catch_up(db: sqlite3.Connection, stamp: Stamp, found: Comparison) -> int:
     """
     settled = 0
     if found.answers:
-        moves.recover(db, stamp)
+        transitions.recover(db, stamp)
     for ref, entry in found.answers.items():
         known = by_ref(db, ref)
         if known is None or known[0].state is not State.UNCERTAIN or known[0].attempts != known[1].number:
             continue
         try:
             if entry.what == What.ACCEPTED:
-                moves.attached(db, stamp, known[1], entry.id)
+                transitions.attached(db, stamp, known[1], entry.id)
             else:
-                words.not_accepted(db, stamp, known[0])
+                operator_actions.not_accepted(db, stamp, known[0])
             settled += 1
         except (IdTaken, LostRace):
             continue

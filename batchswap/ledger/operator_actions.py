@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
-from batchswap.ledger.moves import Stamp, attached, move, reopen
 from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, task
+from batchswap.ledger.transitions import Stamp, attached, move, reopen
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task
 

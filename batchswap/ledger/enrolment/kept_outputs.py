@@ -5,7 +5,7 @@ import sqlite3
 import msgspec
 
 from batchswap.ledger import queries
-from batchswap.ledger.origins import UNDONE
+from batchswap.ledger.enrolment.manifest_moves import UNDONE
 from batchswap.manifest import Chunk
 from batchswap.states import State
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchswap.ledger import entries
-from batchswap.ledger.days import Day
-from batchswap.ledger.entries import Entry, What
+from batchswap.ledger.submission_log import entries
+from batchswap.ledger.submission_log.days import Day
+from batchswap.ledger.submission_log.entries import Entry, What
 
 
 class Tally:
