@@ -14,7 +14,7 @@ import msgspec
 from batchswap.downloads import Downloader, Glance, inspect, movie_seconds
 from batchswap.errors import DownloadError, EngineError, ManifestProblem
 from batchswap.local import engine
-from batchswap.local.engine import kinds
+from batchswap.local.engine.media import file_types
 from batchswap.manifest import Chunk
 from batchswap.runner.steps import Unfit
 from batchswap.runner.uploading import check_file
@@ -127,7 +127,7 @@ def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None
     try:
         found = path.stat()
         check_file(path, found, largest)
-        start = kinds.read_start(path)
+        start = file_types.read_start(path)
         if message := judge_start(start, use):
             return message
         if is_whole and is_walked(start):
@@ -144,24 +144,24 @@ def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None
 
 def judge_start(start: bytes, use: Use) -> str | None:
     """Return what the first bytes of a file say against its use."""
-    still, film = kinds.still_of(start), kinds.film_of(start)
+    still, film = file_types.still_of(start), file_types.film_of(start)
     if use.role == "video":
         return f"{use.given} is an image, not a video" if still else None
-    if name := kinds.foreign(start):
+    if name := file_types.foreign(start):
         return f"{use.given} is a {name} file, which cannot be read: export it as JPEG"
-    return f"{use.given} is a video, not an image" if film and not kinds.is_gif(start) else None
+    return f"{use.given} is a video, not an image" if film and not file_types.is_gif(start) else None
 
 
 def is_walked(start: bytes) -> bool:
     """Whether `inspect` can tell if a file is complete. Players know more formats, and older forms of QuickTime."""
-    name = kinds.still_of(start) or kinds.film_of(start)
-    return not name or name in WALKED or (start[4:8] == b"ftyp" and name not in kinds.CODED)
+    name = file_types.still_of(start) or file_types.film_of(start)
+    return not name or name in WALKED or (start[4:8] == b"ftyp" and name not in file_types.CODED)
 
 
 def remark_of(use: Use) -> str | None:
     """Return what to say of a picture that many programs cannot read."""
-    name = kinds.still_of(kinds.read_start(Path(use.folder, use.given)))
-    return f"{use.given} is a {name} picture: export it as JPEG if it is refused" if name in kinds.CODED else None
+    name = file_types.still_of(file_types.read_start(Path(use.folder, use.given)))
+    return f"{use.given} is a {name} picture: export it as JPEG if it is refused" if name in file_types.CODED else None
 
 
 async def look_at_url(downloader: Downloader, use: Use) -> str | None:

@@ -21,7 +21,7 @@ import av
 import numpy as np
 
 from batchswap.local.engine import SwapJob, check_usable, swap
-from batchswap.local.engine.writing import ENCODER
+from batchswap.local.engine.media.writer import ENCODER
 from manifests.demo_media import Portrait, make, read_anna, view, write_video
 from manifests.demo_picture import Pixels
 

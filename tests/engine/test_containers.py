@@ -6,7 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, SwapReport, label, probe, swap
+from batchswap.local.engine import SwapJob, SwapReport, probe, swap
+from batchswap.local.engine.metadata import label
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 from tests.engine.looking import Pixels

@@ -10,7 +10,8 @@ import pytest
 from av.codec.context import Flags
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import SwapJob, SwapReport, subtitles, swap
+from batchswap.local.engine import SwapJob, SwapReport, swap
+from batchswap.local.engine.media import subtitles
 from manifests.demo_media import Media, read_anna, view
 from tests.engine.looking import Pixels
 from tests.engine.variants import Variant, write

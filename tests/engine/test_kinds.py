@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob, kinds, look_at_face, pictures, probe, swap
+from batchswap.local.engine import SwapJob, look_at_face, probe, swap
+from batchswap.local.engine.media import file_types, stills
 from manifests.demo_media import Media
 from tests.engine import looking
 
@@ -42,7 +43,7 @@ def test_a_picture_is_shown_as_its_orientation_says(tmp_path: Path, ending: str,
     picture = Image.fromarray(np.ascontiguousarray(store(shown)))
     path = tmp_path / f"in.{ending}"
     picture.save(path, exif=oriented(picture, orientation).tobytes(), quality=95)
-    found = pictures.read(path, "image").rgb
+    found = stills.read(path, "image").rgb
     assert found.shape == shown.shape
     assert np.abs(found.astype(int) - shown)[8:40, 8:56].max() < 60
     assert np.abs(found.astype(int) - shown)[56:88, 8:56].max() < 60
@@ -156,5 +157,5 @@ def test_a_damaged_heic_picture_is_named(tmp_path: Path, media: Media) -> None:
 )
 def test_the_brands_of_a_file_tell_pictures_from_films(brands: bytes, still: str) -> None:
     start = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands + b"\0\0\0\x08free"
-    assert kinds.still_of(start) == still
-    assert kinds.film_of(start) == ("" if still else "MP4 or QuickTime")
+    assert file_types.still_of(start) == still
+    assert file_types.film_of(start) == ("" if still else "MP4 or QuickTime")

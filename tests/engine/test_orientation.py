@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, detect, orientation, probe, swap
-from batchswap.local.engine.orientation import ONE, UNIT, Orientation
+from batchswap.local.engine import SwapJob, detect, probe, swap
+from batchswap.local.engine.media import orientation
+from batchswap.local.engine.media.orientation import ONE, UNIT, Orientation
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 from tests.engine.looking import Pixels

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from batchswap.errors import EngineError, MissingExtra
 from batchswap.local import engine
-from batchswap.local.engine import SwapJob, coding, extras, geometry, label, mesh, model, scouting, smoothing
+from batchswap.local.engine import SwapJob, extras, geometry, mesh, model, scouting, smoothing
+from batchswap.local.engine.media import colour_planes
+from batchswap.local.engine.media.stages import ahead, behind
+from batchswap.local.engine.metadata import label
 from batchswap.local.engine.quiet import kept_stderr
-from batchswap.local.engine.stages import ahead, behind
 from manifests.demo_media import Media
 
 
@@ -116,7 +118,7 @@ def test_turned_points_come_back(turns: int, wide: int, high: int) -> None:
 @given(st.sampled_from([1, 5, 6, 9, 2]), st.booleans(), st.integers(0, 2**24 - 1))
 def test_colours_survive_coding(matrix: int, full: bool, colour: int) -> None:
     rgb = np.array([[list(colour.to_bytes(3, "big"))]], np.uint8)
-    way = coding.Coding(matrix, full)
+    way = colour_planes.Coding(matrix, full)
     assert np.abs(way.decode(way.encode(rgb)).astype(int) - rgb).max() <= 1
 
 

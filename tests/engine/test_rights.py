@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from batchswap.local.engine import SwapJob, boxes, exif, label, packets, pictures, swap
-from batchswap.local.engine.packets import Carried
+from batchswap.local.engine import SwapJob, swap
+from batchswap.local.engine.media import stills
+from batchswap.local.engine.metadata import boxes, exif, label, xmp
+from batchswap.local.engine.metadata.xmp import Carried
 from manifests.demo_media import Media, read_anna, view, write_video
 
 RIGHTS = "(c) Studio X, all rights reserved"
@@ -36,7 +38,7 @@ def check_packet(packet: bytes) -> None:
         ("description", "x-default", f"{label.sentence('task-3')} Anna & friends"),
         ("description", "de", "Anna und Freunde"),
     ):
-        found = tree.findall(f".//{packets.DC}{name}//{packets.RDF}li[@{packets.LANGUAGE}='{language}']")
+        found = tree.findall(f".//{xmp.DC}{name}//{xmp.RDF}li[@{xmp.LANGUAGE}='{language}']")
         assert [item.text for item in found] == [words]
     assert packet.count(b"DigitalSourceType=") == 1
     assert label.SOURCE_TYPE.encode() in packet
@@ -64,7 +66,7 @@ def test_a_still_keeps_its_rights(tmp_path: Path, media: Media, ending: str) -> 
     lying = Image.open(media.grace).rotate(90, expand=True)
     lying.save(source, exif=camera_exif(), xmp=PACKET.encode())
     if ending == "png":  # Pillow writes no XMP into it
-        source.write_bytes(pictures.with_xmp(source.read_bytes(), PACKET.encode()))
+        source.write_bytes(stills.with_xmp(source.read_bytes(), PACKET.encode()))
     swap(SwapJob(source, output, ((None, media.anna),), label="task-3"))
     with Image.open(output) as picture:
         assert picture.size == (512, 600)
@@ -83,15 +85,15 @@ def test_a_png_has_its_label_and_nothing_behind_it(tmp_path: Path) -> None:
     path, grey = tmp_path / "out.png", np.full((8, 8, 3), 128, np.uint8)
     for number in range(50):
         task = "ü" * number
-        pictures.write(path, pictures.Picture(grey), task)
+        stills.write(path, stills.Picture(grey), task)
         with Image.open(path) as picture:
             picture.load()
             assert picture.info["xmp"] == label.xmp(task).encode()
 
 
 def test_what_stands_behind_a_packet_is_not_of_it() -> None:
-    assert RIGHTS in packets.carried(PACKET.encode()).properties
-    assert packets.carried(PACKET.encode() + b"&fv\xeb\0") == packets.carried(PACKET.encode())
+    assert RIGHTS in xmp.carried(PACKET.encode()).properties
+    assert xmp.carried(PACKET.encode() + b"&fv\xeb\0") == xmp.carried(PACKET.encode())
 
 
 def test_a_tiff_keeps_its_rights(tmp_path: Path, media: Media) -> None:
@@ -130,7 +132,7 @@ def test_quicktime_has_its_packet_deeper_down(tmp_path: Path) -> None:
 
 
 def rdf(inside: str, before: str = "") -> bytes:
-    return f'{before}<rdf:RDF xmlns:rdf="{packets.RDF[1:-1]}" xmlns:dc="{packets.DC[1:-1]}">{inside}</rdf:RDF>'.encode()
+    return f'{before}<rdf:RDF xmlns:rdf="{xmp.RDF[1:-1]}" xmlns:dc="{xmp.DC[1:-1]}">{inside}</rdf:RDF>'.encode()
 
 
 def described(inside: str) -> bytes:
@@ -149,23 +151,21 @@ BAD = {
         "<rdf:Description><dc:rights>&b;</dc:rights></rdf:Description>",
         '<!DOCTYPE r [<!ENTITY b SYSTEM "file:///etc/passwd">]>',
     ),
-    "deep": described("<dc:rights>" * 20_000 + "</dc:rights>" * 20_000)[: packets.LONGEST],
+    "deep": described("<dc:rights>" * 20_000 + "</dc:rights>" * 20_000)[: xmp.LONGEST],
     "deep and sound": described("<dc:x>" * 9_000 + "</dc:x>" * 9_000),
-    "long": described(f"<dc:rights>{'x' * packets.LONGEST}</dc:rights>"),
-    "too much of it": described(f"<dc:rights>{'x' * (packets.LARGEST + 1)}</dc:rights>"),
+    "long": described(f"<dc:rights>{'x' * xmp.LONGEST}</dc:rights>"),
+    "too much of it": described(f"<dc:rights>{'x' * (xmp.LARGEST + 1)}</dc:rights>"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_packet_that_is_not_sound_is_left_out(name: str) -> None:
-    assert packets.carried(BAD[name]) == Carried()
+    assert xmp.carried(BAD[name]) == Carried()
 
 
 def test_the_rights_are_carried_before_all_else() -> None:
     much = f'<x:edits xmlns:x="urn:x">{"é" * 40_000}</x:edits>'
-    kept = packets.carried(
-        described(f"{much}<dc:rights>mine</dc:rights><dc:description>{'é' * 9_000}</dc:description>")
-    )
+    kept = xmp.carried(described(f"{much}<dc:rights>mine</dc:rights><dc:description>{'é' * 9_000}</dc:description>"))
     assert "mine" in kept.properties
     assert "edits" not in kept.properties
     assert len(label.xmp("", kept).encode()) < 10_000
@@ -174,9 +174,9 @@ def test_the_rights_are_carried_before_all_else() -> None:
 def test_a_full_packet_fits_into_every_still(tmp_path: Path, media: Media) -> None:
     """A JPEG segment takes 65,533 bytes; what is more must not fail the picture."""
     full = described(
-        f"<dc:rights>{'x' * (packets.LARGEST - 400)}</dc:rights><dc:description>{'&amp;' * 7_900}</dc:description>"
+        f"<dc:rights>{'x' * (xmp.LARGEST - 400)}</dc:rights><dc:description>{'&amp;' * 7_900}</dc:description>"
     )
-    assert packets.carried(full).properties
+    assert xmp.carried(full).properties
     told = Image.Exif()
     for tag in (ExifTags.Base.Copyright, ExifTags.Base.ImageDescription, ExifTags.Base.Artist, ExifTags.Base.Make):
         told[tag] = "y" * 16_000

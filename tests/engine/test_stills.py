@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob, detect, geometry, label, newface, pictures, swap
+from batchswap.local.engine import SwapJob, detect, geometry, newface, swap
+from batchswap.local.engine.media import stills
+from batchswap.local.engine.metadata import label
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 
@@ -65,7 +67,7 @@ def test_transparency_is_turned_with_its_picture(tmp_path: Path, ending: str, or
     how = [cv2.IMWRITE_WEBP_QUALITY, 101]  # lossless
     _, data = cv2.imencodeWithMetadata(ending, stored, [cv2.IMAGE_METADATA_EXIF], chunks, how)
     (tmp_path / f"in{ending}").write_bytes(data.tobytes())
-    picture = pictures.read(tmp_path / f"in{ending}", "image")
+    picture = stills.read(tmp_path / f"in{ending}", "image")
     assert picture.rgb.shape[:2] == ((40, 30) if orientation > 4 else (30, 40))
     assert picture.alpha is not None
     assert np.array_equal(picture.alpha == 0, picture.rgb[..., 1] == 0)

@@ -29,7 +29,7 @@ __all__ = [
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     """What kind of media `path` is. Raises EngineError(culprit, …) when it is none, empty, cut off or too large."""
     load()
-    from batchswap.local.engine.probing import probe as work  # noqa: PLC0415
+    from batchswap.local.engine.media.probe import probe as work  # noqa: PLC0415
 
     return work(path, culprit, max_bytes)
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine.coding import Planes
+from batchswap.local.engine.media.colour_planes import Planes
 from batchswap.local.engine.warp import Warp
 
 

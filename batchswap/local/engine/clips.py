@@ -7,17 +7,18 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, omissions, people, reading, subtitles, upright
+from batchswap.local.engine import geometry, people, upright
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Person
+from batchswap.local.engine.media import omissions, reader, subtitles
+from batchswap.local.engine.media.reader import Item
+from batchswap.local.engine.media.sound import formats
+from batchswap.local.engine.media.stages import ahead, behind
+from batchswap.local.engine.media.writer import open_writer
 from batchswap.local.engine.newface import NewFace
-from batchswap.local.engine.reading import Item
-from batchswap.local.engine.sound import formats
-from batchswap.local.engine.stages import ahead, behind
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 from batchswap.local.engine.watching import watch
-from batchswap.local.engine.writing import open_writer
 
 CULPRIT = "video"
 
@@ -46,7 +47,7 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     """The second pass."""
     counts = Counts()
     sounds = formats(job.target, CULPRIT)
-    with reading.open_clip(job.target, CULPRIT, job.threads) as clip:
+    with reader.open_clip(job.target, CULPRIT, job.threads) as clip:
         counts.notes += omissions.notes(clip)
         fitters = [(person, Fitter(face, clip.coding)) for person, face in cast]
         with ahead(clip.packets((*clip.audio, *subtitles.readable(clip.container)))) as items:
@@ -92,5 +93,5 @@ def fit(frame: VideoFrame, number: int, fitters: list[tuple[Person, Fitter]]) ->
         return False
     poses.sort(key=lambda found: geometry.area(geometry.box(found[0].points)))  # who is nearer is larger, and in front
     frame.make_writable()  # the decoder still looks at its own copy
-    planes = reading.planes_of(frame)
+    planes = reader.planes_of(frame)
     return sum(fitter.fit(planes, pose) for pose, fitter in poses) > 0

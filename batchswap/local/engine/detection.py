@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry, pictures, probing, reading, stills
+from batchswap.local.engine import geometry, stills
 from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.orientation import orientation_of
+from batchswap.local.engine.media import probe, reader
+from batchswap.local.engine.media import stills as pictures
+from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.quiet import kept_stderr
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.tracks import Track
@@ -27,7 +29,7 @@ TRIES = 200
 def detect(path: Path, folder: Path, threads: int | None) -> Detection:
     """See batchswap.local.engine.detect."""
     with kept_stderr():
-        info = probing.probe(path, "image" if probing.looks_still(path) else "video")
+        info = probe.probe(path, "image" if probe.looks_still(path) else "video")
         folder.mkdir(parents=True, exist_ok=True)
         return detect_clip(path, folder, info, threads) if info.kind == "video" else detect_still(path, folder, info)
 
@@ -83,7 +85,7 @@ def save_frames(
     `more`: the quarter turns that bring the frames upright beyond those that they say.
     """
     saved: dict[int, Path] = {}
-    with reading.open_clip(path, "video", threads) as clip:
+    with reader.open_clip(path, "video", threads) as clip:
         for frame_number, frame in enumerate(clip.frames()):
             if frame_number in wanted:
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

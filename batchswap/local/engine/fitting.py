@@ -7,10 +7,10 @@ import numpy as np
 
 from batchswap.local.engine import geometry, hiding
 from batchswap.local.engine.blend import blend
-from batchswap.local.engine.coding import Coding, Planes
 from batchswap.local.engine.following import Pose
 from batchswap.local.engine.geometry import Floats
 from batchswap.local.engine.light import Light, light_for
+from batchswap.local.engine.media.colour_planes import Coding, Planes
 from batchswap.local.engine.newface import NewFace, Texture
 from batchswap.local.engine.warp import bend
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine import mesh
-from batchswap.local.engine.coding import Coding
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.media.colour_planes import Coding
 from batchswap.local.engine.shapes import distance, fill, rise
 
 DARKER = (0.22, 0.5)

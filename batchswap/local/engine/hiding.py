@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine import mesh
-from batchswap.local.engine.coding import Planes
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.media.colour_planes import Planes
 from batchswap.local.engine.shapes import rise
 
 DARKER = (0.8, 1.2)

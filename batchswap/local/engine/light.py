@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine import hair, mesh
-from batchswap.local.engine.coding import Coding, planes_of
 from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.media.colour_planes import Coding, planes_of
 from batchswap.local.engine.newface import Texture
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.shapes import rise

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import geometry, mesh, pictures, upright
-from batchswap.local.engine.coding import Coding
+from batchswap.local.engine import geometry, mesh, upright
 from batchswap.local.engine.finder import Finder, resized
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.media import stills
+from batchswap.local.engine.media.colour_planes import Coding
 from batchswap.local.engine.scouting import look_everywhere
 
 MARGIN = 0.08
@@ -64,7 +65,7 @@ class NewFace:
 
 def read(path: Path) -> NewFace:
     """The largest face in the picture. Raises EngineError("face", …) when there is none."""
-    picture = pictures.read(path, "face").rgb
+    picture = stills.read(path, "face").rgb
     turns, found = look_upright(picture)
     picture = upright.turn(picture, turns)
     if not len(found):

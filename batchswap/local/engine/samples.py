@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine import geometry, mesh
-from batchswap.local.engine.coding import Planes
 from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.media.colour_planes import Planes
 
 ACROSS = 72
 """Pixels that the face is brought down to: each sample is then a mean over a hundredth of it."""

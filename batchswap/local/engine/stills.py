@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from batchswap.local.engine import geometry, mesh, people, pictures, upright
-from batchswap.local.engine.coding import Coding, planes_of
+from batchswap.local.engine import geometry, mesh, people, upright
 from batchswap.local.engine.fitting import Fitter
 from batchswap.local.engine.following import Pose
 from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.media import stills
+from batchswap.local.engine.media.colour_planes import Coding, planes_of
+from batchswap.local.engine.media.stills import Picture
 from batchswap.local.engine.newface import NewFace, look_upright
-from batchswap.local.engine.pictures import Picture
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 
@@ -22,11 +23,11 @@ SPACE = 0.1
 
 def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
     """Write the swapped picture to `part`, in the format of its ending."""
-    picture = pictures.read(job.target, CULPRIT)
+    picture = stills.read(job.target, CULPRIT)
     turns, found = find_people(picture)
     chosen = people.choose(faces, found, CULPRIT)
     fitted = [fit(picture.rgb, points, Fitter(face, CODING)) for points, face in chosen]
-    pictures.write(part, picture, job.label)
+    stills.write(part, picture, job.label)
     notes = (*people.notes(faces), *upright.notes(turns, CULPRIT))
     return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, notes)
 

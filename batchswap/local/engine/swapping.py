@@ -4,24 +4,25 @@ import av
 import cv2
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import people, pictures, probing
+from batchswap.local.engine import people
 from batchswap.local.engine.clips import swap_clip
+from batchswap.local.engine.media import probe, stills
+from batchswap.local.engine.media.writer import replacing
 from batchswap.local.engine.quiet import kept_stderr
 from batchswap.local.engine.stills import swap_still
 from batchswap.local.engine.values import SwapJob, SwapReport
-from batchswap.local.engine.writing import replacing
 
 
 def swap(job: SwapJob) -> SwapReport:
     """See batchswap.local.engine.swap."""
-    culprit = "image" if job.output.suffix.lower() in pictures.ENDINGS else "video"
+    culprit = "image" if job.output.suffix.lower() in stills.ENDINGS else "video"
     cv2.setNumThreads(job.threads if job.threads is not None else -1)
     with kept_stderr():
-        info = probing.probe(job.target, culprit, job.max_bytes)
+        info = probe.probe(job.target, culprit, job.max_bytes)
         if info.kind != culprit:
             raise EngineError(culprit, f"the {culprit} is a {'still' if info.kind == 'image' else 'video'}")
         for _, face in job.faces:
-            probing.probe(face, "face", job.max_bytes)
+            probe.probe(face, "face", job.max_bytes)
         faces = people.read_faces(job.faces)
         work = swap_clip if info.kind == "video" else swap_still
         try:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, reading, upright
+from batchswap.local.engine import geometry, upright
 from batchswap.local.engine.finder import Finder
 from batchswap.local.engine.geometry import Bytes, Floats
-from batchswap.local.engine.orientation import orientation_of
+from batchswap.local.engine.media import reader
+from batchswap.local.engine.media.orientation import orientation_of
+from batchswap.local.engine.media.stages import ahead
 from batchswap.local.engine.samples import look
 from batchswap.local.engine.scouting import Scout
-from batchswap.local.engine.stages import ahead
 from batchswap.local.engine.store import Store
 from batchswap.local.engine.tracks import Follower, Sighting, describe
 
@@ -42,7 +43,7 @@ def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Watche
 def find_turns(path: Path, culprit: str, count: int, threads: int | None) -> int:
     """Return the quarter turns by which a clip of `count` frames shows faces best."""
     wanted = {int(number) for number in np.linspace(0, count - 1, min(count, upright.SAMPLES))}
-    with reading.open_clip(path, culprit, threads) as clip:
+    with reader.open_clip(path, culprit, threads) as clip:
         pictures = (picture for number, (_, _, picture) in enumerate(decoded(clip, 0)) if number in wanted)
         return upright.find_way(pictures)
 
@@ -56,7 +57,7 @@ def watch_turned(path: Path, culprit: str, store: Store, threads: int | None, tu
     with (
         Finder.for_video() as finder,
         Finder.for_stills() as closer,
-        reading.open_clip(path, culprit, threads) as clip,
+        reader.open_clip(path, culprit, threads) as clip,
         ahead(decoded(clip, turns)) as frames,
         ahead(found(finder, frames)) as views,
     ):
@@ -92,11 +93,11 @@ class View:
         return np.array([across, down, across], np.float32)
 
 
-def decoded(clip: reading.Clip, more: int) -> Iterator[tuple[VideoFrame, int, Bytes]]:
+def decoded(clip: reader.Clip, more: int) -> Iterator[tuple[VideoFrame, int, Bytes]]:
     """Frames, with the turns that bring them upright, `more` than they say, and upright."""
     for frame in clip.frames():
         turns = (orientation_of(frame).turns + more) % 4
-        yield frame, turns, np.ascontiguousarray(np.rot90(reading.rgb_of(frame), turns))
+        yield frame, turns, np.ascontiguousarray(np.rot90(reader.rgb_of(frame), turns))
 
 
 def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, Bytes]]) -> Iterator[View]:
@@ -106,7 +107,7 @@ def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, Bytes]]) -> It
 
 def sightings(frame: VideoFrame, faces: Floats, store: Store, number: int) -> list[Sighting]:
     """Keep the faces (n, 478, 3) of a frame."""
-    planes = reading.planes_of(frame)
+    planes = reader.planes_of(frame)
     seen = []
     for points in faces:
         colours = look(planes, points)

@@ -8,7 +8,7 @@ import struct
 import uuid
 from xml.sax.saxutils import escape, quoteattr
 
-from batchswap.local.engine.packets import Carried
+from batchswap.local.engine.metadata.xmp import Carried
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic"
 BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")

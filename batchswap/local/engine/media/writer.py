@@ -14,11 +14,11 @@ from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from batchswap.local.engine import boxes, label, packets
-from batchswap.local.engine.orientation import matrix_to_write
-from batchswap.local.engine.reading import Clip, Item
-from batchswap.local.engine.sound import Formats, Track, add_track
-from batchswap.local.engine.subtitles import Captions, add_captions, readable
+from batchswap.local.engine.media.orientation import matrix_to_write
+from batchswap.local.engine.media.reader import Clip, Item
+from batchswap.local.engine.media.sound import Formats, Track, add_track
+from batchswap.local.engine.media.subtitles import Captions, add_captions, readable
+from batchswap.local.engine.metadata import boxes, label, xmp
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -104,7 +104,7 @@ def open_writer(
         yield writer
         writer.finish()
     with path.open("ab") as file:
-        file.write(label.box(task, packets.carried(packet)))
+        file.write(label.box(task, xmp.carried(packet)))
 
 
 def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import exif, kinds, label, packets, pillow
 from batchswap.local.engine.geometry import Bytes
-from batchswap.local.engine.packets import Carried
+from batchswap.local.engine.media import file_types, pillow_reader
+from batchswap.local.engine.metadata import exif, label
+from batchswap.local.engine.metadata import xmp as packets
+from batchswap.local.engine.metadata.xmp import Carried
 from batchswap.local.engine.words import noun
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -49,8 +51,8 @@ class Picture:
 
 def read(path: Path, culprit: str) -> Picture:
     """Decode a still. Raises EngineError(culprit, …) when it cannot be."""
-    start = kinds.read_start(path)
-    kind = "GIF" if kinds.is_gif(start) else kinds.still_of(start)
+    start = file_types.read_start(path)
+    kind = "GIF" if file_types.is_gif(start) else file_types.still_of(start)
     if kind in BY_PILLOW:
         return read_by_pillow(path, kind, culprit)
     try:
@@ -62,7 +64,7 @@ def read(path: Path, culprit: str) -> Picture:
 
 
 def read_by_pillow(path: Path, kind: str, culprit: str) -> Picture:
-    rgb, alpha, about = pillow.read(path, kind, culprit)
+    rgb, alpha, about = pillow_reader.read(path, kind, culprit)
     profile = np.frombuffer(about.get("icc_profile") or b"", np.uint8)
     return Picture(
         rgb,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from batchswap.local.engine import label, packets
+from batchswap.local.engine.metadata import label, xmp
 
 MOST = 10_000
 """Boxes that are looked at on one level; live recordings have one or two a second."""
@@ -50,4 +50,4 @@ def boxes_between(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes,
 def read(file: BinaryIO, start: int, end: int) -> bytes:
     """Nothing when that is more than a packet may have."""
     file.seek(start)
-    return file.read(end - start) if end - start <= packets.LONGEST else b""
+    return file.read(end - start) if end - start <= xmp.LONGEST else b""

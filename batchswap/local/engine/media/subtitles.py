@@ -9,7 +9,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.subtitles.stream import SubtitleStream
 
-from batchswap.local.engine.sound import OF_A_TRACK
+from batchswap.local.engine.media.sound import OF_A_TRACK
 
 KEPT = frozenset({"mov_text", "subrip", "srt", "text", "webvtt", "ass", "ssa"})
 ASS = ("ass", "ssa")

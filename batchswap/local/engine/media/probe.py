@@ -7,10 +7,10 @@ import av
 from av.video.frame import VideoFrame
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import kinds, pictures, pillow, reading
-from batchswap.local.engine.orientation import orientation_of
+from batchswap.local.engine.media import file_types, pillow_reader, reader, stills
+from batchswap.local.engine.media.orientation import orientation_of
+from batchswap.local.engine.media.truncation import is_cut_off
 from batchswap.local.engine.values import MediaInfo
-from batchswap.local.engine.wholeness import is_cut_off
 from batchswap.local.engine.words import noun
 
 MOST_PIXELS = 50_000_000
@@ -22,11 +22,11 @@ LATE = 0.1
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     """Raises EngineError(culprit, …): no plain file, empty, too large, no media, cut off, not decodable."""
     check_file(path, culprit, max_bytes)
-    start = kinds.read_start(path)
-    if kinds.still_of(start) or (kinds.is_gif(start) and culprit != "video"):
+    start = file_types.read_start(path)
+    if file_types.still_of(start) or (file_types.is_gif(start) and culprit != "video"):
         return probe_still(path, culprit)
-    if name := kinds.foreign(start):
-        raise pillow.unreadable(culprit, name)
+    if name := file_types.foreign(start):
+        raise pillow_reader.unreadable(culprit, name)
     if culprit == "face":
         raise EngineError(culprit, "the face picture is not a picture that can be read")
     return probe_clip(path, culprit)
@@ -34,7 +34,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
 
 def looks_still(path: Path) -> bool:
     """Whether a file begins as a picture does, rather than a film. What is no plain file does not."""
-    return bool(kinds.still_of(kinds.read_start(path)))
+    return bool(file_types.still_of(file_types.read_start(path)))
 
 
 def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
@@ -53,12 +53,12 @@ def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
 def probe_still(path: Path, culprit: str) -> MediaInfo:
     if is_cut_off(path.read_bytes()):
         raise EngineError(culprit, f"the {noun(culprit)} is cut off")
-    height, width = pictures.read(path, culprit).rgb.shape[:2]
+    height, width = stills.read(path, culprit).rgb.shape[:2]
     return MediaInfo("image", width, height, 0.0, 1, has_audio=False)
 
 
 def probe_clip(path: Path, culprit: str) -> MediaInfo:
-    with reading.open_clip(path, culprit) as clip:
+    with reader.open_clip(path, culprit) as clip:
         video, size = clip.video, path.stat().st_size
         if any(entry.pos + entry.size > size for entry in video.index_entries):
             raise EngineError(culprit, f"the {noun(culprit)} is cut off")
@@ -72,20 +72,20 @@ def probe_clip(path: Path, culprit: str) -> MediaInfo:
         return MediaInfo("video", width, height, seconds, video.frames or None, bool(clip.audio))
 
 
-def first_frame(clip: reading.Clip) -> VideoFrame:
+def first_frame(clip: reader.Clip) -> VideoFrame:
     for frame in clip.frames():
         return frame
     raise EngineError(clip.culprit, f"the {noun(clip.culprit)} has no frame")
 
 
-def stored_duration(clip: reading.Clip) -> float:
+def stored_duration(clip: reader.Clip) -> float:
     """Return the seconds that the file says, 0 where it says nothing that can be relied on.
 
     A transport stream stores none. What FFmpeg says of it comes from its first and last stamp, between which the
     clock may have started again. Where the clock does not begin at zero, most files store its end as the length.
     """
     container, video = clip.container, clip.video
-    if container.format.name in reading.CLOCKED or abs(clip.start) > LATE:
+    if container.format.name in reader.CLOCKED or abs(clip.start) > LATE:
         return 0.0
     if video.duration and video.time_base:
         return float(video.duration * video.time_base)
@@ -93,5 +93,5 @@ def stored_duration(clip: reading.Clip) -> float:
 
 
 def measured_duration(path: Path, culprit: str) -> float:
-    with reading.open_clip(path, culprit) as clip:
+    with reader.open_clip(path, culprit) as clip:
         return clip.measure()

@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from batchswap.local.engine import reading
+from batchswap.local.engine.media import reader
 
 CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 """Sound that MP4 carries and players expect there; anything else becomes AAC."""
@@ -40,7 +40,7 @@ Formats = dict[int, set[Format]]
 
 def formats(path: Path, culprit: str) -> Formats:
     """Decode the sound of a clip to see what formats it has: what a file says of a track is true of its beginning."""
-    with reading.open_clip(path, culprit, 1) as clip:
+    with reader.open_clip(path, culprit, 1) as clip:
         found: Formats = {track.index: set() for track in clip.audio}
         for packet in clip.sound():
             for frame in decoded(packet):

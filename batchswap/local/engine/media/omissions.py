@@ -5,8 +5,8 @@ from collections import Counter
 from av.container import InputContainer
 from av.stream import Disposition
 
-from batchswap.local.engine import subtitles
-from batchswap.local.engine.reading import Clip
+from batchswap.local.engine.media import subtitles
+from batchswap.local.engine.media.reader import Clip
 
 TIMECODE = "timecode"
 
