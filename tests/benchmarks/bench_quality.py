@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine import SwapJob, swap
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh.geometry import Floats
 from manifests.demo_media import Media, make
 from tests.benchmarks.bench_engine import transcode
 from tests.benchmarks.table import Goal, at_least, at_most, markdown

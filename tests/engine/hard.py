@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import SwapJob, mesh, swap
-from batchswap.local.engine.geometry import Floats, width
+from batchswap.local.engine import SwapJob, swap
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats, width
 from manifests.demo_media import Portrait, make, read_anna, view, write_video
 from manifests.demo_picture import Pixels
 from tests.engine import looking

@@ -13,11 +13,11 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.quiet import kept_stderr
-from batchswap.local.engine.scouting import look_everywhere
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.tracking.close_search import look_everywhere
+from batchswap.local.engine.tracking.finder import Finder
 from manifests.demo_media import find_data
 from tests.engine.looking import Pixels, points
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import mesh
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.geometry import Floats, area, box, width
-from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats, area, box, width
+from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.tracking.finder import Finder
 
 Pixels = NDArray[np.uint8]
 

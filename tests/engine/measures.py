@@ -11,8 +11,8 @@ import numpy as np
 from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections as Connections
 from numpy.typing import NDArray
 
-from batchswap.local.engine import mesh
-from batchswap.local.engine.geometry import Floats, width
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats, width
 from tests.engine import knowing
 from tests.engine.looking import Pixels, Seen, apart
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, mesh, swap
+from batchswap.local.engine import SwapJob, swap
+from batchswap.local.engine.facemesh import mesh
 from manifests.demo_media import Media, read_anna, view, write_video
 from tests.engine import looking
 from tests.engine.looking import Pixels

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, geometry, mesh, swap
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine import SwapJob, swap
+from batchswap.local.engine.facemesh import geometry, mesh
+from batchswap.local.engine.facemesh.geometry import Floats
 from manifests.demo_media import Media, Portrait, read_anna, view, write_video
 from manifests.demo_picture import Pixels
 from tests.engine import looking

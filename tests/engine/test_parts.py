@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from batchswap.errors import EngineError, MissingExtra
 from batchswap.local import engine
-from batchswap.local.engine import SwapJob, extras, geometry, mesh, model, scouting, smoothing
+from batchswap.local.engine import SwapJob, model, requirements
+from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.media import colour_planes
 from batchswap.local.engine.media.stages import ahead, behind
 from batchswap.local.engine.metadata import label
-from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.tracking import close_search, smoothing
 from manifests.demo_media import Media
 
 
@@ -124,7 +126,7 @@ def test_colours_survive_coding(matrix: int, full: bool, colour: int) -> None:
 
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_tiles_lie_inside_the_picture(wide: int, high: int) -> None:
-    for left, top, right, bottom in scouting.tiles((wide, high)):
+    for left, top, right, bottom in close_search.tiles((wide, high)):
         assert 0 <= left < right <= wide
         assert 0 <= top < bottom <= high
 
@@ -190,7 +192,7 @@ def test_another_face_model_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_a_missing_library_is_named_with_its_remedy(said: str, expected: str) -> None:
-    assert expected in extras.explain("cv2", said)
+    assert expected in requirements.explain("cv2", said)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, SwapReport, mesh, swap
+from batchswap.local.engine import SwapJob, SwapReport, swap
+from batchswap.local.engine.facemesh import mesh
 from manifests.demo_media import Media, read_anna, write_video
 from tests.benchmarks.bench_engine import transcode
 from tests.engine import hard, knowing, looking, measures

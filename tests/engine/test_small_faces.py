@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, scouting, swap
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine import SwapJob, swap
+from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.tracking import close_search
+from batchswap.local.engine.tracking.finder import Finder
 from manifests.demo_media import Media, Portrait, find_data, read_anna, write_video
 from manifests.demo_picture import Pixels, read_picture
 from tests.engine import looking, rendering
@@ -43,7 +44,7 @@ def test_one_small_face_in_a_wide_picture_is_found(media: Media, across: int, pl
     head = next(iter(rendering.scene(1, [(read_anna(media.anna), across, lambda _: (120.0, 120.0))])))
     picture[top : top + 240, left : left + 240] = head[:240, :240]
     with kept_stderr(), Finder.for_stills() as finder:
-        (face,) = scouting.look_everywhere(finder, np.ascontiguousarray(picture[..., ::-1]))
+        (face,) = close_search.look_everywhere(finder, np.ascontiguousarray(picture[..., ::-1]))
     assert np.linalg.norm(face[:, :2].mean(0) - place) < 0.3 * across
 
 
@@ -52,7 +53,7 @@ def test_what_looks_like_a_small_face_only_once_is_none(wide: int) -> None:
     source = read_picture(find_data("skimage", "data/motorcycle_left.png"))
     small = cv2.resize(source, (wide, round(wide * source.shape[0] / source.shape[1])))
     picture = np.ascontiguousarray(small[..., ::-1])
-    tiles = scouting.tiles((picture.shape[1], picture.shape[0]), scouting.FINER)
+    tiles = close_search.tiles((picture.shape[1], picture.shape[0]), close_search.FINER)
     with kept_stderr(), Finder.for_stills() as finder:
-        assert any(scouting.look_into(finder, picture, tile) for tile in tiles)
-        assert not any(scouting.look_twice(finder, picture, tile) for tile in tiles)
+        assert any(close_search.look_into(finder, picture, tile) for tile in tiles)
+        assert not any(close_search.look_twice(finder, picture, tile) for tile in tiles)

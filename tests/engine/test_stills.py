@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob, detect, geometry, newface, swap
+from batchswap.local.engine import SwapJob, detect, swap
+from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.media import stills
 from batchswap.local.engine.metadata import label
+from batchswap.local.engine.rendering import new_face
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 
@@ -115,8 +117,8 @@ def test_a_face_in_a_very_large_picture_is_found_where_it_is(media: Media) -> No
     anna, size = read_anna(media.anna), (6400, 4800)
     small = looking.points([view(anna, (640, 480), centre=(420, 260), width=120)])[0]
     picture = view(anna, size, centre=(4204.5, 2604.5), width=1200)
-    assert max(newface.shrink(picture).shape) == newface.ENOUGH
-    found = newface.look_hard(picture)
+    assert max(new_face.shrink(picture).shape) == new_face.ENOUGH
+    found = new_face.look_hard(picture)
     assert len(found) >= 1
     best = max(found, key=lambda face: geometry.area(geometry.box(face)))
     assert looking.apart(best / np.float32(10), small) < 0.03

@@ -6,8 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapReport, mesh
-from batchswap.local.engine.geometry import width
+from batchswap.local.engine import SwapReport
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import width
 from batchswap.local.engine.metadata import label
 from manifests.demo_media import Media
 from tests.engine import looking

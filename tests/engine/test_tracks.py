@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.tracks import Follower, Sighting, describe
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.tracking.tracks import Follower, Sighting, describe
 
 LOOKS = [describe(np.random.default_rng(seed).integers(40, 200, (468, 3)).astype(np.uint8)) for seed in range(3)]
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from batchswap.local.engine import SwapJob, detect, swap, upright
+from batchswap.local.engine import SwapJob, detect, swap
+from batchswap.local.engine.tracking import upright
 from manifests.demo_media import Media, read_anna, view
 from tests.engine import looking
 from tests.engine.looking import Pixels

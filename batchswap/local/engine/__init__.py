@@ -7,7 +7,7 @@ EngineError for what is wrong with an input and MissingExtra when batchswap[loca
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchswap.local.engine.extras import find_problems, load, load_one
+from batchswap.local.engine.requirements import find_problems, load, load_one
 from batchswap.local.engine.values import DetectedFace, Detection, Kind, MediaInfo, SwapJob, SwapReport
 
 __all__ = [
@@ -37,7 +37,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
 def swap(job: SwapJob) -> SwapReport:
     """Do the swap; under `job.output` there is then a complete file. Raises EngineError; nothing is left then."""
     load()
-    from batchswap.local.engine.swapping import swap as work  # noqa: PLC0415
+    from batchswap.local.engine.swap import swap as work  # noqa: PLC0415
 
     return work(job)
 
@@ -45,7 +45,7 @@ def swap(job: SwapJob) -> SwapReport:
 def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
     """The faces of a video or still, with a JPEG picture of each in `folder`. No face: an empty tuple."""
     load()
-    from batchswap.local.engine.detection import detect as work  # noqa: PLC0415
+    from batchswap.local.engine.detect import detect as work  # noqa: PLC0415
 
     return work(path, folder, threads)
 
@@ -53,7 +53,7 @@ def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
 def look_at_face(path: Path) -> tuple[str, ...]:
     """What is to be said of the picture of a new face. Raises EngineError("face", …) when it will not do."""
     load()
-    from batchswap.local.engine.newface import read  # noqa: PLC0415
+    from batchswap.local.engine.rendering.new_face import read  # noqa: PLC0415
 
     return read(path).notes
 
@@ -62,7 +62,7 @@ def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
     """A PNG with the pictures side by side, each with its caption. Raises OSError."""
     for name in ("numpy", "cv2"):
         load_one(name)
-    from batchswap.local.engine.sheets import draw_sheet as work  # noqa: PLC0415
+    from batchswap.local.engine.contact_sheet import draw_sheet as work  # noqa: PLC0415
 
     work(pictures, path)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from batchswap.errors import EngineError
-from batchswap.local.engine.geometry import Bytes
+from batchswap.local.engine.facemesh.geometry import Bytes
 from batchswap.local.engine.words import noun
 
 MOST_PIXELS = 100_000_000

@@ -20,10 +20,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine.finder import LONGEST
 from batchswap.local.engine.media.colour_planes import Coding, Planes, coding_of
 from batchswap.local.engine.media.orientation import keep_matrix, orientation_of
 from batchswap.local.engine.media.timeline import Timeline
+from batchswap.local.engine.tracking.finder import LONGEST
 from batchswap.local.engine.words import noun
 
 VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine.geometry import Bytes
+from batchswap.local.engine.facemesh.geometry import Bytes
 from batchswap.local.engine.media import file_types, pillow_reader
 from batchswap.local.engine.metadata import exif, label
 from batchswap.local.engine.metadata import xmp as packets

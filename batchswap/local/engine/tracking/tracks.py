@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry
-from batchswap.local.engine.geometry import Box, Floats
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Box, Floats
 
 PATIENCE = 8
 """Frames that a face may be away before its track ends."""

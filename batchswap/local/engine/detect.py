@@ -7,16 +7,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry, stills
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine import swap_still
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.media import probe, reader
 from batchswap.local.engine.media import stills as pictures
 from batchswap.local.engine.media.orientation import orientation_of
-from batchswap.local.engine.quiet import kept_stderr
-from batchswap.local.engine.store import Store
-from batchswap.local.engine.tracks import Track
+from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.tracking.first_pass import watch
+from batchswap.local.engine.tracking.frame_store import Store
+from batchswap.local.engine.tracking.tracks import Track
 from batchswap.local.engine.values import DetectedFace, Detection, MediaInfo
-from batchswap.local.engine.watching import watch
 
 SPACE = 0.45
 """Around the face in its picture, of the face's size: a person must recognise it, and the engine find it again."""
@@ -37,7 +38,7 @@ def detect(path: Path, folder: Path, threads: int | None) -> Detection:
 def detect_still(path: Path, folder: Path, info: MediaInfo) -> Detection:
     picture = pictures.read(path, "image")
     faces = []
-    turns, people = stills.find_people(picture)
+    turns, people = swap_still.find_people(picture)
     shown = np.rot90(picture.rgb, turns)
     for number, points in enumerate(people):
         share = geometry.area(geometry.box(points)) / (info.width * info.height)

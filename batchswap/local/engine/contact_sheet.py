@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine.geometry import Bytes
+from batchswap.local.engine.facemesh.geometry import Bytes
 
 HIGH = 240
 """Pixels: height of each picture."""

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import mesh
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats
 
 RECORD = np.dtype([("points", "<f4", (mesh.POINTS, 3)), ("colours", "u1", (mesh.SURFACE, 3))])
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import geometry, upright
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats
 from batchswap.local.engine.media import reader
 from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.media.stages import ahead
-from batchswap.local.engine.samples import look
-from batchswap.local.engine.scouting import Scout
-from batchswap.local.engine.store import Store
-from batchswap.local.engine.tracks import Follower, Sighting, describe
+from batchswap.local.engine.tracking import upright
+from batchswap.local.engine.tracking.close_search import Scout
+from batchswap.local.engine.tracking.face_colours import look
+from batchswap.local.engine.tracking.finder import Finder
+from batchswap.local.engine.tracking.frame_store import Store
+from batchswap.local.engine.tracking.tracks import Follower, Sighting, describe
 
 
 @dataclass(frozen=True)

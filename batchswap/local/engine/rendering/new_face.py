@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import geometry, mesh, upright
-from batchswap.local.engine.finder import Finder, resized
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import geometry, mesh
+from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.media import stills
 from batchswap.local.engine.media.colour_planes import Coding
-from batchswap.local.engine.scouting import look_everywhere
+from batchswap.local.engine.tracking import upright
+from batchswap.local.engine.tracking.close_search import look_everywhere
+from batchswap.local.engine.tracking.finder import Finder, resized
 
 MARGIN = 0.08
 """Space around the face in the texture, of its longer side."""

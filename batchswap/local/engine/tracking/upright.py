@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchswap.local.engine import geometry
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.geometry import Bytes, Floats
-from batchswap.local.engine.scouting import around, distance_from, look_into
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.tracking.close_search import around, distance_from, look_into
+from batchswap.local.engine.tracking.finder import Finder
 from batchswap.local.engine.words import noun
 
 SURE = 0.02

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine.media.colour_planes import Planes
-from batchswap.local.engine.warp import Warp
+from batchswap.local.engine.rendering.warp import Warp
 
 
 def blend(planes: Planes, warp: Warp, texture: NDArray[np.uint8]) -> None:

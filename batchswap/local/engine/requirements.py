@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from batchswap.errors import BatchswapError, EngineError, MissingExtra
 from batchswap.local.engine import model
-from batchswap.local.engine.quiet import kept_stderr
+from batchswap.local.engine.native_stderr import kept_stderr
 
 MODULES = ("numpy", "av", "cv2", "mediapipe")
 EXTRA = "local"
@@ -78,7 +78,7 @@ def said_by(check: Callable[[], object]) -> list[str]:
 
 def try_finder() -> None:
     """Open the face finder once: its own library (libEGL, libGLES) is loaded only then."""
-    from batchswap.local.engine.finder import Finder  # noqa: PLC0415
+    from batchswap.local.engine.tracking.finder import Finder  # noqa: PLC0415
 
     with kept_stderr() as said:
         try:

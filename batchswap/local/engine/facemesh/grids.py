@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh.geometry import Floats
 
 SHIFT = 4
 """Binary digits after the point in the corners that OpenCV draws."""

@@ -7,8 +7,9 @@ import mediapipe
 import numpy as np
 from mediapipe.tasks.python import BaseOptions, vision
 
-from batchswap.local.engine import mesh, model
-from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine import model
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats
 
 MOST_FACES = 6
 LONGEST = 1280

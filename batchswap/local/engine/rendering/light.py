@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from batchswap.local.engine import hair, mesh
-from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.grids import rise
 from batchswap.local.engine.media.colour_planes import Coding, planes_of
-from batchswap.local.engine.newface import Texture
-from batchswap.local.engine.samples import look
-from batchswap.local.engine.shapes import rise
+from batchswap.local.engine.rendering import hair
+from batchswap.local.engine.rendering.new_face import Texture
+from batchswap.local.engine.tracking.face_colours import look
 
 NEUTRAL = (0.0, 128.0, 128.0)
 """The code values of Cb and Cr without colour; luma has none of the kind."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import newface
-from batchswap.local.engine.newface import NewFace
-from batchswap.local.engine.tracks import SEEN
+from batchswap.local.engine.rendering import new_face
+from batchswap.local.engine.rendering.new_face import NewFace
+from batchswap.local.engine.tracking.tracks import SEEN
 from batchswap.local.engine.words import noun
 
 Someone = TypeVar("Someone")
@@ -32,7 +32,7 @@ def choose(
 
 def read_faces(faces: tuple[tuple[int | None, Path], ...]) -> dict[int | None, NewFace]:
     """Each picture once, however many ids it is for. Raises EngineError("face", …)."""
-    read = {path: newface.read(path) for path in dict.fromkeys(path for _, path in faces)}
+    read = {path: new_face.read(path) for path in dict.fromkeys(path for _, path in faces)}
     return {number: read[path] for number, path in faces}
 
 

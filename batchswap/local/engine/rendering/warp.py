@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry, mesh
-from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.shapes import SHIFT, corners, distance, fill, rise
+from batchswap.local.engine.facemesh import geometry, mesh
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.facemesh.grids import SHIFT, corners, distance, fill, rise
 
 CELLS = 160
 FEATHER = 0.10

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry, mesh
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import geometry, mesh
+from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.media.colour_planes import Planes
 
 ACROSS = 72

@@ -11,8 +11,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import geometry
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Floats
 
 REACH = 4
 """Frames before and after."""

@@ -7,10 +7,10 @@ Only clear cases count: a shadow that moves over a face is no hand, and a hand o
 import cv2
 import numpy as np
 
-from batchswap.local.engine import mesh
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.facemesh.grids import rise
 from batchswap.local.engine.media.colour_planes import Planes
-from batchswap.local.engine.shapes import rise
 
 DARKER = (0.8, 1.2)
 """Logarithm of the change in luma between a hard shadow and something else."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchswap.local.engine import geometry, hiding, smoothing
-from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.store import Store
-from batchswap.local.engine.tracks import Track
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.tracking import occlusion, smoothing
+from batchswap.local.engine.tracking.frame_store import Store
+from batchswap.local.engine.tracking.tracks import Track
 
 SOME = 100
 """Sightings that say what a face usually looks like."""
@@ -68,7 +69,7 @@ class Person:
             reach += 1
         seen = [self._store.read(int(record)) for record in self._records[place - reach : place + reach + 1]]
         points, colours = (np.stack(values) for values in zip(*seen, strict=True))
-        seen_of_it = hiding.visible(colours[reach], self._usual)
+        seen_of_it = occlusion.visible(colours[reach], self._usual)
         return Pose(smoothing.smooth(points), smoothing.steady(colours), seen_of_it)
 
     def _compare(self, place: int) -> bool:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from batchswap.local.engine import geometry, hiding
-from batchswap.local.engine.blend import blend
-from batchswap.local.engine.following import Pose
-from batchswap.local.engine.geometry import Floats
-from batchswap.local.engine.light import Light, light_for
+from batchswap.local.engine.facemesh import geometry
+from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.media.colour_planes import Coding, Planes
-from batchswap.local.engine.newface import NewFace, Texture
-from batchswap.local.engine.warp import bend
+from batchswap.local.engine.rendering.blend import blend
+from batchswap.local.engine.rendering.light import Light, light_for
+from batchswap.local.engine.rendering.new_face import NewFace, Texture
+from batchswap.local.engine.rendering.warp import bend
+from batchswap.local.engine.tracking import occlusion
+from batchswap.local.engine.tracking.trajectory import Pose
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Fitter:
         light = self._light(texture)
         if pose.visible.min() < 0.5:
             skin = remap(light.expected(pose.colours, pose.visible), warp.places, texture)
-            warp = replace(warp, mask=warp.mask * hiding.clear(planes.window(*warp.window), skin))
+            warp = replace(warp, mask=warp.mask * occlusion.clear(planes.window(*warp.window), skin))
         blend(planes, warp, light.relit(pose.colours, pose.visible))
         return True
 

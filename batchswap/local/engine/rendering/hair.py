@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from batchswap.local.engine import mesh
-from batchswap.local.engine.geometry import Floats
+from batchswap.local.engine.facemesh import mesh
+from batchswap.local.engine.facemesh.geometry import Floats
+from batchswap.local.engine.facemesh.grids import distance, fill, rise
 from batchswap.local.engine.media.colour_planes import Coding
-from batchswap.local.engine.shapes import distance, fill, rise
 
 DARKER = (0.22, 0.5)
 """Logarithm of the cheeks' light over the forehead's, between skin and hair. A bright forehead is skin."""

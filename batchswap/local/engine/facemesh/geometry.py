@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine import mesh
+from batchswap.local.engine.facemesh import mesh
 
 Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from batchswap.local.engine import geometry, mesh
-from batchswap.local.engine.finder import Finder
-from batchswap.local.engine.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh import geometry, mesh
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.tracking.finder import Finder
 
 Tile = tuple[int, int, int, int]
 Layout = tuple[int, float, int]
