@@ -9,7 +9,7 @@ from pathlib import Path
 from batchswap.cli.keys import find_key
 from batchswap.client.calls import check_base_url, is_loopback
 from batchswap.errors import UsageError
-from batchswap.local.server.engines import Engine
+from batchswap.local.server.work.engine_interface import Engine
 from batchswap.runner.session import Account
 from batchswap.settings import Settings
 
@@ -54,7 +54,7 @@ async def opened(settings: Settings, account: Account | None, engine: Engine | N
     if account is not None:
         yield account
         return
-    from batchswap.local.server.service import start
+    from batchswap.local.server.app import start
     from batchswap.local.server.settings import ServerSettings
 
     # Only this process has the key, so it is its user who names the addresses.

@@ -16,7 +16,7 @@ from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from batchswap.local.server.engines import Engine
+    from batchswap.local.server.work.engine_interface import Engine
     from batchswap.report.faces import Cast
     from batchswap.settings import Settings
 

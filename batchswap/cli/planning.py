@@ -16,7 +16,7 @@ from batchswap.errors import AccountRefused, BatchswapError, Exit
 
 if TYPE_CHECKING:
     from batchswap.cli.errands import Errands
-    from batchswap.local.server.engines import Engine
+    from batchswap.local.server.work.engine_interface import Engine
     from batchswap.report.plan import Prices
     from batchswap.report.plan_survey import Sample, Work
     from batchswap.runner.jobs import TaskClass

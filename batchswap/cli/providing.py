@@ -13,8 +13,8 @@ from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from batchswap.local.server.engines import Engine
     from batchswap.local.server.settings import ServerSettings
+    from batchswap.local.server.work.engine_interface import Engine
 
 SERVE_KEY = "BATCHSWAP_SERVE_KEY"
 
@@ -116,7 +116,7 @@ async def serve_until_stopped(settings: "ServerSettings", voice: Voice, engine: 
     import signal
 
     from batchswap.cli.printing import print_lines
-    from batchswap.local.server.service import start
+    from batchswap.local.server.app import start
 
     ended: asyncio.Queue[Exit] = asyncio.Queue()
     for number, code in ((signal.SIGINT, Exit.INTERRUPTED), (signal.SIGTERM, Exit.TERMINATED)):

@@ -17,7 +17,7 @@ from batchswap.errors import Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.sqlite_errors import in_words
 
 if TYPE_CHECKING:
-    from batchswap.local.server.engines import Engine
+    from batchswap.local.server.work.engine_interface import Engine
     from batchswap.manifest import Options, Source
     from batchswap.runner.beside import Watch
     from batchswap.runner.enrolling import Enrolled

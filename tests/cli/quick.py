@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchswap.errors import EngineError
-from batchswap.local.server.engines import Look, Swap
+from batchswap.local.server.work.engine_interface import Look, Swap
 
 KEY = "ak_" + "k" * 32
 

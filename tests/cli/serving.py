@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from batchswap.local.server.service import start
+from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
 from tests.cli.quick import KEY, QuickEngine
 

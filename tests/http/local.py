@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from batchswap.clock import Clock, SystemClock
-from batchswap.local.server.engines import Engine
-from batchswap.local.server.service import LocalServer, start
+from batchswap.local.server.app import LocalServer, start
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.work.engine_interface import Engine
 from tests.http.pretend import KEY, Client, PretendEngine
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from batchswap.errors import EngineError
-from batchswap.local.server.engines import Look, Swap
+from batchswap.local.server.work.engine_interface import Look, Swap
 
 KEY = "ak_" + "k" * 32
 PREFIX = "/api/v1/client"

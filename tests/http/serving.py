@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from batchswap.local.server.service import start
+from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
 from tests.http.pretend import KEY, PretendEngine
 

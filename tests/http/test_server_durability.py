@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from batchswap.local.faults import Fault, FaultRate
-from batchswap.local.server.service import start
+from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
 from tests.http.local import running
 from tests.http.pretend import FACE, Client, PretendEngine, send

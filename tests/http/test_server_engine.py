@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.local.server.meshing import MeshEngine
+from batchswap.local.server.work.mesh_engine import MeshEngine
 from tests.http.local import running
 from tests.http.pretend import send
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchswap.errors import Refusal, UsageError
-from batchswap.local.server.journal import Journal
+from batchswap.local.server.store.database import Journal
 
 ADD = "INSERT INTO uploads VALUES (?, 'content', 0)"
 

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from batchswap.local.server.fetching import Reach, is_public
-from batchswap.local.server.service import reach_of
+from batchswap.local.server.app import reach_of
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.work.input_fetcher import Reach, is_public
 from tests.http.local import Running, SetClock, running
 from tests.http.pretend import Answer, send
 

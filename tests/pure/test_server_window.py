@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchswap.local.server.window import Window
+from batchswap.local.server.routes.request_window import Window
 
 
 @given(st.integers(1, 5), st.floats(0.1, 10), st.lists(st.floats(0, 3), max_size=60))

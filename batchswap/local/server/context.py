@@ -5,14 +5,14 @@ from typing import Any
 
 from batchswap.clock import Clock
 from batchswap.local.faults import Schedule
-from batchswap.local.server.contents import Contents
-from batchswap.local.server.detections import Detections
-from batchswap.local.server.inputs import Inputs
-from batchswap.local.server.production import Production
-from batchswap.local.server.quotes import Quotes
-from batchswap.local.server.records import Record, Records
+from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.signing import sign
+from batchswap.local.server.signed_urls import sign
+from batchswap.local.server.store.input_store import Contents
+from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.work.detections import Detections
+from batchswap.local.server.work.task_inputs import Inputs
+from batchswap.local.server.work.task_queue import Production
 
 
 @dataclass(repr=False)

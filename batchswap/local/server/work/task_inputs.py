@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from batchswap.errors import EngineError, Refusal
-from batchswap.local.server.contents import UPLOAD_PATH, Contents, clean_suffix
-from batchswap.local.server.detections import Detections
-from batchswap.local.server.engines import Look
-from batchswap.local.server.fetching import CHUNK, Fetcher
-from batchswap.local.server.workshop import Workshop
+from batchswap.local.server.store.input_store import UPLOAD_PATH, Contents, clean_suffix
+from batchswap.local.server.work.detections import Detections
+from batchswap.local.server.work.engine_interface import Look
+from batchswap.local.server.work.engine_pool import Workshop
+from batchswap.local.server.work.input_fetcher import CHUNK, Fetcher
 
 FRESH = 60.0
 """Seconds for which a URL is not fetched again: an estimate and a thousand rows with one face fetch it once."""

@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap.errors import EngineError
 from batchswap.local import engine
-from batchswap.local.server.engines import FACE, IMAGE, Look, Swap
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, Look, Swap
 
 
 class MeshEngine(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from batchswap.clock import Clock
-from batchswap.local.server.contents import Contents
-from batchswap.local.server.journal import Journal
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.store.database import Journal
+from batchswap.local.server.store.input_store import Contents
 
 PAUSE = 3600.0
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from batchswap import wire
 from batchswap.errors import Refusal
-from batchswap.local.server.contents import clean_suffix
-from batchswap.local.server.desk import Call, Desk, media_url
-from batchswap.local.server.detections import describe
-from batchswap.local.server.engines import IMAGE, VIDEO
-from batchswap.local.server.orders import read_order, read_url
-from batchswap.local.server.production import task_info
-from batchswap.local.server.records import Acceptance
-from batchswap.local.server.signing import sign
+from batchswap.local.server.context import Call, Desk, media_url
+from batchswap.local.server.create_task_body import read_order, read_url
+from batchswap.local.server.signed_urls import sign
+from batchswap.local.server.store.input_store import clean_suffix
+from batchswap.local.server.store.task_store import Acceptance
+from batchswap.local.server.work.detections import describe
+from batchswap.local.server.work.engine_interface import IMAGE, VIDEO
+from batchswap.local.server.work.task_queue import task_info
 
 Endpoint = Callable[[Desk, Call], Awaitable[Any]]
 

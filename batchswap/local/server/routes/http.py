@@ -16,9 +16,9 @@ from aiohttp import web
 from batchswap import wire
 from batchswap.errors import Refusal
 from batchswap.local.faults import Fault, Moment
-from batchswap.local.server.desk import Call, Desk
-from batchswap.local.server.endpoints import ENDPOINTS, create_task
-from batchswap.local.server.window import Window
+from batchswap.local.server.context import Call, Desk
+from batchswap.local.server.routes.endpoints import ENDPOINTS, create_task
+from batchswap.local.server.routes.request_window import Window
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import msgspec
 from batchswap import wire
 from batchswap.clock import Clock
 from batchswap.errors import EngineError, Refusal
-from batchswap.local.server.contents import Contents, make_folder
-from batchswap.local.server.engines import IMAGE, VIDEO
-from batchswap.local.server.journal import Journal
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.workshop import Workshop
+from batchswap.local.server.store.database import Journal
+from batchswap.local.server.store.input_store import Contents, make_folder
+from batchswap.local.server.work.engine_interface import IMAGE, VIDEO
+from batchswap.local.server.work.engine_pool import Workshop
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from batchswap import wire
 from batchswap.clock import Clock
 from batchswap.errors import EngineError
 from batchswap.local.faults import Fault, Moment, Schedule
-from batchswap.local.server.callbacks import Callbacks
-from batchswap.local.server.contents import Contents, make_folder
-from batchswap.local.server.engines import FACE, IMAGE, VIDEO, Swap
-from batchswap.local.server.records import Record, Records
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.workshop import Workshop
+from batchswap.local.server.store.input_store import Contents, make_folder
+from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.work.callbacks import Callbacks
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Swap
+from batchswap.local.server.work.engine_pool import Workshop
 
 log = logging.getLogger(__name__)
 

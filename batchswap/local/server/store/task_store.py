@@ -8,7 +8,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Refusal
-from batchswap.local.server.journal import Journal
+from batchswap.local.server.store.database import Journal
 
 Faces = tuple[tuple[int | None, str], ...]
 """Detected face (None: the primary one) -> the new face's content."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchswap.errors import EngineError
-from batchswap.local.server import worker
-from batchswap.local.server.engines import open_private
+from batchswap.local.server.work import worker_process
+from batchswap.local.server.work.engine_interface import open_private
 
 T = TypeVar("T")
 
@@ -86,10 +86,10 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(worker.pack((function, arguments)))
+            process.stdin.write(worker_process.pack((function, arguments)))
             await process.stdin.drain()
-            head = await process.stdout.readexactly(worker.LENGTH.size)
-            return pickle.loads(await process.stdout.readexactly(worker.LENGTH.unpack(head)[0]))  # noqa: S301
+            head = await process.stdout.readexactly(worker_process.LENGTH.size)
+            return pickle.loads(await process.stdout.readexactly(worker_process.LENGTH.unpack(head)[0]))  # noqa: S301
         except (asyncio.IncompleteReadError, ConnectionError):
             await self.stop()
             raise EOFError from None
@@ -109,7 +109,7 @@ class Worker:
         # A session of its own: Ctrl-C in the terminal is for the server to judge.
         with open_private(self._log) as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", worker.__name__,
+                sys.executable, "-m", worker_process.__name__,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 start_new_session=True,
@@ -119,9 +119,9 @@ class Worker:
 
 def _unpack(outcome: tuple[Any, ...], culprit: str) -> Any:
     match outcome:
-        case (worker.DONE, value):
+        case (worker_process.DONE, value):
             return value
-        case (worker.UNFIT, who, message):
+        case (worker_process.UNFIT, who, message):
             raise EngineError(who, message)
         case (_, what):
             raise EngineError(culprit, f"the engine failed: {what}")

@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from batchswap.errors import Refusal
-from batchswap.local.server.contents import UPLOAD_PATH
-from batchswap.local.server.desk import Desk
-from batchswap.local.server.edge import envelope
-from batchswap.local.server.fetching import CHUNK
-from batchswap.local.server.signing import verify
+from batchswap.local.server.context import Desk
+from batchswap.local.server.routes.http import envelope
+from batchswap.local.server.signed_urls import verify
+from batchswap.local.server.store.input_store import UPLOAD_PATH
+from batchswap.local.server.work.input_fetcher import CHUNK
 
 Handler = Callable[[Desk, web.Request], Awaitable[web.StreamResponse]]
 

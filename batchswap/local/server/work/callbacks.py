@@ -9,8 +9,8 @@ import msgspec
 
 from batchswap import wire
 from batchswap.clock import Clock
-from batchswap.local.server.fetching import Fetcher
-from batchswap.local.server.records import Record, Records
+from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.work.input_fetcher import Fetcher
 
 log = logging.getLogger(__name__)
 

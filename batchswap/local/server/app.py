@@ -17,23 +17,23 @@ from batchswap import wire
 from batchswap.clock import Clock, SystemClock
 from batchswap.errors import UsageError
 from batchswap.local.faults import Schedule
-from batchswap.local.server import media
-from batchswap.local.server.callbacks import Callbacks
-from batchswap.local.server.contents import Contents, make_folder
-from batchswap.local.server.desk import Desk, media_url
-from batchswap.local.server.detections import Detections
-from batchswap.local.server.edge import MAX_BODY, Edge
-from batchswap.local.server.engines import Engine
-from batchswap.local.server.fetching import Fetcher, Reach
-from batchswap.local.server.inputs import Inputs
-from batchswap.local.server.journal import Journal
-from batchswap.local.server.meshing import MeshEngine
-from batchswap.local.server.production import Production, task_info
-from batchswap.local.server.quotes import Quotes
-from batchswap.local.server.records import Record, Records
+from batchswap.local.server.context import Desk, media_url
+from batchswap.local.server.pricing import Quotes
+from batchswap.local.server.routes import files
+from batchswap.local.server.routes.http import MAX_BODY, Edge
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.sweeping import Sweeping
-from batchswap.local.server.workshop import Workshop
+from batchswap.local.server.store.cleanup import Sweeping
+from batchswap.local.server.store.database import Journal
+from batchswap.local.server.store.input_store import Contents, make_folder
+from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.work.callbacks import Callbacks
+from batchswap.local.server.work.detections import Detections
+from batchswap.local.server.work.engine_interface import Engine
+from batchswap.local.server.work.engine_pool import Workshop
+from batchswap.local.server.work.input_fetcher import Fetcher, Reach
+from batchswap.local.server.work.mesh_engine import MeshEngine
+from batchswap.local.server.work.task_inputs import Inputs
+from batchswap.local.server.work.task_queue import Production, task_info
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +178,8 @@ def _own_url(settings: ServerSettings, listening: socket.socket) -> str:
 
 def _application(desk: Desk, edge: Edge) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
-    for (method, path), handler in media.ROUTES.items():
-        answer = media.bind(handler, desk)
+    for (method, path), handler in files.ROUTES.items():
+        answer = files.bind(handler, desk)
         for each in (method, "HEAD") if method == "GET" else (method,):
             app.router.add_route(each, path, answer)
     app.router.add_route("*", "/{path:.*}", edge.answer)

@@ -6,12 +6,12 @@ from pathlib import PurePath
 import msgspec
 
 from batchswap.errors import Refusal
-from batchswap.local.server.detections import Detection, Detections
-from batchswap.local.server.engines import FACE, IMAGE, VIDEO, Look
-from batchswap.local.server.inputs import Inputs
-from batchswap.local.server.orders import Order
-from batchswap.local.server.records import Faces
+from batchswap.local.server.create_task_body import Order
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.store.task_store import Faces
+from batchswap.local.server.work.detections import Detection, Detections
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Look
+from batchswap.local.server.work.task_inputs import Inputs
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 """Endings that a swapped still can be written with."""

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from batchswap.local.server.engines import Engine, Look, Swap, produce
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.workers import Workers
+from batchswap.local.server.work.engine_interface import Engine, Look, Swap, produce
+from batchswap.local.server.work.worker_pool import Workers
 
 LOOK_SECONDS = 120.0
 

@@ -15,8 +15,8 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap.errors import Refusal
-from batchswap.local.server.engines import Look, open_private, sync_folder
-from batchswap.local.server.journal import Journal
+from batchswap.local.server.store.database import Journal
+from batchswap.local.server.work.engine_interface import Look, open_private, sync_folder
 
 UPLOAD_PATH = re.compile(r"/uploads/([0-9a-f]{32}(?:\.[a-z0-9]{1,8})?)")
 SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
