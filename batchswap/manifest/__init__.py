@@ -1,7 +1,7 @@
 """Manifests: text → checked rows, or all errors at once (cli.md, "Manifests")."""
 
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
-from batchswap.manifest.reading import Chunk, Reading, check, read
+from batchswap.manifest.reader import Chunk, Reading, check, read
 from batchswap.manifest.sources import STDIN, Format, Options, Source
 
 __all__ = ["DEFAULT_TEMPLATE", "STDIN", "Chunk", "Format", "Options", "Reading", "Source", "check", "read"]

@@ -9,8 +9,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from batchswap.errors import Flaw, UsageError
-from batchswap.manifest.duplicates import Seen, folded, folders_of
 from batchswap.manifest.fields import USE_UTF8, nearest, plain_text, shown
+from batchswap.manifest.seen_texts import Seen, folded, folders_of
 from batchswap.tasks import Model, is_url
 
 LONGEST_PART = 120

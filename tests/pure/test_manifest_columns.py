@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from batchswap.errors import ManifestProblem, UsageError
 from batchswap.manifest import Format, Options, Source, check, read
-from batchswap.manifest.columns import Columns
-from batchswap.manifest.formats import Place, read_csv
-from batchswap.manifest.matrix import Folder
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
+from batchswap.manifest.readers.columns import Columns
+from batchswap.manifest.readers.formats import Place, read_csv
+from batchswap.manifest.readers.matrix import Folder
 from batchswap.manifest.rows import Checker
 from batchswap.tasks import Row
 from tests.pure.manifest_texts import F, V

@@ -7,7 +7,7 @@ import pytest
 
 from batchswap.errors import ManifestErrors
 from batchswap.manifest import Options, Source, read
-from batchswap.manifest.duplicates import Seen, all_folded, folded
+from batchswap.manifest.seen_texts import Seen, all_folded, folded
 from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, file_errors
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchswap.errors import ManifestErrors
 from batchswap.manifest import Options, Source, check
-from batchswap.manifest.json_events import JsonEvents
+from batchswap.manifest.readers.json_events import JsonEvents
 from tests.pure.manifest_texts import F, V, error_of, errors_of, rows_of
 
 TASK = f'{{"id": "a", "video": "{V}", "face": "{F}"}}'

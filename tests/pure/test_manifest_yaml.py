@@ -8,8 +8,8 @@ import yaml
 
 from batchswap.errors import ManifestProblem
 from batchswap.manifest import Source, read
-from batchswap.manifest.events import Events
-from batchswap.manifest.nodes import Listing, Mapping, Scalar
+from batchswap.manifest.readers.yaml_events import Events
+from batchswap.manifest.readers.yaml_nodes import Listing, Mapping, Scalar
 from batchswap.tasks import Model
 from tests.pure.manifest_texts import F, V, file_errors, rows_of
 

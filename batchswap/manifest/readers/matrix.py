@@ -8,8 +8,19 @@ import msgspec
 
 from batchswap.errors import Flaw
 from batchswap.manifest.fields import FACE_FIELD, NAMES, shown
-from batchswap.manifest.nodes import Fields, Flaws, Listing, Mapping, Node, Scalar, a_node, filled, to_fields, to_text
 from batchswap.manifest.patterns import matching_files
+from batchswap.manifest.readers.yaml_nodes import (
+    Fields,
+    Flaws,
+    Listing,
+    Mapping,
+    Node,
+    Scalar,
+    a_node,
+    filled,
+    to_fields,
+    to_text,
+)
 from batchswap.manifest.rows import Record
 from batchswap.tasks import is_url
 

@@ -8,21 +8,21 @@ from typing import Any, BinaryIO
 import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
-from batchswap.manifest.columns import Columns
-from batchswap.manifest.document import Document
-from batchswap.manifest.events import LOADER, Events
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
 from batchswap.manifest.inputs import Inputs
-from batchswap.manifest.json_events import JsonEvents
-from batchswap.manifest.jsonl import read_lines
-from batchswap.manifest.matrix import Folder
-from batchswap.manifest.nodes import NO_FIELDS, Flaws, filled, to_fields
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
+from batchswap.manifest.readers.columns import Columns
+from batchswap.manifest.readers.csv import Header, Lines, Table
+from batchswap.manifest.readers.json_events import JsonEvents
+from batchswap.manifest.readers.jsonl import read_lines
+from batchswap.manifest.readers.matrix import Folder
+from batchswap.manifest.readers.workbook import Workbook
+from batchswap.manifest.readers.yaml import Document
+from batchswap.manifest.readers.yaml_events import LOADER, Events
+from batchswap.manifest.readers.yaml_nodes import NO_FIELDS, Flaws, filled, to_fields
 from batchswap.manifest.rows import Checker, Record
-from batchswap.manifest.separated import Header, Lines, Table
 from batchswap.manifest.sources import Options, Source, default_batch
-from batchswap.manifest.workbook import Workbook
 from batchswap.tasks import Row
 
 CHUNK = 500

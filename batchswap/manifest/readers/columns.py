@@ -23,8 +23,8 @@ from batchswap.manifest.fields import (
 )
 from batchswap.manifest.inputs import Inputs
 from batchswap.manifest.outputs import ORDINARY, ending, safe_part
+from batchswap.manifest.readers.csv import NUL, Header, to_record, width_sentence
 from batchswap.manifest.rows import Checker, Target
-from batchswap.manifest.separated import NUL, Header, to_record, width_sentence
 from batchswap.tasks import Model, Row, content_digest
 
 # Each is narrower than what the full check allows. No cell has NUL in it, which stands between cells.

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.separated import Header, is_comment
+from batchswap.manifest.readers.csv import Header, is_comment
 
 LARGEST = 1 << 28
 """Bytes of all parts of a workbook, unpacked."""

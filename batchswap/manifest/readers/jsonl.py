@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchswap.errors import Flaw, ManifestProblem
-from batchswap.manifest.events import DEEPEST, MOST_KEYS
 from batchswap.manifest.fields import shown
-from batchswap.manifest.nodes import Listing, Mapping, Node, Scalar
-from batchswap.manifest.separated import LONGEST_LINE
+from batchswap.manifest.readers.csv import LONGEST_LINE
+from batchswap.manifest.readers.yaml_events import DEEPEST, MOST_KEYS
+from batchswap.manifest.readers.yaml_nodes import Listing, Mapping, Node, Scalar
 
 
 def read_lines(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Node | Flaw]]:

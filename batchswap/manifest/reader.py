@@ -9,11 +9,11 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.duplicates import Seen, Suspects, all_folded
-from batchswap.manifest.formats import READERS, Place
-from batchswap.manifest.matrix import Folder
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.problems import Problems
+from batchswap.manifest.readers.formats import READERS, Place
+from batchswap.manifest.readers.matrix import Folder
+from batchswap.manifest.seen_texts import Seen, Suspects, all_folded
 from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
 from batchswap.tasks import Row
 

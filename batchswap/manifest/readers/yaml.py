@@ -16,10 +16,20 @@ from yaml.events import (
 )
 
 from batchswap.errors import ManifestProblem
-from batchswap.manifest.events import MOST_KEYS, MOST_VALUES, Events, line_of
 from batchswap.manifest.fields import is_kept, nearest, shown
-from batchswap.manifest.matrix import Folder, expanded
-from batchswap.manifest.nodes import NO_FIELDS, Fields, Flaws, Listing, Node, Scalar, a_node, filled, to_fields
+from batchswap.manifest.readers.matrix import Folder, expanded
+from batchswap.manifest.readers.yaml_events import MOST_KEYS, MOST_VALUES, Events, line_of
+from batchswap.manifest.readers.yaml_nodes import (
+    NO_FIELDS,
+    Fields,
+    Flaws,
+    Listing,
+    Node,
+    Scalar,
+    a_node,
+    filled,
+    to_fields,
+)
 from batchswap.manifest.rows import Record
 
 MOST_IN_A_TASK = 10_000

@@ -19,7 +19,7 @@ from yaml.reader import ReaderError
 
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.fields import shown
-from batchswap.manifest.nodes import Kind, Listing, Mapping, Node, Scalar
+from batchswap.manifest.readers.yaml_nodes import Kind, Listing, Mapping, Node, Scalar
 from batchswap.manifest.sources import SNIFFED, utf8_problem
 
 DEEPEST = 10
