@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchswap.cli.keys import find_key
-from batchswap.client.calls import check_base_url, is_loopback
+from batchswap.client.http import check_base_url, is_loopback
 from batchswap.errors import UsageError
 from batchswap.local.server.work.engine_interface import Engine
 from batchswap.runner.session import Account

@@ -118,7 +118,7 @@ def _refuse(
 
 async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":
     from batchswap.cli.accounts import check_engine
-    from batchswap.client.calls import check_base_url
+    from batchswap.client.http import check_base_url
     from batchswap.downloads import is_on_private_address
     from batchswap.preflight.media import examine
 

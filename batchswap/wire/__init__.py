@@ -4,7 +4,8 @@ Reading never fails on a field that is missing, extra or of another type; bytes 
 """
 
 from batchswap.wire.account import Balance, Estimate, UploadUrl
-from batchswap.wire.calls import (
+from batchswap.wire.detections import SUCCEEDED, DetectAccepted, DetectedFace, Detection
+from batchswap.wire.endpoints import (
     BALANCE,
     CREATE_TASK,
     DETECT_IMAGE,
@@ -17,10 +18,9 @@ from batchswap.wire.calls import (
     TASK_INFO,
     UPLOAD_URL,
 )
-from batchswap.wire.detections import SUCCEEDED, DetectAccepted, DetectedFace, Detection
 from batchswap.wire.envelope import GENERATION_FAILED, OK, Envelope
 from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, Accepted, CreateTask, Result, TaskInfo
-from batchswap.wire.loose import find_task_id, read
+from batchswap.wire.lenient_json import find_task_id, read
 from batchswap.wire.values import integer, mapping, number, text, usable_id
 
 __all__ = [

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.errors import WireError
-from batchswap.wire import loose
+from batchswap.wire import lenient_json
 from batchswap.wire.values import integer, text
 
 OK = 200
@@ -22,7 +22,7 @@ class Envelope(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, body: bytes) -> "Envelope":
         """Raises WireError when the bytes are not a JSON object. An object without `code` and `data` is the data."""
-        found = loose.read(body)
+        found = lenient_json.read(body)
         if not isinstance(found, dict):
             raise WireError("the answer is not a JSON object")
         data = found.get("data") if "data" in found or "code" in found else found

@@ -13,7 +13,7 @@ from tests.chaos.vendor import Pair, Vendor
 from tests.http.acts import close
 from tests.http.scripted import Act, Exchange, Request, head
 
-MOVES, CLIENT = "batchswap.ledger.transitions", "batchswap.client.calls:Client"
+MOVES, CLIENT = "batchswap.ledger.transitions", "batchswap.client.http:Client"
 FILES, PUBLISHING = "batchswap.ledger.file.connection", "batchswap.downloads.publish"
 STEPS, MIGRATIONS = "batchswap.ledger.schema", "sqlite_utils.migrations:Migrations"
 

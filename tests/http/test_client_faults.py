@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from batchswap.client import Answer, Client, Timeouts
-from batchswap.client.journeys import CancelledUnsent
-from batchswap.client.mapping import FAULTS, translate
+from batchswap.client.error_mapping import FAULTS, translate
+from batchswap.client.request_trace import CancelledUnsent
 from batchswap.clock import SystemClock
 from batchswap.errors import MaybeSent, NeverSent
 from tests.chaos.vendor import selling

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchswap.client import Client
-from batchswap.client.calls import check_base_url, keeps_secrets
+from batchswap.client.http import check_base_url, keeps_secrets
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, MaybeSent, NeverSent, UsageError, WireError
 from batchswap.tasks import public

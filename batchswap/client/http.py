@@ -13,8 +13,8 @@ from yarl import URL
 
 from batchswap import wire
 from batchswap.client.answers import HIDDEN, Answer, open_envelope, parse_retry_after, read_body, without
-from batchswap.client.journeys import CancelledUnsent, Journey, awake, tracing
-from batchswap.client.mapping import mapped, translate
+from batchswap.client.error_mapping import mapped, translate
+from batchswap.client.request_trace import CancelledUnsent, Journey, awake, tracing
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
