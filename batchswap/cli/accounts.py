@@ -10,7 +10,7 @@ from batchswap.cli.keys import find_key
 from batchswap.client.http import check_base_url, is_loopback
 from batchswap.errors import UsageError
 from batchswap.local.server.work.engine_interface import Engine
-from batchswap.runner.session import Account
+from batchswap.runner.run import Account
 from batchswap.settings import Settings
 
 LOCAL = "local"

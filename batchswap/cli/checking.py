@@ -79,7 +79,7 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from batchswap.ledger.enrolment.duplicate_preview import Lookout
     from batchswap.ledger.file import connection
     from batchswap.report import log_mismatch
-    from batchswap.runner.uploading import hash_file
+    from batchswap.runner.prepare.uploads import hash_file
 
     sources = build_sources(manifests, **asked)
     if any(source.path == manifest.STDIN for source in sources):

@@ -10,7 +10,7 @@ from batchswap.cli.letters import as_shown
 from batchswap.cli.voice import Voice
 from batchswap.report.formatting import fit, safe
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
-from batchswap.runner.beside import View, Watch
+from batchswap.runner.background import View, Watch
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -12,10 +12,10 @@ from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
 from batchswap.ratelimit.shared_window import NoWindow, Window
-from batchswap.runner import detecting
-from batchswap.runner.session import Account, open_pacer
-from batchswap.runner.stops import refusal_words
-from batchswap.runner.uploading import content_type_of
+from batchswap.runner.prepare import detection
+from batchswap.runner.prepare.uploads import content_type_of
+from batchswap.runner.run import Account, open_pacer
+from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict
 
@@ -98,23 +98,23 @@ class Errands:
             raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
         return place.file_url
 
-    async def detect(self, kind: detecting.Kind, url: str) -> wire.Detection:
+    async def detect(self, kind: detection.Kind, url: str) -> wire.Detection:
         """The faces of a target. Raises UsageError when the API finds none, BatchswapError when it finds no end."""
         answer = await self.ask(lambda client: client.detect(kind, url))
         detect_task_id = wire.DetectAccepted.from_json(answer.data).detect_task_id
         if detect_task_id is None:
             raise BatchswapError("the API did not begin to detect faces")
-        waited, wait = 0.0, detecting.FIRST
-        while waited < detecting.PATIENCE:
+        waited, wait = 0.0, detection.FIRST
+        while waited < detection.PATIENCE:
             await asyncio.sleep(wait)
-            waited, wait = waited + wait, min(wait * detecting.GROWTH, detecting.LONGEST)
+            waited, wait = waited + wait, min(wait * detection.GROWTH, detection.LONGEST)
             answer = await self.ask(lambda client: client.detect_result(detect_task_id))
             found = wire.Detection.from_json(answer.data)
             if found.status == wire.SUCCEEDED and found.detect_id is not None:
                 return found
             if found.status in (wire.SUCCEEDED, wire.FAILED):
                 raise UsageError(f"no faces were detected: {found.error or 'the API does not say why'}")
-        raise BatchswapError(f"the detection did not end within {detecting.PATIENCE / 60:g} min")
+        raise BatchswapError(f"the detection did not end within {detection.PATIENCE / 60:g} min")
 
     async def _turn(self) -> None:
         waited = 0.0

@@ -77,8 +77,8 @@ def check_target(target: str, most: int) -> None:
     """Raises UsageError for what no row could name."""
     from batchswap.errors import Flaw
     from batchswap.manifest.inputs import checked_path, checked_url
-    from batchswap.runner.steps import Unfit
-    from batchswap.runner.uploading import check_file
+    from batchswap.runner.prepare.steps import Unfit
+    from batchswap.runner.prepare.uploads import check_file
     from batchswap.tasks import is_url
 
     try:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from batchswap.local.server.work.engine_interface import Engine
     from batchswap.report.plan import Prices
     from batchswap.report.plan_survey import Sample, Work
-    from batchswap.runner.jobs import TaskClass
-    from batchswap.runner.session import Account
+    from batchswap.runner.run import Account
+    from batchswap.runner.task_context import TaskClass
     from batchswap.settings import Settings
 
 NO_UPLOAD = "inputs that are files are priced when they are uploaded"
@@ -57,7 +57,7 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.report import log_mismatch, plan_survey, stored_files
     from batchswap.report import plan as planning
     from batchswap.report.duplicate_rows import refusal
-    from batchswap.runner.uploading import hash_file
+    from batchswap.runner.prepare.uploads import hash_file
 
     listen(voice)
     settings = build_settings(**asked)
@@ -162,8 +162,8 @@ async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None
 async def _price(asking: "Errands", sample: "Sample") -> tuple[float | None, float | None]:
     """Credits for a task like the sample, and the balance; None where the API does not say."""
     from batchswap import wire
-    from batchswap.runner.detecting import assign, kind_of
-    from batchswap.runner.steps import STEPS, Step, Unfit
+    from batchswap.runner.prepare.detection import assign, kind_of
+    from batchswap.runner.prepare.steps import STEPS, Step, Unfit
     from batchswap.tasks import is_url
 
     row = sample.row

@@ -47,7 +47,7 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     from batchswap.ledger.file import connection
     from batchswap.ledger.submission_log import adoption, comparison
     from batchswap.ledger.transitions import Stamp
-    from batchswap.runner.enrolling import enrol_manifests
+    from batchswap.runner.enrol import enrol_manifests
     from batchswap.state_folder import state_folder
 
     existed, folder = connection.exists(db), state_folder()
@@ -142,7 +142,7 @@ def _take_results(voice: Voice, ledger: "sqlite3.Connection", stamp: "Stamp", ou
     from batchswap.cli.ledgers import transaction
     from batchswap.ledger import operator_actions, rows
     from batchswap.ledger.submission_log import adoption
-    from batchswap.runner.evidence import result_of
+    from batchswap.runner.collect.kept_result import result_of
     from batchswap.states import State
 
     saved, running = 0, operator_actions.chosen(ledger, State.RUNNING)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchswap.errors import UsageError
 from batchswap.ledger import queries
-from batchswap.runner.uploading import hash_file
+from batchswap.runner.prepare.uploads import hash_file
 from batchswap.tasks import Task
 
 

@@ -19,9 +19,9 @@ from batchswap.sqlite_errors import in_words
 if TYPE_CHECKING:
     from batchswap.local.server.work.engine_interface import Engine
     from batchswap.manifest import Options, Source
-    from batchswap.runner.beside import Watch
-    from batchswap.runner.enrolling import Enrolled
-    from batchswap.runner.session import Account
+    from batchswap.runner.background import Watch
+    from batchswap.runner.enrol import Enrolled
+    from batchswap.runner.run import Account
     from batchswap.runner.summary import Summary
     from batchswap.settings import Settings
 
@@ -142,7 +142,7 @@ def enrol(
     from batchswap.ledger.enrolment.duplicates import Decision
     from batchswap.ledger.file import connection
     from batchswap.ledger.transitions import Stamp
-    from batchswap.runner.enrolling import enrol_manifests
+    from batchswap.runner.enrol import enrol_manifests
 
     existed = settings.db.exists()
     try:
@@ -201,7 +201,7 @@ async def work_off_at(
 ) -> "Summary":
     """The batches of `settings` at their provider."""
     from batchswap.cli.accounts import opened
-    from batchswap.runner.session import work_off
+    from batchswap.runner.run import work_off
 
     async with opened(settings, account, engine) as who:
         with in_words(settings.db, in_use=True):

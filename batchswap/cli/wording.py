@@ -241,7 +241,7 @@ async def check_fit(asking: "Errands", task: "Task", task_id: str, db: Path) -> 
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
     from batchswap import wire
     from batchswap.cli.ledgers import reading
-    from batchswap.runner.fitting import fits, has_other_file
+    from batchswap.runner.collect.input_match import fits, has_other_file
     from batchswap.verdicts import Kind
 
     if wire.usable_id(task_id) is None:

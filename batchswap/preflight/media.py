@@ -16,8 +16,8 @@ from batchswap.errors import DownloadError, EngineError, ManifestProblem
 from batchswap.local import engine
 from batchswap.local.engine.media import file_types
 from batchswap.manifest import Chunk
-from batchswap.runner.steps import Unfit
-from batchswap.runner.uploading import check_file
+from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.prepare.uploads import check_file
 from batchswap.tasks import Row, is_url, public
 
 Role = Literal["video", "image", "face"]

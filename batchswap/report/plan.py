@@ -11,8 +11,8 @@ from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.enrolment.duplicates import NAMED
 from batchswap.report.formatting import iso, moment, money, plural, safe, span
 from batchswap.report.plan_survey import Work
-from batchswap.runner.jobs import TaskClass
-from batchswap.runner.steps import STEPS, Step
+from batchswap.runner.prepare.steps import STEPS, Step
+from batchswap.runner.task_context import TaskClass
 from batchswap.settings import Settings
 from batchswap.tasks import Model
 

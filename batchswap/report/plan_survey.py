@@ -15,8 +15,8 @@ from batchswap.ledger.enrolment.kept_outputs import Kept
 from batchswap.ledger.rows import split_query
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
-from batchswap.runner.jobs import TaskClass, class_of
-from batchswap.runner.steps import STEPS, Step
+from batchswap.runner.prepare.steps import STEPS, Step
+from batchswap.runner.task_context import TaskClass, class_of
 from batchswap.states import State
 from batchswap.tasks import Row, is_url
 

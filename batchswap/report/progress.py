@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.report.formatting import money, plural, priced, span
-from batchswap.runner.beside import View
+from batchswap.runner.background import View
 from batchswap.states import State
 
 LEAST_FINISHED = 3

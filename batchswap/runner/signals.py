@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchswap.errors import Exit
-from batchswap.runner.stops import Stop
+from batchswap.runner.stop_reasons import Stop
 
 _ENDS = {
     signal.SIGINT: Exit.INTERRUPTED,

@@ -8,7 +8,7 @@ import msgspec
 
 from batchswap.errors import Exit, worst
 from batchswap.ledger.enrolment.orphans import Orphans
-from batchswap.runner.stops import Stop
+from batchswap.runner.stop_reasons import Stop
 from batchswap.states import State
 
 KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_429")

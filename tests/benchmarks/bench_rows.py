@@ -34,7 +34,7 @@ from pathlib import Path
 from batchswap.ledger import files
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Options, Source
-from batchswap.runner.enrolling import enrol_manifests
+from batchswap.runner.enrol import enrol_manifests
 files.create(Path("batchswap.db"))
 with closing(files.connect(Path("batchswap.db"), write=True)) as db:
     enrol_manifests(db, Stamp(time.time(), None), [Source(sys.argv[1])], Options())

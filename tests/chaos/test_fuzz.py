@@ -19,7 +19,7 @@ from batchswap.callbacks import Delivery, Receiver, token
 from batchswap.client import Answer, parse_retry_after
 from batchswap.client.answers import Body, open_envelope, without
 from batchswap.errors import WireError
-from batchswap.runner.fitting import fits
+from batchswap.runner.collect.input_match import fits
 from batchswap.states import State
 from batchswap.tasks import Model, Task, clean, public
 from tests.chaos.conftest import PROFILE

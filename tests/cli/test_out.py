@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchswap.downloads import folder_trial
-from batchswap.runner.storage import samples
+from batchswap.runner.collect.storage_trouble import samples
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place

@@ -14,7 +14,7 @@ import pytest
 from batchswap.cli import errands as errands_module
 from batchswap.cli.errands import errands
 from batchswap.errors import ApiUnavailable, Exit
-from batchswap.runner.session import Account
+from batchswap.runner.run import Account
 from batchswap.settings import Settings
 from tests.cli.processes import environment, finish
 from tests.cli.quick import KEY

@@ -16,7 +16,7 @@ from batchswap.ledger.enrolment.enrol import Enrolment, enrol, enrol_unchanged
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk, Options, Source
-from batchswap.runner.enrolling import enrol_manifests
+from batchswap.runner.enrol import enrol_manifests
 from batchswap.tasks import Model, Row
 from tests.loop.world import rows
 

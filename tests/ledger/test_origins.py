@@ -13,7 +13,7 @@ from batchswap.ledger.enrolment.enrol import Enrolment
 from batchswap.ledger.enrolment.manifest_moves import checked
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Options, Source, read
-from batchswap.runner.enrolling import Enrolled, enrol_manifests
+from batchswap.runner.enrol import Enrolled, enrol_manifests
 
 NOW = Stamp(2.0, None)
 FACE = "https://cdn.example/anna.jpg"

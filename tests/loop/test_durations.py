@@ -7,7 +7,7 @@ import pytest
 
 from batchswap.ledger import history
 from batchswap.ledger.file import connection
-from batchswap.runner.jobs import class_of
+from batchswap.runner.task_context import class_of
 from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
 from tests.loop.test_uploads import made, row

@@ -11,8 +11,8 @@ import pytest
 from batchswap.errors import Exit
 from batchswap.ledger.file import connection
 from batchswap.report.run_result import last_line
-from batchswap.runner.beside import View
-from batchswap.runner.session import Account, work_off
+from batchswap.runner.background import View
+from batchswap.runner.run import Account, work_off
 from batchswap.runner.summary import Summary, elsewhere_words
 from tests.loop.service import Service
 from tests.loop.world import World, rows

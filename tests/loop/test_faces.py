@@ -11,7 +11,7 @@ import pytest
 
 from batchswap import wire
 from batchswap.ledger.file import connection
-from batchswap.runner.collecting import REMARKS
+from batchswap.runner.collect.poll import REMARKS
 from batchswap.tasks import Faces, Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.test_run import always, once

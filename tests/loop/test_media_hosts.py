@@ -11,8 +11,8 @@ import pytest
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError, Exit
 from batchswap.ledger.file import connection
-from batchswap.runner.beside import View
-from batchswap.runner.fetching import likely_first
+from batchswap.runner.background import View
+from batchswap.runner.collect.download import likely_first
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run

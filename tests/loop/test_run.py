@@ -14,7 +14,7 @@ from batchswap.errors import Exit
 from batchswap.ledger import history, operator_actions, queries, transitions
 from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
-from batchswap.runner import session
+from batchswap.runner import run as session
 from batchswap.states import Event
 from batchswap.tasks import Model, Row
 from tests.loop.service import Fault, Service, lognormal

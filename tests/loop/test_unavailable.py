@@ -15,8 +15,8 @@ from batchswap.client import Answer
 from batchswap.errors import Exit, MaybeSent
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import Window
-from batchswap.runner.beside import View
-from batchswap.runner.loop import GRACE
+from batchswap.runner.background import View
+from batchswap.runner.scheduler import GRACE
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock, run

@@ -16,10 +16,10 @@ from batchswap.ledger.enrolment.enrol import enrol
 from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
-from batchswap.runner import uploading
-from batchswap.runner.intake import Intake
-from batchswap.runner.locks import Locks
-from batchswap.runner.session import Account
+from batchswap.runner.prepare import uploads
+from batchswap.runner.prepare.upload_health import Intake
+from batchswap.runner.run import Account
+from batchswap.runner.sync.keyed_locks import Locks
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
@@ -74,7 +74,7 @@ def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) ->
 
 
 def test_more_changed_files_than_are_remembered_are_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploading, "REMEMBERED", 2)
+    monkeypatch.setattr(uploads, "REMEMBERED", 2)
 
     async def script() -> None:
         world, service = clips(tmp_path, 20), Service(VirtualClock(), durations=QUICK)

@@ -9,7 +9,7 @@ import pytest
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError
 from batchswap.ledger.file import connection
-from batchswap.runner import fetching
+from batchswap.runner.collect import download
 from tests.loop.service import Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
@@ -136,7 +136,7 @@ class SlowShelf(Shelf):
 def test_nothing_is_submitted_while_too_many_results_wait_for_their_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "BACKLOG", 10)
+    monkeypatch.setattr(download, "BACKLOG", 10)
 
     async def script() -> None:
         world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 1.0)

@@ -9,7 +9,7 @@ import pytest
 
 from batchswap.report.progress import Progress, Shown
 from batchswap.report.run_result import last_line
-from batchswap.runner.beside import View
+from batchswap.runner.background import View
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows

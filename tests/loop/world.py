@@ -17,9 +17,9 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window
-from batchswap.runner import session
-from batchswap.runner.beside import Calls, View, Watch
-from batchswap.runner.session import Account
+from batchswap.runner import run as session
+from batchswap.runner.background import Calls, View, Watch
+from batchswap.runner.run import Account
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.tasks import Model, Row, content_digest

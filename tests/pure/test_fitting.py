@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batchswap.runner.fitting import fits
+from batchswap.runner.collect.input_match import fits
 from batchswap.states import State
 from batchswap.tasks import Model, Task
 

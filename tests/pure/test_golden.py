@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from batchswap import wire
 from batchswap.ledger.detections import Detected
-from batchswap.runner.preparing import Draft
-from batchswap.runner.steps import Unfit
+from batchswap.runner.prepare.prepare import Draft
+from batchswap.runner.prepare.steps import Unfit
 from batchswap.states import State
 from batchswap.tasks import Model, Task
 

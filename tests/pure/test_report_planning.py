@@ -10,9 +10,9 @@ from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
 from batchswap.report.plan import Prices, conclude
 from batchswap.report.plan_survey import Surveyor, classify
-from batchswap.runner.jobs import TaskClass, class_of
-from batchswap.runner.prices import Known as KnownPrice
-from batchswap.runner.prices import Lesson
+from batchswap.runner.prepare.pricing import Known as KnownPrice
+from batchswap.runner.prepare.pricing import Lesson
+from batchswap.runner.task_context import TaskClass, class_of
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.tasks import Model, Row

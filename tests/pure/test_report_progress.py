@@ -8,7 +8,7 @@ import pytest
 from batchswap.errors import Exit
 from batchswap.report.progress import Progress, one_line
 from batchswap.report.run_result import Seen, last_line
-from batchswap.runner.beside import View
+from batchswap.runner.background import View
 from batchswap.runner.summary import KINDS, Summary
 from batchswap.settings import Settings
 from batchswap.states import State

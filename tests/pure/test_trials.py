@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchswap.polling.trials import allowed
+from batchswap.runner.submit.trial_limit import allowed
 
 
 @pytest.mark.parametrize(

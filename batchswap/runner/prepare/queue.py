@@ -8,10 +8,10 @@ from typing import Any
 from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.selections import Queue, Selection
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Ready
-from batchswap.runner.preparing import Preparing
-from batchswap.runner.stops import Stop
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.prepare import Preparing
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Task
 
 Spawn = Callable[[Coroutine[Any, Any, None], Callable[[], None]], None]

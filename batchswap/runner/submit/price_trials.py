@@ -5,9 +5,9 @@ from math import inf
 import msgspec
 
 from batchswap.ledger.budgets import Budget, local_day
-from batchswap.polling import trials
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
+from batchswap.runner.context import Desk
+from batchswap.runner.submit import trial_limit
+from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
 
 
@@ -24,7 +24,7 @@ class Out(msgspec.Struct):
     @property
     def more(self) -> float:
         """Credits that it may cost beyond what the ledger counts."""
-        return self.estimate * (trials.TIMES - self.is_reserved)
+        return self.estimate * (trial_limit.TIMES - self.is_reserved)
 
 
 class Trials:
@@ -48,7 +48,7 @@ class Trials:
             return not self._out or self._left(group) >= price
         is_first = not any(each.is_ours for each in self._out.values())
         mine = sum(each.group == group for each in self._out.values())
-        return is_first or mine < trials.allowed(ready.price, self._left(group), is_first=is_first)
+        return is_first or mine < trial_limit.allowed(ready.price, self._left(group), is_first=is_first)
 
     def _is_tried(self, group: TaskClass) -> bool:
         return self._desk.settings.has_budget and group not in self._known

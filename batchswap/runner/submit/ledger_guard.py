@@ -9,9 +9,9 @@ from pathlib import Path
 from batchswap.errors import Exit, LedgerFailed
 from batchswap.ledger.file.location import Fault, Location
 from batchswap.ledger.file.rescue import save
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job
-from batchswap.runner.stops import Stop
+from batchswap.runner.context import Desk
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.task_context import Job
 
 
 class Guard:

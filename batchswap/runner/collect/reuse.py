@@ -14,7 +14,7 @@ from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
 from batchswap.ledger.result_places import Stored
 from batchswap.ledger.transitions import Stamp
-from batchswap.runner.uploading import hash_file
+from batchswap.runner.prepare.uploads import hash_file
 from batchswap.settings import Settings
 from batchswap.tasks import Task
 

@@ -11,12 +11,12 @@ from batchswap import wire
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
 from batchswap.polling import Durations
-from batchswap.runner.asking import ask
-from batchswap.runner.desk import Desk
-from batchswap.runner.locks import Locks
-from batchswap.runner.rests import rest
-from batchswap.runner.steps import Unfit
-from batchswap.runner.stops import RowRefused, Stopped
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.free_calls import ask
+from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.stop_reasons import RowRefused, Stopped
+from batchswap.runner.sync.keyed_locks import Locks
+from batchswap.runner.sync.waits import rest
 from batchswap.tasks import Faces, Model, clean
 
 Kind = Literal["video", "image"]

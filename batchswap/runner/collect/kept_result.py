@@ -10,7 +10,7 @@ from pathlib import Path
 from batchswap.downloads import Kind, Verified, inspect
 from batchswap.errors import DownloadError
 from batchswap.ledger.submission_log.attempts import Logged
-from batchswap.runner.uploading import hash_file
+from batchswap.runner.prepare.uploads import hash_file
 from batchswap.tasks import Model, Task
 
 SLACK = 2.0

@@ -14,7 +14,7 @@ from batchswap.ledger.enrolment.duplicates import Decision, settle
 from batchswap.ledger.enrolment.enrol import Enrolment
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import STDIN, Options, Source
-from batchswap.runner.uploading import hash_file
+from batchswap.runner.prepare.uploads import hash_file
 
 WAY = 3
 """Of marking, and of reading. Raised when either changes: what an older version has marked is then read again."""

@@ -10,18 +10,18 @@ from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.selections import Selection
-from batchswap.runner.balance import Balance
-from batchswap.runner.collecting import Collecting
-from batchswap.runner.desk import Desk
-from batchswap.runner.fetching import Fetching
-from batchswap.runner.jobs import Job, Ready, class_of
-from batchswap.runner.preparing import Preparing
-from batchswap.runner.prices import Prices
-from batchswap.runner.queueing import Queueing
-from batchswap.runner.reuse import reuse
-from batchswap.runner.stops import Stop
-from batchswap.runner.submitting import Submitting, same_inputs_words
-from batchswap.runner.uploading import hash_file
+from batchswap.runner.collect.download import Fetching
+from batchswap.runner.collect.poll import Collecting
+from batchswap.runner.collect.reuse import reuse
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.prepare import Preparing
+from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.queue import Queueing
+from batchswap.runner.prepare.uploads import hash_file
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.submit.balance_probe import Balance
+from batchswap.runner.submit.submit import Submitting, same_inputs_words
+from batchswap.runner.task_context import Job, Ready, class_of
 from batchswap.tasks import Task
 
 DAY = 86_400.0

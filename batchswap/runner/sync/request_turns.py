@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from batchswap.runner.stops import Stopped
+from batchswap.runner.stop_reasons import Stopped
 
 
 class Turns:

@@ -14,13 +14,13 @@ from batchswap.ledger import api_cache, transitions
 from batchswap.ledger.enrolment import input_snapshots
 from batchswap.ledger.enrolment.input_snapshots import Sighting
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner.asking import ask
-from batchswap.runner.desk import Desk
-from batchswap.runner.intake import Intake
-from batchswap.runner.locks import Locks
-from batchswap.runner.rests import rest
-from batchswap.runner.steps import Unfit, Unserved
-from batchswap.runner.stops import Stop, Stopped
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.free_calls import ask
+from batchswap.runner.prepare.steps import Unfit, Unserved
+from batchswap.runner.prepare.upload_health import Intake
+from batchswap.runner.stop_reasons import Stop, Stopped
+from batchswap.runner.sync.keyed_locks import Locks
+from batchswap.runner.sync.waits import rest
 from batchswap.tasks import Task, is_url
 from batchswap.verdicts import Retries
 

@@ -7,13 +7,13 @@ import msgspec
 from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.ledger import history
-from batchswap.runner.asking import ask, ask_once
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job, Ready, TaskClass, class_of
-from batchswap.runner.locks import Locks
-from batchswap.runner.steps import Unserved
-from batchswap.runner.stops import Stop, Stopped
-from batchswap.runner.trials import Trials
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.free_calls import ask, ask_once
+from batchswap.runner.prepare.steps import Unserved
+from batchswap.runner.stop_reasons import Stop, Stopped
+from batchswap.runner.submit.price_trials import Trials
+from batchswap.runner.sync.keyed_locks import Locks
+from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
 
 ASK_AGAIN = 600.0

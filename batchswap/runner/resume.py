@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Collection
 
 from batchswap.ledger import queries
-from batchswap.runner.beside import Calls, accompany
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job, age_of
-from batchswap.runner.loop import Loop
+from batchswap.runner.background import Calls, accompany
+from batchswap.runner.context import Desk
 from batchswap.runner.measuring import seconds_of
+from batchswap.runner.scheduler import Loop
 from batchswap.runner.summary import elsewhere_words
+from batchswap.runner.task_context import Job, age_of
 from batchswap.states import State
 
 

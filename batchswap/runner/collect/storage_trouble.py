@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
 from batchswap.ledger import odd_outputs
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job
-from batchswap.runner.stops import Stop
+from batchswap.runner.context import Desk
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.task_context import Job
 from batchswap.tasks import clean
 
 IN_A_ROW = 3

@@ -3,9 +3,9 @@
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import transitions
-from batchswap.runner.desk import PROBE_EVERY, Desk, Doubt
-from batchswap.runner.rests import rest
-from batchswap.runner.stops import Stop
+from batchswap.runner.context import PROBE_EVERY, Desk, Doubt
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.sync.waits import rest
 from batchswap.verdicts import Kind
 
 UNCLEAR = 5

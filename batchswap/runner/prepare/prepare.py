@@ -11,16 +11,16 @@ from batchswap.errors import DownloadError
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.detections import Detected
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner import detecting
-from batchswap.runner.desk import Desk
-from batchswap.runner.detecting import Detecting
-from batchswap.runner.jobs import Ready
+from batchswap.runner.context import Desk
 from batchswap.runner.measuring import seconds_of
-from batchswap.runner.prices import Prices
-from batchswap.runner.refusals import Refusals
-from batchswap.runner.steps import Step, Unfit, Unserved, before_submit
-from batchswap.runner.stops import RowRefused, Stopped
-from batchswap.runner.uploading import Uploading
+from batchswap.runner.prepare import detection
+from batchswap.runner.prepare.detection import Detecting
+from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.steps import Step, Unfit, Unserved, before_submit
+from batchswap.runner.prepare.uploads import Uploading
+from batchswap.runner.stop_reasons import RowRefused, Stopped
+from batchswap.runner.submit.repeated_failures import Refusals
+from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Faces, Task, is_url
 
 
@@ -56,7 +56,7 @@ class Draft(msgspec.Struct):
         model = self.task.model
         if self.detected is None:
             return wire.CreateTask(model, {model.target_field: self.target, "new_face": self.face})
-        faces = detecting.assign(self.faces, self.detected.faces)
+        faces = detection.assign(self.faces, self.detected.faces)
         listed = [{"face_id": face_id, "target": url} for face_id, url in faces]
         inputs = {"detect_id": self.detected.detect_id, model.target_field: self.target, "faces": listed}
         return wire.CreateTask(model, inputs)
@@ -155,7 +155,7 @@ class Preparing:
         try:
             draft.price = await self._prices.of(draft.seconds, draft.body())
         except RowRefused:
-            if draft.detected is None or not detecting.is_doubtful(draft.detected, self._desk.clock.now()):
+            if draft.detected is None or not detection.is_doubtful(draft.detected, self._desk.clock.now()):
                 raise
             await self._detecting.forget(draft.detected)
             await self._detect(draft)

@@ -26,19 +26,20 @@ from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, d
 from batchswap.ledger.transitions import Stamp
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
-from batchswap.runner import signals, storage
-from batchswap.runner.balance import note_evidence
-from batchswap.runner.beside import Calls, Watch, flush, watched
-from batchswap.runner.desk import Desk
-from batchswap.runner.guard import Guard
-from batchswap.runner.jobs import class_of
-from batchswap.runner.loop import Loop
-from batchswap.runner.ports import Api, Pacer, Store
-from batchswap.runner.rests import rest, unless
-from batchswap.runner.results import Results
-from batchswap.runner.resuming import count_elsewhere, resume
-from batchswap.runner.reuse import reuse, waiting_words
+from batchswap.runner import signals
+from batchswap.runner.background import Calls, Watch, flush, watched
+from batchswap.runner.collect import storage_trouble
+from batchswap.runner.collect.result_store import Results
+from batchswap.runner.collect.reuse import reuse, waiting_words
+from batchswap.runner.context import Desk
+from batchswap.runner.interfaces import Api, Pacer, Store
+from batchswap.runner.resume import count_elsewhere, resume
+from batchswap.runner.scheduler import Loop
+from batchswap.runner.submit.balance_probe import note_evidence
+from batchswap.runner.submit.ledger_guard import Guard
 from batchswap.runner.summary import KINDS, Summary, conclude
+from batchswap.runner.sync.waits import rest, unless
+from batchswap.runner.task_context import class_of
 from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
 from batchswap.states import State
@@ -239,7 +240,7 @@ async def run(
             loop.prices.recall()
             with signals.heeded(desk.end, say) if heed_signals else nullcontext():
                 async with watched(desk, watch):
-                    await storage.try_out(desk)
+                    await storage_trouble.try_out(desk)
                     await loop.work(lambda: resume(desk, loop, calls))
                 await _last_balance(desk)
             await flush(desk)

@@ -10,8 +10,8 @@ import msgspec
 from batchswap.callbacks import Delivery
 from batchswap.ledger import queries, selections, traffic
 from batchswap.ledger.submission_log import position
-from batchswap.runner.desk import Desk
-from batchswap.runner.loop import Loop
+from batchswap.runner.context import Desk
+from batchswap.runner.scheduler import Loop
 from batchswap.states import State
 
 FLUSH_EVERY = 5.0

@@ -1,8 +1,8 @@
 """What fails a row. Many of the same in a row are one mistake, and stop the run before all rows fail."""
 
 from batchswap.errors import Exit
-from batchswap.runner.desk import Desk
-from batchswap.runner.stops import Stop
+from batchswap.runner.context import Desk
+from batchswap.runner.stop_reasons import Stop
 
 
 class Refusals:

@@ -12,11 +12,11 @@ from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.rows import owner_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Media
-from batchswap.runner.desk import Desk
-from batchswap.runner.fitting import fits
-from batchswap.runner.jobs import Job, age_of, class_of
-from batchswap.runner.prices import Prices
-from batchswap.runner.submitting import Submitting, warn_unrecorded
+from batchswap.runner.collect.input_match import fits
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.submit.submit import Submitting, warn_unrecorded
+from batchswap.runner.task_context import Job, age_of, class_of
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict

@@ -21,10 +21,10 @@ from batchswap.ledger import queries, transitions
 from batchswap.ledger.queries import Former
 from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
-from batchswap.runner.desk import Desk
-from batchswap.runner.jobs import Job
-from batchswap.runner.stops import Stop
-from batchswap.runner.storage import Troubles
+from batchswap.runner.collect.storage_trouble import Troubles
+from batchswap.runner.context import Desk
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.task_context import Job
 from batchswap.states import Event, State
 from batchswap.tasks import Model, clean
 

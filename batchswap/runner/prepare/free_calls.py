@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.runner.desk import Desk
-from batchswap.runner.rests import rest
-from batchswap.runner.steps import Unserved
-from batchswap.runner.stops import OUT_OF_CREDITS, RowRefused, Stopped
+from batchswap.runner.context import Desk
+from batchswap.runner.prepare.steps import Unserved
+from batchswap.runner.stop_reasons import OUT_OF_CREDITS, RowRefused, Stopped
+from batchswap.runner.sync.waits import rest
 from batchswap.tasks import clean
 from batchswap.verdicts import Kind, Retries, Verdict
 

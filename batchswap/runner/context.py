@@ -17,10 +17,10 @@ from batchswap.ledger.group_commit import Writer
 from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
 from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Agenda
+from batchswap.runner.interfaces import Api, Pacer, Store
 from batchswap.runner.patience import Patience
-from batchswap.runner.ports import Api, Pacer, Store
-from batchswap.runner.stops import Stop, refusal_words
-from batchswap.runner.turns import Turns
+from batchswap.runner.stop_reasons import Stop, refusal_words
+from batchswap.runner.sync.request_turns import Turns
 from batchswap.settings import Settings
 from batchswap.tasks import Attempt
 from batchswap.verdicts import Kind, Verdict

@@ -17,12 +17,12 @@ from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.submitted_inputs import content_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.polling import Capacity
-from batchswap.runner.desk import Desk, finish
-from batchswap.runner.detecting import is_doubtful
-from batchswap.runner.jobs import Job, Ready
-from batchswap.runner.prices import Prices
-from batchswap.runner.refusals import Refusals
-from batchswap.runner.stops import OUT_OF_CREDITS, Stop
+from batchswap.runner.context import Desk, finish
+from batchswap.runner.prepare.detection import is_doubtful
+from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.stop_reasons import OUT_OF_CREDITS, Stop
+from batchswap.runner.submit.repeated_failures import Refusals
+from batchswap.runner.task_context import Job, Ready
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
