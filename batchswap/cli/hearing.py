@@ -2,7 +2,7 @@
 
 import logging
 
-from batchswap.cli.voice import Voice
+from batchswap.cli.console import Voice
 
 
 class Hearer(logging.Handler):

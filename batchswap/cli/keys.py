@@ -6,8 +6,8 @@ from functools import cache
 
 import msgspec
 
-from batchswap.cli.layers import at_home
-from batchswap.cli.trust import NotReadable, exposed, small_text
+from batchswap.cli.config import at_home
+from batchswap.cli.user_files import NotReadable, exposed, small_text
 from batchswap.errors import AccountRefused
 
 VARIABLE = "CRUN_API_KEY"

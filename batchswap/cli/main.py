@@ -10,20 +10,20 @@ from typing import Any, NoReturn
 import click
 
 from batchswap import __version__
-from batchswap.cli import layers, limits
-from batchswap.cli.checking import check
-from batchswap.cli.copies import backup
-from batchswap.cli.doctoring import doctor
-from batchswap.cli.facing import faces
+from batchswap.cli import config, system_limits
+from batchswap.cli.commands.backup import backup
+from batchswap.cli.commands.check import check
+from batchswap.cli.commands.doctor import doctor
+from batchswap.cli.commands.faces import faces
+from batchswap.cli.commands.plan import plan
+from batchswap.cli.commands.rebuild import adopt, rebuild
+from batchswap.cli.commands.retry import cancel, resolve, retry
+from batchswap.cli.commands.run import ARGUMENTS, run
+from batchswap.cli.commands.serve import balance, serve
+from batchswap.cli.commands.status import show, status, tasks
+from batchswap.cli.console import Voice
 from batchswap.cli.letters import make_printable
-from batchswap.cli.looking import show, status, tasks
-from batchswap.cli.planning import plan
-from batchswap.cli.providing import balance, serve
-from batchswap.cli.recovery import adopt, rebuild
-from batchswap.cli.running import ARGUMENTS, run
-from batchswap.cli.trust import changeable
-from batchswap.cli.voice import Voice
-from batchswap.cli.wording import cancel, resolve, retry
+from batchswap.cli.user_files import changeable
 from batchswap.errors import BatchswapError, Exit, UsageError
 
 BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
@@ -52,17 +52,17 @@ class Root(click.Group):
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], voice: Voice) -> int:
-        if wrong := next(filter(None, map(layers.no_text, arguments)), ""):
+        if wrong := next(filter(None, map(config.no_text, arguments)), ""):
             raise UsageError(wrong)
         if not is_here():
             raise UsageError("the working directory was deleted: change to one that exists")
-        values, places = layers.default_map(self)
-        for path in {places[name] for name in places if places[name] != Path(layers.FILE)}:
+        values, places = config.default_map(self)
+        for path in {places[name] for name in places if places[name] != Path(config.FILE)}:
             if words := changeable(path):
                 voice.warn(words)
         with self.make_context("batchswap", list(arguments), default_map=values, obj=voice, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments
-            layers.remember_places(ctx, places)
+            config.remember_places(ctx, places)
             found = self.invoke(ctx)
         return found if isinstance(found, int) else Exit.DONE
 
@@ -97,7 +97,7 @@ def _judge(error: BaseException) -> tuple[int, str]:
             return error.exit, str(error)
         case BaseExceptionGroup() if len(error.exceptions) == 1:
             return _judge(error.exceptions[0])
-        case _ if words := limits.words_of(error):
+        case _ if words := system_limits.words_of(error):
             return Exit.UNEXPECTED, words
         case OSError() if error.strerror:
             return Exit.UNEXPECTED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror

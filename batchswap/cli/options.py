@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from batchswap.cli import parameters as kinds
-from batchswap.cli.layers import Option
-from batchswap.cli.voice import Voice
+from batchswap.cli import option_types as kinds
+from batchswap.cli.config import Option
+from batchswap.cli.console import Voice
 
 F = TypeVar("F", bound=Callable[..., Any])
 

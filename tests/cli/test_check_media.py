@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.cli import accounts
+from batchswap.cli import provider
 from tests.cli.conftest import Place, call
 from tests.cli.quick import png
 from tests.http.samples import movie, picture
@@ -23,7 +23,7 @@ HEADER = "id,video,image,face,face_0,face_3\n"
 def faceless(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Without the local engine no face is looked for."""
     monkeypatch.setenv("CRUN_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(accounts, "check_engine", lambda: ["this needs mediapipe"])
+    monkeypatch.setattr(provider, "check_engine", lambda: ["this needs mediapipe"])
     return place
 
 

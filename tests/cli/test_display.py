@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from batchswap.cli.display import draw
 from batchswap.cli.letters import LOOK_ALIKE
+from batchswap.cli.progress import draw
 from batchswap.report.formatting import cells
 from batchswap.report.progress import Shown
 

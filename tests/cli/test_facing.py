@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchswap.cli.facing import kind_of, own_folder
+from batchswap.cli.commands.faces import kind_of, own_folder
 from batchswap.downloads import picture_size
 from batchswap.errors import MissingExtra
 from batchswap.local import engine

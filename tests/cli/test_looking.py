@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from batchswap.cli import printing
-from batchswap.cli.accounts import find_account
-from batchswap.cli.building import build_settings
-from batchswap.cli.planning import find_prices
+from batchswap.cli.commands.plan import find_prices
+from batchswap.cli.provider import find_account
+from batchswap.cli.settings_from_options import build_settings
 from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read

@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from batchswap.cli import layers
-from batchswap.cli import parameters as kinds
-from batchswap.cli.building import build_settings
+from batchswap.cli import config
+from batchswap.cli import option_types as kinds
 from batchswap.cli.main import root
+from batchswap.cli.settings_from_options import build_settings
 from batchswap.errors import UsageError
 from tests.cli.conftest import Place, call
 
@@ -21,7 +21,7 @@ COMMANDS = list(root.commands)
 
 def given(*arguments: str, command: str = "run") -> dict[str, Any]:
     """The options of a command as it would get them."""
-    values, _ = layers.default_map(root)
+    values, _ = config.default_map(root)
     parent = click.Context(root, info_name="batchswap", default_map=values)
     return root.commands[command].make_context(command, list(arguments), parent=parent).params
 
@@ -297,7 +297,7 @@ def test_help_lists_every_option(name: str) -> None:
 def test_every_option_has_a_variable_of_its_own(name: str) -> None:
     for param in root.commands[name].params:
         if isinstance(param, click.Option):
-            assert isinstance(param, layers.Option), param
+            assert isinstance(param, config.Option), param
             assert "BATCHSWAP_" + max(param.opts, key=len)[2:].replace("-", "_").upper() in (param.envvar or ())
 
 

@@ -12,10 +12,10 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from batchswap.cli.building import build_settings, build_sources
-from batchswap.cli.display import watch_nothing
-from batchswap.cli.running import enrol, work_off_at
-from batchswap.cli.voice import Voice
+from batchswap.cli.commands.run import enrol, work_off_at
+from batchswap.cli.console import Voice
+from batchswap.cli.progress import watch_nothing
+from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.local.engine import detect
 from batchswap.manifest import Options
 from tests.cli.conftest import Place, call

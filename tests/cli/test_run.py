@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batchswap.cli.accounts import find_account
-from batchswap.cli.building import build_settings, build_sources
-from batchswap.cli.display import watch_nothing
-from batchswap.cli.running import enrol, work_off_at
-from batchswap.cli.voice import Voice
+from batchswap.cli.commands.run import enrol, work_off_at
+from batchswap.cli.console import Voice
+from batchswap.cli.progress import watch_nothing
+from batchswap.cli.provider import find_account
+from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.errors import LedgerFailed
 from batchswap.ledger import group_commit
 from batchswap.ledger.file import connection as files

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from batchswap.cli.commands.serve import serve_until_stopped, server_settings
+from batchswap.cli.console import Voice
 from batchswap.cli.main import root
-from batchswap.cli.parameters import NO_RATE
-from batchswap.cli.providing import serve_until_stopped, server_settings
-from batchswap.cli.voice import Voice
+from batchswap.cli.option_types import NO_RATE
 from batchswap.errors import Exit, UsageError
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.settings import ServerSettings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.cli.keys import find_key
-from batchswap.cli.trust import LARGEST, OWN_ONLY
+from batchswap.cli.user_files import LARGEST, OWN_ONLY
 from batchswap.errors import AccountRefused
 from tests.cli.conftest import Place, call, work
 from tests.cli.processes import ROOT, environment

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from batchswap.cli.trust import PLACES, NotReadable, check_place, small_text
+from batchswap.cli.user_files import PLACES, NotReadable, check_place, small_text
 from batchswap.errors import UsageError
 
 PREFIX = "BATCHSWAP_"

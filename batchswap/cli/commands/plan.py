@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import AccountRefused, BatchswapError, Exit
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def plan(voice: Voice, /, manifests: tuple[str, ...], **asked: Any) -> int:
 def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]) -> int:
     """`plan`, and `run --dry-run`."""
     from batchswap import manifest
-    from batchswap.cli.accounts import account_name, find_account
-    from batchswap.cli.building import build_reading, build_settings, build_sources, run_command
     from batchswap.cli.hearing import listen
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import print_json, print_lines
+    from batchswap.cli.provider import account_name, find_account
+    from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, run_command
     from batchswap.ledger import budgets
     from batchswap.ledger.enrolment import manifest_moves
     from batchswap.ledger.enrolment.duplicate_preview import Lookout
@@ -134,8 +134,8 @@ def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = No
 async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None") -> "Prices":
     import msgspec
 
-    from batchswap.cli.accounts import find_account, opened
     from batchswap.cli.errands import errands
+    from batchswap.cli.provider import find_account, opened
     from batchswap.report.plan import Prices
     from batchswap.report.plan_survey import inputs_of
     from batchswap.tasks import is_url

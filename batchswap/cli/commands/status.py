@@ -24,7 +24,7 @@ def status(db: Path, out: Path, plot: Path | None, as_json: bool) -> int:
 
     Results are looked for where they were stored, and below --out.
     """
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import columns, print_json, print_lines
     from batchswap.ledger import queries
     from batchswap.report import log_mismatch, stored_files
@@ -69,7 +69,7 @@ def _plot(ledger: "sqlite3.Connection", path: Path, db: Path) -> None:
 @options.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
 def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None, form: str) -> int:
     """The tasks, one a line, in the order in which they came into the ledger."""
-    from batchswap.cli.ledgers import check_batch, reading
+    from batchswap.cli.ledger_access import check_batch, reading
     from batchswap.cli.printing import columns, print_lines
     from batchswap.ledger import report_queries
     from batchswap.report.task_list import FORMATS
@@ -86,7 +86,7 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
 @options.JSON
 def show(key: str, db: Path, as_json: bool) -> int:
     """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
-    from batchswap.cli.ledgers import find, reading
+    from batchswap.cli.ledger_access import find, reading
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.report import task_detail
 

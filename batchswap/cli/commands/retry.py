@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.config import elsewhere, is_typed
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.layers import elsewhere, is_typed
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def retry(
     all of those, wherever they were stored. What a variable or a
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
-    from batchswap.cli.ledgers import changing, check_batch, find
+    from batchswap.cli.ledger_access import changing, check_batch, find
     from batchswap.ledger import operator_actions
     from batchswap.states import State
 
@@ -137,7 +137,7 @@ def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: P
 @click.pass_context
 def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
-    from batchswap.cli.ledgers import changing, check_batch, find
+    from batchswap.cli.ledger_access import changing, check_batch, find
     from batchswap.ledger import operator_actions
     from batchswap.report.formatting import plural
     from batchswap.states import State
@@ -189,8 +189,8 @@ def resolve(
     voice: Voice, /, key: str, db: Path, task_id: str | None, not_accepted: bool, give_up: bool, rate: Any
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
-    from batchswap.cli.ledgers import changing, find, reading
-    from batchswap.cli.logs import write_down
+    from batchswap.cli.ledger_access import changing, find, reading
+    from batchswap.cli.log_access import write_down
     from batchswap.ledger import operator_actions, report_queries, rows, transitions
     from batchswap.ledger.submission_log.entries import What
     from batchswap.report.next_commands import command
@@ -227,9 +227,9 @@ def resolve(
 
 async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
-    from batchswap.cli.accounts import LOCAL, find_account, opened
-    from batchswap.cli.building import build_settings
     from batchswap.cli.errands import errands
+    from batchswap.cli.provider import LOCAL, find_account, opened
+    from batchswap.cli.settings_from_options import build_settings
 
     place = {"provider": LOCAL} if account == LOCAL else {"provider": "crun", "base_url": account}
     settings = build_settings(db=db, rate=rate, **place)
@@ -240,7 +240,7 @@ async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any
 async def check_fit(asking: "Errands", task: "Task", task_id: str, db: Path) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
     from batchswap import wire
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.runner.collect.input_match import fits, has_other_file
     from batchswap.verdicts import Kind
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchswap.cli import option_types as kinds
 from batchswap.cli import options
-from batchswap.cli import parameters as kinds
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ SERVE_KEY = "BATCHSWAP_SERVE_KEY"
 def balance(voice: Voice, /, as_json: bool, **asked: Any) -> int:
     """Credits on the account."""
     from batchswap import wire
-    from batchswap.cli.building import build_settings
     from batchswap.cli.hearing import listen
     from batchswap.cli.printing import print_json, print_lines
+    from batchswap.cli.settings_from_options import build_settings
     from batchswap.errors import BatchswapError
     from batchswap.report.formatting import priced
 
@@ -46,8 +46,8 @@ def balance(voice: Voice, /, as_json: bool, **asked: Any) -> int:
 
 
 async def _ask_balance(settings: Any) -> Any:
-    from batchswap.cli.accounts import find_account, opened
     from batchswap.cli.errands import errands
+    from batchswap.cli.provider import find_account, opened
 
     async with opened(settings, find_account(settings)) as account, errands(settings, account) as asking:
         return await asking.ask(lambda client: client.balance())
@@ -69,8 +69,8 @@ def serve(voice: Voice, /, **asked: Any) -> int:
     Prints what a shell needs to use it. The key is that of BATCHSWAP_SERVE_KEY; without one, a random key is made.
     Kinds of --fault: 429, 455, 500, 501, 505, lost (the answer to a submit), slow.
     """
-    from batchswap.cli.accounts import require_engine
     from batchswap.cli.hearing import listen
+    from batchswap.cli.provider import require_engine
 
     listen(voice)
     settings = server_settings(**asked)

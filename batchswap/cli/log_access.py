@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchswap.cli.ledgers import transaction
-from batchswap.cli.voice import Voice
+from batchswap.cli.console import Voice
+from batchswap.cli.ledger_access import transaction
 from batchswap.errors import LedgerBehind, UsageError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
 
 def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
     """Append a person's word on attempts, which the ledger has recorded."""
-    from batchswap.cli.accounts import LOCAL
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
+    from batchswap.cli.provider import LOCAL
     from batchswap.clock import SystemClock
     from batchswap.ledger.submission_log.log import SubmissionLog
     from batchswap.ledger.submission_log.position import ledger_id

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @options.JSON
 def doctor(as_json: bool, **asked: Any) -> int:
     """Key present, API reachable, ledger sound, disk space, local engine usable; says how to mend what is not."""
-    from batchswap.cli.building import build_settings
     from batchswap.cli.printing import print_json, print_lines
+    from batchswap.cli.settings_from_options import build_settings
 
     settings = build_settings(**asked)
     findings = list(examine(settings))
@@ -49,9 +49,9 @@ def examine(settings: "Settings") -> "Iterator[Finding]":
 
 
 def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
-    from batchswap.cli.accounts import find_account, is_on_this_machine
     from batchswap.cli.keys import HOW, find_key
-    from batchswap.cli.trust import key_words
+    from batchswap.cli.provider import find_account, is_on_this_machine
+    from batchswap.cli.user_files import key_words
     from batchswap.preflight.environment import Finding
 
     goes = key_words(click.get_current_context())
@@ -91,7 +91,7 @@ async def _ask(settings: "Settings", account: Any) -> str:
 
 def _look_at_engine(*, is_needed: bool) -> "Finding":
     """Only who uses the local provider needs the engine."""
-    from batchswap.cli.accounts import check_engine
+    from batchswap.cli.provider import check_engine
     from batchswap.preflight.environment import Finding
 
     problems = check_engine()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from batchswap.cli.layers import no_text
-from batchswap.cli.parameters import NO_RATE
+from batchswap.cli.config import no_text
+from batchswap.cli.option_types import NO_RATE
 from batchswap.errors import UsageError
 
 if TYPE_CHECKING:

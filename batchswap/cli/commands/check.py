@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, ManifestErrors, UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def check(
     With --db the ledger is read, too: rows whose inputs another batch has are errors.
     """
     from batchswap import manifest
-    from batchswap.cli.building import build_reading, build_sources
     from batchswap.cli.hearing import listen
+    from batchswap.cli.settings_from_options import build_reading, build_sources
 
     listen(voice)
     stdin = None if sys.stdin is None else sys.stdin.buffer
@@ -73,9 +73,9 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from contextlib import nullcontext
 
     from batchswap import manifest
-    from batchswap.cli.accounts import account_name
-    from batchswap.cli.building import build_reading, build_settings, build_sources
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
+    from batchswap.cli.provider import account_name
+    from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources
     from batchswap.ledger.enrolment.duplicate_preview import Lookout
     from batchswap.ledger.file import connection
     from batchswap.report import log_mismatch
@@ -105,8 +105,8 @@ def _refuse(
     *,
     as_json: bool,
 ) -> int:
-    from batchswap.cli.building import run_command
     from batchswap.cli.printing import print_json
+    from batchswap.cli.settings_from_options import run_command
     from batchswap.report.duplicate_rows import refusal, sentence
 
     if as_json:
@@ -117,7 +117,7 @@ def _refuse(
 
 
 async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":
-    from batchswap.cli.accounts import check_engine
+    from batchswap.cli.provider import check_engine
     from batchswap.client.http import check_base_url
     from batchswap.downloads import is_on_private_address
     from batchswap.preflight.media import examine

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from batchswap.cli.console import Voice
 from batchswap.cli.letters import as_shown
-from batchswap.cli.voice import Voice
 from batchswap.report.formatting import fit, safe
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
 from batchswap.runner.background import View, Watch

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.sqlite_errors import in_words
 
@@ -45,7 +45,7 @@ def run(ctx: click.Context, /, manifests: tuple[str, ...], **asked: Any) -> int:
     voice: Voice = ctx.obj
     voice.tune(quiet=asked["quiet"], log_format=asked["log_format"])
     if asked["dry_run"]:
-        from batchswap.cli.planning import show_plan
+        from batchswap.cli.commands.plan import show_plan
 
         return show_plan(voice, manifests, asked)
     resume = shlex.join(["batchswap", *ctx.find_root().meta.get(ARGUMENTS, ())])
@@ -67,14 +67,14 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
     """The run, from its checks to its last line."""
     import msgspec
 
-    from batchswap.cli.accounts import account_name, find_account, require_engine
-    from batchswap.cli.building import build_reading, build_settings, build_sources
-    from batchswap.cli.copies import back_up
-    from batchswap.cli.display import choose
+    from batchswap.cli.commands.backup import back_up
     from batchswap.cli.hearing import listen
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import print_json
-    from batchswap.cli.trust import key_words
+    from batchswap.cli.progress import choose
+    from batchswap.cli.provider import account_name, find_account, require_engine
+    from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources
+    from batchswap.cli.user_files import key_words
     from batchswap.ledger.enrolment.duplicates import DuplicateRows
     from batchswap.ledger.file import connection
     from batchswap.report.duplicate_rows import refusal
@@ -138,7 +138,7 @@ def enrol(
     `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows, and
     LedgerBehind when the submission log knows more of the ledger than it does itself.
     """
-    from batchswap.cli.logs import attach_kept, consult_log
+    from batchswap.cli.log_access import attach_kept, consult_log
     from batchswap.ledger.enrolment.duplicates import Decision
     from batchswap.ledger.file import connection
     from batchswap.ledger.transitions import Stamp
@@ -177,7 +177,7 @@ def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
 
 def counts_of(settings: "Settings") -> dict[str, int]:
     """Tasks of the batches in each state."""
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.ledger import queries
 
     with reading(settings.db) as db:
@@ -186,7 +186,7 @@ def counts_of(settings: "Settings") -> dict[str, int]:
 
 def has_work(settings: "Settings", counts: dict[str, int]) -> bool:
     """Whether any task is under way, or queued and asked for."""
-    from batchswap.cli.ledgers import reading
+    from batchswap.cli.ledger_access import reading
     from batchswap.ledger.selections import Queue, selection_of
     from batchswap.states import FINAL, State
 
@@ -200,7 +200,7 @@ async def work_off_at(
     settings: "Settings", account: "Account | None", voice: Voice, watch: "Watch", engine: "Engine | None" = None
 ) -> "Summary":
     """The batches of `settings` at their provider."""
-    from batchswap.cli.accounts import opened
+    from batchswap.cli.provider import opened
     from batchswap.runner.run import work_off
 
     async with opened(settings, account, engine) as who:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from batchswap.cli import options
-from batchswap.cli.voice import Voice
+from batchswap.cli.console import Voice
 from batchswap.errors import Exit, UsageError
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -42,16 +42,16 @@ def faces(voice: Voice, /, target: str, folder: Path, kind: str | None, style: s
     The target is a URL or a file, which is uploaded. Look at the contact sheet, then name new faces by these ids in a
     manifest; --format yaml prints a row to fill in. Nothing is charged.
     """
-    from batchswap.cli.building import build_settings
     from batchswap.cli.hearing import listen
     from batchswap.cli.printing import columns, print_json, print_lines
+    from batchswap.cli.settings_from_options import build_settings
     from batchswap.report import faces as report
 
     listen(voice)
     settings = build_settings(**asked)
     check_target(target, settings.max_upload)
     if settings.provider == "local":
-        from batchswap.cli.accounts import require_engine
+        from batchswap.cli.provider import require_engine
 
         require_engine()
     own = own_folder(folder, target)
@@ -138,8 +138,8 @@ async def find(settings: "Settings", target: str, kind: Any, folder: Path, engin
     """Detect, and save the pictures. A local server has a folder of its own: a run may be using the other one."""
     import msgspec
 
-    from batchswap.cli.accounts import find_account, opened
     from batchswap.cli.errands import errands
+    from batchswap.cli.provider import find_account, opened
     from batchswap.downloads import Downloader, is_on_private_address
     from batchswap.report.faces import Cast
     from batchswap.tasks import is_url

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchswap.cli import options
+from batchswap.cli.console import Voice
 from batchswap.cli.going import complete
-from batchswap.cli.voice import Voice
 from batchswap.errors import Exit, UsageError
 from batchswap.sqlite_errors import in_words
 
@@ -41,9 +41,9 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     accepted is asked for by the next run without paying, what may have been accepted is uncertain, and a result that
     is there is done. --base-url: what the log's keys are for, where the ledger does not know it.
     """
-    from batchswap.cli.building import build_reading, build_sources
-    from batchswap.cli.ledgers import transaction
-    from batchswap.cli.running import holding, say_enrolled
+    from batchswap.cli.commands.run import holding, say_enrolled
+    from batchswap.cli.ledger_access import transaction
+    from batchswap.cli.settings_from_options import build_reading, build_sources
     from batchswap.ledger.file import connection
     from batchswap.ledger.submission_log import adoption, comparison
     from batchswap.ledger.transitions import Stamp
@@ -139,7 +139,7 @@ def _import(ledger: "sqlite3.Connection", found: "Gathered", base_url: str, *, i
 
 def _take_results(voice: Voice, ledger: "sqlite3.Connection", stamp: "Stamp", out: Path, found: "Gathered") -> int:
     """Running tasks whose result is below --out are done. Returns how many."""
-    from batchswap.cli.ledgers import transaction
+    from batchswap.cli.ledger_access import transaction
     from batchswap.ledger import operator_actions, rows
     from batchswap.ledger.submission_log import adoption
     from batchswap.runner.collect.kept_result import result_of
@@ -191,8 +191,8 @@ def adopt(voice: Voice, /, key: str | None, task_id: str | None, source: Path | 
     The API is asked about each task: it must know it, and have it for the row's inputs. The next run collects it
     without paying. Of a submission log, what was submitted with the inputs of a row is attached without a question.
     """
-    from batchswap.cli.building import build_settings
-    from batchswap.cli.pairs import read_pairs
+    from batchswap.cli.commands.adoption_file import read_pairs
+    from batchswap.cli.settings_from_options import build_settings
     from batchswap.ledger.submission_log import entries
 
     if (source is None) != (key is not None and task_id is not None) or (source is not None and key is not None):
@@ -205,7 +205,7 @@ def adopt(voice: Voice, /, key: str | None, task_id: str | None, source: Path | 
 
 
 def _adopt_log(voice: Voice, source: Path, db: Path, base_url: str) -> int:
-    from batchswap.cli.ledgers import changing
+    from batchswap.cli.ledger_access import changing
     from batchswap.ledger.submission_log import adoption, entries
     from batchswap.ledger.submission_log.attempts import Gathered
 
@@ -223,9 +223,9 @@ def _adopt_log(voice: Voice, source: Path, db: Path, base_url: str) -> int:
 
 
 def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> int:
-    from batchswap.cli.accounts import LOCAL, find_account
-    from batchswap.cli.ledgers import changing, find, reading
-    from batchswap.cli.logs import write_down
+    from batchswap.cli.ledger_access import changing, find, reading
+    from batchswap.cli.log_access import write_down
+    from batchswap.cli.provider import LOCAL, find_account
     from batchswap.ledger import operator_actions, rows, transitions
     from batchswap.ledger.submission_log import adoption
     from batchswap.ledger.submission_log.entries import What
@@ -259,9 +259,9 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
 
 async def _confirm(voice: Voice, named: "list[tuple[Task, str]]", settings: Any, account: Any) -> None:
     """Raises UsageError for the first task id that the API does not know, or has for other inputs."""
-    from batchswap.cli.accounts import opened
+    from batchswap.cli.commands.retry import check_fit
     from batchswap.cli.errands import errands
-    from batchswap.cli.wording import check_fit
+    from batchswap.cli.provider import opened
 
     async with opened(settings, account) as who, errands(settings, who) as asking:
         for number, (task, task_id) in enumerate(named, 1):
