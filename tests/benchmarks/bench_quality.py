@@ -16,8 +16,8 @@ from batchswap.local.engine.facemesh.geometry import Floats
 from manifests.demo_media import Media, make
 from tests.benchmarks.bench_engine import transcode
 from tests.benchmarks.table import Goal, at_least, at_most, markdown
-from tests.engine import knowing, measures
-from tests.engine.looking import Seen, see
+from tests.engine import face_identity, measures
+from tests.engine.landmarks import Seen, see
 
 PERCENT = 100
 
@@ -66,7 +66,7 @@ def swapped(clip: Path, face: Path, folder: Path) -> Seen:
 def work(media: Media, folder: Path) -> tuple[list[Original], list[Figures]]:
     originals = {clip: look_at(clip, folder) for clip in (media.carphone, media.portrait)}
     pairs = ((media.carphone, media.anna), (media.carphone, media.grace), (media.portrait, media.grace))
-    people = {face: knowing.person(face) for face in (media.anna, media.grace)}
+    people = {face: face_identity.person(face) for face in (media.anna, media.grace)}
     found = [judge(originals[clip], swapped(clip, face, folder), people[face]) for clip, face in pairs]
     return list(originals.values()), found
 

@@ -9,10 +9,10 @@ import pytest
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Spoil, Vendor, selling
-from tests.http import acts
-from tests.http.acts import ok, reply
+from tests.http import scripted_replies
 from tests.http.samples import picture
 from tests.http.scripted import Act, Request, head
+from tests.http.scripted_replies import ok, reply
 
 FAST = ("--rate", "none", "--no-progress", "--task-timeout", "20s")
 
@@ -77,7 +77,7 @@ def doubt(vendor: Vendor, kind: str, request: Request) -> Act | None:
     if kind != "submit":
         return None
     body = json.dumps(ok({"task_id": vendor.accept(request)})).encode()
-    return acts.raw(head(200, {"Content-Length": str(len(body))}) + body[: body.index(b"}")])
+    return scripted_replies.raw(head(200, {"Content-Length": str(len(body))}) + body[: body.index(b"}")])
 
 
 def test_an_id_that_came_with_half_an_answer_is_recorded_shown_and_resolves(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from batchswap.ledger import schema
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair, Vendor
-from tests.http.acts import close
 from tests.http.scripted import Act, Exchange, Request, head
+from tests.http.scripted_replies import close
 
 MOVES, CLIENT = "batchswap.ledger.transitions", "batchswap.client.http:Client"
 FILES, PUBLISHING = "batchswap.ledger.file.connection", "batchswap.downloads.publish"

@@ -16,8 +16,8 @@ import pytest
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
-from tests.http.acts import ok, reply
 from tests.http.scripted import Act, Request
+from tests.http.scripted_replies import ok, reply
 
 ANSI, TITLE, BIDI, MARKUP = "\x1b[31mred", "\x1b]0;owned\x07", "\u202egnp.exe", "[bold red]x[/] :boom:"
 FORMULAS = ("=cmd|'/c calc'!A1", "+1+1", "-2+3", "@SUM(A1)")

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.chaos.conftest import PROFILE
-from tests.chaos.crooked import Crooked
-from tests.chaos.mortal import Mortal
+from tests.chaos.faulty_service import Crooked
+from tests.chaos.killable_run import Mortal
 from tests.chaos.schedules import (
     CALLBACKS,
     DOWNLOAD_FAULTS,

@@ -16,8 +16,8 @@ from batchswap.callbacks import token
 from batchswap.tasks import clean
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
-from tests.http.acts import ok, redirect, reply
 from tests.http.scripted import Act, Request
+from tests.http.scripted_replies import ok, redirect, reply
 
 KEYS = ("ak_" + "S3cr3t" * 5 + "xy", "ak_a.b/c+d=e&f:g;h,i~j!k@l*m$n%o^p-q", "another-form-of-key_9f8e7d6c5b4a")
 STYLES = (["-v"], ["-v", "--log-format", "json"], ["--json"])

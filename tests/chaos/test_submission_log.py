@@ -13,8 +13,8 @@ import pytest
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair, Vendor
-from tests.http.acts import close, ok, reply
 from tests.http.scripted import Act, Request
+from tests.http.scripted_replies import close, ok, reply
 
 
 def log_of(shop: Shop) -> Path:

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
-from tests.http.acts import ok, reply
 from tests.http.scripted import Act, Request
+from tests.http.scripted_replies import ok, reply
 
 RATE, LIMIT, PERIOD = "16/1s", 16, 1.0
 TRAVEL = 0.1

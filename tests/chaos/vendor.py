@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.http.acts import media, ok, reply
 from tests.http.samples import movie
 from tests.http.scripted import Act, Exchange, Request, Scripted
+from tests.http.scripted_replies import media, ok, reply
 
 PREFIX = "/api/v1/client"
 CALLS = {

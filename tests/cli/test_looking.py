@@ -24,8 +24,8 @@ from tests.cli.conftest import Place, call, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
 from tests.cli.test_words import change
-from tests.http.acts import ok, reply
 from tests.http.scripted import Act, Request
+from tests.http.scripted_replies import ok, reply
 
 HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [

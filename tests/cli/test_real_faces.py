@@ -25,7 +25,7 @@ pytest.importorskip("skimage")
 
 from manifests.demo_media import copier, duo_frames, find_data, read_anna, read_grace, write_video
 from manifests.demo_picture import read_picture
-from tests.engine import looking
+from tests.engine import landmarks
 from tests.engine.variants import Variant, write
 
 FRAMES = 8
@@ -84,7 +84,7 @@ def test_pictures_without_a_face_and_with_several(cast: Place) -> None:
 
 def test_check_says_of_a_file_what_the_local_engine_would_say(cast: Place) -> None:
     """Of each of these: it plays, and the local engine swaps it; the last ones it does not."""
-    frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in islice(looking.frames(Path("duo.mp4")), FRAMES)]
+    frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in islice(landmarks.frames(Path("duo.mp4")), FRAMES)]
     wrapped = {"ts": "libx264", "flv": "libx264", "wmv": "wmv2", "avi": "mpeg4", "mov": "libx264"}
     clips = [write(Path(f"clip-{ending}"), frames, Variant(ending, codec)) for ending, codec in wrapped.items()]
     movie = Path("clip-mov.mov").read_bytes()

@@ -7,7 +7,7 @@ import pytest
 from batchswap.local.engine import SwapJob, SwapReport, swap
 from manifests.demo_media import Media, make
 from tests.benchmarks.bench_engine import transcode
-from tests.engine.looking import Pixels, Seen, frames, see
+from tests.engine.landmarks import Pixels, Seen, frames, see
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from batchswap.local.engine.facemesh import mesh
 from batchswap.local.engine.facemesh.geometry import Floats, width
-from tests.engine import knowing
-from tests.engine.looking import Pixels, Seen, apart
+from tests.engine import face_identity
+from tests.engine.landmarks import Pixels, Seen, apart
 
 EVERY = 8
 """Identity and seams are looked at in every eighth frame."""
@@ -41,7 +41,7 @@ SLACK = 7
 def looks(before: Seen, after: Sequence[Pixels]) -> NDArray[np.float64]:
     """(n, 128): who is seen in every eighth frame of `after`, at the places that the faces have in `before`."""
     some = range(0, len(before.frames), EVERY)
-    return np.array([knowing.embedding(after[number], before.points[number]) for number in some])
+    return np.array([face_identity.embedding(after[number], before.points[number]) for number in some])
 
 
 def likeness(shown: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> float:

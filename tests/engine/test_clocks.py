@@ -8,8 +8,8 @@ import pytest
 
 from batchswap.local.engine import SwapJob, probe, swap
 from manifests.demo_media import Media, read_anna, view
-from tests.engine import looking
-from tests.engine.looking import Pixels
+from tests.engine import landmarks
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 25
@@ -62,7 +62,7 @@ def test_a_clock_that_begins_late_is_set_to_zero(
     output = tmp_path / "swapped.mp4"
     report = swap(SwapJob(clip, output, ((None, media.grace),), threads=1))
     assert (report.frames, report.swapped_frames) == (COUNT, COUNT)
-    assert looking.times(output) == pytest.approx(looking.times(clip), abs=0.002)
+    assert landmarks.times(output) == pytest.approx(landmarks.times(clip), abs=0.002)
     assert seconds(output) < 1.3
     if variant.sound:
         before, after = starts(clip), starts(output)
@@ -89,4 +89,4 @@ def test_a_pause_in_the_middle_stays_and_counts(tmp_path: Path, frames: list[Pix
     assert 3.9 < probe(clip, "video").duration_s < 4.1
     output = tmp_path / "swapped.mp4"
     swap(SwapJob(clip, output, ((None, media.grace),), threads=1))
-    assert looking.times(output) == pytest.approx(looking.times(clip), abs=0.002)
+    assert landmarks.times(output) == pytest.approx(landmarks.times(clip), abs=0.002)

@@ -9,8 +9,8 @@ import pytest
 from batchswap.local.engine import SwapJob, swap
 from batchswap.local.engine.facemesh import mesh
 from manifests.demo_media import Media, read_anna, view, write_video
-from tests.engine import looking
-from tests.engine.looking import Pixels
+from tests.engine import landmarks
+from tests.engine.landmarks import Pixels
 
 SIZE = (480, 360)
 
@@ -23,14 +23,14 @@ def tint(picture: Pixels, place: tuple[int, int]) -> tuple[float, float]:
 
 
 def irises(picture: Pixels) -> list[tuple[float, float]]:
-    face = looking.points([picture])[0]
+    face = landmarks.points([picture])[0]
     return [tint(picture, (round(float(x)), round(float(y)))) for x, y, _ in face[[mesh.RIGHT_IRIS, mesh.LEFT_IRIS]]]
 
 
 def test_dark_eyes_do_not_take_on_what_the_skins_differ_by(media: Media, portrait: tuple[Path, object]) -> None:
     """Grace's skin is redder than Anna's: what is taken from it must not turn her brown eyes teal."""
-    old = irises(looking.frames(media.portrait)[45])
-    new = irises(looking.frames(portrait[0])[45])
+    old = irises(landmarks.frames(media.portrait)[45])
+    new = irises(landmarks.frames(portrait[0])[45])
     own = irises(np.asarray(cv2.imread(str(media.grace), cv2.IMREAD_COLOR_RGB), np.uint8))
     for red, blue in new:
         assert red > min(red for red, _ in old + own) - 6
@@ -48,12 +48,12 @@ def test_black_and_white_stays_black_and_white(media: Media, tmp_path: Path, kin
         target, output = tmp_path / "clip.mp4", tmp_path / "out.mp4"
         write_video(target, frames)
         swap(SwapJob(target, output, ((None, media.grace),)))
-        result = looking.frames(output)[5]
+        result = landmarks.frames(output)[5]
     else:
         target, output = tmp_path / "grey.jpg", tmp_path / "out.jpg"
         cv2.imwrite(str(target), frames[5])
         swap(SwapJob(target, output, ((None, media.grace),)))
         result = np.asarray(cv2.imread(str(output), cv2.IMREAD_COLOR_RGB), np.uint8)
-    assert looking.changed(frames[5], result, looking.inside(looking.points([frames[5]])[0], SIZE[::-1])) > 5
+    assert landmarks.changed(frames[5], result, landmarks.inside(landmarks.points([frames[5]])[0], SIZE[::-1])) > 5
     coloured = result.max(2).astype(int) - result.min(2)
     assert coloured.max() <= 6

@@ -9,8 +9,8 @@ import pytest
 from batchswap.local.engine import SwapJob, SwapReport, probe, swap
 from batchswap.local.engine.metadata import label
 from manifests.demo_media import Media, read_anna, view
-from tests.engine import looking
-from tests.engine.looking import Pixels
+from tests.engine import landmarks
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 12
@@ -46,11 +46,11 @@ def test_a_turned_clip_stays_turned(tmp_path: Path, frames: list[Pixels], media:
         frame = next(container.decode(video=0))
         assert frame.rotation == 90
         assert (frame.width, frame.height) == (240, 320)
-    upright = [np.ascontiguousarray(np.rot90(frame)) for frame in looking.frames(output)]
-    for old, new in zip(looking.points(frames), looking.points(upright), strict=True):
-        assert looking.apart(old, new) < 0.04
+    upright = [np.ascontiguousarray(np.rot90(frame)) for frame in landmarks.frames(output)]
+    for old, new in zip(landmarks.points(frames), landmarks.points(upright), strict=True):
+        assert landmarks.apart(old, new) < 0.04
     whole = np.ones(frames[0].shape[:2], bool)
-    assert all(looking.changed(one, two, whole) > 2 for one, two in zip(frames, upright, strict=True))
+    assert all(landmarks.changed(one, two, whole) > 2 for one, two in zip(frames, upright, strict=True))
 
 
 @pytest.mark.parametrize("size", [(241, 320), (240, 319), (241, 319)])
@@ -62,7 +62,7 @@ def test_an_odd_size_is_kept(tmp_path: Path, frames: list[Pixels], media: Media,
     output, report = run(clip, media)
     assert (report.height, report.width) == size
     assert stream(output)[2:4] == (size[1], size[0])
-    assert looking.frames(output)[0].shape[:2] == size
+    assert landmarks.frames(output)[0].shape[:2] == size
 
 
 def test_time_stamps_of_any_rhythm_are_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
@@ -70,7 +70,7 @@ def test_time_stamps_of_any_rhythm_are_kept(tmp_path: Path, frames: list[Pixels]
     clip = write(tmp_path / "clip", frames, Variant(stamps=stamps))
     output, report = run(clip, media)
     assert report.frames == COUNT
-    assert [round(time * 600) for time in looking.times(output)] == stamps
+    assert [round(time * 600) for time in landmarks.times(output)] == stamps
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_any_codec_comes_out_as_h264(tmp_path: Path, frames: list[Pixels], media
     assert stream(output)[:4] == ("h264", "yuv420p", 320, 240)
     corner = np.zeros(frames[0].shape[:2], bool)
     corner[:60, :60] = True
-    assert looking.changed(looking.frames(clip)[5], looking.frames(output)[5], corner) < 5
+    assert landmarks.changed(landmarks.frames(clip)[5], landmarks.frames(output)[5], corner) < 5
 
 
 def test_the_full_range_of_colours_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
@@ -102,7 +102,7 @@ def test_the_full_range_of_colours_is_kept(tmp_path: Path, frames: list[Pixels],
     assert stream(clip)[4] == stream(output)[4] == 2
     corner = np.zeros(frames[0].shape[:2], bool)
     corner[:60, :60] = True
-    assert looking.changed(looking.frames(clip)[5], looking.frames(output)[5], corner) < 4
+    assert landmarks.changed(landmarks.frames(clip)[5], landmarks.frames(output)[5], corner) < 4
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_frames_without_a_face_pass_through(tmp_path: Path, frames: list[Pixels]
     output, report = run(clip, media)
     assert (report.frames, report.swapped_frames) == (COUNT + 12, COUNT)
     whole = np.ones(wall.shape[:2], bool)
-    before, after = looking.frames(clip), looking.frames(output)
+    before, after = landmarks.frames(clip), landmarks.frames(output)
     for number in (0, 5, COUNT + 6, COUNT + 11):
-        assert looking.changed(before[number], after[number], whole) < 2.5
+        assert landmarks.changed(before[number], after[number], whole) < 2.5
 
 
 def test_a_broadcasts_clock_is_set_to_zero(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
@@ -163,7 +163,7 @@ def test_a_broadcasts_clock_is_set_to_zero(tmp_path: Path, frames: list[Pixels],
     with av.open(str(clip)) as before, av.open(str(output)) as after:
         assert before.start_time > 9 * av.time_base
         assert abs(after.start_time) < av.time_base // 10
-    assert looking.times(output) == looking.times(clip)
+    assert landmarks.times(output) == landmarks.times(clip)
 
 
 def test_what_the_clip_says_of_itself_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
@@ -195,7 +195,7 @@ def test_a_broadcast_that_announces_a_sound_track_without_sound_is_swapped(
     clip.write_bytes(b"".join(each for each in packets if int.from_bytes(each[1:3], "big") & 0x1FFF != sound))
     output, report = run(clip, media)
     assert (report.frames, report.swapped_frames) == (COUNT, COUNT)
-    assert looking.times(output) == looking.times(clip)
+    assert landmarks.times(output) == landmarks.times(clip)
 
 
 def picture_of(clip: Path) -> int:

@@ -11,7 +11,7 @@ from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.facemesh.geometry import Floats
 from manifests.demo_media import Media, Portrait, read_anna, view, write_video
 from manifests.demo_picture import Pixels
-from tests.engine import looking
+from tests.engine import landmarks
 
 SIZE = (640, 480)
 COUNT, CUT = 40, 20
@@ -41,7 +41,7 @@ def test_no_face_appears_in_a_short_shot_without_one(
     write_video(clip, frames)
     report = swap(SwapJob(clip, output, ((None, media.grace),)))
     assert report.swapped_frames == COUNT - length
-    for picture in looking.frames(output)[CUT : CUT + length]:
+    for picture in landmarks.frames(output)[CUT : CUT + length]:
         assert np.abs(picture.astype(int) - np.array(colour)).max() < 24
 
 
@@ -52,7 +52,8 @@ def test_a_face_has_its_own_size_up_to_a_cut_and_from_it_on(media: Media, tmp_pa
     write_video(clip, [*shot(anna, CUT, 140), *shot(anna, COUNT - CUT, 215)])
     swap(SwapJob(clip, output, ((None, media.grace),)))
     old, new = (
-        [looking.points([picture])[0] for picture in looking.frames(path)[CUT - 3 : CUT + 3]] for path in (clip, output)
+        [landmarks.points([picture])[0] for picture in landmarks.frames(path)[CUT - 3 : CUT + 3]]
+        for path in (clip, output)
     )
     ratios = [between_eyes(two) / between_eyes(one) for one, two in zip(old, new, strict=True)]
     assert max(ratios[:3]) / min(ratios[:3]) < 1.04

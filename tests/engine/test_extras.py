@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from batchswap.local.engine import SwapJob, SwapReport, swap
 from batchswap.local.engine.media import subtitles
 from manifests.demo_media import Media, read_anna, view
-from tests.engine.looking import Pixels
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 12

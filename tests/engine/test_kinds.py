@@ -13,7 +13,7 @@ from batchswap.errors import EngineError
 from batchswap.local.engine import SwapJob, look_at_face, probe, swap
 from batchswap.local.engine.media import file_types, stills
 from manifests.demo_media import Media
-from tests.engine import looking
+from tests.engine import landmarks
 
 pillow_heif.register_heif_opener()
 
@@ -73,10 +73,10 @@ def test_a_still_in_a_phones_format_is_swapped(tmp_path: Path, media: Media, nam
         if name != "in.gif":
             assert result.getexif()[0x8298] == "(c) Anna"
             assert result.info["icc_profile"] == srgb
-    before, after = looking.read_rgb(media.anna), looking.read_rgb(tmp_path / "out.png")
-    face = looking.inside(looking.points([before])[0], (512, 512), grow=-0.1)
-    assert looking.changed(before, after, face) > 10
-    assert looking.changed(before, after, ~looking.inside(looking.points([before])[0], (512, 512), grow=0.1)) < 12
+    before, after = landmarks.read_rgb(media.anna), landmarks.read_rgb(tmp_path / "out.png")
+    face = landmarks.inside(landmarks.points([before])[0], (512, 512), grow=-0.1)
+    assert landmarks.changed(before, after, face) > 10
+    assert landmarks.changed(before, after, ~landmarks.inside(landmarks.points([before])[0], (512, 512), grow=0.1)) < 12
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "1", "LA", "PA", "I;16", "progressive"])

@@ -11,8 +11,8 @@ from batchswap.local.engine import SwapJob, detect, probe, swap
 from batchswap.local.engine.media import orientation
 from batchswap.local.engine.media.orientation import ONE, UNIT, Orientation
 from manifests.demo_media import Media, read_anna, view
-from tests.engine import looking
-from tests.engine.looking import Pixels
+from tests.engine import landmarks
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 8
@@ -60,14 +60,14 @@ def test_each_of_the_eight_ways_to_store_a_clip_comes_out_upright(
     assert (report.swapped_frames, report.width, report.height) == (COUNT, WIDE, HIGH)
     with av.open(str(output)) as container:
         rotation = next(container.decode(video=0)).rotation
-    upright = [np.ascontiguousarray(np.rot90(frame, rotation // 90)) for frame in looking.frames(output)]
+    upright = [np.ascontiguousarray(np.rot90(frame, rotation // 90)) for frame in landmarks.frames(output)]
     whole = np.ones((HIGH, WIDE), bool)
     whole[60:200, 80:230] = False  # the face
     for old, new in zip(frames, upright, strict=True):
-        assert looking.changed(old, new, whole) < 4  # not mirrored, not upside down
-        assert looking.changed(old, new, ~whole) > 4
-    for old_face, new_face in zip(looking.points(frames), looking.points(upright), strict=True):
-        assert looking.apart(old_face, new_face) < 0.04
+        assert landmarks.changed(old, new, whole) < 4  # not mirrored, not upside down
+        assert landmarks.changed(old, new, ~whole) > 4
+    for old_face, new_face in zip(landmarks.points(frames), landmarks.points(upright), strict=True):
+        assert landmarks.apart(old_face, new_face) < 0.04
 
 
 def test_the_picture_of_a_detected_face_is_not_mirrored(tmp_path: Path, frames: list[Pixels]) -> None:
@@ -76,11 +76,11 @@ def test_the_picture_of_a_detected_face_is_not_mirrored(tmp_path: Path, frames: 
     clip = write(tmp_path / "clip", coded, Variant(matrix=matrix(way, (HIGH, WIDE))))
     plain = write(tmp_path / "plain", frames, Variant())
     pictures = [detect(path, tmp_path / path.stem).faces[0].picture for path in (clip, plain)]
-    one, two = (looking.read_rgb(picture) for picture in pictures)
+    one, two = (landmarks.read_rgb(picture) for picture in pictures)
     assert np.abs(np.subtract(one.shape, two.shape)).max() <= 4
     high, wide = np.minimum(one.shape, two.shape)[:2]
     part = np.ones((high, wide), bool)
-    assert looking.changed(one[:high, :wide], two[:high, :wide], part) < 12
+    assert landmarks.changed(one[:high, :wide], two[:high, :wide], part) < 12
 
 
 @pytest.mark.parametrize("scale", [1, 0.5, 3, 65_533 / 65_536])

@@ -13,7 +13,7 @@ from batchswap.errors import EngineError
 from batchswap.local.engine import Detection, SwapJob, detect, swap
 from manifests.demo_media import Media, duo_frames, read_anna, read_grace, write_video
 from manifests.demo_picture import Pixels
-from tests.engine import knowing, looking, rendering
+from tests.engine import face_identity, landmarks, rendering
 
 ANNA, GRACE = 0, 1
 
@@ -49,7 +49,7 @@ def test_each_detected_face_has_a_picture_of_its_own(duo: Detection) -> None:
     pictures = [load(face.picture) for face in duo.faces]
     hats = [picture[:20].mean() for picture in pictures]
     assert hats[0] < hats[1]  # Grace's cap is black
-    assert len(looking.points(pictures)) == 2
+    assert len(landmarks.points(pictures)) == 2
 
 
 def test_detection_gives_the_same_ids_again(duo: Detection, clip: Path, tmp_path: Path) -> None:
@@ -63,12 +63,12 @@ def test_detection_gives_the_same_ids_again(duo: Detection, clip: Path, tmp_path
 def test_only_the_chosen_face_is_swapped(duo: Detection, clip: Path, media: Media, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     swap(SwapJob(clip, output, ((1, media.grace),)))
-    before, after = looking.frames(clip), looking.frames(output)
+    before, after = landmarks.frames(clip), landmarks.frames(output)
     left, right = np.zeros(before[0].shape[:2], bool), np.zeros(before[0].shape[:2], bool)
     left[100:230, 110:210], right[100:250, 420:540] = True, True
     for one, two in zip(before[::9], after[::9], strict=True):
-        assert looking.changed(one, two, left) > 10
-        assert looking.changed(one, two, right) < 4
+        assert landmarks.changed(one, two, left) > 10
+        assert landmarks.changed(one, two, right) < 4
 
 
 def test_the_primary_face_is_the_largest(clip: Path, media: Media, tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_the_primary_face_is_the_largest(clip: Path, media: Media, tmp_path: Pat
     swap(SwapJob(clip, output, ((None, media.anna),)))
     right = np.zeros((360, 640), bool)
     right[100:250, 420:540] = True
-    before, after = looking.frames(clip), looking.frames(output)
-    assert looking.changed(before[7], after[7], right) > 10
-    assert looking.changed(before[7], after[7], ~right) < 4
+    before, after = landmarks.frames(clip), landmarks.frames(output)
+    assert landmarks.changed(before[7], after[7], right) > 10
+    assert landmarks.changed(before[7], after[7], ~right) < 4
 
 
 def test_an_unknown_id_names_the_known_ones(clip: Path, media: Media, tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_people_who_cross_keep_their_faces(media: Media, tmp_path: Path, front: 
     output = tmp_path / "out.mp4"
     report = swap(SwapJob(clip, output, ((1, media.grace if front == GRACE else media.anna),)))
     assert 18 <= report.swapped_frames < 40  # hidden in between
-    original, swapped = looking.frames(clip), looking.frames(output)
+    original, swapped = landmarks.frames(clip), landmarks.frames(output)
     for number in (0, 5, 9, 31, 35, 39):
         assert abs(where(original[number], swapped[number]) - (100 + 250 * number / 39)) < 30
-    assert looking.changed(original[20], swapped[20], np.ones(original[20].shape[:2], bool)) < 3
+    assert landmarks.changed(original[20], swapped[20], np.ones(original[20].shape[:2], bool)) < 3
 
 
 def test_what_passes_before_a_face_stays_before_it(media: Media, tmp_path: Path) -> None:
@@ -123,14 +123,14 @@ def test_what_passes_before_a_face_stays_before_it(media: Media, tmp_path: Path)
     clip = rendered(tmp_path / "clip.mp4", rendering.covering(read_anna(media.anna)))
     output = tmp_path / "out.mp4"
     swap(SwapJob(clip, output, ((None, media.grace),)))
-    before, after = looking.frames(clip), looking.frames(output)
+    before, after = landmarks.frames(clip), landmarks.frames(output)
     for number in (34, 37, 39):
         covered = before[number].max(2) < 50
         cheek = np.zeros_like(covered)
         cheek[110:165, 180:270] = True
         assert (covered & cheek).sum() > 500
-        assert looking.changed(before[number], after[number], covered & cheek) < 12
-        assert looking.changed(before[number], after[number], ~covered & cheek) > 12
+        assert landmarks.changed(before[number], after[number], covered & cheek) < 12
+        assert landmarks.changed(before[number], after[number], ~covered & cheek) > 12
 
 
 @pytest.mark.parametrize("leaver", [ANNA, GRACE])
@@ -142,7 +142,7 @@ def test_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path,
     output = tmp_path / "out.mp4"
     report = swap(SwapJob(clip, output, ((1, media.grace if leaver == ANNA else media.anna),)))
     assert report.swapped_frames == 30
-    original, swapped = looking.frames(clip), looking.frames(output)
+    original, swapped = landmarks.frames(clip), landmarks.frames(output)
     assert abs(where(original[10], swapped[10]) - 100) < 25
     assert abs(where(original[45], swapped[45]) - 339) < 25
 
@@ -155,13 +155,13 @@ def test_two_who_exchange_faces_are_taken_for_each_other(media: Media, tmp_path:
     clip = rendered(tmp_path / "clip.mp4", moving(anna, grace))
     output = tmp_path / "out.mp4"
     swap(SwapJob(clip, output, ((0, media.anna), (1, media.grace))))  # Grace stands in front, or stays
-    before, after = looking.frames(clip), looking.frames(output)
+    before, after = landmarks.frames(clip), landmarks.frames(output)
     for number in (5, 35) if way == "crossing" else (6, 40):
-        new, old = knowing.people(after[number]), knowing.people(before[number])
+        new, old = face_identity.people(after[number]), face_identity.people(before[number])
         assert [nearer(face, media) for face in old] == [nearer(face, media) for face in reversed(new)]
         assert {nearer(face, media) for face in new} == {ANNA, GRACE}
 
 
 def nearer(face: NDArray[np.float64], media: Media) -> int:
     """Whose face this embedding is."""
-    return int(np.argmin([knowing.apart(face, knowing.person(path)) for path in (media.anna, media.grace)]))
+    return int(np.argmin([face_identity.apart(face, face_identity.person(path)) for path in (media.anna, media.grace)]))

@@ -9,8 +9,8 @@ from batchswap.local.engine import SwapJob, SwapReport, swap
 from batchswap.local.engine.facemesh import mesh
 from manifests.demo_media import Media, read_anna, write_video
 from tests.benchmarks.bench_engine import transcode
-from tests.engine import hard, knowing, looking, measures
-from tests.engine.looking import Pixels, Seen
+from tests.engine import difficult_clips, face_identity, landmarks, measures
+from tests.engine.landmarks import Pixels, Seen
 
 Swapped = tuple[Path, SwapReport]
 Turning = tuple[Seen, Seen, list[Pixels]]
@@ -23,7 +23,7 @@ def older(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """The talking head with Grace's face, who wears glasses."""
     output = tmp_path_factory.mktemp("older") / "swapped.mp4"
     swap(SwapJob(media.carphone, output, ((None, media.grace),)))
-    return looking.see(output)
+    return landmarks.see(output)
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +31,14 @@ def turning(media: Media, portrait: Swapped, tmp_path_factory: pytest.TempPathFa
     """The portrait in motion: as it was, with Grace's face, and only encoded again."""
     path = tmp_path_factory.mktemp("turning") / "plain.mp4"
     transcode(media.portrait, path)
-    return looking.see(media.portrait, COUNT), looking.see(portrait[0], COUNT), looking.frames(path)[:COUNT]
+    return landmarks.see(media.portrait, COUNT), landmarks.see(portrait[0], COUNT), landmarks.frames(path)[:COUNT]
 
 
 def test_the_new_face_is_recognised(
     media: Media, before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
-    anna, grace = (knowing.person(path) for path in (media.anna, media.grace))
-    assert knowing.apart(anna, grace) > 0.6  # to the network they are strangers
+    anna, grace = (face_identity.person(path) for path in (media.anna, media.grace))
+    assert face_identity.apart(anna, grace) > 0.6  # to the network they are strangers
     old, upright = (measures.looks(seen, seen.frames) for seen in (before, turning[0]))
     assert measures.likeness(measures.looks(before, plain), old, anna) == 0
     assert measures.likeness(measures.looks(before, after.frames), old, anna) >= 0.9
@@ -90,13 +90,16 @@ def test_no_step_in_colour_at_the_edge(
 def test_a_head_that_turns_away_loses_the_new_face_bit_by_bit(media: Media, tmp_path: Path) -> None:
     """Up to 45 degrees it is there, in profile the head's own shows through; around the head nothing changes."""
     clip, output = tmp_path / "turned.mp4", tmp_path / "out.mp4"
-    write_video(clip, hard.turned(read_anna(media.anna), [angle for angle in hard.TURNS for _ in range(2)]))
+    write_video(
+        clip,
+        difficult_clips.turned(read_anna(media.anna), [angle for angle in difficult_clips.TURNS for _ in range(2)]),
+    )
     swap(SwapJob(clip, output, ((None, media.grace),)))
-    old, new = (looking.frames(path)[1::2] for path in (clip, output))
+    old, new = (landmarks.frames(path)[1::2] for path in (clip, output))
     whole = np.ones(old[0].shape[:2], bool)
-    amounts = [looking.changed(one, two, whole) for one, two in zip(old, new, strict=True)]
+    amounts = [landmarks.changed(one, two, whole) for one, two in zip(old, new, strict=True)]
     assert min(amounts[:4]) > 1.2  # 0, 15, 30 and 45 degrees
     assert amounts[5] < 0.5 * amounts[0]
     for one, two in zip(old, new, strict=True):
-        assert looking.changed(one[:, :110], two[:, :110], whole[:, :110]) < 0.5
-        assert looking.changed(one[:, 370:], two[:, 370:], whole[:, 370:]) < 0.5
+        assert landmarks.changed(one[:, :110], two[:, :110], whole[:, :110]) < 0.5
+        assert landmarks.changed(one[:, 370:], two[:, 370:], whole[:, 370:]) < 0.5

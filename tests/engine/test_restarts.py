@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 
 from batchswap.local.engine import SwapJob, probe, swap
 from manifests.demo_media import Media, read_anna, view
-from tests.engine.looking import Pixels
+from tests.engine.landmarks import Pixels
 
 COUNT, RATE, SAMPLES = 25, 25, 48_000
 CLICK = 12

@@ -13,7 +13,7 @@ from batchswap.local.engine.tracking import close_search
 from batchswap.local.engine.tracking.finder import Finder
 from manifests.demo_media import Media, Portrait, find_data, read_anna, write_video
 from manifests.demo_picture import Pixels, read_picture
-from tests.engine import looking, rendering
+from tests.engine import landmarks, rendering
 
 COUNT, HIDDEN = 36, (10, 11, 12)
 
@@ -29,11 +29,11 @@ def test_a_small_face_that_was_hidden_for_a_moment_is_swapped_again_at_once(medi
     clip, output = tmp_path / "clip.mp4", tmp_path / "out.mp4"
     write_video(clip, blurred(read_anna(media.anna)))
     assert swap(SwapJob(clip, output, ((None, media.grace),))).swapped_frames >= COUNT - len(HIDDEN)
-    before, after = looking.frames(clip), looking.frames(output)
+    before, after = landmarks.frames(clip), landmarks.frames(output)
     for number in (9, 13, 14, 20, 30):
         face = np.zeros(before[number].shape[:2], bool)
         face[110:140, 146 + number : 174 + number] = True
-        assert looking.changed(before[number], after[number], face) > 8
+        assert landmarks.changed(before[number], after[number], face) > 8
 
 
 @pytest.mark.parametrize("across", [45, 60])

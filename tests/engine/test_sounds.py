@@ -9,7 +9,7 @@ import pytest
 
 from batchswap.local.engine import SwapJob, SwapReport, swap
 from manifests.demo_media import Media, read_anna, view
-from tests.engine.looking import Pixels
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 25

@@ -14,15 +14,15 @@ from batchswap.local.engine.media import stills
 from batchswap.local.engine.metadata import label
 from batchswap.local.engine.rendering import new_face
 from manifests.demo_media import Media, read_anna, view
-from tests.engine import looking
+from tests.engine import landmarks
 
 
-def load(path: Path) -> looking.Pixels:
+def load(path: Path) -> landmarks.Pixels:
     """As the file has it: BGR, and transparency where there is any."""
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def read(path: Path) -> looking.Pixels:
+def read(path: Path) -> landmarks.Pixels:
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
@@ -32,11 +32,11 @@ def test_a_still_gets_a_new_face_and_a_label(ending: str, tmp_path: Path, media:
     report = swap(SwapJob(media.anna, output, ((None, media.grace),), label="task-9"))
     assert (report.frames, report.swapped_frames, report.width, report.height) == (1, 1, 512, 512)
     before, after = read(media.anna), read(output)
-    face = looking.points([before])[0]
-    assert looking.changed(before, after, looking.inside(face, (512, 512), grow=-0.1)) > 10
-    outside = ~looking.inside(face, (512, 512), grow=0.02)
-    assert looking.changed(before, after, outside) <= (0 if ending == "png" else 3)
-    assert looking.apart(face, looking.points([after])[0]) < 0.03
+    face = landmarks.points([before])[0]
+    assert landmarks.changed(before, after, landmarks.inside(face, (512, 512), grow=-0.1)) > 10
+    outside = ~landmarks.inside(face, (512, 512), grow=0.02)
+    assert landmarks.changed(before, after, outside) <= (0 if ending == "png" else 3)
+    assert landmarks.apart(face, landmarks.points([after])[0]) < 0.03
     data = output.read_bytes()
     assert label.SOURCE_TYPE.encode() in data
     assert label.sentence("task-9").encode() in data
@@ -82,7 +82,10 @@ def test_a_picture_turned_by_exif_comes_out_upright(tmp_path: Path, media: Media
     (tmp_path / "in.jpg").write_bytes(data.tobytes())
     report = swap(SwapJob(tmp_path / "in.jpg", tmp_path / "out.jpg", ((None, media.anna),)))
     assert (report.width, report.height) == (512, 600)
-    assert looking.apart(looking.points([read(media.grace)])[0], looking.points([read(tmp_path / "out.jpg")])[0]) < 0.03
+    assert (
+        landmarks.apart(landmarks.points([read(media.grace)])[0], landmarks.points([read(tmp_path / "out.jpg")])[0])
+        < 0.03
+    )
 
 
 def test_the_largest_of_several_faces_is_used_and_said(tmp_path: Path, media: Media) -> None:
@@ -92,7 +95,7 @@ def test_the_largest_of_several_faces_is_used_and_said(tmp_path: Path, media: Me
     assert report.notes == ("the face picture has 2 faces: the largest is used",)
     alone = swap(SwapJob(media.anna, tmp_path / "alone.png", ((None, media.grace),)))
     assert alone.notes == ()
-    assert looking.changed(read(tmp_path / "out.png"), read(tmp_path / "alone.png"), np.ones((512, 512), bool)) < 1
+    assert landmarks.changed(read(tmp_path / "out.png"), read(tmp_path / "alone.png"), np.ones((512, 512), bool)) < 1
 
 
 def test_several_faces_of_a_still_can_be_chosen(tmp_path: Path, media: Media) -> None:
@@ -115,13 +118,13 @@ def test_a_still_without_a_face(tmp_path: Path, media: Media) -> None:
 def test_a_face_in_a_very_large_picture_is_found_where_it_is(media: Media) -> None:
     """The search goes over a smaller copy; places are those of the picture itself."""
     anna, size = read_anna(media.anna), (6400, 4800)
-    small = looking.points([view(anna, (640, 480), centre=(420, 260), width=120)])[0]
+    small = landmarks.points([view(anna, (640, 480), centre=(420, 260), width=120)])[0]
     picture = view(anna, size, centre=(4204.5, 2604.5), width=1200)
     assert max(new_face.shrink(picture).shape) == new_face.ENOUGH
     found = new_face.look_hard(picture)
     assert len(found) >= 1
     best = max(found, key=lambda face: geometry.area(geometry.box(face)))
-    assert looking.apart(best / np.float32(10), small) < 0.03
+    assert landmarks.apart(best / np.float32(10), small) < 0.03
 
 
 def test_a_large_still_takes_little_more_memory_than_itself(tmp_path: Path, media: Media) -> None:

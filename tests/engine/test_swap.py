@@ -11,8 +11,8 @@ from batchswap.local.engine.facemesh import mesh
 from batchswap.local.engine.facemesh.geometry import width
 from batchswap.local.engine.metadata import label
 from manifests.demo_media import Media
-from tests.engine import looking
-from tests.engine.looking import Seen
+from tests.engine import landmarks
+from tests.engine.landmarks import Seen
 
 Swapped = tuple[Path, SwapReport]
 
@@ -24,24 +24,24 @@ def test_report_tells_what_was_written(carphone: Swapped) -> None:
 
 
 def test_every_frame_is_there_at_its_time(media: Media, carphone: Swapped) -> None:
-    assert looking.times(carphone[0]) == looking.times(media.carphone)
-    assert len(looking.times(carphone[0])) == 120
+    assert landmarks.times(carphone[0]) == landmarks.times(media.carphone)
+    assert len(landmarks.times(carphone[0])) == 120
 
 
-def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: list[looking.Pixels]) -> None:
+def test_each_face_is_changed_and_nothing_around_it(before: Seen, after: Seen, plain: list[landmarks.Pixels]) -> None:
     for one, two, noise, face in zip(before.frames, after.frames, plain, before.points, strict=True):
         size = one.shape[:2]
-        assert looking.changed(one, two, looking.inside(face, size, grow=-0.1)) > 8
-        outside = ~looking.inside(face, size, grow=0.06)
-        assert looking.changed(one, two, outside) < looking.changed(one, noise, outside) + 0.3
+        assert landmarks.changed(one, two, landmarks.inside(face, size, grow=-0.1)) > 8
+        outside = ~landmarks.inside(face, size, grow=0.06)
+        assert landmarks.changed(one, two, outside) < landmarks.changed(one, noise, outside) + 0.3
 
 
 def test_an_open_mouth_stays_open(before: Seen, after: Seen) -> None:
     seen = []
     for one, two, face in zip(before.frames, after.frames, before.points, strict=True):
         if np.linalg.norm(face[13] - face[14]) > 0.12 * width(face):
-            mouth = looking.inside(face, one.shape[:2], mesh.INNER_LIPS, -0.02)
-            seen.append(looking.changed(one, two, mouth))
+            mouth = landmarks.inside(face, one.shape[:2], mesh.INNER_LIPS, -0.02)
+            seen.append(landmarks.changed(one, two, mouth))
     assert len(seen) >= 10
 
     assert np.mean(seen) < 10
@@ -50,7 +50,7 @@ def test_an_open_mouth_stays_open(before: Seen, after: Seen) -> None:
 def test_the_new_face_stands_in_the_old_ones_light(before: Seen, after: Seen) -> None:
     """Its mean colour is that of the face it replaces, in each frame, though the portrait is much brighter."""
     for one, two, face in zip(before.frames, after.frames, before.points, strict=True):
-        skin = looking.inside(face, one.shape[:2], grow=-0.08)
+        skin = landmarks.inside(face, one.shape[:2], grow=-0.08)
         assert np.abs(one[skin].mean(0) - two[skin].mean(0)).max() < 9
 
 

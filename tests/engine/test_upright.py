@@ -9,8 +9,8 @@ import pytest
 from batchswap.local.engine import SwapJob, detect, swap
 from batchswap.local.engine.tracking import upright
 from manifests.demo_media import Media, read_anna, view
-from tests.engine import looking
-from tests.engine.looking import Pixels
+from tests.engine import landmarks
+from tests.engine.landmarks import Pixels
 from tests.engine.variants import Variant, write
 
 COUNT = 10
@@ -41,13 +41,13 @@ def test_a_video_that_is_not_upright_is_swapped_as_it_is(
     output = tmp_path / "swapped.mp4"
     report = swap(SwapJob(clip, output, ((None, media.grace),), threads=1))
     assert report.swapped_frames == COUNT
-    shown = [np.ascontiguousarray(np.rot90(frame, turns)) for frame in looking.frames(output)]
-    for old, new in zip(looking.points(frames), looking.points(shown), strict=True):
-        assert looking.apart(old, new) < 0.04
+    shown = [np.ascontiguousarray(np.rot90(frame, turns)) for frame in landmarks.frames(output)]
+    for old, new in zip(landmarks.points(frames), landmarks.points(shown), strict=True):
+        assert landmarks.apart(old, new) < 0.04
     whole = np.ones(frames[0].shape[:2], bool)
-    assert all(looking.changed(one, two, whole) > 2 for one, two in zip(frames, shown, strict=True))
+    assert all(landmarks.changed(one, two, whole) > 2 for one, two in zip(frames, shown, strict=True))
     assert report.notes == said("video", turns)
-    face = looking.points([looking.read_rgb(detect(clip, tmp_path / "faces").faces[0].picture)])[0]
+    face = landmarks.points([landmarks.read_rgb(detect(clip, tmp_path / "faces").faces[0].picture)])[0]
     assert not upright.lies(face)
 
 
@@ -57,11 +57,11 @@ def test_a_still_that_is_not_upright_is_swapped_as_it_is(tmp_path: Path, media: 
     report = swap(SwapJob(picture, tmp_path / "out.png", ((None, media.grace),)))
     straight = swap(SwapJob(media.anna, tmp_path / "straight.png", ((None, media.grace),)))
     assert (report.notes, straight.notes) == (said("image", turns), ())
-    before, after = looking.read_rgb(tmp_path / "straight.png"), looking.read_rgb(tmp_path / "out.png")
-    face = looking.inside(looking.points([looking.read_rgb(media.anna)])[0], (512, 512))
-    assert looking.changed(before, np.rot90(after, turns), face) < 4
+    before, after = landmarks.read_rgb(tmp_path / "straight.png"), landmarks.read_rgb(tmp_path / "out.png")
+    face = landmarks.inside(landmarks.points([landmarks.read_rgb(media.anna)])[0], (512, 512))
+    assert landmarks.changed(before, np.rot90(after, turns), face) < 4
     pictures = [detect(path, tmp_path / name).faces[0].picture for path, name in ((picture, "a"), (media.anna, "b"))]
-    one, two = (looking.read_rgb(each) for each in pictures)
+    one, two = (landmarks.read_rgb(each) for each in pictures)
     assert np.abs(np.subtract(one.shape, two.shape)).max() <= 8
 
 
@@ -71,8 +71,8 @@ def test_a_face_picture_that_is_not_upright_is_turned(tmp_path: Path, media: Med
     report = swap(SwapJob(media.anna, tmp_path / "out.png", ((None, face),)))
     swap(SwapJob(media.anna, tmp_path / "straight.png", ((None, media.grace),)))
     assert report.notes == said("face picture", turns)
-    before, after = looking.read_rgb(tmp_path / "straight.png"), looking.read_rgb(tmp_path / "out.png")
-    assert looking.changed(before, after, np.ones((512, 512), bool)) < 1
+    before, after = landmarks.read_rgb(tmp_path / "straight.png"), landmarks.read_rgb(tmp_path / "out.png")
+    assert landmarks.changed(before, after, np.ones((512, 512), bool)) < 1
 
 
 @pytest.mark.parametrize(

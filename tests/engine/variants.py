@@ -11,7 +11,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from tests.engine.looking import Pixels
+from tests.engine.landmarks import Pixels
 
 STEP = Fraction(1, 600)
 """The unit of time stamps."""

@@ -10,9 +10,9 @@ import pytest
 
 from batchswap.downloads import Downloader, Place, Verified, publish
 from batchswap.errors import DownloadError
-from tests.http.acts import media
 from tests.http.samples import movie
 from tests.http.scripted import Act, Exchange, Scripted, head
+from tests.http.scripted_replies import media
 
 MOVIE = movie() + (2_000_008).to_bytes(4, "big") + b"free" + bytes(2_000_000)
 """Large enough to arrive in many pieces."""

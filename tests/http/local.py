@@ -13,7 +13,7 @@ from batchswap.clock import Clock, SystemClock
 from batchswap.local.server.app import LocalServer, start
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.work.engine_interface import Engine
-from tests.http.pretend import KEY, Client, PretendEngine
+from tests.http.fake_engine import KEY, Client, PretendEngine
 
 
 class SetClock(SystemClock):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
-from tests.http.pretend import KEY, PretendEngine
+from tests.http.fake_engine import KEY, PretendEngine
 
 
 async def serve(folder: Path, seconds: float, port: int) -> None:

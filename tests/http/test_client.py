@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from batchswap.client import Answer, Client, parse_retry_after
 from batchswap.client.answers import LARGEST
 from batchswap.clock import SystemClock
-from tests.http import acts
-from tests.http.acts import ok, reply
+from tests.http import scripted_replies
 from tests.http.asking import BODY, KEY, Call, answered, submit
 from tests.http.scripted import Act, Scripted
+from tests.http.scripted_replies import ok, reply
 
 # What is sent
 
@@ -103,10 +103,10 @@ def test_cookies_proxies_and_netrc_are_left_alone(monkeypatch: pytest.MonkeyPatc
         (reply(200, json={"code": "200", "message": 5, "data": []}), 200, 200, True),
         (reply(200, json={}), 200, None, True),
         (reply(204, body=b""), 204, None, False),
-        (acts.chunked(b'{"code": 200}', size=3), 200, 200, True),
+        (scripted_replies.chunked(b'{"code": 200}', size=3), 200, 200, True),
         (reply(200, body=b'{"code": 200, "data": "' + b"x" * LARGEST + b'"}'), 200, None, False),
-        (acts.redirect("/elsewhere", 301), 301, None, False),
-        (acts.redirect("http://127.0.0.1:1/", 307), 307, None, False),
+        (scripted_replies.redirect("/elsewhere", 301), 301, None, False),
+        (scripted_replies.redirect("http://127.0.0.1:1/", 307), 307, None, False),
     ],
 )
 def test_answers_as_they_come(act: Act, status: int, code: int | None, is_envelope: bool) -> None:

@@ -22,29 +22,29 @@ from batchswap.client.request_trace import CancelledUnsent
 from batchswap.clock import SystemClock
 from batchswap.errors import MaybeSent, NeverSent
 from tests.chaos.vendor import selling
-from tests.http import acts
-from tests.http.acts import ok, reply
+from tests.http import scripted_replies
 from tests.http.asking import CALM, HASTY, KEY, Call, ask, closed_port, submit
 from tests.http.scripted import Act, Exchange, Scripted, head
+from tests.http.scripted_replies import ok, reply
 
 HEAD = head(200, {"Content-Length": "100"})
 AFTER_CONNECTING: dict[str, Act] = {
-    "reset unread": acts.reset(early=True),
-    "reset": acts.reset(),
-    "reset in the head": acts.reset(after=b"HTTP/1.1 200"),
-    "reset in the body": acts.reset(after=HEAD + b'{"code"'),
-    "closed unread": acts.close(early=True),
-    "closed": acts.close(),
-    "closed in the head": acts.raw(b"HTTP/1.1 20"),
-    "truncated": acts.truncated(b'{"code": 200, "data": {"task_id": "t"}}', 20),
-    "chunks without an end": acts.chunked(b'{"code": 200}', complete=False),
-    "stalled": acts.stall(),
-    "stalled in the body": acts.stall(after=HEAD + b'{"code"'),
-    "a slow drip": acts.drip(HEAD + b" " * 100, 0.01),
-    "not HTTP": acts.raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
-    "a bad Content-Length": acts.raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}"),
-    "bad chunks": acts.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"),
-    "an endless header": acts.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+    "reset unread": scripted_replies.reset(early=True),
+    "reset": scripted_replies.reset(),
+    "reset in the head": scripted_replies.reset(after=b"HTTP/1.1 200"),
+    "reset in the body": scripted_replies.reset(after=HEAD + b'{"code"'),
+    "closed unread": scripted_replies.close(early=True),
+    "closed": scripted_replies.close(),
+    "closed in the head": scripted_replies.raw(b"HTTP/1.1 20"),
+    "truncated": scripted_replies.truncated(b'{"code": 200, "data": {"task_id": "t"}}', 20),
+    "chunks without an end": scripted_replies.chunked(b'{"code": 200}', complete=False),
+    "stalled": scripted_replies.stall(),
+    "stalled in the body": scripted_replies.stall(after=HEAD + b'{"code"'),
+    "a slow drip": scripted_replies.drip(HEAD + b" " * 100, 0.01),
+    "not HTTP": scripted_replies.raw(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"),
+    "a bad Content-Length": scripted_replies.raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}"),
+    "bad chunks": scripted_replies.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"),
+    "an endless header": scripted_replies.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
 }
 
 
@@ -64,7 +64,9 @@ def test_a_connection_reset_on_arrival_is_never_used_again() -> None:
     assert (len(server.requests), server.connections) == (0, 1)
 
 
-@pytest.mark.parametrize("act", [acts.close(), acts.reset(), acts.close(early=True)])
+@pytest.mark.parametrize(
+    "act", [scripted_replies.close(), scripted_replies.reset(), scripted_replies.close(early=True)]
+)
 @pytest.mark.parametrize("call", [lambda c: c.balance(), lambda c: c.detect_result("d")])
 def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call: Call, act: Act) -> None:
     async def twice(client: Client) -> Answer:
@@ -158,7 +160,10 @@ def test_a_submit_that_is_cancelled_while_it_connects_was_never_sent() -> None:
 
 def test_a_submit_that_is_cancelled_after_it_has_connected_may_have_been_sent() -> None:
     async def main() -> None:
-        async with Scripted(then=acts.stall()) as server, Client(server.url, KEY, SystemClock(), CALM) as client:
+        async with (
+            Scripted(then=scripted_replies.stall()) as server,
+            Client(server.url, KEY, SystemClock(), CALM) as client,
+        ):
             waiting = asyncio.ensure_future(submit(client))
             while not server.requests:
                 await asyncio.sleep(0.001)
@@ -234,7 +239,9 @@ def test_a_connect_timeout_is_never_sent() -> None:
 @example(b"HTTP/1.1 999 \r\nContent-Length: 99999999999999999999\r\n\r\n", False)
 @example(b"Retry-After: \x00\r\nContent-Encoding: br\r\n\r\nx", True)
 def test_any_bytes_are_an_answer_or_maybe_sent(data: bytes, with_head: bool) -> None:
-    found, server = asyncio.run(ask(submit, then=acts.raw((b"HTTP/1.1 200 OK\r\n" if with_head else b"") + data)))
+    found, server = asyncio.run(
+        ask(submit, then=scripted_replies.raw((b"HTTP/1.1 200 OK\r\n" if with_head else b"") + data))
+    )
     assert isinstance(found, Answer | MaybeSent)
     assert len(server.requests) == 1
 

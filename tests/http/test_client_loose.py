@@ -10,10 +10,10 @@ import pytest
 
 from batchswap.client import Answer, Client
 from batchswap.errors import MaybeSent, WireError
-from tests.http import acts
-from tests.http.acts import ok, redirect, reply
+from tests.http import scripted_replies
 from tests.http.asking import HASTY, Call, answered, ask, submit
 from tests.http.scripted import Act, head
+from tests.http.scripted_replies import ok, redirect, reply
 
 BODY = json.dumps(ok({"task_id": "t1"})).encode()
 CUT = BODY[: BODY.index(b"}")]
@@ -28,10 +28,10 @@ GOOD: dict[str, Act] = {
     "gzip that is none": reply(200, body=BODY, headers={"Content-Encoding": "gzip"}),
     "br that is none": reply(200, body=BODY, headers={"Content-Encoding": "br"}),
     "aws-chunked": reply(200, body=BODY, headers={"Content-Encoding": "aws-chunked"}),
-    "too long a Content-Length": acts.raw(head(200, {"Content-Length": str(len(BODY) + 9)}) + BODY),
-    "chunks without an end": acts.chunked(BODY, complete=False),
-    "reset behind it": acts.reset(after=head(200, {"Content-Length": "500"}) + BODY),
-    "stalled behind it": acts.stall(after=head(200, {"Content-Length": "500"}) + BODY),
+    "too long a Content-Length": scripted_replies.raw(head(200, {"Content-Length": str(len(BODY) + 9)}) + BODY),
+    "chunks without an end": scripted_replies.chunked(BODY, complete=False),
+    "reset behind it": scripted_replies.reset(after=head(200, {"Content-Length": "500"}) + BODY),
+    "stalled behind it": scripted_replies.stall(after=head(200, {"Content-Length": "500"}) + BODY),
 }
 
 
@@ -45,9 +45,9 @@ def test_an_answer_that_is_nearly_right_is_the_answer(name: str) -> None:
 
 DOUBTED: dict[str, Act] = {
     "cut in good order": reply(200, body=CUT),
-    "cut by the connection": acts.raw(head(200, {"Content-Length": "500"}) + CUT),
-    "reset": acts.reset(after=head(200, {"Content-Length": "500"}) + CUT),
-    "cut chunks": acts.chunked(CUT, complete=False),
+    "cut by the connection": scripted_replies.raw(head(200, {"Content-Length": "500"}) + CUT),
+    "reset": scripted_replies.reset(after=head(200, {"Content-Length": "500"}) + CUT),
+    "cut chunks": scripted_replies.chunked(CUT, complete=False),
     "cut gzip": reply(200, body=gzip.compress(BODY, 0)[:-10], headers={"Content-Encoding": "gzip"}),
     "behind a warning": reply(200, body=b"<b>Warning</b>: deprecated\n" + BODY),
     "too large": reply(200, body=CUT + b" " * 9_000_000),
@@ -116,5 +116,7 @@ def test_only_uploads_are_followed() -> None:
 
 
 def test_nothing_that_came_is_maybe_sent() -> None:
-    found, _ = asyncio.run(ask(submit, then=acts.raw(head(200, {"Content-Length": "500"}) + b'{"code": 200, ')))
+    found, _ = asyncio.run(
+        ask(submit, then=scripted_replies.raw(head(200, {"Content-Length": "500"}) + b'{"code": 200, '))
+    )
     assert isinstance(found, MaybeSent)

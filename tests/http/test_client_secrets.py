@@ -13,7 +13,7 @@ from batchswap.client.http import check_base_url, keeps_secrets
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, MaybeSent, NeverSent, UsageError, WireError
 from batchswap.tasks import public
-from tests.http import acts
+from tests.http import scripted_replies
 from tests.http.asking import BODY, HASTY, KEY, SIGNED, closed_port
 from tests.http.scripted import Act, Scripted
 
@@ -39,7 +39,12 @@ def test_invariant_9_errors_hold_no_key_and_no_query(tmp_path: Path) -> None:
                     errors.append(error)
         return errors
 
-    for act in (acts.reset(), acts.raw(b"nonsense\r\n\r\n"), acts.stall(), acts.truncated(b"{}" * 50, 20)):
+    for act in (
+        scripted_replies.reset(),
+        scripted_replies.raw(b"nonsense\r\n\r\n"),
+        scripted_replies.stall(),
+        scripted_replies.truncated(b"{}" * 50, 20),
+    ):
         errors = asyncio.run(main(act))
         assert len(errors) == 6
         for error in errors:

@@ -10,10 +10,10 @@ import pytest
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import InputGone, MaybeSent, WireError
-from tests.http import acts
-from tests.http.acts import reply
+from tests.http import scripted_replies
 from tests.http.asking import HASTY, KEY, SIGNED, answered, ask
 from tests.http.scripted import Act, Exchange, Scripted
+from tests.http.scripted_replies import reply
 
 
 def upload(path: Path, target: str = SIGNED) -> Callable[[Client], Awaitable[Answer]]:
@@ -53,7 +53,9 @@ def test_a_store_whose_name_cannot_be_is_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("act", [acts.reset(early=True), acts.close(early=True), acts.stall(early=True)])
+@pytest.mark.parametrize(
+    "act", [scripted_replies.reset(early=True), scripted_replies.close(early=True), scripted_replies.stall(early=True)]
+)
 def test_an_upload_that_breaks_or_stands_still_is_one_request(tmp_path: Path, act: Act) -> None:
     with (tmp_path / "v.mp4").open("wb") as file:
         file.truncate(32 * 1024**2)  # more than the sockets' buffers hold

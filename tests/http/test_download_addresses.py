@@ -8,7 +8,6 @@ import pytest
 from batchswap.downloads import Downloader, Place, is_on_private_address
 from batchswap.downloads.address_guard import Found, Guard, is_public, public_socket
 from batchswap.errors import DownloadError, PrivateAddress
-from tests.http.acts import media, redirect, reply
 from tests.http.fetches import (
     DIGEST,
     MOVIE,
@@ -17,6 +16,7 @@ from tests.http.fetches import (
     run,
 )
 from tests.http.scripted import Scripted
+from tests.http.scripted_replies import media, redirect, reply
 
 
 def test_redirects_are_followed_relative_and_absolute(place: Place) -> None:

@@ -13,11 +13,11 @@ import pytest
 from batchswap.downloads import Downloader, Place
 from batchswap.downloads.downloader import _in_thread
 from batchswap.errors import DownloadError
-from tests.http import acts
-from tests.http.acts import media, reply
+from tests.http import scripted_replies
 from tests.http.fetches import DIGEST, HTML, MOVIE, SIZE, TARGET, failed, fetched, held, partial, run
 from tests.http.samples import picture
 from tests.http.scripted import Act, Scripted, head
+from tests.http.scripted_replies import media, reply
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,17 @@ from tests.http.scripted import Act, Scripted, head
         (reply(200, body=picture(".png")), "not-media", False),
         (reply(200, body=gzip.compress(MOVIE)[:-9], headers={"Content-Encoding": "gzip"}), "truncated", False),
         (reply(200, body=b"\x1f\x8bMOVIE" * 9, headers={"Content-Encoding": "gzip"}), "not-media", False),
-        (acts.truncated(MOVIE, 900_000), "truncated", False),
-        (acts.chunked(MOVIE[:900_000], complete=False), "truncated", False),
-        (acts.raw(head(200, {}) + MOVIE[:900_000]), "truncated", False),
+        (scripted_replies.truncated(MOVIE, 900_000), "truncated", False),
+        (scripted_replies.chunked(MOVIE[:900_000], complete=False), "truncated", False),
+        (scripted_replies.raw(head(200, {}) + MOVIE[:900_000]), "truncated", False),
         (reply(200, body=MOVIE, headers={"Content-Length": "900000"}), "truncated", False),
         (reply(200, body=MOVIE, headers={"Content-Length": "-5"}), "connection", False),
-        (acts.reset(), "connection", False),
-        (acts.close(), "connection", False),
-        (acts.raw(b"SSH-2.0\r\n\r\n"), "connection", False),
-        (acts.stall(), "timeout", False),
-        (acts.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]), "timeout", False),
-        (acts.drip(head(200, {"Content-Length": str(SIZE)}) + MOVIE, 0.01, 10), "timeout", False),
+        (scripted_replies.reset(), "connection", False),
+        (scripted_replies.close(), "connection", False),
+        (scripted_replies.raw(b"SSH-2.0\r\n\r\n"), "connection", False),
+        (scripted_replies.stall(), "timeout", False),
+        (scripted_replies.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]), "timeout", False),
+        (scripted_replies.drip(head(200, {"Content-Length": str(SIZE)}) + MOVIE, 0.01, 10), "timeout", False),
     ],
 )
 def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: Act, reason: str, stale: bool) -> None:
@@ -95,7 +95,7 @@ def test_an_answer_that_is_odd_and_holds_the_file_is_taken(place: Place, name: s
 def test_a_compressed_answer_that_breaks_is_begun_again_and_not_resumed(place: Place) -> None:
     coded = gzip.compress(MOVIE, 0)
     labels = {"Content-Encoding": "gzip", "ETag": '"v1"'}
-    broken = acts.truncated(coded, len(coded) - 50_000, headers=labels)
+    broken = scripted_replies.truncated(coded, len(coded) - 50_000, headers=labels)
     server = fetched(place, broken, reply(200, body=coded, headers=labels))
     assert not any("range" in request.headers for request in server.requests)
 
@@ -123,7 +123,7 @@ def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place)
     place.out.write_bytes(b"")  # so that no folder can be made there
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
-        server.script = (acts.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]),)
+        server.script = (scripted_replies.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]),)
         fetching = asyncio.ensure_future(downloader.fetch(server.url + TARGET, place, kind="video"))
         while not server.requests:
             await asyncio.sleep(0.01)
@@ -149,7 +149,9 @@ def test_no_connection_is_said(place: Place) -> None:
     run(talk)
 
 
-@pytest.mark.parametrize("act", [media(MOVIE), acts.chunked(MOVIE, size=70_000), acts.raw(head(200, {}) + MOVIE)])
+@pytest.mark.parametrize(
+    "act", [media(MOVIE), scripted_replies.chunked(MOVIE, size=70_000), scripted_replies.raw(head(200, {}) + MOVIE)]
+)
 def test_a_result_that_is_too_large_is_final(place: Place, act: Act) -> None:
     error, _ = failed(place, act, largest=1_000_000)
     assert (error.reason, error.final) == ("too-large", True)

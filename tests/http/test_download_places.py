@@ -14,9 +14,9 @@ from batchswap.downloads.output_paths import _enter
 from batchswap.downloads.part_file import Part
 from batchswap.downloads.resume import Reading
 from batchswap.errors import DownloadError
-from tests.http.acts import media
 from tests.http.fetches import MOVIE, TARGET, failed, fetched, listed, run
 from tests.http.scripted import Scripted
+from tests.http.scripted_replies import media
 
 
 @pytest.mark.parametrize("output", ["", ".", "..", "../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "a/b\0c.mp4"])

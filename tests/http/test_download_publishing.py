@@ -14,8 +14,7 @@ from batchswap.downloads import Downloader, Place, is_published, publish
 from batchswap.downloads.output_paths import opened
 from batchswap.downloads.publish import _rename
 from batchswap.errors import DownloadError
-from tests.http import acts
-from tests.http.acts import media, reply
+from tests.http import scripted_replies
 from tests.http.fetches import (
     HTML,
     MOVIE,
@@ -27,6 +26,7 @@ from tests.http.fetches import (
 )
 from tests.http.samples import movie
 from tests.http.scripted import Act, Request, Scripted
+from tests.http.scripted_replies import media, reply
 
 
 def test_a_foreign_file_is_never_overwritten_and_the_part_is_kept(place: Place) -> None:
@@ -99,7 +99,7 @@ def test_invariant_5_nor_when_its_length_was_never_said(place: Place) -> None:
             await downloader.fetch(server.url + TARGET, place, kind="video")
         assert place.final.read_bytes() == MOVIE
 
-    run(talk, acts.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(b"evil" + MOVIE))
+    run(talk, scripted_replies.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(b"evil" + MOVIE))
 
 
 def test_a_part_that_is_gone_is_fetched_again(place: Place) -> None:

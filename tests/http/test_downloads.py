@@ -9,8 +9,7 @@ import pytest
 
 from batchswap.downloads import Downloader, Place
 from batchswap.errors import DownloadError
-from tests.http import acts
-from tests.http.acts import media, redirect, reply
+from tests.http import scripted_replies
 from tests.http.fetches import (
     DIGEST,
     MOVIE,
@@ -24,6 +23,7 @@ from tests.http.fetches import (
     run,
 )
 from tests.http.scripted import Act, Exchange, Scripted, head
+from tests.http.scripted_replies import media, redirect, reply
 
 # The way of a good result
 
@@ -36,7 +36,9 @@ def test_invariant_5_a_result_gets_its_name_when_it_is_complete(place: Place) ->
     assert place.final.stat().st_mode & 0o777 == 0o666 & ~umask, "the user's file, by the user's umask"
 
 
-@pytest.mark.parametrize("act", [acts.chunked(MOVIE, size=70_000), acts.raw(head(200, {}) + MOVIE)])
+@pytest.mark.parametrize(
+    "act", [scripted_replies.chunked(MOVIE, size=70_000), scripted_replies.raw(head(200, {}) + MOVIE)]
+)
 def test_a_host_that_gives_no_length(place: Place, act: Act) -> None:
     fetched(place, act)
 
@@ -197,7 +199,7 @@ def test_a_rest_that_is_not_as_long_as_it_says_is_no_result(place: Place, body: 
 
 def test_a_slow_host_that_never_stands_still_is_waited_for(place: Place) -> None:
     data = head(200, {"Content-Length": str(SIZE)}) + MOVIE
-    fetched(place, acts.drip(data, 0.1, SIZE // 8), stall=0.5)
+    fetched(place, scripted_replies.drip(data, 0.1, SIZE // 8), stall=0.5)
 
 
 def test_a_complete_part_costs_no_request(place: Place) -> None:
@@ -215,7 +217,7 @@ def test_a_complete_part_of_unknown_length_is_settled_by_416(place: Place) -> No
         assert await downloader.fetch(server.url + TARGET, place, kind="video") == first
         assert server.requests[1].headers["range"] == f"bytes={SIZE}-"
 
-    run(talk, acts.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(MOVIE))
+    run(talk, scripted_replies.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(MOVIE))
 
 
 def test_after_a_restart_of_the_machine_the_part_is_not_trusted(place: Place) -> None:
@@ -259,4 +261,4 @@ def test_a_cancelled_download_keeps_what_came(place: Place) -> None:
         assert (await downloader.fetch(server.url + TARGET, place, kind="video")).sha256 == DIGEST
         assert "range" in server.requests[1].headers
 
-    run(talk, acts.stall(after=begun), media(MOVIE))
+    run(talk, scripted_replies.stall(after=begun), media(MOVIE))

@@ -7,8 +7,8 @@ import pytest
 from batchswap.downloads import Downloader, Glance
 from batchswap.errors import DownloadError
 from batchswap.preflight.media import Role, Use, judge
-from tests.http.acts import close, redirect, reply
 from tests.http.scripted import Act, Scripted
+from tests.http.scripted_replies import close, redirect, reply
 
 
 async def looked(*script: Act, allow_private: bool = True) -> tuple[Glance | DownloadError, Scripted]:

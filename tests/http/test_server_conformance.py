@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.http.fake_engine import KEY, Client, send
 from tests.http.local import Running, running
-from tests.http.pretend import KEY, Client, send
 
 Check = Callable[[Any], bool]
 

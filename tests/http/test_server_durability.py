@@ -17,8 +17,8 @@ import pytest
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
+from tests.http.fake_engine import FACE, Client, PretendEngine, send
 from tests.http.local import running
-from tests.http.pretend import FACE, Client, PretendEngine, send
 from tests.http.test_server_tasks import receiver, wait_for
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchswap.local.server.work.mesh_engine import MeshEngine
+from tests.http.fake_engine import send
 from tests.http.local import running
-from tests.http.pretend import send
 
 matplotlib = pytest.importorskip("matplotlib")
 skimage = pytest.importorskip("skimage")

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.http.fake_engine import KEY, Answer, send
 from tests.http.local import Running, running
-from tests.http.pretend import KEY, Answer, send
 
 CREATE = "/api/v1/client/job/CreateTask"
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,8 +14,8 @@ import pytest
 from batchswap.local.server.app import reach_of
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.work.input_fetcher import Reach, is_public
+from tests.http.fake_engine import Answer, send
 from tests.http.local import Running, SetClock, running
-from tests.http.pretend import Answer, send
 
 MP4 = {"Content-Type": "video/mp4"}
 

@@ -17,8 +17,8 @@ import pytest
 from batchswap.errors import UsageError
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.settings import ServerSettings
+from tests.http.fake_engine import KEY, Client, PretendEngine, send
 from tests.http.local import Running, SetClock, running
-from tests.http.pretend import KEY, Client, PretendEngine, send
 
 
 @pytest.fixture(scope="module")

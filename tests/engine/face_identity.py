@@ -19,7 +19,7 @@ from batchswap.local.engine.native_stderr import kept_stderr
 from batchswap.local.engine.tracking.close_search import look_everywhere
 from batchswap.local.engine.tracking.finder import Finder
 from manifests.demo_media import find_data
-from tests.engine.looking import Pixels, points
+from tests.engine.landmarks import Pixels, points
 
 SIDE, SPACE = 150, 0.25
 """Pixels of the picture that the network looks at, and the space around the face in it: what it was trained with."""

@@ -1,6 +1,6 @@
 """Frames that are hard to swap, made from real faces: turned heads, glasses, a hand before the face, open mouths.
 
-`python -m tests.engine.hard FOLDER` swaps them and writes a contact sheet of each kind for people to look at: above
+`python -m tests.engine.difficult_clips FOLDER` swaps them and writes a contact sheet of each kind for people to look at: above
 the frames as they were, below with the new face.
 """
 
@@ -17,7 +17,7 @@ from batchswap.local.engine.facemesh import mesh
 from batchswap.local.engine.facemesh.geometry import Floats, width
 from manifests.demo_media import Portrait, make, read_anna, view, write_video
 from manifests.demo_picture import Pixels
-from tests.engine import looking
+from tests.engine import landmarks
 
 SIZE = (480, 360)
 MIDDLE = (240.0, 180.0)
@@ -51,7 +51,7 @@ def turned(portrait: Portrait, degrees: Sequence[float]) -> Iterator[Pixels]:
 
 def surface(portrait: Portrait) -> tuple[Floats, Floats, float]:
     """Places in the picture (n, 2), how deep each lies (n,), and the face's width; all in pixels."""
-    face = looking.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
+    face = landmarks.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
     middle, unit = face[: mesh.SURFACE].mean(0), width(face)
     steps = [np.linspace(middle[i] - unit, middle[i] + unit, CELLS + 1) for i in (0, 1)]
     net = np.stack(np.meshgrid(*steps), -1).reshape(-1, 2).astype(np.float32)
@@ -78,7 +78,7 @@ def put(frame: Pixels, picture: Pixels, source: Floats, target: Floats) -> None:
 
 def glasses(portrait: Portrait, *, dark: bool) -> Iterator[Pixels]:
     """A head with round glasses moves sideways."""
-    face = looking.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
+    face = landmarks.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
     eyes = (face[[mesh.RIGHT_IRIS, mesh.LEFT_IRIS], :2] - portrait.centre) * WIDE / portrait.size
     for number in range(20):
         middle = (MIDDLE[0] + 20 * np.sin(number / 4), MIDDLE[1])
@@ -108,7 +108,7 @@ def sheet(clip: Path, face: Path, numbers: Sequence[int]) -> None:
     """Swap, and write the picture beside the clip."""
     output = clip.with_name(f"{clip.stem}-swapped.mp4")
     swap(SwapJob(clip, output, ((None, face),)))
-    rows = [np.hstack([looking.frames(path)[number] for number in numbers]) for path in (clip, output)]
+    rows = [np.hstack([landmarks.frames(path)[number] for number in numbers]) for path in (clip, output)]
     cv2.imwrite(str(clip.with_suffix(".png")), np.vstack(rows)[..., ::-1])
     print(clip.with_suffix(".png"))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from batchswap.downloads import Verified
 from batchswap.ledger import budgets
 from batchswap.ledger.file import connection
-from tests.chaos.crooked import Crooked, CrookedShelf
+from tests.chaos.faulty_service import Crooked, CrookedShelf
 from tests.chaos.schedules import Kill, Schedule
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock
