@@ -16,8 +16,8 @@ LAYERS = """
     report local.server
     runner
     client downloads callbacks ledger local.engine local.faults
-    ratelimit media_hosts hosts
-    manifest wire verdicts ratelimit.rule polling pacing agenda
+    ratelimit media_hosts
+    manifest wire verdicts ratelimit.rule polling
     tasks
     states sqlite_errors state_folder
     errors clock settings

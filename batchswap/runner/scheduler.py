@@ -257,6 +257,8 @@ class Loop:
                 self.queue.ready.appendleft(outcome)
         finally:
             self._submits -= 1
+            if desk.is_short and not self.in_flight:  # no task is left that may cost less than it reserves
+                desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
 
     async def _poll(self, *, pressing: bool) -> None:
         agenda = self._desk.agenda

@@ -1,7 +1,7 @@
 """Frames that are hard to swap, made from real faces: turned heads, glasses, a hand before the face, open mouths.
 
-`python -m tests.engine.difficult_clips FOLDER` swaps them and writes a contact sheet of each kind for people to look at: above
-the frames as they were, below with the new face.
+`python -m tests.engine.difficult_clips FOLDER` swaps them and writes a contact sheet of each kind for people to look
+at: above the frames as they were, below with the new face.
 """
 
 import sys

@@ -230,7 +230,8 @@ def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
 def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:
-    code = "from pathlib import Path\nfrom batchswap.ledger.file.lock import hold\nwith hold(Path('b.db'), wait=True): pass"
+    imports = "from pathlib import Path\nfrom batchswap.ledger.file.lock import hold\n"
+    code = f"{imports}with hold(Path('b.db'), wait=True): pass"
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", f"inject=flock:error={error}"]
     done = subprocess.run(
         [*strace, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60

@@ -13,7 +13,7 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.states import Event
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 
 class Parts(Shelf):
@@ -51,47 +51,38 @@ def delete_and_retry(world: World) -> None:
         assert operator_actions.retry(db, Stamp(VirtualClock().now(), None), task, is_gone=True) is Event.RESUMED
 
 
-def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = world_of(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
-        await world.run(service)
-        polls = service.requests["poll"]
-        delete_and_retry(world)
-        summary = await world.run(service, budget=0.0)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 2)
-        assert "b/t0.mp4" in world.shelf.files
-        assert (service.requests["submit"], service.requests["poll"]) == (2, polls + 1)
-        assert (summary.credits["spent"], summary.credits["reserved"]) == (6.0, 0.0)
-
-    run(script())
+async def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+    await world.run(service)
+    polls = service.requests["poll"]
+    delete_and_retry(world)
+    summary = await world.run(service, budget=0.0)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 2)
+    assert "b/t0.mp4" in world.shelf.files
+    assert (service.requests["submit"], service.requests["poll"]) == (2, polls + 1)
+    assert (summary.credits["spent"], summary.credits["reserved"]) == (6.0, 0.0)
 
 
-def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
-        await world.run(service)
-        delete_and_retry(world)
-        service.tasks.clear()
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select code from tasks").fetchone() == ("lost",)
-        assert (summary.credits["spent"], service.requests["submit"]) == (3.0, 1)
-
-    run(script())
+async def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+    await world.run(service)
+    delete_and_retry(world)
+    service.tasks.clear()
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select code from tasks").fetchone() == ("lost",)
+    assert (summary.credits["spent"], service.requests["submit"]) == (3.0, 1)
 
 
-def test_a_media_host_that_is_gone_for_all_of_patience_costs_nothing(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
-        await world.run(service)
-        delete_and_retry(world)
-        world.shelf.unreachable.add("https://media.example/t0.mp4")
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["fetching"], summary.credits["spent"]) == (Exit.UNAVAILABLE, 1, 3.0)
-        world.shelf.unreachable.clear()
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["done"], summary.credits["spent"]) == (Exit.DONE, 1, 3.0)
-        assert service.requests["submit"] == 1
-
-    run(script())
+async def test_a_media_host_that_is_gone_for_all_of_patience_costs_nothing(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
+    await world.run(service)
+    delete_and_retry(world)
+    world.shelf.unreachable.add("https://media.example/t0.mp4")
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["fetching"], summary.credits["spent"]) == (Exit.UNAVAILABLE, 1, 3.0)
+    world.shelf.unreachable.clear()
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["done"], summary.credits["spent"]) == (Exit.DONE, 1, 3.0)
+    assert service.requests["submit"] == 1

@@ -51,65 +51,50 @@ class Uneven(Service):
 
 
 @pytest.mark.parametrize("budgets", [{"budget": 41.5}, {"budget_per_day": 41.5}])
-def test_invariant_7_each_target_is_reserved_at_its_own_price(tmp_path: Path, budgets: dict[str, Any]) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 30), Uneven(lambda n: 20.0 if n else 1.0)
-        summary = await world.run(service, **budgets)
-        assert summary.exit_code == Exit.NO_CREDITS
-        assert summary.credits["spent"] == 41.0
-        assert summary.counts["queued"] == 27
-
-    run(script())
+async def test_invariant_7_each_target_is_reserved_at_its_own_price(tmp_path: Path, budgets: dict[str, Any]) -> None:
+    world, service = World(tmp_path, 30), Uneven(lambda n: 20.0 if n else 1.0)
+    summary = await world.run(service, **budgets)
+    assert summary.exit_code == Exit.NO_CREDITS
+    assert summary.credits["spent"] == 41.0
+    assert summary.counts["queued"] == 27
 
 
-def test_a_target_is_priced_once_for_all_its_faces(tmp_path: Path) -> None:
-    async def script() -> None:
-        found = [
-            msgspec.structs.replace(row, digest=f"{row.digest}{n}", key=f"{row.key}-{n}", output=f"b/{row.key}-{n}.mp4",
-                                    face=f"https://cdn.example/{n}.jpg")
-            for row in rows(3) for n in range(5)
-        ]  # fmt: skip
-        world, service = World(tmp_path, 0), Uneven(lambda n: n + 1.0)
-        world.enrol(found)
-        summary = await world.run(service, budget=100.0)
-        assert (summary.counts["done"], summary.credits["spent"]) == (15, 30.0)
-        assert len(service.priced) == len(set(service.priced)) == 3
-
-    run(script())
+async def test_a_target_is_priced_once_for_all_its_faces(tmp_path: Path) -> None:
+    found = [
+        msgspec.structs.replace(row, digest=f"{row.digest}{n}", key=f"{row.key}-{n}", output=f"b/{row.key}-{n}.mp4",
+                                face=f"https://cdn.example/{n}.jpg")
+        for row in rows(3) for n in range(5)
+    ]  # fmt: skip
+    world, service = World(tmp_path, 0), Uneven(lambda n: n + 1.0)
+    world.enrol(found)
+    summary = await world.run(service, budget=100.0)
+    assert (summary.counts["done"], summary.credits["spent"]) == (15, 30.0)
+    assert len(service.priced) == len(set(service.priced)) == 3
 
 
-def test_without_a_budget_a_class_is_priced_once(tmp_path: Path) -> None:
-    async def script() -> None:
-        service = Uneven(lambda n: n + 1.0)
-        assert (await World(tmp_path, 30).run(service)).counts["done"] == 30
-        assert len(service.priced) == 1
-
-    run(script())
+async def test_without_a_budget_a_class_is_priced_once(tmp_path: Path) -> None:
+    service = Uneven(lambda n: n + 1.0)
+    assert (await World(tmp_path, 30).run(service)).counts["done"] == 30
+    assert len(service.priced) == 1
 
 
-def test_what_was_charged_over_an_estimate_is_expected_of_the_other_targets(tmp_path: Path) -> None:
+async def test_what_was_charged_over_an_estimate_is_expected_of_the_other_targets(tmp_path: Path) -> None:
     """Four credits where one was estimated: where ten are, forty are reserved, and where one is, four and not forty."""
 
-    async def script() -> None:
-        world, service = World(tmp_path, 4), Uneven(lambda n: [1.0, 10.0, 1.0, 10.0][n], times=4.0)
-        summary = await world.run(service, budget=80.0, in_flight=1)
-        assert summary.exit_code == Exit.NO_CREDITS
-        assert (summary.credits["spent"], summary.counts["done"]) == (48.0, 3)
-
-    run(script())
+    world, service = World(tmp_path, 4), Uneven(lambda n: [1.0, 10.0, 1.0, 10.0][n], times=4.0)
+    summary = await world.run(service, budget=80.0, in_flight=1)
+    assert summary.exit_code == Exit.NO_CREDITS
+    assert (summary.credits["spent"], summary.counts["done"]) == (48.0, 3)
 
 
-def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 20), Uneven(lambda _: 1.0, times=4.0)
-        service.durations = lambda _: 1500.0
-        clock = VirtualClock()
-        await world.run(service, limit=1, deadline=clock.now() + 1000.0)
-        assert world.counts()["running"] == 1
-        summary = await world.run(service, budget=10.0, in_flight=1)
-        assert (summary.exit_code, summary.spent_now) == (Exit.NO_CREDITS, 8.0)
-
-    run(script())
+async def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 20), Uneven(lambda _: 1.0, times=4.0)
+    service.durations = lambda _: 1500.0
+    clock = VirtualClock()
+    await world.run(service, limit=1, deadline=clock.now() + 1000.0)
+    assert world.counts()["running"] == 1
+    summary = await world.run(service, budget=10.0, in_flight=1)
+    assert (summary.exit_code, summary.spent_now) == (Exit.NO_CREDITS, 8.0)
 
 
 def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) -> None:
@@ -162,117 +147,90 @@ class Watched(Uneven):
         (1.0, 20.0, 20.0, 0.0, 1),
     ],
 )
-def test_a_budget_holds_although_the_estimates_are_wrong(
+async def test_a_budget_holds_although_the_estimates_are_wrong(
     tmp_path: Path, kind: str, times: float, budget: float, spent: float, exceeded: float, at_first: int
 ) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times)
-        budgets: dict[str, Any] = {kind: budget}
-        summary = await world.run(service, **budgets)
-        assert (summary.exit_code, summary.credits["spent"]) == (Exit.NO_CREDITS, spent)
-        assert summary.credits["exceeded"] == exceeded
-        assert (f"exceeded by {exceeded:g} credits" in summary.reason) is (exceeded > 0.0)
-        assert max(service.out[:at_first]) == at_first
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            found = status.gather(db, world.settings.db)
-        assert status.to_json(found)["credits"]["exceeded"] == exceeded
-        assert status.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded
-        lines = list(status.to_lines(found, world.settings.db, 0.0, None))
-        assert any(f"{exceeded:g} credits more than --budget" in line for line in lines) is (exceeded > 0.0)
-
-    run(script())
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times)
+    budgets: dict[str, Any] = {kind: budget}
+    summary = await world.run(service, **budgets)
+    assert (summary.exit_code, summary.credits["spent"]) == (Exit.NO_CREDITS, spent)
+    assert summary.credits["exceeded"] == exceeded
+    assert (f"exceeded by {exceeded:g} credits" in summary.reason) is (exceeded > 0.0)
+    assert max(service.out[:at_first]) == at_first
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        found = status.gather(db, world.settings.db)
+    assert status.to_json(found)["credits"]["exceeded"] == exceeded
+    assert status.to_json(found)["batches"][0]["credits"]["exceeded"] == exceeded
+    lines = list(status.to_lines(found, world.settings.db, 0.0, None))
+    assert any(f"{exceeded:g} credits more than --budget" in line for line in lines) is (exceeded > 0.0)
 
 
-def test_all_done_beyond_the_budget_is_said_too(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1), Watched(lambda _: 2.0, 15.0)
-        summary = await world.run(service, budget=20.0)
-        assert (summary.exit_code, summary.credits["exceeded"]) == (Exit.DONE, 10.0)
-        assert "done, but the budget was exceeded by 10 credits" in last_line(summary, world.settings, "")
-
-    run(script())
+async def test_all_done_beyond_the_budget_is_said_too(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1), Watched(lambda _: 2.0, 15.0)
+    summary = await world.run(service, budget=20.0)
+    assert (summary.exit_code, summary.credits["exceeded"]) == (Exit.DONE, 10.0)
+    assert "done, but the budget was exceeded by 10 credits" in last_line(summary, world.settings, "")
 
 
-def test_four_go_out_until_one_real_price_is_known_and_then_all(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 2.0)
-        summary = await world.run(service, budget=1000.0, in_flight=30)
-        assert summary.counts["done"] == 40
-        assert max(service.out[:4]) == 4
-        assert max(service.out) > 8
-
-    run(script())
+async def test_four_go_out_until_one_real_price_is_known_and_then_all(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0)
+    summary = await world.run(service, budget=1000.0, in_flight=30)
+    assert summary.counts["done"] == 40
+    assert max(service.out[:4]) == 4
+    assert max(service.out) > 8
 
 
-def test_classes_of_unknown_prices_share_what_the_budget_bears(tmp_path: Path) -> None:
+async def test_classes_of_unknown_prices_share_what_the_budget_bears(tmp_path: Path) -> None:
     """Stills and videos: each is tried, and both together never risk more than the budget at ten times."""
 
-    async def script() -> None:
-        world = World(tmp_path, 0)
-        stills = [
-            msgspec.structs.replace(row, model=Model.IMAGE, digest=f"i{row.digest}", key=f"i{row.key}",
-                                    output=f"b/i{row.key}.png")
-            for row in rows(10)
-        ]  # fmt: skip
-        world.enrol([row for pair in zip(rows(10), stills, strict=True) for row in pair])
-        service = Watched(lambda _: 1.0, times=10.0)
-        summary = await world.run(service, budget=40.0)
-        assert (summary.credits["spent"], summary.credits["exceeded"]) == (40.0, 0.0)
-        assert max(service.out) <= 4
-
-    run(script())
+    world = World(tmp_path, 0)
+    stills = [
+        msgspec.structs.replace(row, model=Model.IMAGE, digest=f"i{row.digest}", key=f"i{row.key}",
+                                output=f"b/i{row.key}.png")
+        for row in rows(10)
+    ]  # fmt: skip
+    world.enrol([row for pair in zip(rows(10), stills, strict=True) for row in pair])
+    service = Watched(lambda _: 1.0, times=10.0)
+    summary = await world.run(service, budget=40.0)
+    assert (summary.credits["spent"], summary.credits["exceeded"]) == (40.0, 0.0)
+    assert max(service.out) <= 4
 
 
-def test_an_estimate_that_is_too_high_does_not_end_the_run_while_tasks_are_in_flight(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 10.0, times=0.2)
-        summary = await world.run(service, budget=20.0)
-        assert summary.exit_code == Exit.NO_CREDITS
-        assert 10.0 < (summary.credits["spent"] or 0.0) <= 20.0
-
-    run(script())
+async def test_an_estimate_that_is_too_high_does_not_end_the_run_while_tasks_are_in_flight(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 10.0, times=0.2)
+    summary = await world.run(service, budget=20.0)
+    assert summary.exit_code == Exit.NO_CREDITS
+    assert 10.0 < (summary.credits["spent"] or 0.0) <= 20.0
 
 
-def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_that_is_said(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, tells=False)
-        summary = await world.run(service, budget=40.0)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.NO_CREDITS, 20)
-        assert max(service.out) > 4
-        assert sum("does not say what a task cost" in line for line in world.said) == 1
-
-    run(script())
+async def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_that_is_said(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0, tells=False)
+    summary = await world.run(service, budget=40.0)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.NO_CREDITS, 20)
+    assert max(service.out) > 4
+    assert sum("does not say what a task cost" in line for line in world.said) == 1
 
 
-def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
-        await world.run(service, budget=10.0)
-        service.out.clear()
-        summary = await world.run(service, budget=100.0)
-        assert (summary.spent_now, summary.credits["exceeded"]) == (100.0, 0.0)
-        assert max(service.out) > 4  # no trial
-
-    run(script())
+async def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
+    await world.run(service, budget=10.0)
+    service.out.clear()
+    summary = await world.run(service, budget=100.0)
+    assert (summary.spent_now, summary.credits["exceeded"]) == (100.0, 0.0)
+    assert max(service.out) > 4  # no trial
 
 
-def test_invariant_7_what_is_in_flight_reserves_what_was_learned(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
-        service.durations = lambda _: 10.0 if len(service.tasks) < 1 else 5000.0
-        clock = VirtualClock()
-        summary = await world.run(service, budget=1000.0, in_flight=4, deadline=clock.now() + 600.0)
-        assert (summary.counts["running"], summary.credits["reserved"]) == (4, 40.0)
-
-    run(script())
+async def test_invariant_7_what_is_in_flight_reserves_what_was_learned(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
+    service.durations = lambda _: 10.0 if len(service.tasks) < 1 else 5000.0
+    clock = VirtualClock()
+    summary = await world.run(service, budget=1000.0, in_flight=4, deadline=clock.now() + 600.0)
+    assert (summary.counts["running"], summary.credits["reserved"]) == (4, 40.0)
 
 
-def test_uncertain_tasks_do_not_hold_up_the_trial_of_their_class(tmp_path: Path) -> None:
-    async def script() -> None:
-        lost = iter([True, True])
-        world, service = World(tmp_path, 10), Watched(lambda _: 2.0)
-        service.fault = lambda _, kind: "lost" if kind == "submit" and next(lost, False) else None
-        summary = await world.run(service, budget=60.0)
-        assert (summary.counts["done"], summary.counts["uncertain"]) == (8, 2)
-
-    run(script())
+async def test_uncertain_tasks_do_not_hold_up_the_trial_of_their_class(tmp_path: Path) -> None:
+    lost = iter([True, True])
+    world, service = World(tmp_path, 10), Watched(lambda _: 2.0)
+    service.fault = lambda _, kind: "lost" if kind == "submit" and next(lost, False) else None
+    summary = await world.run(service, budget=60.0)
+    assert (summary.counts["done"], summary.counts["uncertain"]) == (8, 2)

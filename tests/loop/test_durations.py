@@ -13,22 +13,19 @@ from tests.loop.service import Service, lognormal
 from tests.loop.test_uploads import made, row
 from tests.loop.world import World, rows
 from tests.pure.test_report_planning import movie
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 
 @pytest.mark.parametrize("median", [0.8, 3.0, 40.0])
-def test_without_a_limit_a_few_tasks_on_a_fresh_ledger_are_found_soon(tmp_path: Path, median: float) -> None:
-    async def script() -> None:
-        clock = VirtualClock()
-        world, service = World(tmp_path, 6), Service(clock, durations=lognormal(median, 0.3))
-        await world.run(service, rate_limit=None)
-        assert clock.monotonic() < 1.25 * service.last_end + 0.1
-
-    run(script())
+async def test_without_a_limit_a_few_tasks_on_a_fresh_ledger_are_found_soon(tmp_path: Path, median: float) -> None:
+    clock = VirtualClock()
+    world, service = World(tmp_path, 6), Service(clock, durations=lognormal(median, 0.3))
+    await world.run(service, rate_limit=None)
+    assert clock.monotonic() < 1.25 * service.last_end + 0.1
 
 
 @pytest.mark.parametrize("seed", [1, 4, 5, 7])
-def test_a_history_of_slow_days_does_not_hold_a_quick_day_back(tmp_path: Path, seed: int) -> None:
+async def test_a_history_of_slow_days_does_not_hold_a_quick_day_back(tmp_path: Path, seed: int) -> None:
     """Nothing but the history differs between two runs of the same work."""
 
     async def seconds(folder: Path, *medians: float) -> float:
@@ -40,22 +37,16 @@ def test_a_history_of_slow_days_does_not_hold_a_quick_day_back(tmp_path: Path, s
             await world.run(service, rate_period=1.0, in_flight=20)
         return clock.monotonic() - begun
 
-    async def script() -> None:
-        assert await seconds(tmp_path / "slow", 300.0, 5.0) < 1.4 * await seconds(tmp_path / "fresh", 5.0)
-
-    run(script())
+    assert await seconds(tmp_path / "slow", 300.0, 5.0) < 1.4 * await seconds(tmp_path / "fresh", 5.0)
 
 
-def test_the_length_of_a_target_is_remembered_with_what_it_took(tmp_path: Path) -> None:
-    async def script() -> None:
-        clips = {name: movie(tmp_path / f"{name}.mp4", seconds) for name, seconds in {"long": 65, "short": 5}.items()}
-        world = made(tmp_path, [row(name, clip) for name, clip in clips.items()])
-        service = Service(VirtualClock(), durations=lognormal(6.0, 0.3))
-        assert (await world.run(service)).counts["done"] == 2
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            past = history.took(db)
-        groups = {class_of(each.model, each.seconds).group for each in past}
-        assert groups == {"video-face-swap/7", "video-face-swap/1"}
-        assert all(each.model is Model.VIDEO and 2.0 < each.took < 20.0 for each in past)
-
-    run(script())
+async def test_the_length_of_a_target_is_remembered_with_what_it_took(tmp_path: Path) -> None:
+    clips = {name: movie(tmp_path / f"{name}.mp4", seconds) for name, seconds in {"long": 65, "short": 5}.items()}
+    world = made(tmp_path, [row(name, clip) for name, clip in clips.items()])
+    service = Service(VirtualClock(), durations=lognormal(6.0, 0.3))
+    assert (await world.run(service)).counts["done"] == 2
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        past = history.took(db)
+    groups = {class_of(each.model, each.seconds).group for each in past}
+    assert groups == {"video-face-swap/7", "video-face-swap/1"}
+    assert all(each.model is Model.VIDEO and 2.0 < each.took < 20.0 for each in past)

@@ -41,48 +41,36 @@ def slow_world(folder: Path, until: float, **settings: object) -> World:
     return world
 
 
-def test_what_is_all_done_when_the_grace_ends_was_not_stopped_by_the_deadline(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = slow_world(tmp_path, HOUR + 5.0), Service(VirtualClock(), durations=lambda _: 5.0)
-        summary = await world.run(service, deadline=START + HOUR)
-        assert VirtualClock().monotonic() > HOUR, "the deadline came first"
-        assert summary.counts["done"] == 2
-        assert (summary.exit_code, summary.reason) == (Exit.DONE, "all done")
-
-    run(script())
+async def test_what_is_all_done_when_the_grace_ends_was_not_stopped_by_the_deadline(tmp_path: Path) -> None:
+    world, service = slow_world(tmp_path, HOUR + 5.0), Service(VirtualClock(), durations=lambda _: 5.0)
+    summary = await world.run(service, deadline=START + HOUR)
+    assert VirtualClock().monotonic() > HOUR, "the deadline came first"
+    assert summary.counts["done"] == 2
+    assert (summary.exit_code, summary.reason) == (Exit.DONE, "all done")
 
 
-def test_rows_that_are_not_asked_for_are_not_left_by_the_deadline(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = slow_world(tmp_path, HOUR + 5.0, limit=1)
-        summary = await world.run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + HOUR)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.DONE, 1)
-
-    run(script())
+async def test_rows_that_are_not_asked_for_are_not_left_by_the_deadline(tmp_path: Path) -> None:
+    world = slow_world(tmp_path, HOUR + 5.0, limit=1)
+    summary = await world.run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + HOUR)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.DONE, 1)
 
 
-def test_a_deadline_that_lets_nothing_be_submitted_says_for_how_long_a_task_is_expected(tmp_path: Path) -> None:
+async def test_a_deadline_that_lets_nothing_be_submitted_says_for_how_long_a_task_is_expected(tmp_path: Path) -> None:
     """Or a run that ends at once would be a riddle."""
 
-    async def script() -> None:
-        summary = await World(tmp_path, 5).run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + 20.0)
-        assert (summary.exit_code, summary.requests["submit"]) == (Exit.DEADLINE, 0)
-        assert re.fullmatch(r"the deadline is near, and a task may take [1-9]\d* s: nothing more .*", summary.reason)
-
-    run(script())
+    summary = await World(tmp_path, 5).run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + 20.0)
+    assert (summary.exit_code, summary.requests["submit"]) == (Exit.DEADLINE, 0)
+    assert re.fullmatch(r"the deadline is near, and a task may take [1-9]\d* s: nothing more .*", summary.reason)
 
 
-def test_what_the_grace_does_not_save_is_left_by_the_deadline(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = slow_world(tmp_path, HOUR + 15.0), Service(VirtualClock(), durations=lambda _: 5.0)
-        summary = await world.run(service, deadline=START + HOUR)
-        assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
-        assert (await world.run(service)).exit_code == Exit.DONE
-
-    run(script())
+async def test_what_the_grace_does_not_save_is_left_by_the_deadline(tmp_path: Path) -> None:
+    world, service = slow_world(tmp_path, HOUR + 15.0), Service(VirtualClock(), durations=lambda _: 5.0)
+    summary = await world.run(service, deadline=START + HOUR)
+    assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
+    assert (await world.run(service)).exit_code == Exit.DONE
 
 
-def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None:
+async def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None:
     """One task runs, the next submit is unclear, and no look at the balance succeeds; then a poll ends the run."""
     refused_at: list[float] = []
 
@@ -92,14 +80,11 @@ def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None
             return "401"
         return "500" if kind == "balance" or (kind == "submit" and service.accepted) else None
 
-    async def script() -> None:
-        service = Service(VirtualClock(), durations=lambda _: HOUR, fault=fault)
-        summary = await World(tmp_path, 5).run(service)
-        assert (summary.exit_code, summary.counts["uncertain"]) == (Exit.REFUSED, 1)
-        assert service.requests["balance"] > 5, "by now it is waited for nearly a minute between two looks"
-        assert VirtualClock().monotonic() < refused_at[0] + 1.0
-
-    run(script())
+    service = Service(VirtualClock(), durations=lambda _: HOUR, fault=fault)
+    summary = await World(tmp_path, 5).run(service)
+    assert (summary.exit_code, summary.counts["uncertain"]) == (Exit.REFUSED, 1)
+    assert service.requests["balance"] > 5, "by now it is waited for nearly a minute between two looks"
+    assert VirtualClock().monotonic() < refused_at[0] + 1.0
 
 
 class Hanging(Service):
@@ -126,33 +111,25 @@ def test_who_interrupts_the_last_look_at_the_balance_still_hears_how_the_run_wen
         pytest.fail("nobody heeded the signal")
 
 
-def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_goes_on_with_it(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf.unreachable.add("https://media.example/t0.mp4")
-        summary = await world.run(service, deadline=START + 120.0, retries=20)
-        assert VirtualClock().monotonic() < 121.0
-        assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
-        world.shelf.unreachable.clear()
-        assert (await world.run(service)).exit_code == Exit.DONE
-        assert service.requests["submit"] == 1
-
-    run(script())
+async def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_goes_on_with_it(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf.unreachable.add("https://media.example/t0.mp4")
+    summary = await world.run(service, deadline=START + 120.0, retries=20)
+    assert VirtualClock().monotonic() < 121.0
+    assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
+    world.shelf.unreachable.clear()
+    assert (await world.run(service)).exit_code == Exit.DONE
+    assert service.requests["submit"] == 1
 
 
-def test_nobody_waits_for_faces_that_nobody_will_submit(tmp_path: Path) -> None:
+async def test_nobody_waits_for_faces_that_nobody_will_submit(tmp_path: Path) -> None:
     """The one task that runs ends after 64 s; then there are no credits for the next, while a third is detected."""
 
-    async def script() -> None:
-        world = World(tmp_path, 2)
-        video, faces = "https://cdn.example/duo.mp4", ((0, "https://cdn.example/ben.jpg"),)
-        digest = content_digest(Model.VIDEO_MULTI, video, "", faces)
-        world.enrol([*rows(2), Row("duo", digest, Model.VIDEO_MULTI, video, "", "b/duo.mp4", 9, faces)])
-        service = Service(
-            VirtualClock(), durations=lambda _: 64.0, balance=1.0, detecting=1000.0, callback=world.deliver
-        )
-        summary = await world.run(service, callbacks=True, in_flight=1, rate_limit=None)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
-        assert VirtualClock().monotonic() < 65.0
-
-    run(script())
+    world = World(tmp_path, 2)
+    video, faces = "https://cdn.example/duo.mp4", ((0, "https://cdn.example/ben.jpg"),)
+    digest = content_digest(Model.VIDEO_MULTI, video, "", faces)
+    world.enrol([*rows(2), Row("duo", digest, Model.VIDEO_MULTI, video, "", "b/duo.mp4", 9, faces)])
+    service = Service(VirtualClock(), durations=lambda _: 64.0, balance=1.0, detecting=1000.0, callback=world.deliver)
+    summary = await world.run(service, callbacks=True, in_flight=1, rate_limit=None)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
+    assert VirtualClock().monotonic() < 65.0

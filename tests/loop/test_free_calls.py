@@ -20,7 +20,7 @@ from tests.loop.test_faces import duo
 from tests.loop.test_run import always, once
 from tests.loop.test_uploads import Outage, clips, made, reasons
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 QUICK = lognormal(6, 0.35)
 
@@ -31,19 +31,16 @@ def chosen(folder: Path, count: int, **settings: object) -> World:
 
 
 @pytest.mark.parametrize(("kind", "world_of"), [("upload", clips), ("detect", chosen), ("estimate", clips)])
-def test_402_of_a_free_call_stops_submitting_and_fails_no_row(
+async def test_402_of_a_free_call_stops_submitting_and_fails_no_row(
     tmp_path: Path, kind: str, world_of: Callable[..., World]
 ) -> None:
-    async def script() -> None:
-        world = world_of(tmp_path, 5)
-        service = Service(VirtualClock(), durations=QUICK, fault=always(kind, "402"))
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 5)
-        assert summary.reason == "out of credits (402): top up, and run again"
-        service.fault = None
-        assert (await world.run(service)).counts["done"] == 5
-
-    run(script())
+    world = world_of(tmp_path, 5)
+    service = Service(VirtualClock(), durations=QUICK, fault=always(kind, "402"))
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 5)
+    assert summary.reason == "out of credits (402): top up, and run again"
+    service.fault = None
+    assert (await world.run(service)).counts["done"] == 5
 
 
 class Crowded(Service):
@@ -64,13 +61,10 @@ class Crowded(Service):
 
 @pytest.mark.parametrize("world_of", [clips, chosen])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_free_calls_are_workers_too(tmp_path: Path, world_of: Callable[..., World], workers: int) -> None:
-    async def script() -> None:
-        world, service = world_of(tmp_path, 12), Crowded()
-        summary = await world.run(service, workers=workers, rate_limit=None)
-        assert (summary.counts["done"], service.most) == (12, workers)
-
-    run(script())
+async def test_free_calls_are_workers_too(tmp_path: Path, world_of: Callable[..., World], workers: int) -> None:
+    world, service = world_of(tmp_path, 12), Crowded()
+    summary = await world.run(service, workers=workers, rate_limit=None)
+    assert (summary.counts["done"], service.most) == (12, workers)
 
 
 class Talkative(Service):
@@ -83,28 +77,22 @@ class Talkative(Service):
 
 
 @pytest.mark.parametrize(("kind", "world_of"), [("upload", clips), ("detect", chosen), ("estimate", clips)])
-def test_invariant_9_what_a_free_call_says_of_its_refusal_is_stored_without_secrets(
+async def test_invariant_9_what_a_free_call_says_of_its_refusal_is_stored_without_secrets(
     tmp_path: Path, kind: str, world_of: Callable[..., World]
 ) -> None:
-    async def script() -> None:
-        world = world_of(tmp_path, 1)
-        summary = await world.run(Talkative(VirtualClock(), durations=QUICK, fault=always(kind, "422")))
-        assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
-        [(code, reason)] = reasons(world)
-        assert (code, reason[:41]) == ("422", "cannot read https://cdn.example/a.mp4?… [")
-        assert len(reason) <= 500
-        assert reason.isprintable()
-
-    run(script())
+    world = world_of(tmp_path, 1)
+    summary = await world.run(Talkative(VirtualClock(), durations=QUICK, fault=always(kind, "422")))
+    assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 1)
+    [(code, reason)] = reasons(world)
+    assert (code, reason[:41]) == ("422", "cannot read https://cdn.example/a.mp4?… [")
+    assert len(reason) <= 500
+    assert reason.isprintable()
 
 
-def test_a_free_call_that_is_refused_without_a_word_has_a_reason(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = clips(tmp_path, 1)
-        await world.run(Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422")))
-        assert reasons(world) == [("422", "rejected")]
-
-    run(script())
+async def test_a_free_call_that_is_refused_without_a_word_has_a_reason(tmp_path: Path) -> None:
+    world = clips(tmp_path, 1)
+    await world.run(Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422")))
+    assert reasons(world) == [("422", "rejected")]
 
 
 def away(*spans: tuple[float, float], what: str = "503", kind: str = "") -> Fault:
@@ -119,58 +107,46 @@ def away(*spans: tuple[float, float], what: str = "503", kind: str = "") -> Faul
 
 @pytest.mark.parametrize("what", ["503", "dropped", "unsent"])
 @pytest.mark.parametrize("world_of", [clips, chosen])
-def test_an_outage_of_the_api_fails_no_row(tmp_path: Path, world_of: Callable[..., World], what: str) -> None:
-    async def script() -> None:
-        world = world_of(tmp_path, 60)
-        fault = away((10.0, 1210.0), what=what)
-        service = Service(VirtualClock(), durations=QUICK, limit=20, period=10.0, fault=fault)
-        summary = await world.run(service)
-        assert summary.counts["failed"] == 0
-        assert summary.counts["done"] + summary.counts["uncertain"] == 60
-        assert summary.counts["uncertain"] < 5  # what was on its way when it began
-        assert any("the API answers nobody" in line for line in world.said)
-        assert asyncio.get_running_loop().time() < 1210.0 + 300.0
-
-    run(script())
+async def test_an_outage_of_the_api_fails_no_row(tmp_path: Path, world_of: Callable[..., World], what: str) -> None:
+    world = world_of(tmp_path, 60)
+    fault = away((10.0, 1210.0), what=what)
+    service = Service(VirtualClock(), durations=QUICK, limit=20, period=10.0, fault=fault)
+    summary = await world.run(service)
+    assert summary.counts["failed"] == 0
+    assert summary.counts["done"] + summary.counts["uncertain"] == 60
+    assert summary.counts["uncertain"] < 5  # what was on its way when it began
+    assert any("the API answers nobody" in line for line in world.said)
+    assert asyncio.get_running_loop().time() < 1210.0 + 300.0
 
 
 @pytest.mark.parametrize("budget", [None, 1000.0])
-def test_an_outage_at_the_start_is_waited_out(tmp_path: Path, budget: float | None) -> None:
-    async def script() -> None:
-        world = clips(tmp_path, 30)
-        service = Service(VirtualClock(), durations=QUICK, fault=away((0.0, 25.0)))
-        summary = await world.run(service, budget=budget)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 30)
-
-    run(script())
+async def test_an_outage_at_the_start_is_waited_out(tmp_path: Path, budget: float | None) -> None:
+    world = clips(tmp_path, 30)
+    service = Service(VirtualClock(), durations=QUICK, fault=away((0.0, 25.0)))
+    summary = await world.run(service, budget=budget)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 30)
 
 
 @pytest.mark.parametrize("world_of", [clips, chosen])
-def test_an_outage_that_outlasts_patience_ends_the_run_and_the_same_command_goes_on(
+async def test_an_outage_that_outlasts_patience_ends_the_run_and_the_same_command_goes_on(
     tmp_path: Path, world_of: Callable[..., World]
 ) -> None:
-    async def script() -> None:
-        world, clock = world_of(tmp_path, 30), VirtualClock()
-        service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
-        summary = await world.run(service, patience=600.0)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 30)
-        assert 600.0 <= clock.monotonic() < 800.0
-        assert service.requests.total() < 400
-        service.fault = None
-        assert (await world.run(service)).counts["done"] == 30
-
-    run(script())
+    world, clock = world_of(tmp_path, 30), VirtualClock()
+    service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
+    summary = await world.run(service, patience=600.0)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 30)
+    assert 600.0 <= clock.monotonic() < 800.0
+    assert service.requests.total() < 400
+    service.fault = None
+    assert (await world.run(service)).counts["done"] == 30
 
 
-def test_a_deadline_ends_the_waiting_for_an_api_that_is_away(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, clock = clips(tmp_path, 5), VirtualClock()
-        service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
-        summary = await world.run(service, deadline=clock.now() + 100.0)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.DEADLINE, 5)
-        assert clock.monotonic() < 120.0
-
-    run(script())
+async def test_a_deadline_ends_the_waiting_for_an_api_that_is_away(tmp_path: Path) -> None:
+    world, clock = clips(tmp_path, 5), VirtualClock()
+    service = Service(clock, durations=QUICK, fault=away((0.0, 1e9)))
+    summary = await world.run(service, deadline=clock.now() + 100.0)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.DEADLINE, 5)
+    assert clock.monotonic() < 120.0
 
 
 class Poisoned(Service):
@@ -192,60 +168,48 @@ class Poisoned(Service):
         return await super().estimate(body)
 
 
-def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = chosen(tmp_path, 10), Poisoned("duo3.")
-        summary = await world.run(service)
-        assert (summary.counts["done"], summary.counts["failed"]) == (9, 1)
-        assert reasons(world) == [("detect-failed", "the API serves others and not this: error 500")]
-        assert asyncio.get_running_loop().time() < 120.0
-
-    run(script())
+async def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path: Path) -> None:
+    world, service = chosen(tmp_path, 10), Poisoned("duo3.")
+    summary = await world.run(service)
+    assert (summary.counts["done"], summary.counts["failed"]) == (9, 1)
+    assert reasons(world) == [("detect-failed", "the API serves others and not this: error 500")]
+    assert asyncio.get_running_loop().time() < 120.0
 
 
 @pytest.mark.parametrize("kind", ["detect", "upload"])
-def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path: Path, kind: str) -> None:
+async def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path: Path, kind: str) -> None:
     """The first row's call is tried ever more seldom when the third one's submit finds no credits left."""
 
-    async def script() -> None:
-        world = chosen(tmp_path, 3) if kind == "detect" else clips(tmp_path, 3)
-        service = Poisoned("duo0.") if kind == "detect" else Outage("403", inf, b"clip 0")
-        service.durations, service.balance_left = lambda _: 400.0, 1.5
-        summary = await world.run(service, in_flight=1, retries=100)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            (refused_at,) = db.execute("select max(submitted_at) from attempts").fetchone()
-        assert VirtualClock().now() < refused_at + 5.0
-
-    run(script())
+    world = chosen(tmp_path, 3) if kind == "detect" else clips(tmp_path, 3)
+    service = Poisoned("duo0.") if kind == "detect" else Outage("403", inf, b"clip 0")
+    service.durations, service.balance_left = lambda _: 400.0, 1.5
+    summary = await world.run(service, in_flight=1, retries=100)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        (refused_at,) = db.execute("select max(submitted_at) from attempts").fetchone()
+    assert VirtualClock().now() < refused_at + 5.0
 
 
-def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows_fail(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = chosen(tmp_path, 100), Poisoned("duo")
-        summary = await world.run(service, ahead=1)
-        assert summary.exit_code == Exit.FAILED
-        assert "20 rows in a row failed as detect-failed: stopped" in summary.reason
-        assert (summary.counts["failed"], summary.counts["queued"]) == (20, 80)
-
-    run(script())
+async def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows_fail(tmp_path: Path) -> None:
+    world, service = chosen(tmp_path, 100), Poisoned("duo")
+    summary = await world.run(service, ahead=1)
+    assert summary.exit_code == Exit.FAILED
+    assert "20 rows in a row failed as detect-failed: stopped" in summary.reason
+    assert (summary.counts["failed"], summary.counts["queued"]) == (20, 80)
 
 
-def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = chosen(tmp_path, 1)
-        service = Service(VirtualClock(), durations=QUICK)
-        asked: list[str] = []
+async def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Path) -> None:
+    world = chosen(tmp_path, 1)
+    service = Service(VirtualClock(), durations=QUICK)
+    asked: list[str] = []
 
-        def forgotten(_: Service, kind: str) -> str | None:
-            asked.extend([kind] if kind == "detect" else [])
-            return "404" if kind == "detect" and 2 <= len(asked) <= 5 else None
+    def forgotten(_: Service, kind: str) -> str | None:
+        asked.extend([kind] if kind == "detect" else [])
+        return "404" if kind == "detect" and 2 <= len(asked) <= 5 else None
 
-        service.fault = forgotten
-        assert (await world.run(service)).counts["done"] == 1
-        assert len(service.detections) == 2
-
-    run(script())
+    service.fault = forgotten
+    assert (await world.run(service)).counts["done"] == 1
+    assert len(service.detections) == 2
 
 
 class Secretive(Service):
@@ -255,40 +219,29 @@ class Secretive(Service):
         return msgspec.structs.replace(super().info(task_id, now), credits=None)
 
 
-def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = World(tmp_path, 30)
-        service = Secretive(
-            VirtualClock(), durations=lambda _: 60.0, price=3.0, fault=away((0.0, 100.0), kind="estimate")
-        )
-        summary = await world.run(service, in_flight=1)
-        assert summary.counts["done"] == 30
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            reserved = [found for (found,) in db.execute("select reserved from attempts order by id")]
-        assert (reserved[0], reserved[-1]) == (0.0, 3.0)
-        assert service.requests["estimate"] == 4 + 1
-
-    run(script())
+async def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_path: Path) -> None:
+    world = World(tmp_path, 30)
+    service = Secretive(VirtualClock(), durations=lambda _: 60.0, price=3.0, fault=away((0.0, 100.0), kind="estimate"))
+    summary = await world.run(service, in_flight=1)
+    assert summary.counts["done"] == 30
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        reserved = [found for (found,) in db.execute("select reserved from attempts order by id")]
+    assert (reserved[0], reserved[-1]) == (0.0, 3.0)
+    assert service.requests["estimate"] == 4 + 1
 
 
-def test_a_row_whose_price_alone_cannot_be_had_fails_when_there_is_a_budget(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 5), Poisoned("/0.mp4")
-        summary = await world.run(service, budget=100.0, ahead=1)
-        assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
-        assert reasons(world) == [("estimate-failed", "the API serves others and not this: error 500")]
-
-    run(script())
+async def test_a_row_whose_price_alone_cannot_be_had_fails_when_there_is_a_budget(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 5), Poisoned("/0.mp4")
+    summary = await world.run(service, budget=100.0, ahead=1)
+    assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
+    assert reasons(world) == [("estimate-failed", "the API serves others and not this: error 500")]
 
 
 @pytest.mark.parametrize("told", [{}, {"estimated_credits": None, "balance": 5}])
-def test_an_api_that_answers_without_a_price_keeps_no_budget(tmp_path: Path, told: dict[str, object]) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK)
-        service.override["estimate"] = told
-        summary = await world.run(service, budget=100.0)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 5)
-        assert "the API gives no estimate" in summary.reason
-        assert (await world.run(service)).counts["done"] == 5
-
-    run(script())
+async def test_an_api_that_answers_without_a_price_keeps_no_budget(tmp_path: Path, told: dict[str, object]) -> None:
+    world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK)
+    service.override["estimate"] = told
+    summary = await world.run(service, budget=100.0)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 5)
+    assert "the API gives no estimate" in summary.reason
+    assert (await world.run(service)).counts["done"] == 5

@@ -15,7 +15,7 @@ from batchswap.runner.background import View
 from batchswap.runner.collect.download import likely_first
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 Fault = Callable[[str, float], DownloadError | None]
 
@@ -46,64 +46,55 @@ def dark(until: float, retry_after: str = "") -> Fault:
 
 @pytest.mark.parametrize("in_flight", [1, 3, 10])
 @pytest.mark.parametrize("retry_after", ["", "60", "31536000"])
-def test_an_outage_is_waited_for_and_submits_pause(tmp_path: Path, in_flight: int, retry_after: str) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 5.0)
-        shelf = world.shelf = Troubled(dark(1200.0, retry_after))
-        shown: list[tuple[float, int, str]] = []
+async def test_an_outage_is_waited_for_and_submits_pause(tmp_path: Path, in_flight: int, retry_after: str) -> None:
+    world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 5.0)
+    shelf = world.shelf = Troubled(dark(1200.0, retry_after))
+    shown: list[tuple[float, int, str]] = []
 
-        async def watch(look: Callable[[], View]) -> None:
-            while True:
-                now = asyncio.get_running_loop().time()
-                shown.append((now, service.requests["submit"], look().waiting))
-                await asyncio.sleep(10.0)
+    async def watch(look: Callable[[], View]) -> None:
+        while True:
+            now = asyncio.get_running_loop().time()
+            shown.append((now, service.requests["submit"], look().waiting))
+            await asyncio.sleep(10.0)
 
-        summary = await world.run(service, watch=watch, in_flight=in_flight, rate_limit=4, rate_period=2.0)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 60)
-        assert all(submits <= 2 * in_flight + 2 for now, submits, _ in shown if now < 1200.0), (
-            "the rest is not paid meanwhile"
-        )
-        assert all("media.example gives no results" in words for now, _, words in shown if 60.0 < now < 1200.0)
-        assert not shown[-1][2]
-        about = [words for words in world.said if "media host" in words]
-        assert len(about) == 2
-        assert about[1] == "the media host media.example answers again"
-        assert sum(shelf.asked.values()) < 60 + 120
-
-    run(script())
+    summary = await world.run(service, watch=watch, in_flight=in_flight, rate_limit=4, rate_period=2.0)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 60)
+    assert all(submits <= 2 * in_flight + 2 for now, submits, _ in shown if now < 1200.0), (
+        "the rest is not paid meanwhile"
+    )
+    assert all("media.example gives no results" in words for now, _, words in shown if 60.0 < now < 1200.0)
+    assert not shown[-1][2]
+    about = [words for words in world.said if "media host" in words]
+    assert len(about) == 2
+    assert about[1] == "the media host media.example answers again"
+    assert sum(shelf.asked.values()) < 60 + 120
 
 
-def test_an_outage_beyond_patience_leaves_the_results_to_the_next_run(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 30), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf = Troubled(dark(1e9))
-        summary = await world.run(service, patience=600.0, in_flight=5)
-        submits = service.requests["submit"]
-        assert summary.exit_code == Exit.UNAVAILABLE
-        assert "the media host media.example stayed unavailable" in summary.reason
-        assert (summary.counts["fetching"], summary.counts["failed"]) == (submits, 0)
-        assert submits <= 12
-        assert 600.0 <= asyncio.get_running_loop().time() < 700.0
-        world.shelf.fault = lambda *_: None
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["done"], service.requests["submit"]) == (Exit.DONE, 30, 30)
-
-    run(script())
+async def test_an_outage_beyond_patience_leaves_the_results_to_the_next_run(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 30), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf = Troubled(dark(1e9))
+    summary = await world.run(service, patience=600.0, in_flight=5)
+    submits = service.requests["submit"]
+    assert summary.exit_code == Exit.UNAVAILABLE
+    assert "the media host media.example stayed unavailable" in summary.reason
+    assert (summary.counts["fetching"], summary.counts["failed"]) == (submits, 0)
+    assert submits <= 12
+    assert 600.0 <= asyncio.get_running_loop().time() < 700.0
+    world.shelf.fault = lambda *_: None
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["done"], service.requests["submit"]) == (Exit.DONE, 30, 30)
 
 
-def test_one_bad_result_keeps_nothing_waiting(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 200), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf = Troubled(lambda url, _: unavailable() if "/t3." in url else None)
-        summary = await world.run(service, in_flight=5, rate_limit=4, rate_period=2.0)
-        assert summary.counts["done"] == 199
-        assert summary.counts["failed"] + summary.counts["fetching"] == 1
-        assert asyncio.get_running_loop().time() < 900.0
-
-    run(script())
+async def test_one_bad_result_keeps_nothing_waiting(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 200), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf = Troubled(lambda url, _: unavailable() if "/t3." in url else None)
+    summary = await world.run(service, in_flight=5, rate_limit=4, rate_period=2.0)
+    assert summary.counts["done"] == 199
+    assert summary.counts["failed"] + summary.counts["fetching"] == 1
+    assert asyncio.get_running_loop().time() < 900.0
 
 
-def test_what_was_just_promised_is_asked_for_longer(tmp_path: Path) -> None:
+async def test_what_was_just_promised_is_asked_for_longer(tmp_path: Path) -> None:
     """The host does not know each result for some time after the API has named it."""
     begun: dict[str, float] = {}
 
@@ -111,28 +102,22 @@ def test_what_was_just_promised_is_asked_for_longer(tmp_path: Path) -> None:
         is_there = now - begun.setdefault(url, now) >= 120.0
         return None if is_there else DownloadError("gone", "the media host answers 404", stale=True)
 
-    async def script() -> None:
-        world, service = World(tmp_path, 20), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf = Troubled(late)
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 20)
-        assert service.requests["submit"] == 20
-
-    run(script())
+    world, service = World(tmp_path, 20), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf = Troubled(late)
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 20)
+    assert service.requests["submit"] == 20
 
 
-def test_what_never_comes_is_failed_after_minutes(tmp_path: Path) -> None:
+async def test_what_never_comes_is_failed_after_minutes(tmp_path: Path) -> None:
     def never(url: str, now: float) -> DownloadError | None:
         return DownloadError("gone", "the media host answers 404", stale=True)
 
-    async def script() -> None:
-        world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf = Troubled(never)
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 2)
-        assert 300.0 <= asyncio.get_running_loop().time() < 400.0
-
-    run(script())
+    world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf = Troubled(never)
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["failed"]) == (Exit.FAILED, 2)
+    assert 300.0 <= asyncio.get_running_loop().time() < 400.0
 
 
 @pytest.mark.parametrize(
@@ -159,13 +144,10 @@ class WebmShelf(Shelf):
         return Verified(url, 1, "video/webm")
 
 
-def test_a_name_that_says_another_format_is_recorded_for_each_and_said_once(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 5.0)
-        world.shelf = WebmShelf()
-        assert (await world.run(service)).counts["done"] == 3
-        assert sum("holds WebM" in words for words in world.said) == 1
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select count(*) from events where event = 'ending'").fetchone() == (3,)
-
-    run(script())
+async def test_a_name_that_says_another_format_is_recorded_for_each_and_said_once(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 5.0)
+    world.shelf = WebmShelf()
+    assert (await world.run(service)).counts["done"] == 3
+    assert sum("holds WebM" in words for words in world.said) == 1
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select count(*) from events where event = 'ending'").fetchone() == (3,)

@@ -11,7 +11,7 @@ from batchswap.ledger.file import connection
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 TASKS = 5000
 HOUR = 3600.0
@@ -46,22 +46,19 @@ async def live(world: World, service: Service, seconds: float) -> Summary | None
         killer.cancel()
 
 
-def test_a_night(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def script() -> None:
-        night = Night(7)
-        world = World(tmp_path, TASKS)
-        service = Service(
-            VirtualClock(), durations=lognormal(45, 0.5), limit=20, period=10.0, failing=0.02, latency=0.3, fault=night
-        )
-        summary, kills = None, 0
-        while summary is None:
-            summary = await live(world, service, HOUR * night.dice.uniform(0.9, 1.1))
-            kills += summary is None
-        assert kills >= 1
-        assert asyncio.get_running_loop().time() < 8 * HOUR
-        check(world, service, summary)
-
-    run(script())
+async def test_a_night(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    night = Night(7)
+    world = World(tmp_path, TASKS)
+    service = Service(
+        VirtualClock(), durations=lognormal(45, 0.5), limit=20, period=10.0, failing=0.02, latency=0.3, fault=night
+    )
+    summary, kills = None, 0
+    while summary is None:
+        summary = await live(world, service, HOUR * night.dice.uniform(0.9, 1.1))
+        kills += summary is None
+    assert kills >= 1
+    assert asyncio.get_running_loop().time() < 8 * HOUR
+    check(world, service, summary)
 
 
 def check(world: World, service: Service, summary: Summary) -> None:

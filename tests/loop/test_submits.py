@@ -19,7 +19,7 @@ from batchswap.ledger.file import connection
 from tests.loop.service import Fault, Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
-from tests.virtual import Inline, VirtualClock, run
+from tests.virtual import Inline, VirtualClock
 
 
 class SlowDisk(Inline):
@@ -63,19 +63,16 @@ class SlowWorld(World):
         return SlowDisk()
 
 
-def test_nothing_is_sent_when_the_run_was_ended_while_its_intent_was_written(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = SlowWorld(tmp_path, 20)
-        service = Service(
-            VirtualClock(), durations=lambda _: 5.0, fault=lambda _, kind: "401" if kind == "submit" else None
-        )
-        summary = await world.run(service)
-        assert summary.exit_code == Exit.REFUSED
-        assert service.requests["submit"] == 1
-        assert summary.counts["queued"] == 20
-        assert summary.credits["reserved"] == 0.0
-
-    run(script())
+async def test_nothing_is_sent_when_the_run_was_ended_while_its_intent_was_written(tmp_path: Path) -> None:
+    world = SlowWorld(tmp_path, 20)
+    service = Service(
+        VirtualClock(), durations=lambda _: 5.0, fault=lambda _, kind: "401" if kind == "submit" else None
+    )
+    summary = await world.run(service)
+    assert summary.exit_code == Exit.REFUSED
+    assert service.requests["submit"] == 1
+    assert summary.counts["queued"] == 20
+    assert summary.credits["reserved"] == 0.0
 
 
 class TwoFaced(Service):
@@ -87,35 +84,29 @@ class TwoFaced(Service):
         return msgspec.structs.replace(answer, status=429, code=429, data=None)
 
 
-def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = World(tmp_path, 3)
-        service = TwoFaced(VirtualClock(), durations=lambda _: 0.1, callback=world.deliver)
-        summary = await world.run(service, callbacks=True)
-        assert summary.counts["done"] == 3
-        assert set(service.accepted.values()) == {1}
-        assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
-
-    run(script())
+async def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(tmp_path: Path) -> None:
+    world = World(tmp_path, 3)
+    service = TwoFaced(VirtualClock(), durations=lambda _: 0.1, callback=world.deliver)
+    summary = await world.run(service, callbacks=True)
+    assert summary.counts["done"] == 3
+    assert set(service.accepted.values()) == {1}
+    assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
 
 
-def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_once(tmp_path: Path) -> None:
-    async def script() -> None:
-        class TellingWorld(World):
-            def executor(self) -> Inline:
-                return TellingDisk(self)
+async def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_once(tmp_path: Path) -> None:
+    class TellingWorld(World):
+        def executor(self) -> Inline:
+            return TellingDisk(self)
 
-        world = TellingWorld(tmp_path, 1)
-        service = Service(VirtualClock(), durations=lambda _: 0.1, fault=once("submit", "lost"))
-        summary = await world.run(service, callbacks=True)
-        assert summary.counts["done"] == 1
-        assert (service.requests["submit"], service.requests["poll"]) == (1, 1)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            told = [event for (event,) in db.execute("select event from events where task_id = 1 order by id")]
-        assert told == ["submitted", "unknown", "attached", "succeeded", "saved"]
-        assert not any("cannot be recorded" in said for said in world.warned)
-
-    run(script())
+    world = TellingWorld(tmp_path, 1)
+    service = Service(VirtualClock(), durations=lambda _: 0.1, fault=once("submit", "lost"))
+    summary = await world.run(service, callbacks=True)
+    assert summary.counts["done"] == 1
+    assert (service.requests["submit"], service.requests["poll"]) == (1, 1)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        told = [event for (event,) in db.execute("select event from events where task_id = 1 order by id")]
+    assert told == ["submitted", "unknown", "attached", "succeeded", "saved"]
+    assert not any("cannot be recorded" in said for said in world.warned)
 
 
 class FullDisk(Inline):
@@ -130,22 +121,19 @@ class FullDisk(Inline):
         return super()._work(work)
 
 
-def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
-    async def script() -> None:
-        service = Service(VirtualClock(), durations=lambda _: 5.0)
+async def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
+    service = Service(VirtualClock(), durations=lambda _: 5.0)
 
-        class FullWorld(World):
-            def executor(self) -> Inline:
-                return FullDisk(service)
+    class FullWorld(World):
+        def executor(self) -> Inline:
+            return FullDisk(service)
 
-        world = FullWorld(tmp_path, 1)
-        with pytest.raises(OSError, match="no space left"):
-            await world.run(service)
-        assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select state from tasks").fetchone() == ("submitting",)
-
-    run(script())
+    world = FullWorld(tmp_path, 1)
+    with pytest.raises(OSError, match="no space left"):
+        await world.run(service)
+    assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select state from tasks").fetchone() == ("submitting",)
 
 
 class Locked(Inline):
@@ -169,28 +157,25 @@ class Locked(Inline):
 
 
 @pytest.mark.parametrize("number", range(1, 12))
-def test_what_is_known_of_a_submit_is_recorded_though_the_ledger_was_locked_meanwhile(
+async def test_what_is_known_of_a_submit_is_recorded_though_the_ledger_was_locked_meanwhile(
     tmp_path: Path, number: int
 ) -> None:
     """Neither never sent nor answered is uncertain: whichever commit fails, for intents, answers and all else."""
 
-    async def script() -> None:
-        class LockedWorld(World):
-            def executor(self) -> Inline:
-                return Locked(number)
+    class LockedWorld(World):
+        def executor(self) -> Inline:
+            return Locked(number)
 
-        world = LockedWorld(tmp_path, 12)
-        service = Service(VirtualClock(), durations=lambda _: 5.0, latency=0.5)
-        with pytest.raises(LedgerFailed, match="locked"):
-            await world.run(service)
-        assert (world.counts()["submitting"], world.counts()["uncertain"]) == (0, 0)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select count(*) from attempts where remote_id is not null").fetchone() == (
-                len(service.tasks),
-            )
-            assert db.execute("select count(*) from tasks where paid > 0").fetchone() == (len(service.tasks),)
-
-    run(script())
+    world = LockedWorld(tmp_path, 12)
+    service = Service(VirtualClock(), durations=lambda _: 5.0, latency=0.5)
+    with pytest.raises(LedgerFailed, match="locked"):
+        await world.run(service)
+    assert (world.counts()["submitting"], world.counts()["uncertain"]) == (0, 0)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select count(*) from attempts where remote_id is not null").fetchone() == (
+            len(service.tasks),
+        )
+        assert db.execute("select count(*) from tasks where paid > 0").fetchone() == (len(service.tasks),)
 
 
 class Idempotent(Service):
@@ -217,65 +202,53 @@ class Idempotent(Service):
 
 
 @pytest.mark.parametrize("answers", [["lost"], ["dropped"], ["500"], ["lost", "dropped", "500"], ["lost", "unsent"]])
-def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_path: Path, answers: list[str]) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 3), Idempotent(*answers)
-        for _ in range(2):  # a resend that never left waits for the next run
-            summary = await world.run(service, is_idempotent=True)
-        assert summary.counts["done"] == 3
-        assert (service.accepted.total(), set(service.accepted.values())) == (3, {1})
-        assert summary.credits == {**summary.credits, "spent": 3.0, "reserved": 0.0}
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select max(number) from attempts").fetchone() == (1,)
-
-    run(script())
-
-
-def test_what_was_submitting_when_the_process_died_is_settled_by_sending_it_again(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 3), Idempotent()
-        service.latency = 4.0
-        asyncio.get_running_loop().call_later(7.0, world.kill)
-        with pytest.raises(OSError, match="killed"):
-            await world.run(service, is_idempotent=True)
-        assert world.counts()["submitting"] >= 1
-        assert service.accepted.total() >= 1
+async def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_path: Path, answers: list[str]) -> None:
+    world, service = World(tmp_path, 3), Idempotent(*answers)
+    for _ in range(2):  # a resend that never left waits for the next run
         summary = await world.run(service, is_idempotent=True)
-        assert summary.counts["done"] == 3
-        assert set(service.accepted.values()) == {1}
+    assert summary.counts["done"] == 3
+    assert (service.accepted.total(), set(service.accepted.values())) == (3, {1})
+    assert summary.credits == {**summary.credits, "spent": 3.0, "reserved": 0.0}
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select max(number) from attempts").fetchone() == (1,)
 
-    run(script())
+
+async def test_what_was_submitting_when_the_process_died_is_settled_by_sending_it_again(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 3), Idempotent()
+    service.latency = 4.0
+    asyncio.get_running_loop().call_later(7.0, world.kill)
+    with pytest.raises(OSError, match="killed"):
+        await world.run(service, is_idempotent=True)
+    assert world.counts()["submitting"] >= 1
+    assert service.accepted.total() >= 1
+    summary = await world.run(service, is_idempotent=True)
+    assert summary.counts["done"] == 3
+    assert set(service.accepted.values()) == {1}
 
 
 @pytest.mark.parametrize("in_later_run", [False, True])
-def test_an_attempt_that_was_sent_again_is_paid_once_and_may_be_paid_once_more(
+async def test_an_attempt_that_was_sent_again_is_paid_once_and_may_be_paid_once_more(
     tmp_path: Path, in_later_run: bool
 ) -> None:
-    async def script() -> None:
-        answers = ["lost", "unsent"] if in_later_run else ["lost"]
-        world, service = World(tmp_path, 1), Idempotent(*answers)
-        service.failing = 1.0
-        asyncio.get_running_loop().call_later(4.0, lambda: setattr(service, "failing", 0.0))
-        for _ in range(1 + in_later_run):
-            summary = await world.run(service, is_idempotent=True, paid_attempts=2)
-        assert (summary.counts["done"], service.accepted.total()) == (1, 2)
-        with closing(connection.connect(world.settings.db, write=False)) as db:
-            assert db.execute("select paid, attempts from tasks").fetchone() == (2, 2)
-
-    run(script())
+    answers = ["lost", "unsent"] if in_later_run else ["lost"]
+    world, service = World(tmp_path, 1), Idempotent(*answers)
+    service.failing = 1.0
+    asyncio.get_running_loop().call_later(4.0, lambda: setattr(service, "failing", 0.0))
+    for _ in range(1 + in_later_run):
+        summary = await world.run(service, is_idempotent=True, paid_attempts=2)
+    assert (summary.counts["done"], service.accepted.total()) == (1, 2)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert db.execute("select paid, attempts from tasks").fetchone() == (2, 2)
 
 
 @pytest.mark.parametrize("refusal", ["402", "422", "429", "455"])
-def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Path, refusal: str) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1), Idempotent("lost", refusal)
-        summary = await world.run(service, is_idempotent=True)
-        assert summary.counts["uncertain"] == 1
-        assert summary.credits["reserved"] == 1.0
-        assert (await world.run(service, is_idempotent=True)).counts["done"] == 1
-        assert service.accepted.total() == 1
-
-    run(script())
+async def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Path, refusal: str) -> None:
+    world, service = World(tmp_path, 1), Idempotent("lost", refusal)
+    summary = await world.run(service, is_idempotent=True)
+    assert summary.counts["uncertain"] == 1
+    assert summary.credits["reserved"] == 1.0
+    assert (await world.run(service, is_idempotent=True)).counts["done"] == 1
+    assert service.accepted.total() == 1
 
 
 class Repeating(Service):
@@ -291,63 +264,54 @@ def attempts(world: World) -> list[tuple[str, str, str, str]]:
         return db.execute("select ref, state, code, reason from attempts order by id").fetchall()
 
 
-def test_an_answer_that_repeats_the_id_of_another_task_is_no_acceptance(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 20), Repeating(VirtualClock(), durations=lambda _: 5.0)
-        summary = await world.run(service)
-        assert summary.exit_code == Exit.UNCERTAIN
-        # It is as unclear as any other answer: five in a row stop the submitting.
-        assert {state: n for state, n in summary.counts.items() if n} == {"done": 1, "uncertain": 5, "queued": 14}
-        assert (summary.credits["spent"], summary.credits["reserved"]) == (1.0, 5.0)
-        assert {each[1:] for each in attempts(world)[1:]} == {
-            (
-                "unknown",
-                "repeated-id",
-                "the answer repeats a task id: t0 belongs to an attempt of b/t0 already",
-            )
-        }
-        assert len(world.shelf.files) == 1
-
-    run(script())
+async def test_an_answer_that_repeats_the_id_of_another_task_is_no_acceptance(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 20), Repeating(VirtualClock(), durations=lambda _: 5.0)
+    summary = await world.run(service)
+    assert summary.exit_code == Exit.UNCERTAIN
+    # It is as unclear as any other answer: five in a row stop the submitting.
+    assert {state: n for state, n in summary.counts.items() if n} == {"done": 1, "uncertain": 5, "queued": 14}
+    assert (summary.credits["spent"], summary.credits["reserved"]) == (1.0, 5.0)
+    assert {each[1:] for each in attempts(world)[1:]} == {
+        (
+            "unknown",
+            "repeated-id",
+            "the answer repeats a task id: t0 belongs to an attempt of b/t0 already",
+        )
+    }
+    assert len(world.shelf.files) == 1
 
 
-def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_answered_with_it(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 2), Idempotent(None, "lost")
-        service.latency = 1.0
+async def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_answered_with_it(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 2), Idempotent(None, "lost")
+    service.latency = 1.0
 
-        async def tell() -> None:
-            while len(service.tasks) < 2:
-                await asyncio.sleep(0.1)
-            world.deliver(attempts(world)[1][0], wire.TaskInfo("t0", wire.SUCCESS))
+    async def tell() -> None:
+        while len(service.tasks) < 2:
+            await asyncio.sleep(0.1)
+        world.deliver(attempts(world)[1][0], wire.TaskInfo("t0", wire.SUCCESS))
 
-        telling = asyncio.ensure_future(tell())
-        summary = await world.run(service, callbacks=True)
-        await telling
-        assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
-        assert [each[1:3] for each in attempts(world)] == [("succeeded", ""), ("unknown", "no-answer")]
-
-    run(script())
+    telling = asyncio.ensure_future(tell())
+    summary = await world.run(service, callbacks=True)
+    await telling
+    assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
+    assert [each[1:3] for each in attempts(world)] == [("succeeded", ""), ("unknown", "no-answer")]
 
 
-def test_a_callback_does_not_give_an_uncertain_attempt_the_id_that_is_just_being_recorded_for_another(
+async def test_a_callback_does_not_give_an_uncertain_attempt_the_id_that_is_just_being_recorded_for_another(
     tmp_path: Path,
 ) -> None:
-    async def script() -> None:
-        world, service = SlowWorld(tmp_path, 2), Idempotent("lost")
-        create = service.create_task
+    world, service = SlowWorld(tmp_path, 2), Idempotent("lost")
+    create = service.create_task
 
-        async def create_task(body: wire.CreateTask, ref: str) -> Answer:
-            answer = await create(body, ref)
-            told = wire.TaskInfo("t1", wire.SUCCESS)  # while that answer is on its way to the disk
-            asyncio.get_running_loop().call_later(1.0, world.deliver, attempts(world)[0][0], told)
-            return answer
+    async def create_task(body: wire.CreateTask, ref: str) -> Answer:
+        answer = await create(body, ref)
+        told = wire.TaskInfo("t1", wire.SUCCESS)  # while that answer is on its way to the disk
+        asyncio.get_running_loop().call_later(1.0, world.deliver, attempts(world)[0][0], told)
+        return answer
 
-        service.create_task = create_task  # type: ignore[method-assign]
-        summary = await world.run(service, callbacks=True, in_flight=1)
-        assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
-
-    run(script())
+    service.create_task = create_task  # type: ignore[method-assign]
+    summary = await world.run(service, callbacks=True, in_flight=1)
+    assert (summary.counts["done"], summary.counts["uncertain"]) == (1, 1)
 
 
 class Telling(Shelf):
@@ -370,18 +334,15 @@ class Telling(Shelf):
 
 
 @pytest.mark.parametrize("turns", range(12))
-def test_a_callback_that_comes_when_the_last_result_is_stored_leaves_no_task_behind_that_runs(
+async def test_a_callback_that_comes_when_the_last_result_is_stored_leaves_no_task_behind_that_runs(
     tmp_path: Path, turns: int
 ) -> None:
-    async def script() -> None:
-        world = World(tmp_path, 2)
-        world.shelf = Telling(world, turns)
-        service = Service(VirtualClock(), durations=lambda _: 5.0, fault=once("submit", "lost"))
-        summary = await world.run(service, callbacks=True)
-        left = {state: n for state, n in summary.counts.items() if n and state != "done"}
-        assert (summary.exit_code, left) in [(Exit.DONE, {}), (Exit.UNCERTAIN, {"uncertain": 1})]
-
-    run(script())
+    world = World(tmp_path, 2)
+    world.shelf = Telling(world, turns)
+    service = Service(VirtualClock(), durations=lambda _: 5.0, fault=once("submit", "lost"))
+    summary = await world.run(service, callbacks=True)
+    left = {state: n for state, n in summary.counts.items() if n and state != "done"}
+    assert (summary.exit_code, left) in [(Exit.DONE, {}), (Exit.UNCERTAIN, {"uncertain": 1})]
 
 
 def in_order(*answers: str | None) -> Fault:
@@ -391,24 +352,20 @@ def in_order(*answers: str | None) -> Fault:
 
 
 @pytest.mark.parametrize("clear", ["422", None])
-def test_unclear_answers_with_a_clear_one_between_them_are_not_five_in_a_row(tmp_path: Path, clear: str | None) -> None:
-    async def script() -> None:
-        fault = in_order(*["500"] * 4, clear, *["500"] * 4)
-        summary = await World(tmp_path, 12).run(Service(VirtualClock(), durations=lambda _: 5.0, fault=fault))
-        assert (summary.counts["uncertain"], summary.counts["queued"]) == (8, 0)
-        assert summary.counts["done"] + summary.counts["failed"] == 4
+async def test_unclear_answers_with_a_clear_one_between_them_are_not_five_in_a_row(
+    tmp_path: Path, clear: str | None
+) -> None:
+    fault = in_order(*["500"] * 4, clear, *["500"] * 4)
+    summary = await World(tmp_path, 12).run(Service(VirtualClock(), durations=lambda _: 5.0, fault=fault))
+    assert (summary.counts["uncertain"], summary.counts["queued"]) == (8, 0)
+    assert summary.counts["done"] + summary.counts["failed"] == 4
 
-    run(script())
 
-
-def test_refusals_with_an_acceptance_between_them_are_not_in_a_row(tmp_path: Path) -> None:
-    async def script() -> None:
-        fault = in_order("422", "422", None, "422", "422")
-        service = Service(VirtualClock(), durations=lambda _: 5.0, fault=fault)
-        summary = await World(tmp_path, 8).run(service, same_refusals=3, in_flight=1)
-        assert (summary.counts["failed"], summary.counts["done"]) == (4, 4)
-
-    run(script())
+async def test_refusals_with_an_acceptance_between_them_are_not_in_a_row(tmp_path: Path) -> None:
+    fault = in_order("422", "422", None, "422", "422")
+    service = Service(VirtualClock(), durations=lambda _: 5.0, fault=fault)
+    summary = await World(tmp_path, 8).run(service, same_refusals=3, in_flight=1)
+    assert (summary.counts["failed"], summary.counts["done"]) == (4, 4)
 
 
 class Unclear(Service):
@@ -427,10 +384,7 @@ class Unclear(Service):
             self.open -= 1
 
 
-def test_after_an_unclear_answer_submits_go_one_by_one(tmp_path: Path) -> None:
-    async def script() -> None:
-        service = Unclear()
-        summary = await World(tmp_path, 40).run(service, in_flight=10)
-        assert (summary.exit_code, service.most) == (Exit.UNCERTAIN, 1)
-
-    run(script())
+async def test_after_an_unclear_answer_submits_go_one_by_one(tmp_path: Path) -> None:
+    service = Unclear()
+    summary = await World(tmp_path, 40).run(service, in_flight=10)
+    assert (summary.exit_code, service.most) == (Exit.UNCERTAIN, 1)

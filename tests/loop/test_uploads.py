@@ -23,7 +23,7 @@ from batchswap.runner.sync.keyed_locks import Locks
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
-from tests.virtual import START, VirtualClock, run
+from tests.virtual import START, VirtualClock
 
 QUICK = lognormal(6, 0.35)
 
@@ -55,51 +55,44 @@ def noticed(world: World) -> int:
         return int(db.execute("select count(*) from events where event = 'input-changed'").fetchone()[0])
 
 
-def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(60)])
-        (tmp_path / "copy.jpg").write_bytes(b"anna")
-        take(
-            world,
-            [row(f"r{i}", f"https://cdn.example/{i}.mp4", "copy.jpg" if i % 2 else "anna.jpg") for i in range(60)],
-        )
-        service = Service(VirtualClock(), durations=QUICK)
-        await world.run(service, limit=30)
-        summary = await world.run(service)
-        assert summary.counts["done"] == 60
-        assert list(service.uploads.values()) == [b"anna"]
-        assert service.requests["upload"] == 1
-
-    run(script())
+async def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) -> None:
+    world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(60)])
+    (tmp_path / "copy.jpg").write_bytes(b"anna")
+    take(
+        world,
+        [row(f"r{i}", f"https://cdn.example/{i}.mp4", "copy.jpg" if i % 2 else "anna.jpg") for i in range(60)],
+    )
+    service = Service(VirtualClock(), durations=QUICK)
+    await world.run(service, limit=30)
+    summary = await world.run(service)
+    assert summary.counts["done"] == 60
+    assert list(service.uploads.values()) == [b"anna"]
+    assert service.requests["upload"] == 1
 
 
-def test_more_changed_files_than_are_remembered_are_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_changed_files_than_are_remembered_are_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uploads, "REMEMBERED", 2)
 
-    async def script() -> None:
-        world, service = clips(tmp_path, 20), Service(VirtualClock(), durations=QUICK)
-        for path in tmp_path.glob("*.mp4"):
-            path.write_bytes(b"changed " + path.name.encode())
-        assert (await world.run(service)).counts["done"] == 20
-        assert noticed(world) == 20
-
-    run(script())
+    world, service = clips(tmp_path, 20), Service(VirtualClock(), durations=QUICK)
+    for path in tmp_path.glob("*.mp4"):
+        path.write_bytes(b"changed " + path.name.encode())
+    assert (await world.run(service)).counts["done"] == 20
+    assert noticed(world) == 20
 
 
-def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(3)])
-        service = Service(VirtualClock(), durations=QUICK)
-        await world.run(service, limit=1)
-        await asyncio.sleep(3600.0)
-        await world.run(service, limit=2, upload_ttl=600.0)
-        assert service.requests["upload"] == 2
-        with closing(connection.connect(world.settings.db, write=True)) as db:
-            db.execute("update uploads set account = 'another key'")
-        await world.run(service)
-        assert service.requests["upload"] == 3
-
-    run(script())
+async def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key(tmp_path: Path) -> None:
+    world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(3)])
+    service = Service(VirtualClock(), durations=QUICK)
+    await world.run(service, limit=1)
+    await asyncio.sleep(3600.0)
+    await world.run(service, limit=2, upload_ttl=600.0)
+    assert service.requests["upload"] == 2
+    with closing(connection.connect(world.settings.db, write=True)) as db:
+        db.execute("update uploads set account = 'another key'")
+    await world.run(service)
+    assert service.requests["upload"] == 3
 
 
 class Dated(Service):
@@ -121,24 +114,21 @@ class Dated(Service):
         return answer
 
 
-def test_no_upload_grows_too_old_while_its_row_waits(tmp_path: Path) -> None:
+async def test_no_upload_grows_too_old_while_its_row_waits(tmp_path: Path) -> None:
     """Maintenance holds up what was ready long ago."""
 
-    async def script() -> None:
-        world = made(tmp_path, [row(f"r{i}", f"clip{i}.mp4") for i in range(20)])
-        for number in range(20):
-            (tmp_path / f"clip{number}.mp4").write_bytes(f"clip {number}".encode())
-        closed = (20.0, 7220.0)
-        service = Dated(
-            VirtualClock(),
-            durations=QUICK,
-            fault=lambda s, _: "455" if closed[0] <= s.clock.monotonic() < closed[1] else None,
-        )
-        summary = await world.run(service, upload_ttl=1800.0, in_flight=2)
-        assert (summary.counts["done"], len(service.ages)) == (20, 20)
-        assert max(service.ages) < 1800.0
-
-    run(script())
+    world = made(tmp_path, [row(f"r{i}", f"clip{i}.mp4") for i in range(20)])
+    for number in range(20):
+        (tmp_path / f"clip{number}.mp4").write_bytes(f"clip {number}".encode())
+    closed = (20.0, 7220.0)
+    service = Dated(
+        VirtualClock(),
+        durations=QUICK,
+        fault=lambda s, _: "455" if closed[0] <= s.clock.monotonic() < closed[1] else None,
+    )
+    summary = await world.run(service, upload_ttl=1800.0, in_flight=2)
+    assert (summary.counts["done"], len(service.ages)) == (20, 20)
+    assert max(service.ages) < 1800.0
 
 
 def test_uploads_belong_to_a_key_and_those_of_the_local_server_to_all_its_keys() -> None:
@@ -148,33 +138,27 @@ def test_uploads_belong_to_a_key_and_those_of_the_local_server_to_all_its_keys()
     assert {Account("local", f"http://127.0.0.1:{n}", f"ak_{n}").owner for n in range(3)} == {"local"}
 
 
-def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_written_down(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(5)])
-        service = Service(VirtualClock(), durations=QUICK)
-        await world.run(service, limit=2)
-        assert noticed(world) == 0
-        (tmp_path / "anna.jpg").write_bytes(b"somebody else")
-        assert (await world.run(service)).counts["done"] == 5
-        assert [line for line in world.said if "changed after its row was enrolled" in line] == [
-            f"{tmp_path}/anna.jpg changed after its row was enrolled; it is used as it is now"
-        ]
-        assert noticed(world) == 3
-        assert list(service.uploads.values()) == [b"anna", b"somebody else"]
-
-    run(script())
+async def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_written_down(tmp_path: Path) -> None:
+    world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(5)])
+    service = Service(VirtualClock(), durations=QUICK)
+    await world.run(service, limit=2)
+    assert noticed(world) == 0
+    (tmp_path / "anna.jpg").write_bytes(b"somebody else")
+    assert (await world.run(service)).counts["done"] == 5
+    assert [line for line in world.said if "changed after its row was enrolled" in line] == [
+        f"{tmp_path}/anna.jpg changed after its row was enrolled; it is used as it is now"
+    ]
+    assert noticed(world) == 3
+    assert list(service.uploads.values()) == [b"anna", b"somebody else"]
 
 
-def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Path) -> None:
-    async def script() -> None:
-        found = [row("r0", "https://cdn.example/0.mp4")]
-        world = made(tmp_path, found)
-        (tmp_path / "anna.jpg").write_bytes(b"anna, cut out better")
-        take(world, found)
-        await world.run(Service(VirtualClock(), durations=QUICK))
-        assert noticed(world) == 0
-
-    run(script())
+async def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Path) -> None:
+    found = [row("r0", "https://cdn.example/0.mp4")]
+    world = made(tmp_path, found)
+    (tmp_path / "anna.jpg").write_bytes(b"anna, cut out better")
+    take(world, found)
+    await world.run(Service(VirtualClock(), durations=QUICK))
+    assert noticed(world) == 0
 
 
 @pytest.mark.parametrize(
@@ -186,23 +170,22 @@ def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Path) ->
         ("large", "too-large", "anna.jpg has 101 bytes, more than --max-upload allows (100)"),
     ],
 )
-def test_a_file_that_cannot_go_up_fails_its_row_in_words(tmp_path: Path, spoil: str, code: str, words: str) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")], max_upload=100)
-        face = tmp_path / "anna.jpg"
-        face.unlink()
-        if spoil == "pipe":
-            os.mkfifo(face)
-        elif spoil != "gone":
-            face.write_bytes(b"" if spoil == "empty" else b"x" * 101)
-        service = Service(VirtualClock(), durations=QUICK)
-        summary = await world.run(service)
-        assert summary.counts["failed"] == 1
-        [(found, reason)] = reasons(world)
-        assert (found, words in reason) == (code, True), reason
-        assert service.requests["upload"] == service.requests["submit"] == 0
-
-    run(script())
+async def test_a_file_that_cannot_go_up_fails_its_row_in_words(
+    tmp_path: Path, spoil: str, code: str, words: str
+) -> None:
+    world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")], max_upload=100)
+    face = tmp_path / "anna.jpg"
+    face.unlink()
+    if spoil == "pipe":
+        os.mkfifo(face)
+    elif spoil != "gone":
+        face.write_bytes(b"" if spoil == "empty" else b"x" * 101)
+    service = Service(VirtualClock(), durations=QUICK)
+    summary = await world.run(service)
+    assert summary.counts["failed"] == 1
+    [(found, reason)] = reasons(world)
+    assert (found, words in reason) == (code, True), reason
+    assert service.requests["upload"] == service.requests["submit"] == 0
 
 
 class Moody(Service):
@@ -220,52 +203,43 @@ class Moody(Service):
         return answer
 
 
-def test_an_upload_is_tried_again_with_a_place_of_its_own(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(4)])
-        service = Moody(VirtualClock(), durations=QUICK)
-        service.refusals = 2
-        summary = await world.run(service)
-        assert summary.counts["done"] == 4
-        assert (service.requests["upload"], len(service.uploads)) == (3, 1)
-
-    run(script())
+async def test_an_upload_is_tried_again_with_a_place_of_its_own(tmp_path: Path) -> None:
+    world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(4)])
+    service = Moody(VirtualClock(), durations=QUICK)
+    service.refusals = 2
+    summary = await world.run(service)
+    assert summary.counts["done"] == 4
+    assert (service.requests["upload"], len(service.uploads)) == (3, 1)
 
 
-def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
-    async def script() -> None:
-        world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")])
-        service = Moody(VirtualClock(), durations=QUICK)
-        service.spoiled = tmp_path / "anna.jpg"
-        summary = await world.run(service)
-        assert summary.counts["failed"] == 1
-        assert "changed while it was uploaded" in reasons(world)[0][1]
-        assert service.requests["submit"] == 0
-
-    run(script())
+async def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
+    world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")])
+    service = Moody(VirtualClock(), durations=QUICK)
+    service.spoiled = tmp_path / "anna.jpg"
+    summary = await world.run(service)
+    assert summary.counts["failed"] == 1
+    assert "changed while it was uploaded" in reasons(world)[0][1]
+    assert service.requests["submit"] == 0
 
 
-def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
-    async def script() -> None:
-        locks, seen = Locks(), []
+async def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
+    locks, seen = Locks(), []
 
-        async def work(name: str, number: int) -> None:
-            async with locks.hold(name):
-                seen.append(("in", name, number))
-                await asyncio.sleep(1.0)
-                seen.append(("out", name, number))
+    async def work(name: str, number: int) -> None:
+        async with locks.hold(name):
+            seen.append(("in", name, number))
+            await asyncio.sleep(1.0)
+            seen.append(("out", name, number))
 
-        many = [asyncio.create_task(work("ab"[n % 2], n)) for n in range(6)]
-        await asyncio.sleep(0.5)
-        many[2].cancel()  # waits for a lock
-        assert len(locks) == 2
-        await asyncio.gather(*many, return_exceptions=True)
-        assert len(locks) == 0
-        for name, order in (("a", [0, 4]), ("b", [1, 3, 5])):
-            mine = [(what, number) for what, of, number in seen if of == name]
-            assert mine == [(what, number) for number in order for what in ("in", "out")]
-
-    run(script())
+    many = [asyncio.create_task(work("ab"[n % 2], n)) for n in range(6)]
+    await asyncio.sleep(0.5)
+    many[2].cancel()  # waits for a lock
+    assert len(locks) == 2
+    await asyncio.gather(*many, return_exceptions=True)
+    assert len(locks) == 0
+    for name, order in (("a", [0, 4]), ("b", [1, 3, 5])):
+        mine = [(what, number) for what, of, number in seen if of == name]
+        assert mine == [(what, number) for number in order for what in ("in", "out")]
 
 
 class Outage(Service):
@@ -293,50 +267,38 @@ def clips(folder: Path, count: int, **settings: object) -> World:
 
 
 @pytest.mark.parametrize("what", ["503", "unsent", "dropped"])
-def test_a_store_that_is_away_for_all_files_is_waited_for(tmp_path: Path, what: str) -> None:
-    async def script() -> None:
-        world, service = clips(tmp_path, 40), Outage(what, 600.0)
-        summary = await world.run(service)
-        assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 40)
-        assert len([line for line in world.said if "no file can be uploaded" in line]) == 1
-        assert service.requests["upload"] < 41 + 16 * 20  # ever less often
-
-    run(script())
+async def test_a_store_that_is_away_for_all_files_is_waited_for(tmp_path: Path, what: str) -> None:
+    world, service = clips(tmp_path, 40), Outage(what, 600.0)
+    summary = await world.run(service)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 40)
+    assert len([line for line in world.said if "no file can be uploaded" in line]) == 1
+    assert service.requests["upload"] < 41 + 16 * 20  # ever less often
 
 
-def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = clips(tmp_path, 40), Outage("503", 1e9)
-        summary = await world.run(service, patience=600.0)
-        assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 40)
-        assert "no file could be uploaded for too long: the upload was answered with 503" in summary.reason
-        assert 600.0 <= asyncio.get_running_loop().time() < 800.0
-        assert (await world.run(Service(VirtualClock(), durations=QUICK))).counts["done"] == 40
-
-    run(script())
+async def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    world, service = clips(tmp_path, 40), Outage("503", 1e9)
+    summary = await world.run(service, patience=600.0)
+    assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 40)
+    assert "no file could be uploaded for too long: the upload was answered with 503" in summary.reason
+    assert 600.0 <= asyncio.get_running_loop().time() < 800.0
+    assert (await world.run(Service(VirtualClock(), durations=QUICK))).counts["done"] == 40
 
 
 @pytest.mark.parametrize("count", [1, 40])
 @pytest.mark.parametrize("what", ["503", "unsent", "413"])
-def test_a_file_that_alone_does_not_go_up_fails_its_row_soon(tmp_path: Path, what: str, count: int) -> None:
-    async def script() -> None:
-        world, service = clips(tmp_path, count), Outage(what, 1e9, b"clip 0")
-        summary = await world.run(service)
-        assert (summary.counts["failed"], summary.counts["done"]) == (1, count - 1)
-        assert reasons(world)[0][0] == "upload-failed"
-        assert asyncio.get_running_loop().time() < 60.0 + 2 * count
-
-    run(script())
+async def test_a_file_that_alone_does_not_go_up_fails_its_row_soon(tmp_path: Path, what: str, count: int) -> None:
+    world, service = clips(tmp_path, count), Outage(what, 1e9, b"clip 0")
+    summary = await world.run(service)
+    assert (summary.counts["failed"], summary.counts["done"]) == (1, count - 1)
+    assert reasons(world)[0][0] == "upload-failed"
+    assert asyncio.get_running_loop().time() < 60.0 + 2 * count
 
 
-def test_files_that_the_store_refuses_one_after_the_other_stop_the_run(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = clips(tmp_path, 60), Outage("403", 1e9)
-        summary = await world.run(service, ahead=1)
-        assert "20 rows in a row failed as upload-failed: stopped" in summary.reason
-        assert (summary.counts["failed"], summary.counts["queued"]) == (20, 40)
-
-    run(script())
+async def test_files_that_the_store_refuses_one_after_the_other_stop_the_run(tmp_path: Path) -> None:
+    world, service = clips(tmp_path, 60), Outage("403", 1e9)
+    summary = await world.run(service, ahead=1)
+    assert "20 rows in a row failed as upload-failed: stopped" in summary.reason
+    assert (summary.counts["failed"], summary.counts["queued"]) == (20, 40)
 
 
 def test_a_file_fails_alone_or_with_the_store() -> None:

@@ -13,7 +13,7 @@ from batchswap.runner.collect import download
 from tests.loop.service import Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 HOUR = 3600.0
 
@@ -32,62 +32,50 @@ def failure(world: World) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("fault", "times"), [("unsent", 1), ("dropped", 3), ("503", 5), ("404", 5)])
-def test_what_ended_while_nobody_ran_is_collected_after_trouble_with_the_first_polls(
+async def test_what_ended_while_nobody_ran_is_collected_after_trouble_with_the_first_polls(
     tmp_path: Path, fault: str, times: int
 ) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 5), Service(VirtualClock(), durations=lambda _: HOUR)
-        await left_alone(world, service, hours=8.0)
-        service.fault = once("poll", fault, times)
-        summary = await world.run(service)
-        assert summary.counts["done"] == 5
-        assert service.requests["submit"] == 5
-
-    run(script())
+    world, service = World(tmp_path, 5), Service(VirtualClock(), durations=lambda _: HOUR)
+    await left_alone(world, service, hours=8.0)
+    service.fault = once("poll", fault, times)
+    summary = await world.run(service)
+    assert summary.counts["done"] == 5
+    assert service.requests["submit"] == 5
 
 
-def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_that_says_so(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 1e9)
-        await left_alone(world, service, hours=8.0)
-        service.fault, before = once("poll", "503", 3), service.requests["poll"]
-        summary = await world.run(service)
-        assert service.requests["poll"] - before == 3 + 1
-        assert summary.counts["failed"] == 1
-        assert failure(world) == ("timeout", "not finished after 6 h; `retry` goes on waiting and costs nothing")
-
-    run(script())
+async def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_that_says_so(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 1e9)
+    await left_alone(world, service, hours=8.0)
+    service.fault, before = once("poll", "503", 3), service.requests["poll"]
+    summary = await world.run(service)
+    assert service.requests["poll"] - before == 3 + 1
+    assert summary.counts["failed"] == 1
+    assert failure(world) == ("timeout", "not finished after 6 h; `retry` goes on waiting and costs nothing")
 
 
-def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_waiting(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: HOUR)
-        await left_alone(world, service, hours=8.0)
-        service.fault = always("poll", "404")
-        begun = asyncio.get_running_loop().time()
-        another = "ak_" + "1" * 32  # to which a 404 says nothing
-        assert (await world.run(service, key=another)).counts["failed"] == 1
-        assert 6 * HOUR < asyncio.get_running_loop().time() - begun < 6.1 * HOUR
-        assert failure(world)[1].startswith("nothing was heard of it for 6 h")
-
-    run(script())
+async def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_waiting(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: HOUR)
+    await left_alone(world, service, hours=8.0)
+    service.fault = always("poll", "404")
+    begun = asyncio.get_running_loop().time()
+    another = "ak_" + "1" * 32  # to which a 404 says nothing
+    assert (await world.run(service, key=another)).counts["failed"] == 1
+    assert 6 * HOUR < asyncio.get_running_loop().time() - begun < 6.1 * HOUR
+    assert failure(world)[1].startswith("nothing was heard of it for 6 h")
 
 
-def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_when_its_time_is_up(
+async def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_when_its_time_is_up(
     tmp_path: Path,
 ) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.9 * HOUR)
-        trouble = [(0.0, 30.0), (0.8 * HOUR, 1.2 * HOUR)]
+    world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.9 * HOUR)
+    trouble = [(0.0, 30.0), (0.8 * HOUR, 1.2 * HOUR)]
 
-        def fault(service: Service, kind: str) -> str | None:
-            now = service.clock.monotonic()
-            return "503" if kind == "poll" and any(begin <= now < end for begin, end in trouble) else None
+    def fault(service: Service, kind: str) -> str | None:
+        now = service.clock.monotonic()
+        return "503" if kind == "poll" and any(begin <= now < end for begin, end in trouble) else None
 
-        service.fault = fault
-        assert (await world.run(service)).counts["done"] == 1
-
-    run(script())
+    service.fault = fault
+    assert (await world.run(service)).counts["done"] == 1
 
 
 class SlowToExpire(Shelf):
@@ -101,28 +89,22 @@ class SlowToExpire(Shelf):
         return Verified(url, 1, "video/mp4")
 
 
-def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked_for(tmp_path: Path) -> None:
-    async def script() -> None:
-        world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.1)
-        world.shelf, answers = SlowToExpire(), iter(["503", None, "503"])
-        service.fault = lambda _, kind: next(answers, None) if kind == "poll" else None
-        assert (await world.run(service)).counts["done"] == 1
-
-    run(script())
+async def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked_for(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.1)
+    world.shelf, answers = SlowToExpire(), iter(["503", None, "503"])
+    service.fault = lambda _, kind: next(answers, None) if kind == "poll" else None
+    assert (await world.run(service)).counts["done"] == 1
 
 
-def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -> None:
+async def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -> None:
     """Twice it is unknown, each time for less than what it takes to be lost."""
 
     def fault(service: Service, kind: str) -> str | None:
         now = service.clock.monotonic()
         return "404" if kind == "poll" and (now < 250.0 or 400.0 < now < 640.0) else None
 
-    async def script() -> None:
-        service = Service(VirtualClock(), durations=lambda _: 900.0, fault=fault)
-        assert (await World(tmp_path, 1).run(service)).counts["done"] == 1
-
-    run(script())
+    service = Service(VirtualClock(), durations=lambda _: 900.0, fault=fault)
+    assert (await World(tmp_path, 1).run(service)).counts["done"] == 1
 
 
 class SlowShelf(Shelf):
@@ -133,20 +115,17 @@ class SlowShelf(Shelf):
         return await super().fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
 
 
-def test_nothing_is_submitted_while_too_many_results_wait_for_their_download(
+async def test_nothing_is_submitted_while_too_many_results_wait_for_their_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "BACKLOG", 10)
 
-    async def script() -> None:
-        world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 1.0)
-        shelf = world.shelf = SlowShelf()
-        most: list[int] = []
-        service.fault = lambda each, kind: most.append(len(each.tasks) - len(shelf.files)) if kind == "submit" else None
-        summary = await world.run(service, downloads=1, in_flight=5, rate_limit=None)
-        assert summary.counts["done"] == 60
-        assert 10 <= max(most) < 10 + 5
-        (said,) = [words for words in world.said if "download" in words]
-        assert said == "10 results wait for their download: nothing is submitted until they are fewer"
-
-    run(script())
+    world, service = World(tmp_path, 60), Service(VirtualClock(), durations=lambda _: 1.0)
+    shelf = world.shelf = SlowShelf()
+    most: list[int] = []
+    service.fault = lambda each, kind: most.append(len(each.tasks) - len(shelf.files)) if kind == "submit" else None
+    summary = await world.run(service, downloads=1, in_flight=5, rate_limit=None)
+    assert summary.counts["done"] == 60
+    assert 10 <= max(most) < 10 + 5
+    (said,) = [words for words in world.said if "download" in words]
+    assert said == "10 results wait for their download: nothing is submitted until they are fewer"

@@ -48,12 +48,10 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     from batchswap.cli.printing import print_json, print_lines
     from batchswap.cli.provider import account_name, find_account
     from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, run_command
-    from batchswap.ledger import budgets
-    from batchswap.ledger.enrolment import manifest_moves
-    from batchswap.ledger.enrolment.duplicate_preview import Lookout
+    from batchswap.ledger import budgets, selections
+    from batchswap.ledger.enrolment import duplicate_preview, manifest_moves
     from batchswap.ledger.enrolment.duplicates import Decision
     from batchswap.ledger.file import connection
-    from batchswap.ledger.selections import Selection
     from batchswap.report import log_mismatch, plan_survey, stored_files
     from batchswap.report import plan as planning
     from batchswap.report.duplicate_rows import refusal
@@ -68,10 +66,12 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     sources = build_sources(manifests, **asked)
     rows = manifest.read(sources, build_reading(**asked), stdin)
     now, used_today, lag = time.time(), used_by_log(account), log_mismatch.Behind()
-    selection = Selection((), settings.filter, settings.tags, settings.limit)
+    selection = selections.Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if connection.exists(settings.db) else nullcontext() as db:
         chunks = rows if db is None else manifest_moves.checked(db, rows, [source.place for source in sources])
-        lookout = Lookout(db, account_name(settings, account), hash_file, has_several=len(sources) > 1)
+        lookout = duplicate_preview.Lookout(
+            db, account_name(settings, account), hash_file, has_several=len(sources) > 1
+        )
         decision = Decision(settings.duplicates)
         surveyor = plan_survey.Surveyor(
             db, selection, has_budget=settings.has_budget, lookout=lookout, decision=decision

@@ -124,7 +124,6 @@ class Submitting:
 
     async def _intend(self, ready: Ready, balance: float | None) -> Attempt | Ready | None:
         """The attempt on disk, before anything leaves. Ready: the budget has too little before others have ended."""
-        was_quiet = self._desk.is_quiet()
         desk, settings = self._desk, self._desk.settings
         if ready.again is not None:
             again = ready.again
@@ -159,11 +158,8 @@ class Submitting:
             attempt = await desk.writer.do(intend)
         except OverBudget:
             desk.log.release(ready.task, ref)
-            if not (was_quiet and desk.is_quiet()):
-                desk.is_short = not desk.is_quiet()  # what is in flight may cost less than it reserves
-                return ready
-            desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
-            return None
+            desk.is_short = True
+            return ready
         if attempt is None:
             desk.log.release(ready.task, ref)
         else:
