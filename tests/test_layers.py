@@ -20,7 +20,7 @@ LAYERS = """
     manifest wire verdicts ratelimit.rule polling
     tasks
     states sqlite_errors state_folder
-    errors clock settings
+    errors events clock settings
     __init__ local.__init__
 """
 DEPTH = {name: depth for depth, row in enumerate(LAYERS.strip().split("\n")) for name in row.split()}
