@@ -11,7 +11,8 @@ import batchswap
 PACKAGE = Path(batchswap.__file__).parent
 LAYERS = """
     __main__
-    cli
+    cli api
+    operations
     preflight
     report local.server
     runner

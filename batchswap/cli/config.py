@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from batchswap.cli.user_files import PLACES, NotReadable, check_place, small_text
+from batchswap.cli.user_files import PLACES, check_place
 from batchswap.errors import UsageError
+from batchswap.operations.user_files import NotReadable, at_home, small_text
 
 PREFIX = "BATCHSWAP_"
 FILE = "batchswap.yaml"
@@ -117,15 +118,6 @@ def own_file() -> Path | None:
         raise UsageError(f"XDG_CONFIG_HOME is {given}, which is not an absolute path: set it to one, or unset it")
     configuration = given or at_home("~/.config")
     return Path(configuration, "batchswap", "config.yaml") if configuration else None
-
-
-def at_home(path: str) -> Path | None:
-    """A path that begins with `~`; None for a user who has no home, as in a container, or a relative one."""
-    try:
-        found = Path(path).expanduser()
-    except RuntimeError:
-        return None
-    return found if found.is_absolute() else None
 
 
 def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, Path]]:

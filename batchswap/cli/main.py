@@ -23,8 +23,8 @@ from batchswap.cli.commands.serve import balance, serve
 from batchswap.cli.commands.status import show, status, tasks
 from batchswap.cli.console import Voice
 from batchswap.cli.letters import make_printable
-from batchswap.cli.user_files import changeable
 from batchswap.errors import BatchswapError, Exit, UsageError
+from batchswap.operations.user_files import changeable
 
 BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
 

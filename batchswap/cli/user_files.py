@@ -2,8 +2,6 @@
 
 import os
 import re
-import stat
-from io import FileIO
 from pathlib import Path
 
 import click
@@ -12,42 +10,12 @@ from batchswap.errors import UsageError
 
 PLACES = "batchswap.cli.places"
 """Where the context keeps which file each option's value came from."""
-LARGEST = 64 * 1024
-"""Bytes of a file of options or of a key."""
 
 OWN_ONLY = (
     "base-url", "provider", "callback-url", "callback-listen", "proxy", "keys", "notify", "ping-url", "webhook-url",
     "sign",
 )  # fmt: skip
 """Options that decide where the key and the user's messages go: never taken from the working directory's file."""
-
-
-class NotReadable(Exception):
-    """Why a file is not read, in words."""
-
-
-def small_text(path: Path) -> str:
-    """The text of a small regular file. A pipe or a device is not waited for. Raises NotReadable, FileNotFoundError."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise NotReadable(f"cannot be read: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise NotReadable("is not a file")
-        found = FileIO(handle, closefd=False).read(LARGEST + 1) or b""
-    except OSError as error:
-        raise NotReadable(f"cannot be read: {error.strerror}") from error
-    finally:
-        os.close(handle)
-    if len(found) > LARGEST:
-        raise NotReadable(f"is larger than {LARGEST // 1024} KiB, which no such file needs to be")
-    try:
-        return found.decode()
-    except UnicodeDecodeError as error:
-        raise NotReadable("is not UTF-8") from error
 
 
 def check_place(path: Path, key: str, own: Path | None) -> None:
@@ -62,32 +30,6 @@ def check_place(path: Path, key: str, own: Path | None) -> None:
     variable = f"BATCHSWAP_{option.upper().replace('-', '_')}"
     places = f"--{option}, {variable}" + (f" or {own}" if own else "")
     raise UsageError(f'{path}: "{key[:50]}" is not taken from the working directory\'s file: use {places}')
-
-
-def changeable(path: Path) -> str:
-    """A warning about a file that other users of this machine can change; "" when they cannot."""
-    try:
-        for place in (path, path.parent):
-            found = place.stat()
-            if found.st_uid not in (os.getuid(), 0):
-                return f"{place} belongs to another user, who can change where the API key goes"
-            others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid != os.getgid() else 0)
-            if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
-                return f"other users can write {place}, and change where the API key goes: chmod go-w {place}"
-    except OSError:
-        pass
-    return ""
-
-
-def exposed(path: Path) -> str:
-    """A warning about a file of secrets that other users of this machine can change or read; "" when they cannot."""
-    if words := changeable(path):
-        return words
-    try:
-        is_open = path.stat().st_mode & 0o077 and path.parent.stat().st_mode & 0o011
-    except OSError:
-        return ""
-    return f"other users can read the API key in {path}: chmod 600 {path}" if is_open else ""
 
 
 def key_words(ctx: click.Context) -> str:

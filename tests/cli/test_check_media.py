@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.cli import provider
+from batchswap.operations import provider
 from tests.cli.conftest import Place, call
 from tests.cli.quick import png
 from tests.http.samples import movie, picture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.cli.keys import find_key, parse_env
 from batchswap.errors import AccountRefused
+from batchswap.operations.api_key import find_key, parse_env
 from tests.cli.conftest import Place
 
 GOOD = "ak_" + "0aZ_-" * 6 + "9z"

@@ -126,5 +126,5 @@ def test_too_little_memory(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None
     def out(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("batchswap.ledger.files.create", out)
+    monkeypatch.setattr("batchswap.ledger.file.connection.create", out)
     in_words(call("run", shop.manifest("spring.csv", 1)), 1, "there is not enough memory", "--workers")

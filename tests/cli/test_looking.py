@@ -11,11 +11,11 @@ import pytest
 
 from batchswap.cli import printing
 from batchswap.cli.commands.plan import find_prices
-from batchswap.cli.provider import find_account
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
+from batchswap.operations.provider import find_account
 from batchswap.report.formatting import moment
 from batchswap.report.plan_survey import Surveyor
 from tests.chaos.shop import Shop

@@ -12,13 +12,13 @@ import pytest
 from batchswap.cli.commands.run import enrol, work_off_at
 from batchswap.cli.console import Voice
 from batchswap.cli.progress import watch_nothing
-from batchswap.cli.provider import find_account
 from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.errors import LedgerFailed
 from batchswap.ledger import group_commit
 from batchswap.ledger.file import connection as files
 from batchswap.ledger.file.lock import hold
 from batchswap.manifest import Options
+from batchswap.operations.provider import find_account
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, free_port, use, work

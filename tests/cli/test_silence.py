@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.cli import errands as errands_module
-from batchswap.cli.errands import errands
 from batchswap.errors import ApiUnavailable, Exit
+from batchswap.runner import standalone_calls
 from batchswap.runner.run import Account
+from batchswap.runner.standalone_calls import errands
 from batchswap.settings import Settings
 from tests.cli.processes import environment, finish
 from tests.cli.quick import KEY
@@ -122,11 +122,11 @@ def test_a_pause_of_a_year_ends_the_run_and_silences_no_other_command_of_the_key
 
 @pytest.mark.parametrize("handler", [Mute, Drip])
 def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
-    tmp_path: Path, handler: type[Mute], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, handler: type[Mute], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(errands_module, "PATIENCE", 0.6)
-    monkeypatch.setattr(errands_module, "SILENCE", 0.1)
+    monkeypatch.setattr(standalone_calls, "PATIENCE", 0.6)
+    monkeypatch.setattr(standalone_calls, "SILENCE", 0.1)
 
     async def script(base_url: str) -> None:
         async with errands(Settings(), Account(base_url, base_url, KEY)) as asking:
@@ -135,4 +135,4 @@ def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
 
     with served(handler) as port:
         asyncio.run(script(f"http://127.0.0.1:{port}"))
-        assert f"waiting for http://127.0.0.1:{port}" in capsys.readouterr().err
+        assert f"waiting for http://127.0.0.1:{port}" in caplog.text

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.cli.keys import find_key
-from batchswap.cli.user_files import LARGEST, OWN_ONLY
+from batchswap.cli.user_files import OWN_ONLY
 from batchswap.errors import AccountRefused
+from batchswap.operations.api_key import find_key
+from batchswap.operations.user_files import LARGEST
 from tests.cli.conftest import Place, call, work
 from tests.cli.processes import ROOT, environment
 from tests.cli.quick import KEY

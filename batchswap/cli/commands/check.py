@@ -73,11 +73,11 @@ def _duplicates(voice: Voice, manifests: tuple[str, ...], db: Path, asked: dict[
     from contextlib import nullcontext
 
     from batchswap import manifest
-    from batchswap.cli.ledger_access import reading
-    from batchswap.cli.provider import account_name
     from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources
     from batchswap.ledger.enrolment.duplicate_preview import Lookout
     from batchswap.ledger.file import connection
+    from batchswap.operations.ledger_access import reading
+    from batchswap.operations.provider import account_name
     from batchswap.report import log_mismatch
     from batchswap.runner.prepare.uploads import hash_file
 
@@ -117,9 +117,9 @@ def _refuse(
 
 
 async def _examine(voice: Voice, named: "list[Use]", asked: dict[str, Any]) -> "Findings":
-    from batchswap.cli.provider import check_engine
     from batchswap.client.http import check_base_url
     from batchswap.downloads import is_on_private_address
+    from batchswap.operations.provider import check_engine
     from batchswap.preflight.media import examine
 
     faces = any(use.role == "face" and use.folder for use in named)

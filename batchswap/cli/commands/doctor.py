@@ -49,9 +49,9 @@ def examine(settings: "Settings") -> "Iterator[Finding]":
 
 
 def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
-    from batchswap.cli.keys import HOW, find_key
-    from batchswap.cli.provider import find_account, is_on_this_machine
     from batchswap.cli.user_files import key_words
+    from batchswap.operations.api_key import HOW, find_key
+    from batchswap.operations.provider import find_account, is_on_this_machine
     from batchswap.preflight.environment import Finding
 
     goes = key_words(click.get_current_context())
@@ -81,8 +81,8 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
 
 async def _ask(settings: "Settings", account: Any) -> str:
     from batchswap import wire
-    from batchswap.cli.errands import errands
     from batchswap.report.formatting import priced
+    from batchswap.runner.standalone_calls import errands
 
     async with errands(settings, account, tries=1) as asking:
         answer = await asking.ask(lambda client: client.balance())
@@ -91,7 +91,7 @@ async def _ask(settings: "Settings", account: Any) -> str:
 
 def _look_at_engine(*, is_needed: bool) -> "Finding":
     """Only who uses the local provider needs the engine."""
-    from batchswap.cli.provider import check_engine
+    from batchswap.operations.provider import check_engine
     from batchswap.preflight.environment import Finding
 
     problems = check_engine()

@@ -51,7 +51,7 @@ def faces(voice: Voice, /, target: str, folder: Path, kind: str | None, style: s
     settings = build_settings(**asked)
     check_target(target, settings.max_upload)
     if settings.provider == "local":
-        from batchswap.cli.provider import require_engine
+        from batchswap.operations.provider import require_engine
 
         require_engine()
     own = own_folder(folder, target)
@@ -138,10 +138,10 @@ async def find(settings: "Settings", target: str, kind: Any, folder: Path, engin
     """Detect, and save the pictures. A local server has a folder of its own: a run may be using the other one."""
     import msgspec
 
-    from batchswap.cli.errands import errands
-    from batchswap.cli.provider import find_account, opened
     from batchswap.downloads import Downloader, is_on_private_address
+    from batchswap.operations.provider import find_account, opened
     from batchswap.report.faces import Cast
+    from batchswap.runner.standalone_calls import errands
     from batchswap.tasks import is_url
 
     account = find_account(settings)

@@ -15,11 +15,11 @@ from batchswap.cli.going import complete
 from batchswap.errors import AccountRefused, BatchswapError, Exit
 
 if TYPE_CHECKING:
-    from batchswap.cli.errands import Errands
     from batchswap.local.server.work.engine_interface import Engine
     from batchswap.report.plan import Prices
     from batchswap.report.plan_survey import Sample, Work
     from batchswap.runner.run import Account
+    from batchswap.runner.standalone_calls import Errands
     from batchswap.runner.task_context import TaskClass
     from batchswap.settings import Settings
 
@@ -44,14 +44,14 @@ def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]
     """`plan`, and `run --dry-run`."""
     from batchswap import manifest
     from batchswap.cli.hearing import listen
-    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import print_json, print_lines
-    from batchswap.cli.provider import account_name, find_account
     from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, run_command
     from batchswap.ledger import budgets, selections
     from batchswap.ledger.enrolment import duplicate_preview, manifest_moves
     from batchswap.ledger.enrolment.duplicates import Decision
     from batchswap.ledger.file import connection
+    from batchswap.operations.ledger_access import reading
+    from batchswap.operations.provider import account_name, find_account
     from batchswap.report import log_mismatch, plan_survey, stored_files
     from batchswap.report import plan as planning
     from batchswap.report.duplicate_rows import refusal
@@ -134,10 +134,10 @@ def find_prices(settings: "Settings", work: "Work", engine: "Engine | None" = No
 async def _ask_prices(settings: "Settings", work: "Work", engine: "Engine | None") -> "Prices":
     import msgspec
 
-    from batchswap.cli.errands import errands
-    from batchswap.cli.provider import find_account, opened
+    from batchswap.operations.provider import find_account, opened
     from batchswap.report.plan import Prices
     from batchswap.report.plan_survey import inputs_of
+    from batchswap.runner.standalone_calls import errands
     from batchswap.tasks import is_url
 
     account = find_account(settings)

@@ -42,11 +42,11 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     is there is done. --base-url: what the log's keys are for, where the ledger does not know it.
     """
     from batchswap.cli.commands.run import holding, say_enrolled
-    from batchswap.cli.ledger_access import transaction
     from batchswap.cli.settings_from_options import build_reading, build_sources
     from batchswap.ledger.file import connection
     from batchswap.ledger.submission_log import adoption, comparison
     from batchswap.ledger.transitions import Stamp
+    from batchswap.operations.ledger_access import transaction
     from batchswap.runner.enrol import enrol_manifests
     from batchswap.state_folder import state_folder
 
@@ -139,9 +139,9 @@ def _import(ledger: "sqlite3.Connection", found: "Gathered", base_url: str, *, i
 
 def _take_results(voice: Voice, ledger: "sqlite3.Connection", stamp: "Stamp", out: Path, found: "Gathered") -> int:
     """Running tasks whose result is below --out are done. Returns how many."""
-    from batchswap.cli.ledger_access import transaction
     from batchswap.ledger import operator_actions, rows
     from batchswap.ledger.submission_log import adoption
+    from batchswap.operations.ledger_access import transaction
     from batchswap.runner.collect.kept_result import result_of
     from batchswap.states import State
 
@@ -205,9 +205,9 @@ def adopt(voice: Voice, /, key: str | None, task_id: str | None, source: Path | 
 
 
 def _adopt_log(voice: Voice, source: Path, db: Path, base_url: str) -> int:
-    from batchswap.cli.ledger_access import changing
     from batchswap.ledger.submission_log import adoption, entries
     from batchswap.ledger.submission_log.attempts import Gathered
+    from batchswap.operations.ledger_access import changing
 
     found = Gathered()
     try:
@@ -223,12 +223,12 @@ def _adopt_log(voice: Voice, source: Path, db: Path, base_url: str) -> int:
 
 
 def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> int:
-    from batchswap.cli.ledger_access import changing, find, reading
-    from batchswap.cli.log_access import write_down
-    from batchswap.cli.provider import LOCAL, find_account
     from batchswap.ledger import operator_actions, rows, transitions
     from batchswap.ledger.submission_log import adoption
     from batchswap.ledger.submission_log.entries import What
+    from batchswap.operations.ledger_access import changing, find, reading
+    from batchswap.operations.log_access import write_down
+    from batchswap.operations.provider import LOCAL, find_account
     from batchswap.report.formatting import plural
     from batchswap.states import State
 
@@ -250,7 +250,7 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
                 adoption.adopt(ledger, stamp, item, task_id, account=name, owner=owner)
             if (attempt := rows.last_attempt(ledger, task.id)) is not None:
                 said.append((item, attempt))
-    write_down(voice, db, What.ACCEPTED, said)
+    write_down(voice.say, db, What.ACCEPTED, said)
     voice.conclude(
         f"{plural(len(named), 'task')} attached; the next run collects without paying; nothing was submitted"
     )
@@ -260,8 +260,8 @@ def _adopt_pairs(voice: Voice, pairs: list[tuple[str, str]], settings: Any) -> i
 async def _confirm(voice: Voice, named: "list[tuple[Task, str]]", settings: Any, account: Any) -> None:
     """Raises UsageError for the first task id that the API does not know, or has for other inputs."""
     from batchswap.cli.commands.retry import check_fit
-    from batchswap.cli.errands import errands
-    from batchswap.cli.provider import opened
+    from batchswap.operations.provider import opened
+    from batchswap.runner.standalone_calls import errands
 
     async with opened(settings, account) as who, errands(settings, who) as asking:
         for number, (task, task_id) in enumerate(named, 1):

@@ -17,8 +17,8 @@ from batchswap.errors import Exit, UsageError
 if TYPE_CHECKING:
     import sqlite3
 
-    from batchswap.cli.errands import Errands
     from batchswap.ledger.transitions import Stamp
+    from batchswap.runner.standalone_calls import Errands
     from batchswap.tasks import Task
 
 KEYS = click.argument("keys", nargs=-1, metavar="[KEY]...")
@@ -50,8 +50,8 @@ def retry(
     all of those, wherever they were stored. What a variable or a
     file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
     """
-    from batchswap.cli.ledger_access import changing, check_batch, find
     from batchswap.ledger import operator_actions
+    from batchswap.operations.ledger_access import changing, check_batch, find
     from batchswap.states import State
 
     voice: Voice = ctx.obj
@@ -137,8 +137,8 @@ def _put_back(ledger: "sqlite3.Connection", stamp: "Stamp", task: "Task", out: P
 @click.pass_context
 def cancel(ctx: click.Context, /, keys: tuple[str, ...], db: Path, batch: str | None) -> int:
     """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
-    from batchswap.cli.ledger_access import changing, check_batch, find
     from batchswap.ledger import operator_actions
+    from batchswap.operations.ledger_access import changing, check_batch, find
     from batchswap.report.formatting import plural
     from batchswap.states import State
 
@@ -189,10 +189,10 @@ def resolve(
     voice: Voice, /, key: str, db: Path, task_id: str | None, not_accepted: bool, give_up: bool, rate: Any
 ) -> int:
     """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
-    from batchswap.cli.ledger_access import changing, find, reading
-    from batchswap.cli.log_access import write_down
     from batchswap.ledger import operator_actions, report_queries, rows, transitions
     from batchswap.ledger.submission_log.entries import What
+    from batchswap.operations.ledger_access import changing, find, reading
+    from batchswap.operations.log_access import write_down
     from batchswap.report.next_commands import command
 
     if (task_id is not None) + not_accepted + give_up != 1:
@@ -220,16 +220,16 @@ def resolve(
             said = f"is given up, as failed; `{again}` would pay again"
         attempt = rows.last_attempt(ledger, task.id)
     if attempt is not None:
-        write_down(voice, db, what, [(task, attempt)])
+        write_down(voice.say, db, what, [(task, attempt)])
     voice.conclude(f"{task.batch}/{task.key} {said}")
     return Exit.DONE
 
 
 async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
-    from batchswap.cli.errands import errands
-    from batchswap.cli.provider import LOCAL, find_account, opened
     from batchswap.cli.settings_from_options import build_settings
+    from batchswap.operations.provider import LOCAL, find_account, opened
+    from batchswap.runner.standalone_calls import errands
 
     place = {"provider": LOCAL} if account == LOCAL else {"provider": "crun", "base_url": account}
     settings = build_settings(db=db, rate=rate, **place)
@@ -240,7 +240,7 @@ async def _confirm(task: "Task", task_id: str, account: str, db: Path, rate: Any
 async def check_fit(asking: "Errands", task: "Task", task_id: str, db: Path) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
     from batchswap import wire
-    from batchswap.cli.ledger_access import reading
+    from batchswap.operations.ledger_access import reading
     from batchswap.runner.collect.input_match import fits, has_other_file
     from batchswap.verdicts import Kind
 

@@ -69,14 +69,14 @@ def work(voice: Voice, manifests: tuple[str, ...], asked: dict[str, Any], resume
 
     from batchswap.cli.commands.backup import back_up
     from batchswap.cli.hearing import listen
-    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import print_json
     from batchswap.cli.progress import choose
-    from batchswap.cli.provider import account_name, find_account, require_engine
     from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources
     from batchswap.cli.user_files import key_words
     from batchswap.ledger.enrolment.duplicates import DuplicateRows
     from batchswap.ledger.file import connection
+    from batchswap.operations.ledger_access import reading
+    from batchswap.operations.provider import account_name, find_account, require_engine
     from batchswap.report.duplicate_rows import refusal
     from batchswap.report.run_result import last_line, look
 
@@ -138,10 +138,10 @@ def enrol(
     `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows, and
     LedgerBehind when the submission log knows more of the ledger than it does itself.
     """
-    from batchswap.cli.log_access import attach_kept, consult_log
     from batchswap.ledger.enrolment.duplicates import Decision
     from batchswap.ledger.file import connection
     from batchswap.ledger.transitions import Stamp
+    from batchswap.operations.log_access import attach_kept, consult_log
     from batchswap.runner.enrol import enrol_manifests
 
     existed = settings.db.exists()
@@ -151,9 +151,9 @@ def enrol(
         with in_words(settings.db, in_use=True), closing(connection.connect(settings.db, write=True)) as db:
             stdin = None if sys.stdin is None else sys.stdin.buffer
             decision, stamp, voice = Decision(settings.duplicates), Stamp(time.time(), None), voice or Voice()
-            consult_log(voice, db, settings, stamp, is_new=not existed)
+            consult_log(voice.say, voice.warn, db, settings, stamp, is_new=not existed)
             enrolled = enrol_manifests(db, stamp, sources, reading, stdin, account=account, decision=decision)
-            attach_kept(voice, db, stamp)
+            attach_kept(voice.say, db, stamp)
             return enrolled
     except BaseException:
         if not existed:
@@ -177,8 +177,8 @@ def say_enrolled(voice: Voice, enrolled: "Enrolled") -> None:
 
 def counts_of(settings: "Settings") -> dict[str, int]:
     """Tasks of the batches in each state."""
-    from batchswap.cli.ledger_access import reading
     from batchswap.ledger import queries
+    from batchswap.operations.ledger_access import reading
 
     with reading(settings.db) as db:
         return queries.counts_in(db, settings.batches)
@@ -186,8 +186,8 @@ def counts_of(settings: "Settings") -> dict[str, int]:
 
 def has_work(settings: "Settings", counts: dict[str, int]) -> bool:
     """Whether any task is under way, or queued and asked for."""
-    from batchswap.cli.ledger_access import reading
     from batchswap.ledger.selections import Queue, selection_of
+    from batchswap.operations.ledger_access import reading
     from batchswap.states import FINAL, State
 
     if any(counts[state] for state in State if state not in FINAL and state is not State.QUEUED):
@@ -200,7 +200,7 @@ async def work_off_at(
     settings: "Settings", account: "Account | None", voice: Voice, watch: "Watch", engine: "Engine | None" = None
 ) -> "Summary":
     """The batches of `settings` at their provider."""
-    from batchswap.cli.provider import opened
+    from batchswap.operations.provider import opened
     from batchswap.runner.run import work_off
 
     async with opened(settings, account, engine) as who:

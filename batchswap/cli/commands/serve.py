@@ -46,8 +46,8 @@ def balance(voice: Voice, /, as_json: bool, **asked: Any) -> int:
 
 
 async def _ask_balance(settings: Any) -> Any:
-    from batchswap.cli.errands import errands
-    from batchswap.cli.provider import find_account, opened
+    from batchswap.operations.provider import find_account, opened
+    from batchswap.runner.standalone_calls import errands
 
     async with opened(settings, find_account(settings)) as account, errands(settings, account) as asking:
         return await asking.ask(lambda client: client.balance())
@@ -70,7 +70,7 @@ def serve(voice: Voice, /, **asked: Any) -> int:
     Kinds of --fault: 429, 455, 500, 501, 505, lost (the answer to a submit), slow.
     """
     from batchswap.cli.hearing import listen
-    from batchswap.cli.provider import require_engine
+    from batchswap.operations.provider import require_engine
 
     listen(voice)
     settings = server_settings(**asked)

@@ -24,9 +24,9 @@ def status(db: Path, out: Path, plot: Path | None, as_json: bool) -> int:
 
     Results are looked for where they were stored, and below --out.
     """
-    from batchswap.cli.ledger_access import reading
     from batchswap.cli.printing import columns, print_json, print_lines
     from batchswap.ledger import queries
+    from batchswap.operations.ledger_access import reading
     from batchswap.report import log_mismatch, stored_files
     from batchswap.report import status as standing
     from batchswap.report.formatting import safe
@@ -69,9 +69,9 @@ def _plot(ledger: "sqlite3.Connection", path: Path, db: Path) -> None:
 @options.option("--format", "form", type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
 def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None, form: str) -> int:
     """The tasks, one a line, in the order in which they came into the ledger."""
-    from batchswap.cli.ledger_access import check_batch, reading
     from batchswap.cli.printing import columns, print_lines
     from batchswap.ledger import report_queries
+    from batchswap.operations.ledger_access import check_batch, reading
     from batchswap.report.task_list import FORMATS
 
     with reading(db) as ledger:
@@ -86,8 +86,8 @@ def tasks(db: Path, state: tuple[str, ...], batch: str | None, code: str | None,
 @options.JSON
 def show(key: str, db: Path, as_json: bool) -> int:
     """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
-    from batchswap.cli.ledger_access import find, reading
     from batchswap.cli.printing import print_json, print_lines
+    from batchswap.operations.ledger_access import find, reading
     from batchswap.report import task_detail
 
     with reading(db) as ledger:

@@ -6,9 +6,8 @@ from functools import cache
 
 import msgspec
 
-from batchswap.cli.config import at_home
-from batchswap.cli.user_files import NotReadable, exposed, small_text
 from batchswap.errors import AccountRefused
+from batchswap.operations.user_files import NotReadable, at_home, exposed, small_text
 
 VARIABLE = "CRUN_API_KEY"
 HOW = f"set {VARIABLE}, or write the line {VARIABLE}=ak_… into ~/.crun/.env"

@@ -1,12 +1,12 @@
 """The submission log, as commands use it: what it says of a ledger, and a person's word written into it."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchswap.cli.console import Voice
-from batchswap.cli.ledger_access import transaction
 from batchswap.errors import LedgerBehind, UsageError
+from batchswap.operations.ledger_access import transaction
 
 if TYPE_CHECKING:
     from batchswap.ledger.submission_log.entries import What
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from batchswap.settings import Settings
     from batchswap.tasks import Attempt, Task
 
+Say = Callable[[str], None]
+
 MISSING = "whether this ledger is an older copy cannot be seen by it"
 
 
-def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
+def consult_log(
+    say: Say, warn: Say, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool
+) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
     from batchswap.ledger.submission_log import comparison
     from batchswap.report.formatting import plural
@@ -37,14 +41,14 @@ def consult_log(voice: Voice, db: sqlite3.Connection, settings: "Settings", stam
             behind = Behind(count, tuple(found.missing.names(SHOWN)))
             raise LedgerBehind(behind.words(settings.db, settings.out))
         for problem in found.problems:
-            voice.warn(f"the submission log: {problem}: {MISSING}")
+            warn(f"the submission log: {problem}: {MISSING}")
         with transaction(db):
             settled = comparison.catch_up(db, stamp, found)
     if settled:
-        voice.say(f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log")
+        say(f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log")
 
 
-def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
+def attach_kept(say: Say, db: sqlite3.Connection, stamp: "Stamp") -> None:
     """Rows that came back to the manifest, and were submitted already, are not submitted again."""
     from batchswap.ledger.submission_log import adoption
     from batchswap.report.formatting import plural
@@ -55,16 +59,16 @@ def attach_kept(voice: Voice, db: sqlite3.Connection, stamp: "Stamp") -> None:
         done = adoption.attach_kept(db, stamp)
     if done.running or done.uncertain:
         rows = plural(done.running + done.uncertain, "row")
-        voice.say(f"{rows} submitted already, by the submission log: asked for again without paying")
+        say(f"{rows} submitted already, by the submission log: asked for again without paying")
 
 
-def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
+def write_down(say: Say, path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
     """Append a person's word on attempts, which the ledger has recorded."""
-    from batchswap.cli.ledger_access import reading
-    from batchswap.cli.provider import LOCAL
     from batchswap.clock import SystemClock
     from batchswap.ledger.submission_log.log import SubmissionLog
     from batchswap.ledger.submission_log.position import ledger_id
+    from batchswap.operations.ledger_access import reading
+    from batchswap.operations.provider import LOCAL
     from batchswap.state_folder import state_folder
 
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
@@ -77,7 +81,7 @@ def write_down(voice: Voice, path: Path, what: "What", said: "list[tuple[Task, A
     logs: dict[str, SubmissionLog] = {}
     for (task, attempt), (owner, account) in zip(said, owners, strict=True):
         if account != LOCAL:
-            log = logs.setdefault(owner, SubmissionLog(folder, owner, own, SystemClock(), voice.say))
+            log = logs.setdefault(owner, SubmissionLog(folder, owner, own, SystemClock(), say))
             log.note(what, task, attempt)
     for log in logs.values():
         log.close()

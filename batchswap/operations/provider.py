@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from batchswap.cli.keys import find_key
 from batchswap.client.http import check_base_url, is_loopback
 from batchswap.errors import UsageError
 from batchswap.local.server.work.engine_interface import Engine
+from batchswap.operations.api_key import find_key
 from batchswap.runner.run import Account
 from batchswap.settings import Settings
 

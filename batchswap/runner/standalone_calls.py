@@ -1,11 +1,10 @@
 """One free call outside of a run: within the key's window like every other request, tried again while that may help."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-
-import click
 
 from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
@@ -19,6 +18,7 @@ from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict
 
+_LOG = logging.getLogger(__name__)
 LONGEST = 30.0
 """Seconds that a person waits for one call to be let through; a run is more patient."""
 PATIENCE = 60.0
@@ -49,7 +49,7 @@ class Errands:
         """Whatever the API has to say about it: OK, MISSING, REJECTED, NO_CREDITS. Raises as `ask`."""
         self._trouble = ""
         words = f"waiting for {self._host}, for {PATIENCE:g} s at most"
-        speaking = asyncio.get_running_loop().call_later(SILENCE, lambda: click.echo(words, err=True))
+        speaking = asyncio.get_running_loop().call_later(SILENCE, lambda: _LOG.warning(words))
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._try(call)
