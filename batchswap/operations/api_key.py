@@ -41,9 +41,12 @@ def _unquoted(value: str) -> str:
     return re.split(r"\s#", value, maxsplit=1)[0].strip()
 
 
-def find_key(*, strict: bool = True) -> Key:
-    """The key. `strict`: it must have the vendor's form. Raises AccountRefused, which says how to set one."""
-    key = _look()
+def find_key(given: Key | None = None, *, strict: bool = True) -> Key:
+    """The key: `given`, or the user's. `strict`: it must have the vendor's form.
+
+    Raises AccountRefused, which says how to set one.
+    """
+    key = given or _look()
     if key is None:
         raise AccountRefused(f"there is no API key: {HOW}")
     if strict and not _FORM.fullmatch(key.text):

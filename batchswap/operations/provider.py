@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchswap.client.http import check_base_url, is_loopback
-from batchswap.errors import UsageError
+from batchswap.errors import AccountRefused, UsageError
 from batchswap.local.server.work.engine_interface import Engine
-from batchswap.operations.api_key import find_key
+from batchswap.operations.api_key import Key, find_key
 from batchswap.runner.run import Account
 from batchswap.settings import Settings
 
@@ -17,16 +17,26 @@ LOCAL = "local"
 _LOOK = "from batchswap.local.engine import check_usable; print(*check_usable(), sep='\\n')"
 
 
-def find_account(settings: Settings) -> Account | None:
-    """The vendor's account; None for the local provider, whose server is not there yet.
+def find_account(settings: Settings, api_key: str | None = None) -> Account | None:
+    """Return the vendor's account; None for the local provider, whose server is not there yet.
 
-    Raises AccountRefused when there is no usable key, UsageError for a base URL that would show it to others.
+    `api_key` None: the key of the environment or the user's file. Raises AccountRefused when there is no usable key,
+    UsageError for a base URL that would show it to others.
     """
     if settings.provider == LOCAL:
         return None
     base_url = check_base_url(settings.base_url)
-    key = find_key(strict=not is_on_this_machine(base_url))
+    given = None if api_key is None else Key(api_key, "the api_key argument")
+    key = find_key(given, strict=not is_on_this_machine(base_url))
     return Account(base_url, base_url, key.text)
+
+
+def find_account_or_refusal(settings: Settings, api_key: str | None = None) -> Account | AccountRefused | None:
+    """As `find_account`, for a plan, which can do without prices; a base URL that no run takes is still a mistake."""
+    try:
+        return find_account(settings, api_key)
+    except AccountRefused as error:
+        return error
 
 
 def account_name(settings: Settings, account: Account | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import history, queries
+from batchswap.ledger import history
 from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.enrolment.duplicates import NAMED
 from batchswap.report.formatting import iso, moment, money, plural, safe, span
@@ -156,9 +156,8 @@ def average_durations(db: sqlite3.Connection) -> dict[Model, float]:
     return {model: sum(each) / len(each) for model, each in found.items()}
 
 
-def filled_up(prices: Prices, work: Work, db: sqlite3.Connection) -> Prices:
+def filled_up(prices: Prices, work: Work, charged: dict[Model, float]) -> Prices:
     """Where the API gave no price: what tasks of the model were charged lately, on average."""
-    charged = queries.charged(db)
     missing = {group for group in work.submits if prices.each.get(group) is None and group.model in charged}
     if not missing:
         return prices

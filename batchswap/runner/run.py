@@ -72,6 +72,7 @@ async def work_off(
     warn: Callable[[str], None],
     watch: Watch,
     clock: Clock | None = None,
+    heed_signals: bool = True,
 ) -> Summary:
     """Work off the batches of `settings`, which are enrolled, and collect what earlier runs left.
 
@@ -117,6 +118,7 @@ async def work_off(
                 watch=watch,
                 calls=calls,
                 log=log,
+                heed_signals=heed_signals,
             )
 
 

@@ -1,5 +1,6 @@
 """status, tasks, show, check, plan, balance, doctor: what they print, and that hostile text stays text."""
 
+import asyncio
 import csv
 import io
 import json
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 
 from batchswap.cli import printing
-from batchswap.cli.commands.plan import find_prices
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
+from batchswap.operations.plan import find_prices
 from batchswap.operations.provider import find_account
 from batchswap.report.formatting import moment
 from batchswap.report.plan_survey import Surveyor
@@ -348,7 +349,7 @@ def test_the_local_provider_prices_files(place: Place) -> None:
     settings = build_settings(db=Path("batchswap.db"), provider="local")
     assert find_account(settings) is None
     found = Surveyor(None, Selection()).survey(read([Source(place.manifest("spring.csv", 2))]))
-    prices = find_prices(settings, found, QuickEngine())
+    prices = asyncio.run(find_prices(settings, found, None, QuickEngine()))
     assert (list(prices.each.values()), prices.note) == ([1.0], "")
     assert not Path("batchswap-local").exists()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batchswap.cli.commands.run import counts_of, has_work
 from batchswap.cli.settings_from_options import build_settings
+from batchswap.operations.run import counts_of, has_work
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_words import change, state
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batchswap.cli.commands.run import enrol, work_off_at
-from batchswap.cli.console import Voice
 from batchswap.cli.progress import watch_nothing
 from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.errors import LedgerFailed
@@ -19,6 +17,7 @@ from batchswap.ledger.file import connection as files
 from batchswap.ledger.file.lock import hold
 from batchswap.manifest import Options
 from batchswap.operations.provider import find_account
+from batchswap.operations.run import enrol, work_off_at
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, free_port, use, work
@@ -220,11 +219,17 @@ def test_a_program_that_keeps_the_ledger_locked_before_a_run_ends_it_with_1(shop
 def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_said_in_words(shop: Place) -> None:
     settings = build_settings(db=Path("batchswap.db"))
     account = find_account(settings)
-    enrol(settings, build_sources((shop.manifest("spring.csv", 1),), format=None, batch=None), Options())
+    enrol(
+        settings,
+        build_sources((shop.manifest("spring.csv", 1),), format=None, batch=None),
+        Options(),
+        say=print,
+        warn=print,
+    )
     with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as other:
         other.execute("begin immediate")
         with pytest.raises(LedgerFailed, match="another program keeps it locked"):
-            asyncio.run(work_off_at(settings, account, Voice(), watch_nothing))
+            asyncio.run(work_off_at(settings, account, say=print, warn=print, watch=watch_nothing))
 
 
 def test_a_db_that_is_no_ledger_is_the_users_to_mend(shop: Place) -> None:
@@ -365,8 +370,10 @@ def test_the_local_provider_needs_no_key(place: Place) -> None:
     account = find_account(settings)
     assert account is None
     sources = build_sources((place.manifest("spring.csv", 2),), format=None, batch=None)
-    enrolled = enrol(settings, sources, Options())
+    enrolled = enrol(settings, sources, Options(), say=print, warn=print)
     settings = msgspec.structs.replace(settings, batches=enrolled.batches)
-    summary = asyncio.run(work_off_at(settings, account, Voice(), watch_nothing, QuickEngine()))
+    summary = asyncio.run(
+        work_off_at(settings, account, say=print, warn=print, watch=watch_nothing, engine=QuickEngine())
+    )
     assert (summary.exit_code, summary.counts["done"]) == (0, 2)
     assert Path("batchswap-local/tasks.db").exists()

@@ -1,4 +1,4 @@
-"""Copies of the ledger: `batchswap backup`, and the one that a run makes at its end."""
+"""`batchswap backup`: a copy of the ledger."""
 
 from pathlib import Path
 
@@ -28,24 +28,3 @@ def backup(voice: Voice, /, file: Path, db: Path) -> int:
         raise UsageError(f"{db}: there is no ledger; --db names another one")
     voice.conclude(f"{db} copied to {file} ({size(backups.copy(db, file))})")
     return Exit.DONE
-
-
-def back_up(voice: Voice, db: Path, min_free: int) -> None:
-    """The copy that a run makes at its end. Without room for it, or with another file in its place, that is said."""
-    import shutil
-
-    from batchswap.errors import LedgerError
-    from batchswap.ledger.file import backup as backups
-    from batchswap.report.formatting import size
-
-    target = Path(f"{db}.bak")
-    try:
-        needed, free = backups.size_of(db), shutil.disk_usage(target.resolve().parent).free
-        if free - needed < min_free:
-            voice.say(
-                f"no copy of the ledger was made: {size(free)} free, and {target} takes {size(needed)}", "warning"
-            )
-            return
-        backups.copy(db, target)
-    except (LedgerError, OSError) as error:
-        voice.say(f"no copy of the ledger was made: {error}", "warning")

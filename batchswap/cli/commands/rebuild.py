@@ -41,12 +41,12 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     accepted is asked for by the next run without paying, what may have been accepted is uncertain, and a result that
     is there is done. --base-url: what the log's keys are for, where the ledger does not know it.
     """
-    from batchswap.cli.commands.run import holding, say_enrolled
     from batchswap.cli.settings_from_options import build_reading, build_sources
     from batchswap.ledger.file import connection
     from batchswap.ledger.submission_log import adoption, comparison
     from batchswap.ledger.transitions import Stamp
     from batchswap.operations.ledger_access import transaction
+    from batchswap.operations.run import holding, say_enrolled
     from batchswap.runner.enrol import enrol_manifests
     from batchswap.state_folder import state_folder
 
@@ -56,13 +56,13 @@ def rebuild(voice: Voice, /, manifests: tuple[str, ...], db: Path, out: Path, ba
     sources = build_sources(manifests, **asked)
     stamp = Stamp(time.time(), None)
     with (
-        holding(db, voice, wait=False) as pin,
+        holding(db, voice.say, wait=False) as pin,
         _made(db, pin, existed=existed) as ledger,
         _gathered(voice, folder) as found,
     ):
         if sources:
             stdin = None if sys.stdin is None else sys.stdin.buffer
-            say_enrolled(voice, enrol_manifests(ledger, stamp, sources, build_reading(out=out, **asked), stdin))
+            say_enrolled(voice.say, enrol_manifests(ledger, stamp, sources, build_reading(out=out, **asked), stdin))
         with transaction(ledger):
             _import(ledger, found, base_url, is_new=not existed)
             done = adoption.attach_kept(ledger, stamp)

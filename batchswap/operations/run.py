@@ -1,0 +1,169 @@
+"""One run, for the command line and for programs: hold the ledger, enrol, work off, copy the ledger."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap.errors import LedgerError
+from batchswap.ledger import queries
+from batchswap.ledger.enrolment.duplicates import Decision
+from batchswap.ledger.file import backup, connection
+from batchswap.ledger.file.lock import hold, is_held
+from batchswap.ledger.selections import Queue, selection_of
+from batchswap.ledger.transitions import Stamp
+from batchswap.local.server.work.engine_interface import Engine
+from batchswap.manifest import Options, Source
+from batchswap.operations.ledger_access import reading
+from batchswap.operations.log_access import attach_kept, consult_log
+from batchswap.operations.provider import account_name, opened, require_engine
+from batchswap.report.formatting import plural, size
+from batchswap.runner.background import Watch
+from batchswap.runner.enrol import Enrolled, enrol_manifests
+from batchswap.runner.run import Account, work_off
+from batchswap.runner.summary import Summary
+from batchswap.settings import Settings
+from batchswap.sqlite_errors import in_words
+from batchswap.states import FINAL, State
+
+Say = Callable[[str], None]
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """A ledger that is held and has the rows of the manifests. `before`: its tasks in each state, of these batches."""
+
+    settings: Settings
+    enrolled: Enrolled
+    before: dict[str, int]
+
+
+@contextmanager
+def enrolled_in(
+    settings: Settings,
+    sources: list[Source],
+    options: Options,
+    account: Account | None,
+    *,
+    stdin: BinaryIO | None,
+    say: Say,
+    warn: Say,
+    wait: bool,
+) -> Iterator[Enrolment]:
+    """Hold the ledger with the rows of the manifests in it, ready to be worked off.
+
+    Raises LedgerBusy when another run holds it and `wait` is off, ManifestErrors, DuplicateRows, and UsageError where
+    the local engine is needed and cannot work.
+    """
+    connection.exists(settings.db)  # what is no file is refused before anything is made next to it
+    with holding(settings.db, say, wait=wait) as pin:
+        name = account_name(settings, account)
+        enrolled = enrol(settings, sources, options, account=name, pin=pin, stdin=stdin, say=say, warn=warn)
+        say_enrolled(say, enrolled)
+        settings = msgspec.structs.replace(settings, batches=enrolled.batches)
+        before = counts_of(settings)
+        if account is None and has_work(settings, before):
+            require_engine()
+        yield Enrolment(settings, enrolled, before)
+
+
+@contextmanager
+def holding(db: Path, say: Say, *, wait: bool) -> Iterator[Callable[[], None]]:
+    """Hold the ledger's locks. The caller calls the yielded function when the ledger is made. Raises LedgerBusy."""
+    if wait and is_held(db):
+        say(f"another run holds {db}: waiting until it ends")
+    with hold(db, wait=wait) as pin:
+        yield pin
+
+
+def enrol(
+    settings: Settings,
+    sources: list[Source],
+    options: Options,
+    *,
+    account: str = "",
+    pin: Callable[[], None] = lambda: None,
+    stdin: BinaryIO | None = None,
+    say: Say,
+    warn: Say,
+) -> Enrolled:
+    """Take the rows into the ledger, which is made if need be; remove a new ledger when that fails.
+
+    `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows, and
+    LedgerBehind when the submission log knows more of the ledger than it does itself.
+    """
+    existed = settings.db.exists()
+    try:
+        connection.create(settings.db)
+        pin()
+        with in_words(settings.db, in_use=True), closing(connection.connect(settings.db, write=True)) as db:
+            decision, stamp = Decision(settings.duplicates), Stamp(time.time(), None)
+            consult_log(say, warn, db, settings, stamp, is_new=not existed)
+            enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
+            attach_kept(say, db, stamp)
+            return enrolled
+    except BaseException:
+        if not existed:
+            connection.discard(settings.db)
+        raise
+
+
+def say_enrolled(say: Say, enrolled: Enrolled) -> None:
+    """Report what the manifests brought."""
+    done = enrolled.enrolment
+    names = ", ".join(enrolled.batches)
+    if enrolled.unchanged:
+        say(f"{names}: unchanged since it was last read")
+    else:
+        say(f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed")
+    if done.kept:
+        say(done.kept)
+
+
+def counts_of(settings: Settings) -> dict[str, int]:
+    """Tasks of the batches in each state."""
+    with reading(settings.db) as db:
+        return queries.counts_in(db, settings.batches)
+
+
+def has_work(settings: Settings, counts: dict[str, int]) -> bool:
+    """Whether any task is under way, or queued and asked for."""
+    if any(counts[state] for state in State if state not in FINAL and state is not State.QUEUED):
+        return True
+    with reading(settings.db) as db:
+        return next(Queue(db, selection_of(settings)).pages(), None) is not None
+
+
+async def work_off_at(
+    settings: Settings,
+    account: Account | None,
+    *,
+    say: Say,
+    warn: Say,
+    watch: Watch,
+    engine: Engine | None = None,
+    heed_signals: bool = True,
+) -> Summary:
+    """Work off the batches of `settings` at their provider."""
+    async with opened(settings, account, engine) as who:
+        with in_words(settings.db, in_use=True):
+            return await work_off(settings, who, say=say, warn=warn, watch=watch, heed_signals=heed_signals)
+
+
+def back_up(summary: Summary, enrolled: Enrolled, min_free: int, report: Say) -> None:
+    """Copy the ledger at the end of a run that changed anything; report why there is no copy."""
+    if not enrolled.has_changed and not any(summary.requests.values()):
+        return
+    db = Path(summary.ledger)
+    target = Path(f"{db}.bak")
+    try:
+        needed, free = backup.size_of(db), shutil.disk_usage(target.resolve().parent).free
+        if free - needed < min_free:
+            report(f"no copy of the ledger was made: {size(free)} free, and {target} takes {size(needed)}")
+            return
+        backup.copy(db, target)
+    except (LedgerError, OSError) as error:
+        report(f"no copy of the ledger was made: {error}")
