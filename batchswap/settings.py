@@ -1,11 +1,19 @@
 """Everything a run can be told, checked and frozen. Built once, at the edge, and passed down."""
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 Provider = Literal["crun", "local"]
+Positive = Annotated[int, msgspec.Meta(ge=1, lt=10**9)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+Period = Annotated[float, msgspec.Meta(gt=0.0, le=366 * 86400.0)]
+_BY_PROVIDER: Any = msgspec.UNSET
+"""The default of what depends on the provider; no value of a field once the struct is made."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -15,18 +23,19 @@ class Settings(msgspec.Struct, frozen=True):
     out: Path = Path("results")
     provider: Provider = "crun"
     base_url: str = "https://api.crun.ai"
-    rate_limit: int | None = 20
-    """Requests in any `rate_period` seconds; None: no limit is known."""
-    rate_period: float = 10.0
-    in_flight: int = 100
-    workers: int = 16
-    downloads: int = 4
-    ahead: int = 16
+    rate_limit: Positive | None = _BY_PROVIDER
+    """Requests in any `rate_period` seconds; None: no limit. Default: 20; for the local provider None."""
+    rate_period: Period = 10.0
+    in_flight: Positive = _BY_PROVIDER
+    """Tasks at the API at once. Default: 100; for the local provider two for each core."""
+    workers: Positive = 16
+    downloads: Positive = 4
+    ahead: Positive = 16
     """Tasks that are made ready (uploaded, priced) before there is a place for them."""
-    retries: int = 3
-    paid_attempts: int = 1
-    budget: float | None = None
-    budget_per_day: float | None = None
+    retries: Count = 3
+    paid_attempts: Positive = 1
+    budget: NotNegative | None = None
+    budget_per_day: NotNegative | None = None
     deadline: float | None = None
     """Unix time after which nothing more is asked of the API."""
     ends_at: float | None = None
@@ -34,22 +43,34 @@ class Settings(msgspec.Struct, frozen=True):
     callback_url: str | None = None
     callback_host: str | None = None
     callback_port: int = 0
-    task_timeout: float = 6 * 3600.0
-    patience: float = 2 * 3600.0
+    task_timeout: NotNegative = 6 * 3600.0
+    patience: NotNegative = 2 * 3600.0
     """How long the API may stay unavailable before the run ends."""
-    same_refusals: int = 20
+    same_refusals: Positive = 20
     """Submits in a row that are refused in the same way before the run ends."""
-    min_free: int = 1_000_000_000
-    upload_ttl: float = 24 * 3600.0
-    max_upload: int = 512 * 1024 * 1024
+    min_free: Size = 1_000_000_000
+    upload_ttl: NotNegative = 24 * 3600.0
+    max_upload: Size = 512 * 1024 * 1024
     batches: tuple[str, ...] = ()
     filter: str = ""
     tags: tuple[str, ...] = ()
-    limit: int | None = None
+    limit: Count | None = None
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
     """What is done with rows whose inputs another batch has done or is doing."""
+
+    def __post_init__(self) -> None:
+        """Fill in the defaults that depend on the provider."""
+        is_local = self.provider == "local"
+        defaults = {"rate_limit": None if is_local else 20, "in_flight": 2 * _cores() if is_local else 100}
+        for name, value in defaults.items():
+            if getattr(self, name) is _BY_PROVIDER:
+                msgspec.structs.force_setattr(self, name, value)
 
     @property
     def has_budget(self) -> bool:
         """Whether what a task may cost must be known before it is submitted."""
         return self.budget is not None or self.budget_per_day is not None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

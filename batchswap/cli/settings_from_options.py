@@ -1,13 +1,10 @@
 """Options become frozen values: Settings, and what to read of the manifests."""
 
-import os
-import re
 import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from batchswap.cli.config import no_text
 from batchswap.cli.option_types import NO_RATE
@@ -27,42 +24,21 @@ _ALIKE = (
 
 def build_settings(**asked: Any) -> "Settings":
     """From the options of any command; what the command has no option for keeps its default. Raises UsageError."""
+    from batchswap.operations.settings_check import check_callback
     from batchswap.settings import Settings
 
-    is_local = asked.get("provider") == "local"
     values = {name: asked[name] for name in _ALIKE if name in asked}
-    rate = asked.get("rate") or (NO_RATE if is_local else (20, 10.0))
-    values["rate_limit"], values["rate_period"] = (None, 10.0) if rate == NO_RATE else rate
-    values["in_flight"] = asked.get("in_flight") or (2 * _cores() if is_local else 100)
+    if rate := asked.get("rate"):
+        values["rate_limit"], values["rate_period"] = (None, 10.0) if rate == NO_RATE else rate
+    if in_flight := asked.get("in_flight"):
+        values["in_flight"] = in_flight
     values["deadline"], most = asked.get("until"), asked.get("max_duration")
     values["ends_at"] = None if most is None else time.monotonic() + most
     values["tags"] = tuple(asked.get("tag", ()))
-    listen = asked.get("callback_listen")
-    if (listen is None) != (asked.get("callback_url") is None):
-        raise UsageError("callbacks need both: --callback-url for the API, --callback-listen for the receiver here")
-    if listen is not None:
+    if (listen := asked.get("callback_listen")) is not None:
         values["callback_host"], values["callback_port"] = listen
-    _check_callback(asked.get("callback_url"))
+    check_callback(asked.get("callback_url"), has_address=listen is not None)
     return Settings(**values)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_callback(url: str | None) -> None:
-    """Raises UsageError for what no path can be put behind, and for what leads nowhere: that the API takes, too."""
-    if url is None:
-        return
-    if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
-        raise UsageError("--callback-url: must be an http(s) URL without a query: a path is put behind it")
-    try:
-        parts = urlsplit(url)
-        is_place = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
-    except ValueError:
-        is_place = False
-    if not is_place:
-        raise UsageError("--callback-url: must name a host that the API can reach, such as https://example.com/hook")
 
 
 def build_sources(manifests: tuple[str, ...], **asked: Any) -> "list[Source]":

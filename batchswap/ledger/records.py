@@ -1,0 +1,140 @@
+"""The ledger's tasks, attempts, events and runs as frozen values, streamed from a read-only connection."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from batchswap.ledger.rows import unpack_faces
+from batchswap.states import State
+from batchswap.tasks import Faces, Model, public
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """A task: one row of a manifest. URLs have no query, which may be signed. `file`: the stored result."""
+
+    batch: str
+    key: str
+    state: State
+    code: str
+    reason: str
+    model: Model
+    target: str
+    face: str
+    faces: Faces
+    output: str
+    consent: str
+    tags: tuple[str, ...]
+    extra: dict[str, str]
+    attempts: int
+    file: str | None
+    size: int | None
+    sha256: str | None
+    changed_at: float | None
+    line: int
+
+
+class AttemptRecord(msgspec.Struct, frozen=True):
+    """One submit of a task. Times are Unix seconds, money is in credits. `charged` None: unknown, or not ended."""
+
+    batch: str
+    key: str
+    number: int
+    state: str
+    run_id: int
+    remote_id: str | None
+    reserved: float
+    charged: float | None
+    submitted_at: float
+    accepted_at: float | None
+    ended_at: float | None
+    code: str
+    reason: str
+
+
+class EventRecord(msgspec.Struct, frozen=True):
+    """One entry of the log. `batch` and `key` are None for an event of a run, `run_id` for one between runs."""
+
+    at: float
+    batch: str | None
+    key: str | None
+    run_id: int | None
+    event: str
+    state: str
+    detail: str
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """One run. `ended_at` None: it is in progress, or it was killed. `summary` is what `run --json` prints."""
+
+    id: int
+    started_at: float
+    ended_at: float | None
+    pid: int
+    version: str
+    provider: str
+    exit_code: int | None
+    summary: dict[str, Any] | None
+
+
+def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) -> Iterator[TaskRecord]:
+    """Stream tasks in the order in which they came into the ledger. No `states`: all of them."""
+    sql = f"""
+        select b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.faces, t.output, t.consent,
+            t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line
+        from tasks t not indexed cross join batches b on b.id = t.batch_id
+        where (:batch is null or b.name = :batch) {_among("t.state", states)} order by t.id
+    """
+    for row in db.execute(sql, {"batch": batch}):
+        found = dict(zip(TaskRecord.__struct_fields__, row, strict=True))
+        is_done = found["state"] == State.DONE
+        yield TaskRecord(
+            **found
+            | {
+                "state": State(found["state"]),
+                "model": Model(found["model"]),
+                "target": public(found["target"]),
+                "face": public(found["face"]),
+                "faces": tuple((number, public(face)) for number, face in unpack_faces(found["faces"])),
+                "tags": tuple(tag for tag in found["tags"].split(";") if tag),
+                "extra": msgspec.json.decode(found["extra"]) if found["extra"] else {},
+                **({} if is_done else dict.fromkeys(("file", "size", "sha256"))),
+            }
+        )
+
+
+def attempts(db: sqlite3.Connection, batch: str | None, key: str | None) -> Iterator[AttemptRecord]:
+    """Stream attempts in the order in which they were submitted."""
+    sql = f"""
+        select b.name, t.key, a.number, a.state, a.run_id, a.remote_id, a.reserved, a.charged, a.submitted_at,
+            a.accepted_at, a.ended_at, a.code, a.reason
+        from attempts a cross join tasks t on t.id = a.task_id cross join batches b on b.id = t.batch_id
+        where true {_OF_TASK} order by a.id
+    """
+    return (AttemptRecord(*row) for row in db.execute(sql, {"batch": batch, "key": key}))
+
+
+def events(db: sqlite3.Connection, batch: str | None, key: str | None) -> Iterator[EventRecord]:
+    """Stream the log in its order."""
+    sql = f"""
+        select e.at, b.name, t.key, e.run_id, e.event, e.state, e.detail
+        from events e left join tasks t on t.id = e.task_id left join batches b on b.id = t.batch_id
+        where true {_OF_TASK} order by e.id
+    """
+    return (EventRecord(*row) for row in db.execute(sql, {"batch": batch, "key": key}))
+
+
+def runs(db: sqlite3.Connection) -> Iterator[RunRecord]:
+    """Stream the runs, the first one first."""
+    sql = "select id, started_at, ended_at, pid, version, provider, exit_code, summary from runs order by id"
+    for row in db.execute(sql):
+        found = dict(zip(RunRecord.__struct_fields__, row, strict=True))
+        yield RunRecord(**found | {"summary": msgspec.json.decode(found["summary"] or "null")})
+
+
+_OF_TASK = "and (:batch is null or b.name = :batch) and (:key is null or t.key = :key)"
+
+
+def _among(column: str, states: Sequence[State]) -> str:
+    return f"and {column} in ({', '.join(repr(str(State(each))) for each in states)})" if states else ""

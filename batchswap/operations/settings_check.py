@@ -1,0 +1,45 @@
+"""The checks of settings that every caller of a run makes."""
+
+import math
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from batchswap.errors import UsageError
+from batchswap.settings import Settings
+
+
+def checked(settings: Settings) -> Settings:
+    """Return the settings with paths as `Path`. Raises UsageError for a value that no option accepts."""
+    values = msgspec.structs.asdict(settings)
+    if wrong := next((name for name in ("db", "out") if not isinstance(values[name], str | Path)), ""):
+        raise UsageError(f"Settings.{wrong}: Expected `Path`, got `{type(values[wrong]).__name__}`")
+    try:
+        found = msgspec.convert(values, Settings, dec_hook=lambda _, path: Path(path))
+    except msgspec.ValidationError as error:
+        words, _, place = str(error).partition(" - at `$.")
+        raise UsageError(f"Settings.{place.rstrip('`')}: {words}") from None
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"Settings.{name}: expected a finite number")
+    check_callback(found.callback_url, has_address=found.callback_host is not None)
+    return found
+
+
+def check_callback(url: str | None, *, has_address: bool) -> None:
+    """Raise UsageError for a callback URL without an address to listen on, and for one that leads nowhere."""
+    if has_address != (url is not None):
+        raise UsageError("callbacks need both: --callback-url for the API, --callback-listen for the receiver here")
+    if url is None:
+        return
+    if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
+        raise UsageError("--callback-url: must be an http(s) URL without a query: a path is put behind it")
+    try:
+        parts = urlsplit(url)
+        is_place = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)
+    except ValueError:
+        is_place = False
+    if not is_place:
+        raise UsageError("--callback-url: must name a host that the API can reach, such as https://example.com/hook")
