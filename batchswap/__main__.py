@@ -1,6 +1,6 @@
 """`batchswap`, also as `python -m batchswap`."""
 
-from batchswap.cli.letters import use_utf8
+from batchswap.cli.console import use_utf8
 from batchswap.cli.main import hold_standard_streams, root
 
 

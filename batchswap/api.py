@@ -80,16 +80,13 @@ async def run_async(
     asked = checked(settings or Settings())
     account = find_account(asked, api_key)
     sources, options = _sources(manifests, batch), Options(name_template, require_consent, str(asked.out))
-    say, warn = _LOG.info, _LOG.warning
     try:
-        with enrolled_in(asked, sources, options, account, stdin=None, say=say, warn=warn, wait=wait) as held:
-            summary = await work_off_at(
-                held.settings, account, say=say, warn=warn, watch=_show_nothing, heed_signals=False
-            )
+        with enrolled_in(asked, sources, options, account, stdin=None, wait=wait) as held:
+            summary = await work_off_at(held.settings, account, watch=_show_nothing, heed_signals=False)
     except DuplicateRows as error:
         raise UsageError("\n".join([str(error), *named(error.found), _DUPLICATES])) from None
     if backup:
-        back_up(summary, held.enrolled, asked.min_free, warn)
+        back_up(summary, held.enrolled, asked.min_free)
     return summary
 
 

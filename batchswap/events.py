@@ -1,11 +1,13 @@
 """The events that runs and commands log: stable names, for programs that read `--log-format json`."""
 
 import logging
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
 
-RUN, COMMAND = "batchswap.run", "batchswap.command"
-"""The loggers of a run and of the commands around it."""
+RUN = "batchswap.run"
+"""The logger of what runs and commands report."""
+_USUAL = {*vars(logging.makeLogRecord({})), "event", "message"}
 
 
 class LogEvent(StrEnum):
@@ -82,6 +84,22 @@ class LogEvent(StrEnum):
     SERVING = "serving", "the local provider accepts requests"
 
 
-def report(event: LogEvent, text: str, level: int = logging.INFO, *, logger: str = RUN, **fields: object) -> None:
+def report(event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:
     """Log a sentence with its event, and fields for programs: `task`, `attempt`, `code`, `seconds`."""
-    logging.getLogger(logger).log(level, "%s", text, extra={"event": event.value, **fields})
+    logging.getLogger(RUN).log(level, "%s", text, extra={"event": event.value, **fields})
+
+
+class RecordHandler(logging.Handler):
+    """Pass each log record on as level, event, sentence and fields."""
+
+    def __init__(self, show: Callable[[str, str, str, dict[str, object]], None]) -> None:
+        super().__init__()
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Name a record without an event a detail, and end it with its exception."""
+        text, values = record.getMessage(), vars(record)
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
+        fields = {name: value for name, value in values.items() if name not in _USUAL}
+        self._show(record.levelname.lower(), values.get("event", LogEvent.DETAIL.value), text, fields)

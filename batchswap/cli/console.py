@@ -1,46 +1,53 @@
-"""What a command says while it works: on stderr, as text or as one JSON object a line. stdout is for results only."""
+"""What commands write: results to stdout; progress, log lines and errors to stderr, as text or one JSON object a line.
 
+Heavy imports stay inside functions: they would slow down `--help`.
+"""
+
+import codecs
 import errno
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any
 
 _FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
 
+LOOK_ALIKE = "batchswap-look-alike"
+"""An error handler, for streams and `encode`: the console shows what its encoding can."""
+_PRINTED = "batchswap-printed"
+"""A -X option: the encoding of the standard streams, from the process that started this one again."""
+_ALIKE = {"…": "~", "·": "|", "×": "x", "→": ">", "–": "-"}
 
-class Voice:
-    """`say` is dropped when quiet; `warn`, `conclude` and `fail` are always shown.
 
-    What `warn` and `fail` cannot write to stderr is kept, and written by `end` wherever that is possible.
+class Console:
+    """The writer of stderr. Warnings, errors and the last line are shown at every verbosity.
+
+    Warnings and errors that stderr does not accept are kept, and `end` writes them wherever that is possible.
     """
 
     def __init__(self) -> None:
         self.is_quiet = self.is_verbose = self.is_json = False
         self.owes_document = False
-        """Whether --json was asked for: then an error is a document, too."""
+        """Whether --json was given: then an error is a document, too."""
         self.is_dated = not _is_terminal(sys.stderr)
         self._print: Callable[[str], None] = _print_line
         self.unheard: list[str] = []
-        """Urgent lines that stderr did not take."""
+        """Warnings and errors that stderr did not accept."""
         self._is_cut_off = False
 
     def expect(self, arguments: Sequence[str]) -> None:
-        """What the command line asks for, as far as it can be seen before it is read: it may have errors."""
+        """Read the form of output from the command line, before it is parsed: it may have errors."""
         words = [*takewhile("--".__ne__, arguments)]
         self.owes_document = "--json" in words
         self.is_json = "--log-format=json" in words or ("--log-format", "json") in pairwise(words)
 
-    def tune(self, *, quiet: bool, log_format: str) -> None:
-        """As the options of the command want it."""
-        self.is_quiet, self.is_json = quiet, log_format == "json"
-
     def through(self, print_line: Callable[[str], None] | None) -> None:
-        """Lines go through a live display while there is one."""
+        """Write lines through a live display while there is one."""
         self._print = print_line or _print_line
 
     @property
@@ -48,39 +55,47 @@ class Voice:
         """Whether a display may draw on stderr."""
         return _is_terminal(sys.stderr) and not self.is_json and not self.is_quiet
 
-    def say(self, text: str, level: str = "info", **values: Any) -> None:
-        """One line about what goes on. `values` go along in JSON."""
-        if not self.is_quiet:
-            self._speak(text, level, values, dated=self.is_dated)
+    def show_logs(self) -> None:
+        """Show log records: reports of the run unless --quiet, warnings always, all others with --verbose."""
+        import logging
 
-    def warn(self, text: str) -> None:
-        """Show a line about money, or about something that may be lost: at every verbosity."""
-        self._speak(text, "warning", {}, dated=self.is_dated, urgent=True)
+        from batchswap.events import RUN, RecordHandler
 
-    def conclude(self, text: str, **values: Any) -> None:
-        """The last line."""
-        self._speak(text, "info", values, dated=False)
+        package = logging.getLogger("batchswap")
+        package.handlers = [RecordHandler(self._show)]
+        is_verbose = self.is_verbose and not self.is_quiet
+        package.setLevel(logging.DEBUG if is_verbose else logging.WARNING)
+        logging.getLogger(RUN).setLevel(
+            logging.WARNING if self.is_quiet else logging.DEBUG if is_verbose else logging.INFO
+        )
+
+    def conclude(self, text: str, **fields: Any) -> None:
+        """Write the last line."""
+        self._show("info", "finished", text, fields, dated=False)
 
     def fail(self, text: str) -> None:
-        """An error; several lines where there are several."""
+        """Write an error, in as many lines as it has."""
         for line in text.splitlines():
-            self._speak(f"batchswap: {line}", "error", {}, dated=False, urgent=True)
+            self._show("error", "error", f"batchswap: {line}", {}, dated=False)
 
-    def _speak(self, text: str, level: str, values: dict[str, Any], *, dated: bool, urgent: bool = False) -> None:
-        from batchswap.report.formatting import safe  # not before there is something to say
+    def _show(self, level: str, event: str, text: str, fields: dict[str, Any], *, dated: bool = True) -> None:
+        from batchswap.report.formatting import safe
 
         line = safe(text)
         if self.is_json:
             now = time.time()
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-            line = json.dumps({"time": stamp, "level": level, "event": line.removeprefix("batchswap: "), **values})
-        elif dated:
+            message = line.removeprefix("batchswap: ")
+            line = json.dumps(
+                {"time": stamp, "level": level, "event": event, "message": message, **fields}, default=str
+            )
+        elif dated and self.is_dated:
             line = time.strftime("%Y-%m-%d %H:%M:%S ") + line
-        if not self._write(line) and urgent:
+        if not self._write(line) and level in ("warning", "error"):
             self.unheard.append(line)
 
     def _write(self, line: str) -> bool:
-        """Whether anyone could hear it: a log that is full, or a terminal that has gone, must not end a run."""
+        """Return whether the line was written: a log that is full or a closed terminal must not end a run."""
         if self._is_cut_off:
             return False
         try:
@@ -94,7 +109,7 @@ class Voice:
         return True
 
     def end(self) -> None:
-        """Write to stdout what stderr still does not take, unless a document is there, which has it.
+        """Write to stdout what stderr still does not accept, unless a document is there, which has it.
 
         What is left in stderr's buffer would fail once more at the exit, and change the exit code.
         """
@@ -110,7 +125,7 @@ class Voice:
             self.fall_silent()
 
     def fall_silent(self) -> None:
-        """From now on stderr leads nowhere."""
+        """Let stderr lead nowhere from now on."""
         self._is_cut_off = True
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -125,3 +140,72 @@ def _print_line(line: str) -> None:
         raise ValueError("stderr was closed from the start")
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document and nothing else, in ASCII: any terminal shows any file name in it."""
+    import msgspec
+
+    print_lines([json.dumps(msgspec.to_builtins(document), indent=2)])
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come. A reader that closed the pipe (`| head`) is no error."""
+    if sys.stdout is None:
+        return
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is buffered still would be written at exit, and fail there once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
+def columns() -> int | None:
+    """Return the terminal's width; None when stdout is no terminal, and nothing needs to be cut."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(_ALIKE.get(c) or c.encode("ascii", "backslashreplace").decode() for c in letters), error.end
+
+
+codecs.register_error(LOOK_ALIKE, _replaced)
+
+
+def use_utf8() -> None:
+    """Start Python again in its UTF-8 mode, unless the locale has UTF-8 file names already.
+
+    The same row then has the same file at a terminal and in cron. Nothing is done when an argument, the working
+    directory or the home has a name in the locale's own encoding, which would not be text in UTF-8.
+    """
+    if sys.flags.utf8_mode or not sys.executable or codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
+        return
+    with suppress(OSError, UnicodeDecodeError):
+        names = [*map(os.fsencode, sys.orig_argv), os.fsencode(Path.cwd()), os.environb.get(b"HOME", b"")]
+        b"".join(names).decode()
+        stream = sys.stderr or sys.stdout
+        printed = [] if stream is None else ["-X", f"{_PRINTED}={stream.encoding}"]
+        arguments = [sys.executable, "-X", "utf8", *printed, *sys.orig_argv[1:]]
+        os.execve(sys.executable, arguments, {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 - this very program
+
+
+def make_printable() -> None:
+    """Let no letter be an error on a standard stream."""
+    encoding = sys._xoptions.get(_PRINTED)  # noqa: SLF001 - documented, in spite of its name
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding=encoding if isinstance(encoding, str) else None, errors=LOOK_ALIKE)
+
+
+def as_shown(text: str, encoding: str) -> str:
+    """Return the text as a stream of this encoding shows it, to measure it for alignment."""
+    return text.encode(encoding, LOOK_ALIKE).decode(encoding)

@@ -1,5 +1,6 @@
 """The group of commands, and the outermost edge: every way to end becomes an exit code and a sentence."""
 
+import errno
 import importlib
 import os
 import sys
@@ -10,24 +11,25 @@ from typing import Any, NoReturn
 import click
 
 from batchswap import __version__
-from batchswap.cli import config, system_limits
-from batchswap.cli.commands.backup import backup
-from batchswap.cli.commands.check import check
-from batchswap.cli.commands.doctor import doctor
-from batchswap.cli.commands.faces import faces
-from batchswap.cli.commands.plan import plan
-from batchswap.cli.commands.rebuild import adopt, rebuild
-from batchswap.cli.commands.retry import cancel, resolve, retry
-from batchswap.cli.commands.run import ARGUMENTS, run
-from batchswap.cli.commands.serve import balance, serve
-from batchswap.cli.commands.status import show, status, tasks
-from batchswap.cli.console import Voice
-from batchswap.cli.letters import make_printable
+from batchswap.cli import config
+from batchswap.cli.command import Command
+from batchswap.cli.command_options import COMMANDS
+from batchswap.cli.console import Console, make_printable, print_json
+from batchswap.cli.user_files import ARGUMENTS
 from batchswap.errors import BatchswapError, Exit, UsageError
 from batchswap.operations.user_files import changeable
 
 BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
-
+_LESS = "or lower --workers, --downloads and --ahead"
+_MEMORY = f"there is not enough memory: free some, raise the limit (ulimit -v, or the container's), {_LESS}"
+_THREADS = f"no more threads or processes can be started: raise the limit (ulimit -u, or the container's), {_LESS}"
+_BY_NUMBER = {
+    errno.EMFILE: f"too many files are open in this process: raise the limit (ulimit -n 1024), {_LESS}",
+    errno.ENFILE: "too many files are open on this machine: end other programs, or raise sysctl fs.file-max",
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: _THREADS,
+    errno.EROFS: "the file system is read-only: name another place (--db, --out, XDG_STATE_HOME, TMPDIR)",
+}
 
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -41,17 +43,17 @@ class Root(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run a command and leave with its exit code."""
         arguments = list(sys.argv[1:] if args is None else args)
-        voice = Voice()
-        voice.expect(arguments)
+        console = Console()
+        console.expect(arguments)
         make_printable()
         try:
-            code = self._enter(arguments, voice)
+            code = self._enter(arguments, console)
         except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
-            code = _tell(error, voice)
-        voice.end()
+            code = _tell(error, console)
+        console.end()
         sys.exit(int(code))
 
-    def _enter(self, arguments: list[str], voice: Voice) -> int:
+    def _enter(self, arguments: list[str], console: Console) -> int:
         if wrong := next(filter(None, map(config.no_text, arguments)), ""):
             raise UsageError(wrong)
         if not is_here():
@@ -59,8 +61,9 @@ class Root(click.Group):
         values, places = config.default_map(self)
         for path in {places[name] for name in places if places[name] != Path(config.FILE)}:
             if words := changeable(path):
-                voice.warn(words)
-        with self.make_context("batchswap", list(arguments), default_map=values, obj=voice, **SETTINGS) as ctx:
+                console.show_logs()
+                importlib.import_module("logging").getLogger("batchswap").warning(words)
+        with self.make_context("batchswap", list(arguments), default_map=values, obj=console, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments
             config.remember_places(ctx, places)
             found = self.invoke(ctx)
@@ -78,10 +81,8 @@ def root() -> None:
     """Batch face swaps against a slow, rate-limited, paid API: nothing lost, nothing paid twice."""
 
 
-for each in (run, check, plan, status, tasks, show, retry, resolve, cancel, balance, faces, serve, doctor):
-    root.add_command(each)
-for each in (backup, adopt, rebuild):
-    root.add_command(each)
+for each in COMMANDS:
+    root.add_command(Command(each))
 
 
 def _judge(error: BaseException) -> tuple[int, str]:
@@ -97,7 +98,7 @@ def _judge(error: BaseException) -> tuple[int, str]:
             return error.exit, str(error)
         case BaseExceptionGroup() if len(error.exceptions) == 1:
             return _judge(error.exceptions[0])
-        case _ if words := system_limits.words_of(error):
+        case _ if words := _limit_reached(error):
             return Exit.UNEXPECTED, words
         case OSError() if error.strerror:
             return Exit.UNEXPECTED, f"{error.filename}: {error.strerror}" if error.filename else error.strerror
@@ -105,18 +106,35 @@ def _judge(error: BaseException) -> tuple[int, str]:
             return Exit.UNEXPECTED, f"{type(error).__name__}: {error}; {BUG}"
 
 
-def _tell(error: BaseException, voice: Voice) -> int:
+def _limit_reached(error: BaseException) -> str:
+    """Return what is wrong and what helps; "" for an error that is no limit of this machine or user."""
+    match error:
+        case MemoryError():
+            return _MEMORY
+        case RuntimeError() if "start new thread" in str(error):
+            return _THREADS
+        case FileNotFoundError() if "temporary directory" in str(error):
+            return "there is no folder for temporary files: set TMPDIR to one that can be written"
+        case OSError() if error.errno in _BY_NUMBER:
+            place = f"{error.filename}: " if error.filename else ""
+            return f"{place}{_BY_NUMBER[error.errno]}"
+        case UnicodeEncodeError():
+            return f"a name has letters that {error.encoding} file names do not: use a UTF-8 locale (LC_ALL=C.UTF-8)"
+        case ImportError():
+            return f"a part of the installation cannot be loaded ({error}): install batchswap again"
+    return ""
+
+
+def _tell(error: BaseException, console: Console) -> int:
     """The exit code; its words on stderr, and on stdout where a JSON document was asked for."""
     code, words = _judge(error)
-    if isinstance(error, click.UsageError) and not voice.is_json:
+    if isinstance(error, click.UsageError) and not console.is_json:
         error.show()  # with the usage of its command
     elif words:
-        voice.fail(words)
-    if words and voice.owes_document:
-        importlib.import_module("batchswap.cli.printing").print_json(
-            {"exit_code": code, "reason": words, **({"warnings": voice.unheard} if voice.unheard else {})}
-        )
-    if code == Exit.UNEXPECTED and voice.is_verbose:
+        console.fail(words)
+    if words and console.owes_document:
+        print_json({"exit_code": code, "reason": words, **({"warnings": console.unheard} if console.unheard else {})})
+    if code == Exit.UNEXPECTED and console.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live display on a terminal, one dated line a minute elsewhere, or nothing."""
+"""What a run in progress shows: a live display on a terminal, one dated line a minute elsewhere, or nothing."""
 
 import asyncio
 import sys
@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from batchswap.cli.console import Voice
-from batchswap.cli.letters import as_shown
+from batchswap.cli.console import Console, as_shown
+from batchswap.events import LogEvent, report
 from batchswap.report.formatting import fit, safe
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
 from batchswap.runner.background import View, Watch
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console as Terminal
+    from rich.console import Group
 
 LINE_EVERY = 60.0
 DRAW_EVERY = 0.25
@@ -24,13 +25,13 @@ LEAST_BAR = 12
 """Columns of a bar, with the blanks around it."""
 
 
-def choose(voice: Voice, *, progress: bool, title: str) -> Watch:
+def choose(console: Console, *, progress: bool, title: str) -> Watch:
     """The display that fits the place."""
-    if not progress or voice.is_quiet:
+    if not progress or console.is_quiet:
         return watch_nothing
-    if not voice.is_live:
-        return lambda look: watch_lines(look, voice)
-    return lambda look: watch_live(look, voice, title)
+    if not console.is_live:
+        return watch_lines
+    return lambda look: watch_live(look, console, title)
 
 
 async def watch_nothing(look: Callable[[], View]) -> None:
@@ -38,45 +39,45 @@ async def watch_nothing(look: Callable[[], View]) -> None:
     await asyncio.Event().wait()
 
 
-async def watch_lines(look: Callable[[], View], voice: Voice, *, every: float = LINE_EVERY) -> None:
+async def watch_lines(look: Callable[[], View], *, every: float = LINE_EVERY) -> None:
     """One line every `every` seconds."""
     progress = Progress(look(), time.monotonic())
     while True:
         await asyncio.sleep(every)
         shown = progress.at(look(), time.monotonic())
-        voice.say(one_line(shown), progress=shown.to_json()) if voice.is_json else voice.say(one_line(shown))
+        report(LogEvent.PROGRESS, one_line(shown), progress=shown.to_json())
 
 
-async def watch_live(look: Callable[[], View], voice: Voice, title: str) -> None:
+async def watch_live(look: Callable[[], View], console: Console, title: str) -> None:
     """A bar and some lines at the bottom of the terminal; what is said scrolls by above them."""
     try:
-        await _draw_on(look, voice, title)
+        await _draw_on(look, console, title)
     except OSError:  # the terminal has gone, and the run has not
-        voice.fall_silent()
+        console.fall_silent()
         await watch_nothing(look)
 
 
-async def _draw_on(look: Callable[[], View], voice: Voice, title: str) -> None:
-    from rich.console import Console
+async def _draw_on(look: Callable[[], View], console: Console, title: str) -> None:
+    from rich.console import Console as Terminal
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    terminal = Terminal(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
     progress = Progress(look(), time.monotonic())
-    live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True)
+    live = Live(console=terminal, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True)
     with live:
         # The cursor stays visible: a process that is killed could not bring it back.
-        console.show_cursor()
-        voice.through(lambda line: console.print(Text(line)))
+        terminal.show_cursor()
+        console.through(lambda line: terminal.print(Text(line)))
         try:
             while True:
-                live.update(draw(progress.at(look(), time.monotonic()), title, console), refresh=True)
+                live.update(draw(progress.at(look(), time.monotonic()), title, terminal), refresh=True)
                 await asyncio.sleep(DRAW_EVERY)
         finally:
-            voice.through(None)
+            console.through(None)
 
 
-def draw(shown: Shown, title: str, console: "Console") -> "Group":
+def draw(shown: Shown, title: str, terminal: "Terminal") -> "Group":
     """The display, not wider than the terminal: where it is narrow, lines are broken, and none is cut.
 
     Foreign text is `Text`: no markup is read in it.
@@ -87,22 +88,22 @@ def draw(shown: Shown, title: str, console: "Console") -> "Group":
     from rich.text import Text
 
     def text(words: str) -> Text:
-        return Text(as_shown(safe(words), console.encoding), overflow="fold")
+        return Text(as_shown(safe(words), terminal.encoding), overflow="fold")
 
     share = shown.finished / shown.total if shown.total else 1.0
     figures, taken = f"{shown.finished:,}/{shown.total:,} {share:4.0%}", time_line(shown)
     rest = [tasks_line(shown), costs_line(shown), *([shown.waiting] if shown.waiting else [])]
-    if console.width >= ONE_LINE:
+    if terminal.width >= ONE_LINE:
         figures = f"{figures}  {taken}"
     else:
         rest.insert(0, taken)
-    room = min(console.width // 3, console.width - len(figures) - LEAST_BAR)
+    room = min(terminal.width // 3, terminal.width - len(figures) - LEAST_BAR)
     top = Table.grid(padding=(0, 1), expand=True)
     top.add_column(no_wrap=True)
     top.add_column(ratio=1)
     top.add_column(justify="right", no_wrap=True)
     top.add_row(
-        text(fit(as_shown(title, console.encoding), max(room, 1))),
+        text(fit(as_shown(title, terminal.encoding), max(room, 1))),
         ProgressBar(total=max(shown.total, 1), completed=shown.finished),
         text(figures),
     )

@@ -1,72 +1,65 @@
 """Options become frozen values: Settings, and what to read of the manifests."""
 
 import shlex
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import BinaryIO
 
 from batchswap.cli.config import no_text
 from batchswap.cli.option_types import NO_RATE
+from batchswap.cli.options import AccountOptions, ReadingOptions, WorkOptions
 from batchswap.errors import UsageError
-
-if TYPE_CHECKING:
-    from batchswap.manifest import Options, Source
-    from batchswap.settings import Settings
-
-_ALIKE = (
-    "db", "out", "provider", "base_url", "workers", "downloads", "ahead", "retries", "paid_attempts", "same_refusals",
-    "budget", "budget_per_day", "callback_url", "task_timeout", "patience", "upload_ttl", "max_upload", "min_free",
-    "filter", "limit", "duplicates",
-)  # fmt: skip
-"""Options that Settings knows by the same name."""
+from batchswap.manifest import Options, Source
+from batchswap.manifest.sources import folder_of
+from batchswap.operations.settings_check import check_callback
+from batchswap.report.next_commands import command
+from batchswap.settings import Settings
 
 
-def build_settings(**asked: Any) -> "Settings":
-    """From the options of any command; what the command has no option for keeps its default. Raises UsageError."""
-    from batchswap.operations.settings_check import check_callback
-    from batchswap.settings import Settings
-
-    values = {name: asked[name] for name in _ALIKE if name in asked}
-    if rate := asked.get("rate"):
-        values["rate_limit"], values["rate_period"] = (None, 10.0) if rate == NO_RATE else rate
-    if in_flight := asked.get("in_flight"):
-        values["in_flight"] = in_flight
-    values["deadline"], most = asked.get("until"), asked.get("max_duration")
-    values["ends_at"] = None if most is None else time.monotonic() + most
-    values["tags"] = tuple(asked.get("tag", ()))
-    if (listen := asked.get("callback_listen")) is not None:
-        values["callback_host"], values["callback_port"] = listen
-    check_callback(asked.get("callback_url"), has_address=listen is not None)
+def build_settings(options: AccountOptions) -> Settings:
+    """Return the settings; what the command has no option for keeps its default. Raises UsageError."""
+    values = {
+        name: value for name, value in vars(options).items() if name in Settings.__struct_fields__ and value is not None
+    }
+    if options.rate is not None:
+        values["rate_limit"], values["rate_period"] = (None, 10.0) if options.rate == NO_RATE else options.rate
+    if isinstance(options, WorkOptions):
+        values["deadline"], most = options.until, options.max_duration
+        values["ends_at"] = None if most is None else time.monotonic() + most
+        values["tags"] = options.tag
+        if options.callback_listen is not None:
+            values["callback_host"], values["callback_port"] = options.callback_listen
+        check_callback(options.callback_url, has_address=options.callback_listen is not None)
     return Settings(**values)
 
 
-def build_sources(manifests: tuple[str, ...], **asked: Any) -> "list[Source]":
-    """Each manifest once, in the order given. Raises UsageError for a folder that the ledger could not name."""
-    from batchswap.manifest import Source
-    from batchswap.manifest.sources import folder_of
-
+def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[Source]:
+    """Return each manifest once, in the order given. Raises UsageError for a folder that the ledger could not name."""
     given = dict.fromkeys(manifests)
     if wrong := next(filter(None, (no_text(folder_of(path)) for path in given)), ""):
         raise UsageError(f"the folder {wrong}")
-    return [Source(path, asked["format"], asked["batch"]) for path in given]
+    return [Source(path, options.format, options.batch) for path in given]
 
 
-def build_reading(**asked: Any) -> "Options":
-    from batchswap.manifest import Options
-
-    out: Path = asked["out"]
-    return Options(asked["name_template"], asked["require_consent"], str(out))
+def build_reading(options: ReadingOptions) -> Options:
+    """Return how rows are read."""
+    return Options(options.name_template, options.require_consent, str(options.out))
 
 
-def run_command(db: Path, manifests: tuple[str, ...], asked: dict[str, Any]) -> Callable[[str], str]:
-    """`batchswap run` of these manifests, with further options: what a command that only looks suggests."""
-    from batchswap.report.next_commands import command
+def run_command(db: Path, manifests: tuple[str, ...], options: ReadingOptions, provider: str) -> Callable[[str], str]:
+    """Return the words of `batchswap run` of these manifests, with further options: what other commands suggest."""
 
-    def words(options: str) -> str:
-        own = f"--batch {shlex.quote(asked['batch'])} " if asked["batch"] and "--batch" not in options else ""
-        place = f"--out {shlex.quote(str(asked['out']))} " if asked["out"] != Path("results") else ""
-        local = "--provider local " if asked["provider"] == "local" else ""
-        return command("run", db, *manifests, options=f"{place}{local}{own}{options}")
+    def words(more: str) -> str:
+        own = f"--batch {shlex.quote(options.batch)} " if options.batch and "--batch" not in more else ""
+        place = f"--out {shlex.quote(str(options.out))} " if options.out != Path("results") else ""
+        local = "--provider local " if provider == "local" else ""
+        return command("run", db, *manifests, options=f"{place}{local}{own}{more}")
 
     return words
+
+
+def standard_input() -> BinaryIO | None:
+    """Return the stream of a manifest that is named "-"; None where the process has none."""
+    return None if sys.stdin is None else sys.stdin.buffer

@@ -8,6 +8,8 @@ import click
 
 from batchswap.errors import UsageError
 
+ARGUMENTS = "batchswap.cli.arguments"
+"""Where the context keeps the command line."""
 PLACES = "batchswap.cli.places"
 """Where the context keeps which file each option's value came from."""
 

@@ -1,11 +1,13 @@
 """The submission log, as commands use it: what it says of a ledger, and a person's word written into it."""
 
+import logging
 import sqlite3
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchswap.errors import LedgerBehind, UsageError
+from batchswap.events import LogEvent, report
 from batchswap.operations.ledger_access import transaction
 
 if TYPE_CHECKING:
@@ -14,14 +16,10 @@ if TYPE_CHECKING:
     from batchswap.settings import Settings
     from batchswap.tasks import Attempt, Task
 
-Say = Callable[[str], None]
-
 MISSING = "whether this ledger is an older copy cannot be seen by it"
 
 
-def consult_log(
-    say: Say, warn: Say, db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool
-) -> None:
+def consult_log(db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
     from batchswap.ledger.submission_log import comparison
     from batchswap.report.formatting import plural
@@ -41,14 +39,15 @@ def consult_log(
             behind = Behind(count, tuple(found.missing.names(SHOWN)))
             raise LedgerBehind(behind.words(settings.db, settings.out))
         for problem in found.problems:
-            warn(f"the submission log: {problem}: {MISSING}")
+            report(LogEvent.LOG_UNAVAILABLE, f"the submission log: {problem}: {MISSING}", logging.WARNING)
         with transaction(db):
             settled = comparison.catch_up(db, stamp, found)
     if settled:
-        say(f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log")
+        words = f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log"
+        report(LogEvent.LOG_RECOVERED, words)
 
 
-def attach_kept(say: Say, db: sqlite3.Connection, stamp: "Stamp") -> None:
+def attach_kept(db: sqlite3.Connection, stamp: "Stamp") -> None:
     """Rows that came back to the manifest, and were submitted already, are not submitted again."""
     from batchswap.ledger.submission_log import adoption
     from batchswap.report.formatting import plural
@@ -59,10 +58,11 @@ def attach_kept(say: Say, db: sqlite3.Connection, stamp: "Stamp") -> None:
         done = adoption.attach_kept(db, stamp)
     if done.running or done.uncertain:
         rows = plural(done.running + done.uncertain, "row")
-        say(f"{rows} submitted already, by the submission log: asked for again without paying")
+        words = f"{rows} submitted already, by the submission log: asked for again without paying"
+        report(LogEvent.LOG_RECOVERED, words)
 
 
-def write_down(say: Say, path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
+def write_down(path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
     """Append a person's word on attempts, which the ledger has recorded."""
     from batchswap.clock import SystemClock
     from batchswap.ledger.submission_log.log import SubmissionLog
@@ -78,6 +78,7 @@ def write_down(say: Say, path: Path, what: "What", said: "list[tuple[Task, Attem
         folder = state_folder()
     except UsageError:
         return
+    say = partial(report, LogEvent.LOG_UNAVAILABLE)
     logs: dict[str, SubmissionLog] = {}
     for (task, attempt), (owner, account) in zip(said, owners, strict=True):
         if account != LOCAL:

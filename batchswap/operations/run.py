@@ -1,15 +1,19 @@
 """One run, for the command line and for programs: hold the ledger, enrol, work off, copy the ledger."""
 
+import logging
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from batchswap.errors import LedgerError
+from batchswap.events import LogEvent, report
 from batchswap.ledger import queries
 from batchswap.ledger.enrolment.duplicates import Decision
 from batchswap.ledger.file import backup, connection
@@ -30,7 +34,7 @@ from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
 from batchswap.states import FINAL, State
 
-Say = Callable[[str], None]
+_say, _warn = partial(report, LogEvent.DETAIL), partial(report, LogEvent.DETAIL, level=logging.WARNING)
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -49,8 +53,6 @@ def enrolled_in(
     account: Account | None,
     *,
     stdin: BinaryIO | None,
-    say: Say,
-    warn: Say,
     wait: bool,
 ) -> Iterator[Enrolment]:
     """Hold the ledger with the rows of the manifests in it, ready to be worked off.
@@ -59,10 +61,10 @@ def enrolled_in(
     the local engine is needed and cannot work.
     """
     connection.exists(settings.db)  # what is no file is refused before anything is made next to it
-    with holding(settings.db, say, wait=wait) as pin:
+    with holding(settings.db, wait=wait) as pin:
         name = account_name(settings, account)
-        enrolled = enrol(settings, sources, options, account=name, pin=pin, stdin=stdin, say=say, warn=warn)
-        say_enrolled(say, enrolled)
+        enrolled = enrol(settings, sources, options, account=name, pin=pin, stdin=stdin)
+        report_enrolled(enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
         if account is None and has_work(settings, before):
@@ -71,10 +73,10 @@ def enrolled_in(
 
 
 @contextmanager
-def holding(db: Path, say: Say, *, wait: bool) -> Iterator[Callable[[], None]]:
+def holding(db: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
     """Hold the ledger's locks. The caller calls the yielded function when the ledger is made. Raises LedgerBusy."""
     if wait and is_held(db):
-        say(f"another run holds {db}: waiting until it ends")
+        report(LogEvent.LEDGER_HELD, f"another run holds {db}: waiting until it ends")
     with hold(db, wait=wait) as pin:
         yield pin
 
@@ -87,8 +89,6 @@ def enrol(
     account: str = "",
     pin: Callable[[], None] = lambda: None,
     stdin: BinaryIO | None = None,
-    say: Say,
-    warn: Say,
 ) -> Enrolled:
     """Take the rows into the ledger, which is made if need be; remove a new ledger when that fails.
 
@@ -96,31 +96,39 @@ def enrol(
     LedgerBehind when the submission log knows more of the ledger than it does itself.
     """
     existed = settings.db.exists()
+    with made(settings.db, pin, existed=existed) as db:
+        decision, stamp = Decision(settings.duplicates), Stamp(time.time(), None)
+        consult_log(db, settings, stamp, is_new=not existed)
+        enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
+        attach_kept(db, stamp)
+        return enrolled
+
+
+@contextmanager
+def made(db: Path, pin: Callable[[], None], *, existed: bool) -> Iterator[sqlite3.Connection]:
+    """Open the ledger to write, and make it if need be; remove a new one when something fails."""
     try:
-        connection.create(settings.db)
+        connection.create(db)
         pin()
-        with in_words(settings.db, in_use=True), closing(connection.connect(settings.db, write=True)) as db:
-            decision, stamp = Decision(settings.duplicates), Stamp(time.time(), None)
-            consult_log(say, warn, db, settings, stamp, is_new=not existed)
-            enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
-            attach_kept(say, db, stamp)
-            return enrolled
+        with in_words(db, in_use=True), closing(connection.connect(db, write=True)) as ledger:
+            yield ledger
     except BaseException:
         if not existed:
-            connection.discard(settings.db)
+            connection.discard(db)
         raise
 
 
-def say_enrolled(say: Say, enrolled: Enrolled) -> None:
+def report_enrolled(enrolled: Enrolled) -> None:
     """Report what the manifests brought."""
     done = enrolled.enrolment
     names = ", ".join(enrolled.batches)
     if enrolled.unchanged:
-        say(f"{names}: unchanged since it was last read")
+        report(LogEvent.ENROLLED, f"{names}: unchanged since it was last read")
     else:
-        say(f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed")
+        words = f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed"
+        report(LogEvent.ENROLLED, words, rows=done.rows, new=done.new, changed=done.changed)
     if done.kept:
-        say(done.kept)
+        report(LogEvent.OUTPUTS_KEPT, done.kept)
 
 
 def counts_of(settings: Settings) -> dict[str, int]:
@@ -141,8 +149,6 @@ async def work_off_at(
     settings: Settings,
     account: Account | None,
     *,
-    say: Say,
-    warn: Say,
     watch: Watch,
     engine: Engine | None = None,
     heed_signals: bool = True,
@@ -150,10 +156,10 @@ async def work_off_at(
     """Work off the batches of `settings` at their provider."""
     async with opened(settings, account, engine) as who:
         with in_words(settings.db, in_use=True):
-            return await work_off(settings, who, say=say, warn=warn, watch=watch, heed_signals=heed_signals)
+            return await work_off(settings, who, say=_say, warn=_warn, watch=watch, heed_signals=heed_signals)
 
 
-def back_up(summary: Summary, enrolled: Enrolled, min_free: int, report: Say) -> None:
+def back_up(summary: Summary, enrolled: Enrolled, min_free: int) -> None:
     """Copy the ledger at the end of a run that changed anything; report why there is no copy."""
     if not enrolled.has_changed and not any(summary.requests.values()):
         return
@@ -162,8 +168,10 @@ def back_up(summary: Summary, enrolled: Enrolled, min_free: int, report: Say) ->
     try:
         needed, free = backup.size_of(db), shutil.disk_usage(target.resolve().parent).free
         if free - needed < min_free:
-            report(f"no copy of the ledger was made: {size(free)} free, and {target} takes {size(needed)}")
+            problem = f"{size(free)} free, and {target} takes {size(needed)}"
+        else:
+            backup.copy(db, target)
             return
-        backup.copy(db, target)
     except (LedgerError, OSError) as error:
-        report(f"no copy of the ledger was made: {error}")
+        problem = str(error)
+    report(LogEvent.BACKUP_SKIPPED, f"no copy of the ledger was made: {problem}", logging.WARNING)

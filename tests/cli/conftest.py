@@ -5,11 +5,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
 
+from batchswap.cli.command import Command, CommandOptions
 from batchswap.cli.main import root
+from batchswap.events import RUN
 from batchswap.local.faults import Fault, FaultRate
 from tests.cli.quick import KEY, QuickEngine, box
 from tests.http.local import Running, running
@@ -43,6 +46,14 @@ def call(*arguments: str, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(root, list(arguments), input=stdin)
 
 
+T = TypeVar("T", bound=CommandOptions)
+
+
+def chosen(options: type[T], *words: str) -> T:
+    """Return the options of a command as it gets them for this command line."""
+    return options(**Command(options).make_context(options.command, list(words)).params)
+
+
 def work(*arguments: str) -> Result:
     """`run` with callbacks, so that nobody waits for a poll."""
     port = free_port()
@@ -57,6 +68,7 @@ def _quiet_logs() -> Iterator[None]:
     before = logger.handlers, logger.level
     yield
     logger.handlers, logger.level = before
+    logging.getLogger(RUN).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

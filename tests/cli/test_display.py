@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from batchswap.cli.letters import LOOK_ALIKE
+from batchswap.cli.console import LOOK_ALIKE
 from batchswap.cli.progress import draw
 from batchswap.report.formatting import cells
 from batchswap.report.progress import Shown

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchswap.cli import printing
+from batchswap.cli.command_options import PlanOptions
+from batchswap.cli.commands import status
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
@@ -21,7 +22,7 @@ from batchswap.report.formatting import moment
 from batchswap.report.plan_survey import Surveyor
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
-from tests.cli.conftest import Place, call, work
+from tests.cli.conftest import Place, call, chosen, work
 from tests.cli.quick import QuickEngine
 from tests.cli.test_run import COUNTS, dump
 from tests.cli.test_words import change
@@ -77,14 +78,14 @@ def test_status_where_there_is_no_room_for_a_table_cuts_no_name(worked: Place, m
     for name, old in zip(names, ("bad", "fine"), strict=True):
         change("update batches set name = ? where name = ?", name, old)
     for columns in (40, 80):
-        monkeypatch.setattr(printing, "columns", lambda columns=columns: columns)
+        monkeypatch.setattr(status, "columns", lambda columns=columns: columns)
         lines = call("status").stdout.splitlines()
         assert lines[:3] == [
             f"{names[0]}: 2 failed; 2 credits spent, 0 reserved",
             f"{names[1]}: 1 done; 1 credit spent, 0 reserved",
             "all: 1 done, 2 failed; 3 credits spent, 0 reserved",
         ]
-    monkeypatch.setattr(printing, "columns", lambda: 120)
+    monkeypatch.setattr(status, "columns", lambda: 120)
     assert [line.split()[0] for line in call("status").stdout.splitlines()[:4]] == ["batch", *names, "all"]
 
 
@@ -346,7 +347,7 @@ def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:
 
 def test_the_local_provider_prices_files(place: Place) -> None:
     """In a folder of its own, which is gone afterwards."""
-    settings = build_settings(db=Path("batchswap.db"), provider="local")
+    settings = build_settings(chosen(PlanOptions, "m.csv", "--provider", "local"))
     assert find_account(settings) is None
     found = Surveyor(None, Selection()).survey(read([Source(place.manifest("spring.csv", 2))]))
     prices = asyncio.run(find_prices(settings, found, None, QuickEngine()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchswap.cli.printing import print_json
+from batchswap.cli.console import print_json
 from tests.cli.conftest import Place, call
 
 NO_TEXT = os.fsdecode(b"b\xff")

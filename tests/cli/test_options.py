@@ -11,10 +11,14 @@ import pytest
 
 from batchswap.cli import config
 from batchswap.cli import option_types as kinds
+from batchswap.cli.command import CommandOptions
+from batchswap.cli.command_options import COMMANDS as OPTIONS
+from batchswap.cli.command_options import RunOptions
 from batchswap.cli.main import root
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.errors import UsageError
-from tests.cli.conftest import Place, call
+from batchswap.settings import Settings
+from tests.cli.conftest import Place, call, chosen
 
 COMMANDS = list(root.commands)
 
@@ -24,6 +28,11 @@ def given(*arguments: str, command: str = "run") -> dict[str, Any]:
     values, _ = config.default_map(root)
     parent = click.Context(root, info_name="batchswap", default_map=values)
     return root.commands[command].make_context(command, list(arguments), parent=parent).params
+
+
+def settings(*arguments: str) -> Settings:
+    """The settings of a run with these options."""
+    return build_settings(chosen(RunOptions, "m.csv", *arguments))
 
 
 def write(path: Path, text: str) -> None:
@@ -250,27 +259,28 @@ def test_the_next_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_local_provider_has_its_own_defaults() -> None:
-    vendor, local = build_settings(provider="crun"), build_settings(provider="local")
+    vendor, local = settings("--provider", "crun"), settings("--provider", "local")
     assert (vendor.rate_limit, vendor.rate_period, vendor.in_flight) == (20, 10.0, 100)
     assert local.rate_limit is None
     assert local.in_flight < 100
-    assert build_settings(provider="local", rate=(5, 1.0)).rate_limit == 5
-    assert build_settings(provider="crun", rate=kinds.NO_RATE).rate_limit is None
+    assert settings("--provider", "local", "--rate", "5/1s").rate_limit == 5
+    assert settings("--provider", "crun", "--rate", "none").rate_limit is None
 
 
 def test_a_time_of_day_and_a_duration_are_kept_apart() -> None:
     """The earlier one counts, and the clock may be set meanwhile."""
-    now, began = time.time(), time.monotonic()
-    found = build_settings(until=now + 10.0, max_duration=3600.0)
-    assert found.deadline == now + 10.0
+    began = time.monotonic()
+    until = chosen(RunOptions, "m.csv", "--until", "06:30", "--max-duration", "1h")
+    found = build_settings(until)
+    assert found.deadline == until.until
     assert found.ends_at is not None
     assert began + 3600.0 <= found.ends_at <= time.monotonic() + 3600.0
-    assert (build_settings().deadline, build_settings().ends_at) == (None, None)
+    assert (settings().deadline, settings().ends_at) == (None, None)
 
 
 def test_a_callback_url_takes_no_query() -> None:
     with pytest.raises(UsageError, match="without a query"):
-        build_settings(callback_url="https://example.com/?a", callback_listen=("127.0.0.1", 0))
+        settings("--callback-url", "https://example.com/?a", "--callback-listen", "127.0.0.1:0")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +288,7 @@ def test_a_callback_url_takes_no_query() -> None:
 )
 def test_a_callback_url_names_a_host(url: str) -> None:
     with pytest.raises(UsageError, match="must name a host"):
-        build_settings(callback_url=url, callback_listen=("127.0.0.1", 0))
+        settings("--callback-url", url, "--callback-listen", "127.0.0.1:0")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -299,6 +309,22 @@ def test_every_option_has_a_variable_of_its_own(name: str) -> None:
         if isinstance(param, click.Option):
             assert isinstance(param, config.Option), param
             assert "BATCHSWAP_" + max(param.opts, key=len)[2:].replace("-", "_").upper() in (param.envvar or ())
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options.command)
+def test_every_option_is_a_typed_field(options: type[CommandOptions]) -> None:
+    """And every field is an option or an argument."""
+    typed = {name for base in options.__mro__ for name in vars(base).get("__annotations__", {})} - {
+        "command",
+        "summary",
+    }
+    assert typed == {param.name for param in root.commands[options.command].params if param.expose_value}
+
+
+def test_options_are_frozen() -> None:
+    options = chosen(RunOptions, "m.csv")
+    with pytest.raises(AttributeError, match="workers is frozen"):
+        options.workers = 1
 
 
 def test_run_and_plan_take_what_the_contract_promises() -> None:

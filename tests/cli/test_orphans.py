@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batchswap.cli.settings_from_options import build_settings
 from batchswap.operations.run import counts_of, has_work
+from batchswap.settings import Settings
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_words import change, state
 
@@ -135,7 +135,7 @@ def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stand
 def test_queued_orphans_are_no_work_that_an_engine_is_needed_for(orphaned: str) -> None:
     assert work(orphaned).exit_code == 0
     assert call("retry").exit_code == 0
-    settings = msgspec.structs.replace(build_settings(), batches=("five",))
+    settings = msgspec.structs.replace(Settings(), batches=("five",))
     assert counts_of(settings)["queued"] == 1
     assert not has_work(settings, counts_of(settings))
     change("update tasks set state = 'queued', generation = (select generation from batches) where key = 'r1'")

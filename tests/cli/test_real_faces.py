@@ -12,12 +12,13 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from batchswap.cli.command_options import RunOptions
 from batchswap.cli.progress import watch_nothing
 from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.local.engine import detect
 from batchswap.manifest import Options
 from batchswap.operations.run import enrol, work_off_at
-from tests.cli.conftest import Place, call
+from tests.cli.conftest import Place, call, chosen
 
 pytest.importorskip("mediapipe")
 pytest.importorskip("skimage")
@@ -52,10 +53,11 @@ def test_one_of_two_is_chosen_and_the_other_stays(cast: Place) -> None:
           - {id: third, video: duo.mp4, faces: {2: grace.jpg}}
         """
     )
-    settings = build_settings(db=Path("batchswap.db"), out=Path("results"), provider="local")
-    enrolled = enrol(settings, build_sources(("m.yaml",), format=None, batch=None), Options(), say=print, warn=print)
+    options = chosen(RunOptions, "m.yaml", "--provider", "local")
+    settings = build_settings(options)
+    enrolled = enrol(settings, build_sources(("m.yaml",), options), Options())
     settings = msgspec.structs.replace(settings, batches=enrolled.batches)
-    summary = asyncio.run(work_off_at(settings, None, say=print, warn=print, watch=watch_nothing))
+    summary = asyncio.run(work_off_at(settings, None, watch=watch_nothing))
     assert (summary.counts["done"], summary.counts["failed"]) == (2, 1)
     assert "face 2 was not detected; detected: 0, 1" in call("show", "third").stdout
     before, after = (read_picture(Path(name)) for name in ("duo.png", "results/m/still.png"))

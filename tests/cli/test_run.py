@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from batchswap.cli.command_options import RunOptions
 from batchswap.cli.progress import watch_nothing
 from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.errors import LedgerFailed
+from batchswap.events import LogEvent
 from batchswap.ledger import group_commit
 from batchswap.ledger.file import connection as files
 from batchswap.ledger.file.lock import hold
@@ -20,7 +22,7 @@ from batchswap.operations.provider import find_account
 from batchswap.operations.run import enrol, work_off_at
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
-from tests.cli.conftest import Place, call, free_port, use, work
+from tests.cli.conftest import Place, call, chosen, free_port, use, work
 from tests.cli.quick import KEY, QuickEngine
 from tests.http.local import running
 from tests.http.scripted import Request
@@ -217,19 +219,18 @@ def test_a_program_that_keeps_the_ledger_locked_before_a_run_ends_it_with_1(shop
 
 @pytest.mark.usefixtures("hurried")
 def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_said_in_words(shop: Place) -> None:
-    settings = build_settings(db=Path("batchswap.db"))
+    options = chosen(RunOptions, shop.manifest("spring.csv", 1))
+    settings = build_settings(options)
     account = find_account(settings)
     enrol(
         settings,
-        build_sources((shop.manifest("spring.csv", 1),), format=None, batch=None),
+        build_sources(options.manifests, options),
         Options(),
-        say=print,
-        warn=print,
     )
     with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as other:
         other.execute("begin immediate")
         with pytest.raises(LedgerFailed, match="another program keeps it locked"):
-            asyncio.run(work_off_at(settings, account, say=print, warn=print, watch=watch_nothing))
+            asyncio.run(work_off_at(settings, account, watch=watch_nothing))
 
 
 def test_a_db_that_is_no_ledger_is_the_users_to_mend(shop: Place) -> None:
@@ -292,11 +293,14 @@ def test_quiet_says_only_the_last_line(shop: Place) -> None:
 def test_log_lines_are_json_objects(shop: Place) -> None:
     done = work(shop.manifest("spring.csv", 1), "--log-format", "json")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert all({"time", "level", "event"} <= set(line) for line in lines)
-    assert lines[0]["event"] == "spring: 1 row, 1 new, 0 changed"
-    assert lines[-1]["counts"]["done"] == 1
+    assert all({"time", "level", "event", "message"} <= set(line) for line in lines)
+    assert {line["event"] for line in lines} <= set(LogEvent)
+    assert lines[0]["event"] == "enrolled"
+    assert lines[0]["message"] == "spring: 1 row, 1 new, 0 changed"
+    assert (lines[-1]["event"], lines[-1]["counts"]["done"]) == ("finished", 1)
     failed = work("nowhere.csv", "--log-format", "json")
     assert [json.loads(line)["level"] for line in failed.stderr.splitlines()] == ["error"]
+    assert json.loads(failed.stderr)["event"] == "error"
 
 
 def test_a_manifest_from_standard_input(shop: Place) -> None:
@@ -360,20 +364,14 @@ def test_out_of_credits(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_local_provider_needs_no_key(place: Place) -> None:
     """The server lives inside the command, its folder beside the ledger."""
     port = free_port()
-    settings = build_settings(
-        db=Path("batchswap.db"),
-        out=Path("results"),
-        provider="local",
-        callback_url=f"http://127.0.0.1:{port}",
-        callback_listen=("127.0.0.1", port),
-    )
+    callbacks = ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
+    options = chosen(RunOptions, place.manifest("spring.csv", 2), "--provider", "local", *callbacks)
+    settings = build_settings(options)
     account = find_account(settings)
     assert account is None
-    sources = build_sources((place.manifest("spring.csv", 2),), format=None, batch=None)
-    enrolled = enrol(settings, sources, Options(), say=print, warn=print)
+    sources = build_sources(options.manifests, options)
+    enrolled = enrol(settings, sources, Options())
     settings = msgspec.structs.replace(settings, batches=enrolled.batches)
-    summary = asyncio.run(
-        work_off_at(settings, account, say=print, warn=print, watch=watch_nothing, engine=QuickEngine())
-    )
+    summary = asyncio.run(work_off_at(settings, account, watch=watch_nothing, engine=QuickEngine()))
     assert (summary.exit_code, summary.counts["done"]) == (0, 2)
     assert Path("batchswap-local/tasks.db").exists()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from batchswap.cli.command_options import ServeOptions
 from batchswap.cli.commands.serve import serve_until_stopped, server_settings
-from batchswap.cli.console import Voice
+from batchswap.cli.console import Console
 from batchswap.cli.main import root
-from batchswap.cli.option_types import NO_RATE
 from batchswap.errors import Exit, UsageError
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.settings import ServerSettings
-from tests.cli.conftest import Place, call
+from tests.cli.conftest import Place, call, chosen
 from tests.cli.quick import QuickEngine
 
 
@@ -22,7 +22,8 @@ def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
     """The exit code after this signal."""
 
     async def both() -> Exit:
-        serving = asyncio.create_task(serve_until_stopped(settings, Voice(), QuickEngine()))
+        Console().show_logs()
+        serving = asyncio.create_task(serve_until_stopped(settings, QuickEngine()))
         while not (settings.folder / "tasks.db").exists():
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), number)
@@ -45,16 +46,8 @@ def test_a_key_that_is_set_is_not_shown(
     place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BATCHSWAP_SERVE_KEY", "ak_mine")
-    settings = server_settings(
-        host="127.0.0.1",
-        port=0,
-        folder=Path("served"),
-        rate=NO_RATE,
-        balance=5.0,
-        fault=("slow:0.5:20",),
-        allow_private=False,
-        seed=3,
-    )
+    words = ["--folder", "served", "--balance", "5", "--fault", "slow:0.5:20", "--seed", "3"]
+    settings = server_settings(chosen(ServeOptions, *words))
     assert settings.keys == ("ak_mine",)
     assert settings.faults == (FaultRate(Fault.SLOW, 0.5, 20.0),)
     serve(settings, signal.SIGTERM)

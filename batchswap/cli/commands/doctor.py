@@ -1,44 +1,40 @@
-"""`batchswap doctor`: what keeps a run from working here, and how to mend it."""
+"""`batchswap doctor`: what keeps a run from working here, and how to repair it."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from batchswap.cli import options
-from batchswap.cli.going import complete
+from batchswap import wire
+from batchswap.cli.command_options import DoctorOptions
+from batchswap.cli.console import Console, print_json, print_lines
+from batchswap.cli.settings_from_options import build_settings
+from batchswap.cli.user_files import key_words
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
+from batchswap.operations.api_key import HOW, find_key
+from batchswap.operations.provider import check_engine, find_account, is_on_this_machine
+from batchswap.preflight import environment
+from batchswap.preflight.environment import Finding
+from batchswap.report.formatting import priced, safe
+from batchswap.runner.run import Account
+from batchswap.runner.standalone_calls import errands
+from batchswap.settings import Settings
 
-if TYPE_CHECKING:
-    from batchswap.preflight.environment import Finding
-    from batchswap.settings import Settings
 
-
-@click.command(cls=options.Command, short_help="what keeps a run from working here, and how to mend it")
-@options.DB
-@options.OUT
-@options.PROVIDER
-@options.SPACE
-@options.JSON
-def doctor(as_json: bool, **asked: Any) -> int:
-    """Key present, API reachable, ledger sound, disk space, local engine usable; says how to mend what is not."""
-    from batchswap.cli.printing import print_json, print_lines
-    from batchswap.cli.settings_from_options import build_settings
-
-    settings = build_settings(**asked)
-    findings = list(examine(settings))
+def doctor(_: Console, options: DoctorOptions) -> int:
+    """Print the findings, and return the worst exit code that a run would end with."""
+    findings = list(examine(build_settings(options)))
     code = worst({each.exit for each in findings})
-    if as_json:
+    if options.as_json:
         print_json({"exit_code": code, "findings": [_to_json(each) for each in findings]})
     else:
         print_lines(line for each in findings for line in _to_lines(each))
     return code
 
 
-def examine(settings: "Settings") -> "Iterator[Finding]":
-    """All checks, the cheap ones first."""
-    from batchswap.preflight import environment
-
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield the findings of all checks, the cheap ones first."""
     yield environment.look_at_clock(settings.db)
     yield environment.look_at_ledger(settings.db)
     yield from environment.look_at_log(settings)
@@ -48,12 +44,7 @@ def examine(settings: "Settings") -> "Iterator[Finding]":
     yield _look_at_engine(is_needed=settings.provider == "local")
 
 
-def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
-    from batchswap.cli.user_files import key_words
-    from batchswap.operations.api_key import HOW, find_key
-    from batchswap.operations.provider import find_account, is_on_this_machine
-    from batchswap.preflight.environment import Finding
-
+def _look_at_api(settings: Settings) -> Iterator[Finding]:
     goes = key_words(click.get_current_context())
     try:
         account = find_account(settings)
@@ -67,7 +58,7 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
     if account is None:
         return
     try:
-        balance = complete(_ask(settings, account))
+        balance = asyncio.run(_ask(settings, account))
     except AccountRefused as error:
         yield Finding("api", False, str(error), HOW, error.exit)
     except ApiUnavailable as error:
@@ -79,21 +70,14 @@ def _look_at_api(settings: "Settings") -> "Iterator[Finding]":
         yield Finding("api", True, f"{account.base_url} takes the key; {balance}")
 
 
-async def _ask(settings: "Settings", account: Any) -> str:
-    from batchswap import wire
-    from batchswap.report.formatting import priced
-    from batchswap.runner.standalone_calls import errands
-
+async def _ask(settings: Settings, account: Account) -> str:
     async with errands(settings, account, tries=1) as asking:
         answer = await asking.ask(lambda client: client.balance())
     return priced(wire.Balance.from_json(answer.data).balance)
 
 
-def _look_at_engine(*, is_needed: bool) -> "Finding":
-    """Only who uses the local provider needs the engine."""
-    from batchswap.operations.provider import check_engine
-    from batchswap.preflight.environment import Finding
-
+def _look_at_engine(*, is_needed: bool) -> Finding:
+    """Look at the engine, which only the local provider needs."""
     problems = check_engine()
     if not problems:
         return Finding("engine", True, "the local engine works")
@@ -103,13 +87,11 @@ def _look_at_engine(*, is_needed: bool) -> "Finding":
     return Finding("engine", True, f"the local engine does not work, and --provider crun needs none ({message})")
 
 
-def _to_json(each: "Finding") -> dict[str, Any]:
+def _to_json(each: Finding) -> dict[str, Any]:
     return {"name": each.name, "ok": each.is_well, "message": each.message, "remedy": each.remedy}
 
 
-def _to_lines(each: "Finding") -> Iterator[str]:
-    from batchswap.report.formatting import safe
-
+def _to_lines(each: Finding) -> Iterator[str]:
     yield ("ok   " if each.is_well else "BAD  ") + safe(f"{each.name}: {each.message}")
     if each.remedy:
         yield "     " + safe(f"mend it: {each.remedy}")

@@ -1,56 +1,49 @@
 """`batchswap plan`: what a run would do. Nothing is charged, and nothing is written."""
 
-import sys
-from typing import Any
+import asyncio
+import logging
 
-import click
-
-from batchswap.cli import options
-from batchswap.cli.console import Voice
-from batchswap.cli.going import complete
+from batchswap.cli.command_options import PlanOptions
+from batchswap.cli.console import Console, print_json, print_lines
+from batchswap.cli.options import WorkOptions
+from batchswap.cli.settings_from_options import (
+    build_reading,
+    build_settings,
+    build_sources,
+    run_command,
+    standard_input,
+)
 from batchswap.errors import Exit
+from batchswap.events import LogEvent, report
+from batchswap.operations import plan as planning
+from batchswap.operations.provider import find_account_or_refusal
+from batchswap.report import stored_files
+from batchswap.report.duplicate_rows import refusal
 
 
-@click.command(cls=options.Command, short_help="what a run would do; nothing is charged")
-@options.MANIFESTS
-@options.WORKING
-@options.JSON
-@click.pass_obj
-def plan(voice: Voice, /, manifests: tuple[str, ...], **asked: Any) -> int:
-    """What a run would do: new, changed, unfinished, done, orphaned rows; estimated credits, requests and time.
-
-    Nothing is charged and nothing is written.
-    """
-    return show_plan(voice, manifests, asked)
+def plan(console: Console, options: PlanOptions) -> int:
+    """Print what a run would do."""
+    return show_plan(console, options)
 
 
-def show_plan(voice: Voice, /, manifests: tuple[str, ...], asked: dict[str, Any]) -> int:
-    """`plan`, and `run --dry-run`."""
-    from batchswap.cli.hearing import listen
-    from batchswap.cli.printing import print_json, print_lines
-    from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, run_command
-    from batchswap.operations import plan as planning
-    from batchswap.operations.provider import find_account_or_refusal
-    from batchswap.report import stored_files
-    from batchswap.report.duplicate_rows import refusal
-
-    listen(voice)
-    settings = build_settings(**asked)
-    account = find_account_or_refusal(settings)
-    stdin = None if sys.stdin is None else sys.stdin.buffer
-    found = planning.survey(settings, build_sources(manifests, **asked), build_reading(**asked), account, stdin)
+def show_plan(console: Console, options: WorkOptions) -> int:
+    """Print what a run with these options would do, and return the exit code."""
+    settings = build_settings(options)
+    account, sources = find_account_or_refusal(settings), build_sources(options.manifests, options)
+    found = planning.survey(settings, sources, build_reading(options), account, standard_input())
     work, lag, disk = found.work, found.behind, found.results
-    plan = found.with_prices(complete(planning.find_prices(settings, work, account)))
-    if asked["as_json"]:
+    plan = found.with_prices(asyncio.run(planning.find_prices(settings, work, account)))
+    if options.as_json:
         if work.kept:
-            voice.say(work.kept)
+            report(LogEvent.OUTPUTS_KEPT, work.kept)
         print_json({**plan.to_json(), "behind": lag.count, "results": disk.to_json()})
     else:
         print_lines(plan.to_lines())
         print_lines(stored_files.lines(disk, settings.db, settings.out))
     if lag.count:
-        voice.say(lag.words(settings.db, settings.out), "warning")
+        report(LogEvent.LEDGER_BEHIND, lag.words(settings.db, settings.out), logging.WARNING)
     if work.duplicates and settings.duplicates == "refuse":
-        voice.fail(refusal(work.duplicates, settings.db, run_command(settings.db, manifests, asked)))
+        command = run_command(settings.db, options.manifests, options, options.provider)
+        console.fail(refusal(work.duplicates, settings.db, command))
         return Exit.USAGE
     return Exit.DONE

@@ -1,0 +1,125 @@
+"""A command: typed options, declared once each, and a module in `cli/commands` that is loaded when it is called."""
+
+import importlib
+import sys
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import click
+
+from batchswap.cli.config import Option
+from batchswap.cli.console import Console
+
+
+class Declaration:
+    """An option or argument, before it has the name of its field."""
+
+    def __init__(self, kind: type[click.Parameter], spellings: tuple[str, ...], attributes: dict[str, Any]) -> None:
+        self._kind, self._spellings, self._attributes = kind, spellings, attributes
+
+    def named(self, field: str) -> click.Parameter:
+        """Return the parameter that fills the field."""
+        spellings = self._spellings or ("--" + field.replace("_", "-"),)
+        own = [field] if self._kind is click.Argument else [*spellings, field]
+        return self._kind(own, **self._attributes)
+
+
+def option(*spellings: str, **attributes: Any) -> Any:
+    """Declare the option of a field, by default spelled like the field; its help shows the default."""
+    return Declaration(Option, spellings, {"show_default": True, "default": None, **attributes})
+
+
+def flag(*spellings: str, **attributes: Any) -> Any:
+    """Declare a flag that is off by default."""
+    return option(*spellings, is_flag=True, **{"show_default": False, "default": False, **attributes})
+
+
+def argument(**attributes: Any) -> Any:
+    """Declare a positional argument."""
+    return Declaration(click.Argument, (), attributes)
+
+
+class CommandOptions:
+    """The values of a command's options, frozen. Each field is declared with the option that fills it.
+
+    The docstring of a class with a command's name is the text of `batchswap COMMAND --help`.
+    """
+
+    command: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+
+    def __init__(self, **values: Any) -> None:
+        if missing := set(self.parameters()) ^ set(values):
+            raise TypeError(f"{type(self).__name__}: {', '.join(sorted(missing))}")
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
+
+    @classmethod
+    def parameters(cls) -> dict[str, click.Parameter]:
+        """Return the parameters by field: those of the bases, then its own, in the order of declaration."""
+        found: dict[str, click.Parameter] = {}
+        for base in cls.__bases__:
+            if issubclass(base, CommandOptions):
+                found |= base.parameters()
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Declaration)}
+        return found | {name: value.named(name) for name, value in own.items()}
+
+
+class Command(click.Command):
+    """A command with -v, whose function returns its exit code."""
+
+    def __init__(self, options: type[CommandOptions]) -> None:
+        verbose = Option(["-v", "--verbose"], is_flag=True, help="details, and a traceback for a bug")
+        verbose.expose_value, verbose.callback = False, _be_verbose
+        super().__init__(
+            options.command,
+            params=[*options.parameters().values(), verbose],
+            help=options.__doc__,
+            short_help=options.summary,
+            callback=self._call,
+        )
+        self._options = options
+
+    def _call(self, **values: Any) -> Any:
+        """Load the module of the command and call the function of the same name."""
+        console = click.get_current_context().find_object(Console) or Console()
+        console.is_quiet = bool(values.get("quiet"))
+        function = getattr(importlib.import_module(f"batchswap.cli.commands.{self.name}"), str(self.name))
+        if "logging" in sys.modules:  # a command that does not load it has nothing to log
+            console.show_logs()
+        return function(console, self._options(**values))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            self._find_form_of_errors(ctx)
+            raise
+
+    def _find_form_of_errors(self, ctx: click.Context) -> None:
+        """Let variables and files decide in which form an error of the command line is shown."""
+        for each in self.params:
+            if each.is_eager and ctx.get_parameter_source(str(each.name)) is None:
+                with suppress(click.UsageError):
+                    each.handle_parse_result(ctx, {}, [])
+
+
+def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if (console := ctx.find_object(Console)) is not None:
+        console.is_verbose = value
+
+
+def owe_document(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Note that --json was given: then an error is a document, too."""
+    if (console := ctx.find_object(Console)) is not None:
+        console.owes_document |= value
+    return value
+
+
+def log_as(ctx: click.Context, _: click.Parameter, value: str) -> str:
+    """Note the format of the log before anything is logged."""
+    if (console := ctx.find_object(Console)) is not None:
+        console.is_json |= value == "json"
+    return value
