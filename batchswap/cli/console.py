@@ -69,6 +69,10 @@ class Console:
             logging.WARNING if self.is_quiet else logging.DEBUG if is_verbose else logging.INFO
         )
 
+    def warn(self, event: str, text: str) -> None:
+        """Write a warning before the command is known, and with it whether it loads logging."""
+        self._show("warning", event, text, {})
+
     def conclude(self, text: str, **fields: Any) -> None:
         """Write the last line."""
         self._show("info", "finished", text, fields, dated=False)

@@ -61,8 +61,7 @@ class Root(click.Group):
         values, places = config.default_map(self)
         for path in {places[name] for name in places if places[name] != Path(config.FILE)}:
             if words := changeable(path):
-                console.show_logs()
-                importlib.import_module("logging").getLogger("batchswap").warning(words)
+                console.warn("key-exposed", words)
         with self.make_context("batchswap", list(arguments), default_map=values, obj=console, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments
             config.remember_places(ctx, places)

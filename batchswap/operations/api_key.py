@@ -1,5 +1,6 @@
 """The API key: CRUN_API_KEY, else the line in ~/.crun/.env. Never an option, never in a message."""
 
+import logging
 import os
 import re
 from functools import cache
@@ -7,6 +8,7 @@ from functools import cache
 import msgspec
 
 from batchswap.errors import AccountRefused
+from batchswap.events import LogEvent, report
 from batchswap.operations.user_files import NotReadable, at_home, exposed, small_text
 
 VARIABLE = "CRUN_API_KEY"
@@ -86,6 +88,4 @@ def _what_is_wrong(text: str) -> str:
 
 @cache
 def _warn_once(words: str) -> None:
-    import logging  # not before there is something to log
-
-    logging.getLogger(__name__).warning(words)
+    report(LogEvent.KEY_EXPOSED, words, logging.WARNING)

@@ -1,31 +1,31 @@
-"""The submission log, as commands use it: what it says of a ledger, and a person's word written into it."""
+"""The submission log, as commands use it: what it has of a ledger, and decisions of the user appended to it."""
 
 import logging
 import sqlite3
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from batchswap.clock import SystemClock
 from batchswap.errors import LedgerBehind, UsageError
 from batchswap.events import LogEvent, report
-from batchswap.operations.ledger_access import transaction
-
-if TYPE_CHECKING:
-    from batchswap.ledger.submission_log.entries import What
-    from batchswap.ledger.transitions import Stamp
-    from batchswap.settings import Settings
-    from batchswap.tasks import Attempt, Task
+from batchswap.ledger.submission_log import adoption, comparison
+from batchswap.ledger.submission_log.entries import What
+from batchswap.ledger.submission_log.log import SubmissionLog
+from batchswap.ledger.submission_log.position import ledger_id
+from batchswap.ledger.transitions import Stamp
+from batchswap.operations.ledger_access import reading, transaction
+from batchswap.operations.provider import LOCAL
+from batchswap.report.formatting import plural
+from batchswap.report.log_mismatch import SHOWN, Behind
+from batchswap.settings import Settings
+from batchswap.state_folder import state_folder
+from batchswap.tasks import Attempt, Task
 
 MISSING = "whether this ledger is an older copy cannot be seen by it"
 
 
-def consult_log(db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *, is_new: bool) -> None:
+def consult_log(db: sqlite3.Connection, settings: Settings, stamp: Stamp, *, is_new: bool) -> None:
     """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
-    from batchswap.ledger.submission_log import comparison
-    from batchswap.report.formatting import plural
-    from batchswap.report.log_mismatch import SHOWN, Behind
-    from batchswap.state_folder import state_folder
-
     try:
         folder = state_folder()
     except UsageError:
@@ -47,11 +47,8 @@ def consult_log(db: sqlite3.Connection, settings: "Settings", stamp: "Stamp", *,
         report(LogEvent.LOG_RECOVERED, words)
 
 
-def attach_kept(db: sqlite3.Connection, stamp: "Stamp") -> None:
-    """Rows that came back to the manifest, and were submitted already, are not submitted again."""
-    from batchswap.ledger.submission_log import adoption
-    from batchswap.report.formatting import plural
-
+def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> None:
+    """Attach submitted tasks to rows that came back to the manifest, so that they are not submitted again."""
     if db.execute("select 1 from logged limit 1").fetchone() is None:
         return
     with transaction(db):
@@ -62,15 +59,8 @@ def attach_kept(db: sqlite3.Connection, stamp: "Stamp") -> None:
         report(LogEvent.LOG_RECOVERED, words)
 
 
-def write_down(path: Path, what: "What", said: "list[tuple[Task, Attempt]]") -> None:
-    """Append a person's word on attempts, which the ledger has recorded."""
-    from batchswap.clock import SystemClock
-    from batchswap.ledger.submission_log.log import SubmissionLog
-    from batchswap.ledger.submission_log.position import ledger_id
-    from batchswap.operations.ledger_access import reading
-    from batchswap.operations.provider import LOCAL
-    from batchswap.state_folder import state_folder
-
+def write_down(path: Path, what: What, said: list[tuple[Task, Attempt]]) -> None:
+    """Append a decision of the user on attempts, which the ledger has recorded."""
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
     with reading(path) as db:
         own, owners = ledger_id(db), [db.execute(sql, (attempt.id,)).fetchone() for _, attempt in said]

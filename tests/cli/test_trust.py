@@ -1,5 +1,6 @@
 """Invariant 12: the key goes only to a host that the command line, the environment or the user's own file names."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from batchswap.cli.user_files import OWN_ONLY
 from batchswap.errors import AccountRefused
+from batchswap.events import LogEvent
 from batchswap.operations.api_key import find_key
 from batchswap.operations.user_files import LARGEST
 from tests.cli.conftest import Place, call, work
@@ -102,6 +104,15 @@ def test_a_home_in_the_working_directory_is_none(shop: Place, monkeypatch: pytes
     monkeypatch.setenv("HOME", "")
     with pytest.raises(AccountRefused, match="there is no API key"):
         find_key()
+
+
+def test_a_warning_about_a_file_is_an_event(shop: Place) -> None:
+    write(Path.home() / OWN, "log-format: json\n", 0o666)
+    said = call("run", shop.manifest("spring.csv", 1), "--limit", "0", "--log-format", "json")
+    first = json.loads(said.stderr.splitlines()[0])
+    assert (first["level"], first["event"]) == ("warning", "key-exposed")
+    assert first["event"] in set(LogEvent)
+    assert "other users can write" in first["message"]
 
 
 def test_a_file_that_others_can_change_is_named(shop: Place) -> None:
