@@ -51,7 +51,7 @@ async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
 
     @cache
     def left_out() -> int:  # nothing but a run moves them, and this one does not
-        return selections.left_out(desk.db, selections.selection_of(desk.settings))
+        return selections.left_out(desk.ledger.db, selections.selection_of(desk.settings))
 
     display = asyncio.ensure_future(watch(lambda: look(desk, left_out())))
     try:
@@ -85,18 +85,18 @@ async def _keep_flushing(desk: Desk) -> None:
 
 
 async def flush(desk: Desk) -> None:
-    counted, run_id = dict(desk.traffic), desk.run_id
+    counted, run_id = dict(desk.traffic), desk.ledger.run_id
     desk.traffic.clear()
     if counted:
-        await desk.writer.do(lambda db: traffic.add(db, run_id, counted))
+        await desk.ledger.do(traffic.add, run_id, counted)
     if (place := desk.log.place()) is not None:
-        desk.log.marked(place, await desk.writer.do(lambda db: position.advance(db, place)))
+        desk.log.marked(place, await desk.ledger.do(position.advance, place))
 
 
 def look(desk: Desk, left_out: int) -> View:
     """The run at this moment. `left_out`: queued tasks that are not selected; when submitting has stopped, all are."""
-    counts = queries.counts_in(desk.db, desk.settings.batches)
-    money = queries.credits_in(desk.db, desk.settings.batches)
+    counts = queries.counts_in(desk.ledger.db, desk.settings.batches)
+    money = queries.credits_in(desk.ledger.db, desk.settings.batches)
     others = left_out if desk.no_submits is None else counts[State.QUEUED]
     limit = desk.pacer.limit()
     return View(

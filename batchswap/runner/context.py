@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -13,11 +12,10 @@ from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
-from batchswap.ledger.group_commit import Writer
 from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
-from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Agenda
 from batchswap.runner.interfaces import Api, Pacer, Store
+from batchswap.runner.ledger import RunLedger
 from batchswap.runner.patience import Patience
 from batchswap.runner.stop_reasons import Stop, refusal_words
 from batchswap.runner.sync.request_turns import Turns
@@ -48,10 +46,8 @@ class Desk:
         api: Api,
         pacer: Pacer,
         store: Store,
-        writer: Writer,
-        db: sqlite3.Connection,
+        ledger: RunLedger,
         clock: Clock,
-        run_id: int,
         account: str,
         owner: str,
         is_idempotent: bool,
@@ -61,10 +57,10 @@ class Desk:
         log: SubmissionLog | NoLog | None = None,
     ) -> None:
         self.settings, self.api, self.pacer, self.store = settings, api, pacer, store
-        self.writer, self.db, self.clock = writer, db, clock
+        self.ledger, self.clock = ledger, clock
         self.say, self.warn = say, warn
         """What goes on, and what concerns money or may be lost: `warn` is shown even with --quiet."""
-        self.run_id, self.account = run_id, account
+        self.account = account
         self.log = log or NoLog()
         self.owner = owner
         """What uploads and detections belong to: the key's account, and not every key of the base URL."""
@@ -83,8 +79,6 @@ class Desk:
         """The account's balance, if nothing was submitted since it was read."""
         self.is_quiet: Callable[[], bool] = lambda: False
         """Whether nothing else is in flight."""
-        self.ledger = settings.db
-        """Where the ledger is; elsewhere when its place was taken while the run used it."""
         self.is_ledger_well: Callable[[], Coroutine[Any, Any, bool]] = _is_well
         """Whether the ledger is still where it was: asked before each submit."""
         self.in_doubt: list[Doubt] = []
@@ -106,9 +100,6 @@ class Desk:
         """When the last request left that got a good answer."""
         self._trouble_words = self.media_trouble = ""
         self._reached = self._is_outage = False
-
-    def stamp(self) -> Stamp:
-        return Stamp(self.clock.now(), self.run_id)
 
     def nudge(self) -> None:
         """Something changed that the loop may be waiting for."""

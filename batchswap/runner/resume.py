@@ -20,8 +20,8 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
     now, wall = desk.clock.monotonic(), desk.clock.now()
     elsewhere = Counter[str]()
     others = 0
-    unexplained = queries.unexplained(desk.db)
-    for found in queries.unfinished(desk.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
+    unexplained = queries.unexplained(desk.ledger.db)
+    for found in queries.unfinished(desk.ledger.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
         if found.account != desk.account:
             if found.task.state is not State.UNCERTAIN:
                 elsewhere[found.account] += 1

@@ -33,6 +33,7 @@ from batchswap.runner.collect.result_store import Results
 from batchswap.runner.collect.reuse import reuse, waiting_words
 from batchswap.runner.context import Desk
 from batchswap.runner.interfaces import Api, Pacer, Store
+from batchswap.runner.ledger import RunLedger
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.submit.balance_probe import note_evidence
@@ -134,12 +135,11 @@ async def _reuse(
     """Results that other tasks have already, before anything is sent."""
     if not selections.waiting(reading, selection_of(settings)):
         return
-    writer = Writer(writing, settings.db)
+    ledger = RunLedger(Writer(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
     try:
-        now = lambda: msgspec.structs.replace(stamp, at=clock.now())  # noqa: E731 - a stamp for each
-        await reuse(reading, settings, account.name, writer.do, now, say)
+        await reuse(ledger, settings, account.name, say)
     finally:
-        await writer.close()
+        await ledger.writer.close()
 
 
 async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Connection) -> Calls | None:
@@ -215,16 +215,14 @@ async def run(
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
     started = clock.monotonic()
-    writer = Writer(writing, settings.db, executor)
+    ledger = RunLedger(Writer(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0)
     desk = Desk(
         settings,
         api=api,
         pacer=pacer,
         store=store,
-        writer=writer,
-        db=reading,
+        ledger=ledger,
         clock=clock,
-        run_id=stamp.run_id or 0,
         account=account.name,
         owner=account.owner,
         is_idempotent=account.is_idempotent,
@@ -237,7 +235,7 @@ async def run(
     with ExitStack() as stack:
         desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
         try:
-            await writer.do(lambda db: transitions.recover(db, desk.stamp()))
+            await ledger.write(transitions.recover)
             desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
             loop.prices.recall()
             with signals.heeded(desk.end, say) if heed_signals else nullcontext():
@@ -249,9 +247,9 @@ async def run(
             await desk.is_ledger_well()
         finally:
             await loop.submitting.record_rest()
-            await writer.close()
+            await ledger.writer.close()
         seconds = round(clock.monotonic() - started, 1)
-        return _conclude(writer.db, desk.db, settings, account, stamp, desk, seconds=seconds, at=clock.now())
+        return _conclude(ledger.writer.db, ledger.db, settings, account, stamp, desk, seconds=seconds, at=clock.now())
 
 
 async def _last_balance(desk: Desk) -> None:
@@ -319,7 +317,7 @@ def _conclude(
         unpriced_attempts=money.unpriced,
         is_finished=finished,
         orphans=gone,
-        ledger=str(desk.ledger if desk else settings.db),
+        ledger=str(desk.ledger.path if desk else settings.db),
     )
     runs.end(
         writing,

@@ -10,6 +10,7 @@ from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.selections import Selection
+from batchswap.ledger.transitions import Stamp
 from batchswap.runner.collect.download import Fetching
 from batchswap.runner.collect.poll import Collecting
 from batchswap.runner.collect.reuse import reuse
@@ -105,24 +106,22 @@ class Loop:
         if not self._is_finished():
             return True
         desk = self._desk
-        edited = await desk.writer.do(self._take_edits)
-        if edited + await reuse(desk.db, desk.settings, desk.account, desk.writer.do, desk.stamp, desk.say):
+        edited = await desk.ledger.write(self._take_edits)
+        if edited + await reuse(desk.ledger, desk.settings, desk.account, desk.say):
             self.queue.begin_again()
         if desk.ending is None and self.hear is not None:
             await self.hear()  # one may have begun new work
         return not self._is_finished()
 
-    def _take_edits(self, db: sqlite3.Connection) -> int:
+    def _take_edits(self, db: sqlite3.Connection, stamp: Stamp) -> int:
         """Rows that were edited while their task was at work; another batch may have their new inputs."""
         desk, settings = self._desk, self._desk.settings
-        taken = enrol.take_edits(db, desk.stamp())
+        taken = enrol.take_edits(db, stamp)
         if taken:
             decision = duplicates.Decision(settings.duplicates)
             found = duplicates.settle_late(db, settings.batches, decision, desk.account, hash_file)
             for each in found:
-                transitions.unfit(
-                    db, desk.stamp(), each.task.id, code="duplicate", reason=same_inputs_words(each.other)
-                )
+                transitions.unfit(db, stamp, each.task.id, code="duplicate", reason=same_inputs_words(each.other))
         return taken
 
     async def _turn(self) -> None:

@@ -81,7 +81,7 @@ class Fetching:
     async def save(self, job: Job, urls: tuple[str, ...]) -> None:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
         try:
-            former = queries.former(self._desk.db, job.task.id)
+            former = queries.former(self._desk.ledger.db, job.task.id)
             if await self._is_kept(job, former):
                 return
             part = await self._fetch(job, urls)
@@ -115,17 +115,13 @@ class Fetching:
         desk = self._desk
         await desk.store.publish(job.task.output, part, replaces=former.replaces)
         self._troubles.clear()
-        await desk.writer.do(lambda db: transitions.saved(db, desk.stamp(), job.attempt))
+        await desk.ledger.write(transitions.saved, job.attempt)
         desk.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
     async def _keep(self, job: Job, part: Verified, former: Former) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""
         desk, output = self._desk, job.task.output
-        await desk.writer.do(
-            lambda db: transitions.verified(
-                db, desk.stamp(), job.attempt, file=output, size=part.size, sha256=part.sha256
-            )
-        )
+        await desk.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
         await self._publish(job, part, former)
         if words := false_ending(output, part.media_type):
             await self._note_ending(job, words)
@@ -136,17 +132,8 @@ class Fetching:
         if holds not in self._endings:
             self._endings.add(holds)
             desk.say(f"{job.task.batch}/{job.task.key}: {words}, which its ending does not say")
-        await desk.writer.do(
-            lambda db: transitions.log(
-                db,
-                desk.stamp(),
-                "ending",
-                task_id=job.task.id,
-                attempt_id=job.attempt.id,
-                state=State.DONE,
-                detail=clean(words),
-            )
-        )
+        ids = {"task_id": job.task.id, "attempt_id": job.attempt.id}
+        await desk.ledger.write(transitions.log, "ending", **ids, state=State.DONE, detail=clean(words))
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | None:
         """The checked part. None: asked for a fresh URL, or left to the next run. Raises DownloadError in the end."""
@@ -259,11 +246,7 @@ class Fetching:
 
     async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:
         desk = self._desk
-        await desk.writer.do(
-            lambda db: transitions.not_saved(
-                db, desk.stamp(), job.attempt, event, code=error.reason, reason=clean(str(error))
-            )
-        )
+        await desk.ledger.write(transitions.not_saved, job.attempt, event, code=error.reason, reason=clean(str(error)))
 
 
 def _is_waited_for(error: DownloadError) -> bool:

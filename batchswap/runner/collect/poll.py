@@ -11,7 +11,7 @@ from batchswap.ledger import queries, transitions
 from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.rows import owner_of
 from batchswap.ledger.submission_log.entries import What
-from batchswap.ledger.transitions import Media
+from batchswap.ledger.transitions import Media, Stamp
 from batchswap.runner.collect.input_match import fits
 from batchswap.runner.context import Desk
 from batchswap.runner.prepare.pricing import Prices
@@ -108,12 +108,12 @@ class Collecting:
                 code = str(result.code or wire.GENERATION_FAILED)
                 rose = self._prices.learn(job, info.credits, is_done=False)
                 again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
-                again = again and enrol.is_wanted(self._desk.db, job.task.id)
+                again = again and enrol.is_wanted(self._desk.ledger.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
                 await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
                 if rose:
-                    await self._desk.writer.do(self._revalue)
+                    await self._desk.ledger.do(transitions.revalue, self._desk.account, self._prices.expected)
             case _:
                 await self._later(job, at)
 
@@ -138,22 +138,17 @@ class Collecting:
         desk = self._desk
         job.missing = job.troubles = 0
         rose = self._prices.learn(job, info.credits, is_done=True)
-        media = Media(urls)
 
-        def record(db: sqlite3.Connection) -> None:
-            transitions.succeeded(db, desk.stamp(), job.attempt, media, charged=info.credits, took=info.took)
+        def record(db: sqlite3.Connection, stamp: Stamp) -> None:
+            transitions.succeeded(db, stamp, job.attempt, Media(urls), charged=info.credits, took=info.took)
             if rose:
-                self._revalue(db)
+                transitions.revalue(db, desk.account, self._prices.expected)
 
-        await desk.writer.do(record)
+        await desk.ledger.write(record)
         desk.log.note(What.ENDED, job.task, job.attempt, charged=info.credits)
         await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, info.took, learn=not job.refreshed)
         self._fetch(job, urls)
-
-    def _revalue(self, db: sqlite3.Connection) -> None:
-        """What is in flight costs what was learned."""
-        transitions.revalue(db, self._desk.account, self._prices.expected)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
         """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
@@ -165,10 +160,8 @@ class Collecting:
         elif remark not in self._remarks and len(self._remarks) < REMARKS:
             self._remarks.add(remark)
             desk.say(f"{job.task.key}: {remark}")
-        await desk.writer.do(
-            lambda db: transitions.log(
-                db, desk.stamp(), "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark
-            )
+        await desk.ledger.write(
+            transitions.log, "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark
         )
 
     async def _end(
@@ -182,10 +175,8 @@ class Collecting:
         took: float | None = None,
     ) -> None:
         desk = self._desk
-        await desk.writer.do(
-            lambda db: transitions.ended_badly(
-                db, desk.stamp(), job.attempt, event, charged=charged, took=took, code=code, reason=reason
-            )
+        await desk.ledger.write(
+            transitions.ended_badly, job.attempt, event, charged=charged, took=took, code=code, reason=reason
         )
         if event is not Event.TIMED_OUT:
             desk.log.note(What.ENDED, job.task, job.attempt, charged=charged, code=code)
@@ -223,12 +214,12 @@ class Collecting:
     async def called_back(self, ref: str, info: wire.TaskInfo) -> None:
         """A callback for the attempt `ref`. Late, repeated and foreign ones change nothing."""
         desk = self._desk
-        found = queries.by_ref(desk.db, ref)
+        found = queries.by_ref(desk.ledger.db, ref)
         remote_id = wire.usable_id(info.task_id)
         if found is None or remote_id is None:
             return
         task, attempt = found
-        if not fits(task, info.param) or owner_of(desk.db, remote_id, attempt) is not None:
+        if not fits(task, info.param) or owner_of(desk.ledger.db, remote_id, attempt) is not None:
             return
         desk.agenda.calls.came += 1
         if attempt.number != task.attempts:
@@ -255,27 +246,23 @@ class Collecting:
         desk, words = self._desk, f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so"
         self._strays.add(attempt.ref)
         desk.warn(f"{task.batch}/{task.key}: {words}")
-        await desk.writer.do(
-            lambda db: transitions.log(
-                db, desk.stamp(), "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words
-            )
-        )
+        await desk.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
 
     async def _attach(self, attempt: Attempt, remote_id: str) -> None:
         """An uncertain attempt was accepted after all."""
         desk = self._desk
         try:
-            await desk.writer.do(lambda db: transitions.attached(db, desk.stamp(), attempt, remote_id))
+            await desk.ledger.write(transitions.attached, attempt, remote_id)
         except IdTaken:  # another submit was answered with it at this moment
             return
         except LostRace:  # it is being sent again at this moment
             self._submitting.early[attempt.ref] = remote_id
             return
         except Exception:
-            warn_unrecorded(desk, transitions.find_task(desk.db, attempt.task_id), remote_id)
+            warn_unrecorded(desk, transitions.find_task(desk.ledger.db, attempt.task_id), remote_id)
             raise
-        task, attempt = queries.by_ref(desk.db, attempt.ref) or (
-            transitions.find_task(desk.db, attempt.task_id),
+        task, attempt = queries.by_ref(desk.ledger.db, attempt.ref) or (
+            transitions.find_task(desk.ledger.db, attempt.task_id),
             attempt,
         )
         age = age_of(attempt.submitted_at, desk.clock.now())

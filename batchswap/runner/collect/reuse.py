@@ -2,10 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
@@ -13,36 +11,27 @@ from batchswap.ledger import queries, result_places, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
 from batchswap.ledger.result_places import Stored
-from batchswap.ledger.transitions import Stamp
+from batchswap.runner.ledger import RunLedger
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.settings import Settings
 from batchswap.tasks import Task
 
-Write = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
-
-async def reuse(
-    db: sqlite3.Connection,
-    settings: Settings,
-    account: str,
-    write: Write,
-    stamp: Callable[[], Stamp],
-    say: Callable[[str], None],
-) -> int:
+async def reuse(ledger: RunLedger, settings: Settings, account: str, say: Callable[[str], None]) -> int:
     """Give every waiting row the result that it takes, where that is done. Returns how many must be submitted instead.
 
     A row whose other task is not done yet goes on waiting. One whose other task's file is gone or changed fails, and
     says so: nothing was paid for it.
     """
-    released = taken = 0
+    db, released, taken = ledger.db, 0, 0
     for item in selections.waiting(db, selections.selection_of(settings)):
         other = transitions.find_task(db, duplicates.source_of(db, item.id) or item.id)
         match duplicates.prospect(db, item, other, account, settings.batches):
             case Prospect.NONE:
-                await write(partial(duplicates.release, task_id=item.id))
+                await ledger.do(duplicates.release, item.id)
                 released += 1
             case Prospect.DONE:
-                taken += await _take(db, settings.out, item, other, write, stamp)
+                taken += await _take(ledger, settings.out, item, other)
             case Prospect.COMING:
                 continue
     if taken:
@@ -51,26 +40,20 @@ async def reuse(
     return released
 
 
-async def _take(
-    db: sqlite3.Connection, out: Path, item: Task, other: Task, write: Write, stamp: Callable[[], Stamp]
-) -> bool:
-    known = result_places.stored_by(db, other.id)
+async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
+    known = result_places.stored_by(ledger.db, other.id)
     if known is None:  # it was moved on a moment ago
         return False
     try:
-        await _place(db, out, item, known)
+        await _place(ledger.db, out, item, known)
     except DownloadError as error:
         reason = f"the result of {other.batch}/{other.key} cannot be reused: {error}"
         if error.reason == "source-gone":
             reason += f"; `batchswap retry {other.batch}/{other.key}` fetches it again"
         code = "reuse-gone" if error.reason == "source-gone" else error.reason
-        await write(lambda db: transitions.unfit(db, stamp(), item.id, code=code, reason=reason))
+        await ledger.write(transitions.unfit, item.id, code=code, reason=reason)
         return False
-    await write(
-        lambda db: transitions.reused(
-            db, stamp(), item.id, other, file=item.output, size=known.size, sha256=known.sha256
-        )
-    )
+    await ledger.write(transitions.reused, item.id, other, file=item.output, size=known.size, sha256=known.sha256)
     return True
 
 

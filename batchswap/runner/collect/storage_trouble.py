@@ -50,14 +50,14 @@ async def try_out(desk: Desk) -> None:
     if not desk.store.is_writable():
         return  # said where the free space is looked at
     batches = desk.settings.batches
-    trial = await desk.store.try_out(samples(output for _, output in odd_outputs.odd(desk.db, batches)))
+    trial = await desk.store.try_out(samples(output for _, output in odd_outputs.odd(desk.ledger.db, batches)))
     if trial.traits.words:
         desk.say(f"the file system of --out {desk.settings.out} {trial.traits.words}")
     if trial.obstacle:
         words = f"no result can be stored in --out {desk.settings.out} ({trial.obstacle}): nothing is submitted"
         desk.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
     elif trial.refused:
-        rows = list(islice(odd_outputs.odd(desk.db, batches), _LOOKED_AT))
+        rows = list(islice(odd_outputs.odd(desk.ledger.db, batches), _LOOKED_AT))
         trial = await desk.store.try_out(dict.fromkeys(output for _, output in rows))
         desk.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(desk.settings.out))))
 

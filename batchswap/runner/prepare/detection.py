@@ -53,7 +53,7 @@ class Detecting:
         async with self._locks.hold(digest):
             if (failed := self._failed.get(digest)) is not None:
                 raise Unfit(failed.code, failed.reason)
-            known = detections.find(desk.db, desk.owner, digest, desk.clock.now())
+            known = detections.find(desk.ledger.db, desk.owner, digest, desk.clock.now())
             if known is not None:
                 return known
             try:
@@ -64,13 +64,13 @@ class Detecting:
             except Unfit as unfit:
                 self._failed[digest] = unfit
                 raise
-            await desk.writer.do(lambda db: detections.remember(db, desk.owner, url, found))
+            await desk.ledger.do(detections.remember, desk.owner, url, found)
             return found
 
     async def forget(self, found: Detected) -> None:
         """The API refuses it: the next row that needs it detects again."""
         desk = self._desk
-        await desk.writer.do(lambda db: detections.forget(db, desk.owner, found))
+        await desk.ledger.do(detections.forget, desk.owner, found)
 
     async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
         """Until one succeeds."""

@@ -105,24 +105,24 @@ class Preparing:
         if again is not None:
             return  # an uncertain task stays uncertain: that its input is gone says nothing of the attempt
         desk = self._desk
-        await desk.writer.do(lambda db: transitions.unfit(db, desk.stamp(), task.id, code=code, reason=reason))
+        await desk.ledger.write(transitions.unfit, task.id, code=code, reason=reason)
 
     def expect(self, tasks: Sequence[Task]) -> None:
         """These will be prepared next: look at their outputs all at once."""
         ids = [task.id for task in tasks]
         self._alone.update(ids)
-        self._alone -= queries.sharing_output(self._desk.db, ids)
+        self._alone -= queries.sharing_output(self._desk.ledger.db, ids)
 
     async def _check_output(self, task: Task) -> None:
         """Whoever wants to write the same file was enrolled before the run began, so it can be looked up early."""
-        owner = None if task.id in self._alone else queries.output_owner(self._desk.db, task.output, task.id)
+        owner = None if task.id in self._alone else queries.output_owner(self._desk.ledger.db, task.output, task.id)
         self._alone.discard(task.id)
         if owner is not None:
             raise Unfit("output-taken", f"{task.output} is also the output of {owner}")
         store = self._desk.store
         if not store.taken(task.output):
             return
-        own = queries.former(self._desk.db, task.id).replaces
+        own = queries.former(self._desk.ledger.db, task.id).replaces
         if own is None or not await store.holds(task.output, own):
             raise Unfit("output-taken", f"{task.output} exists already and is not what this task made")
 

@@ -123,7 +123,7 @@ class Prices:
     def recall(self) -> None:
         """What earlier runs were charged."""
         desk = self._desk
-        for past in history.charges(desk.db, desk.account):
+        for past in history.charges(desk.ledger.db, desk.account):
             group = class_of(past.model, past.seconds)
             self._lessons[group] = self._lesson(group).learned(past.estimate, past.charged)
             if past.is_done:

@@ -26,7 +26,7 @@ class Queueing:
 
     def __init__(self, desk: Desk, selection: Selection, prepare: Preparing, spawn: Spawn) -> None:
         self._desk, self._selection, self._prepare, self._spawn = desk, selection, prepare, spawn
-        self._pages = Queue(desk.db, selection).pages()
+        self._pages = Queue(desk.ledger.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
         self._again: set[int] = set()
@@ -41,7 +41,7 @@ class Queueing:
 
     def begin_again(self) -> None:
         """Look through the ledger's queue once more, when it was gone through: something new has come into it."""
-        self._pages = Queue(self._desk.db, self._selection).pages()
+        self._pages = Queue(self._desk.ledger.db, self._selection).pages()
         self._exhausted, self._again = False, set()
 
     def resend(self, task: Task, attempt: Attempt) -> None:
@@ -51,7 +51,7 @@ class Queueing:
     def put_again(self, task_id: int) -> None:
         """A failed generation that may be paid once more."""
         self._again.add(task_id)
-        self._coming.append((transitions.find_task(self._desk.db, task_id), None))
+        self._coming.append((transitions.find_task(self._desk.ledger.db, task_id), None))
 
     def prepare_anew(self, task: Task) -> None:
         """A refused task whose preparation no longer holds."""

@@ -67,7 +67,7 @@ class Uploading:
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             now = desk.clock.now()
-            known = api_cache.find(desk.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
+            known = api_cache.find(desk.ledger.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
             if known is None:
                 known = await self._upload(path, digest), desk.clock.now()
             until = known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
@@ -87,7 +87,7 @@ class Uploading:
                 self._digests[path] = sighting, digest
         except OSError as error:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error
-        if input_snapshots.find(self._desk.db, path) not in (None, sighting):
+        if input_snapshots.find(self._desk.ledger.db, path) not in (None, sighting):
             await self._note_change(task, path)
         return sighting, digest
 
@@ -97,11 +97,7 @@ class Uploading:
         if path not in self._changed:
             self._changed.add(path)
             desk.say(words)
-        await desk.writer.do(
-            lambda db: transitions.log(
-                db, desk.stamp(), "input-changed", task_id=task.id, state=task.state, detail=words
-            )
-        )
+        await desk.ledger.write(transitions.log, "input-changed", task_id=task.id, state=task.state, detail=words)
 
     async def _upload(self, path: Path, digest: str) -> str:
         """Raises Unfit when the file cannot be uploaded, Stopped when for too long no file can."""
@@ -168,7 +164,7 @@ class Uploading:
         if not same:
             raise Unfit("input-gone", f"{path} changed while it was uploaded")
         desk = self._desk
-        await desk.writer.do(lambda db: api_cache.remember(db, desk.stamp(), desk.owner, digest, file_url))
+        await desk.ledger.write(api_cache.remember, desk.owner, digest, file_url)
         return file_url
 
 

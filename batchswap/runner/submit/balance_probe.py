@@ -82,4 +82,4 @@ async def note_evidence(desk: Desk, doubted: list[Doubt], after: float | None) -
         return
     attempt, before = doubted[0]
     if before is not None:
-        await desk.writer.do(lambda db: transitions.note_balance(db, attempt, before=before, after=after))
+        await desk.ledger.do(transitions.note_balance, attempt, before=before, after=after)

@@ -1,14 +1,11 @@
 """The ledger under the run's feet: nothing is submitted that it could not remember, and what it knows gets a name."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from pathlib import Path
 
 from batchswap.errors import Exit, LedgerFailed
 from batchswap.ledger.file.location import Fault, Location
-from batchswap.ledger.file.rescue import save
 from batchswap.runner.context import Desk
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
@@ -24,7 +21,7 @@ class Guard:
         self._desk, self._location, self._stack, self._in_flight = desk, location, stack, in_flight
         self._saving = asyncio.Lock()
         self._has_failed = False
-        desk.writer.location = location
+        desk.ledger.writer.location = location
 
     async def is_well(self) -> bool:
         """Whether the ledger's name still leads to it. If not: stop submitting, and save what is lost."""
@@ -51,15 +48,9 @@ class Guard:
     async def _save(self, fault: Fault) -> None:
         desk = self._desk
 
-        def work(writing: sqlite3.Connection) -> tuple[sqlite3.Connection, Path]:
-            saved = save(self._location, fault, writing, desk.db, self._stack)
-            self._location = desk.writer.location = Location(saved.path, saved.writing)
-            desk.db, desk.ledger = saved.reading, saved.path
-            return saved.writing, saved.path
-
         name = self._location.path
         try:
-            await desk.writer.replace(work)
+            self._location = await desk.ledger.rescue(self._location, fault, self._stack)
         except LedgerFailed as error:
             if not self._has_failed:
                 self._has_failed = True
@@ -67,7 +58,8 @@ class Guard:
                 for job in self._in_flight():
                     desk.warn(f"{job.task.batch}/{job.task.key} is {job.attempt.remote_id}, and not fetched yet")
             return
-        if desk.ledger == name:
+        path = desk.ledger.path
+        if path == name:
             self._stop(f"what this run knows was written back to {name}, and a copy elsewhere is out of date")
         else:
-            self._stop(f"what this run knows is in {desk.ledger}: look at both, and go on with --db {desk.ledger}")
+            self._stop(f"what this run knows is in {path}: look at both, and go on with --db {path}")

@@ -57,7 +57,7 @@ class Trials:
         """Credits that the class may take, of the budget that has less."""
         desk = self._desk
         left = inf
-        run_left, day_left = self._budget.left(desk.db, desk.run_id, local_day(desk.clock.now()))
+        run_left, day_left = self._budget.left(desk.ledger.db, desk.ledger.run_id, local_day(desk.clock.now()))
         for credits_, is_ours_alone in ((run_left, True), (day_left, False)):
             counted = [each for each in self._out.values() if each.is_ours or not is_ours_alone]
             own = sum(each.estimate for each in counted if each.group == group and each.is_reserved)

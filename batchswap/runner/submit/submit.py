@@ -3,8 +3,10 @@
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
+from typing import Concatenate, ParamSpec
 
 import msgspec
 
@@ -16,6 +18,7 @@ from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.submitted_inputs import content_of
 from batchswap.ledger.submission_log.entries import What
+from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Capacity
 from batchswap.runner.context import Desk, finish
 from batchswap.runner.prepare.detection import is_doubtful
@@ -26,6 +29,10 @@ from batchswap.runner.task_context import Job, Ready
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
+
+P = ParamSpec("P")
+Move = Callable[[sqlite3.Connection, Stamp, Attempt, str], None]
+"""Records that an attempt was accepted, under a remote id."""
 
 
 class Submitting:
@@ -40,7 +47,7 @@ class Submitting:
         self.capacity = Capacity(desk.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""
-        self._unrecorded: list[Callable[[sqlite3.Connection], None]] = []
+        self._unrecorded: list[Callable[[], Awaitable[None]]] = []
         """What is known of attempts and could not be written: it is tried again at the end of the run."""
         self._renewed: set[int] = set()
         """Tasks whose faces were detected anew because the API refused the detection that they had."""
@@ -128,19 +135,19 @@ class Submitting:
         if ready.again is not None:
             again = ready.again
             try:
-                await desk.writer.do(lambda db: transitions.resent(db, desk.stamp(), again))
+                await desk.ledger.write(transitions.resent, again)
             except LostRace:
                 return None  # a callback has settled it meanwhile
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
         ref, reserved, day = str(uuid.uuid4()), self._prices.of_ready(ready), None
 
-        def intend(db: sqlite3.Connection) -> Attempt | None:
-            if self._is_duplicate(db, ready):
+        def intend(db: sqlite3.Connection, stamp: Stamp) -> Attempt | None:
+            if self._is_duplicate(db, stamp, ready):
                 return None
             return transitions.submit(
                 db,
-                desk.stamp(),
+                stamp,
                 ready.task,
                 reserved=reserved,
                 budget=budget,
@@ -155,7 +162,7 @@ class Submitting:
 
         try:
             day = desk.log.reserve(ready.task, ref, reserved, settings.budget_per_day)
-            attempt = await desk.writer.do(intend)
+            attempt = await desk.ledger.write(intend)
         except OverBudget:
             desk.log.release(ready.task, ref)
             desk.is_short = True
@@ -166,10 +173,13 @@ class Submitting:
             desk.log.note(What.SENT, ready.task, attempt)
         return attempt
 
-    async def _surely(self, work: Callable[[sqlite3.Connection], None]) -> None:
+    async def _surely(
+        self, transition: Callable[Concatenate[sqlite3.Connection, Stamp, P], None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         """Record what is known of an attempt, if not now then at the end: without it, the attempt is uncertain."""
+        work = partial(self._desk.ledger.write, transition, *args, **kwargs)
         try:
-            await self._desk.writer.do(work)
+            await work()
         except (IdTaken, LostRace):
             raise
         except Exception:
@@ -179,7 +189,7 @@ class Submitting:
     async def record_rest(self) -> None:
         """Try once more to record what could not be recorded; the ledger may have been locked or full for a while."""
         rest, self._unrecorded = self._unrecorded, []
-        done = await asyncio.gather(*map(self._desk.writer.do, rest), return_exceptions=True)
+        done = await asyncio.gather(*(work() for work in rest), return_exceptions=True)
         if done and not any(isinstance(each, Exception) for each in done):
             answers = "answer" if len(done) == 1 else "answers"
             self._desk.warn(f"{len(done):,} {answers} that could not be recorded at first: recorded after all")
@@ -190,7 +200,7 @@ class Submitting:
         if intent.exception() is None and isinstance(attempt := intent.result(), Attempt):
             await self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent")
 
-    def _is_duplicate(self, db: sqlite3.Connection, ready: Ready) -> bool:
+    def _is_duplicate(self, db: sqlite3.Connection, stamp: Stamp, ready: Ready) -> bool:
         """Whether another batch has a result of the same bytes, or is about to, from files of other names.
 
         Then nothing leaves: the row waits for that result with --duplicates reuse, and fails unpaid without it.
@@ -205,7 +215,7 @@ class Submitting:
         if desk.settings.duplicates == "reuse":
             duplicates.wait_for(db, item, other, content)
         else:
-            transitions.unfit(db, desk.stamp(), item.id, code="duplicate", reason=same_bytes_words(other))
+            transitions.unfit(db, stamp, item.id, code="duplicate", reason=same_bytes_words(other))
         return True
 
     async def _record(
@@ -230,20 +240,16 @@ class Submitting:
         if self._may_have_expired(ready, verdict):
             return await self._renew(ready, attempt, verdict, reason)
         desk.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
-        await self._surely(
-            lambda db: transitions.refused(db, desk.stamp(), attempt, Event.REJECTED, code=verdict.code, reason=reason)
-        )
+        await self._surely(transitions.refused, attempt, Event.REJECTED, code=verdict.code, reason=reason)
         self._refusals.note(verdict.code)
         return None
 
-    async def _accept(
-        self, ready: Ready, attempt: Attempt, remote_id: str, move: Callable[..., None] = transitions.accepted
-    ) -> Job:
+    async def _accept(self, ready: Ready, attempt: Attempt, remote_id: str, move: Move = transitions.accepted) -> Job:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
         desk.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
         try:
-            await self._surely(lambda db: move(db, desk.stamp(), attempt, remote_id))
+            await self._surely(move, attempt, remote_id)
         except IdTaken:
             raise
         except Exception as error:
@@ -268,7 +274,7 @@ class Submitting:
         desk, found = self._desk, ready.detected
         self._renewed.add(ready.task.id)
         if found is not None:
-            await desk.writer.do(lambda db: detections.forget(db, desk.owner, found))
+            await desk.ledger.do(detections.forget, desk.owner, found)
         await self._requeue(ready, attempt, verdict.code, reason)
         return msgspec.structs.replace(ready.task, attempts=attempt.number)
 
@@ -278,9 +284,7 @@ class Submitting:
             await self._leave_unknown(ready, attempt, code, reason)
             return None
         desk.log.note(What.REFUSED, ready.task, attempt, code=code)
-        await self._surely(
-            lambda db: transitions.refused(db, desk.stamp(), attempt, Event.REFUSED, code=code, reason=reason)
-        )
+        await self._surely(transitions.refused, attempt, Event.REFUSED, code=code, reason=reason)
         return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
 
     async def _lose(
@@ -302,7 +306,7 @@ class Submitting:
         desk.doubt(attempt, before)
         return None
 
-    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Callable[..., None]) -> Job | None:
+    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Move) -> Job | None:
         """As a callback has told. None: none has, or what it told is another attempt's."""
         remote_id = self.early.get(attempt.ref)  # left there: whoever watches the task asks for it at once
         if remote_id is None:
@@ -319,9 +323,7 @@ class Submitting:
         words = clean(f"{reason}; the answer names the task id {named}" if named else reason)
         desk.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
         try:
-            await desk.writer.do(
-                lambda db: transitions.unknown(db, desk.stamp(), attempt, code=code, reason=words, named=named)
-            )
+            await desk.ledger.write(transitions.unknown, attempt, code=code, reason=words, named=named)
         finally:
             if named:
                 desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {words}")

@@ -1,0 +1,57 @@
+"""The ledger of one run: one connection to read, and the writer that groups what the run records."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from batchswap.clock import Clock
+from batchswap.ledger.file.location import Fault, Location
+from batchswap.ledger.file.rescue import save
+from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.transitions import Stamp
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RunLedger:
+    """`db` reads; `write` and `do` return when their part is committed, and raise what it raised."""
+
+    def __init__(self, writer: Writer, db: sqlite3.Connection, path: Path, clock: Clock, run_id: int) -> None:
+        self.writer, self.db, self.path, self.run_id = writer, db, path, run_id
+        self._clock = clock
+
+    def stamp(self) -> Stamp:
+        return Stamp(self._clock.now(), self.run_id)
+
+    async def write(
+        self, transition: Callable[Concatenate[sqlite3.Connection, Stamp, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Record a transition, with the time and the run."""
+
+        def stamped(db: sqlite3.Connection) -> T:
+            return transition(db, self.stamp(), *args, **kwargs)
+
+        return await self.writer.do(stamped)
+
+    async def do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Record what needs no stamp, or brings its own."""
+
+        def bound(db: sqlite3.Connection) -> T:
+            return work(db, *args, **kwargs)
+
+        return await self.writer.do(bound)
+
+    async def rescue(self, location: Location, fault: Fault, stack: ExitStack) -> Location:
+        """Continue with a sound copy, which `stack` closes; return its place. Raise LedgerFailed when there is none."""
+
+        def work(writing: sqlite3.Connection) -> tuple[sqlite3.Connection, Path]:
+            saved = save(location, fault, writing, self.db, stack)
+            self.writer.location = Location(saved.path, saved.writing)
+            self.db, self.path = saved.reading, saved.path
+            return saved.writing, saved.path
+
+        await self.writer.replace(work)
+        return self.writer.location or location
