@@ -7,22 +7,15 @@ from functools import cache
 
 import msgspec
 
-from batchswap.callbacks import Delivery
 from batchswap.ledger import queries, selections, traffic
 from batchswap.ledger.submission_log import position
+from batchswap.runner.callback_inbox import Calls
 from batchswap.runner.context import Desk
 from batchswap.runner.scheduler import Loop
 from batchswap.states import State
 
 FLUSH_EVERY = 5.0
 """Seconds between two writes of what was sent when."""
-
-
-class Calls(msgspec.Struct, frozen=True):
-    """Callbacks: what the API is told to call for an attempt's ref, and what has come in."""
-
-    url: Callable[[str], str]
-    deliveries: "asyncio.Queue[Delivery]"
 
 
 class View(msgspec.Struct, frozen=True):
@@ -61,18 +54,17 @@ async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
         await asyncio.gather(display, return_exceptions=True)
 
 
-def accompany(desk: Desk, loop: Loop, calls: Calls | None) -> None:
+def accompany(desk: Desk, loop: Loop) -> None:
     """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
-    loop.accompany(_keep_flushing(desk))
-    if calls is not None:
-        loop.submitting.callback_url, loop.hear = calls.url, calls.deliveries.join
-        loop.accompany(_deliver(calls, loop))
+    loop.spawn(_keep_flushing(desk))
+    if desk.inbox.calls is not None:
+        loop.spawn(_deliver(desk.inbox.calls, loop))
 
 
 async def _deliver(calls: Calls, loop: Loop) -> None:
     while True:
         delivery = await calls.deliveries.get()
-        await loop.collecting.called_back(delivery.ref, delivery.info)
+        loop.apply(await loop.collecting.called_back(delivery.ref, delivery.info))
         delivery.recorded.set()
         calls.deliveries.task_done()
 

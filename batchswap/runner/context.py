@@ -14,6 +14,7 @@ from batchswap.clock import Clock
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
 from batchswap.polling import Agenda
+from batchswap.runner.callback_inbox import CallbackInbox, Calls
 from batchswap.runner.interfaces import Api, Pacer, Store
 from batchswap.runner.ledger import RunLedger
 from batchswap.runner.patience import Patience
@@ -51,7 +52,7 @@ class Desk:
         account: str,
         owner: str,
         is_idempotent: bool,
-        expects_calls: bool,
+        calls: Calls | None,
         say: Callable[[str], None],
         warn: Callable[[str], None],
         log: SubmissionLog | NoLog | None = None,
@@ -65,7 +66,8 @@ class Desk:
         self.owner = owner
         """What uploads and detections belong to: the key's account, and not every key of the base URL."""
         self._began, self._began_at = clock.now(), clock.monotonic()
-        self.agenda = Agenda(expects_calls=expects_calls)
+        self.agenda = Agenda(expects_calls=calls is not None)
+        self.inbox = CallbackInbox(calls)
         self.requests: Counter[str] = Counter()
         self.traffic: Counter[tuple[int, str]] = Counter()
         self.balance: float | None = None

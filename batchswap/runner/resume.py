@@ -5,18 +5,19 @@ from collections import Counter
 from collections.abc import Collection
 
 from batchswap.ledger import queries
-from batchswap.runner.background import Calls, accompany
+from batchswap.runner.background import accompany
 from batchswap.runner.context import Desk
 from batchswap.runner.measuring import seconds_of
+from batchswap.runner.outcomes import Accepted, ResultReady
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.summary import elsewhere_words
 from batchswap.runner.task_context import Job, age_of
 from batchswap.states import State
 
 
-def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
+def resume(desk: Desk, loop: Loop) -> None:
     """Go on with what the ledger has open at this account."""
-    accompany(desk, loop, calls)
+    accompany(desk, loop)
     now, wall = desk.clock.monotonic(), desk.clock.now()
     elsewhere = Counter[str]()
     others = 0
@@ -32,12 +33,12 @@ def resume(desk: Desk, loop: Loop, calls: Calls | None) -> None:
         others += not is_ours
         job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
         job.is_timed = age is not None
-        job.patient_since = now - (age_of(found.since, wall) or 0.0)
+        job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
-            # Its callback may have come while nobody listened.
-            loop.collecting.watch(job, due=loop.submitting.callback_url is not None)
+            # Its callback may have come while no run listened.
+            loop.apply(Accepted(job, is_due=desk.inbox.calls is not None))
         elif found.task.state is State.FETCHING:
-            loop.fetch(job, found.media)
+            loop.apply(ResultReady(job, found.media))
         elif desk.is_idempotent:
             loop.queue.resend(found.task, found.attempt)
         elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
+from functools import partial
 
 import msgspec
 
@@ -27,7 +28,8 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
 from batchswap.runner import signals
-from batchswap.runner.background import Calls, Watch, flush, watched
+from batchswap.runner.background import Watch, flush, watched
+from batchswap.runner.callback_inbox import Calls
 from batchswap.runner.collect import storage_trouble
 from batchswap.runner.collect.result_store import Results
 from batchswap.runner.collect.reuse import reuse, waiting_words
@@ -226,7 +228,7 @@ async def run(
         account=account.name,
         owner=account.owner,
         is_idempotent=account.is_idempotent,
-        expects_calls=calls is not None,
+        calls=calls,
         say=say,
         warn=warn,
         log=log,
@@ -241,7 +243,7 @@ async def run(
             with signals.heeded(desk.end, say) if heed_signals else nullcontext():
                 async with watched(desk, watch):
                     await storage_trouble.try_out(desk)
-                    await loop.work(lambda: resume(desk, loop, calls))
+                    await loop.work(partial(resume, desk, loop))
                 await _last_balance(desk)
             await flush(desk)
             await desk.is_ledger_well()

@@ -11,10 +11,23 @@ from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.selections import Selection
 from batchswap.ledger.transitions import Stamp
+from batchswap.runner.choose import CheckBalance, FreeCall, Poll, Probe, Request, Submit, View, Wait, choose
 from batchswap.runner.collect.download import Fetching
 from batchswap.runner.collect.poll import Collecting
 from batchswap.runner.collect.reuse import reuse
 from batchswap.runner.context import Desk
+from batchswap.runner.outcomes import (
+    Accepted,
+    Outcome,
+    PayAgain,
+    PrepareAgain,
+    ResultReady,
+    Saved,
+    SendAgain,
+    Settled,
+    StillRunning,
+    UrlExpired,
+)
 from batchswap.runner.prepare.prepare import Preparing
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.prepare.queue import Queueing
@@ -23,7 +36,6 @@ from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.submit.balance_probe import Balance
 from batchswap.runner.submit.submit import Submitting, same_inputs_words
 from batchswap.runner.task_context import Job, Ready, class_of
-from batchswap.tasks import Task
 
 DAY = 86_400.0
 LOOK_EVERY = 30.0
@@ -37,8 +49,6 @@ LAST = 1.0
 AWAY = 5.0
 """Seconds by which the loop wakes too late where the whole process was stopped."""
 
-Step = Callable[[], Coroutine[Any, Any, None]]
-
 
 class Loop:
     """Works off a selection. `work` returns when nothing is left to do, or the run was ended."""
@@ -49,17 +59,15 @@ class Loop:
         self._calls = self._submits = self._fetches = 0
         self._begun_at = -inf
         """When a submit or a download last began."""
-        self._was_granted = False
+        self._was_free_call = False
         """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
         self.prices = prices = Prices(desk)
-        self.queue = Queueing(desk, selection, Preparing(desk, prices), self._spawn)
+        self.queue = Queueing(desk, selection, Preparing(desk, prices))
         self._balance = Balance(desk)
         self.submitting = Submitting(desk, prices)
-        self.collecting = Collecting(desk, prices, self.submitting, fetch=self.fetch, requeue=self.queue.put_again)
-        self._fetching = Fetching(desk, self._ask_again)
-        desk.is_quiet = lambda: self.in_flight <= 1 and not self.collecting.jobs
-        self.hear: Callable[[], Coroutine[Any, Any, None]] | None = None
-        """Comes back when every callback that has come in is worked off."""
+        self.collecting = Collecting(desk, prices)
+        self._fetching = Fetching(desk)
+        desk.is_quiet = self._is_quiet
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,26 +75,9 @@ class Loop:
     def in_flight(self) -> int:
         return len(self.collecting.jobs) + self._submits
 
-    # What comes in from outside.
-
-    def accompany(self, work: Coroutine[Any, Any, None]) -> None:
-        """Something that goes on until the loop ends; when it fails, everything ends."""
-        self._spawn(work, lambda: None)
-
-    def fetch(self, job: Job, urls: tuple[str, ...]) -> None:
-        """A result is ready."""
-        self._fetches += 1
-        self._begun_at = self._desk.clock.monotonic()
-        self._fetching.note(self._fetches)
-        self._spawn(self._fetching.save(job, urls), self._fetched)
-
-    def _fetched(self) -> None:
-        self._fetches -= 1
-
-    def _ask_again(self, job: Job) -> None:
-        self.collecting.watch(job, due=True)
-
-    # The loop.
+    def _is_quiet(self) -> bool:
+        """Whether nothing is in flight, one submit aside."""
+        return self._submits <= 1 and not self.collecting.jobs
 
     async def work(self, begin: Callable[[], None]) -> None:
         """`begin` puts in what an earlier run left. Raises what a step raises: a bug, or a ledger that is full."""
@@ -109,8 +100,8 @@ class Loop:
         edited = await desk.ledger.write(self._take_edits)
         if edited + await reuse(desk.ledger, desk.settings, desk.account, desk.say):
             self.queue.begin_again()
-        if desk.ending is None and self.hear is not None:
-            await self.hear()  # one may have begun new work
+        if desk.ending is None:
+            await desk.inbox.handled()  # one may have begun new work
         return not self._is_finished()
 
     def _take_edits(self, db: sqlite3.Connection, stamp: Stamp) -> int:
@@ -126,18 +117,19 @@ class Loop:
 
     async def _turn(self) -> None:
         desk = self._desk
-        self.queue.fill()
+        for work in self.queue.fill():
+            self.spawn(work)
         now = desk.clock.monotonic()
         self._look_at_deadline()
         desk.is_patience_over(now - LAST)
-        step, wait = self._choose(now)
-        if step is not None:
-            wait = desk.pacer.claim()
-            if not wait:
-                self._calls += 1
-                self._spawn(step(), self._called)
-                await asyncio.sleep(0)
-                return
+        action = choose(self._view(now), now)
+        if isinstance(action, Wait):
+            wait = action.seconds
+        elif not (wait := desk.pacer.claim()):
+            self._calls += 1
+            self.spawn(self._send(action, desk.pacer.ticket()))
+            await asyncio.sleep(0)
+            return
         if not self._is_finished():
             look = inf if desk.settings.deadline is None else LOOK_EVERY
             await self._wait(min(wait, look, self._until_deadline(), desk.patience.ends_at() + LAST - now))
@@ -150,91 +142,77 @@ class Loop:
         if (late := desk.clock.monotonic() - wakes_at) > AWAY:
             desk.patience.away(late)
 
-    def _called(self) -> None:
-        self._calls -= 1
-
-    def _spawn(self, work: Coroutine[Any, Any, None], done: Callable[[], None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it next to the loop. When it fails, everything ends."""
         if self._group is None:
             raise RuntimeError("the loop does not run")
-
-        async def run() -> None:
-            try:
-                await work
-            finally:
-                done()
-                self._desk.nudge()
-
-        task = self._group.create_task(run())
+        task = self._group.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # cancelled before it began, it was never awaited
+        task.add_done_callback(self._on_end)
 
-    def _choose(self, now: float) -> tuple[Step | None, float]:
-        """The request that should leave next, or None and how long to wait if nothing changes. Changes nothing."""
-        desk = self._desk
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._desk.nudge()
+
+    def _view(self, now: float) -> View:
+        """What the next request depends on. Changes nothing."""
+        desk, capacity, agenda = self._desk, self.submitting.capacity, self._desk.agenda
         if desk.ending is not None or self._calls >= desk.settings.workers:
-            return None, inf
-        if desk.probe_at < inf:
-            probe_at = inf if self._balance.is_looking else min(desk.probe_at, desk.patience.ends_at())
-            return (self._balance.probe, 0.0) if probe_at <= now else (None, probe_at - now)
-        look_at = inf if self._balance.is_looking else desk.patience.look_at()
-        if look_at <= now:
-            return self._balance.check, 0.0
-        step, wait = self._choose_work(now)
-        return step, min(wait, look_at - now)
-
-    def _choose_work(self, now: float) -> tuple[Step | None, float]:
-        """The same, of what serves the batch."""
-        desk = self._desk
-        waiting = bool(self.queue.ready) and desk.no_submits is None and not desk.is_short and not self._is_held()
-        is_unclear = bool(len(desk.agenda)) and self.submitting.capacity.is_unclear(desk.served_at)
-        if desk.turns:
-            is_next = waiting and self._was_granted and not is_unclear and self._has_place(now)
-            return (lambda: self._submit(desk.pacer.ticket())) if is_next else self._give_turn, 0.0
-        if waiting and desk.in_doubt and not self._balance.is_looking:
-            return self._balance.look, 0.0
-        if waiting and desk.agenda.has_forgotten(now):
-            return (lambda: self._poll(pressing=True)), 0.0
-        if waiting and is_unclear:
-            return self._ask_else(now)
-        if waiting and self._has_place(now):
-            return lambda: self._submit(desk.pacer.ticket()), 0.0
-        pressing = waiting or not self._is_limited  # without a limit a poll takes nobody's place
-        due = desk.agenda.next_at(now, pressing=pressing)
-        if due <= now:
-            return lambda: self._poll(pressing=pressing), 0.0
-        return None, min(due, self.submitting.capacity.grows_at(now)) - now
+            return View(is_over=desk.ending is not None, has_worker=False)
+        is_paused = desk.probe_at < inf
+        is_waiting = bool(self.queue.ready) and desk.no_submits is None and not desk.is_short and not self._is_held()
+        in_flight, allowed = self.in_flight, capacity.allowed(now)
+        is_pressing = is_waiting or not self._is_limited  # without a limit a poll takes no submit's place
+        return View(
+            probe_at=min(desk.probe_at, desk.patience.ends_at()) if is_paused else desk.patience.look_at(),
+            is_paused=is_paused,
+            is_probing=self._balance.is_looking,
+            has_free_call=bool(desk.turns),
+            was_free_call=self._was_free_call,
+            is_waiting=is_waiting,
+            unclear=len(desk.in_doubt),
+            is_after_unclear=bool(desk.unclear),
+            submits=self._submits,
+            in_flight=in_flight,
+            allowed=allowed,
+            is_in_budget=is_waiting and in_flight < allowed and self._first() is not None,
+            is_capacity_unclear=bool(len(agenda)) and capacity.is_unclear(desk.served_at),
+            grows_at=capacity.grows_at(now),
+            has_forgotten=is_waiting and agenda.has_forgotten(now),
+            poll_at=agenda.next_at(now, pressing=is_pressing),
+            is_pressing=is_pressing,
+        )
 
     def _is_held(self) -> bool:
         """Whether results that wait for their download keep new submits back."""
         return self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
-
-    def _ask_else(self, now: float) -> tuple[Step | None, float]:
-        """A submit got a 429: is anything else served? Any poll tells that, else a look at the balance."""
-        wait = self._desk.agenda.next_at(now, pressing=True) - now
-        if wait <= 0.0:
-            return (lambda: self._poll(pressing=True)), 0.0
-        return (None, wait) if self._balance.is_looking else (self._balance.look, 0.0)
-
-    def _has_place(self, now: float) -> bool:
-        """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
-        desk = self._desk
-        if desk.in_doubt or (desk.unclear and self._submits):
-            return False
-        return self.in_flight < self.submitting.capacity.allowed(now) and self._first() is not None
 
     def _first(self) -> Ready | None:
         """The first task that may be submitted now: with a budget, few do until the price of their class is known."""
         trials, price = self.prices.trials, self.prices.of_ready
         return next((each for each in self.queue.ready if trials.may_go(each, price(each))), None)
 
-    async def _give_turn(self) -> None:
-        self._was_granted = True
-        await self._desk.turns.give()
+    async def _send(self, request: Request, ticket: int) -> None:
+        """Send the request. `ticket` names the place in the window that it has."""
+        try:
+            match request:
+                case Submit():
+                    await self._submit(ticket)
+                case Poll(pressing):
+                    await self._poll(pressing=pressing)
+                case FreeCall():
+                    self._was_free_call = True
+                    await self._desk.turns.give()
+                case CheckBalance():
+                    await self._balance.look()
+                case Probe():
+                    await self._balance.probe()
+        finally:
+            self._calls -= 1
 
     async def _submit(self, ticket: int) -> None:
         desk = self._desk
-        self._was_granted = False
+        self._was_free_call = False
         ready = self._first()
         if ready is None:
             return
@@ -244,16 +222,11 @@ class Loop:
         self._begun_at = desk.clock.monotonic()
         try:
             outcome = await self.submitting.submit(ready, ticket)
-            if isinstance(outcome, Job):
-                self.collecting.watch(outcome)
-                return
-            self.prices.trials.end(ready.task.id)
-            if outcome is not ready:
-                desk.is_short = False
-            if isinstance(outcome, Task):
-                self.queue.prepare_anew(outcome)
-            elif outcome is not None:
-                self.queue.ready.appendleft(outcome)
+            if not isinstance(outcome, Accepted):
+                self.prices.trials.end(ready.task.id)
+                is_unsent = isinstance(outcome, SendAgain) and outcome.ready is ready
+                desk.is_short = desk.is_short and is_unsent
+            self.apply(outcome)
         finally:
             self._submits -= 1
             if desk.is_short and not self.in_flight:  # no task is left that may cost less than it reserves
@@ -264,7 +237,34 @@ class Loop:
         task_id = agenda.likeliest(self._desk.clock.monotonic(), pressing=pressing)
         if task_id is not None:
             agenda.take(task_id)
-            await self.collecting.poll(self.collecting.jobs[task_id])
+            self.apply(await self.collecting.poll(self.collecting.jobs[task_id]))
+
+    async def _download(self, job: Job, urls: tuple[str, ...]) -> None:
+        try:
+            self.apply(await self._fetching.save(job, urls))
+        finally:
+            self._fetches -= 1
+
+    def apply(self, outcome: Outcome) -> None:
+        """Move a task between queued, ready, running and downloading. Nothing else does."""
+        match outcome:
+            case Accepted(job, is_due):
+                self.collecting.watch(job, due=is_due)
+            case UrlExpired(job):
+                self.collecting.watch(job, due=True)
+            case SendAgain(ready):
+                self.queue.ready.appendleft(ready)
+            case PrepareAgain(task):
+                self.queue.prepare_anew(task)
+            case PayAgain(task_id):
+                self.queue.put_again(task_id)
+            case ResultReady(job, urls):
+                self._fetches += 1
+                self._begun_at = self._desk.clock.monotonic()
+                self._fetching.note(self._fetches)
+                self.spawn(self._download(job, urls))
+            case StillRunning() | Saved() | Settled():
+                pass
 
     # The end.
 

@@ -84,9 +84,9 @@ class Job(msgspec.Struct):
     """Times in a row that TaskInfo said nothing useful, …"""
     trouble_since: float = 0.0
     """… and when it was asked for the first of them."""
-    told: wire.TaskInfo | None = None
-    """What a callback said while a poll was on its way."""
-    patient_since: float | None = None
+    pending_callback: wire.TaskInfo | None = None
+    """A callback that came while a poll was on its way."""
+    timeout_from: float | None = None
     """What --task-timeout counts from while it runs, when it is not `started`: `retry` begins a new wait."""
     may_be_lost: bool = True
     """Off: it was submitted with another key, so that a 404 may only mean that this key is of another account."""

@@ -6,7 +6,6 @@ What a failure asks for is decided in `hosts`; here it is waited for and recorde
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable
 from math import inf
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.collect.storage_trouble import Troubles
 from batchswap.runner.context import Desk
+from batchswap.runner.outcomes import SAVED, SETTLED, DownloadOutcome, Settled, UrlExpired
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
 from batchswap.states import Event, State
@@ -41,10 +41,10 @@ _ENDINGS: dict[Kind, tuple[str, ...]] = {
 
 
 class Fetching:
-    """Downloads that go on. `ask_again` gets a task whose media URL has expired."""
+    """The downloads in progress."""
 
-    def __init__(self, desk: Desk, ask_again: Callable[[Job], None]) -> None:
-        self._desk, self._ask_again = desk, ask_again
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._places = asyncio.Semaphore(desk.settings.downloads)
         self._is_said = False
         self._unsaved: set[str] = set()
@@ -78,23 +78,26 @@ class Fetching:
             self._is_said = True
             self._desk.say(f"{waiting:,} results wait for their download: nothing is submitted until they are fewer")
 
-    async def save(self, job: Job, urls: tuple[str, ...]) -> None:
+    async def save(self, job: Job, urls: tuple[str, ...]) -> DownloadOutcome:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
         try:
             former = queries.former(self._desk.ledger.db, job.task.id)
-            if await self._is_kept(job, former):
-                return
-            part = await self._fetch(job, urls)
-            if part is not None:
-                await self._keep(job, part, former)
+            if not await self._is_kept(job, former):
+                found = await self._fetch(job, urls)
+                if not isinstance(found, Verified):
+                    return found
+                await self._keep(job, found, former)
         except DownloadError as error:
             if self._troubles.take(job, error):
-                return
+                return SETTLED
             if error.reason not in self._unsaved:
                 self._unsaved.add(error.reason)
                 name = f"{job.task.batch}/{job.task.key}"
                 self._desk.warn(f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it")
             await self._leave(job, Event.UNSAVED, error)
+            return SETTLED
+        else:
+            return SAVED
         finally:
             for url in urls:
                 self._hosts[_host_of(url)].forget(job.task.id)
@@ -135,14 +138,14 @@ class Fetching:
         ids = {"task_id": job.task.id, "attempt_id": job.attempt.id}
         await desk.ledger.write(transitions.log, "ending", **ids, state=State.DONE, detail=clean(words))
 
-    async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | None:
-        """The checked part. None: asked for a fresh URL, or left to the next run. Raises DownloadError in the end."""
+    async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
+        """The checked part. Settled: it is left to the next run. Raises DownloadError in the end."""
         kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
         story = self._stories.setdefault(job.task.id, Story())
         while True:
             found = await self._ask_all(job, likely_first(urls, kind), kind, story)
             if not isinstance(found, tuple):
-                return found
+                return found or SETTLED
             url, error = found
             after = self._decide(job, story, url, error)
             match after.then:
@@ -150,12 +153,12 @@ class Fetching:
                     continue
                 case Then.FRESH:
                     await self._leave(job, Event.STALE, error)
-                    self._ask_again(msgspec.structs.replace(job, refreshed=True))
+                    return UrlExpired(msgspec.structs.replace(job, refreshed=True))
                 case Then.FAIL:
                     raise error
                 case Then.LEAVE:
                     self._give_up(url, error)
-            return None
+            return SETTLED
 
     async def _ask_all(
         self, job: Job, urls: list[str], kind: Kind, story: Story

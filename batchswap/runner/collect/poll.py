@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable
 
 from batchswap import verdicts, wire
 from batchswap.client import Answer
@@ -14,8 +13,18 @@ from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.runner.collect.input_match import fits
 from batchswap.runner.context import Desk
+from batchswap.runner.outcomes import (
+    SETTLED,
+    STILL_RUNNING,
+    Accepted,
+    PayAgain,
+    PollOutcome,
+    ResultReady,
+    Settled,
+    StillRunning,
+)
 from batchswap.runner.prepare.pricing import Prices
-from batchswap.runner.submit.submit import Submitting, warn_unrecorded
+from batchswap.runner.submit.submit import warn_unrecorded
 from batchswap.runner.task_context import Job, age_of, class_of
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task, clean
@@ -32,19 +41,10 @@ REMARKS = 20
 
 
 class Collecting:
-    """The running tasks. `fetch` gets one whose result is ready; `requeue` one that may be paid again."""
+    """The running tasks."""
 
-    def __init__(
-        self,
-        desk: Desk,
-        prices: Prices,
-        submitting: Submitting,
-        *,
-        fetch: Callable[[Job, tuple[str, ...]], None],
-        requeue: Callable[[int], None],
-    ) -> None:
-        self._desk, self._prices, self._submitting = desk, prices, submitting
-        self._fetch, self._requeue = fetch, requeue
+    def __init__(self, desk: Desk, prices: Prices) -> None:
+        self._desk, self._prices = desk, prices
         self.jobs: dict[int, Job] = {}
         self._remarks: set[str] = set()
         self._strays: set[str] = set()
@@ -56,12 +56,12 @@ class Collecting:
         self._prices.trials.watch(job)
         group = class_of(job.task.model, job.seconds).group
         self._desk.agenda.watch(job.task.id, group, job.started)
-        called = self._submitting.early.pop(job.attempt.ref, None) is not None
+        called = self._desk.inbox.pop(job.attempt.ref)
         if due or called:
             self._desk.agenda.called_back(job.task.id)
         self._desk.nudge()
 
-    async def poll(self, job: Job) -> None:
+    async def poll(self, job: Job) -> PollOutcome:
         """One TaskInfo, and what it means."""
         desk = self._desk
         sent_at = desk.clock.monotonic()
@@ -70,40 +70,39 @@ class Collecting:
                 answer = await desk.api.task_info(job.attempt.remote_id or "")
         except (NeverSent, MaybeSent) as error:
             desk.unreachable(error)
-            await self._later(job, sent_at)
-            return
+            return await self._later(job, sent_at)
         is_bare = answer.code is None and wire.TaskInfo.from_json(answer.data).task_id == job.attempt.remote_id
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope, is_about_task=is_bare)
         desk.heard(verdict, answer)
-        await self._take_answer(job, verdict, answer, sent_at)
+        return await self._take_answer(job, verdict, answer, sent_at)
 
-    async def _take_answer(self, job: Job, verdict: Verdict, answer: Answer, sent_at: float) -> None:
-        desk = self._desk
+    async def _take_answer(self, job: Job, verdict: Verdict, answer: Answer, sent_at: float) -> PollOutcome:
         match verdict.kind:
             case Kind.OK:
-                await self.settle(job, wire.TaskInfo.from_json(answer.data), sent_at)
+                return await self._settle(job, wire.TaskInfo.from_json(answer.data), sent_at)
             case Kind.MISSING:
                 job.missing += 1
                 job.missing_since = sent_at if job.missing == 1 else job.missing_since
                 if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.missing_since):
-                    await self._end(job, Event.LOST, code="lost", reason="the API does not know the task any longer")
-                else:
-                    await self._later(job, sent_at)
+                    reason = "the API does not know the task any longer"
+                    return await self._end(job, Event.LOST, code="lost", reason=reason)
+                return await self._later(job, sent_at)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
-                desk.agenda.put_back(job.task.id, sent_at)
+                self._desk.agenda.put_back(job.task.id, sent_at)
+                return STILL_RUNNING
             case _:
-                await self._later(job, sent_at)
+                return await self._later(job, sent_at)
 
-    async def settle(self, job: Job, info: wire.TaskInfo, at: float) -> None:
+    async def _settle(self, job: Job, info: wire.TaskInfo, at: float) -> PollOutcome:
         """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
         result = info.result or wire.Result()
         verdict = verdicts.judge_task(job.attempt.remote_id or "", info.task_id, info.status, len(result.media_urls))
         match verdict.kind:
             case Kind.RUNNING:
                 self._desk.note_traffic("early")
-                await self._still_running(job, at)
+                return await self._still_running(job, at)
             case Kind.SUCCEEDED:
-                await self._succeed(job, info, result.media_urls)
+                return await self._succeed(job, info, result.media_urls)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
                 rose = self._prices.learn(job, info.credits, is_done=False)
@@ -111,19 +110,22 @@ class Collecting:
                 again = again and enrol.is_wanted(self._desk.ledger.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
-                await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
+                outcome = await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
                 if rose:
                     await self._desk.ledger.do(transitions.revalue, self._desk.account, self._prices.expected)
+                return outcome
             case _:
-                await self._later(job, at)
+                return await self._later(job, at)
 
-    async def _still_running(self, job: Job, at: float) -> None:
+    async def _still_running(self, job: Job, at: float) -> PollOutcome:
         job.missing = job.troubles = 0
-        told, job.told = job.told, None
-        if told is not None:  # a callback came while the poll was on its way
-            await self.settle(job, told, at)
-        elif not await self._time_out(job, job.started if job.patient_since is None else job.patient_since):
-            self._desk.agenda.still_running(job.task.id, at)
+        callback, job.pending_callback = job.pending_callback, None
+        if callback is not None:  # it came while the poll was on its way
+            return await self._settle(job, callback, at)
+        if await self._time_out(job, job.started if job.timeout_from is None else job.timeout_from):
+            return SETTLED
+        self._desk.agenda.still_running(job.task.id, at)
+        return STILL_RUNNING
 
     async def _time_out(self, job: Job, since: float, words: str = "not finished after") -> bool:
         """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
@@ -134,7 +136,7 @@ class Collecting:
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
         return True
 
-    async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> None:
+    async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> ResultReady:
         desk = self._desk
         job.missing = job.troubles = 0
         rose = self._prices.learn(job, info.credits, is_done=True)
@@ -148,7 +150,7 @@ class Collecting:
         desk.log.note(What.ENDED, job.task, job.attempt, charged=info.credits)
         await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, info.took, learn=not job.refreshed)
-        self._fetch(job, urls)
+        return ResultReady(job, urls)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
         """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
@@ -173,7 +175,7 @@ class Collecting:
         reason: str,
         charged: float | None = None,
         took: float | None = None,
-    ) -> None:
+    ) -> PayAgain | Settled:
         desk = self._desk
         await desk.ledger.write(
             transitions.ended_badly, job.attempt, event, charged=charged, took=took, code=code, reason=reason
@@ -181,8 +183,7 @@ class Collecting:
         if event is not Event.TIMED_OUT:
             desk.log.note(What.ENDED, job.task, job.attempt, charged=charged, code=code)
         self._forget(job, took, learn=event in (Event.GENERATION_FAILED, Event.PAYABLE_AGAIN))
-        if event is Event.PAYABLE_AGAIN:
-            self._requeue(job.task.id)
+        return PayAgain(job.task.id) if event is Event.PAYABLE_AGAIN else SETTLED
 
     def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
         self.jobs.pop(job.task.id, None)
@@ -198,7 +199,7 @@ class Collecting:
             self._desk.say(f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead")
         self._desk.nudge()
 
-    async def _later(self, job: Job, at: float) -> None:
+    async def _later(self, job: Job, at: float) -> StillRunning | Settled:
         """The poll told nothing: later again, longer each time; never a reason to submit. `at`: when it was asked.
 
         Nor is it a sign that the task still runs, however old that is: only trouble that lasts ends the waiting.
@@ -206,38 +207,40 @@ class Collecting:
         job.troubles += 1
         job.trouble_since = at if job.troubles == 1 else job.trouble_since
         if await self._time_out(job, job.trouble_since, "nothing was heard of it for"):
-            return
+            return SETTLED
         now = self._desk.clock.monotonic()
         self._desk.agenda.put_back(job.task.id, now + self._desk.backoff(job.troubles))
         self._desk.nudge()
+        return STILL_RUNNING
 
-    async def called_back(self, ref: str, info: wire.TaskInfo) -> None:
+    async def called_back(self, ref: str, info: wire.TaskInfo) -> Accepted | PollOutcome:
         """A callback for the attempt `ref`. Late, repeated and foreign ones change nothing."""
         desk = self._desk
         found = queries.by_ref(desk.ledger.db, ref)
         remote_id = wire.usable_id(info.task_id)
         if found is None or remote_id is None:
-            return
+            return SETTLED
         task, attempt = found
         if not fits(task, info.param) or owner_of(desk.ledger.db, remote_id, attempt) is not None:
-            return
+            return SETTLED
         desk.agenda.calls.came += 1
         if attempt.number != task.attempts:
             await self._note_stray(task, attempt, remote_id)
         elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
-            self._submitting.early[ref] = remote_id  # it came before CreateTask's own answer was recorded
+            desk.inbox.put(ref, remote_id)  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
             desk.log.note(What.ACCEPTED, task, attempt, id=remote_id)
-            await self._attach(attempt, remote_id)
+            return await self._attach(attempt, remote_id)
         elif (job := self.jobs.get(task.id)) is not None:
             desk.agenda.called_back(task.id)
             if desk.agenda.in_hand(task.id):
-                job.told = info
+                job.pending_callback = info
             else:
                 desk.agenda.take(task.id)
-                await self.settle(job, info, desk.clock.monotonic())
+                return await self._settle(job, info, desk.clock.monotonic())
         else:
             await self._note_stray(task, attempt, remote_id)
+        return SETTLED
 
     async def _note_stray(self, task: Task, attempt: Attempt, remote_id: str) -> None:
         """Somebody's word had ended the attempt as not accepted, or given it up; now it turns out to be paid for."""
@@ -248,16 +251,16 @@ class Collecting:
         desk.warn(f"{task.batch}/{task.key}: {words}")
         await desk.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
 
-    async def _attach(self, attempt: Attempt, remote_id: str) -> None:
+    async def _attach(self, attempt: Attempt, remote_id: str) -> Accepted | Settled:
         """An uncertain attempt was accepted after all."""
         desk = self._desk
         try:
             await desk.ledger.write(transitions.attached, attempt, remote_id)
         except IdTaken:  # another submit was answered with it at this moment
-            return
+            return SETTLED
         except LostRace:  # it is being sent again at this moment
-            self._submitting.early[attempt.ref] = remote_id
-            return
+            desk.inbox.put(attempt.ref, remote_id)
+            return SETTLED
         except Exception:
             warn_unrecorded(desk, transitions.find_task(desk.ledger.db, attempt.task_id), remote_id)
             raise
@@ -267,5 +270,5 @@ class Collecting:
         )
         age = age_of(attempt.submitted_at, desk.clock.now())
         job = Job(task, attempt, desk.clock.monotonic() - (age or 0.0), is_timed=age is not None)
-        job.patient_since = desk.clock.monotonic()  # it is known from now on
-        self.watch(job, due=True)
+        job.timeout_from = desk.clock.monotonic()  # it is known from now on
+        return Accepted(job, is_due=True)

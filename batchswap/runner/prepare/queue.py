@@ -1,7 +1,7 @@
 """From the ledger's queue to tasks that are ready for their submit: some, so that no place waits, and not more."""
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from math import inf
 from typing import Any
 
@@ -14,9 +14,6 @@ from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Task
 
-Spawn = Callable[[Coroutine[Any, Any, None], Callable[[], None]], None]
-"""Starts work beside the loop, and calls back when it has ended."""
-
 LOOK_EVERY = 0.1
 """Seconds between two looks at the free space, at least."""
 
@@ -24,8 +21,8 @@ LOOK_EVERY = 0.1
 class Queueing:
     """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
 
-    def __init__(self, desk: Desk, selection: Selection, prepare: Preparing, spawn: Spawn) -> None:
-        self._desk, self._selection, self._prepare, self._spawn = desk, selection, prepare, spawn
+    def __init__(self, desk: Desk, selection: Selection, prepare: Preparing) -> None:
+        self._desk, self._selection, self._prepare = desk, selection, prepare
         self._pages = Queue(desk.ledger.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
@@ -57,8 +54,8 @@ class Queueing:
         """A refused task whose preparation no longer holds."""
         self._coming.appendleft((task, None))
 
-    def fill(self) -> None:
-        """Keep some tasks ready for their submit, so that no place waits for an upload; not more than that."""
+    def fill(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield the work that keeps some tasks ready for their submit, so that no place waits for an upload."""
         desk = self._desk
         if desk.no_submits is not None or desk.ending is not None:
             return
@@ -74,7 +71,7 @@ class Queueing:
                 return
             task, again = self._coming.popleft()
             self.preparing += 1
-            self._spawn(self._make_ready(task, again), self._prepared)
+            yield self._make_ready(task, again)
 
     def _next_page(self, pages: Iterator[list[Task]]) -> bool:
         if self._exhausted:
@@ -108,9 +105,9 @@ class Queueing:
         return None
 
     async def _make_ready(self, task: Task, again: Attempt | None) -> None:
-        ready = await self._prepare.prepare(task, again)
-        if ready is not None:
-            self.ready.append(ready)
-
-    def _prepared(self) -> None:
-        self.preparing -= 1
+        try:
+            ready = await self._prepare.prepare(task, again)
+            if ready is not None:
+                self.ready.append(ready)
+        finally:
+            self.preparing -= 1

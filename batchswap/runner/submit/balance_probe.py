@@ -1,5 +1,7 @@
 """What the balance call is asked for besides the balance: is anybody served, and did an unclear submit cost."""
 
+from math import inf
+
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import transitions
@@ -22,13 +24,11 @@ class Balance:
         """Looks in a row without an answer."""
 
     async def probe(self) -> None:
-        """One cheap call a minute finds the end of a maintenance, or of a long pause."""
-        self._desk.probe_at = self._desk.clock.monotonic() + PROBE_EVERY
-        await self.check()
-
-    async def check(self) -> None:
-        """Is the API there? When calls hang: is it slow, or gone?"""
-        self._desk.patience.looked(self._desk.clock.monotonic())
+        """See whether the API answers: once a minute in a maintenance or a long pause, and when other calls hang."""
+        desk, now = self._desk, self._desk.clock.monotonic()
+        if desk.probe_at < inf:
+            desk.probe_at = now + PROBE_EVERY
+        desk.patience.looked(now)
         self.is_looking = True
         try:
             await self._ask()

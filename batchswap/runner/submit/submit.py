@@ -21,6 +21,7 @@ from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Capacity
 from batchswap.runner.context import Desk, finish
+from batchswap.runner.outcomes import SETTLED, Accepted, PrepareAgain, SendAgain, Settled, SubmitOutcome
 from batchswap.runner.prepare.detection import is_doubtful
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, Stop
@@ -36,14 +37,11 @@ Move = Callable[[sqlite3.Connection, Stamp, Attempt, str], None]
 
 
 class Submitting:
-    """Sends ready tasks. `early` holds what callbacks said of attempts whose own answer is still on its way."""
+    """Sends ready tasks."""
 
     def __init__(self, desk: Desk, prices: Prices) -> None:
         self._desk, self._prices = desk, prices
         self._refusals = Refusals(desk, "submits")
-        self.callback_url: Callable[[str], str] | None = None
-        """An attempt's ref -> where the API shall call back."""
-        self.early: dict[str, str] = {}
         self.capacity = Capacity(desk.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""
@@ -52,14 +50,11 @@ class Submitting:
         self._renewed: set[int] = set()
         """Tasks whose faces were detected anew because the API refused the detection that they had."""
 
-    async def submit(self, ready: Ready, ticket: int) -> Job | Ready | Task | None:
-        """An accepted task as a Job; Ready when it is to be sent again; the Task when it is to be made ready anew.
-
-        None: it ended, or is uncertain. `ticket` names the place in the window that it has.
-        """
+    async def submit(self, ready: Ready, ticket: int) -> SubmitOutcome:
+        """Send the task. `ticket` names the place in the window that it has."""
         desk = self._desk
         if not await desk.is_ledger_well():
-            return ready
+            return SendAgain(ready)
         before = desk.quiet_balance if desk.is_quiet() else None
         intent = asyncio.ensure_future(self._intend(ready, before))
         try:
@@ -73,9 +68,7 @@ class Submitting:
             return await finish(self._requeue(ready, attempt, "never-sent", "the ledger was no longer in its place"))
         if desk.ending is not None:  # since the intent was on its way to the disk
             return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
-        body = ready.body
-        if self.callback_url is not None:
-            body = msgspec.structs.replace(body, callback_url=self.callback_url(attempt.ref))
+        body = desk.inbox.add_url(ready.body, attempt.ref)
         desk.quiet_balance = None
         desk.pacer.left(ticket)  # the intent had to reach the disk first
         served_at = desk.served_at
@@ -129,15 +122,15 @@ class Submitting:
             words = f"submits were only put off ({verdict.code}) for all of --patience: stopped"
             desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
 
-    async def _intend(self, ready: Ready, balance: float | None) -> Attempt | Ready | None:
-        """The attempt on disk, before anything leaves. Ready: the budget has too little before others have ended."""
+    async def _intend(self, ready: Ready, balance: float | None) -> Attempt | SendAgain | Settled:
+        """The attempt on disk, before anything leaves. SendAgain: the budget has too little before others end."""
         desk, settings = self._desk, self._desk.settings
         if ready.again is not None:
             again = ready.again
             try:
                 await desk.ledger.write(transitions.resent, again)
             except LostRace:
-                return None  # a callback has settled it meanwhile
+                return SETTLED  # a callback has settled it meanwhile
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
         ref, reserved, day = str(uuid.uuid4()), self._prices.of_ready(ready), None
@@ -166,11 +159,11 @@ class Submitting:
         except OverBudget:
             desk.log.release(ready.task, ref)
             desk.is_short = True
-            return ready
+            return SendAgain(ready)
         if attempt is None:
             desk.log.release(ready.task, ref)
-        else:
-            desk.log.note(What.SENT, ready.task, attempt)
+            return SETTLED
+        desk.log.note(What.SENT, ready.task, attempt)
         return attempt
 
     async def _surely(
@@ -194,7 +187,7 @@ class Submitting:
             answers = "answer" if len(done) == 1 else "answers"
             self._desk.warn(f"{len(done):,} {answers} that could not be recorded at first: recorded after all")
 
-    async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | Ready | None]") -> None:
+    async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | SendAgain | Settled]") -> None:
         """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
         await asyncio.wait([intent])
         if intent.exception() is None and isinstance(attempt := intent.result(), Attempt):
@@ -220,7 +213,7 @@ class Submitting:
 
     async def _record(
         self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
-    ) -> Job | Ready | Task | None:
+    ) -> SubmitOutcome:
         desk = self._desk
         reason = clean(message) or verdict.kind.value
         if verdict.kind is Kind.ACCEPTED:
@@ -232,7 +225,9 @@ class Submitting:
                 remote_id = ""  # it is in the ledger, as another attempt's
         if verdict.kind is Kind.NO_CREDITS:
             desk.stop_submits(OUT_OF_CREDITS)
-        if verdict.kind is Kind.UNKNOWN or attempt.ref in self.early:  # who calls back for it has taken it
+        if (
+            verdict.kind is Kind.UNKNOWN or desk.inbox.get(attempt.ref) is not None
+        ):  # who calls back for it has taken it
             return await self._lose(ready, attempt, verdict.code, reason, before, named=remote_id)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
@@ -242,9 +237,11 @@ class Submitting:
         desk.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
         await self._surely(transitions.refused, attempt, Event.REJECTED, code=verdict.code, reason=reason)
         self._refusals.note(verdict.code)
-        return None
+        return SETTLED
 
-    async def _accept(self, ready: Ready, attempt: Attempt, remote_id: str, move: Move = transitions.accepted) -> Job:
+    async def _accept(
+        self, ready: Ready, attempt: Attempt, remote_id: str, move: Move = transitions.accepted
+    ) -> Accepted:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
         desk = self._desk
         desk.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
@@ -261,7 +258,7 @@ class Submitting:
         desk.unclear = 0
         known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
         task = _submitted(ready, attempt)
-        return Job(task, known, desk.clock.monotonic(), seconds=ready.seconds)
+        return Accepted(Job(task, known, desk.clock.monotonic(), seconds=ready.seconds))
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
         """Whether the refusal may mean the detection and not the row. Once for each task."""
@@ -269,52 +266,53 @@ class Submitting:
             return False
         return is_doubtful(ready.detected, self._desk.clock.now())
 
-    async def _renew(self, ready: Ready, attempt: Attempt, verdict: Verdict, reason: str) -> Task | None:
+    async def _renew(self, ready: Ready, attempt: Attempt, verdict: Verdict, reason: str) -> PrepareAgain:
         """Back to the queue, without the detection. Nothing was paid: the submit is known to be refused."""
         desk, found = self._desk, ready.detected
         self._renewed.add(ready.task.id)
         if found is not None:
             await desk.ledger.do(detections.forget, desk.owner, found)
         await self._requeue(ready, attempt, verdict.code, reason)
-        return msgspec.structs.replace(ready.task, attempts=attempt.number)
+        return PrepareAgain(msgspec.structs.replace(ready.task, attempts=attempt.number))
 
-    async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> Ready | None:
+    async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> SendAgain | Settled:
         desk = self._desk
         if ready.again is not None:  # of its first sending nobody knows still
             await self._leave_unknown(ready, attempt, code, reason)
-            return None
+            return SETTLED
         desk.log.note(What.REFUSED, ready.task, attempt, code=code)
         await self._surely(transitions.refused, attempt, Event.REFUSED, code=code, reason=reason)
-        return msgspec.structs.replace(ready, task=msgspec.structs.replace(ready.task, attempts=attempt.number))
+        task = msgspec.structs.replace(ready.task, attempts=attempt.number)
+        return SendAgain(msgspec.structs.replace(ready, task=task))
 
     async def _lose(
         self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None, *, named: str = ""
-    ) -> Job | Ready | None:
+    ) -> SubmitOutcome:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
         desk = self._desk
-        if (job := await self._accept_told(ready, attempt, transitions.accepted)) is not None:
-            return job
+        if (accepted := await self._accept_told(ready, attempt, transitions.accepted)) is not None:
+            return accepted
         await self._leave_unknown(ready, attempt, code, reason, named)
         try:
-            if (job := await self._accept_told(ready, attempt, transitions.attached)) is not None:
-                return job  # told while that was being recorded
-        except LostRace:  # and told once more: that callback has attached it, and watches it
-            return None
+            if (accepted := await self._accept_told(ready, attempt, transitions.attached)) is not None:
+                return accepted  # a callback came while that was being recorded
+        except LostRace:  # and one more, which has attached it: the task is watched already
+            return SETTLED
         if desk.is_idempotent and ready.resends < desk.settings.retries:
             task = _submitted(ready, attempt)
-            return msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1)
+            return SendAgain(msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1))
         desk.doubt(attempt, before)
-        return None
+        return SETTLED
 
-    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Move) -> Job | None:
+    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Move) -> Accepted | None:
         """As a callback has told. None: none has, or what it told is another attempt's."""
-        remote_id = self.early.get(attempt.ref)  # left there: whoever watches the task asks for it at once
+        remote_id = self._desk.inbox.get(attempt.ref)  # left there: whoever watches the task asks for it at once
         if remote_id is None:
             return None
         try:
             return await self._accept(ready, attempt, remote_id, move)
         except IdTaken:
-            del self.early[attempt.ref]
+            self._desk.inbox.pop(attempt.ref)
             return None
 
     async def _leave_unknown(self, ready: Ready, attempt: Attempt, code: str, reason: str, named: str = "") -> None:
