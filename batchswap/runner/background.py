@@ -10,7 +10,7 @@ import msgspec
 from batchswap.ledger import queries, selections, traffic
 from batchswap.ledger.submission_log import position
 from batchswap.runner.callback_inbox import Calls
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.scheduler import Loop
 from batchswap.states import State
 
@@ -39,14 +39,14 @@ Watch = Callable[[Callable[[], View]], Awaitable[None]]
 
 
 @asynccontextmanager
-async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
+async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
     """The display. What goes wrong with it is not the run's affair."""
 
     @cache
     def left_out() -> int:  # nothing but a run moves them, and this one does not
-        return selections.left_out(desk.ledger.db, selections.selection_of(desk.settings))
+        return selections.left_out(run.ledger.db, selections.selection_of(run.settings))
 
-    display = asyncio.ensure_future(watch(lambda: look(desk, left_out())))
+    display = asyncio.ensure_future(watch(lambda: look(run, left_out())))
     try:
         yield
     finally:
@@ -54,11 +54,11 @@ async def watched(desk: Desk, watch: Watch) -> AsyncIterator[None]:
         await asyncio.gather(display, return_exceptions=True)
 
 
-def accompany(desk: Desk, loop: Loop) -> None:
+def accompany(run: RunContext, loop: Loop) -> None:
     """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
-    loop.spawn(_keep_flushing(desk))
-    if desk.inbox.calls is not None:
-        loop.spawn(_deliver(desk.inbox.calls, loop))
+    loop.spawn(_keep_flushing(run))
+    if run.inbox.calls is not None:
+        loop.spawn(_deliver(run.inbox.calls, loop))
 
 
 async def _deliver(calls: Calls, loop: Loop) -> None:
@@ -69,35 +69,33 @@ async def _deliver(calls: Calls, loop: Loop) -> None:
         calls.deliveries.task_done()
 
 
-async def _keep_flushing(desk: Desk) -> None:
+async def _keep_flushing(run: RunContext) -> None:
     while True:
-        await desk.clock.sleep(FLUSH_EVERY)
-        await desk.is_ledger_well()
-        await flush(desk)
+        await run.clock.sleep(FLUSH_EVERY)
+        await run.ledger.is_well()
+        await flush(run)
 
 
-async def flush(desk: Desk) -> None:
-    counted, run_id = dict(desk.traffic), desk.ledger.run_id
-    desk.traffic.clear()
-    if counted:
-        await desk.ledger.do(traffic.add, run_id, counted)
-    if (place := desk.log.place()) is not None:
-        desk.log.marked(place, await desk.ledger.do(position.advance, place))
+async def flush(run: RunContext) -> None:
+    if counted := run.traffic.take():
+        await run.ledger.do(traffic.add, run.ledger.run_id, counted)
+    if (place := run.ledger.log.place()) is not None:
+        run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 
 
-def look(desk: Desk, left_out: int) -> View:
+def look(run: RunContext, left_out: int) -> View:
     """The run at this moment. `left_out`: queued tasks that are not selected; when submitting has stopped, all are."""
-    counts = queries.counts_in(desk.ledger.db, desk.settings.batches)
-    money = queries.credits_in(desk.ledger.db, desk.settings.batches)
-    others = left_out if desk.no_submits is None else counts[State.QUEUED]
-    limit = desk.pacer.limit()
+    counts = queries.counts_in(run.ledger.db, run.settings.batches)
+    money = queries.credits_in(run.ledger.db, run.settings.batches)
+    others = left_out if run.state.submit_stop is None else counts[State.QUEUED]
+    limit, trouble = run.pacer.limit(), run.health.trouble or run.state.media_trouble
     return View(
         counts=counts,
         spent=money.spent,
         reserved=money.reserved,
-        requests=desk.requests.total() - desk.requests["refused_429"],
-        pace="" if limit is None else f"{limit}/{desk.settings.rate_period:g}s",
+        requests=run.traffic.requests.total() - run.traffic.requests["refused_429"],
+        pace="" if limit is None else f"{limit}/{run.settings.rate_period:g}s",
         queued=counts[State.QUEUED] - others,
         left_out=others,
-        waiting=desk.trouble,
+        waiting=f"waiting: {trouble}" if trouble else "",
     )

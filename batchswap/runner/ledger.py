@@ -1,7 +1,7 @@
 """The ledger of one run: one connection to read, and the writer that groups what the run records."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -10,6 +10,7 @@ from batchswap.clock import Clock
 from batchswap.ledger.file.location import Fault, Location
 from batchswap.ledger.file.rescue import save
 from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
 from batchswap.ledger.transitions import Stamp
 
 P = ParamSpec("P")
@@ -19,8 +20,19 @@ T = TypeVar("T")
 class RunLedger:
     """`db` reads; `write` and `do` return when their part is committed, and raise what it raised."""
 
-    def __init__(self, writer: Writer, db: sqlite3.Connection, path: Path, clock: Clock, run_id: int) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        db: sqlite3.Connection,
+        path: Path,
+        clock: Clock,
+        run_id: int,
+        log: SubmissionLog | NoLog | None = None,
+    ) -> None:
         self.writer, self.db, self.path, self.run_id = writer, db, path, run_id
+        self.log = log or NoLog()
+        self.guard: Callable[[], Awaitable[bool]] | None = None
+        """What finds out whether the file is still where it was."""
         self._clock = clock
 
     def stamp(self) -> Stamp:
@@ -43,6 +55,10 @@ class RunLedger:
             return work(db, *args, **kwargs)
 
         return await self.writer.do(bound)
+
+    async def is_well(self) -> bool:
+        """Whether the file is still where it was: asked before each submit."""
+        return self.guard is None or await self.guard()
 
     async def rescue(self, location: Location, fault: Fault, stack: ExitStack) -> Location:
         """Continue with a sound copy, which `stack` closes; return its place. Raise LedgerFailed when there is none."""

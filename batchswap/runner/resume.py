@@ -4,9 +4,10 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection
 
+from batchswap.events import LogEvent
 from batchswap.ledger import queries
 from batchswap.runner.background import accompany
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.outcomes import Accepted, ResultReady
 from batchswap.runner.scheduler import Loop
@@ -15,39 +16,42 @@ from batchswap.runner.task_context import Job, age_of
 from batchswap.states import State
 
 
-def resume(desk: Desk, loop: Loop) -> None:
+def resume(run: RunContext, loop: Loop) -> None:
     """Go on with what the ledger has open at this account."""
-    accompany(desk, loop)
-    now, wall = desk.clock.monotonic(), desk.clock.now()
+    accompany(run, loop)
+    now, wall = run.clock.monotonic(), run.clock.now()
     elsewhere = Counter[str]()
     others = 0
-    unexplained = queries.unexplained(desk.ledger.db)
-    for found in queries.unfinished(desk.ledger.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
-        if found.account != desk.account:
+    unexplained = queries.unexplained(run.ledger.db)
+    for found in queries.unfinished(run.ledger.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
+        if found.account != run.account.name:
             if found.task.state is not State.UNCERTAIN:
                 elsewhere[found.account] += 1
             continue
         age = age_of(found.attempt.accepted_at or found.attempt.submitted_at, wall)
         started = now - (age or 0.0)
-        is_ours = found.owner == desk.owner
+        is_ours = found.owner == run.account.owner
         others += not is_ours
         job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
         job.is_timed = age is not None
         job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
             # Its callback may have come while no run listened.
-            loop.apply(Accepted(job, is_due=desk.inbox.calls is not None))
+            loop.apply(Accepted(job, is_due=run.inbox.calls is not None))
         elif found.task.state is State.FETCHING:
             loop.apply(ResultReady(job, found.media))
-        elif desk.is_idempotent:
+        elif run.account.is_idempotent:
             loop.queue.resend(found.task, found.attempt)
         elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
-            desk.doubt(found.attempt, unexplained[1])  # the process died before it could look at the balance
+            run.evidence.submit_was_unclear(
+                found.attempt, unexplained[1]
+            )  # the process died before it could look at the balance
     if elsewhere:
-        desk.warn(elsewhere_words(elsewhere))
+        run.report.warn(LogEvent.OTHER_ACCOUNT, elsewhere_words(elsewhere))
     if others:
         tasks, are = ("task was", "it is") if others == 1 else ("tasks were", "they are")
-        desk.warn(f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one")
+        words = f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one"
+        run.report.warn(LogEvent.OTHER_ACCOUNT, words)
 
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:

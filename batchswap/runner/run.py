@@ -25,17 +25,17 @@ from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
-from batchswap.ratelimit.rule import Rate
-from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
 from batchswap.runner import signals
+from batchswap.runner.account import Account, open_pacer
 from batchswap.runner.background import Watch, flush, watched
-from batchswap.runner.callback_inbox import Calls
+from batchswap.runner.callback_inbox import CallbackInbox, Calls
 from batchswap.runner.collect import storage_trouble
 from batchswap.runner.collect.result_store import Results
 from batchswap.runner.collect.reuse import reuse, waiting_words
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.interfaces import Api, Pacer, Store
 from batchswap.runner.ledger import RunLedger
+from batchswap.runner.report import Report
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.submit.balance_probe import note_evidence
@@ -48,23 +48,10 @@ from batchswap.state_folder import state_folder
 from batchswap.states import State
 from batchswap.verdicts import Kind
 
+__all__ = ["Account", "open_pacer", "run", "work_off"]
+
 LAST_LOOK = 20.0
 """Seconds that the balance is waited for at the end, when all is done."""
-
-
-class Account(msgspec.Struct, frozen=True):
-    """Who asks. `name` is what attempts and uploads belong to: a base URL, or "local". `is_idempotent`: the provider
-    honours Idempotency-Key, so that an uncertain attempt is settled by sending it again."""
-
-    name: str
-    base_url: str
-    key: str
-    is_idempotent: bool = False
-
-    @property
-    def owner(self) -> str:
-        """What uploads and detections belong to: one key, where a key is an account; the local server's changes."""
-        return self.name if self.name != self.base_url else fingerprint(self.key, self.name)
 
 
 async def work_off(
@@ -139,7 +126,7 @@ async def _reuse(
         return
     ledger = RunLedger(Writer(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
     try:
-        await reuse(ledger, settings, account.name, say)
+        await reuse(ledger, settings, account.name, Report(say, say))
     finally:
         await ledger.writer.close()
 
@@ -151,18 +138,6 @@ async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Conne
     receiver = Receiver(secret, host=settings.callback_host, port=settings.callback_port)
     await stack.enter_async_context(receiver)
     return Calls(lambda ref: callback_url(base, secret, ref), receiver.deliveries)
-
-
-def open_pacer(settings: Settings, account: Account, clock: Clock, patience: float | None = None) -> Window | NoWindow:
-    """The key's window, which everything that asks this account's API goes through. The caller closes it.
-
-    `patience`: seconds for which a pause is kept that another process was asked for; None: as --patience says.
-    """
-    if settings.rate_limit is None:
-        return NoWindow(clock)
-    path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
-    rate = Rate(settings.rate_limit, settings.rate_period)
-    return Window(path, rate, clock, settings.patience if patience is None else patience)
 
 
 def open_log(
@@ -217,68 +192,63 @@ async def run(
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
     started = clock.monotonic()
-    ledger = RunLedger(Writer(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0)
-    desk = Desk(
-        settings,
-        api=api,
-        pacer=pacer,
-        store=store,
-        ledger=ledger,
-        clock=clock,
-        account=account.name,
-        owner=account.owner,
-        is_idempotent=account.is_idempotent,
-        calls=calls,
-        say=say,
-        warn=warn,
-        log=log,
+    ledger = RunLedger(Writer(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0, log)
+    inbox, report = CallbackInbox(calls), Report(say, warn)
+    context = RunContext(
+        settings, account, api=api, pacer=pacer, store=store, ledger=ledger, clock=clock, report=report, inbox=inbox
     )
-    loop = Loop(desk, selection_of(settings))
+    loop = Loop(context, selection_of(settings))
     with ExitStack() as stack:
-        desk.is_ledger_well = Guard(desk, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
+        ledger.guard = Guard(context, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
         try:
             await ledger.write(transitions.recover)
-            desk.agenda.recall((class_of(past.model, past.seconds).group, past.took) for past in history.took(reading))
+            context.agenda.recall(
+                (class_of(past.model, past.seconds).group, past.took) for past in history.took(reading)
+            )
             loop.prices.recall()
-            with signals.heeded(desk.end, say) if heed_signals else nullcontext():
-                async with watched(desk, watch):
-                    await storage_trouble.try_out(desk)
-                    await loop.work(partial(resume, desk, loop))
-                await _last_balance(desk)
-            await flush(desk)
-            await desk.is_ledger_well()
+            with signals.heeded(context.state.stop_run, context.report) if heed_signals else nullcontext():
+                async with watched(context, watch):
+                    await storage_trouble.try_out(context)
+                    await loop.work(partial(resume, context, loop))
+                await _last_balance(context)
+            await flush(context)
+            await context.ledger.is_well()
         finally:
             await loop.submitting.record_rest()
             await ledger.writer.close()
         seconds = round(clock.monotonic() - started, 1)
-        return _conclude(ledger.writer.db, ledger.db, settings, account, stamp, desk, seconds=seconds, at=clock.now())
+        return _conclude(
+            ledger.writer.db, ledger.db, settings, account, stamp, context, seconds=seconds, at=clock.now()
+        )
 
 
-async def _last_balance(desk: Desk) -> None:
+async def _last_balance(context: RunContext) -> None:
     """What is left on the account, once, when something was charged. None when the API does not say it at once.
 
     Who ends the run now ends this alone: how it went is still recorded and said.
     """
-    if desk.ending is not None or not (desk.requests["submit"] or desk.in_doubt):
+    if context.state.run_stop is not None or not (
+        context.traffic.requests["submit"] or context.evidence.unclear_submits
+    ):
         return
-    desk.balance = None
-    while wait := desk.pacer.claim():
-        if wait > desk.settings.rate_period or not await rest(wait, desk.over):
+    context.evidence.note(None)
+    while wait := context.pacer.claim():
+        if wait > context.settings.rate_period or not await rest(wait, context.state.over):
             return  # a pause, not a pace
     try:
-        async with asyncio.timeout(min(desk.settings.patience, LAST_LOOK)):
-            with desk.calling("balance"):
-                answer = await unless(desk.over, desk.api.balance())
+        async with asyncio.timeout(min(context.settings.patience, LAST_LOOK)):
+            with context.calling("balance"):
+                answer = await unless(context.state.over, context.api.balance())
     except (NeverSent, MaybeSent, TimeoutError):
         return  # the work is done; that the API is gone by now changes nothing
     if answer is None:
         return
     verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
     if verdict.kind is Kind.OK:
-        desk.balance = wire.Balance.from_json(answer.data).balance
-        await note_evidence(desk, desk.in_doubt, desk.balance)
+        context.evidence.note(wire.Balance.from_json(answer.data).balance)
+        await note_evidence(context, context.evidence.unclear_submits, context.evidence.latest)
     elif verdict.kind is Kind.RATE_LIMITED:
-        desk.heard(verdict, answer)
+        context.on_answer(verdict, answer)
 
 
 def _conclude(
@@ -287,7 +257,7 @@ def _conclude(
     settings: Settings,
     account: Account,
     stamp: Stamp,
-    desk: Desk | None,
+    context: RunContext | None,
     *,
     seconds: float,
     at: float,
@@ -297,11 +267,11 @@ def _conclude(
     finished = is_finished(reading, settings, account)
     gone = orphans.find(reading, settings.batches)
     waits = waiting_words(reading, settings)
-    stops = desk.stops if desk else []
+    stops = context.state.stops if context else []
     over = exceeded(excesses(reading, run_id=stamp.run_id))
     code, reason = conclude(stops, gone.without(counts), elsewhere, waits, is_finished=finished, exceeded=over)
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
-    requests = desk.requests if desk else {}
+    requests = context.traffic.requests if context else {}
     summary = Summary(
         exit_code=code,
         reason=reason,
@@ -310,7 +280,7 @@ def _conclude(
         credits={
             "spent": money.spent,
             "reserved": money.reserved,
-            "balance": desk.balance if desk else None,
+            "balance": context.evidence.latest if context else None,
             "exceeded": over,
         },
         requests={kind: requests.get(kind, 0) for kind in KINDS},
@@ -319,7 +289,7 @@ def _conclude(
         unpriced_attempts=money.unpriced,
         is_finished=finished,
         orphans=gone,
-        ledger=str(desk.ledger.path if desk else settings.db),
+        ledger=str(context.ledger.path if context else settings.db),
     )
     runs.end(
         writing,

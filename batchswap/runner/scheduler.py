@@ -15,7 +15,7 @@ from batchswap.runner.choose import CheckBalance, FreeCall, Poll, Probe, Request
 from batchswap.runner.collect.download import Fetching
 from batchswap.runner.collect.poll import Collecting
 from batchswap.runner.collect.reuse import reuse
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.outcomes import (
     Accepted,
     Outcome,
@@ -53,31 +53,26 @@ AWAY = 5.0
 class Loop:
     """Works off a selection. `work` returns when nothing is left to do, or the run was ended."""
 
-    def __init__(self, desk: Desk, selection: Selection) -> None:
-        self._desk = desk
-        self._is_limited = desk.pacer.limit() is not None
-        self._calls = self._submits = self._fetches = 0
+    def __init__(self, run: RunContext, selection: Selection) -> None:
+        self._run = run
+        self._is_limited = run.pacer.limit() is not None
+        self._calls = self._fetches = 0
         self._begun_at = -inf
         """When a submit or a download last began."""
         self._was_free_call = False
         """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
-        self.prices = prices = Prices(desk)
-        self.queue = Queueing(desk, selection, Preparing(desk, prices))
-        self._balance = Balance(desk)
-        self.submitting = Submitting(desk, prices)
-        self.collecting = Collecting(desk, prices)
-        self._fetching = Fetching(desk)
-        desk.is_quiet = self._is_quiet
+        self.prices = prices = Prices(run)
+        self.queue = Queueing(run, selection, Preparing(run, prices))
+        self._balance = Balance(run)
+        self.submitting = Submitting(run, prices)
+        self.collecting = Collecting(run, prices)
+        self._fetching = Fetching(run)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def in_flight(self) -> int:
-        return len(self.collecting.jobs) + self._submits
-
-    def _is_quiet(self) -> bool:
-        """Whether nothing is in flight, one submit aside."""
-        return self._submits <= 1 and not self.collecting.jobs
+        return len(self.collecting.jobs) + self._run.evidence.submits
 
     async def work(self, begin: Callable[[], None]) -> None:
         """`begin` puts in what an earlier run left. Raises what a step raises: a bug, or a ledger that is full."""
@@ -96,51 +91,51 @@ class Loop:
         """Whether anything is left. At the end, rows that were edited while their task was at work are queued."""
         if not self._is_finished():
             return True
-        desk = self._desk
-        edited = await desk.ledger.write(self._take_edits)
-        if edited + await reuse(desk.ledger, desk.settings, desk.account, desk.say):
+        run = self._run
+        edited = await run.ledger.write(self._take_edits)
+        if edited + await reuse(run.ledger, run.settings, run.account.name, run.report):
             self.queue.begin_again()
-        if desk.ending is None:
-            await desk.inbox.handled()  # one may have begun new work
+        if run.state.run_stop is None:
+            await run.inbox.handled()  # one may have begun new work
         return not self._is_finished()
 
     def _take_edits(self, db: sqlite3.Connection, stamp: Stamp) -> int:
         """Rows that were edited while their task was at work; another batch may have their new inputs."""
-        desk, settings = self._desk, self._desk.settings
+        run, settings = self._run, self._run.settings
         taken = enrol.take_edits(db, stamp)
         if taken:
             decision = duplicates.Decision(settings.duplicates)
-            found = duplicates.settle_late(db, settings.batches, decision, desk.account, hash_file)
+            found = duplicates.settle_late(db, settings.batches, decision, run.account.name, hash_file)
             for each in found:
                 transitions.unfit(db, stamp, each.task.id, code="duplicate", reason=same_inputs_words(each.other))
         return taken
 
     async def _turn(self) -> None:
-        desk = self._desk
+        run = self._run
         for work in self.queue.fill():
             self.spawn(work)
-        now = desk.clock.monotonic()
+        now = run.clock.monotonic()
         self._look_at_deadline()
-        desk.is_patience_over(now - LAST)
+        run.stop_if_spent(now - LAST)
         action = choose(self._view(now), now)
         if isinstance(action, Wait):
             wait = action.seconds
-        elif not (wait := desk.pacer.claim()):
+        elif not (wait := run.pacer.claim()):
             self._calls += 1
-            self.spawn(self._send(action, desk.pacer.ticket()))
+            self.spawn(self._send(action, run.pacer.ticket()))
             await asyncio.sleep(0)
             return
         if not self._is_finished():
-            look = inf if desk.settings.deadline is None else LOOK_EVERY
-            await self._wait(min(wait, look, self._until_deadline(), desk.patience.ends_at() + LAST - now))
+            look = inf if run.settings.deadline is None else LOOK_EVERY
+            await self._wait(min(wait, look, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
 
     async def _wait(self, seconds: float) -> None:
         """Until something changes, at most `seconds`. The time in which the process was stopped tries no patience."""
-        desk = self._desk
-        wakes_at = desk.clock.monotonic() + max(seconds, 0.0)
-        await desk.wait(seconds)
-        if (late := desk.clock.monotonic() - wakes_at) > AWAY:
-            desk.patience.away(late)
+        run = self._run
+        wakes_at = run.clock.monotonic() + max(seconds, 0.0)
+        await run.state.wait(seconds)
+        if (late := run.clock.monotonic() - wakes_at) > AWAY:
+            run.health.patience.away(late)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it next to the loop. When it fails, everything ends."""
@@ -152,31 +147,32 @@ class Loop:
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._desk.nudge()
+        self._run.state.wake()
 
     def _view(self, now: float) -> View:
         """What the next request depends on. Changes nothing."""
-        desk, capacity, agenda = self._desk, self.submitting.capacity, self._desk.agenda
-        if desk.ending is not None or self._calls >= desk.settings.workers:
-            return View(is_over=desk.ending is not None, has_worker=False)
-        is_paused = desk.probe_at < inf
-        is_waiting = bool(self.queue.ready) and desk.no_submits is None and not desk.is_short and not self._is_held()
+        run, capacity, agenda = self._run, self.submitting.capacity, self._run.agenda
+        if run.state.run_stop is not None or self._calls >= run.settings.workers:
+            return View(is_over=run.state.run_stop is not None, has_worker=False)
+        is_waiting = (
+            bool(self.queue.ready) and run.state.submit_stop is None and not run.state.is_short and not self._is_held()
+        )
         in_flight, allowed = self.in_flight, capacity.allowed(now)
         is_pressing = is_waiting or not self._is_limited  # without a limit a poll takes no submit's place
         return View(
-            probe_at=min(desk.probe_at, desk.patience.ends_at()) if is_paused else desk.patience.look_at(),
-            is_paused=is_paused,
+            probe_at=run.health.probe_due(),
+            is_paused=run.health.is_paused,
             is_probing=self._balance.is_looking,
-            has_free_call=bool(desk.turns),
+            has_free_call=bool(run.state.turns),
             was_free_call=self._was_free_call,
             is_waiting=is_waiting,
-            unclear=len(desk.in_doubt),
-            is_after_unclear=bool(desk.unclear),
-            submits=self._submits,
+            unclear=len(run.evidence.unclear_submits),
+            is_after_unclear=bool(run.evidence.reads),
+            submits=run.evidence.submits,
             in_flight=in_flight,
             allowed=allowed,
             is_in_budget=is_waiting and in_flight < allowed and self._first() is not None,
-            is_capacity_unclear=bool(len(agenda)) and capacity.is_unclear(desk.served_at),
+            is_capacity_unclear=bool(len(agenda)) and capacity.is_unclear(run.health.served_at),
             grows_at=capacity.grows_at(now),
             has_forgotten=is_waiting and agenda.has_forgotten(now),
             poll_at=agenda.next_at(now, pressing=is_pressing),
@@ -202,7 +198,7 @@ class Loop:
                     await self._poll(pressing=pressing)
                 case FreeCall():
                     self._was_free_call = True
-                    await self._desk.turns.give()
+                    await self._run.state.turns.give()
                 case CheckBalance():
                     await self._balance.look()
                 case Probe():
@@ -211,30 +207,30 @@ class Loop:
             self._calls -= 1
 
     async def _submit(self, ticket: int) -> None:
-        desk = self._desk
+        run = self._run
         self._was_free_call = False
         ready = self._first()
         if ready is None:
             return
         self.queue.ready.remove(ready)
         self.prices.trials.begin(ready)
-        self._submits += 1
-        self._begun_at = desk.clock.monotonic()
+        run.evidence.submit_began()
+        self._begun_at = run.clock.monotonic()
         try:
             outcome = await self.submitting.submit(ready, ticket)
             if not isinstance(outcome, Accepted):
                 self.prices.trials.end(ready.task.id)
                 is_unsent = isinstance(outcome, SendAgain) and outcome.ready is ready
-                desk.is_short = desk.is_short and is_unsent
+                run.state.note_short(is_short=run.state.is_short and is_unsent)
             self.apply(outcome)
         finally:
-            self._submits -= 1
-            if desk.is_short and not self.in_flight:  # no task is left that may cost less than it reserves
-                desk.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
+            run.evidence.submit_ended()
+            if run.state.is_short and not self.in_flight:  # no task is left that may cost less than it reserves
+                run.state.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
 
     async def _poll(self, *, pressing: bool) -> None:
-        agenda = self._desk.agenda
-        task_id = agenda.likeliest(self._desk.clock.monotonic(), pressing=pressing)
+        agenda = self._run.agenda
+        task_id = agenda.likeliest(self._run.clock.monotonic(), pressing=pressing)
         if task_id is not None:
             agenda.take(task_id)
             self.apply(await self.collecting.poll(self.collecting.jobs[task_id]))
@@ -260,7 +256,7 @@ class Loop:
                 self.queue.put_again(task_id)
             case ResultReady(job, urls):
                 self._fetches += 1
-                self._begun_at = self._desk.clock.monotonic()
+                self._begun_at = self._run.clock.monotonic()
                 self._fetching.note(self._fetches)
                 self.spawn(self._download(job, urls))
             case StillRunning() | Saved() | Settled():
@@ -269,49 +265,51 @@ class Loop:
     # The end.
 
     def _is_finished(self) -> bool:
-        desk = self._desk
-        if desk.ending is not None:
+        run = self._run
+        if run.state.run_stop is not None:
             return True
-        busy = self._calls or self._fetches or self.queue.preparing or desk.turns or self.collecting.jobs
-        queued = desk.no_submits is None and not self.queue.is_empty()
+        busy = self._calls or self._fetches or self.queue.preparing or run.state.turns or self.collecting.jobs
+        queued = run.state.submit_stop is None and not self.queue.is_empty()
         return not busy and not queued
 
     def _until_deadline(self) -> float:
-        settings, clock = self._desk.settings, self._desk.clock
+        settings, clock = self._run.settings, self._run.clock
         by_the_day = inf if settings.deadline is None else settings.deadline - clock.now()
         by_the_watch = inf if settings.ends_at is None else settings.ends_at - clock.monotonic()
         return max(0.0, min(by_the_day, by_the_watch))
 
     def _look_at_deadline(self) -> None:
         """Submitting stops early enough that what runs can be collected; at the deadline everything stops."""
-        desk = self._desk
+        run = self._run
         left = self._until_deadline()
         if left == inf:
             return
         if left <= 0.0:
-            desk.end(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
-        elif desk.no_submits is None and self.queue.ready:
+            run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
+        elif run.state.submit_stop is None and self.queue.ready:
             first = self.queue.ready[0]
-            expected = desk.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)
-            limit = desk.pacer.limit()
-            asking = (self.in_flight + 1) * desk.settings.rate_period / limit if limit else 0.0
+            expected = run.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)
+            limit = run.pacer.limit()
+            asking = (self.in_flight + 1) * run.settings.rate_period / limit if limit else 0.0
             if left < expected + asking:
                 near = f"the deadline is near, and a task may take {min(expected, DAY):.0f} s"
-                desk.stop_submits(Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, what runs is collected"))
+                run.state.stop_submits(
+                    Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, what runs is collected")
+                )
 
     async def _let_calls_end(self) -> None:
         """Open calls get a little time; a submit among them is recorded either way.
 
         An API that answered nobody for all of --patience has had its time: submits alone get theirs in full.
         """
-        desk = self._desk
-        is_gone = desk.ending is not None and desk.ending.exit is Exit.UNAVAILABLE
-        spent = desk.clock.monotonic() - self._begun_at if is_gone else 0.0
+        run = self._run
+        is_gone = run.state.run_stop is not None and run.state.run_stop.exit is Exit.UNAVAILABLE
+        spent = run.clock.monotonic() - self._begun_at if is_gone else 0.0
         left = GRACE - spent
-        while left > 0.0 and (self._fetches or (self._submits if is_gone else self._calls)):
-            begun = desk.clock.monotonic()
-            await desk.wait(min(left, SLICE))
-            left -= min(desk.clock.monotonic() - begun, SLICE)
+        while left > 0.0 and (self._fetches or (run.evidence.submits if is_gone else self._calls)):
+            begun = run.clock.monotonic()
+            await run.state.wait(min(left, SLICE))
+            left -= min(run.clock.monotonic() - begun, SLICE)
         for task in self._tasks:
             task.cancel()
 

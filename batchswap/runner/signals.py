@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchswap.errors import Exit
+from batchswap.events import LogEvent
+from batchswap.runner.report import Report
 from batchswap.runner.stop_reasons import Stop
 
 _ENDS = {
@@ -17,8 +19,8 @@ _ENDS = {
 
 
 @contextmanager
-def heeded(end: Callable[[Stop], None], say: Callable[[str], None]) -> Iterator[None]:
-    """While the context lasts, signals end the run. The ledger needs no farewell: leaving at once loses nothing."""
+def heeded(stop_run: Callable[[Stop], None], report: Report) -> Iterator[None]:
+    """Let signals end the run within the context. Leaving at once loses nothing: the ledger is always complete."""
     loop = asyncio.get_running_loop()
     # Under nohup a run outlives its terminal.
     numbers = [number for number in _ENDS if number is not signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
@@ -30,8 +32,9 @@ def heeded(end: Callable[[Stop], None], say: Callable[[str], None]) -> Iterator[
         if seen:
             os._exit(_ENDS[number])
         seen.append(number)
-        end(Stop(_ENDS[number], "interrupted" if number is signal.SIGINT else "terminated"))
-        say("ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once")
+        stop_run(Stop(_ENDS[number], "interrupted" if number is signal.SIGINT else "terminated"))
+        words = "ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once"
+        report(LogEvent.INTERRUPTED, words)
 
     for number in numbers:
         loop.add_signal_handler(number, heed, number)

@@ -22,6 +22,11 @@ def age_of(since: float, now: float) -> float | None:
     return now - since if 0.0 <= now - since <= BELIEVED else None
 
 
+def name_of(task: Task) -> str:
+    """Return the name that commands take."""
+    return f"{task.batch}/{task.key}"
+
+
 class TaskClass(msgspec.Struct, frozen=True):
     """Tasks that are expected to cost and to take alike. `step` counts started steps of the video; 0: a still, or
     nobody knows how long."""

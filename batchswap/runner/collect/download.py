@@ -16,15 +16,16 @@ from batchswap import media_hosts
 from batchswap.client import parse_retry_after
 from batchswap.downloads import Kind, Verified, false_ending
 from batchswap.errors import DownloadError, Exit
+from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.queries import Former
 from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.collect.storage_trouble import Troubles
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.outcomes import SAVED, SETTLED, DownloadOutcome, Settled, UrlExpired
 from batchswap.runner.stop_reasons import Stop
-from batchswap.runner.task_context import Job
+from batchswap.runner.task_context import Job, name_of
 from batchswap.states import Event, State
 from batchswap.tasks import Model, clean
 
@@ -43,13 +44,13 @@ _ENDINGS: dict[Kind, tuple[str, ...]] = {
 class Fetching:
     """The downloads in progress."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._places = asyncio.Semaphore(desk.settings.downloads)
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._places = asyncio.Semaphore(run.settings.downloads)
         self._is_said = False
         self._unsaved: set[str] = set()
         """Reasons for which a result could not be saved: each is shown once."""
-        self._troubles = Troubles(desk)
+        self._troubles = Troubles(run)
         self._hosts = defaultdict[str, Host](Host)
         self._given = dict[str, float]()
         """When each host last gave a result."""
@@ -66,7 +67,7 @@ class Fetching:
 
     def holds_submits(self) -> bool:
         """Whether a media host is in trouble that results share, so that one more result could not be fetched."""
-        now = self._desk.clock.monotonic()
+        now = self._run.clock.monotonic()
         return any(host.holds_submits(now, self._others_gave(name)) for name, host in self._hosts.items())
 
     def _others_gave(self, name: str) -> float:
@@ -76,12 +77,13 @@ class Fetching:
         """One more waits now. That downloads are behind is said once."""
         if self.is_behind(waiting) and not self._is_said:
             self._is_said = True
-            self._desk.say(f"{waiting:,} results wait for their download: nothing is submitted until they are fewer")
+            words = f"{waiting:,} results wait for their download: nothing is submitted until they are fewer"
+            self._run.report(LogEvent.DOWNLOADS_BEHIND, words)
 
     async def save(self, job: Job, urls: tuple[str, ...]) -> DownloadOutcome:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
         try:
-            former = queries.former(self._desk.ledger.db, job.task.id)
+            former = queries.former(self._run.ledger.db, job.task.id)
             if not await self._is_kept(job, former):
                 found = await self._fetch(job, urls)
                 if not isinstance(found, Verified):
@@ -92,8 +94,9 @@ class Fetching:
                 return SETTLED
             if error.reason not in self._unsaved:
                 self._unsaved.add(error.reason)
-                name = f"{job.task.batch}/{job.task.key}"
-                self._desk.warn(f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it")
+                name = name_of(job.task)
+                words = f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it"
+                self._run.report.warn(LogEvent.RESULT_NOT_SAVED, words, task=name, code=error.reason)
             await self._leave(job, Event.UNSAVED, error)
             return SETTLED
         else:
@@ -115,28 +118,29 @@ class Fetching:
         return True
 
     async def _publish(self, job: Job, part: Verified, former: Former) -> None:
-        desk = self._desk
-        await desk.store.publish(job.task.output, part, replaces=former.replaces)
+        run = self._run
+        await run.store.publish(job.task.output, part, replaces=former.replaces)
         self._troubles.clear()
-        await desk.ledger.write(transitions.saved, job.attempt)
-        desk.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
+        await run.ledger.write(transitions.saved, job.attempt)
+        run.ledger.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
     async def _keep(self, job: Job, part: Verified, former: Former) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""
-        desk, output = self._desk, job.task.output
-        await desk.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
+        run, output = self._run, job.task.output
+        await run.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
         await self._publish(job, part, former)
         if words := false_ending(output, part.media_type):
             await self._note_ending(job, words)
 
     async def _note_ending(self, job: Job, words: str) -> None:
         """Record that the file holds another format than its name says. Each format is shown once."""
-        desk, (_, _, holds) = self._desk, words.rpartition(" holds ")
+        run, (_, _, holds) = self._run, words.rpartition(" holds ")
         if holds not in self._endings:
             self._endings.add(holds)
-            desk.say(f"{job.task.batch}/{job.task.key}: {words}, which its ending does not say")
+            name = name_of(job.task)
+            run.report(LogEvent.RESULT_TYPE, f"{name}: {words}, which its ending does not say", task=name)
         ids = {"task_id": job.task.id, "attempt_id": job.attempt.id}
-        await desk.ledger.write(transitions.log, "ending", **ids, state=State.DONE, detail=clean(words))
+        await run.ledger.write(transitions.log, "ending", **ids, state=State.DONE, detail=clean(words))
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
         """The checked part. Settled: it is left to the next run. Raises DownloadError in the end."""
@@ -167,14 +171,14 @@ class Fetching:
         failures: list[tuple[str, DownloadError]] = []
         for url in urls:
             host = self._hosts[_host_of(url)]
-            while wait := host.claim(job.task.id, now := self._desk.clock.monotonic()):
-                if host.down_for(now) >= self._desk.settings.patience:
+            while wait := host.claim(job.task.id, now := self._run.clock.monotonic()):
+                if host.down_for(now) >= self._run.settings.patience:
                     return url, DownloadError("unavailable", "others have waited for it long enough")
                 if not await self._rest(wait):
                     return None
             try:
                 async with self._places:
-                    part = await self._desk.store.fetch(
+                    part = await self._run.store.fetch(
                         url, job.task.output, kind=kind, tries=story.tries + 1, remote_id=job.attempt.remote_id or ""
                     )
             except DownloadError as error:
@@ -187,14 +191,14 @@ class Fetching:
         return next((each for each in reversed(failures) if _is_waited_for(each[1])), failures[0])
 
     def _gave(self, url: str) -> None:
-        name, now = _host_of(url), self._desk.clock.monotonic()
+        name, now = _host_of(url), self._run.clock.monotonic()
         host = self._hosts[name]
         self._given[name] = now
         if host.is_shared:
             self._wake()
         if host.gave(now):
-            self._desk.say(f"the media host {name} answers again")
-        self._desk.media_trouble = ""
+            self._run.report(LogEvent.MEDIA_HOST_AVAILABLE, f"the media host {name} answers again")
+        self._run.state.note_media_trouble("")
 
     def _wake(self) -> None:
         """Let those who wait look again: a host is out of its trouble, or is given up."""
@@ -203,42 +207,49 @@ class Fetching:
 
     def _decide(self, job: Job, story: Story, url: str, error: DownloadError) -> Next:
         """What this failure asks for, once it is noted."""
-        desk, name, result = self._desk, _host_of(url), job.task.id
-        host, now, patience = self._hosts[name], desk.clock.monotonic(), desk.settings.patience
+        run, name, result = self._run, _host_of(url), job.task.id
+        host, now, patience = self._hosts[name], run.clock.monotonic(), run.settings.patience
         trouble = media_hosts.trouble_of(error.reason, final=error.final)
         media_hosts.note(story, host, now)
-        wait = min(desk.backoff(story.tries), CAP)
+        wait = min(run.backoff(story.tries), CAP)
         if trouble is Trouble.HOST:
-            pause = parse_retry_after(error.retry_after, desk.clock.now())
+            pause = parse_retry_after(error.retry_after, run.clock.now())
             wait = host.failed(result, now, pause, random.random(), patience)
         elif trouble is Trouble.RESULT:
             host.missed(result, now)
         if host.is_news(now):
-            desk.media_trouble = f"the media host {name} gives no results ({clean(str(error))})"
-            desk.say(f"{desk.media_trouble}: waiting, for --patience at most")
+            words = f"the media host {name} gives no results ({clean(str(error))})"
+            run.state.note_media_trouble(words)
+            run.report(LogEvent.MEDIA_HOST_UNAVAILABLE, f"{words}: waiting, for --patience at most")
         may_refresh = error.stale and not job.refreshed
         return media_hosts.decide(
-            trouble, story, host, now, wait, may_refresh=may_refresh, retries=desk.settings.retries, patience=patience
+            trouble,
+            story,
+            host,
+            now,
+            wait,
+            may_refresh=may_refresh,
+            retries=run.settings.retries,
+            patience=patience,
         )
 
     def _give_up(self, url: str, error: DownloadError) -> None:
         """The result is left to the next run, which fetches it for nothing. Where others are, too, submits stop."""
-        desk, name = self._desk, _host_of(url)
+        run, name = self._run, _host_of(url)
         words = f"the media host {name} stayed unavailable ({clean(str(error))}): the next run fetches what is missing"
         if name in self._given_up:
             return
         self._given_up.add(name)
         stop = Stop(Exit.UNAVAILABLE, words)
-        if self._hosts[name].is_shared and desk.no_submits is None:
-            desk.stop_submits(stop)
+        if self._hosts[name].is_shared and run.state.submit_stop is None:
+            run.state.stop_submits(stop)
         else:
-            desk.stops.append(stop)
-            desk.warn(words)
+            run.state.add_stop(stop)
         self._wake()
 
     async def _rest(self, seconds: float) -> bool:
         """Whether it is time to try again, or a host is better. False: the run ends."""
-        over, better = self._desk.over, self._better
+        over, better = self._run.state.over, self._better
         waits = [asyncio.ensure_future(each.wait()) for each in (over, better)]
         try:
             await asyncio.wait(waits, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED)
@@ -248,8 +259,8 @@ class Fetching:
         return not over.is_set()
 
     async def _leave(self, job: Job, event: Event, error: DownloadError) -> None:
-        desk = self._desk
-        await desk.ledger.write(transitions.not_saved, job.attempt, event, code=error.reason, reason=clean(str(error)))
+        run = self._run
+        await run.ledger.write(transitions.not_saved, job.attempt, event, code=error.reason, reason=clean(str(error)))
 
 
 def _is_waited_for(error: DownloadError) -> bool:

@@ -6,13 +6,14 @@ import sqlite3
 from batchswap import verdicts, wire
 from batchswap.client import Answer
 from batchswap.errors import IdTaken, LostRace, MaybeSent, NeverSent
+from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.rows import owner_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.runner.collect.input_match import fits
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.outcomes import (
     SETTLED,
     STILL_RUNNING,
@@ -25,7 +26,7 @@ from batchswap.runner.outcomes import (
 )
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.submit.submit import warn_unrecorded
-from batchswap.runner.task_context import Job, age_of, class_of
+from batchswap.runner.task_context import Job, age_of, class_of, name_of
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
@@ -43,8 +44,8 @@ REMARKS = 20
 class Collecting:
     """The running tasks."""
 
-    def __init__(self, desk: Desk, prices: Prices) -> None:
-        self._desk, self._prices = desk, prices
+    def __init__(self, run: RunContext, prices: Prices) -> None:
+        self._run, self._prices = run, prices
         self.jobs: dict[int, Job] = {}
         self._remarks: set[str] = set()
         self._strays: set[str] = set()
@@ -55,25 +56,25 @@ class Collecting:
         self.jobs[job.task.id] = job
         self._prices.trials.watch(job)
         group = class_of(job.task.model, job.seconds).group
-        self._desk.agenda.watch(job.task.id, group, job.started)
-        called = self._desk.inbox.pop(job.attempt.ref)
+        self._run.agenda.watch(job.task.id, group, job.started)
+        called = self._run.inbox.pop(job.attempt.ref)
         if due or called:
-            self._desk.agenda.called_back(job.task.id)
-        self._desk.nudge()
+            self._run.agenda.called_back(job.task.id)
+        self._run.state.wake()
 
     async def poll(self, job: Job) -> PollOutcome:
         """One TaskInfo, and what it means."""
-        desk = self._desk
-        sent_at = desk.clock.monotonic()
+        run = self._run
+        sent_at = run.clock.monotonic()
         try:
-            with desk.calling("poll"):
-                answer = await desk.api.task_info(job.attempt.remote_id or "")
+            with run.calling("poll"):
+                answer = await run.api.task_info(job.attempt.remote_id or "")
         except (NeverSent, MaybeSent) as error:
-            desk.unreachable(error)
+            run.on_failure(error)
             return await self._later(job, sent_at)
         is_bare = answer.code is None and wire.TaskInfo.from_json(answer.data).task_id == job.attempt.remote_id
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope, is_about_task=is_bare)
-        desk.heard(verdict, answer)
+        run.on_answer(verdict, answer)
         return await self._take_answer(job, verdict, answer, sent_at)
 
     async def _take_answer(self, job: Job, verdict: Verdict, answer: Answer, sent_at: float) -> PollOutcome:
@@ -88,7 +89,7 @@ class Collecting:
                     return await self._end(job, Event.LOST, code="lost", reason=reason)
                 return await self._later(job, sent_at)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
-                self._desk.agenda.put_back(job.task.id, sent_at)
+                self._run.agenda.put_back(job.task.id, sent_at)
                 return STILL_RUNNING
             case _:
                 return await self._later(job, sent_at)
@@ -99,20 +100,20 @@ class Collecting:
         verdict = verdicts.judge_task(job.attempt.remote_id or "", info.task_id, info.status, len(result.media_urls))
         match verdict.kind:
             case Kind.RUNNING:
-                self._desk.note_traffic("early")
+                self._run.traffic.note("early")
                 return await self._still_running(job, at)
             case Kind.SUCCEEDED:
                 return await self._succeed(job, info, result.media_urls)
             case Kind.FAILED:
                 code = str(result.code or wire.GENERATION_FAILED)
                 rose = self._prices.learn(job, info.credits, is_done=False)
-                again = verdicts.may_pay_again(job.task.paid, self._desk.settings.paid_attempts)
-                again = again and enrol.is_wanted(self._desk.ledger.db, job.task.id)
+                again = verdicts.may_pay_again(job.task.paid, self._run.settings.paid_attempts)
+                again = again and enrol.is_wanted(self._run.ledger.db, job.task.id)
                 event = Event.PAYABLE_AGAIN if again else Event.GENERATION_FAILED
                 reason = clean(result.message) or "the generation failed"
                 outcome = await self._end(job, event, code=code, reason=reason, charged=info.credits, took=info.took)
                 if rose:
-                    await self._desk.ledger.do(transitions.revalue, self._desk.account, self._prices.expected)
+                    await self._run.ledger.do(transitions.revalue, self._run.account.name, self._prices.expected)
                 return outcome
             case _:
                 return await self._later(job, at)
@@ -124,30 +125,30 @@ class Collecting:
             return await self._settle(job, callback, at)
         if await self._time_out(job, job.started if job.timeout_from is None else job.timeout_from):
             return SETTLED
-        self._desk.agenda.still_running(job.task.id, at)
+        self._run.agenda.still_running(job.task.id, at)
         return STILL_RUNNING
 
     async def _time_out(self, job: Job, since: float, words: str = "not finished after") -> bool:
         """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
-        limit = self._desk.settings.task_timeout
-        if self._desk.clock.monotonic() - since <= limit:
+        limit = self._run.settings.task_timeout
+        if self._run.clock.monotonic() - since <= limit:
             return False
         reason = f"{words} {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
         return True
 
     async def _succeed(self, job: Job, info: wire.TaskInfo, urls: tuple[str, ...]) -> ResultReady:
-        desk = self._desk
+        run = self._run
         job.missing = job.troubles = 0
         rose = self._prices.learn(job, info.credits, is_done=True)
 
         def record(db: sqlite3.Connection, stamp: Stamp) -> None:
             transitions.succeeded(db, stamp, job.attempt, Media(urls), charged=info.credits, took=info.took)
             if rose:
-                transitions.revalue(db, desk.account, self._prices.expected)
+                transitions.revalue(db, run.account.name, self._prices.expected)
 
-        await desk.ledger.write(record)
-        desk.log.note(What.ENDED, job.task, job.attempt, charged=info.credits)
+        await run.ledger.write(record)
+        run.ledger.log.note(What.ENDED, job.task, job.attempt, charged=info.credits)
         await self._note_remark(job, clean(info.result.message) if info.result else "")
         self._forget(job, info.took, learn=not job.refreshed)
         return ResultReady(job, urls)
@@ -156,15 +157,13 @@ class Collecting:
         """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
         if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
             return
-        desk = self._desk
+        run = self._run
         if remark == _ROUTINE:
             log.info("%s: %s", job.task.key, remark)
         elif remark not in self._remarks and len(self._remarks) < REMARKS:
             self._remarks.add(remark)
-            desk.say(f"{job.task.key}: {remark}")
-        await desk.ledger.write(
-            transitions.log, "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark
-        )
+            run.report(LogEvent.REMARK, f"{job.task.key}: {remark}", task=name_of(job.task))
+        await run.ledger.write(transitions.log, "remark", task_id=job.task.id, attempt_id=job.attempt.id, detail=remark)
 
     async def _end(
         self,
@@ -176,28 +175,29 @@ class Collecting:
         charged: float | None = None,
         took: float | None = None,
     ) -> PayAgain | Settled:
-        desk = self._desk
-        await desk.ledger.write(
+        run = self._run
+        await run.ledger.write(
             transitions.ended_badly, job.attempt, event, charged=charged, took=took, code=code, reason=reason
         )
         if event is not Event.TIMED_OUT:
-            desk.log.note(What.ENDED, job.task, job.attempt, charged=charged, code=code)
+            run.ledger.log.note(What.ENDED, job.task, job.attempt, charged=charged, code=code)
         self._forget(job, took, learn=event in (Event.GENERATION_FAILED, Event.PAYABLE_AGAIN))
         return PayAgain(job.task.id) if event is Event.PAYABLE_AGAIN else SETTLED
 
     def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
         self.jobs.pop(job.task.id, None)
         self._prices.trials.end(job.task.id)
-        self._desk.is_short = False
-        agenda = self._desk.agenda
+        self._run.state.note_short(is_short=False)
+        agenda = self._run.agenda
         if learn and job.is_timed:
-            agenda.ended(job.task.id, self._desk.clock.monotonic(), took)
+            agenda.ended(job.task.id, self._run.clock.monotonic(), took)
         else:
             agenda.drop(job.task.id)
         if agenda.calls.fail and not self._has_missed_calls:
             self._has_missed_calls = True
-            self._desk.say(f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead")
-        self._desk.nudge()
+            words = f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead"
+            self._run.report(LogEvent.CALLBACKS_MISSING, words)
+        self._run.state.wake()
 
     async def _later(self, job: Job, at: float) -> StillRunning | Settled:
         """The poll told nothing: later again, longer each time; never a reason to submit. `at`: when it was asked.
@@ -208,36 +208,36 @@ class Collecting:
         job.trouble_since = at if job.troubles == 1 else job.trouble_since
         if await self._time_out(job, job.trouble_since, "nothing was heard of it for"):
             return SETTLED
-        now = self._desk.clock.monotonic()
-        self._desk.agenda.put_back(job.task.id, now + self._desk.backoff(job.troubles))
-        self._desk.nudge()
+        now = self._run.clock.monotonic()
+        self._run.agenda.put_back(job.task.id, now + self._run.backoff(job.troubles))
+        self._run.state.wake()
         return STILL_RUNNING
 
     async def called_back(self, ref: str, info: wire.TaskInfo) -> Accepted | PollOutcome:
         """A callback for the attempt `ref`. Late, repeated and foreign ones change nothing."""
-        desk = self._desk
-        found = queries.by_ref(desk.ledger.db, ref)
+        run = self._run
+        found = queries.by_ref(run.ledger.db, ref)
         remote_id = wire.usable_id(info.task_id)
         if found is None or remote_id is None:
             return SETTLED
         task, attempt = found
-        if not fits(task, info.param) or owner_of(desk.ledger.db, remote_id, attempt) is not None:
+        if not fits(task, info.param) or owner_of(run.ledger.db, remote_id, attempt) is not None:
             return SETTLED
-        desk.agenda.calls.came += 1
+        run.agenda.calls.came += 1
         if attempt.number != task.attempts:
             await self._note_stray(task, attempt, remote_id)
         elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
-            desk.inbox.put(ref, remote_id)  # it came before CreateTask's own answer was recorded
+            run.inbox.put(ref, remote_id)  # it came before CreateTask's own answer was recorded
         elif task.state is State.UNCERTAIN:
-            desk.log.note(What.ACCEPTED, task, attempt, id=remote_id)
+            run.ledger.log.note(What.ACCEPTED, task, attempt, id=remote_id)
             return await self._attach(attempt, remote_id)
         elif (job := self.jobs.get(task.id)) is not None:
-            desk.agenda.called_back(task.id)
-            if desk.agenda.in_hand(task.id):
+            run.agenda.called_back(task.id)
+            if run.agenda.in_hand(task.id):
                 job.pending_callback = info
             else:
-                desk.agenda.take(task.id)
-                return await self._settle(job, info, desk.clock.monotonic())
+                run.agenda.take(task.id)
+                return await self._settle(job, info, run.clock.monotonic())
         else:
             await self._note_stray(task, attempt, remote_id)
         return SETTLED
@@ -246,29 +246,34 @@ class Collecting:
         """Somebody's word had ended the attempt as not accepted, or given it up; now it turns out to be paid for."""
         if attempt.remote_id is not None or attempt.ref in self._strays:
             return
-        desk, words = self._desk, f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so"
+        run, words = (
+            self._run,
+            f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so",
+        )
         self._strays.add(attempt.ref)
-        desk.warn(f"{task.batch}/{task.key}: {words}")
-        await desk.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
+        run.report.warn(
+            LogEvent.STRAY_CALLBACK, f"{name_of(task)}: {words}", task=name_of(task), attempt=attempt.number
+        )
+        await run.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
 
     async def _attach(self, attempt: Attempt, remote_id: str) -> Accepted | Settled:
         """An uncertain attempt was accepted after all."""
-        desk = self._desk
+        run = self._run
         try:
-            await desk.ledger.write(transitions.attached, attempt, remote_id)
+            await run.ledger.write(transitions.attached, attempt, remote_id)
         except IdTaken:  # another submit was answered with it at this moment
             return SETTLED
         except LostRace:  # it is being sent again at this moment
-            desk.inbox.put(attempt.ref, remote_id)
+            run.inbox.put(attempt.ref, remote_id)
             return SETTLED
         except Exception:
-            warn_unrecorded(desk, transitions.find_task(desk.ledger.db, attempt.task_id), remote_id)
+            warn_unrecorded(run, transitions.find_task(run.ledger.db, attempt.task_id), remote_id)
             raise
-        task, attempt = queries.by_ref(desk.ledger.db, attempt.ref) or (
-            transitions.find_task(desk.ledger.db, attempt.task_id),
+        task, attempt = queries.by_ref(run.ledger.db, attempt.ref) or (
+            transitions.find_task(run.ledger.db, attempt.task_id),
             attempt,
         )
-        age = age_of(attempt.submitted_at, desk.clock.now())
-        job = Job(task, attempt, desk.clock.monotonic() - (age or 0.0), is_timed=age is not None)
-        job.timeout_from = desk.clock.monotonic()  # it is known from now on
+        age = age_of(attempt.submitted_at, run.clock.now())
+        job = Job(task, attempt, run.clock.monotonic() - (age or 0.0), is_timed=age is not None)
+        job.timeout_from = run.clock.monotonic()  # it is known from now on
         return Accepted(job, is_due=True)

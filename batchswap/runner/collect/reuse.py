@@ -2,22 +2,23 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
+from batchswap.events import LogEvent
 from batchswap.ledger import queries, result_places, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
 from batchswap.ledger.result_places import Stored
 from batchswap.runner.ledger import RunLedger
 from batchswap.runner.prepare.uploads import hash_file
+from batchswap.runner.report import Report
 from batchswap.settings import Settings
 from batchswap.tasks import Task
 
 
-async def reuse(ledger: RunLedger, settings: Settings, account: str, say: Callable[[str], None]) -> int:
+async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Report) -> int:
     """Give every waiting row the result that it takes, where that is done. Returns how many must be submitted instead.
 
     A row whose other task is not done yet goes on waiting. One whose other task's file is gone or changed fails, and
@@ -36,7 +37,8 @@ async def reuse(ledger: RunLedger, settings: Settings, account: str, say: Callab
                 continue
     if taken:
         results, are = ("result", "is that") if taken == 1 else ("results", "are those")
-        say(f"{taken:,} {results} {are} of other tasks with the same inputs: 0 credits")
+        words = f"{taken:,} {results} {are} of other tasks with the same inputs: 0 credits"
+        report(LogEvent.RESULTS_REUSED, words)
     return released
 
 

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 
 from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
+from batchswap.events import LogEvent
 from batchswap.ledger import odd_outputs
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
 from batchswap.tasks import clean
@@ -45,21 +46,22 @@ def _kinds(part: str) -> set[str]:
     return kinds | {f"is {stem}"} if stem in _DEVICES else kinds
 
 
-async def try_out(desk: Desk) -> None:
+async def try_out(run: RunContext) -> None:
     """Try in --out what results will need. What cannot be stored is not submitted; what is paid for is collected."""
-    if not desk.store.is_writable():
+    if not run.store.is_writable():
         return  # said where the free space is looked at
-    batches = desk.settings.batches
-    trial = await desk.store.try_out(samples(output for _, output in odd_outputs.odd(desk.ledger.db, batches)))
+    batches = run.settings.batches
+    trial = await run.store.try_out(samples(output for _, output in odd_outputs.odd(run.ledger.db, batches)))
     if trial.traits.words:
-        desk.say(f"the file system of --out {desk.settings.out} {trial.traits.words}")
+        words = f"the file system of --out {run.settings.out} {trial.traits.words}"
+        run.report(LogEvent.STORAGE_LIMITED, words)
     if trial.obstacle:
-        words = f"no result can be stored in --out {desk.settings.out} ({trial.obstacle}): nothing is submitted"
-        desk.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
+        words = f"no result can be stored in --out {run.settings.out} ({trial.obstacle}): nothing is submitted"
+        run.state.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
     elif trial.refused:
-        rows = list(islice(odd_outputs.odd(desk.ledger.db, batches), _LOOKED_AT))
-        trial = await desk.store.try_out(dict.fromkeys(output for _, output in rows))
-        desk.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(desk.settings.out))))
+        rows = list(islice(odd_outputs.odd(run.ledger.db, batches), _LOOKED_AT))
+        trial = await run.store.try_out(dict.fromkeys(output for _, output in rows))
+        run.state.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(run.settings.out))))
 
 
 def _refusal(rows: list[tuple[str, str]], trial: Trial, out: str) -> str:
@@ -79,8 +81,8 @@ def _short(output: str) -> str:
 class Troubles:
     """Results that are paid for and cannot be stored. Their tasks stay `fetching`, so the next run fetches them."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._in_a_row = 0
         self._is_said = False
 
@@ -92,17 +94,16 @@ class Troubles:
         """Whether it is the disk's failure, which no task is failed for. Several in a row stop the submits."""
         if error.reason not in _DISK or error.final:
             return False
-        desk = self._desk
+        run = self._run
         self._in_a_row += 1
         if not self._is_said:
             self._is_said = True
             words = (
                 f"results could not be stored ({clean(str(error))}): they are paid for, and the next run fetches them"
             )
-            desk.stops.append(Stop(Exit.FAILED, words))
-            desk.warn(words)
+            run.state.add_stop(Stop(Exit.FAILED, words))
         if self._in_a_row == IN_A_ROW:
-            desk.stop_submits(
+            run.state.stop_submits(
                 Stop(Exit.FAILED, f"{IN_A_ROW} results in a row could not be stored: nothing more is submitted")
             )
         return True

@@ -11,7 +11,7 @@ from batchswap import wire
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
 from batchswap.polling import Durations
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import Unfit
 from batchswap.runner.stop_reasons import RowRefused, Stopped
@@ -41,19 +41,19 @@ def is_doubtful(found: Detected, now: float) -> bool:
 class Detecting:
     """One detection at a time for each target. What failed is not tried again for the other rows of the run."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._locks = Locks()
         self._failed: dict[str, Unfit] = {}
         self._durations = Durations()
 
     async def detect(self, model: Model, url: str) -> Detected:
         """The target's faces. Raises Unfit, Stopped."""
-        desk, digest = self._desk, detections.digest_of(model, url)
+        run, digest = self._run, detections.digest_of(model, url)
         async with self._locks.hold(digest):
             if (failed := self._failed.get(digest)) is not None:
                 raise Unfit(failed.code, failed.reason)
-            known = detections.find(desk.ledger.db, desk.owner, digest, desk.clock.now())
+            known = detections.find(run.ledger.db, run.account.owner, digest, run.clock.now())
             if known is not None:
                 return known
             try:
@@ -64,20 +64,20 @@ class Detecting:
             except Unfit as unfit:
                 self._failed[digest] = unfit
                 raise
-            await desk.ledger.do(detections.remember, desk.owner, url, found)
+            await run.ledger.do(detections.remember, run.account.owner, url, found)
             return found
 
     async def forget(self, found: Detected) -> None:
         """The API refuses it: the next row that needs it detects again."""
-        desk = self._desk
-        await desk.ledger.do(detections.forget, desk.owner, found)
+        run = self._run
+        await run.ledger.do(detections.forget, run.account.owner, found)
 
     async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
         """Until one succeeds."""
-        desk, tries = self._desk, 0
+        run, tries = self._run, 0
         while True:
-            asked_at = desk.clock.now()
-            answer = await ask(desk, "detect", lambda: desk.api.detect(kind, url))
+            asked_at = run.clock.now()
+            answer = await ask(run, "detect", lambda: run.api.detect(kind, url))
             detect_task_id = wire.DetectAccepted.from_json(answer.data if answer else None).detect_task_id
             if detect_task_id is None:
                 raise Unfit("detect-failed", "the API did not begin to detect faces")
@@ -85,21 +85,21 @@ class Detecting:
             if found.status == wire.SUCCEEDED and found.detect_id is not None:
                 return Detected(digest, found.detect_id, tuple((face.id, face.link) for face in found.faces), asked_at)
             tries += 1
-            if tries > desk.settings.retries:
+            if tries > run.settings.retries:
                 raise Unfit(
                     "detect-failed", f"no faces were detected: {clean(found.error) or 'the API does not say why'}"
                 )
-            await self._sleep(desk.backoff(tries))
+            await self._sleep(run.backoff(tries))
 
     async def _wait(self, detect_task_id: str) -> wire.Detection:
         """The detection at its end. Raises Unfit when it does not come to one."""
-        clock = self._desk.clock
+        clock = self._run.clock
         started, seen = clock.monotonic(), 0.0
         while seen < PATIENCE:
             await self._sleep(started + self._ask_at(seen) - clock.monotonic())
             asked_at = clock.monotonic()
             age = asked_at - started
-            answer = await ask(self._desk, "detect", lambda: self._desk.api.detect_result(detect_task_id))
+            answer = await ask(self._run, "detect", lambda: self._run.api.detect_result(detect_task_id))
             if (silence := clock.monotonic() - asked_at) > LONGEST:
                 started += silence  # an outage says nothing of how long detections take
             if answer is None:  # it may have been forgotten while the API was away
@@ -117,7 +117,7 @@ class Detecting:
     def _ask_at(self, seen: float) -> float:
         """The age at which to ask for a detection that was known to go on at age `seen`."""
         grown = max(FIRST, min(seen * GROWTH, seen + LONGEST))
-        if not self._durations.seen or self._desk.settings.rate_limit is None:
+        if not self._durations.seen or self._run.settings.rate_limit is None:
             return grown
         # In a window every question takes another request's place: not before it has likely ended.
         likely = self._durations.age_at(seen, 0.5)
@@ -125,7 +125,7 @@ class Detecting:
 
     async def _sleep(self, seconds: float) -> None:
         """Raises Stopped when nothing will be submitted any longer: then nobody needs the faces."""
-        if not await rest(seconds, self._desk.submits_over):
+        if not await rest(seconds, self._run.state.submits_over):
             raise Stopped
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.prepare.steps import Unserved
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, RowRefused, Stopped
 from batchswap.runner.sync.waits import rest
@@ -15,16 +15,16 @@ from batchswap.verdicts import Kind, Retries, Verdict
 Call = Callable[[], Awaitable[Answer]]
 
 
-async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
+async def ask(run: RunContext, kind: str, call: Call) -> Answer | None:
     """Waits for its turn, tries again in trouble, and returns a good answer. None: the API has no such thing (404).
 
     An API that answers nobody is waited for until the run ends. Raises RowRefused for a 422, Unserved when others are
     answered and this call is not, Stopped when the run ends or submits no more, also for a 402.
     """
-    retries = Retries(desk.settings.retries)
-    while desk.no_submits is None:
+    retries = Retries(run.settings.retries)
+    while run.state.submit_stop is None:
         try:
-            verdict, answer = await _hear(desk, kind, call)
+            verdict, answer = await _hear(run, kind, call)
         except (NeverSent, MaybeSent) as error:
             verdict, why = Verdict(Kind.TROUBLE), str(error)
         else:
@@ -35,47 +35,45 @@ async def ask(desk: Desk, kind: str, call: Call) -> Answer | None:
                 case Kind.REJECTED:
                     raise RowRefused(clean(answer.message) or verdict.kind.value)
                 case Kind.NO_CREDITS:
-                    desk.stop_submits(OUT_OF_CREDITS)
+                    run.state.stop_submits(OUT_OF_CREDITS)
                     break
-        if retries.failed(desk.clock.monotonic(), desk.good_at):
+        if retries.failed(run.clock.monotonic(), run.health.good_at):
             if verdict.kind is Kind.MISSING:
                 return None
             raise Unserved(f"{kind}-failed", f"the API serves others and not this: {why}")
-        if not await rest(desk.backoff(retries.failures), desk.submits_over):
+        if not await rest(run.backoff(retries.failures), run.state.submits_over):
             break
-        await _look(desk, retries.failed_at)
+        await _look(run, retries.failed_at)
     raise Stopped
 
 
-async def ask_once(desk: Desk, kind: str, call: Call) -> Answer | None:
+async def ask_once(run: RunContext, kind: str, call: Call) -> Answer | None:
     """A good answer, or None when there is none at the first try. Raises Stopped."""
     try:
-        verdict, answer = await _hear(desk, kind, call)
+        verdict, answer = await _hear(run, kind, call)
     except (NeverSent, MaybeSent):
         return None
     return answer if verdict.kind is Kind.OK else None
 
 
-async def _look(desk: Desk, since: float) -> None:
+async def _look(run: RunContext, since: float) -> None:
     """Nobody was answered since a call failed: is anybody? One look at the balance tells all who wait."""
-    if max(desk.good_at, desk.looked_at) >= since:
-        return
-    desk.looked_at = desk.clock.monotonic()
-    await ask_once(desk, "balance", desk.api.balance)
+    if run.health.may_ask_balance(since, run.clock.monotonic()):
+        await ask_once(run, "balance", run.api.balance)
 
 
-async def _hear(desk: Desk, kind: str, call: Call) -> tuple[Verdict, Answer]:
+async def _hear(run: RunContext, kind: str, call: Call) -> tuple[Verdict, Answer]:
     """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
     while True:
-        async with desk.turns.take():
+        async with run.state.turns.take():
             try:
-                with desk.calling(kind):
+                with run.calling(kind):
                     answer = await call()
             except (NeverSent, MaybeSent) as error:
-                desk.unreachable(error)
+                run.on_failure(error)
                 raise
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
-        desk.heard(verdict, answer)
+        run.on_answer(verdict, answer)
         if verdict.kind is Kind.ACCOUNT_REFUSED:
             raise Stopped
         if verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE):

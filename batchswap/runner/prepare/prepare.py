@@ -11,7 +11,7 @@ from batchswap.errors import DownloadError
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.detections import Detected
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.measuring import seconds_of
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.detection import Detecting
@@ -65,10 +65,10 @@ class Draft(msgspec.Struct):
 class Preparing:
     """Makes queued tasks ready."""
 
-    def __init__(self, desk: Desk, prices: Prices) -> None:
-        self._desk, self._prices = desk, prices
-        self._uploading, self._detecting = Uploading(desk), Detecting(desk)
-        self._refusals = Refusals(desk, "rows")
+    def __init__(self, run: RunContext, prices: Prices) -> None:
+        self._run, self._prices = run, prices
+        self._uploading, self._detecting = Uploading(run), Detecting(run)
+        self._refusals = Refusals(run, "rows")
         self._alone: set[int] = set()
         """Tasks whose output is known to be theirs alone."""
         self._steps: dict[Step, Callable[[Draft], Awaitable[None]]] = {
@@ -104,25 +104,25 @@ class Preparing:
     async def _fail(self, task: Task, code: str, reason: str, again: Attempt | None) -> None:
         if again is not None:
             return  # an uncertain task stays uncertain: that its input is gone says nothing of the attempt
-        desk = self._desk
-        await desk.ledger.write(transitions.unfit, task.id, code=code, reason=reason)
+        run = self._run
+        await run.ledger.write(transitions.unfit, task.id, code=code, reason=reason)
 
     def expect(self, tasks: Sequence[Task]) -> None:
         """These will be prepared next: look at their outputs all at once."""
         ids = [task.id for task in tasks]
         self._alone.update(ids)
-        self._alone -= queries.sharing_output(self._desk.ledger.db, ids)
+        self._alone -= queries.sharing_output(self._run.ledger.db, ids)
 
     async def _check_output(self, task: Task) -> None:
         """Whoever wants to write the same file was enrolled before the run began, so it can be looked up early."""
-        owner = None if task.id in self._alone else queries.output_owner(self._desk.ledger.db, task.output, task.id)
+        owner = None if task.id in self._alone else queries.output_owner(self._run.ledger.db, task.output, task.id)
         self._alone.discard(task.id)
         if owner is not None:
             raise Unfit("output-taken", f"{task.output} is also the output of {owner}")
-        store = self._desk.store
+        store = self._run.store
         if not store.taken(task.output):
             return
-        own = queries.former(self._desk.ledger.db, task.id).replaces
+        own = queries.former(self._run.ledger.db, task.id).replaces
         if own is None or not await store.holds(task.output, own):
             raise Unfit("output-taken", f"{task.output} exists already and is not what this task made")
 
@@ -155,7 +155,7 @@ class Preparing:
         try:
             draft.price = await self._prices.of(draft.seconds, draft.body())
         except RowRefused:
-            if draft.detected is None or not detection.is_doubtful(draft.detected, self._desk.clock.now()):
+            if draft.detected is None or not detection.is_doubtful(draft.detected, self._run.clock.now()):
                 raise
             await self._detecting.forget(draft.detected)
             await self._detect(draft)

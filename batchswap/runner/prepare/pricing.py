@@ -6,8 +6,9 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Exit
+from batchswap.events import LogEvent
 from batchswap.ledger import history
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.prepare.free_calls import ask, ask_once
 from batchswap.runner.prepare.steps import Unserved
 from batchswap.runner.stop_reasons import Stop, Stopped
@@ -60,22 +61,22 @@ class Prices:
     A class shares one price. Not with a budget where nobody knows how long the targets are: then each has its own.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._known: dict[str, Known] = {}
         self._asking = Locks()
         self._lessons: dict[TaskClass, Lesson] = {}
-        self.trials = Trials(desk)
+        self.trials = Trials(run)
         self._has_asked = False
         """For the balance."""
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
         """Credits, as estimated. Raises RowRefused, Unserved, Stopped when nothing will be submitted."""
-        desk, name = self._desk, self._name(seconds, body)
+        run, name = self._run, self._name(seconds, body)
         async with self._asking.hold(name):
             known = self._known.get(name)
-            if known is None or known.until <= desk.clock.monotonic():
-                if desk.no_submits is not None:
+            if known is None or known.until <= run.clock.monotonic():
+                if run.state.submit_stop is not None:
                     raise Stopped  # nobody needs the price any longer
                 known = await self._ask(body, seconds)
                 if len(self._known) >= REMEMBERED:
@@ -87,14 +88,14 @@ class Prices:
         """Of all that share a price."""
         model = Model(body.model)
         group = class_of(model, seconds)
-        is_shared = group.step or not self._desk.settings.has_budget
+        is_shared = group.step or not self._run.settings.has_budget
         return group.group if is_shared else f"{model} {body.input[model.target_field]}"
 
     async def _ask(self, body: wire.CreateTask, seconds: float | None) -> Known:
         """A price that was told, or none for a while. A budget that cannot be kept stops the run, or fails the row."""
-        desk, is_needed = self._desk, self._desk.settings.has_budget
+        run, is_needed = self._run, self._run.settings.has_budget
         try:
-            answer = await ask(desk, "estimate", lambda: desk.api.estimate(body))
+            answer = await ask(run, "estimate", lambda: run.api.estimate(body))
         except Unserved:
             if is_needed:
                 raise
@@ -104,26 +105,24 @@ class Prices:
         if found.estimated_credits is not None:
             return Known(found.estimated_credits, seconds)
         if is_needed:
-            desk.stop_submits(Stop(Exit.NO_CREDITS, "the API gives no estimate, so no budget can be kept"))
+            run.state.stop_submits(Stop(Exit.NO_CREDITS, "the API gives no estimate, so no budget can be kept"))
             raise Stopped
-        return Known(0.0, seconds, desk.clock.monotonic() + ASK_AGAIN)
+        return Known(0.0, seconds, run.clock.monotonic() + ASK_AGAIN)
 
     async def _note_balance(self, balance: float | None) -> None:
         """What is on the account before the first submit, as evidence. Asked for once, if no estimate says it."""
-        desk = self._desk
-        if balance is None and desk.balance is None and not self._has_asked:
+        run = self._run
+        if balance is None and run.evidence.latest is None and not self._has_asked:
             self._has_asked = True
-            answer = await ask_once(desk, "balance", desk.api.balance)
+            answer = await ask_once(run, "balance", run.api.balance)
             balance = wire.Balance.from_json(answer.data if answer else None).balance
         if balance is not None:
-            desk.balance = balance
-            if desk.is_quiet() and not desk.requests["submit"]:
-                desk.quiet_balance = balance
+            run.evidence.note(balance, is_quiet=run.is_quiet and not run.traffic.requests["submit"])
 
     def recall(self) -> None:
         """What earlier runs were charged."""
-        desk = self._desk
-        for past in history.charges(desk.ledger.db, desk.account):
+        run = self._run
+        for past in history.charges(run.ledger.db, run.account.name):
             group = class_of(past.model, past.seconds)
             self._lessons[group] = self._lesson(group).learned(past.estimate, past.charged)
             if past.is_done:
@@ -136,7 +135,8 @@ class Prices:
         if charged is not None:
             self._lessons[group] = before.learned(job.attempt.expected, charged)
         if (is_done or charged) and self.trials.know(group) and charged is None:
-            self._desk.say(f"the API does not say what a task cost ({group}): the budget counts what was estimated")
+            words = f"the API does not say what a task cost ({group}): the budget counts what was estimated"
+            self._run.report(LogEvent.COST_UNKNOWN, words)
         return self._lesson(group) != before
 
     def expected(self, model: Model, seconds: float | None, estimate: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.selections import Queue, Selection
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.prepare.prepare import Preparing
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Ready
@@ -21,9 +21,9 @@ LOOK_EVERY = 0.1
 class Queueing:
     """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
 
-    def __init__(self, desk: Desk, selection: Selection, prepare: Preparing) -> None:
-        self._desk, self._selection, self._prepare = desk, selection, prepare
-        self._pages = Queue(desk.ledger.db, selection).pages()
+    def __init__(self, run: RunContext, selection: Selection, prepare: Preparing) -> None:
+        self._run, self._selection, self._prepare = run, selection, prepare
+        self._pages = Queue(run.ledger.db, selection).pages()
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
         self._again: set[int] = set()
@@ -38,7 +38,7 @@ class Queueing:
 
     def begin_again(self) -> None:
         """Look through the ledger's queue once more, when it was gone through: something new has come into it."""
-        self._pages = Queue(self._desk.ledger.db, self._selection).pages()
+        self._pages = Queue(self._run.ledger.db, self._selection).pages()
         self._exhausted, self._again = False, set()
 
     def resend(self, task: Task, attempt: Attempt) -> None:
@@ -48,7 +48,7 @@ class Queueing:
     def put_again(self, task_id: int) -> None:
         """A failed generation that may be paid once more."""
         self._again.add(task_id)
-        self._coming.append((transitions.find_task(self._desk.ledger.db, task_id), None))
+        self._coming.append((transitions.find_task(self._run.ledger.db, task_id), None))
 
     def prepare_anew(self, task: Task) -> None:
         """A refused task whose preparation no longer holds."""
@@ -56,15 +56,15 @@ class Queueing:
 
     def fill(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield the work that keeps some tasks ready for their submit, so that no place waits for an upload."""
-        desk = self._desk
-        if desk.no_submits is not None or desk.ending is not None:
+        run = self._run
+        if run.state.submit_stop is not None or run.state.run_stop is not None:
             return
-        while self.ready and self.ready[0].is_stale(desk.clock.now()):
+        while self.ready and self.ready[0].is_stale(run.clock.now()):
             stale = self.ready.popleft()
             self._coming.appendleft((stale.task, stale.again))
         if self.ready and not self._has_room():
             return  # what was made ready waits for its place, and the disk fills meanwhile
-        while self.preparing + len(self.ready) < desk.settings.ahead:
+        while self.preparing + len(self.ready) < run.settings.ahead:
             if not self._coming and not self._next_page(self._pages):
                 return
             if not self._has_room():
@@ -84,19 +84,19 @@ class Queueing:
 
     def _has_room(self) -> bool:
         """Whether what is paid for can be stored."""
-        desk = self._desk
-        now = desk.clock.monotonic()
+        run = self._run
+        now = run.clock.monotonic()
         if now - self._looked_at < LOOK_EVERY:
             return True
         obstacle = self._obstacle()
         if obstacle is not None:
-            desk.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted"))
+            run.state.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted"))
             return False
         self._looked_at = now
         return True
 
     def _obstacle(self) -> str | None:
-        store, settings = self._desk.store, self._desk.settings
+        store, settings = self._run.store, self._run.settings
         if not store.is_writable():
             return f"nothing can be written to --out {settings.out}"
         free, least = store.free(), settings.min_free

@@ -10,17 +10,19 @@ from pathlib import Path
 
 from batchswap import wire
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
+from batchswap.events import LogEvent
 from batchswap.ledger import api_cache, transitions
 from batchswap.ledger.enrolment import input_snapshots
 from batchswap.ledger.enrolment.input_snapshots import Sighting
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import Unfit, Unserved
 from batchswap.runner.prepare.upload_health import Intake
 from batchswap.runner.stop_reasons import Stop, Stopped
 from batchswap.runner.sync.keyed_locks import Locks
 from batchswap.runner.sync.waits import rest
+from batchswap.runner.task_context import name_of
 from batchswap.tasks import Task, is_url
 from batchswap.verdicts import Retries
 
@@ -48,8 +50,8 @@ class NotStored(Exception):
 class Uploading:
     """Who comes while a file is hashed, or its content goes up, waits for that and does not do it again."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
         self._looking, self._uploading = Locks(), Locks()
         self._intake = Intake()
         self._digests: dict[Path, tuple[Sighting, str]] = {}
@@ -62,22 +64,22 @@ class Uploading:
         """
         if is_url(given):
             return given, inf, None
-        desk, path = self._desk, Path(task.folder, given)
+        run, path = self._run, Path(task.folder, given)
         async with self._looking.hold(str(path)):
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
-            now = desk.clock.now()
-            known = api_cache.find(desk.ledger.db, desk.owner, digest, now - desk.settings.upload_ttl, now)
+            now = run.clock.now()
+            known = api_cache.find(run.ledger.db, run.account.owner, digest, now - run.settings.upload_ttl, now)
             if known is None:
-                known = await self._upload(path, digest), desk.clock.now()
-            until = known[1] + max(desk.settings.upload_ttl, LEAST_TTL)
+                known = await self._upload(path, digest), run.clock.now()
+            until = known[1] + max(run.settings.upload_ttl, LEAST_TTL)
             return known[0], until, Input(str(path), size, modified, digest)
 
     async def _digest(self, task: Task, path: Path) -> tuple[Sighting, str]:
         """What a file looks like, and its SHA-256; asked again when its size or time has changed."""
         try:
             found = await asyncio.to_thread(path.stat)
-            check_file(path, found, self._desk.settings.max_upload)
+            check_file(path, found, self._run.settings.max_upload)
             sighting = input_snapshots.sighting_of(found)
             seen, digest = self._digests.get(path, (None, ""))
             if seen != sighting:
@@ -87,21 +89,21 @@ class Uploading:
                 self._digests[path] = sighting, digest
         except OSError as error:
             raise Unfit("input-gone", f"{path}: {error.strerror}") from error
-        if input_snapshots.find(self._desk.ledger.db, path) not in (None, sighting):
+        if input_snapshots.find(self._run.ledger.db, path) not in (None, sighting):
             await self._note_change(task, path)
         return sighting, digest
 
     async def _note_change(self, task: Task, path: Path) -> None:
         """The row names a file and not a content, so it is used as it is now; but that is said, and written down."""
-        desk, words = self._desk, f"{path} changed after its row was enrolled; it is used as it is now"
+        run, words = self._run, f"{path} changed after its row was enrolled; it is used as it is now"
         if path not in self._changed:
             self._changed.add(path)
-            desk.say(words)
-        await desk.ledger.write(transitions.log, "input-changed", task_id=task.id, state=task.state, detail=words)
+            run.report(LogEvent.INPUT_CHANGED, words, task=name_of(task))
+        await run.ledger.write(transitions.log, "input-changed", task_id=task.id, state=task.state, detail=words)
 
     async def _upload(self, path: Path, digest: str) -> str:
         """Raises Unfit when the file cannot be uploaded, Stopped when for too long no file can."""
-        desk, retries = self._desk, Retries(self._desk.settings.retries)
+        run, retries = self._run, Retries(self._run.settings.retries)
         content_type = content_type_of(path)
         if content_type is None:
             raise Unfit("upload-failed", f"{path}: its ending does not say what kind of file it is")
@@ -112,19 +114,19 @@ class Uploading:
                 except NotStored as error:
                     if retries.failed(*self._told(digest, error)):
                         raise Unserved("upload-failed", f"{path}: {error}") from None
-                    if not await rest(desk.backoff(retries.failures), desk.submits_over):
+                    if not await rest(run.backoff(retries.failures), run.state.submits_over):
                         raise Stopped from None
                 else:
-                    self._intake.stored(desk.clock.monotonic())
+                    self._intake.stored(run.clock.monotonic())
                     return await self._remember(path, digest, file_url)
         finally:
             self._intake.forget(digest)
 
     async def _send(self, path: Path, content_type: str) -> str:
         """One try, with a place of its own: the file's URL. Raises NotStored, Unfit, RowRefused, Stopped."""
-        api = self._desk.api
+        api = self._run.api
         try:
-            answer = await ask(self._desk, "upload", lambda: api.upload_url(content_type, path.suffix.lower()))
+            answer = await ask(self._run, "upload", lambda: api.upload_url(content_type, path.suffix.lower()))
         except Unserved as error:
             raise Unserved(error.code, f"{path}: {error.reason}") from None
         place = wire.UploadUrl.from_json(answer.data if answer else None)
@@ -144,15 +146,16 @@ class Uploading:
 
     def _told(self, digest: str, error: NotStored) -> tuple[float, float]:
         """Now, and when the store was last good as far as this file can tell. Raises Stopped when patience is over."""
-        desk, now = self._desk, self._desk.clock.monotonic()
+        run, now = self._run, self._run.clock.monotonic()
         if error.is_refusal:
             return now, now
         good_at = self._intake.failed(digest, now)
-        if self._intake.out_for(now) > desk.settings.patience:
-            desk.stop_submits(Stop(Exit.UNAVAILABLE, f"no file could be uploaded for too long: {error}"))
+        if self._intake.out_for(now) > run.settings.patience:
+            run.state.stop_submits(Stop(Exit.UNAVAILABLE, f"no file could be uploaded for too long: {error}"))
             raise Stopped
         if self._intake.is_news():
-            desk.say(f"no file can be uploaded ({error}): waiting, for --patience at most")
+            words = f"no file can be uploaded ({error}): waiting, for --patience at most"
+            run.report(LogEvent.UPLOADS_UNAVAILABLE, words)
         return now, good_at
 
     async def _remember(self, path: Path, digest: str, file_url: str) -> str:
@@ -163,8 +166,8 @@ class Uploading:
             same = False
         if not same:
             raise Unfit("input-gone", f"{path} changed while it was uploaded")
-        desk = self._desk
-        await desk.ledger.write(api_cache.remember, desk.owner, digest, file_url)
+        run = self._run
+        await run.ledger.write(api_cache.remember, run.account.owner, digest, file_url)
         return file_url
 
 

@@ -5,23 +5,24 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from batchswap.errors import Exit, LedgerFailed
+from batchswap.events import LogEvent
 from batchswap.ledger.file.location import Fault, Location
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.stop_reasons import Stop
-from batchswap.runner.task_context import Job
+from batchswap.runner.task_context import Job, name_of
 
 
 class Guard:
     """Asked before each submit, every few seconds, and at the end. `stack` closes what is opened."""
 
     def __init__(
-        self, desk: Desk, location: Location, stack: ExitStack, in_flight: Callable[[], Iterable[Job]]
+        self, run: RunContext, location: Location, stack: ExitStack, in_flight: Callable[[], Iterable[Job]]
     ) -> None:
         """`in_flight`: what is paid for and not fetched yet."""
-        self._desk, self._location, self._stack, self._in_flight = desk, location, stack, in_flight
+        self._run, self._location, self._stack, self._in_flight = run, location, stack, in_flight
         self._saving = asyncio.Lock()
         self._has_failed = False
-        desk.ledger.writer.location = location
+        run.ledger.writer.location = location
 
     async def is_well(self) -> bool:
         """Whether the ledger's name still leads to it. If not: stop submitting, and save what is lost."""
@@ -36,29 +37,31 @@ class Guard:
         return False
 
     def _stop(self, words: str) -> None:
-        desk, stop = self._desk, Stop(Exit.UNEXPECTED, words)
-        if stop in desk.stops:
+        run, stop = self._run, Stop(Exit.UNEXPECTED, words)
+        if stop in run.state.stops:
             return
-        if desk.no_submits is None:
-            desk.stop_submits(stop)
+        if run.state.submit_stop is None:
+            run.state.stop_submits(stop)
         else:
-            desk.stops.append(stop)
-            desk.warn(words)
+            run.state.add_stop(stop)
 
     async def _save(self, fault: Fault) -> None:
-        desk = self._desk
+        run = self._run
 
         name = self._location.path
         try:
-            self._location = await desk.ledger.rescue(self._location, fault, self._stack)
+            self._location = await run.ledger.rescue(self._location, fault, self._stack)
         except LedgerFailed as error:
             if not self._has_failed:
                 self._has_failed = True
-                desk.warn(f"{error}: tried again every few seconds, as long as this run lasts")
+                run.report.warn(
+                    LogEvent.LEDGER_FAILED, f"{error}: tried again every few seconds, as long as this run lasts"
+                )
                 for job in self._in_flight():
-                    desk.warn(f"{job.task.batch}/{job.task.key} is {job.attempt.remote_id}, and not fetched yet")
+                    words = f"{name_of(job.task)} is {job.attempt.remote_id}, and not fetched yet"
+                    run.report.warn(LogEvent.TASK_IN_FLIGHT, words, task=name_of(job.task), id=job.attempt.remote_id)
             return
-        path = desk.ledger.path
+        path = run.ledger.path
         if path == name:
             self._stop(f"what this run knows was written back to {name}, and a copy elsewhere is out of date")
         else:

@@ -5,7 +5,7 @@ from math import inf
 import msgspec
 
 from batchswap.ledger.budgets import Budget, local_day
-from batchswap.runner.context import Desk
+from batchswap.runner.context import RunContext
 from batchswap.runner.submit import trial_limit
 from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
@@ -30,9 +30,9 @@ class Out(msgspec.Struct):
 class Trials:
     """What is out without a known price."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._budget = Budget(desk.settings.budget, desk.settings.budget_per_day)
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
+        self._budget = Budget(run.settings.budget, run.settings.budget_per_day)
         self._known: set[TaskClass] = set()
         self._out: dict[int, Out] = {}
 
@@ -51,13 +51,13 @@ class Trials:
         return is_first or mine < trial_limit.allowed(ready.price, self._left(group), is_first=is_first)
 
     def _is_tried(self, group: TaskClass) -> bool:
-        return self._desk.settings.has_budget and group not in self._known
+        return self._run.settings.has_budget and group not in self._known
 
     def _left(self, group: TaskClass) -> float:
         """Credits that the class may take, of the budget that has less."""
-        desk = self._desk
+        run = self._run
         left = inf
-        run_left, day_left = self._budget.left(desk.ledger.db, desk.ledger.run_id, local_day(desk.clock.now()))
+        run_left, day_left = self._budget.left(run.ledger.db, run.ledger.run_id, local_day(run.clock.now()))
         for credits_, is_ours_alone in ((run_left, True), (day_left, False)):
             counted = [each for each in self._out.values() if each.is_ours or not is_ours_alone]
             own = sum(each.estimate for each in counted if each.group == group and each.is_reserved)

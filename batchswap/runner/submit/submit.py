@@ -13,6 +13,7 @@ import msgspec
 from batchswap import verdicts, wire
 from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
+from batchswap.events import LogEvent
 from batchswap.ledger import detections, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.enrolment import duplicates
@@ -20,13 +21,13 @@ from batchswap.ledger.enrolment.submitted_inputs import content_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Capacity
-from batchswap.runner.context import Desk, finish
+from batchswap.runner.context import RunContext, finish
 from batchswap.runner.outcomes import SETTLED, Accepted, PrepareAgain, SendAgain, Settled, SubmitOutcome
 from batchswap.runner.prepare.detection import is_doubtful
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, Stop
 from batchswap.runner.submit.repeated_failures import Refusals
-from batchswap.runner.task_context import Job, Ready
+from batchswap.runner.task_context import Job, Ready, name_of
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
@@ -39,10 +40,10 @@ Move = Callable[[sqlite3.Connection, Stamp, Attempt, str], None]
 class Submitting:
     """Sends ready tasks."""
 
-    def __init__(self, desk: Desk, prices: Prices) -> None:
-        self._desk, self._prices = desk, prices
-        self._refusals = Refusals(desk, "submits")
-        self.capacity = Capacity(desk.settings.in_flight)
+    def __init__(self, run: RunContext, prices: Prices) -> None:
+        self._run, self._prices = run, prices
+        self._refusals = Refusals(run, "submits")
+        self.capacity = Capacity(run.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""
         self._unrecorded: list[Callable[[], Awaitable[None]]] = []
@@ -52,10 +53,10 @@ class Submitting:
 
     async def submit(self, ready: Ready, ticket: int) -> SubmitOutcome:
         """Send the task. `ticket` names the place in the window that it has."""
-        desk = self._desk
-        if not await desk.is_ledger_well():
+        run = self._run
+        if not await run.ledger.is_well():
             return SendAgain(ready)
-        before = desk.quiet_balance if desk.is_quiet() else None
+        before = run.evidence.quiet if run.is_quiet else None
         intent = asyncio.ensure_future(self._intend(ready, before))
         try:
             attempt = await asyncio.shield(intent)
@@ -64,23 +65,23 @@ class Submitting:
             raise
         if not isinstance(attempt, Attempt):
             return attempt
-        if not await desk.is_ledger_well():
+        if not await run.ledger.is_well():
             return await finish(self._requeue(ready, attempt, "never-sent", "the ledger was no longer in its place"))
-        if desk.ending is not None:  # since the intent was on its way to the disk
+        if run.state.run_stop is not None:  # since the intent was on its way to the disk
             return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
-        body = desk.inbox.add_url(ready.body, attempt.ref)
-        desk.quiet_balance = None
-        desk.pacer.left(ticket)  # the intent had to reach the disk first
-        served_at = desk.served_at
+        body = run.inbox.add_url(ready.body, attempt.ref)
+        run.evidence.submit_left()
+        run.pacer.left(ticket)  # the intent had to reach the disk first
+        served_at = run.health.served_at
         try:
-            with desk.calling("submit"):
-                answer = await desk.api.create_task(body, attempt.ref)
+            with run.calling("submit"):
+                answer = await run.api.create_task(body, attempt.ref)
         except NeverSent as error:
-            desk.unreachable(error)
+            run.on_failure(error)
             self._note(Verdict(Kind.NEVER_SENT, "no connection"))
             return await finish(self._requeue(ready, attempt, "never-sent", str(error)))
         except MaybeSent as error:
-            desk.unreachable(error)
+            run.on_failure(error)
             return await finish(self._lose(ready, attempt, "no-answer", str(error), before))
         except CancelledUnsent:
             await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
@@ -91,44 +92,44 @@ class Submitting:
         remote_id = wire.Accepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
         if verdict.kind is Kind.RATE_LIMITED and self._is_full(served_at):
-            desk.full(answer)
+            run.on_capacity_429(answer)
         else:
-            desk.heard(verdict, answer)
+            run.on_answer(verdict, answer)
             self._note(verdict)
         named = remote_id or wire.usable_id(clean(answer.named)) or ""
         return await finish(self._record(ready, attempt, verdict, named, answer.message, before))
 
     def _is_full(self, served_at: float) -> bool:
         """Whether the 429 to a submit that left when something else had been served at `served_at` counts tasks."""
-        desk, capacity = self._desk, self.capacity
+        run, capacity = self._run, self.capacity
         is_news = capacity.believed is None
-        is_full = capacity.refused(desk.clock.monotonic(), len(desk.agenda), served_at)
+        is_full = capacity.refused(run.clock.monotonic(), len(run.agenda), served_at)
         if is_full and is_news:
             tasks = "task" if capacity.believed == 1 else "tasks"
             words = f"the API takes {capacity.believed} {tasks} at once: the others wait for a place"
-            desk.say(f"429 to submits alone: {words}")
+            run.report(LogEvent.IN_FLIGHT_LOWERED, f"429 to submits alone: {words}")
         return is_full
 
     def _note(self, verdict: Verdict) -> None:
         """Submits that have to come later for all of --patience need not try again, however well other calls work."""
-        desk = self._desk
-        now = desk.clock.monotonic()
+        run = self._run
+        now = run.clock.monotonic()
         match verdict.kind:
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.NEVER_SENT:
                 self._refused_since = min(self._refused_since, now)
             case Kind.ACCEPTED | Kind.REJECTED | Kind.NO_CREDITS:
                 self._refused_since = inf
-        if now - self._refused_since > desk.settings.patience:
+        if now - self._refused_since > run.settings.patience:
             words = f"submits were only put off ({verdict.code}) for all of --patience: stopped"
-            desk.stop_submits(Stop(Exit.UNAVAILABLE, words))
+            run.state.stop_submits(Stop(Exit.UNAVAILABLE, words))
 
     async def _intend(self, ready: Ready, balance: float | None) -> Attempt | SendAgain | Settled:
         """The attempt on disk, before anything leaves. SendAgain: the budget has too little before others end."""
-        desk, settings = self._desk, self._desk.settings
+        run, settings = self._run, self._run.settings
         if ready.again is not None:
             again = ready.again
             try:
-                await desk.ledger.write(transitions.resent, again)
+                await run.ledger.write(transitions.resent, again)
             except LostRace:
                 return SETTLED  # a callback has settled it meanwhile
             return again
@@ -144,7 +145,7 @@ class Submitting:
                 ready.task,
                 reserved=reserved,
                 budget=budget,
-                account=desk.account,
+                account=run.account.name,
                 estimate=ready.price,
                 seconds=ready.seconds,
                 balance=balance,
@@ -154,23 +155,23 @@ class Submitting:
             )
 
         try:
-            day = desk.log.reserve(ready.task, ref, reserved, settings.budget_per_day)
-            attempt = await desk.ledger.write(intend)
+            day = run.ledger.log.reserve(ready.task, ref, reserved, settings.budget_per_day)
+            attempt = await run.ledger.write(intend)
         except OverBudget:
-            desk.log.release(ready.task, ref)
-            desk.is_short = True
+            run.ledger.log.release(ready.task, ref)
+            run.state.note_short(is_short=True)
             return SendAgain(ready)
         if attempt is None:
-            desk.log.release(ready.task, ref)
+            run.ledger.log.release(ready.task, ref)
             return SETTLED
-        desk.log.note(What.SENT, ready.task, attempt)
+        run.ledger.log.note(What.SENT, ready.task, attempt)
         return attempt
 
     async def _surely(
         self, transition: Callable[Concatenate[sqlite3.Connection, Stamp, P], None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Record what is known of an attempt, if not now then at the end: without it, the attempt is uncertain."""
-        work = partial(self._desk.ledger.write, transition, *args, **kwargs)
+        work = partial(self._run.ledger.write, transition, *args, **kwargs)
         try:
             await work()
         except (IdTaken, LostRace):
@@ -185,7 +186,8 @@ class Submitting:
         done = await asyncio.gather(*(work() for work in rest), return_exceptions=True)
         if done and not any(isinstance(each, Exception) for each in done):
             answers = "answer" if len(done) == 1 else "answers"
-            self._desk.warn(f"{len(done):,} {answers} that could not be recorded at first: recorded after all")
+            words = f"{len(done):,} {answers} that could not be recorded at first: recorded after all"
+            self._run.report.warn(LogEvent.ANSWERS_RECORDED, words)
 
     async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | SendAgain | Settled]") -> None:
         """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
@@ -198,14 +200,14 @@ class Submitting:
 
         Then nothing leaves: the row waits for that result with --duplicates reuse, and fails unpaid without it.
         """
-        desk, item = self._desk, ready.task
+        run, item = self._run, ready.task
         content = content_of(item, ready.used)
-        if content is None or desk.settings.duplicates == "pay":
+        if content is None or run.settings.duplicates == "pay":
             return False
-        other = duplicates.same_content(db, item, content, desk.account)
+        other = duplicates.same_content(db, item, content, run.account.name)
         if other is None:
             return False
-        if desk.settings.duplicates == "reuse":
+        if run.settings.duplicates == "reuse":
             duplicates.wait_for(db, item, other, content)
         else:
             transitions.unfit(db, stamp, item.id, code="duplicate", reason=same_bytes_words(other))
@@ -214,27 +216,25 @@ class Submitting:
     async def _record(
         self, ready: Ready, attempt: Attempt, verdict: Verdict, remote_id: str, message: str, before: float | None
     ) -> SubmitOutcome:
-        desk = self._desk
+        run = self._run
         reason = clean(message) or verdict.kind.value
         if verdict.kind is Kind.ACCEPTED:
             try:
                 return await self._accept(ready, attempt, remote_id)
             except IdTaken as error:
                 verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
-                desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {reason}")
+                _warn_uncertain(run, ready.task, attempt, reason)
                 remote_id = ""  # it is in the ledger, as another attempt's
         if verdict.kind is Kind.NO_CREDITS:
-            desk.stop_submits(OUT_OF_CREDITS)
-        if (
-            verdict.kind is Kind.UNKNOWN or desk.inbox.get(attempt.ref) is not None
-        ):  # who calls back for it has taken it
+            run.state.stop_submits(OUT_OF_CREDITS)
+        if verdict.kind is Kind.UNKNOWN or run.inbox.get(attempt.ref) is not None:  # who calls back for it has taken it
             return await self._lose(ready, attempt, verdict.code, reason, before, named=remote_id)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
-        desk.unclear = 0
+        run.evidence.submit_was_clear()
         if self._may_have_expired(ready, verdict):
             return await self._renew(ready, attempt, verdict, reason)
-        desk.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
+        run.ledger.log.note(What.REFUSED, ready.task, attempt, code=verdict.code)
         await self._surely(transitions.refused, attempt, Event.REJECTED, code=verdict.code, reason=reason)
         self._refusals.note(verdict.code)
         return SETTLED
@@ -243,44 +243,44 @@ class Submitting:
         self, ready: Ready, attempt: Attempt, remote_id: str, move: Move = transitions.accepted
     ) -> Accepted:
         """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
-        desk = self._desk
-        desk.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
+        run = self._run
+        run.ledger.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
         try:
             await self._surely(move, attempt, remote_id)
         except IdTaken:
             raise
         except Exception as error:
             if not (isinstance(error, LostRace) and move is transitions.attached):  # then it is known already
-                warn_unrecorded(desk, ready.task, remote_id)
+                warn_unrecorded(run, ready.task, remote_id)
             raise
         self._refusals.clear()
-        self.capacity.accepted(desk.clock.monotonic(), len(desk.agenda) + 1)
-        desk.unclear = 0
-        known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=desk.clock.now())
+        self.capacity.accepted(run.clock.monotonic(), len(run.agenda) + 1)
+        run.evidence.submit_was_clear()
+        known = msgspec.structs.replace(attempt, remote_id=remote_id, accepted_at=run.clock.now())
         task = _submitted(ready, attempt)
-        return Accepted(Job(task, known, desk.clock.monotonic(), seconds=ready.seconds))
+        return Accepted(Job(task, known, run.clock.monotonic(), seconds=ready.seconds))
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
         """Whether the refusal may mean the detection and not the row. Once for each task."""
         if ready.detected is None or verdict.code not in ("404", "422") or ready.task.id in self._renewed:
             return False
-        return is_doubtful(ready.detected, self._desk.clock.now())
+        return is_doubtful(ready.detected, self._run.clock.now())
 
     async def _renew(self, ready: Ready, attempt: Attempt, verdict: Verdict, reason: str) -> PrepareAgain:
         """Back to the queue, without the detection. Nothing was paid: the submit is known to be refused."""
-        desk, found = self._desk, ready.detected
+        run, found = self._run, ready.detected
         self._renewed.add(ready.task.id)
         if found is not None:
-            await desk.ledger.do(detections.forget, desk.owner, found)
+            await run.ledger.do(detections.forget, run.account.owner, found)
         await self._requeue(ready, attempt, verdict.code, reason)
         return PrepareAgain(msgspec.structs.replace(ready.task, attempts=attempt.number))
 
     async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> SendAgain | Settled:
-        desk = self._desk
+        run = self._run
         if ready.again is not None:  # of its first sending nobody knows still
             await self._leave_unknown(ready, attempt, code, reason)
             return SETTLED
-        desk.log.note(What.REFUSED, ready.task, attempt, code=code)
+        run.ledger.log.note(What.REFUSED, ready.task, attempt, code=code)
         await self._surely(transitions.refused, attempt, Event.REFUSED, code=code, reason=reason)
         task = msgspec.structs.replace(ready.task, attempts=attempt.number)
         return SendAgain(msgspec.structs.replace(ready, task=task))
@@ -289,7 +289,7 @@ class Submitting:
         self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None, *, named: str = ""
     ) -> SubmitOutcome:
         """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
-        desk = self._desk
+        run = self._run
         if (accepted := await self._accept_told(ready, attempt, transitions.accepted)) is not None:
             return accepted
         await self._leave_unknown(ready, attempt, code, reason, named)
@@ -298,39 +298,45 @@ class Submitting:
                 return accepted  # a callback came while that was being recorded
         except LostRace:  # and one more, which has attached it: the task is watched already
             return SETTLED
-        if desk.is_idempotent and ready.resends < desk.settings.retries:
+        if run.account.is_idempotent and ready.resends < run.settings.retries:
             task = _submitted(ready, attempt)
             return SendAgain(msgspec.structs.replace(ready, task=task, again=attempt, resends=ready.resends + 1))
-        desk.doubt(attempt, before)
+        run.evidence.submit_was_unclear(attempt, before)
+        run.state.wake()
         return SETTLED
 
     async def _accept_told(self, ready: Ready, attempt: Attempt, move: Move) -> Accepted | None:
         """As a callback has told. None: none has, or what it told is another attempt's."""
-        remote_id = self._desk.inbox.get(attempt.ref)  # left there: whoever watches the task asks for it at once
+        remote_id = self._run.inbox.get(attempt.ref)  # left there: whoever watches the task asks for it at once
         if remote_id is None:
             return None
         try:
             return await self._accept(ready, attempt, remote_id, move)
         except IdTaken:
-            self._desk.inbox.pop(attempt.ref)
+            self._run.inbox.pop(attempt.ref)
             return None
 
     async def _leave_unknown(self, ready: Ready, attempt: Attempt, code: str, reason: str, named: str = "") -> None:
         """`named`: the task id that an answer held which is no clear acceptance."""
-        desk = self._desk
+        run = self._run
         words = clean(f"{reason}; the answer names the task id {named}" if named else reason)
-        desk.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
+        run.ledger.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
         try:
-            await desk.ledger.write(transitions.unknown, attempt, code=code, reason=words, named=named)
+            await run.ledger.write(transitions.unknown, attempt, code=code, reason=words, named=named)
         finally:
             if named:
-                desk.warn(f"{ready.task.batch}/{ready.task.key} is uncertain: {words}")
+                _warn_uncertain(run, ready.task, attempt, words)
 
 
-def warn_unrecorded(desk: Desk, task: Task, remote_id: str) -> None:
+def warn_unrecorded(run: RunContext, task: Task, remote_id: str) -> None:
     """An id that came is shown at least: it is all that leads to what was paid for."""
-    name = f"{task.batch}/{task.key}"
-    desk.warn(f"{name} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it")
+    words = f"{name_of(task)} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it"
+    run.report.warn(LogEvent.ID_NOT_RECORDED, words, task=name_of(task), id=remote_id)
+
+
+def _warn_uncertain(run: RunContext, task: Task, attempt: Attempt, reason: str) -> None:
+    words = f"{name_of(task)} is uncertain: {reason}"
+    run.report.warn(LogEvent.TASK_UNCERTAIN, words, task=name_of(task), attempt=attempt.number)
 
 
 def _submitted(ready: Ready, attempt: Attempt) -> Task:

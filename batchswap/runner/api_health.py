@@ -1,0 +1,173 @@
+"""Whether the API serves this key, learned from every answer and from every lack of one. Pure: told the time."""
+
+from math import inf
+
+import msgspec
+
+from batchswap import verdicts
+from batchswap.errors import Exit, MaybeSent, NeverSent
+from batchswap.events import LogEvent
+from batchswap.runner.patience import Patience
+from batchswap.runner.stop_reasons import Stop, refusal_words
+from batchswap.verdicts import Kind, Verdict
+
+PROBE_EVERY = 60.0
+"""Seconds between two probes during a maintenance, or a long pause that the API asked for."""
+
+SOON = 10.0
+"""Seconds that trouble must last before the run ends or reports it: many calls that fail at once are one failure."""
+
+News = tuple[LogEvent, str]
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What an answer asks for: nothing, or any of these."""
+
+    pause: float = 0.0
+    """Seconds for which nothing is sent."""
+    is_429: bool = False
+    """Whether the pace may be too fast, too."""
+    if_slower: News | None = None
+    """What to report if the pace was lowered for it."""
+    news: tuple[News, ...] = ()
+    """What to report in any case."""
+    stop: Stop | None = None
+    """Why nothing more is sent at all."""
+
+
+NOTHING = Advice()
+
+
+class ApiHealth:
+    """Times are monotonic seconds. `space`: seconds between two requests at the configured rate."""
+
+    def __init__(self, patience: float, retries: int, space: float = 1.0) -> None:
+        self.patience = Patience(patience)
+        self.probe_at = inf
+        """When to see whether the maintenance, or the long pause, is over; inf: there is none."""
+        self.good_at = -inf
+        """When the last good answer came."""
+        self.served_at = -inf
+        """When the last request left that got a good answer."""
+        self._allowed, self._retries, self._space = patience, retries, space
+        self._failures = self._pushes = 0
+        self._trouble_since, self._words = inf, ""
+        self._has_answered = self._is_outage = False
+        self._balance_asked_at = -inf
+
+    def answered(self, verdict: Verdict, sent_at: float, now: float, retry_after: float | None = None) -> Advice:
+        """Return what an answer means for all requests: continue, slow down, wait, or stop."""
+        match verdict.kind:
+            case Kind.RATE_LIMITED:
+                return self._pushed_back(now, retry_after)
+            case Kind.MAINTENANCE:
+                self._has_answered = True
+                advice = self._trouble(now, "it is under maintenance")
+                if not self.is_paused:
+                    words = "the API is under maintenance: waiting, with a look every minute"
+                    advice = _with_news(advice, LogEvent.API_MAINTENANCE, words)
+                self.probe_at = now + PROBE_EVERY
+                return advice
+            case Kind.ACCOUNT_REFUSED:
+                return Advice(stop=Stop(Exit.REFUSED, refusal_words(verdict.code)))
+            case Kind.TROUBLE | Kind.UNKNOWN:
+                self._has_answered = True
+                return self._trouble(now, f"it answers with errors ({verdict.code})")
+            case _:
+                self.served_at = max(self.served_at, sent_at)
+                return self._recovered(now)
+
+    def failed(self, error: NeverSent | MaybeSent, now: float, dice: float) -> Advice:
+        """Return what a request without an answer means. Without a connection all wait, longer each time."""
+        self._failures += 1
+        advice = self._trouble(now, str(error))
+        stop = advice.stop
+        is_late = now - self._trouble_since >= SOON
+        if stop is None and is_late and not self._has_answered and self._failures > self._retries:
+            stop = Stop(Exit.UNAVAILABLE, f"the API cannot be reached: {error}")
+        pause = 0.0
+        if isinstance(error, NeverSent):
+            pause = min(verdicts.backoff(min(self._failures, 6), dice), self.longest_pause)
+        return msgspec.structs.replace(advice, pause=pause, stop=stop)
+
+    def _pushed_back(self, now: float, retry_after: float | None) -> Advice:
+        self._has_answered = True
+        self._pushes += 1
+        advice = self._trouble(now, "it refuses every request (429)")
+        default = verdicts.backoff(min(self._pushes, 4), 0.5, first=self._space)
+        pause = verdicts.clamp_retry_after(retry_after, default, longest=self.longest_pause)
+        is_long = (retry_after or 0.0) > verdicts.LONGEST_PAUSE
+        if_slower = None
+        if is_long and not self.is_paused:
+            words = "429: the API asks for a long pause: waiting, with a look every minute, for --patience at most"
+            advice = _with_news(advice, LogEvent.API_PAUSE, words)
+        else:
+            words = f"429: the API allows less than configured; waiting {pause:.3g} s, then slower"
+            if_slower = LogEvent.RATE_LOWERED, words
+        if is_long or self.is_paused:
+            self.probe_at = now + (PROBE_EVERY if is_long else pause)
+        return msgspec.structs.replace(advice, pause=pause, is_429=True, if_slower=if_slower)
+
+    def _trouble(self, now: float, words: str) -> Advice:
+        """Note that nothing good came. Report it when that lasts, and stop the run when it lasts for too long."""
+        self._trouble_since, self._words = min(self._trouble_since, now), words
+        self.patience.trouble(now)
+        if (stop := self.spent(now)) is not None:
+            return Advice(stop=stop)
+        if now - self._trouble_since < SOON or self._is_outage or self.is_paused:
+            return NOTHING
+        self._is_outage = True
+        return _with_news(
+            NOTHING, LogEvent.API_UNAVAILABLE, f"the API answers nobody ({words}): waiting, for --patience at most"
+        )
+
+    def _recovered(self, now: float) -> Advice:
+        has_news = self._is_outage or self.is_paused
+        self._has_answered, self._is_outage = True, False
+        self._failures = self._pushes = 0
+        self._trouble_since = self.probe_at = inf
+        self.good_at, self._words = now, ""
+        self.patience.good(now)
+        return _with_news(NOTHING, LogEvent.API_AVAILABLE, "the API answers again") if has_news else NOTHING
+
+    def spent(self, now: float) -> Stop | None:
+        """Return why the run ends, when nothing good came for all of --patience."""
+        if now < self.patience.ends_at():
+            return None
+        return Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {self._words or 'it does not answer'}")
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is sent but probes."""
+        return self.probe_at < inf
+
+    @property
+    def longest_pause(self) -> float:
+        """Seconds for which one answer may pause the key: for a longer pause there is one probe a minute."""
+        return min(verdicts.LONGEST_PAUSE, self._allowed)
+
+    @property
+    def trouble(self) -> str:
+        """What all requests wait for; "" while the API answers any."""
+        return self._words if self._is_outage or self.is_paused else ""
+
+    def probe_due(self) -> float:
+        """Return when to probe next: in a pause, or because calls hang."""
+        return min(self.probe_at, self.patience.ends_at()) if self.is_paused else self.patience.look_at()
+
+    def probed(self, now: float) -> None:
+        """Note that a probe leaves."""
+        if self.is_paused:
+            self.probe_at = now + PROBE_EVERY
+        self.patience.looked(now)
+
+    def may_ask_balance(self, since: float, now: float) -> bool:
+        """Whether to see if the API serves anything: nothing good came since `since`, and no caller asked yet."""
+        if max(self.good_at, self._balance_asked_at) >= since:
+            return False
+        self._balance_asked_at = now
+        return True
+
+
+def _with_news(advice: Advice, event: LogEvent, words: str) -> Advice:
+    return msgspec.structs.replace(advice, news=(*advice.news, (event, words)))

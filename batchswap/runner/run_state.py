@@ -1,0 +1,73 @@
+"""Whether a run still submits, or still sends at all, and what wakes its loop."""
+
+import asyncio
+import logging
+from math import inf
+
+from batchswap.errors import Exit
+from batchswap.events import LogEvent
+from batchswap.runner.report import Report
+from batchswap.runner.stop_reasons import Stop
+from batchswap.runner.sync.request_turns import Turns
+
+
+class RunState:
+    """Shared by the loop and its steps, all on one event loop."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.submit_stop: Stop | None = None
+        self.run_stop: Stop | None = None
+        self.stops: list[Stop] = []
+        self.submits_over, self.over = asyncio.Event(), asyncio.Event()
+        """Set when nothing more is submitted, and when nothing more is sent at all. Waits end then."""
+        self.turns = Turns(self.wake)
+        self.is_short = False
+        """Whether the budget has too little for one more task until another has ended."""
+        self.media_trouble = ""
+        """Why results wait, in words."""
+        self._wakeup = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let the loop look again: something changed."""
+        self._wakeup.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something changes, after `seconds` at the latest."""
+        try:
+            async with asyncio.timeout(None if seconds == inf else max(seconds, 0.0)):
+                await self._wakeup.wait()
+        except TimeoutError:
+            pass
+        self._wakeup.clear()
+
+    def stop_submits(self, stop: Stop) -> None:
+        """Submit nothing more; what runs is still collected."""
+        if self.submit_stop is None:
+            self.submit_stop = stop
+            self.add_stop(stop, level=logging.INFO if stop.exit is Exit.DEADLINE else logging.WARNING)
+        self.submits_over.set()
+        self.wake()
+
+    def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
+        """Report a reason that decides about the exit code."""
+        self.stops.append(stop)
+        self._report(LogEvent.RUN_STOPPING, stop.words, level=level)
+
+    def stop_run(self, stop: Stop) -> None:
+        """Send nothing more at all."""
+        if self.run_stop is None:
+            self.run_stop = stop
+            self.stops.append(stop)
+        self.submits_over.set()
+        self.over.set()
+        self.turns.end()
+        self.wake()
+
+    def note_short(self, *, is_short: bool) -> None:
+        """Note whether the budget has to wait until another task has ended."""
+        self.is_short = is_short
+
+    def note_media_trouble(self, words: str) -> None:
+        """Note why results wait; "" when they do no longer."""
+        self.media_trouble = words
