@@ -9,8 +9,8 @@ import msgspec
 
 from batchswap.ledger import queries, selections, traffic
 from batchswap.ledger.submission_log import position
-from batchswap.runner.callback_inbox import Calls
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.callback_inbox import Calls
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.scheduler import Loop
 from batchswap.states import State
 

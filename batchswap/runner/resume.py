@@ -7,12 +7,11 @@ from collections.abc import Collection
 from batchswap.events import LogEvent
 from batchswap.ledger import queries
 from batchswap.runner.background import accompany
-from batchswap.runner.context import RunContext
-from batchswap.runner.measuring import seconds_of
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import Accepted, ResultReady
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.summary import elsewhere_words
-from batchswap.runner.task_context import Job, age_of
+from batchswap.runner.task_context import Job, age_of, seconds_of
 from batchswap.states import State
 
 

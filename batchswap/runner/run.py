@@ -26,16 +26,16 @@ from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
 from batchswap.runner import signals
-from batchswap.runner.account import Account, open_pacer
 from batchswap.runner.background import Watch, flush, watched
-from batchswap.runner.callback_inbox import CallbackInbox, Calls
 from batchswap.runner.collect import storage_trouble
 from batchswap.runner.collect.result_store import Results
 from batchswap.runner.collect.reuse import reuse, waiting_words
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.account import Account, open_pacer
+from batchswap.runner.context.callback_inbox import CallbackInbox, Calls
+from batchswap.runner.context.ledger import RunLedger
+from batchswap.runner.context.report import Report
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.interfaces import Api, Pacer, Store
-from batchswap.runner.ledger import RunLedger
-from batchswap.runner.report import Report
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.submit.balance_probe import note_evidence

@@ -15,7 +15,7 @@ from batchswap.runner.choose import CheckBalance, FreeCall, Poll, Probe, Request
 from batchswap.runner.collect.download import Fetching
 from batchswap.runner.collect.poll import Collecting
 from batchswap.runner.collect.reuse import reuse
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import (
     Accepted,
     Outcome,

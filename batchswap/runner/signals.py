@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from batchswap.errors import Exit
 from batchswap.events import LogEvent
-from batchswap.runner.report import Report
+from batchswap.runner.context.report import Report
 from batchswap.runner.stop_reasons import Stop
 
 _ENDS = {

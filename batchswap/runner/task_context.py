@@ -1,13 +1,15 @@
 """What the runner knows of a task while it works on it. Everything here can be rebuilt from the ledger."""
 
 import math
+from pathlib import Path
 
 import msgspec
 
 from batchswap import wire
+from batchswap.downloads import movie_seconds
 from batchswap.ledger.detections import Detected
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.tasks import Attempt, Model, Task
+from batchswap.tasks import Attempt, Model, Task, is_url
 
 STEP = 10.0
 """Seconds of video that one class spans."""
@@ -50,6 +52,13 @@ def class_of(model: Model, seconds: float | None) -> TaskClass:
     if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
         return TaskClass(model)
     return TaskClass(model, math.ceil(seconds / STEP))
+
+
+def seconds_of(task: Task) -> float | None:
+    """Seconds of a video on this disk; None for a still, a URL, and what is no MP4 or MOV."""
+    if is_url(task.target) or task.model.target_field != "video_url":
+        return None
+    return movie_seconds(Path(task.folder, task.target))
 
 
 class Ready(msgspec.Struct):

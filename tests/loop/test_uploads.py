@@ -19,7 +19,7 @@ from batchswap.manifest import Chunk
 from batchswap.runner.prepare import uploads
 from batchswap.runner.prepare.upload_health import Intake
 from batchswap.runner.run import Account
-from batchswap.runner.sync.keyed_locks import Locks
+from batchswap.runner.sync.waits import Locks
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World

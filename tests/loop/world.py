@@ -19,7 +19,7 @@ from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, Window
 from batchswap.runner import run as session
 from batchswap.runner.background import View, Watch
-from batchswap.runner.callback_inbox import Calls
+from batchswap.runner.context.callback_inbox import Calls
 from batchswap.runner.run import Account
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings

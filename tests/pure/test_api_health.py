@@ -6,7 +6,7 @@ import pytest
 
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.events import LogEvent
-from batchswap.runner.api_health import NOTHING, PROBE_EVERY, SOON, Advice, ApiHealth
+from batchswap.runner.context.api_health import NOTHING, PROBE_EVERY, SOON, Advice, ApiHealth
 from batchswap.verdicts import LONGEST_PAUSE, Kind, Verdict
 
 NOW = 1000.0

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from batchswap.runner.patience import Patience
+from batchswap.runner.context.patience import Patience
 
 
 def test_it_runs_from_the_first_trouble_until_something_good_comes() -> None:

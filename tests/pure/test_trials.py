@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchswap.runner.submit.trial_limit import allowed
+from batchswap.runner.submit.price_trials import allowed
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from batchswap.ledger.queries import Former
 from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.collect.storage_trouble import Troubles
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import SAVED, SETTLED, DownloadOutcome, Settled, UrlExpired
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job, name_of

@@ -13,7 +13,7 @@ from batchswap.ledger.rows import owner_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.runner.collect.input_match import fits
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import (
     SETTLED,
     STILL_RUNNING,

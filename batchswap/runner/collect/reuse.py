@@ -11,9 +11,9 @@ from batchswap.ledger import queries, result_places, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
 from batchswap.ledger.result_places import Stored
-from batchswap.runner.ledger import RunLedger
+from batchswap.runner.context.ledger import RunLedger
+from batchswap.runner.context.report import Report
 from batchswap.runner.prepare.uploads import hash_file
-from batchswap.runner.report import Report
 from batchswap.settings import Settings
 from batchswap.tasks import Task
 

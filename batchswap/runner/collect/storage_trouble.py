@@ -9,7 +9,7 @@ from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import odd_outputs
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
 from batchswap.tasks import clean

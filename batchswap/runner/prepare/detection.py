@@ -11,12 +11,11 @@ from batchswap import wire
 from batchswap.ledger import detections
 from batchswap.ledger.detections import Detected
 from batchswap.polling import Durations
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import Unfit
 from batchswap.runner.stop_reasons import RowRefused, Stopped
-from batchswap.runner.sync.keyed_locks import Locks
-from batchswap.runner.sync.waits import rest
+from batchswap.runner.sync.waits import Locks, rest
 from batchswap.tasks import Faces, Model, clean
 
 Kind = Literal["video", "image"]

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.errors import MaybeSent, NeverSent
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.steps import Unserved
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, RowRefused, Stopped
 from batchswap.runner.sync.waits import rest

@@ -11,16 +11,15 @@ from batchswap.errors import DownloadError
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.detections import Detected
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner.context import RunContext
-from batchswap.runner.measuring import seconds_of
+from batchswap.runner.context.run_context import RunContext
+from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.detection import Detecting
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.prepare.steps import Step, Unfit, Unserved, before_submit
 from batchswap.runner.prepare.uploads import Uploading
 from batchswap.runner.stop_reasons import RowRefused, Stopped
-from batchswap.runner.submit.repeated_failures import Refusals
-from batchswap.runner.task_context import Ready
+from batchswap.runner.task_context import Ready, seconds_of
 from batchswap.tasks import Attempt, Faces, Task, is_url
 
 
@@ -68,7 +67,7 @@ class Preparing:
     def __init__(self, run: RunContext, prices: Prices) -> None:
         self._run, self._prices = run, prices
         self._uploading, self._detecting = Uploading(run), Detecting(run)
-        self._refusals = Refusals(run, "rows")
+        self._refusals = Refusals(run.state, run.settings.same_refusals, "rows")
         self._alone: set[int] = set()
         """Tasks whose output is known to be theirs alone."""
         self._steps: dict[Step, Callable[[Draft], Awaitable[None]]] = {

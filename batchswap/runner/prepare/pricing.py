@@ -8,12 +8,12 @@ from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import history
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask, ask_once
 from batchswap.runner.prepare.steps import Unserved
 from batchswap.runner.stop_reasons import Stop, Stopped
 from batchswap.runner.submit.price_trials import Trials
-from batchswap.runner.sync.keyed_locks import Locks
+from batchswap.runner.sync.waits import Locks
 from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
 

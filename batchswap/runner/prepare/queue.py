@@ -8,7 +8,7 @@ from typing import Any
 from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.selections import Queue, Selection
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.prepare import Preparing
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Ready

@@ -15,13 +15,12 @@ from batchswap.ledger import api_cache, transitions
 from batchswap.ledger.enrolment import input_snapshots
 from batchswap.ledger.enrolment.input_snapshots import Sighting
 from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import Unfit, Unserved
 from batchswap.runner.prepare.upload_health import Intake
 from batchswap.runner.stop_reasons import Stop, Stopped
-from batchswap.runner.sync.keyed_locks import Locks
-from batchswap.runner.sync.waits import rest
+from batchswap.runner.sync.waits import Locks, rest
 from batchswap.runner.task_context import name_of
 from batchswap.tasks import Task, is_url
 from batchswap.verdicts import Retries

@@ -3,8 +3,8 @@
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.ledger import transitions
-from batchswap.runner.balance_evidence import Doubt
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.balance_evidence import Doubt
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.sync.waits import rest
 from batchswap.verdicts import Kind

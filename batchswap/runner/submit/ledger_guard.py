@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from batchswap.errors import Exit, LedgerFailed
 from batchswap.events import LogEvent
 from batchswap.ledger.file.location import Fault, Location
-from batchswap.runner.context import RunContext
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job, name_of
 

@@ -1,14 +1,20 @@
 """With a budget, few tasks of a price class go out until one real price of it is known."""
 
-from math import inf
+from math import floor, inf
 
 import msgspec
 
 from batchswap.ledger.budgets import Budget, local_day
-from batchswap.runner.context import RunContext
-from batchswap.runner.submit import trial_limit
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
+
+MOST = 4
+"""Tasks of one price class that are out while no real price of it is known."""
+TIMES = 10.0
+"""By how much a real price is believed to exceed its estimate, at most."""
+DIGITS = 6
+"""Decimal places of quotients that count; what is smaller is rounding alone."""
 
 
 class Out(msgspec.Struct):
@@ -24,7 +30,7 @@ class Out(msgspec.Struct):
     @property
     def more(self) -> float:
         """Credits that it may cost beyond what the ledger counts."""
-        return self.estimate * (trial_limit.TIMES - self.is_reserved)
+        return self.estimate * (TIMES - self.is_reserved)
 
 
 class Trials:
@@ -48,7 +54,7 @@ class Trials:
             return not self._out or self._left(group) >= price
         is_first = not any(each.is_ours for each in self._out.values())
         mine = sum(each.group == group for each in self._out.values())
-        return is_first or mine < trial_limit.allowed(ready.price, self._left(group), is_first=is_first)
+        return is_first or mine < allowed(ready.price, self._left(group), is_first=is_first)
 
     def _is_tried(self, group: TaskClass) -> bool:
         return self._run.settings.has_budget and group not in self._known
@@ -93,3 +99,13 @@ class Trials:
 
 def _class_of(ready: Ready) -> TaskClass:
     return class_of(Model(ready.body.model), ready.seconds)
+
+
+def allowed(estimate: float, left: float, *, is_first: bool) -> int:
+    """Tasks of a price class that may be out before one real price of it is known.
+
+    `left`: credits of the budget that nothing else may take, at ten times its estimate where its price is unknown.
+    `is_first`: no task of an unknown price is out; one may always go, if the budget has its estimate.
+    """
+    borne = floor(round(min(max(left, 0.0) / (TIMES * estimate), MOST), DIGITS)) if estimate > 0.0 else 1
+    return max(borne, int(is_first))

@@ -21,12 +21,12 @@ from batchswap.ledger.enrolment.submitted_inputs import content_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Capacity
-from batchswap.runner.context import RunContext, finish
+from batchswap.runner.context.run_context import RunContext, finish
+from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.outcomes import SETTLED, Accepted, PrepareAgain, SendAgain, Settled, SubmitOutcome
 from batchswap.runner.prepare.detection import is_doubtful
 from batchswap.runner.prepare.pricing import Prices
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, Stop
-from batchswap.runner.submit.repeated_failures import Refusals
 from batchswap.runner.task_context import Job, Ready, name_of
 from batchswap.states import Event
 from batchswap.tasks import Attempt, Task, clean
@@ -42,7 +42,7 @@ class Submitting:
 
     def __init__(self, run: RunContext, prices: Prices) -> None:
         self._run, self._prices = run, prices
-        self._refusals = Refusals(run, "submits")
+        self._refusals = Refusals(run.state, run.settings.same_refusals, "submits")
         self.capacity = Capacity(run.settings.in_flight)
         self._refused_since = inf
         """Since when every submit was told to come later, though other calls may work."""

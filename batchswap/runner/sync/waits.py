@@ -1,8 +1,8 @@
-"""Waits that end early when nobody will need what is waited for any longer."""
+"""Waits that end early when what they wait for is no longer needed, and locks by name."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,3 +26,26 @@ async def unless(over: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
         for each in both:
             each.cancel()
         await asyncio.wait(both)
+
+
+class Locks:
+    """One holder per name; a name is forgotten with its last holder, because a batch may name a million files."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[asyncio.Lock, int]] = {}
+        """With how many hold it or wait for it."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        lock, users = self._held.get(name, (asyncio.Lock(), 0))
+        self._held[name] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._held.pop(name)
+            if users > 1:
+                self._held[name] = lock, users - 1

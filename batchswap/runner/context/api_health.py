@@ -7,7 +7,7 @@ import msgspec
 from batchswap import verdicts
 from batchswap.errors import Exit, MaybeSent, NeverSent
 from batchswap.events import LogEvent
-from batchswap.runner.patience import Patience
+from batchswap.runner.context.patience import Patience
 from batchswap.runner.stop_reasons import Stop, refusal_words
 from batchswap.verdicts import Kind, Verdict
 

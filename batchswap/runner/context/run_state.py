@@ -6,7 +6,7 @@ from math import inf
 
 from batchswap.errors import Exit
 from batchswap.events import LogEvent
-from batchswap.runner.report import Report
+from batchswap.runner.context.report import Report
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.sync.request_turns import Turns
 
@@ -71,3 +71,23 @@ class RunState:
     def note_media_trouble(self, words: str) -> None:
         """Note why results wait; "" when they do no longer."""
         self.media_trouble = words
+
+
+class Refusals:
+    """Stops submits after `most` of the same failure in a row: they are one mistake. `what` fails, in the plural."""
+
+    def __init__(self, state: RunState, most: int, what: str) -> None:
+        self._state, self._most, self._what = state, most, what
+        self._code, self._count = "", 0
+
+    def note(self, code: str, how: str = "refused") -> None:
+        """One more was refused, or has failed."""
+        self._count = self._count + 1 if code == self._code else 1
+        self._code = code
+        if self._count >= self._most:
+            words = f"{self._count} {self._what} in a row {how} as {code}: stopped"
+            self._state.stop_submits(Stop(Exit.FAILED, words))
+
+    def clear(self) -> None:
+        """One was not."""
+        self._code, self._count = "", 0

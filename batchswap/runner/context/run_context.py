@@ -12,15 +12,15 @@ from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.polling import Agenda
-from batchswap.runner.account import Account
-from batchswap.runner.api_health import Advice, ApiHealth
-from batchswap.runner.balance_evidence import BalanceEvidence
-from batchswap.runner.callback_inbox import CallbackInbox
+from batchswap.runner.context.account import Account
+from batchswap.runner.context.api_health import Advice, ApiHealth
+from batchswap.runner.context.balance_evidence import BalanceEvidence
+from batchswap.runner.context.callback_inbox import CallbackInbox
+from batchswap.runner.context.ledger import RunLedger
+from batchswap.runner.context.report import Report
+from batchswap.runner.context.run_state import RunState
+from batchswap.runner.context.traffic import Traffic
 from batchswap.runner.interfaces import Api, Pacer, Store
-from batchswap.runner.ledger import RunLedger
-from batchswap.runner.report import Report
-from batchswap.runner.run_state import RunState
-from batchswap.runner.traffic import Traffic
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict
 
