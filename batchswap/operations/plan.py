@@ -25,7 +25,7 @@ from batchswap.report import plan as planning
 from batchswap.report.plan import Plan, Prices
 from batchswap.report.plan_survey import Sample, Work, inputs_of
 from batchswap.runner.prepare.detection import assign, kind_of
-from batchswap.runner.prepare.steps import STEPS, Step, Unfit
+from batchswap.runner.prepare.steps import STEPS, Step, TaskInvalid
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.run import Account
 from batchswap.runner.standalone_calls import Errands, errands
@@ -148,8 +148,8 @@ async def _price(asking: Errands, sample: Sample) -> tuple[float | None, float |
         known = tuple((face.id, face.link) for face in found.faces)
         try:
             faces = assign(tuple([(face_id, await url_of(given)) for face_id, given in row.faces]), known)
-        except Unfit as unfit:
-            raise BatchswapError(unfit.reason) from None
+        except TaskInvalid as invalid:
+            raise BatchswapError(invalid.reason) from None
         inputs |= {"detect_id": found.detect_id, "faces": [{"face_id": i, "target": url} for i, url in faces]}
     else:
         inputs["new_face"] = await url_of(row.face)

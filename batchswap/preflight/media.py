@@ -16,7 +16,7 @@ from batchswap.errors import DownloadError, EngineError, ManifestProblem
 from batchswap.local import engine
 from batchswap.local.engine.media import file_types
 from batchswap.manifest import Chunk
-from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_file
 from batchswap.tasks import Row, is_url, public
 
@@ -133,8 +133,8 @@ def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None
         if is_whole and is_walked(start):
             with path.open("rb") as file:
                 inspect(file, found.st_size, "video" if use.role == "video" else "image", use.given)
-    except Unfit as unfit:
-        return unfit.reason
+    except TaskInvalid as invalid:
+        return invalid.reason
     except DownloadError as error:
         return str(error)
     except OSError as error:

@@ -12,7 +12,8 @@ from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
 from batchswap.ratelimit.shared_window import NoWindow, Window
 from batchswap.runner.prepare import detection
-from batchswap.runner.prepare.uploads import content_type_of
+from batchswap.runner.prepare.steps import TaskInvalid
+from batchswap.runner.prepare.uploads import check_unchanged, content_type_of, hash_file, place_for
 from batchswap.runner.run import Account, open_pacer
 from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings
@@ -91,11 +92,18 @@ class Errands:
         content_type = content_type_of(path)
         if content_type is None:
             raise UsageError(f"{path}: its ending does not say what kind of file it is")
-        answer = await self.ask(lambda client: client.upload_url(content_type, path.suffix.lower()))
-        place = wire.UploadUrl.from_json(answer.data)
-        stored = await self._client.put_file(place.presigned_url, path, content_type)
-        if not 200 <= stored.status < 300:
-            raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
+        try:
+            digest = await asyncio.to_thread(hash_file, path)
+            answer = await self.ask(lambda client: client.upload_url(content_type, path.suffix.lower()))
+            place = place_for(path, answer)
+            stored = await self._client.put_file(place.presigned_url, path, content_type)
+            if not 200 <= stored.status < 300:
+                raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
+            await check_unchanged(path, digest)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}") from error
+        except TaskInvalid as invalid:
+            raise BatchswapError(invalid.reason) from None
         return place.file_url
 
     async def detect(self, kind: detection.Kind, url: str) -> wire.Detection:

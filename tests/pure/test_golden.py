@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchswap import wire
 from batchswap.ledger.detections import Detected
 from batchswap.runner.prepare.prepare import Draft
-from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.states import State
 from batchswap.tasks import Model, Task
 
@@ -191,5 +191,5 @@ def test_submits_are_written_as_documented(draft: Draft, expected: str) -> None:
 
 
 def test_a_face_that_is_not_there_makes_no_body() -> None:
-    with pytest.raises(Unfit, match="face 3 was not detected; detected: 0, 1"):
+    with pytest.raises(TaskInvalid, match="face 3 was not detected; detected: 0, 1"):
         drafted(Model.VIDEO_MULTI, faces=((3, "https://x/f.jpg"),), detected=FOUND).body()

@@ -24,7 +24,7 @@ from batchswap.operations.provider import find_account, opened, require_engine
 from batchswap.report import faces as formats
 from batchswap.report.faces import Cast, Face, to_html
 from batchswap.runner.prepare.detection import Kind
-from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_file
 from batchswap.runner.standalone_calls import errands
 from batchswap.settings import Settings
@@ -69,8 +69,8 @@ def check_target(target: str, most: int) -> None:
             check_file(Path(target), Path(target).stat(), most)
     except Flaw as flaw:
         raise UsageError(f"the target {flaw}") from None
-    except Unfit as unfit:
-        raise UsageError(unfit.reason) from None
+    except TaskInvalid as invalid:
+        raise UsageError(invalid.reason) from None
     except OSError as error:
         raise UsageError(f"{target}: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ from batchswap.ledger.detections import Detected
 from batchswap.polling import Durations
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
-from batchswap.runner.prepare.steps import Unfit
+from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.stop_reasons import RowRefused, Stopped
 from batchswap.runner.sync.waits import Locks, rest
 from batchswap.tasks import Faces, Model, clean
@@ -43,25 +43,25 @@ class Detecting:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._locks = Locks()
-        self._failed: dict[str, Unfit] = {}
+        self._failed: dict[str, TaskInvalid] = {}
         self._durations = Durations()
 
     async def detect(self, model: Model, url: str) -> Detected:
-        """The target's faces. Raises Unfit, Stopped."""
+        """The target's faces. Raises TaskInvalid, Stopped."""
         run, digest = self._run, detections.digest_of(model, url)
         async with self._locks.hold(digest):
             if (failed := self._failed.get(digest)) is not None:
-                raise Unfit(failed.code, failed.reason)
+                raise TaskInvalid(failed.code, failed.reason)
             known = detections.find(run.ledger.db, run.account.owner, digest, run.clock.now())
             if known is not None:
                 return known
             try:
                 found = await self._repeat(kind_of(model), url, digest)
             except RowRefused as refusal:
-                self._failed[digest] = Unfit("422", str(refusal))
+                self._failed[digest] = TaskInvalid("422", str(refusal))
                 raise
-            except Unfit as unfit:
-                self._failed[digest] = unfit
+            except TaskInvalid as invalid:
+                self._failed[digest] = invalid
                 raise
             await run.ledger.do(detections.remember, run.account.owner, url, found)
             return found
@@ -79,19 +79,19 @@ class Detecting:
             answer = await ask(run, "detect", lambda: run.api.detect(kind, url))
             detect_task_id = wire.DetectAccepted.from_json(answer.data if answer else None).detect_task_id
             if detect_task_id is None:
-                raise Unfit("detect-failed", "the API did not begin to detect faces")
+                raise TaskInvalid("detect-failed", "the API did not begin to detect faces")
             found = await self._wait(detect_task_id)
             if found.status == wire.SUCCEEDED and found.detect_id is not None:
                 return Detected(digest, found.detect_id, tuple((face.id, face.link) for face in found.faces), asked_at)
             tries += 1
             if tries > run.settings.retries:
-                raise Unfit(
+                raise TaskInvalid(
                     "detect-failed", f"no faces were detected: {clean(found.error) or 'the API does not say why'}"
                 )
             await self._sleep(run.backoff(tries))
 
     async def _wait(self, detect_task_id: str) -> wire.Detection:
-        """The detection at its end. Raises Unfit when it does not come to one."""
+        """The detection at its end. Raises TaskInvalid when it does not come to one."""
         clock = self._run.clock
         started, seen = clock.monotonic(), 0.0
         while seen < PATIENCE:
@@ -111,7 +111,7 @@ class Detecting:
                 return found
             self._durations.survived(seen, age)
             seen = age
-        raise Unfit("detect-failed", f"the detection did not end within {PATIENCE / 60:g} min")
+        raise TaskInvalid("detect-failed", f"the detection did not end within {PATIENCE / 60:g} min")
 
     def _ask_at(self, seen: float) -> float:
         """The age at which to ask for a detection that was known to go on at age `seen`."""
@@ -129,11 +129,11 @@ class Detecting:
 
 
 def assign(wanted: Faces, found: Faces) -> Faces:
-    """Every detected face with what it shall show; who is not named keeps the own picture. Raises Unfit."""
+    """Every detected face with what it shall show; who is not named keeps the own picture. Raises TaskInvalid."""
     named, detected = dict(wanted), dict(found)
     missing = [face_id for face_id in named if face_id not in detected]
     if missing:
-        raise Unfit("face-not-found", not_found(missing, list(detected)))
+        raise TaskInvalid("face-not-found", not_found(missing, list(detected)))
     shown = {face_id: named.get(face_id) or link for face_id, link in found}
     return tuple((face_id, shown[face_id]) for face_id in sorted(shown) if shown[face_id])
 

@@ -6,7 +6,7 @@ from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.runner.context.run_context import RunContext
-from batchswap.runner.prepare.steps import Unserved
+from batchswap.runner.prepare.steps import FreeCallFailed
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, RowRefused, Stopped
 from batchswap.runner.sync.waits import rest
 from batchswap.tasks import clean
@@ -16,10 +16,10 @@ Call = Callable[[], Awaitable[Answer]]
 
 
 async def ask(run: RunContext, kind: str, call: Call) -> Answer | None:
-    """Waits for its turn, tries again in trouble, and returns a good answer. None: the API has no such thing (404).
+    """Wait for a turn, retry in trouble, and return a good answer. None: the API has no such thing (404).
 
-    An API that answers nobody is waited for until the run ends. Raises RowRefused for a 422, Unserved when others are
-    answered and this call is not, Stopped when the run ends or submits no more, also for a 402.
+    While the API answers no call at all, wait until the run ends. Raise RowRefused for a 422, FreeCallFailed when
+    other calls are answered and this one is not, Stopped when the run ends or submits no more, also for a 402.
     """
     retries = Retries(run.settings.retries)
     while run.state.submit_stop is None:
@@ -40,7 +40,7 @@ async def ask(run: RunContext, kind: str, call: Call) -> Answer | None:
         if retries.failed(run.clock.monotonic(), run.health.good_at):
             if verdict.kind is Kind.MISSING:
                 return None
-            raise Unserved(f"{kind}-failed", f"the API serves others and not this: {why}")
+            raise FreeCallFailed(f"{kind}-failed", f"the API serves others and not this: {why}")
         if not await rest(run.backoff(retries.failures), run.state.submits_over):
             break
         await _look(run, retries.failed_at)

@@ -16,7 +16,7 @@ from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.detection import Detecting
 from batchswap.runner.prepare.pricing import Prices
-from batchswap.runner.prepare.steps import Step, Unfit, Unserved, before_submit
+from batchswap.runner.prepare.steps import FreeCallFailed, Step, TaskInvalid, before_submit
 from batchswap.runner.prepare.uploads import Uploading
 from batchswap.runner.stop_reasons import RowRefused, Stopped
 from batchswap.runner.task_context import Ready, seconds_of
@@ -38,7 +38,7 @@ class Draft(msgspec.Struct):
     good_until: float = inf
 
     def ready(self) -> Ready:
-        """Raises Unfit as `body` does."""
+        """Raises TaskInvalid as `body` does."""
         return Ready(
             self.task,
             self.body(),
@@ -51,7 +51,7 @@ class Draft(msgspec.Struct):
         )
 
     def body(self) -> wire.CreateTask:
-        """Raises Unfit when a face was named that the target has not."""
+        """Raises TaskInvalid when a face was named that the target has not."""
         model = self.task.model
         if self.detected is None:
             return wire.CreateTask(model, {model.target_field: self.target, "new_face": self.face})
@@ -91,11 +91,11 @@ class Preparing:
         except RowRefused as refusal:
             self._refusals.note("422")
             await self._fail(task, "422", str(refusal), again)
-        except Unserved as unserved:
-            self._refusals.note(unserved.code, "failed")
-            await self._fail(task, unserved.code, unserved.reason, again)
-        except Unfit as unfit:
-            await self._fail(task, unfit.code, unfit.reason, again)
+        except FreeCallFailed as failed:
+            self._refusals.note(failed.code, "failed")
+            await self._fail(task, failed.code, failed.reason, again)
+        except TaskInvalid as invalid:
+            await self._fail(task, invalid.code, invalid.reason, again)
         except DownloadError as error:
             await self._fail(task, error.reason, str(error), again)
         return None
@@ -117,13 +117,13 @@ class Preparing:
         owner = None if task.id in self._alone else queries.output_owner(self._run.ledger.db, task.output, task.id)
         self._alone.discard(task.id)
         if owner is not None:
-            raise Unfit("output-taken", f"{task.output} is also the output of {owner}")
+            raise TaskInvalid("output-taken", f"{task.output} is also the output of {owner}")
         store = self._run.store
         if not store.taken(task.output):
             return
         own = queries.former(self._run.ledger.db, task.id).replaces
         if own is None or not await store.holds(task.output, own):
-            raise Unfit("output-taken", f"{task.output} exists already and is not what this task made")
+            raise TaskInvalid("output-taken", f"{task.output} exists already and is not what this task made")
 
     # The steps.
 

@@ -10,7 +10,7 @@ from batchswap.events import LogEvent
 from batchswap.ledger import history
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask, ask_once
-from batchswap.runner.prepare.steps import Unserved
+from batchswap.runner.prepare.steps import FreeCallFailed
 from batchswap.runner.stop_reasons import Stop, Stopped
 from batchswap.runner.submit.price_trials import Trials
 from batchswap.runner.sync.waits import Locks
@@ -71,7 +71,7 @@ class Prices:
         """For the balance."""
 
     async def of(self, seconds: float | None, body: wire.CreateTask) -> float:
-        """Credits, as estimated. Raises RowRefused, Unserved, Stopped when nothing will be submitted."""
+        """Credits, as estimated. Raises RowRefused, FreeCallFailed, Stopped when nothing will be submitted."""
         run, name = self._run, self._name(seconds, body)
         async with self._asking.hold(name):
             known = self._known.get(name)
@@ -96,7 +96,7 @@ class Prices:
         run, is_needed = self._run, self._run.settings.has_budget
         try:
             answer = await ask(run, "estimate", lambda: run.api.estimate(body))
-        except Unserved:
+        except FreeCallFailed:
             if is_needed:
                 raise
             answer = None

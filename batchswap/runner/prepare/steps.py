@@ -32,7 +32,7 @@ def before_submit(model: Model) -> tuple[Step, ...]:
     return STEPS[model][: STEPS[model].index(Step.SUBMIT)]
 
 
-class Unfit(Exception):
+class TaskInvalid(Exception):
     """The task cannot be submitted as it is. `code` is a short reason."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -40,5 +40,5 @@ class Unfit(Exception):
         self.code, self.reason = code, reason
 
 
-class Unserved(Unfit):
+class FreeCallFailed(TaskInvalid):
     """A step was not served after all tries, though others are: the row's fault, or the step is out of order."""

@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 
 from batchswap import wire
+from batchswap.client import Answer
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
 from batchswap.events import LogEvent
 from batchswap.ledger import api_cache, transitions
@@ -17,7 +18,7 @@ from batchswap.ledger.enrolment.input_snapshots import Sighting
 from batchswap.ledger.enrolment.submitted_inputs import Input
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
-from batchswap.runner.prepare.steps import Unfit, Unserved
+from batchswap.runner.prepare.steps import FreeCallFailed, TaskInvalid
 from batchswap.runner.prepare.upload_health import Intake
 from batchswap.runner.stop_reasons import Stop, Stopped
 from batchswap.runner.sync.waits import Locks, rest
@@ -59,7 +60,7 @@ class Uploading:
     async def url_of(self, task: Task, given: str) -> tuple[str, float, Input | None]:
         """A URL that the API can fetch, until when (Unix seconds), and the local file that it leads to.
 
-        Raises Unfit, RowRefused, Stopped.
+        Raises TaskInvalid, RowRefused, Stopped.
         """
         if is_url(given):
             return given, inf, None
@@ -87,7 +88,7 @@ class Uploading:
                     self._digests.clear()
                 self._digests[path] = sighting, digest
         except OSError as error:
-            raise Unfit("input-gone", f"{path}: {error.strerror}") from error
+            raise TaskInvalid("input-gone", f"{path}: {error.strerror}") from error
         if input_snapshots.find(self._run.ledger.db, path) not in (None, sighting):
             await self._note_change(task, path)
         return sighting, digest
@@ -101,18 +102,18 @@ class Uploading:
         await run.ledger.write(transitions.log, "input-changed", task_id=task.id, state=task.state, detail=words)
 
     async def _upload(self, path: Path, digest: str) -> str:
-        """Raises Unfit when the file cannot be uploaded, Stopped when for too long no file can."""
+        """Raises TaskInvalid when the file cannot be uploaded, Stopped when for too long no file can."""
         run, retries = self._run, Retries(self._run.settings.retries)
         content_type = content_type_of(path)
         if content_type is None:
-            raise Unfit("upload-failed", f"{path}: its ending does not say what kind of file it is")
+            raise TaskInvalid("upload-failed", f"{path}: its ending does not say what kind of file it is")
         try:
             while True:
                 try:
                     file_url = await self._send(path, content_type)
                 except NotStored as error:
                     if retries.failed(*self._told(digest, error)):
-                        raise Unserved("upload-failed", f"{path}: {error}") from None
+                        raise FreeCallFailed("upload-failed", f"{path}: {error}") from None
                     if not await rest(run.backoff(retries.failures), run.state.submits_over):
                         raise Stopped from None
                 else:
@@ -122,19 +123,17 @@ class Uploading:
             self._intake.forget(digest)
 
     async def _send(self, path: Path, content_type: str) -> str:
-        """One try, with a place of its own: the file's URL. Raises NotStored, Unfit, RowRefused, Stopped."""
+        """One try, with a place of its own: the file's URL. Raises NotStored, TaskInvalid, RowRefused, Stopped."""
         api = self._run.api
         try:
             answer = await ask(self._run, "upload", lambda: api.upload_url(content_type, path.suffix.lower()))
-        except Unserved as error:
-            raise Unserved(error.code, f"{path}: {error.reason}") from None
-        place = wire.UploadUrl.from_json(answer.data if answer else None)
-        if not place.presigned_url or not is_url(place.file_url):
-            raise Unfit("upload-failed", f"{path}: the API gave no place for it")
+        except FreeCallFailed as error:
+            raise FreeCallFailed(error.code, f"{path}: {error.reason}") from None
+        place = place_for(path, answer)
         try:
             stored = await api.put_file(place.presigned_url, path, content_type)
         except InputGone as error:
-            raise Unfit("input-gone", str(error)) from error
+            raise TaskInvalid("input-gone", str(error)) from error
         except WireError as error:
             raise NotStored(str(error), is_refusal=True) from None
         except (NeverSent, MaybeSent) as error:
@@ -158,26 +157,39 @@ class Uploading:
         return now, good_at
 
     async def _remember(self, path: Path, digest: str, file_url: str) -> str:
-        """What was uploaded must be what was hashed."""
-        try:
-            same = await asyncio.to_thread(hash_file, path) == digest
-        except OSError:
-            same = False
-        if not same:
-            raise Unfit("input-gone", f"{path} changed while it was uploaded")
+        """Record where the content is, if it is what was hashed."""
+        await check_unchanged(path, digest)
         run = self._run
         await run.ledger.write(api_cache.remember, run.account.owner, digest, file_url)
         return file_url
 
 
 def check_file(path: Path, found: os.stat_result, most: int) -> None:
-    """Raises Unfit for what cannot be uploaded. `most` in bytes."""
+    """Raises TaskInvalid for what cannot be uploaded. `most` in bytes."""
     if not stat.S_ISREG(found.st_mode):
-        raise Unfit("input-unfit", f"{path} is not a regular file")
+        raise TaskInvalid("input-unfit", f"{path} is not a regular file")
     if not found.st_size:
-        raise Unfit("input-unfit", f"{path} is an empty file")
+        raise TaskInvalid("input-unfit", f"{path} is an empty file")
     if found.st_size > most:
-        raise Unfit("too-large", too_large(path, found.st_size, most))
+        raise TaskInvalid("too-large", too_large(path, found.st_size, most))
+
+
+def place_for(path: Path, answer: Answer | None) -> wire.UploadUrl:
+    """Return where a file goes and what it is called from then on. Raise TaskInvalid when the API names no URLs."""
+    place = wire.UploadUrl.from_json(answer.data if answer else None)
+    if not place.presigned_url or not is_url(place.file_url):
+        raise TaskInvalid("upload-failed", f"{path}: the API gave no place for it")
+    return place
+
+
+async def check_unchanged(path: Path, digest: str) -> None:
+    """Raise TaskInvalid when a file that went up is no longer the one that was hashed before."""
+    try:
+        same = await asyncio.to_thread(hash_file, path) == digest
+    except OSError:
+        same = False
+    if not same:
+        raise TaskInvalid("input-gone", f"{path} changed while it was uploaded")
 
 
 def too_large(name: Path | str, size: int, most: int) -> str:
