@@ -1,5 +1,6 @@
 """The engine's parts by themselves: smoothing, stages, geometry, colours, labels, the face model, missing libraries."""
 
+import importlib.util
 import multiprocessing
 import subprocess
 import sys
@@ -226,3 +227,8 @@ def test_errors_and_reports_come_back_from_a_worker_process(tmp_path: Path, medi
         with pytest.raises(EngineError, match=r"^the video is a still$") as caught:
             worker.submit(engine.swap, replace(job, output=tmp_path / "out.mp4")).result()
     assert caught.value.culprit == "video"
+
+
+def test_no_module_takes_the_place_of_a_function() -> None:
+    """Importing a module sets its name in the package around it."""
+    assert [name for name in engine.__all__ if importlib.util.find_spec(f"{engine.__name__}.{name}")] == []

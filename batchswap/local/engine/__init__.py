@@ -37,7 +37,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
 def swap(job: SwapJob) -> SwapReport:
     """Do the swap; under `job.output` there is then a complete file. Raises EngineError; nothing is left then."""
     load()
-    from batchswap.local.engine.swap import swap as work  # noqa: PLC0415
+    from batchswap.local.engine.swap_job import swap as work  # noqa: PLC0415
 
     return work(job)
 
@@ -45,7 +45,7 @@ def swap(job: SwapJob) -> SwapReport:
 def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
     """The faces of a video or still, with a JPEG picture of each in `folder`. No face: an empty tuple."""
     load()
-    from batchswap.local.engine.detect import detect as work  # noqa: PLC0415
+    from batchswap.local.engine.detect_faces import detect as work  # noqa: PLC0415
 
     return work(path, folder, threads)
 

@@ -8,7 +8,7 @@ from batchswap.errors import EngineError
 from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.rendering.new_face import NewFace
 from batchswap.local.engine.tracking.tracks import SEEN
-from batchswap.local.engine.words import noun
+from batchswap.local.engine.values import noun
 
 Someone = TypeVar("Someone")
 

@@ -11,7 +11,7 @@ from batchswap.errors import BatchswapError, EngineError, MissingExtra
 from batchswap.local.engine import model
 from batchswap.local.engine.native_stderr import kept_stderr
 
-MODULES = ("numpy", "av", "cv2", "mediapipe")
+MODULES = ("numpy", "av", "cv2", "mediapipe", "PIL")
 EXTRA = "local"
 SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": "100000000", "OPENCV_LOG_LEVEL": "SILENT"}
 

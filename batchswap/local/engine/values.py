@@ -73,3 +73,11 @@ class Detection:
 
     info: MediaInfo
     faces: tuple[DetectedFace, ...]
+
+
+NOUNS = {"face": "face picture", "video": "video", "image": "image"}
+
+
+def noun(culprit: str) -> str:
+    """Return what people call an input, by an EngineError's culprit."""
+    return NOUNS.get(culprit, culprit)

@@ -7,11 +7,9 @@ import av
 from av.video.frame import VideoFrame
 
 from batchswap.errors import EngineError
-from batchswap.local.engine.media import file_types, pillow_reader, reader, stills
+from batchswap.local.engine.media import file_types, reader, stills
 from batchswap.local.engine.media.orientation import orientation_of
-from batchswap.local.engine.media.truncation import is_cut_off
-from batchswap.local.engine.values import MediaInfo
-from batchswap.local.engine.words import noun
+from batchswap.local.engine.values import MediaInfo, noun
 
 MOST_PIXELS = 50_000_000
 """Of a frame; 8K has 33 million."""
@@ -26,7 +24,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     if file_types.still_of(start) or (file_types.is_gif(start) and culprit != "video"):
         return probe_still(path, culprit)
     if name := file_types.foreign(start):
-        raise pillow_reader.unreadable(culprit, name)
+        raise stills.unreadable(culprit, name)
     if culprit == "face":
         raise EngineError(culprit, "the face picture is not a picture that can be read")
     return probe_clip(path, culprit)
@@ -51,7 +49,7 @@ def check_file(path: Path, culprit: str, max_bytes: int | None) -> None:
 
 
 def probe_still(path: Path, culprit: str) -> MediaInfo:
-    if is_cut_off(path.read_bytes()):
+    if stills.is_cut_off(path.read_bytes()):
         raise EngineError(culprit, f"the {noun(culprit)} is cut off")
     height, width = stills.read(path, culprit).rgb.shape[:2]
     return MediaInfo("image", width, height, 0.0, 1, has_audio=False)

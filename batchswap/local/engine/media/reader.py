@@ -24,11 +24,11 @@ from batchswap.local.engine.media.colour_planes import Coding, Planes, coding_of
 from batchswap.local.engine.media.orientation import keep_matrix, orientation_of
 from batchswap.local.engine.media.timeline import Timeline
 from batchswap.local.engine.tracking.finder import LONGEST
-from batchswap.local.engine.words import noun
+from batchswap.local.engine.values import noun
 
 VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"
 # A playlist could name other files and addresses; only files that hold their media themselves are opened.
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS}
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS, "export_xmp": "1"}
 Item: TypeAlias = "VideoFrame | Packet[Any]"
 """What a clip is made of: frames, and packets of sound."""
 

@@ -1,38 +1,53 @@
-"""Stills: read with care, written with a label that says what they are."""
+"""Stills, read and written by Pillow: upright when read, labelled as synthetic when written."""
 
+import contextlib
+import importlib
+import io
+import re
 import struct
-import zlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from batchswap.errors import EngineError
 from batchswap.local.engine.facemesh.geometry import Bytes
-from batchswap.local.engine.media import file_types, pillow_reader
+from batchswap.local.engine.media import file_types
 from batchswap.local.engine.metadata import exif, label
 from batchswap.local.engine.metadata import xmp as packets
 from batchswap.local.engine.metadata.xmp import Carried
-from batchswap.local.engine.words import noun
+from batchswap.local.engine.values import noun
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-
-BY_PILLOW = ("HEIC", "AVIF", "GIF")
 JPEGS = (".jpg", ".jpeg")
-JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-"""What a JPEG segment begins with that holds XMP (XMP part 3, 1.1.3); OpenCV leaves it to its callers."""
-PNG_XMP = b"XML:com.adobe.xmp" + bytes(5)
-"""What a PNG's iTXt chunk begins with that holds XMP (XMP part 3, PNG): its keyword; not compressed, in no language."""
-PNG_HEAD = 33
-"""Bytes of a PNG up to the end of its first chunk (ISO 15948, 5.2 and 11.2.2)."""
-TIFFS = (b"II*\0", b"MM\0*")
 
-DEPTHS = (np.uint8, np.uint16)
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_WEBP_QUALITY, 95]
+BY_PLUGIN = ("HEIC", "AVIF", "GIF")
+"""Formats that a message names, with the advice to export the picture as JPEG."""
+MOST_PIXELS = 100_000_000
+UNSOUND = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, struct.error)
+"""What Pillow raises for a damaged file, or for values that a format cannot hold."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. `ImageOps.exif_transpose` would also obey XMP, which viewers do not."""
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
+"""Of a segment, or the end. Between scans and after a segment anything else is skipped, as decoders do: coded data
+(FF 00), restarts, filling."""
+END, SCAN = b"\xd9", b"\xda"
 
 
 @dataclass(frozen=True)
@@ -44,119 +59,126 @@ class Picture:
 
     rgb: Bytes
     alpha: Bytes | None = None
-    profile: Bytes | None = None
+    profile: bytes | None = None
     exif: bytes | None = None
     xmp: Carried = field(default_factory=Carried)
 
 
 def read(path: Path, culprit: str) -> Picture:
-    """Decode a still. Raises EngineError(culprit, …) when it cannot be."""
+    """Decode a still, of a moving picture the first one. Raises EngineError(culprit, …) when it cannot be decoded."""
     start = file_types.read_start(path)
     kind = "GIF" if file_types.is_gif(start) else file_types.still_of(start)
-    if kind in BY_PILLOW:
-        return read_by_pillow(path, kind, culprit)
-    try:
-        return read_by_opencv(path, culprit)
-    except EngineError:
-        if kind != "TIFF":  # OpenCV reads none that lies on its side
-            raise
-        return read_by_pillow(path, kind, culprit)
-
-
-def read_by_pillow(path: Path, kind: str, culprit: str) -> Picture:
-    rgb, alpha, about = pillow_reader.read(path, kind, culprit)
-    profile = np.frombuffer(about.get("icc_profile") or b"", np.uint8)
+    with warnings.catch_warnings(action="ignore"), opened(path, kind, culprit) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise EngineError(culprit, f"the {noun(culprit)} has more than {MOST_PIXELS // 10**6} megapixels")
+        try:
+            image.load()
+            about = dict(image.info)
+            given = path.read_bytes() if kind == "TIFF" else about.get("exif") or b""
+            # Pillow itself turns a TIFF, and pillow-heif a HEIC.
+            turn = TURNS.get(exif.orientation(given)) if kind not in ("TIFF", "HEIC") else None
+            shown = in_eight_bits(image if turn is None else image.transpose(turn))
+            clear = shown.has_transparency_data
+            pixels = np.array(shown.convert("RGBA" if clear else "RGB"), np.uint8)
+        except UNSOUND as error:
+            raise damaged(culprit, kind) from error
     return Picture(
-        rgb,
-        alpha,
-        profile_of(profile) if profile.size else None,
-        exif.carried(about.get("exif") or b""),
+        pixels[..., :3].copy() if clear else pixels,
+        pixels[..., 3].copy() if clear else None,
+        profile_of(about.get("icc_profile")),
+        exif.carried(given),
         packets.carried(about.get("xmp") or b""),
     )
 
 
-def read_by_opencv(path: Path, culprit: str) -> Picture:
+@contextlib.contextmanager
+def opened(path: Path, kind: str, culprit: str) -> Iterator[Image.Image]:
     try:
-        colours, kinds, chunks = cv2.imreadWithMetadata(str(path), cv2.IMREAD_COLOR_RGB)
-        raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read") from error
-    if colours is None or not colours.size:
-        raise EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read")
-    told = dict(reversed(list(zip(kinds, chunks, strict=True))))  # the first of each kind
-    chunk = told[cv2.IMAGE_METADATA_EXIF].tobytes() if cv2.IMAGE_METADATA_EXIF in told else b""
-    about = chunk or tiff_of(path)
-    packet = told[cv2.IMAGE_METADATA_XMP].tobytes() if cv2.IMAGE_METADATA_XMP in told else b""
-    return Picture(
-        colours,
-        alpha_of(raw, exif.orientation(chunk), colours.shape[:2]),
-        profile_of(told.get(cv2.IMAGE_METADATA_ICCP)),
-        exif.carried(about),
-        packets.carried(packet.removeprefix(JPEG_XMP)),
-    )
+        if kind == "HEIC":
+            importlib.import_module("pillow_heif").register_heif_opener()
+        image = Image.open(path, formats=["HEIF" if kind == "HEIC" else kind or "none"])
+    except ImportError as error:
+        raise unreadable(culprit, kind, "pip install 'batchswap[local]'") from error
+    except (*UNSOUND, Image.DecompressionBombError) as error:
+        raise (unreadable if kind in BY_PLUGIN else damaged)(culprit, kind) from error
+    with image:
+        yield image
 
 
-def profile_of(chunk: Bytes | None) -> Bytes | None:
-    """Only one for RGB (ICC.1, 7.2.6): grey and CMYK were turned into that on reading."""
-    return chunk if chunk is not None and chunk.tobytes()[16:20] == b"RGB " else None
+def damaged(culprit: str, kind: str) -> EngineError:
+    if kind in BY_PLUGIN:
+        return EngineError(culprit, f"the {noun(culprit)} is a damaged {kind} picture: export it as JPEG")
+    return EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read")
 
 
-def tiff_of(path: Path) -> bytes:
-    """A TIFF file has its tags where the others have their EXIF. Nothing of any other."""
-    with path.open("rb") as file:
-        start = file.read(4)
-        return start + file.read() if start in TIFFS else b""
+def unreadable(culprit: str, kind: str, remedy: str = "") -> EngineError:
+    what = f"the {noun(culprit)} is a {kind} picture, which cannot be read here: export it as JPEG"
+    return EngineError(culprit, f"{what}, or {remedy}" if remedy else what)
 
 
-def alpha_of(raw: NDArray[Any] | None, orientation: int, size: tuple[int, ...]) -> Bytes | None:
-    """The fourth channel of what is stored, brought to 8 bits, and turned as the colours were on reading."""
-    if raw is None or raw.ndim != 3 or raw.shape[2] != 4 or raw.dtype not in DEPTHS:
-        return None
-    stored = raw[..., 3]
-    bits = np.asarray(np.rint(stored / np.float32(257)) if raw.dtype == np.uint16 else stored, np.uint8)
-    alpha = np.ascontiguousarray(upright(bits, orientation))
-    return alpha if alpha.shape == size else None
+def in_eight_bits(image: Image.Image) -> Image.Image:
+    """Return grey of 16 bits in 8: Pillow would cut it off at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray(np.clip(np.asarray(image, np.int64) >> 8, 0, 255).astype(np.uint8))
 
 
-def upright(stored: Bytes, orientation: int) -> Bytes:
-    """One channel (h, w) as it is to be shown (TIFF 6.0, Orientation)."""
-    shown = stored.T if orientation > 4 else stored
-    across, down = {2: (-1, 1), 3: (-1, -1), 4: (1, -1)}.get((orientation - 1) % 4 + 1, (1, 1))
-    return shown[::down, ::across]
+def profile_of(profile: bytes | None) -> bytes | None:
+    """Return a profile for RGB (ICC.1, 7.2.6); one for grey or CMYK no longer fits."""
+    return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def write(path: Path, picture: Picture, task: str) -> None:
-    """Encode by the ending of `path`, labelled as synthetic (XMP). Raises EngineError when it cannot be."""
-    pixels = cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2BGR)
+    """Encode by the ending of `path`, labelled as synthetic (XMP). Raises EngineError when that fails."""
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise EngineError("image", f"a still cannot be written as {ending or 'a file without ending'}")
+    image = Image.fromarray(picture.rgb)
     if picture.alpha is not None and ending not in JPEGS:
-        pixels = np.dstack([pixels, picture.alpha])
-    packet, metadata = label.xmp(task, picture.xmp).encode(), {}
-    if ending != ".png":
-        marked = (JPEG_XMP if ending in JPEGS else b"") + packet
-        metadata[cv2.IMAGE_METADATA_XMP] = np.frombuffer(marked, np.uint8)
-    if picture.exif is not None:
-        metadata[cv2.IMAGE_METADATA_EXIF] = np.frombuffer(picture.exif, np.uint8)
-    if picture.profile is not None:
-        metadata[cv2.IMAGE_METADATA_ICCP] = picture.profile
-    encode = partial(cv2.imencodeWithMetadata, ending, pixels)
-    done, encoded = encode(list(metadata), list(metadata.values()), QUALITY)
-    if not done:  # a profile too long for the format, or that its library finds unsound
-        metadata.pop(cv2.IMAGE_METADATA_ICCP, None)
-        done, encoded = encode(list(metadata), list(metadata.values()), QUALITY)
-    if not done:
-        raise EngineError("image", f"the result cannot be written as {ending}")
-    data = encoded.tobytes()
-    path.write_bytes(with_xmp(data, packet) if ending == ".png" else data)
+        image.putalpha(Image.fromarray(picture.alpha))
+    packet = label.xmp(task, picture.xmp)
+    told = b"Exif\0\0" + picture.exif if picture.exif else b""
+    options: dict[str, Any] = {"exif": told, "icc_profile": picture.profile}
+    if ending == ".png":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", packet)
+        options |= {"pnginfo": text, "compress_level": 1}
+    else:
+        options |= {"xmp": packet.encode(), "quality": 95}
+    encoded = io.BytesIO()
+    try:
+        image.save(encoded, Image.registered_extensions()[ending], **options)
+    except UNSOUND as error:
+        raise EngineError("image", f"the result cannot be written as {ending}") from error
+    path.write_bytes(encoded.getvalue())
 
 
-def with_xmp(png: bytes, packet: bytes) -> bytes:
-    """A PNG with an XMP packet.
+def is_cut_off(data: bytes) -> bool:
+    """Return whether a JPEG (ITU-T T.81, annex B) or PNG file lacks its end. Decoders refuse other cut pictures.
 
-    OpenCV writes one as text in Latin-1, and with what stands behind it in memory up to the next zero.
+    Pillow accepts a JPEG without its last bytes, and does not tell a PNG that was cut off from a damaged one.
     """
-    chunk = b"iTXt" + PNG_XMP + packet
-    whole = struct.pack(f">I{len(chunk)}sI", len(chunk) - 4, chunk, zlib.crc32(chunk))
-    return png[:PNG_HEAD] + whole + png[PNG_HEAD:]
+    if data.startswith(JPEG):
+        return not jpeg_ends(data)
+    return data.startswith(PNG) and not png_ends(data)
+
+
+def jpeg_ends(data: bytes) -> bool:
+    """Return whether the end follows the picture itself. Its EXIF may hold a small picture with its own end."""
+    place, scanned = 2, False
+    while found := MARKER.search(data, place):
+        if found[1] == END:
+            return scanned
+        scanned = scanned or found[1] == SCAN
+        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+    return False
+
+
+def png_ends(data: bytes) -> bool:
+    """Return whether its chunks lead to the last one."""
+    place = len(PNG)
+    while place + 12 <= len(data):
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return False

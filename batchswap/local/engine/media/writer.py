@@ -18,14 +18,16 @@ from batchswap.local.engine.media.orientation import matrix_to_write
 from batchswap.local.engine.media.reader import Clip, Item
 from batchswap.local.engine.media.sound import Formats, Track, add_track
 from batchswap.local.engine.media.subtitles import Captions, add_captions, readable
-from batchswap.local.engine.metadata import boxes, label, xmp
+from batchswap.local.engine.metadata import label, xmp
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
 ENCODER = {"preset": "veryfast", "crf": "17"}
 OF_THE_PICTURE = frozenset({"language", "title", "timecode"})
-OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+XMP = "xmp"
+"""The name under which FFmpeg hands out the XMP packet of an MP4 or QuickTime file."""
+OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", XMP})
 
 
 @contextlib.contextmanager
@@ -88,7 +90,6 @@ def open_writer(
     path: Path, clip: Clip, first: VideoFrame | None, sounds: Formats, task: str, threads: int | None
 ) -> Iterator[Writer]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
-    packet = boxes.find_xmp(clip.path) if "mp4" in clip.container.format.name.split(",") else b""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
@@ -104,7 +105,7 @@ def open_writer(
         yield writer
         writer.finish()
     with path.open("ab") as file:
-        file.write(label.box(task, xmp.carried(packet)))
+        file.write(label.box(task, xmp.carried(clip.container.metadata.get(XMP, "").encode())))
 
 
 def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:

@@ -62,10 +62,13 @@ def carried(packet: bytes) -> Carried:
     if not 0 < len(packet) <= LONGEST:
         return Carried()
     try:
-        text = up_to_end(packet).decode("utf-8").strip("\0\ufeff \r\n\t")
-        if "<!DOCTYPE" in text or not is_shallow(text):
+        body = packet.rpartition(b"<?xpacket end=")[0] or packet  # some writers leave noise behind the end
+        text = body.decode("utf-8").strip("\0\ufeff \r\n\t")
+        if "<!DOCTYPE" in text:
             return Carried()
         tree = ET.fromstring(text)  # noqa: S314 - without a document type there are no entities to expand
+        if is_deep(tree):
+            return Carried()
     except (UnicodeDecodeError, ValueError, ET.ParseError):
         return Carried()
     top = tree if tree.tag == f"{RDF}RDF" else tree.find(f"{RDF}RDF")
@@ -81,24 +84,12 @@ def carried(packet: bytes) -> Carried:
     return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(told))
 
 
-def up_to_end(packet: bytes) -> bytes:
-    """Without what stands behind its end: OpenCV writes more into a PNG than it was given."""
-    start = packet.rfind(b"<?xpacket end=")
-    end = packet.find(b"?>", start) if start >= 0 else -1
-    return packet if end < 0 else packet[: end + 2]
-
-
-def is_shallow(text: str) -> bool:
-    """Whether nothing is nested so deep that writing it again would exhaust the stack. Raises ET.ParseError."""
-    parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(("start", "end"))
-    depth = 0
-    for start in range(0, len(text), 4096):
-        parser.feed(text[start : start + 4096])
-        for event in parser.read_events():
-            depth += 1 if event[0] == "start" else -1
-            if depth > DEEPEST:
-                return False
-    return True
+def is_deep(tree: ET.Element) -> bool:
+    """Return whether elements are nested so deep that writing them again would exhaust the stack."""
+    level = [tree]
+    for _ in range(DEEPEST):
+        level = [child for one in level for child in one]
+    return bool(level)
 
 
 def descriptions(one: ET.Element) -> dict[str, str]:

@@ -13,7 +13,7 @@ from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.facemesh.geometry import Bytes, Floats
 from batchswap.local.engine.tracking.close_search import around, distance_from, look_into
 from batchswap.local.engine.tracking.finder import Finder
-from batchswap.local.engine.words import noun
+from batchswap.local.engine.values import noun
 
 SURE = 0.02
 """Of the face's width: a mesh that comes out this near to itself is right."""
