@@ -198,6 +198,6 @@ def test_a_mistake_of_the_server_is_an_envelope_too(tmp_path: Path, caplog: pyte
 
 def test_no_key_and_no_secret_is_shown_by_a_value(client: Running) -> None:
     assert client.server is not None
-    for shown in (repr(client.server), repr(client.server._desk), repr(client.server._desk.settings)):
+    for shown in (repr(client.server), repr(client.server._context), repr(client.server._context.settings)):
         assert KEY not in shown
-        assert repr(client.server._desk.secret) not in shown
+        assert repr(client.server._context.secret) not in shown

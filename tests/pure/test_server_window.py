@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchswap.local.server.routes.request_window import Window
+from batchswap.local.server.routes.http import RequestWindow
 
 
 @given(st.integers(1, 5), st.floats(0.1, 10), st.lists(st.floats(0, 3), max_size=60))
 def test_never_more_than_the_limit_in_any_period(limit: int, period: float, pauses: list[float]) -> None:
-    window, now, let_in = Window(limit, period), 0.0, []
+    window, now, let_in = RequestWindow(limit, period), 0.0, []
     for pause in pauses:
         now += pause
         if wait := window.claim(now):
@@ -21,7 +21,7 @@ def test_never_more_than_the_limit_in_any_period(limit: int, period: float, paus
 
 @given(st.integers(1, 5), st.floats(0.1, 10))
 def test_after_the_wait_there_is_room(limit: int, period: float) -> None:
-    window = Window(limit, period)
+    window = RequestWindow(limit, period)
     for _ in range(limit):
         assert window.claim(1.0) == 0.0
     wait = window.claim(1.0)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchswap.local.engine.requirements import find_problems, load, load_one
-from batchswap.local.engine.values import DetectedFace, Detection, Kind, MediaInfo, SwapJob, SwapReport
+from batchswap.local.engine.values import DetectedFace, Detection, MediaInfo, MediaKind, SwapJob, SwapReport
 
 __all__ = [
     "DetectedFace",
     "Detection",
-    "Kind",
     "MediaInfo",
+    "MediaKind",
     "SwapJob",
     "SwapReport",
     "check_usable",

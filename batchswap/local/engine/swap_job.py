@@ -4,10 +4,10 @@ import av
 import cv2
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import assign_faces
 from batchswap.local.engine.media import probe, stills
 from batchswap.local.engine.media.writer import replacing
 from batchswap.local.engine.native_stderr import kept_stderr
+from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.swap_still import swap_still
 from batchswap.local.engine.swap_video import swap_clip
 from batchswap.local.engine.values import SwapJob, SwapReport
@@ -23,7 +23,7 @@ def swap(job: SwapJob) -> SwapReport:
             raise EngineError(culprit, f"the {culprit} is a {'still' if info.kind == 'image' else 'video'}")
         for _, face in job.faces:
             probe.probe(face, "face", job.max_bytes)
-        faces = assign_faces.read_faces(job.faces)
+        faces = new_face.read_faces(job.faces)
         work = swap_clip if info.kind == "video" else swap_still
         try:
             with replacing(job.output) as part:

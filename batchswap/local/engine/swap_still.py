@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from batchswap.local.engine import assign_faces
 from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.facemesh.geometry import Bytes, Floats
 from batchswap.local.engine.media import stills
 from batchswap.local.engine.media.colour_planes import Coding, planes_of
 from batchswap.local.engine.media.stills import Picture
+from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.rendering.composite import Fitter
 from batchswap.local.engine.rendering.new_face import NewFace, look_upright
 from batchswap.local.engine.tracking import upright
@@ -27,10 +27,10 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
     """Write the swapped picture to `part`, in the format of its ending."""
     picture = stills.read(job.target, CULPRIT)
     turns, found = find_people(picture)
-    chosen = assign_faces.choose(faces, found, CULPRIT)
+    chosen = new_face.choose(faces, found, CULPRIT)
     fitted = [fit(picture.rgb, points, Fitter(face, CODING)) for points, face in chosen]
     stills.write(part, picture, job.label)
-    notes = (*assign_faces.notes(faces), *upright.notes(turns, CULPRIT))
+    notes = (*new_face.notes_of(faces), *upright.notes(turns, CULPRIT))
     return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, notes)
 
 

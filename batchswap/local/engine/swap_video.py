@@ -7,13 +7,13 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from batchswap.local.engine import assign_faces
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.media import omissions, reader, subtitles
 from batchswap.local.engine.media.reader import Item
 from batchswap.local.engine.media.sound import formats
 from batchswap.local.engine.media.stages import ahead, behind
 from batchswap.local.engine.media.writer import open_writer
+from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.rendering.composite import Fitter
 from batchswap.local.engine.rendering.new_face import NewFace
 from batchswap.local.engine.tracking import upright
@@ -38,10 +38,10 @@ def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], p
     """Write the swapped video to `part`. Raises EngineError when nobody is in it, or not who was asked for."""
     with Store(part.parent) as store:
         watched = watch(job.target, CULPRIT, store, job.threads)
-        chosen = assign_faces.choose(faces, watched.follower.people(), CULPRIT)
+        chosen = new_face.choose(faces, watched.follower.people(), CULPRIT)
         cast = [(Person(tracks, store, watched.follower.cuts), face) for tracks, face in chosen]
         counts = write(job, cast, part)
-    notes = (*assign_faces.notes(faces), *upright.notes(watched.turns, CULPRIT), *dict.fromkeys(counts.notes))
+    notes = (*new_face.notes_of(faces), *upright.notes(watched.turns, CULPRIT), *dict.fromkeys(counts.notes))
     return SwapReport(counts.all, counts.swapped, info.duration_s, info.width, info.height, notes)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["video", "image"]
+MediaKind = Literal["video", "image"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class MediaInfo:
     `duration_s` is 0 for a still; `frames` is None where the container does not say.
     """
 
-    kind: Kind
+    kind: MediaKind
     width: int
     height: int
     duration_s: float

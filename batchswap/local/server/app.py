@@ -17,7 +17,7 @@ from batchswap import wire
 from batchswap.clock import Clock, SystemClock
 from batchswap.errors import UsageError
 from batchswap.local.faults import Schedule
-from batchswap.local.server.context import Desk, media_url
+from batchswap.local.server.context import ServerContext, media_url
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.routes import files
 from batchswap.local.server.routes.http import MAX_BODY, Edge
@@ -29,11 +29,11 @@ from batchswap.local.server.store.task_store import Record, Records
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import Engine
-from batchswap.local.server.work.engine_pool import Workshop
 from batchswap.local.server.work.input_fetcher import Fetcher, Reach
 from batchswap.local.server.work.mesh_engine import MeshEngine
 from batchswap.local.server.work.task_inputs import Inputs
 from batchswap.local.server.work.task_queue import Production, task_info
+from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +61,15 @@ class LocalServer:
 
     base_url: str
     key: str = field(repr=False)
-    _desk: Desk = field(repr=False)
+    _context: ServerContext = field(repr=False)
 
     def maintain(self, on: bool) -> None:
         """While on, every call is answered 455."""
-        self._desk.maintenance = on
+        self._context.maintenance = on
 
     async def deposit(self, credit: float) -> None:
         """Tops the account up."""
-        await self._desk.records.deposit(credit)
+        await self._context.records.deposit(credit)
 
 
 @asynccontextmanager
@@ -91,18 +91,18 @@ async def start(
         own_url = _own_url(settings, listening)
         journal = Journal(settings.folder / "tasks.db")
         stack.push_async_callback(journal.close)
-        desk, going = await _build(
+        context, going = await _build(
             stack, settings, engine=engine or MeshEngine(), clock=clock, journal=journal, own_url=own_url
         )
         ongoing = asyncio.create_task(go_on(*going))
-        ongoing.add_done_callback(lambda ended: _notice(ended, desk))
-        app = _application(desk, Edge(desk, keys, own_url))
+        ongoing.add_done_callback(lambda ended: _notice(ended, context))
+        app = _application(context, Edge(context, keys, own_url))
         runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listening, backlog=1024).start()
         try:
-            yield LocalServer(own_url, keys[0], desk)
+            yield LocalServer(own_url, keys[0], context)
         finally:
             ongoing.cancel()
             await asyncio.wait([ongoing])
@@ -110,25 +110,27 @@ async def start(
 
 async def _build(
     stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, journal: Journal, own_url: str
-) -> tuple[Desk, tuple[Ongoing, ...]]:
+) -> tuple[ServerContext, tuple[Ongoing, ...]]:
     records, contents = Records(journal), Contents(settings.folder, journal, settings.max_input_bytes)
     secret = await records.open_account(settings.balance)
     fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
     stack.push_async_callback(fetcher.close)
-    workshop = Workshop(settings, engine)
-    stack.push_async_callback(workshop.close)
-    detections = Detections(settings, journal, contents, workshop, clock)
-    inputs = Inputs(contents, detections, fetcher, workshop, frozenset({settings.host.lower()}))
+    engines = EnginePool(settings, engine)
+    stack.push_async_callback(engines.close)
+    detections = Detections(settings, journal, contents, engines, clock)
+    inputs = Inputs(contents, detections, fetcher, engines, frozenset({settings.host.lower()}))
     quotes = Quotes(inputs, detections, settings)
     schedule = Schedule(settings.faults, settings.seed)
 
     def describe(record: Record) -> wire.TaskInfo:
-        return task_info(record, record.status, lambda: media_url(desk, record, own_url))
+        return task_info(record, record.status, lambda: media_url(context, record, own_url))
 
     callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)
-    production = Production(settings, records, contents, workshop, callbacks=callbacks, schedule=schedule, clock=clock)
-    desk = Desk(settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule)
-    return desk, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
+    production = Production(settings, records, contents, engines, callbacks=callbacks, schedule=schedule, clock=clock)
+    context = ServerContext(
+        settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule
+    )
+    return context, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
 
 
 def reach_of(settings: ServerSettings) -> Reach:
@@ -145,11 +147,11 @@ async def go_on(*going: Ongoing) -> None:
             group.create_task(each.work(group))
 
 
-def _notice(ended: asyncio.Task[None], desk: Desk) -> None:
+def _notice(ended: asyncio.Task[None], context: ServerContext) -> None:
     """A mistake in this program ended what never ends: nothing more is accepted that nobody would work on."""
     if not ended.cancelled() and (error := ended.exception()):
         log.critical("the local server has stopped working on tasks", exc_info=error)
-        desk.maintenance = True
+        context.maintenance = True
 
 
 def _lock(settings: ServerSettings) -> FileLock:
@@ -176,10 +178,10 @@ def _own_url(settings: ServerSettings, listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _application(desk: Desk, edge: Edge) -> web.Application:
+def _application(context: ServerContext, edge: Edge) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     for (method, path), handler in files.ROUTES.items():
-        answer = files.bind(handler, desk)
+        answer = files.bind(handler, context)
         for each in (method, "HEAD") if method == "GET" else (method,):
             app.router.add_route(each, path, answer)
     app.router.add_route("*", "/{path:.*}", edge.answer)

@@ -16,7 +16,7 @@ from batchswap.local.server.work.task_queue import Production
 
 
 @dataclass(repr=False)
-class Desk:
+class ServerContext:
     """One server's parts. `maintenance` answers every call with 455 while it is set."""
 
     settings: ServerSettings
@@ -33,7 +33,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """One request to an endpoint, as far as endpoints care. `base_url` is how the caller reached the server."""
 
     query: dict[str, str]
@@ -43,6 +43,6 @@ class Call:
     idempotency_key: str | None = None
 
 
-def media_url(desk: Desk, record: Record, base_url: str) -> str:
+def media_url(context: ServerContext, record: Record, base_url: str) -> str:
     """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
-    return base_url + sign(desk.secret, f"/results/{record.file}", desk.clock.now() + desk.settings.url_ttl)
+    return base_url + sign(context.secret, f"/results/{record.file}", context.clock.now() + context.settings.url_ttl)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,8 @@ Floats = NDArray[np.floating[Any]]
 Bytes = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
+SHIFT = 4
+"""Binary digits after the point in the corners that OpenCV draws."""
 
 
 def box(points: Floats) -> Box:
@@ -60,3 +63,23 @@ def turned(points: Floats, quarter_turns: int, size: tuple[int, int]) -> Floats:
         case 3:
             found[..., 0], found[..., 1] = y, high - x
     return found
+
+
+def rise(value: Floats, low: float, high: float) -> Floats:
+    """0 below `low`, 1 above `high`, smooth between."""
+    part = np.clip((value - low) / (high - low), 0, 1)
+    return np.asarray(part * part * (3 - 2 * part), np.float32)
+
+
+def corners(points: Floats) -> NDArray[np.int32]:
+    """(…, 2) places, where 0.5 is the middle of the first cell, as OpenCV wants them with SHIFT."""
+    return np.asarray(np.rint((points - 0.5) * (1 << SHIFT)), np.int32)
+
+
+def fill(picture: NDArray[np.generic], outline: Floats, value: float) -> None:
+    """Draw a polygon, in place."""
+    cv2.fillPoly(picture, [corners(outline)], value, cv2.LINE_8, SHIFT)
+
+
+def distance(points: Floats, one: int, other: int) -> float:
+    return float(np.linalg.norm(points[one] - points[other]))

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 # Kr, Kb of ITU-R BT.709, BT.601 and BT.2020 by their numbers in ITU-T H.273.
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
-UNSPECIFIED = 2
 FULL_RANGE = 2
 """AVCOL_RANGE_JPEG of FFmpeg."""
 

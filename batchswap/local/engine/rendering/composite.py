@@ -4,14 +4,14 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.media.colour_planes import Coding, Planes
-from batchswap.local.engine.rendering.blend import blend
 from batchswap.local.engine.rendering.light import Light, light_for
 from batchswap.local.engine.rendering.new_face import NewFace, Texture
-from batchswap.local.engine.rendering.warp import bend
+from batchswap.local.engine.rendering.warp import Warp, bend
 from batchswap.local.engine.tracking import occlusion
 from batchswap.local.engine.tracking.trajectory import Pose
 
@@ -51,3 +51,26 @@ def remap(field: Floats, places: Floats, texture: Texture) -> Floats:
     return np.asarray(
         cv2.remap(field, (places + 0.5) * scale - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
+
+
+def blend(planes: Planes, warp: Warp, texture: NDArray[np.uint8]) -> None:
+    """Change `planes` in place, nowhere but inside the mask.
+
+    `texture` (h, w, 4) has the same code values, and how much of it shows.
+    """
+    part = planes.window(*warp.window)
+    face = cv2.remap(texture, warp.places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    mask = warp.mask * (face[..., 3] / np.float32(255))
+    mix(part.luma, face[..., 0], mask)
+    colours = face[..., 1:3]
+    if planes.halved:
+        size = (part.blue.shape[1], part.blue.shape[0])
+        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+        colours = cv2.resize(colours, size, interpolation=cv2.INTER_AREA)
+    mix(part.blue, colours[..., 0], mask)
+    mix(part.red, colours[..., 1], mask)
+
+
+def mix(plane: NDArray[np.uint8], new: NDArray[np.uint8], mask: NDArray[np.float32]) -> None:
+    difference = new.astype(np.float32) - plane
+    plane[...] = np.rint(plane + difference * mask).astype(np.uint8)

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine.facemesh import mesh
-from batchswap.local.engine.facemesh.geometry import Floats
-from batchswap.local.engine.facemesh.grids import distance, fill, rise
+from batchswap.local.engine.facemesh.geometry import Floats, distance, fill, rise
 from batchswap.local.engine.media.colour_planes import Coding
 
 DARKER = (0.22, 0.5)

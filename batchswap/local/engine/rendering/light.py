@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine.facemesh import mesh
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
-from batchswap.local.engine.facemesh.grids import rise
+from batchswap.local.engine.facemesh.geometry import Bytes, Floats, rise
 from batchswap.local.engine.media.colour_planes import Coding, planes_of
 from batchswap.local.engine.rendering import hair
 from batchswap.local.engine.rendering.new_face import Texture

@@ -1,8 +1,10 @@
-"""The new face: found in its picture once, kept as textures of several sizes."""
+"""The new faces: each found in its picture once, kept as textures of several sizes, and given to a person."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +18,10 @@ from batchswap.local.engine.media.colour_planes import Coding
 from batchswap.local.engine.tracking import upright
 from batchswap.local.engine.tracking.close_search import look_everywhere
 from batchswap.local.engine.tracking.finder import Finder, resized
+from batchswap.local.engine.tracking.tracks import SEEN
+from batchswap.local.engine.values import noun
+
+Someone = TypeVar("Someone")
 
 MARGIN = 0.08
 """Space around the face in the texture, of its longer side."""
@@ -120,3 +126,30 @@ def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -
     edge = round(space * max(picture.shape[:2]))
     framed = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(127, 127, 127))
     return look_everywhere(finder, framed) - np.array([edge, edge, 0], np.float32)
+
+
+def choose(
+    faces: Mapping[int | None, NewFace], people: Sequence[Someone], culprit: str
+) -> list[tuple[Someone, NewFace]]:
+    """`people` in the order of their ids. Raises EngineError(culprit, …): nobody there, or an id that nobody has."""
+    if not people:
+        where = f"the video, or in fewer than {SEEN} frames of it" if culprit == "video" else f"the {noun(culprit)}"
+        raise EngineError(culprit, f"no face found in {where}")
+    chosen = []
+    for number, face in faces.items():
+        place = number or 0
+        if not 0 <= place < len(people):
+            known = ", ".join(str(i) for i in range(len(people)))
+            raise EngineError(culprit, f"there is no face {place} in the {noun(culprit)}: it has {known}")
+        chosen.append((people[place], face))
+    return chosen
+
+
+def read_faces(faces: tuple[tuple[int | None, Path], ...]) -> dict[int | None, NewFace]:
+    """Each picture once, however many ids it is for. Raises EngineError("face", …)."""
+    found = {path: read(path) for path in dict.fromkeys(path for _, path in faces)}
+    return {number: found[path] for number, path in faces}
+
+
+def notes_of(faces: Mapping[int | None, NewFace]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for face in faces.values() for note in face.notes))

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine.facemesh import geometry, mesh
-from batchswap.local.engine.facemesh.geometry import Floats
-from batchswap.local.engine.facemesh.grids import SHIFT, corners, distance, fill, rise
+from batchswap.local.engine.facemesh.geometry import SHIFT, Floats, corners, distance, fill, rise
 
 CELLS = 160
 FEATHER = 0.10

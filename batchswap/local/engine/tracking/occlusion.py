@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine.facemesh import mesh
-from batchswap.local.engine.facemesh.geometry import Floats
-from batchswap.local.engine.facemesh.grids import rise
+from batchswap.local.engine.facemesh.geometry import Floats, rise
 from batchswap.local.engine.media.colour_planes import Planes
 
 DARKER = (0.8, 1.2)

@@ -1,4 +1,4 @@
-"""What each endpoint of api.md does: a Call in, `data` out, or a Refusal. HTTP is the business of `edge`."""
+"""What each endpoint of api.md does: an ApiRequest in, `data` out, or a Refusal. HTTP is the business of `http`."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ from typing import Any
 
 from batchswap import wire
 from batchswap.errors import Refusal
-from batchswap.local.server.context import Call, Desk, media_url
+from batchswap.local.server.context import ApiRequest, ServerContext, media_url
 from batchswap.local.server.create_task_body import read_order, read_url
 from batchswap.local.server.signed_urls import sign
 from batchswap.local.server.store.input_store import clean_suffix
@@ -16,57 +16,59 @@ from batchswap.local.server.work.detections import describe
 from batchswap.local.server.work.engine_interface import IMAGE, VIDEO
 from batchswap.local.server.work.task_queue import task_info
 
-Endpoint = Callable[[Desk, Call], Awaitable[Any]]
+Endpoint = Callable[[ServerContext, ApiRequest], Awaitable[Any]]
 
 PRESIGNED = 3600.0
 """Seconds that an upload may be begun in."""
 
 
-async def create_task(desk: Desk, call: Call) -> Any:
+async def create_task(context: ServerContext, call: ApiRequest) -> Any:
     """Charged when it is accepted, never paid back. The same Idempotency-Key and work: the same task, charged once."""
     order = read_order(call.body)
-    if order.callback_url and not desk.settings.callbacks:
+    if order.callback_url and not context.settings.callbacks:
         raise Refusal(505, "callbacks are disabled on this server")
-    fingerprint = order.fingerprint(desk.inputs.source)
-    if call.idempotency_key and (known := desk.records.find_same(call.idempotency_key, fingerprint)):
+    fingerprint = order.fingerprint(context.inputs.source)
+    if call.idempotency_key and (known := context.records.find_same(call.idempotency_key, fingerprint)):
         return wire.Accepted(known).to_json()
-    quote = await desk.quotes.quote(order)
+    quote = await context.quotes.quote(order)
     acceptance = Acceptance(
         param=call.raw_body,
         target=quote.target,
         faces=quote.faces,
         suffix=quote.suffix,
         credits=quote.credits,
-        now=desk.clock.now(),
+        now=context.clock.now(),
         fingerprint=fingerprint,
         idempotency_key=call.idempotency_key,
         callback_url=order.callback_url,
     )
-    task_id = await desk.records.accept(acceptance)
-    desk.production.call()
+    task_id = await context.records.accept(acceptance)
+    context.production.call()
     return wire.Accepted(task_id).to_json()
 
 
-async def estimate_task(desk: Desk, call: Call) -> Any:
+async def estimate_task(context: ServerContext, call: ApiRequest) -> Any:
     """The price that CreateTask would charge for the same body, and the same refusals but 402."""
-    quote = await desk.quotes.quote(read_order(call.body))
-    balance = desk.records.read_balance()
+    quote = await context.quotes.quote(read_order(call.body))
+    balance = context.records.read_balance()
     return wire.Estimate(quote.credits, balance, balance >= quote.credits).to_json()
 
 
-async def tell_task(desk: Desk, call: Call) -> Any:
+async def tell_task(context: ServerContext, call: ApiRequest) -> Any:
     """TaskInfo."""
-    record = desk.records.find(read_id(call, "task_id"))
+    record = context.records.find(read_id(call, "task_id"))
     if record is None:
         raise Refusal(404, "there is no such task")
-    return task_info(record, desk.production.status(record), lambda: media_url(desk, record, call.base_url)).to_json()
+    return task_info(
+        record, context.production.status(record), lambda: media_url(context, record, call.base_url)
+    ).to_json()
 
 
-async def tell_balance(desk: Desk, call: Call) -> Any:
-    return wire.Balance(desk.records.read_balance()).to_json()
+async def tell_balance(context: ServerContext, call: ApiRequest) -> Any:
+    return wire.Balance(context.records.read_balance()).to_json()
 
 
-async def prepare_upload(desk: Desk, call: Call) -> Any:
+async def prepare_upload(context: ServerContext, call: ApiRequest) -> Any:
     """Where to PUT a file of this type, and the URL that it will be known by."""
     content_type = call.query.get("content_type", "")
     if not re.fullmatch(r"[\w.+-]{1,64}/[\w.+-]{1,64}", content_type, re.ASCII):
@@ -75,33 +77,33 @@ async def prepare_upload(desk: Desk, call: Call) -> Any:
     if ext and not clean_suffix(ext):
         raise Refusal(422, "ext: must be a file name's ending such as .mp4")
     path = f"/uploads/{secrets.token_hex(16)}{clean_suffix(ext)}"
-    presigned = sign(desk.secret, path, desk.clock.now() + PRESIGNED, content_type=content_type)
+    presigned = sign(context.secret, path, context.clock.now() + PRESIGNED, content_type=content_type)
     return wire.UploadUrl(call.base_url + presigned, call.base_url + path).to_json()
 
 
-async def detect_in_video(desk: Desk, call: Call) -> Any:
-    return await _detect(desk, call, "video_url", VIDEO)
+async def detect_in_video(context: ServerContext, call: ApiRequest) -> Any:
+    return await _detect(context, call, "video_url", VIDEO)
 
 
-async def detect_in_image(desk: Desk, call: Call) -> Any:
-    return await _detect(desk, call, "image_url", IMAGE)
+async def detect_in_image(context: ServerContext, call: ApiRequest) -> Any:
+    return await _detect(context, call, "image_url", IMAGE)
 
 
-async def _detect(desk: Desk, call: Call, field: str, kind: str) -> Any:
+async def _detect(context: ServerContext, call: ApiRequest, field: str, kind: str) -> Any:
     url = read_url(call.body, field)
-    content = await desk.inputs.obtain(url, field)
-    await desk.quotes.look_at_target(content, field)
-    return wire.DetectAccepted(await desk.detections.accept(kind, desk.inputs.source(url), content)).to_json()
+    content = await context.inputs.obtain(url, field)
+    await context.quotes.look_at_target(content, field)
+    return wire.DetectAccepted(await context.detections.accept(kind, context.inputs.source(url), content)).to_json()
 
 
-async def tell_detection(desk: Desk, call: Call) -> Any:
-    detection = desk.detections.find(read_id(call, "detect_task_id"))
+async def tell_detection(context: ServerContext, call: ApiRequest) -> Any:
+    detection = context.detections.find(read_id(call, "detect_task_id"))
     if detection is None:
         raise Refusal(404, "there is no such detection")
     return describe(detection, call.base_url).to_json()
 
 
-def read_id(call: Call, name: str) -> str:
+def read_id(call: ApiRequest, name: str) -> str:
     """An id that is no string is refused; one that this server never gave is simply not found."""
     found = call.query.get(name, "")
     if not found:

@@ -9,34 +9,34 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from batchswap.errors import Refusal
-from batchswap.local.server.context import Desk
+from batchswap.local.server.context import ServerContext
 from batchswap.local.server.routes.http import envelope
 from batchswap.local.server.signed_urls import verify
 from batchswap.local.server.store.input_store import UPLOAD_PATH
 from batchswap.local.server.work.input_fetcher import CHUNK
 
-Handler = Callable[[Desk, web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[ServerContext, web.Request], Awaitable[web.StreamResponse]]
 
 
-async def put_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
+async def put_upload(context: ServerContext, request: web.Request) -> web.StreamResponse:
     """As storage services do it: 403 for a URL that does not fit, 411 without a length, 413 for too much."""
-    signed = verify(desk.secret, request.path, request.query, desk.clock.now())
+    signed = verify(context.secret, request.path, request.query, context.clock.now())
     if request.headers.get("Content-Type") != signed["content_type"]:
         raise Refusal(403, "the Content-Type is not the one that the URL was made for")
     if request.content_length is None:
         raise Refusal(411, "the Content-Length is missing")
-    if request.content_length > desk.settings.max_input_bytes:
-        raise Refusal(413, f"is larger than {desk.settings.max_input_bytes:,} bytes")
+    if request.content_length > context.settings.max_input_bytes:
+        raise Refusal(413, f"is larger than {context.settings.max_input_bytes:,} bytes")
     match = UPLOAD_PATH.fullmatch(request.path)
     assert match is not None  # signed, so it is a path that this server made
     try:
-        chunks = in_time(request.content.iter_chunked(CHUNK), desk.settings.receive_timeout)
-        content = await desk.contents.keep(chunks, Path(request.path).suffix)
+        chunks = in_time(request.content.iter_chunked(CHUNK), context.settings.receive_timeout)
+        content = await context.contents.keep(chunks, Path(request.path).suffix)
     except TimeoutError:
         raise Refusal(400, "the upload stood still") from None
     except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
         raise Refusal(400, "the upload was cut off") from None
-    await desk.contents.record_upload(match[1], content, desk.clock.now())
+    await context.contents.record_upload(match[1], content, context.clock.now())
     return web.Response()
 
 
@@ -51,19 +51,19 @@ async def in_time(chunks: AsyncIterator[bytes], seconds: float) -> AsyncIterator
         yield chunk
 
 
-async def get_upload(desk: Desk, request: web.Request) -> web.StreamResponse:
-    content = desk.contents.find_upload(request.match_info["name"])
-    return serve(desk.contents.path(content) if content else None)
+async def get_upload(context: ServerContext, request: web.Request) -> web.StreamResponse:
+    content = context.contents.find_upload(request.match_info["name"])
+    return serve(context.contents.path(content) if content else None)
 
 
-async def get_result(desk: Desk, request: web.Request) -> web.StreamResponse:
+async def get_result(context: ServerContext, request: web.Request) -> web.StreamResponse:
     """Only with a query that TaskInfo gave, while it holds."""
-    verify(desk.secret, request.path, request.query, desk.clock.now())
-    return serve(desk.production.folder / request.match_info["name"])
+    verify(context.secret, request.path, request.query, context.clock.now())
+    return serve(context.production.folder / request.match_info["name"])
 
 
-async def get_picture(desk: Desk, request: web.Request) -> web.StreamResponse:
-    picture = desk.detections.picture(request.path)
+async def get_picture(context: ServerContext, request: web.Request) -> web.StreamResponse:
+    picture = context.detections.picture(request.path)
     return serve(picture[2] if picture else None)
 
 
@@ -104,10 +104,10 @@ ROUTES: dict[tuple[str, str], Handler] = {
 }
 
 
-def bind(handler: Handler, desk: Desk) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler for this desk, with refusals as envelopes."""
+def bind(handler: Handler, context: ServerContext) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Bind a handler to the server, with refusals as envelopes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await envelope(request, partial(handler, desk))
+        return await envelope(request, partial(handler, context))
 
     return answer

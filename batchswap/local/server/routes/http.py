@@ -1,4 +1,4 @@
-"""From HTTP to a Call and back to an envelope. Who may ask, how often, and what is answered when it goes wrong."""
+"""From HTTP to an ApiRequest and back to an envelope: keys, the rate limit, and the answers to what goes wrong."""
 
 import asyncio
 import hashlib
@@ -7,6 +7,7 @@ import itertools
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
@@ -16,9 +17,8 @@ from aiohttp import web
 from batchswap import wire
 from batchswap.errors import Refusal
 from batchswap.local.faults import Fault, Moment
-from batchswap.local.server.context import Call, Desk
+from batchswap.local.server.context import ApiRequest, ServerContext
 from batchswap.local.server.routes.endpoints import ENDPOINTS, create_task
-from batchswap.local.server.routes.request_window import Window
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,29 @@ def rehearsed(turn: int, now: float) -> Refusal:
     return Refusal(429, "a rehearsed fault", status=status, retry_after=retry_after)
 
 
+class RequestWindow:
+    """A sliding window: at most `limit` requests in any `period` seconds. One that is refused does not count."""
+
+    def __init__(self, limit: int, period: float) -> None:
+        self.limit, self.period = limit, period
+        self._taken: deque[float] = deque()
+
+    def claim(self, now: float) -> float:
+        """0.0 and the request is counted; otherwise the seconds until there is room."""
+        while self._taken and self._taken[0] + self.period <= now:
+            self._taken.popleft()
+        if len(self._taken) >= self.limit:
+            return self._taken[0] + self.period - now
+        self._taken.append(now)
+        return 0.0
+
+
 class Edge:
     """Answers everything under the API's prefix. `own_url` is the base URL that the server knows itself by."""
 
-    def __init__(self, desk: Desk, keys: tuple[str, ...], own_url: str) -> None:
-        self._desk, self._own_url = desk, own_url
-        self._windows = {digest(key): _make_window(desk.settings.rate) for key in keys}
+    def __init__(self, context: ServerContext, keys: tuple[str, ...], own_url: str) -> None:
+        self._context, self._own_url = context, own_url
+        self._windows = {digest(key): _make_window(context.settings.rate) for key in keys}
         self._keys = tuple(self._windows)
         self._turns = itertools.count()
 
@@ -56,16 +73,16 @@ class Edge:
         endpoint = ENDPOINTS.get((request.method, request.path))
         if endpoint is None:
             raise Refusal(404, "there is no such endpoint")
-        raw = await read_body(request, self._desk.settings.receive_timeout) if request.method == "POST" else b""
-        call = Call(
+        raw = await read_body(request, self._context.settings.receive_timeout) if request.method == "POST" else b""
+        call = ApiRequest(
             query=dict(request.query),
             body=decode_body(raw) if raw else {},
             base_url=self.base_url(request),
             raw_body=raw,
             idempotency_key=_read_idempotency_key(request),
         )
-        data = await endpoint(self._desk, call)
-        if endpoint is create_task and self._desk.schedule.draw(Moment.ANSWER) and request.transport:
+        data = await endpoint(self._context, call)
+        if endpoint is create_task and self._context.schedule.draw(Moment.ANSWER) and request.transport:
             request.transport.abort()  # accepted, and nobody hears of it
         return _pack(wire.OK, wire.Envelope(wire.OK, "success", data))
 
@@ -74,25 +91,25 @@ class Edge:
         given = digest(request.headers.get(wire.KEY_HEADER, ""))
         if not any(hmac.compare_digest(given, key) for key in self._keys):
             raise Refusal(401, "the API key is missing or invalid")
-        if (window := self._windows[given]) and (wait := window.claim(self._desk.clock.monotonic())):
+        if (window := self._windows[given]) and (wait := window.claim(self._context.clock.monotonic())):
             # Rounded up, so that it is never too early.
             raise Refusal(429, "rate limited", retry_after=str(math.ceil(wait)))
-        if self._desk.maintenance:
+        if self._context.maintenance:
             raise Refusal(455, "under maintenance")
-        if fault := self._desk.schedule.draw(Moment.REQUEST):
+        if fault := self._context.schedule.draw(Moment.REQUEST):
             if fault.kind is Fault.RATE_LIMITED:
-                raise rehearsed(next(self._turns), self._desk.clock.now())
+                raise rehearsed(next(self._turns), self._context.clock.now())
             raise Refusal(int(fault.kind), "a rehearsed fault")
 
     def base_url(self, request: web.Request) -> str:
         """How this caller reaches the server. Only one that listens on all addresses has to believe the header."""
-        if self._desk.settings.is_wildcard and HOST.fullmatch(request.host):
+        if self._context.settings.is_wildcard and HOST.fullmatch(request.host):
             return f"http://{request.host}"
         return self._own_url
 
 
-def _make_window(rate: tuple[int, float] | None) -> Window | None:
-    return Window(*rate) if rate else None
+def _make_window(rate: tuple[int, float] | None) -> RequestWindow | None:
+    return RequestWindow(*rate) if rate else None
 
 
 async def read_body(request: web.Request, seconds: float) -> bytes:

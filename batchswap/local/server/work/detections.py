@@ -16,7 +16,7 @@ from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.store.database import Journal
 from batchswap.local.server.store.input_store import Contents, make_folder
 from batchswap.local.server.work.engine_interface import IMAGE, VIDEO
-from batchswap.local.server.work.engine_pool import Workshop
+from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class Detections:
     """The table `detections` and the folder `faces/`."""
 
     def __init__(
-        self, settings: ServerSettings, journal: Journal, contents: Contents, workshop: Workshop, clock: Clock
+        self, settings: ServerSettings, journal: Journal, contents: Contents, engines: EnginePool, clock: Clock
     ) -> None:
         self.folder = make_folder(settings.folder / "faces")
         self._ttl, self._journal, self._contents = settings.detection_ttl, journal, contents
-        self._workshop, self._clock = workshop, clock
+        self._engines, self._clock = engines, clock
         self._reached = 0
         self._called = asyncio.Event()
 
@@ -104,7 +104,7 @@ class Detections:
         path = self._contents.path(detection.content)
         culprit = VIDEO if detection.kind == VIDEO else IMAGE
         try:
-            found = await self._workshop.detect(path, folder, culprit)
+            found = await self._engines.detect(path, folder, culprit)
         except EngineError as error:
             await self._end(detection.id, FAILED, None, (), error.message)
         else:

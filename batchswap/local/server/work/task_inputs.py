@@ -10,8 +10,8 @@ from batchswap.errors import EngineError, Refusal
 from batchswap.local.server.store.input_store import UPLOAD_PATH, Contents, clean_suffix
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import Look
-from batchswap.local.server.work.engine_pool import Workshop
 from batchswap.local.server.work.input_fetcher import CHUNK, Fetcher
+from batchswap.local.server.work.worker_pool import EnginePool
 
 FRESH = 60.0
 """Seconds for which a URL is not fetched again: an estimate and a thousand rows with one face fetch it once."""
@@ -27,9 +27,9 @@ class Inputs:
     """
 
     def __init__(
-        self, contents: Contents, detections: Detections, fetcher: Fetcher, workshop: Workshop, hosts: frozenset[str]
+        self, contents: Contents, detections: Detections, fetcher: Fetcher, engines: EnginePool, hosts: frozenset[str]
     ) -> None:
-        self._contents, self._detections, self._fetcher, self._workshop = contents, detections, fetcher, workshop
+        self._contents, self._detections, self._fetcher, self._engines = contents, detections, fetcher, engines
         self._hosts = hosts | LOOPBACK
         self._fresh: dict[str, tuple[float, str]] = {}
 
@@ -70,7 +70,7 @@ class Inputs:
         if path.stat().st_size == 0:
             raise Refusal(422, f"{field}: the file is empty")
         try:
-            look = await self._workshop.look(path, culprit)
+            look = await self._engines.look(path, culprit)
         except EngineError as error:
             raise Refusal(422, f"{field}: {error.message}") from None
         await self._contents.record_look(content, culprit, look)

@@ -17,7 +17,7 @@ from batchswap.local.server.store.input_store import Contents, make_folder
 from batchswap.local.server.store.task_store import Record, Records
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Swap
-from batchswap.local.server.work.engine_pool import Workshop
+from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ class Production:
     """Which tasks run is known in memory only: after a crash all that have not ended are begun again."""
 
     def __init__(
-        self, settings: ServerSettings, records: Records, contents: Contents, workshop: Workshop, *,
+        self, settings: ServerSettings, records: Records, contents: Contents, engines: EnginePool, *,
         callbacks: Callbacks, schedule: Schedule, clock: Clock,
     ) -> None:  # fmt: skip
         self.folder = make_folder(settings.folder / "results")
         for part in self.folder.glob("part-*"):
             part.unlink()
-        self._limit, self._records, self._contents, self._workshop = settings.max_running, records, contents, workshop
+        self._limit, self._records, self._contents, self._engines = settings.max_running, records, contents, engines
         self._callbacks, self._schedule, self._clock = callbacks, schedule, clock
         self._running: set[str] = set()
         self._reached = 0
@@ -92,9 +92,9 @@ class Production:
         if missing:
             raise EngineError("", "an uploaded input is gone from the server's folder")
         part = self.folder / f"part-{secrets.token_hex(8)}{record.suffix}"
-        swap = Swap(target, part, faces, record.id, self._workshop.threads)
+        swap = Swap(target, part, faces, record.id, self._engines.threads)
         culprit = VIDEO if record.suffix == ".mp4" else IMAGE
-        return await self._workshop.produce(swap, self.folder / record.file, culprit)
+        return await self._engines.produce(swap, self.folder / record.file, culprit)
 
 
 def _field(record: Record, culprit: str) -> str:

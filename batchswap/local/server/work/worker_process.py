@@ -10,7 +10,6 @@ import queue
 import signal
 import struct
 import threading
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from batchswap.errors import BatchswapError, EngineError
@@ -19,8 +18,6 @@ log = logging.getLogger(__name__)
 
 LENGTH = struct.Struct(">I")
 DONE, UNFIT, BROKEN = "done", "unfit", "broken"
-
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def pack(value: Any) -> bytes:
