@@ -51,7 +51,7 @@ def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
 
 
 def look_at_face(path: Path) -> tuple[str, ...]:
-    """What is to be said of the picture of a new face. Raises EngineError("face", …) when it will not do."""
+    """Return remarks on the picture of a new face. Raises EngineError("face", …) when it cannot be used."""
     load()
     from batchswap.local.engine.rendering.new_face import read  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ CULPRIT = "video"
 
 @dataclass
 class Counts:
-    """Frames so far, and what is to be said of the result."""
+    """Frames so far, and remarks on the result."""
 
     all: int = 0
     swapped: int = 0
@@ -35,7 +35,7 @@ class Counts:
 
 
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
-    """Write the swapped video to `part`. Raises EngineError when nobody is in it, or not who was asked for."""
+    """Write the swapped video to `part`. Raises EngineError when no face, or not each requested one, is in it."""
     with Store(part.parent) as store:
         watched = watch(job.target, CULPRIT, store, job.threads)
         chosen = new_face.choose(faces, watched.follower.people(), CULPRIT)

@@ -141,14 +141,14 @@ def reach_of(settings: ServerSettings) -> Reach:
 
 
 async def go_on(*going: Ongoing) -> None:
-    """Everything that goes on by itself; cancelled, it takes all of it along."""
+    """Run all background work until cancelled."""
     async with asyncio.TaskGroup() as group:
         for each in going:
             group.create_task(each.work(group))
 
 
 def _notice(ended: asyncio.Task[None], context: ServerContext) -> None:
-    """A mistake in this program ended what never ends: nothing more is accepted that nobody would work on."""
+    """Refuse further tasks when a mistake in this program has ended the background work."""
     if not ended.cancelled() and (error := ended.exception()):
         log.critical("the local server has stopped working on tasks", exc_info=error)
         context.maintenance = True

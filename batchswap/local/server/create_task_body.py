@@ -25,7 +25,7 @@ class Order(msgspec.Struct, frozen=True):
     callback_url: str | None = None
 
     def fingerprint(self, source: Callable[[str], str]) -> str:
-        """The same for two bodies that ask for the same work. `source` says what a URL stands for.
+        """Return the same for two bodies that ask for the same work. `source` identifies what a URL leads to.
 
         detect_id and callback_url are left out: a submit sent again after a restart may carry others of both.
         """

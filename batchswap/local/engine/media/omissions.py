@@ -21,7 +21,7 @@ def notes(clip: Clip) -> list[str]:
 
 
 def others(clip: Clip) -> Counter[str]:
-    """Count the tracks beside those that are carried over, by what they are."""
+    """Count the tracks that are left out, by kind."""
     container = clip.container
     left: Counter[str] = Counter()
     for video in container.streams.video:

@@ -31,7 +31,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
 
 
 def looks_still(path: Path) -> bool:
-    """Whether a file begins as a picture does, rather than a film. What is no plain file does not."""
+    """Return whether a plain file begins as a picture does, rather than a film."""
     return bool(file_types.still_of(file_types.read_start(path)))
 
 

@@ -1,4 +1,4 @@
-"""Reads clips: opens what is really a media file, and hands out its frames in a form that can be worked on."""
+"""Reads clips: opens only real media files, and yields their frames in one pixel format."""
 
 import contextlib
 from collections.abc import Iterator

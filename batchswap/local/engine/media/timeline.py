@@ -17,7 +17,7 @@ AHEAD = Fraction(10)
 
 
 class Timeline:
-    """Moves packets, in the order of the file, to where the clip goes on.
+    """Moves packets, in the order of the file, to their place on one clock.
 
     One shift is shared by picture and sound, so they stay together; but near a restart, packets of the old clock and
     of the new one come mixed, and each track takes the new shift with its own first packet that needs it.

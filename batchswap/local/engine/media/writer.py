@@ -32,7 +32,7 @@ OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, renamed when all went well and removed when not."""
+    """Yield a path next to `path` to write to; rename it on success, remove it on failure."""
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
@@ -57,7 +57,7 @@ class Writer:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of the tracks."""
+        """Return remarks on the tracks."""
         sounds = (track for track in self.tracks.values() if isinstance(track, Track))
         return [*self.remarks, *(note for track in sounds for note in track.notes)]
 

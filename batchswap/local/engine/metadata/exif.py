@@ -1,6 +1,7 @@
 """What the EXIF of a still says of who made it, when and with what rights, for the picture that is made from it.
 
-It is written anew (TIFF 6.0; CIPA DC-008): what is upright now is not turned again, and no small picture of the face
+It is rebuilt here (TIFF 6.0; CIPA DC-008), since Pillow would write a copyright sign as `?` and change types of values.
+What is upright now is not turned again, and no small picture of the face
 that was replaced comes along, nor a maker's note, which may hold one too and names places by their old offsets.
 """
 
@@ -27,7 +28,7 @@ DROPPED = frozenset({0x927C, 0xA002, 0xA003, 0xA005})
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag with its value as it stands in the file."""
+    """A tag with its value as stored in the file."""
 
     tag: int
     kind: int
@@ -71,7 +72,7 @@ def of_the_picture(data: bytes, order: str) -> Iterator[Entry]:
 
 
 def orientation(data: bytes) -> int:
-    """1 to 8; 1, upright, where nothing is said."""
+    """Return 1 to 8; 1, upright, by default."""
     data, order = opened(data)
     for entry in of_the_picture(data, order):
         if entry.tag == ORIENTATION and entry.kind == SHORT:
@@ -119,7 +120,7 @@ def length(found: list[Entry]) -> int:
 
 
 def directory(order: str, found: list[Entry], place: int) -> bytes:
-    """One that stands at `place`: its entries by their tags, no further directory, and the longer values."""
+    """Return a directory for `place`: its entries by their tags, no further directory, and the longer values."""
     lines, values = b"", b""
     start = place + 6 + 12 * len(found)
     for entry in sorted(found, key=lambda entry: entry.tag):

@@ -1,7 +1,7 @@
 """The words that mark a result as synthetic, for people and for machines.
 
 Machines look for IPTC's Digital Source Type (https://cv.iptc.org/newscodes/digitalsourcetype/) in an XMP packet
-(ISO 16684-1); it stands in stills and, as a top-level box (XMP specification part 3), in MP4 files.
+(ISO 16684-1); stills and MP4 files (in a top-level box; XMP specification part 3) carry it.
 """
 
 import struct
@@ -22,7 +22,7 @@ def sentence(task: str) -> str:
 
 
 def xmp(task: str, source: Carried = Carried()) -> str:  # noqa: B008 - frozen
-    """The whole packet, with what the source's packet said; its description stands after our sentence."""
+    """Return the whole packet with the source's properties; its description follows our sentence."""
     told = {**source.told, "x-default": " ".join(filter(None, [sentence(task), source.told.get("x-default")]))}
     lines = "".join(f"<rdf:li xml:lang={quoteattr(name)}>{escape(words)}</rdf:li>" for name, words in told.items())
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>

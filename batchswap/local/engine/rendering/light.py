@@ -25,7 +25,7 @@ REACH = 0.09
 """Of the texture's width: how far the colour at a point speaks for the skin around it."""
 CONTRAST = np.array([[0.6, 0.4, 0.4], [1.4, 1.3, 1.3]], np.float32)
 """Limits, for Y', Cb and Cr, of how the new face's fine detail is weakened or strengthened towards the target's,
-beside what the light as a whole does."""
+in addition to the effect of the light as a whole."""
 LIT = (0.06, 1.05)
 """Limits of how the light as a whole scales contrast: in the dark it is less."""
 FEATURE = (16.0, 44.0)
@@ -158,7 +158,7 @@ def _planar(codes: Floats) -> Floats:
 
 
 def _fine(codes: Floats, smooth: Floats) -> Floats:
-    """What is left of the codes without their low frequencies (cells², 3) and without all that stands out clearly."""
+    """Return the codes without their low frequencies (cells², 3) and without brows, eyes and other clear features."""
     height, width = codes.shape[:2]
     apart = codes - cv2.resize(smooth.reshape(CELLS, CELLS, 3).astype(np.float32), (width, height))
     return np.asarray(apart * (1 - rise(np.abs(apart[..., :1]), *FEATURE)), np.float32)
@@ -172,7 +172,7 @@ def _even(weights: Floats) -> Floats:
 def _weights() -> Floats:
     weights = np.ones(mesh.SURFACE, np.float32)
     weights[list(mesh.FEATURES)] = 0.02
-    weights[list(mesh.OVAL)] = 0.35  # half of them stand on hair or on what is behind
+    weights[list(mesh.OVAL)] = 0.35  # half of them lie on hair or on the background
     return weights
 
 

@@ -131,7 +131,7 @@ def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -
 def choose(
     faces: Mapping[int | None, NewFace], people: Sequence[Someone], culprit: str
 ) -> list[tuple[Someone, NewFace]]:
-    """`people` in the order of their ids. Raises EngineError(culprit, …): nobody there, or an id that nobody has."""
+    """Pair `people` (in the order of their ids) with faces. Raises EngineError(culprit, …): none, or an unknown id."""
     if not people:
         where = f"the video, or in fewer than {SEEN} frames of it" if culprit == "video" else f"the {noun(culprit)}"
         raise EngineError(culprit, f"no face found in {where}")
@@ -146,7 +146,7 @@ def choose(
 
 
 def read_faces(faces: tuple[tuple[int | None, Path], ...]) -> dict[int | None, NewFace]:
-    """Each picture once, however many ids it is for. Raises EngineError("face", …)."""
+    """Read each picture once, however many ids it is for. Raises EngineError("face", …)."""
     found = {path: read(path) for path in dict.fromkeys(path for _, path in faces)}
     return {number: found[path] for number, path in faces}
 

@@ -17,13 +17,13 @@ Layout = tuple[int, float, int]
 LAYOUTS = ((2, 0.6, 320), (3, 0.42, 900))
 """Tiles in each direction, their part of the picture's size, and the picture's longer side from which on they pay."""
 FINER = ((5, 0.26, 900),)
-"""The same, for a picture in which those show nobody."""
+"""The same, for a picture in which those show no face."""
 LEAST = 64
 """Pixels: in a picture that is narrower, no part of it shows more."""
 SAME = 0.3
 """Overlap of two boxes from which on they are one face."""
 STEADY = 0.06
-"""Of its width: what is found at another place when it is looked at again is no face, but a pattern like one."""
+"""Of its width: a face found at another place when looked at again is only a pattern like one."""
 NEAR = 0.9
 """Space around a face, of its size, when it is looked for where it was."""
 PATIENCE = 25
@@ -97,17 +97,17 @@ def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
 
 
 def look_everywhere(finder: Finder, picture: Bytes) -> Floats:
-    """All faces of a still (n, 478, 3). Small ones beside larger ones are not worth a still closer look."""
+    """Return all faces of a still (n, 478, 3). Small ones next to larger ones are not worth an even closer look."""
     size = (picture.shape[1], picture.shape[0])
     faces = merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
     return faces if len(faces) else merged(look_twice(finder, picture, tile) for tile in tiles(size, FINER))
 
 
 class Scout:
-    """Beside a finder that follows a clip's faces: finds those that are too small for it, and those that it lost."""
+    """Next to a finder that follows a clip's faces, finds those that are too small for it and those that it lost."""
 
     EVERY = (2, 6)
-    """One tile is looked at in each such frame: while nobody is known, and else. All of them after a cut."""
+    """One tile is looked at in each such frame: while no face is known, and otherwise. All tiles after a cut."""
     CUT = 22.0
     """Mean difference of two tiny frames, in code values."""
 
@@ -148,7 +148,7 @@ class Scout:
         return merged([faces, self._look_around(picture, size)])
 
     def _look_around(self, picture: Bytes, size: tuple[int, int]) -> list[Floats]:
-        """Into the tile whose turn it is; the finer ones have theirs only while nobody is known."""
+        """Look into the tile whose turn it is; the finer ones have theirs only while no face is known."""
         turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
         coarse, fine = tiles(size), [] if self._known else tiles(size, FINER)
         if rest or not coarse:

@@ -1,6 +1,6 @@
 """Who is who: joins the faces found in single frames into people, through the whole clip.
 
-First, frame by frame, a face goes on with the track that it fits by place, size and look; where two faces cover each
+First, frame by frame, a face continues the track that it fits by place, size and look; where two faces cover each
 other or one is away, the track ends. Then tracks that are never seen at the same time and look alike are one person.
 """
 
@@ -72,7 +72,7 @@ class Track:
             self.look = seen.look if self.looks == 1 else self.look + weight * (seen.look - self.look)
 
     def cost(self, seen: Sighting) -> float:
-        """How badly `seen` would go on with this track; inf when it cannot be the same face."""
+        """Return how badly `seen` would continue this track; inf when it cannot be the same face."""
         assert self.last is not None
         gap = seen.frame - self.last.frame
         expected = self.last.centre + self.speed * gap

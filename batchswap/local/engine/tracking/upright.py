@@ -43,13 +43,13 @@ def doubt(finder: Finder, picture: Bytes, faces: Sequence[Floats] | Floats) -> f
 
 
 def lies(face: Floats) -> bool:
-    """Whether the chin of a face is beside its forehead or above it, rather than below."""
+    """Return whether the chin of a face is level with its forehead or above it, rather than below."""
     across, down = (face[CHIN] - face[FOREHEAD])[:2]
     return bool(abs(across) > down)
 
 
 def notes(turns: int, culprit: str) -> tuple[str, ...]:
-    """Return what is to be said of a picture that was looked at after so many quarter turns."""
+    """Return remarks on a picture that was looked at after so many quarter turns."""
     return (f"the {noun(culprit)} shows faces {WORDS[turns]}: they were found all the same",) if turns else ()
 
 

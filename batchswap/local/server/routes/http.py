@@ -83,7 +83,7 @@ class Edge:
         )
         data = await endpoint(self._context, call)
         if endpoint is create_task and self._context.schedule.draw(Moment.ANSWER) and request.transport:
-            request.transport.abort()  # accepted, and nobody hears of it
+            request.transport.abort()  # accepted, but the answer is lost
         return _pack(wire.OK, wire.Envelope(wire.OK, "success", data))
 
     def _admit(self, request: web.Request) -> None:

@@ -15,7 +15,7 @@ PAUSE = 3600.0
 
 
 class Sweeping:
-    """Goes by the files' own times: what is uploaded again is young again."""
+    """Age counts from a file's last modification, so a repeated upload is kept for another period."""
 
     def __init__(self, settings: ServerSettings, journal: Journal, contents: Contents, clock: Clock) -> None:
         self._settings, self._journal, self._contents, self._clock = settings, journal, contents, clock

@@ -1,4 +1,4 @@
-"""The server's SQLite file: changes in groups, each group synced to disk before anyone is told.
+"""The server's SQLite file: changes are committed in groups, each synced to disk before its callers resume.
 
 One thread writes; whatever arrives while it waits for the disk goes into the next group, so that durability costs one
 sync a group and not one a request. Reads happen at once, on a connection of their own.
@@ -111,7 +111,7 @@ class Journal:
                 outcomes = await loop.run_in_executor(self._thread, self._commit, [change for change, _ in group])
             except BaseException:
                 for _, future in group:
-                    future.cancel()  # a mistake in a change: nobody may wait for ever because of it
+                    future.cancel()  # a mistake in a change: the other callers must not wait for ever
                 raise
             for (_, future), (value, error) in zip(group, outcomes, strict=True):
                 if future.cancelled():
@@ -126,7 +126,7 @@ class Journal:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._carry_out(change) for change in changes]
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:  # a full disk: nobody's change has happened
+        except sqlite3.Error as error:  # a full disk: no change of the group has happened
             self._roll_back()
             return [(None, error)] * len(changes)
         except BaseException:

@@ -1,6 +1,6 @@
-"""Files that came in, each kept once under the hash of its bytes, and what is known about them.
+"""Input files, each kept once under the hash of its bytes, and their kind and length.
 
-A task refers to contents, never to uploads: what is uploaded again under the same URL changes no accepted task.
+A task refers to contents, never to uploads: a repeated upload under the same URL changes no accepted task.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Tasks and the account in the server's SQLite file: what is there, and the few ways in which it may change."""
+"""Tasks and the account in the server's SQLite file: queries, and the few permitted changes."""
 
 import secrets
 import sqlite3
@@ -86,14 +86,14 @@ class Records:
         return [_record(row) for row in self._journal.read(sql, after, limit)]
 
     def find_same(self, idempotency_key: str, fingerprint: str) -> str | None:
-        """The task that this key stands for. Raises Refusal 422 when it stands for other work."""
+        """Return the task with this key. Raises Refusal 422 when the key was used for other work."""
         rows = self._journal.read("SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?", idempotency_key)
         return _same(rows[0], fingerprint) if rows else None
 
     async def accept(self, acceptance: Acceptance) -> str:
-        """The id of the new task, which is paid for by then; or of the one that its idempotency key stands for.
+        """Charge for a new task and return its id, or return the id of the task with the same idempotency key.
 
-        Raises Refusal 402 (nothing is charged) or 422 (the idempotency key stands for other work).
+        Raises Refusal 402 (nothing is charged) or 422 (the idempotency key was used for other work).
         """
         return await self._journal.write(lambda db: _accept(db, acceptance))
 

@@ -36,7 +36,7 @@ class Callbacks:
         self._called.set()
 
     async def work(self, group: asyncio.TaskGroup) -> None:
-        """Delivers what is due, for ever."""
+        """Deliver each callback when it is due, for ever."""
         while True:
             self._called.clear()
             pause = IDLE

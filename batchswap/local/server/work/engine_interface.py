@@ -34,7 +34,7 @@ class Engine(Protocol):
     """Called in worker processes, so it must survive pickling. An input that will not do raises EngineError."""
 
     def look(self, path: Path, culprit: str) -> Look:
-        """What is in the file. Raises EngineError when it is no video or picture, or cut off; for FACE, without one."""
+        """Raises EngineError when the file is no video or picture, or cut off; for FACE, when it shows no face."""
 
     def swap(self, swap: Swap) -> str:
         """A remark for the user, mostly ""."""
@@ -44,7 +44,7 @@ class Engine(Protocol):
 
 
 def produce(engine: Engine, swap: Swap, result: Path) -> str:
-    """The swap, and its file under its final name, on the disk. What is there under that name is complete."""
+    """Swap, then sync the file and give it its final name: a file of that name is always complete."""
     try:
         remark = engine.swap(swap)
         with swap.output.open("rb") as file:

@@ -95,7 +95,7 @@ def is_loopback(address: str) -> bool:
 
 
 def _is_isatap(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an IPv4 address stands at the end, as RFC 5214 puts it there."""
+    """Return whether the last four bytes are an IPv4 address, as in RFC 5214."""
     return found.version == 6 and found.packed[9:12] == b"\x00\x5e\xfe" and found.packed[8] in (0, 2)
 
 

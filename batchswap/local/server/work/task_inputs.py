@@ -34,7 +34,7 @@ class Inputs:
         self._fresh: dict[str, tuple[float, str]] = {}
 
     def source(self, url: str) -> str:
-        """What a URL stands for: an upload's content or a detected face, since port and id may change; else itself."""
+        """Return an upload's content or a detected face's id, since port and id may change; else the URL itself."""
         if content := self._find_upload(url):
             return f"sha256:{content[:64]}"
         if picture := self.find_picture(url):

@@ -43,7 +43,7 @@ def perform(call: bytes) -> tuple[Any, ...]:
 def _receive(source: BinaryIO, calls: "queue.SimpleQueue[bytes]") -> None:
     while head := source.read(LENGTH.size):
         calls.put(source.read(LENGTH.unpack(head)[0]))
-    os._exit(0)  # in the middle of a swap, too: nobody is left who would take the result
+    os._exit(0)  # also in the middle of a swap: no process is left to take the result
 
 
 def main() -> None:
