@@ -1,6 +1,5 @@
 """Servers that accept and do not answer: every command ends, in its time, and says what it waited for."""
 
-import asyncio
 import json
 import socketserver
 import threading
@@ -121,18 +120,15 @@ def test_a_pause_of_a_year_ends_the_run_and_silences_no_other_command_of_the_key
 
 
 @pytest.mark.parametrize("handler", [Mute, Drip])
-def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
+async def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
     tmp_path: Path, handler: type[Mute], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(standalone_calls, "PATIENCE", 0.6)
     monkeypatch.setattr(standalone_calls, "SILENCE", 0.1)
-
-    async def script(base_url: str) -> None:
+    with served(handler) as port:
+        base_url = f"http://127.0.0.1:{port}"
         async with errands(Settings(), Account(base_url, base_url, KEY)) as asking:
             with pytest.raises(ApiUnavailable, match=r"0\.6 s: it takes the call and does not answer"):
                 await asking.ask(lambda client: client.balance())
-
-    with served(handler) as port:
-        asyncio.run(script(f"http://127.0.0.1:{port}"))
         assert f"waiting for http://127.0.0.1:{port}" in caplog.text

@@ -17,7 +17,7 @@ from batchswap.report.run_result import last_line
 from batchswap.tasks import Model
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 QUICK = lognormal(6, 0.35)
 
@@ -97,22 +97,19 @@ async def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) ->
     assert (summary.exit_code, summary.spent_now) == (Exit.NO_CREDITS, 8.0)
 
 
-def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) -> None:
+async def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) -> None:
     """Submits and estimates take turns: the first result need not wait for all that are made ready, nor they for it."""
     order: list[str] = []
 
     def note(_: Service, kind: str) -> None:
         order.append(kind)
 
-    async def script() -> None:
-        world = World(tmp_path, 40)
-        service = Service(VirtualClock(), durations=lognormal(60, 0.35), limit=20, period=10.0, fault=note)
-        await world.run(service, limit=1)  # what a task costs is known
-        order.clear()
-        summary = await world.run(service, budget=1000.0)
-        assert summary.counts["done"] == 40
-
-    run(script())
+    world = World(tmp_path, 40)
+    service = Service(VirtualClock(), durations=lognormal(60, 0.35), limit=20, period=10.0, fault=note)
+    await world.run(service, limit=1)  # what a task costs is known
+    order.clear()
+    summary = await world.run(service, budget=1000.0)
+    assert summary.counts["done"] == 40
     asked = [kind for kind in order if kind in ("estimate", "submit")]
     assert asked[:20] == ["estimate", "submit"] * 10
 

@@ -10,7 +10,7 @@ from batchswap.polling.in_flight_limit import LONGEST_HOLD
 from batchswap.runner.summary import Summary
 from tests.loop.service import Fault, Service, lognormal
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 MINUTE = lognormal(60, 0.35)
 
@@ -31,20 +31,17 @@ def taking(most: Callable[[float], int]) -> Fault:
     return fault
 
 
-def night(folder: Path, in_flight: int, most: Callable[[float], int]) -> tuple[Summary, World]:
-    async def script() -> tuple[Summary, World]:
-        world = World(folder, 200, rate_limit=20, rate_period=10.0, in_flight=in_flight)
-        service = Service(VirtualClock(), durations=MINUTE, limit=20, period=10.0, fault=taking(most))
-        return await world.run(service), world
-
-    return run(script())
+async def night(folder: Path, in_flight: int, most: Callable[[float], int]) -> tuple[Summary, World]:
+    world = World(folder, 200, rate_limit=20, rate_period=10.0, in_flight=in_flight)
+    service = Service(VirtualClock(), durations=MINUTE, limit=20, period=10.0, fault=taking(most))
+    return await world.run(service), world
 
 
-def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_told(tmp_path: Path) -> None:
+async def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_told(tmp_path: Path) -> None:
     (tmp_path / "told").mkdir()
     (tmp_path / "untold").mkdir()
-    told, _ = night(tmp_path / "told", 30, lambda _: 30)
-    untold, world = night(tmp_path / "untold", 100, lambda _: 30)
+    told, _ = await night(tmp_path / "told", 30, lambda _: 30)
+    untold, world = await night(tmp_path / "untold", 100, lambda _: 30)
     assert (untold.exit_code, untold.counts["done"]) == (Exit.DONE, 200)
     assert untold.seconds < 1.05 * told.seconds
     assert told.requests["refused_429"] == 0 < untold.requests["refused_429"] < 40
@@ -52,9 +49,9 @@ def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_told(tmp_
     assert not any("answers nobody" in words for words in world.said)
 
 
-def test_what_others_of_the_account_leave_is_used_again(tmp_path: Path) -> None:
+async def test_what_others_of_the_account_leave_is_used_again(tmp_path: Path) -> None:
     """They have nearly all places for five minutes."""
-    summary, _ = night(tmp_path, 100, lambda now: 5 if now < 300.0 else 60)
+    summary, _ = await night(tmp_path, 100, lambda now: 5 if now < 300.0 else 60)
     assert summary.counts["done"] == 200
     assert summary.seconds < 300.0 + LONGEST_HOLD + 1.5 * 200 / 60 * 64
     assert summary.requests["refused_429"] < 60

@@ -29,12 +29,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     made, clock = World(tmp_path, 1), VirtualClock()
 
-    async def script() -> None:
-        service = Service(clock, durations=lambda _: 200.0)
-        summary = await made.run(service, deadline=clock.now() + 150.0)
-        assert summary.counts["running"] == 1
-
-    run(script())
+    summary = run(made.run(Service(clock, durations=lambda _: 200.0), deadline=clock.now() + 150.0))
+    assert summary.counts["running"] == 1
     return made
 
 

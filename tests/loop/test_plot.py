@@ -15,23 +15,20 @@ from batchswap.ledger.traffic import Course
 from batchswap.report import run_chart
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 
-def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most: int = 150) -> Course:
+async def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most: int = 150) -> Course:
     """The last of some runs; all but the last are killed after five seconds."""
     world = World(folder, count, rate_limit=20, rate_period=1.0, in_flight=40)
 
-    async def script() -> None:
-        service = Service(VirtualClock(), durations=lognormal(6.0, 0.35), limit=limit, period=1.0)
-        for left in reversed(range(runs)):
-            killer = asyncio.get_running_loop().call_later(5.0, world.kill) if left else None
-            with suppress(OSError):
-                await world.run(service)
-            if killer is not None:
-                killer.cancel()
-
-    run(script())
+    service = Service(VirtualClock(), durations=lognormal(6.0, 0.35), limit=limit, period=1.0)
+    for left in reversed(range(runs)):
+        killer = asyncio.get_running_loop().call_later(5.0, world.kill) if left else None
+        with suppress(OSError):
+            await world.run(service)
+        if killer is not None:
+            killer.cancel()
     with closing(connection.connect(world.settings.db, write=False)) as db:
         last = traffic.last_run(db)
         assert last is not None
@@ -40,8 +37,8 @@ def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most:
     return found
 
 
-def test_every_request_is_in_the_course(tmp_path: Path) -> None:
-    course = course_of(tmp_path, 100)
+async def test_every_request_is_in_the_course(tmp_path: Path) -> None:
+    course = await course_of(tmp_path, 100)
     assert sum(course.requests["submit"]) == 100
     assert sum(course.requests["useful"]) == 100
     assert sum(course.requests["early"]) > 0
@@ -53,23 +50,23 @@ def test_every_request_is_in_the_course(tmp_path: Path) -> None:
     assert course.step == 1
 
 
-def test_a_long_run_has_wider_steps(tmp_path: Path) -> None:
-    course = course_of(tmp_path, 100, most=10)
+async def test_a_long_run_has_wider_steps(tmp_path: Path) -> None:
+    course = await course_of(tmp_path, 100, most=10)
     assert course.step in traffic.STEPS
     assert len(course.in_flight) <= 10
     assert sum(course.requests["submit"]) == 100
 
 
-def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
-    course = course_of(tmp_path, 100, runs=2)
+async def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
+    course = await course_of(tmp_path, 100, runs=2)
     assert sum(course.requests["submit"]) < 100
     assert max(course.in_flight) <= 40
     assert min(course.in_flight) >= 0
     assert course.in_flight[-1] == 0
 
 
-def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
-    course = course_of(tmp_path, 60, limit=10)
+async def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
+    course = await course_of(tmp_path, 60, limit=10)
     image = run_chart.draw(course)
     root = ET.fromstring(image)
     words = {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
@@ -89,13 +86,13 @@ def test_tasks_are_counted_in_whole_ones(most: int) -> None:
     assert not any("." in text for text in figures)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+async def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
-        run_chart.write(course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
+        run_chart.write(await course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
 
 
-def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
-    course = course_of(tmp_path, 5)
+async def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
+    course = await course_of(tmp_path, 5)
     ledger, other, fresh, old = (tmp_path / name for name in ("batchswap.db", "five.csv", "run.svg", "by-hand.svg"))
     other.write_text("id,video,face\n")
     (tmp_path / "link.svg").symlink_to(other)

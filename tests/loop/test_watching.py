@@ -13,7 +13,7 @@ from batchswap.runner.background import View
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock
 
 QUICK = lognormal(6, 0.35)
 
@@ -23,7 +23,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def watched(world: World, **changes: Any) -> tuple[list[Shown], Summary]:
+async def watched(world: World, **changes: Any) -> tuple[list[Shown], Summary]:
     """What was shown each second, and how the run ended."""
     shown: list[Shown] = []
 
@@ -33,46 +33,39 @@ def watched(world: World, **changes: Any) -> tuple[list[Shown], Summary]:
             shown.append(progress.at(look(), asyncio.get_running_loop().time()))
             await asyncio.sleep(1.0)
 
-    async def script() -> Summary:
-        service = Service(VirtualClock(), durations=QUICK)
-        return await world.run(service, watch=watch, **changes)
-
-    summary = run(script())
+    summary = await world.run(Service(VirtualClock(), durations=QUICK), watch=watch, **changes)
     return shown, summary
 
 
 @pytest.mark.parametrize("changes", [{"limit": 12}, {"filter": "/1"}])
-def test_rows_that_a_run_leaves_out_are_not_its_work(tmp_path: Path, changes: dict[str, object]) -> None:
+async def test_rows_that_a_run_leaves_out_are_not_its_work(tmp_path: Path, changes: dict[str, object]) -> None:
     wanted = 12 if "limit" in changes else sum(f"/{i}.mp4".startswith("/1") for i in range(50))
-    shown, summary = watched(World(tmp_path, 50), **changes)
+    shown, summary = await watched(World(tmp_path, 50), **changes)
     assert {(each.total, each.left_out) for each in shown} == {(wanted, 50 - wanted)}
     assert shown[0].queued == wanted
     assert shown[-1].queued == 0
     assert summary.counts["done"] == wanted
 
 
-def test_orphans_are_not_the_work_of_a_run(tmp_path: Path) -> None:
+async def test_orphans_are_not_the_work_of_a_run(tmp_path: Path) -> None:
     world = World(tmp_path, 30)
     world.enrol(rows(10))
-    shown, _ = watched(world)
+    shown, _ = await watched(world)
     assert {(each.total, each.left_out) for each in shown} == {(10, 20)}
 
 
-def test_what_is_not_submitted_any_more_is_not_waited_for(tmp_path: Path) -> None:
-    shown, summary = watched(World(tmp_path, 50), budget=20.0)
+async def test_what_is_not_submitted_any_more_is_not_waited_for(tmp_path: Path) -> None:
+    shown, summary = await watched(World(tmp_path, 50), budget=20.0)
     assert (shown[0].total, shown[0].left_out) == (50, 0)
     assert (shown[-1].total, shown[-1].queued, shown[-1].left_out) == (20, 0, 30)
     assert "go on with: again" in last_line(summary, World(tmp_path, 0).settings, "again")
 
 
-def test_a_command_that_would_do_nothing_is_not_said_to_go_on(tmp_path: Path) -> None:
+async def test_a_command_that_would_do_nothing_is_not_said_to_go_on(tmp_path: Path) -> None:
     """The rows that --limit leaves out stay queued, however often it is repeated."""
     world = World(tmp_path, 5)
 
-    async def script() -> Summary:
-        service = Service(VirtualClock(), durations=QUICK, fault=lambda _, kind: "lost" if kind == "submit" else None)
-        return await world.run(service, limit=2)
-
-    line = last_line(run(script()), world.settings, "batchswap run b.csv --limit 2")
+    service = Service(VirtualClock(), durations=QUICK, fault=lambda _, kind: "lost" if kind == "submit" else None)
+    line = last_line(await world.run(service, limit=2), world.settings, "batchswap run b.csv --limit 2")
     assert "2 uncertain, 3 queued" in line
     assert "go on with" not in line
