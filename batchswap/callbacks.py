@@ -8,7 +8,6 @@ import asyncio
 import hmac
 import logging
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -83,9 +82,7 @@ class Receiver:
         self.port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._is_over = True
         while not self.deliveries.empty():
             self.deliveries.get_nowait().recorded.set()

@@ -1,4 +1,4 @@
-"""SQLite's errors as this package's own, in words."""
+"""SQLite for this package: transactions, and its errors as our own, in words."""
 
 import os
 import re
@@ -13,6 +13,19 @@ _FILES = 5
 """That SQLite opens for a ledger, and some more."""
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 _ALTERED = re.compile("no such (table|column|index|view|trigger)|has no column named")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit at the end; undo everything when the block raises."""
+    db.execute("begin immediate")
+    try:
+        yield
+        db.execute("commit")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("rollback")
+        raise
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The folder where processes of this user share what belongs to no single ledger."""
+"""The folder where processes of this user share what belongs to no single ledger, and what tells its files apart."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,15 @@ from batchswap.errors import UsageError
 
 USE = "the file that processes share a key's rate by"
 _RELATIVE = f"which is no absolute path to keep {USE} in: set XDG_STATE_HOME to one"
+
+
+def identity(path: str | Path) -> tuple[int, int]:
+    """Return what tells the file under this name from any other. (0, 0): there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked before each submit
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def state_folder() -> Path:

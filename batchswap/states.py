@@ -1,6 +1,7 @@
-"""What may happen to a task, and nothing else.
+"""What may happen to a task and to its attempts, and nothing else.
 
-Every transition lives in MOVES or BY_PERSON; nothing about states lives elsewhere.
+Every transition of a task is in MOVES or BY_PERSON, every one of an attempt in ATTEMPT_MOVES. Groups of states are
+declared here alone; the SQL of the ledger and the lists of the reports are made from them.
 """
 
 from enum import StrEnum
@@ -27,7 +28,7 @@ class Event(StrEnum):
     REJECTED = "rejected"  # known not to be accepted, and the row's fault (422, 404)
     UNFIT = "unfit"  # cannot be submitted at all: an input that is gone, a face that was not detected
     ACCEPTED = "accepted"
-    UNKNOWN = "unknown"  # nobody knows whether the submit was accepted
+    UNKNOWN = "unknown"  # it is not known whether the submit was accepted
     RESENT = "resent"  # the same attempt again, to a provider that honours Idempotency-Key
     SUCCEEDED = "succeeded"
     GENERATION_FAILED = "generation-failed"
@@ -98,8 +99,66 @@ BY_PERSON: dict[State, dict[Event, State]] = {
 FINAL = frozenset(state for state, moves in MOVES.items() if not moves)
 """States that a run never leaves by itself."""
 
-AT_API = frozenset({State.SUBMITTING, State.RUNNING})
-"""States that take one of the places that --in-flight gives."""
+IN_FLIGHT = (State.SUBMITTING, State.RUNNING, State.FETCHING)
+"""A run works on the task until it leaves these states."""
+TO_COLLECT = (State.RUNNING, State.FETCHING)
+"""The API accepted the task: a run polls and downloads it, and submits nothing."""
+OPEN = (*IN_FLIGHT, State.UNCERTAIN)
+"""The last attempt is not settled: an edited row has to wait."""
+UNDONE = (State.QUEUED, State.FAILED, State.CANCELLED)
+"""Nothing is under way or done: the next attempt uses the inputs that the manifest names."""
+TO_DO = (State.QUEUED, *IN_FLIGHT)
+"""The next run of the manifest continues with the task."""
+UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
+"""The last attempt may have been accepted or not."""
+ENDED = (State.DONE, State.FAILED, State.UNCERTAIN)
+"""The run has finished with a task that it was asked to do."""
+
+
+class AttemptState(StrEnum):
+    """Where an attempt is, which decides what it costs. The ledger stores these words."""
+
+    OPEN = "open"  # on disk; its request may leave
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # not accepted, and not charged
+    UNKNOWN = "unknown"  # it may have been accepted
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"  # the API no longer knows the task
+    GIVEN_UP = "given-up"  # a person stopped asking whether it was accepted
+
+
+ATTEMPT_MOVES: dict[AttemptState, tuple[AttemptState, ...]] = {
+    AttemptState.OPEN: (AttemptState.ACCEPTED, AttemptState.REFUSED, AttemptState.UNKNOWN),
+    AttemptState.ACCEPTED: (
+        AttemptState.ACCEPTED,  # a task that was given up or cancelled is polled again
+        AttemptState.SUCCEEDED,
+        AttemptState.FAILED,
+        AttemptState.LOST,
+    ),
+    AttemptState.REFUSED: (),
+    AttemptState.UNKNOWN: (
+        AttemptState.OPEN,  # the same request again, under its Idempotency-Key
+        AttemptState.ACCEPTED,
+        AttemptState.REFUSED,
+        AttemptState.GIVEN_UP,
+    ),
+    AttemptState.SUCCEEDED: (AttemptState.ACCEPTED,),  # its media URL expired, or its file is gone: polled again
+    AttemptState.FAILED: (),
+    AttemptState.LOST: (),
+    AttemptState.GIVEN_UP: (),
+}
+
+UNANSWERED = (AttemptState.OPEN, AttemptState.UNKNOWN)
+"""It is not recorded whether the API accepted the attempt."""
+RESERVED = (AttemptState.OPEN, AttemptState.ACCEPTED, AttemptState.UNKNOWN)
+"""The attempt may still be charged: its credits are reserved."""
+COSTS_MONEY = (AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.LOST, AttemptState.GIVEN_UP)
+"""The attempt is over and counts as spent, with the API's price or without one."""
+HAS_RESULT = (AttemptState.ACCEPTED, AttemptState.SUCCEEDED)
+"""The API took the attempt and it has not ended badly: asking for its result costs nothing more."""
+MAY_HAVE_RESULT = (*UNANSWERED, *HAS_RESULT)
+"""Another attempt with the same inputs may be paid for twice."""
 
 
 class IllegalMove(Exception):
@@ -107,8 +166,13 @@ class IllegalMove(Exception):
 
 
 def advance(state: State, event: Event) -> State:
-    """The state after `event`. Raises IllegalMove when neither table has it."""
+    """Return the state after `event`. Raise IllegalMove when neither table has it."""
     after = MOVES[state].get(event) or BY_PERSON.get(state, {}).get(event)
     if after is None:
         raise IllegalMove(f"a {state} task cannot be {event}")
     return after
+
+
+def attempts_before(after: AttemptState) -> tuple[AttemptState, ...]:
+    """Return the states that an attempt may leave for `after`."""
+    return tuple(state for state, moves in ATTEMPT_MOVES.items() if after in moves)

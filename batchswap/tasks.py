@@ -156,5 +156,7 @@ def clean(text: str, longest: int = 500) -> str:
 
 def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:
     """20 hex digits (80 bits) of SHA-256 over the model and the inputs as written: the same on any machine."""
-    text = "\0".join((model, target, face, *(f"{i}={url}" for i, url in faces)))
+    text = f"{model}\0{target}\0{face}"
+    for face_id, given in faces:
+        text += f"\0{face_id}={given}"
     return hashlib.sha256(text.encode()).hexdigest()[:20]

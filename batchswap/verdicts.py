@@ -40,7 +40,12 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 _OK = 200
-_REFUSED_WHOLE_ACCOUNT = (401, 403, 505)
+_SAME_FOR_ALL_CALLS = {
+    **dict.fromkeys((401, 403, 505), Kind.ACCOUNT_REFUSED),
+    402: Kind.NO_CREDITS,
+    429: Kind.RATE_LIMITED,
+    455: Kind.MAINTENANCE,
+}
 _FIVE_HUNDREDS = range(500, 600)
 _TWO_HUNDREDS = range(200, 300)
 REQUEST_TIMEOUT = 408
@@ -74,14 +79,8 @@ def judge_submit(status: int, code: int | None, remote_id: str | None, *, is_env
             return Verdict(Kind.ACCEPTED) if remote_id else Verdict(Kind.UNKNOWN, "no-task-id")
         case 200:
             return Verdict(Kind.UNKNOWN, "no-code" if is_envelope else "not-json")
-        case 401 | 403 | 505:
-            return Verdict(Kind.ACCOUNT_REFUSED, str(decisive))
-        case 402:
-            return Verdict(Kind.NO_CREDITS, "402")
-        case 429:
-            return Verdict(Kind.RATE_LIMITED, "429")
-        case 455:
-            return Verdict(Kind.MAINTENANCE, "455")
+        case _ if decisive in _SAME_FOR_ALL_CALLS:
+            return Verdict(_SAME_FOR_ALL_CALLS[decisive], str(decisive))
         case _ if 400 <= decisive < 500 and decisive != REQUEST_TIMEOUT:
             return Verdict(Kind.REJECTED, str(decisive))
         case _:
@@ -98,20 +97,14 @@ def judge_safe(status: int, code: int | None, *, is_envelope: bool = True, is_ab
         case 200:
             is_good = is_envelope and (code == _OK or is_about_task)
             return Verdict(Kind.OK) if is_good else Verdict(Kind.TROUBLE, "not-json")
-        case 401 | 403:
-            return Verdict(Kind.ACCOUNT_REFUSED, str(decisive))
-        case 505 if is_envelope:
-            return Verdict(Kind.ACCOUNT_REFUSED, "505")
-        case 402:
-            return Verdict(Kind.NO_CREDITS, "402")
+        case 505 if not is_envelope:
+            return Verdict(Kind.TROUBLE, "505")
         case 404 if is_envelope:  # a gateway whose API has gone says so, too
             return Verdict(Kind.MISSING, "404")
         case 422:
             return Verdict(Kind.REJECTED, "422")
-        case 429:
-            return Verdict(Kind.RATE_LIMITED, "429")
-        case 455:
-            return Verdict(Kind.MAINTENANCE, "455")
+        case _ if decisive in _SAME_FOR_ALL_CALLS:
+            return Verdict(_SAME_FOR_ALL_CALLS[decisive], str(decisive))
         case _:
             return Verdict(Kind.TROUBLE, str(decisive))
 

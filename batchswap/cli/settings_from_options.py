@@ -4,15 +4,17 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from batchswap.cli.config import no_text
+import click
+
+from batchswap.cli.config import is_typed, no_text
 from batchswap.cli.option_types import NO_RATE
 from batchswap.cli.options import AccountOptions, ReadingOptions, WorkOptions
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
-from batchswap.manifest.sources import folder_of
+from batchswap.manifest.sources import ENDINGS, Format, folder_of
 from batchswap.operations.settings_check import check_callback
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
@@ -40,7 +42,14 @@ def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[S
     given = dict.fromkeys(manifests)
     if wrong := next(filter(None, (no_text(folder_of(path)) for path in given)), ""):
         raise UsageError(f"the folder {wrong}")
-    return [Source(path, options.format, options.batch) for path in given]
+    return [Source(path, _format_of(path, options.format), options.batch) for path in given]
+
+
+def _format_of(path: str, asked: Format | None) -> Format | None:
+    """Return the format asked for. None: it was not typed, and the file's name tells; `tasks` has a --format, too."""
+    context = click.get_current_context(silent=True)
+    is_elsewhere = context is not None and not is_typed(context, "format")
+    return None if is_elsewhere and PurePath(path).suffix.lower() in ENDINGS else asked
 
 
 def build_reading(options: ReadingOptions) -> Options:

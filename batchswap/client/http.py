@@ -4,7 +4,6 @@ import asyncio
 import ipaddress
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -67,9 +66,7 @@ class Client:
         self._kept = _session(aiohttp.TCPConnector(limit=0))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._fresh.close()
         await self._kept.close()
 

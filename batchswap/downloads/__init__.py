@@ -13,20 +13,18 @@ Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that 
 from batchswap.downloads.address_guard import is_on_private_address
 from batchswap.downloads.downloader import Downloader
 from batchswap.downloads.folder_trial import Trial, try_out
-from batchswap.downloads.head_info import Glance
-from batchswap.downloads.local_copy import copy_part
-from batchswap.downloads.media_check.containers import Kind, inspect
-from batchswap.downloads.media_check.file_extension import false_ending
-from batchswap.downloads.media_check.movie_length import movie_seconds
-from batchswap.downloads.media_check.picture_size import picture_size
+from batchswap.downloads.media_check.boxes import movie_seconds
+from batchswap.downloads.media_check.containers import MediaKind, false_ending, inspect
+from batchswap.downloads.media_check.pictures import picture_size
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import Verified
-from batchswap.downloads.publish import is_published, publish
+from batchswap.downloads.publish import copy_part, is_published, publish
+from batchswap.downloads.resume import Glance
 
 __all__ = [
     "Downloader",
     "Glance",
-    "Kind",
+    "MediaKind",
     "Place",
     "Trial",
     "Verified",

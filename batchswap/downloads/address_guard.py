@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from batchswap.errors import PrivateAddress
 
-Found = tuple[Any, Any, Any, Any, Any]
+AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One result of getaddrinfo: family, type, protocol, canonical name, socket address."""
 
-Guard = Callable[[Found], socket.socket]
+Guard = Callable[[AddressInfo], socket.socket]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how a network without IPv4 reaches public IPv4 hosts
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to hosts (RFC 4291, 2.4)
@@ -51,7 +51,7 @@ def is_public(text: str) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def public_socket(info: Found) -> socket.socket:
+def public_socket(info: AddressInfo) -> socket.socket:
     """A socket for this address. Raises PrivateAddress."""
     family, kind, protocol, _, address = info
     try:

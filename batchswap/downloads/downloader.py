@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
@@ -14,11 +13,10 @@ from yarl import URL
 from batchswap.downloads.address_guard import Guard, public_socket
 from batchswap.downloads.content_encoding import Decoder
 from batchswap.downloads.fsync_batch import Filing, to_its_end
-from batchswap.downloads.head_info import Glance, glance
-from batchswap.downloads.media_check.containers import Kind
+from batchswap.downloads.media_check.containers import MediaKind
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import Part, Verified
-from batchswap.downloads.resume import Reading, ask, read_head
+from batchswap.downloads.resume import BodyPlan, Glance, ask, glance, read_head
 from batchswap.errors import DownloadError, PrivateAddress
 from batchswap.tasks import is_nameable, public
 
@@ -64,12 +62,12 @@ class Downloader:
         self._again: dict[str, AsyncLimiter] = {}
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def fetch(self, url: str, place: Place, *, kind: Kind, attempt: int = 1, remote_id: str = "") -> Verified:
+    async def fetch(
+        self, url: str, place: Place, *, kind: MediaKind, attempt: int = 1, remote_id: str = ""
+    ) -> Verified:
         """Go on with the part of this place, or begin it, until it is a complete file of its kind, checked and synced.
 
         `remote_id` is whose result it is: URLs of two results may differ in nothing but their queries.
@@ -144,7 +142,7 @@ class Downloader:
         raise DownloadError("redirects", f"more than {HOPS} redirects")
 
     async def _pour(
-        self, response: aiohttp.ClientResponse, part: Part, reading: Reading, clock: Callable[[], None]
+        self, response: aiohttp.ClientResponse, part: Part, reading: BodyPlan, clock: Callable[[], None]
     ) -> None:
         """The body into the part, which holds the last block back: it is written when it is known to be whole."""
         if part.size and reading.offset != part.size:

@@ -10,10 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import msgspec
+from typing import Any, TypeVar
 
 from batchswap.downloads.output_paths import Place, opened
 
@@ -23,42 +20,29 @@ Steps = Generator[int, None, Found]
 """File work in two halves: it yields the open file or folder that must be on the disk before the second half."""
 
 
-class Folders:
+class Folders(ExitStack):
     """A context: the folders of one trip, each opened once."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._open: dict[tuple[Path, str], int] = {}
-        self._closing = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closing.close()
 
     def open(self, place: Place) -> int:
-        """The place's folder, made where it is missing, open until the trip ends. Raises DownloadError."""
+        """Return the place's folder, made where it is missing, open until the trip ends. Raise DownloadError."""
         key = place.out, place.folder
         if key not in self._open:
-            self._open[key] = self._closing.enter_context(opened(place))
+            self._open[key] = self.enter_context(opened(place))
         return self._open[key]
 
 
-Work = Callable[[Folders], Steps[Any]]
-Waiter = tuple[Work, asyncio.Future[Any]]
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What one piece of work returned, or how it failed."""
-
-    value: Any = None
-    error: BaseException | None = None
+FileWork = Callable[[Folders], Steps[Any]]
+Waiter = tuple[FileWork, asyncio.Future[Any]]
+Outcome = tuple[Any, BaseException | None]
+"""What one piece of work returned, or how it failed."""
 
 
 class Filing:
-    """Does file work for all who wait. Each has its own outcome; nobody's failure is another's."""
+    """Do file work for all callers that wait. Each has its own outcome."""
 
     def __init__(self) -> None:
         self._waiting: list[Waiter] = []
@@ -78,7 +62,7 @@ class Filing:
         group, self._waiting = self._waiting, []
         try:
             going = asyncio.get_running_loop().run_in_executor(None, trip, [work for work, _ in group])
-        except RuntimeError as error:  # no more threads: who waits must hear of it
+        except RuntimeError as error:  # no more threads
             self._is_going = False
             for _, future in group:
                 future.set_exception(error)
@@ -91,28 +75,28 @@ class Filing:
         else:
             self._is_going = False
         error = gone.exception()
-        outcomes = gone.result() if error is None else [Outcome(error=error)] * len(group)
-        for (_, future), outcome in zip(group, outcomes, strict=True):
-            if outcome.error is None:
-                future.set_result(outcome.value)
+        outcomes = gone.result() if error is None else [(None, error)] * len(group)
+        for (_, future), (value, failure) in zip(group, outcomes, strict=True):
+            if failure is None:
+                future.set_result(value)
             else:
-                future.set_exception(outcome.error)
+                future.set_exception(failure)
 
 
 async def to_its_end(running: asyncio.Future[Found]) -> Found:
-    """What is done in a thread. A cancelled caller waits for its end: no file is closed under a thread that writes."""
+    """Wait for work in a thread, also when the caller is cancelled: no file is closed under a thread that writes."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         await asyncio.wait([running])
         if not running.cancelled():
-            running.exception()  # looked at, so that nobody complains that it was not
+            running.exception()  # so that asyncio does not report it as never retrieved
         raise
 
 
-def trip(works: Sequence[Work]) -> list[Outcome]:
+def trip(works: Sequence[FileWork]) -> list[Outcome]:
     """All first halves, then one sync of each file and folder that they yield, and the second halves. Blocks."""
-    outcomes = [Outcome()] * len(works)
+    outcomes: list[Outcome] = [(None, None)] * len(works)
     waiting = defaultdict[int, list[tuple[int, Steps[Any]]]](list)
     with Folders() as folders:
         for number, work in enumerate(works):
@@ -120,7 +104,7 @@ def trip(works: Sequence[Work]) -> list[Outcome]:
             try:
                 waiting[next(steps)].append((number, steps))
             except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
-                outcomes[number] = Outcome(error=error)
+                outcomes[number] = None, error
         for handle, those in waiting.items():
             failure = _sync(handle)
             for number, steps in those:
@@ -143,7 +127,7 @@ def _end(steps: Steps[Any], failure: OSError | None) -> Outcome:
         else:
             steps.throw(failure)
     except StopIteration as end:
-        return Outcome(end.value)
+        return end.value, None
     except Exception as error:  # noqa: BLE001 - as above
-        return Outcome(error=error)
+        return None, error
     raise RuntimeError("file work has two halves")

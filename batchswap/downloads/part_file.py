@@ -16,9 +16,9 @@ import msgspec
 
 from batchswap.downloads.filesystem import file_sync, lock
 from batchswap.downloads.fsync_batch import Folders, Steps
-from batchswap.downloads.media_check.containers import Kind, inspect
+from batchswap.downloads.media_check.containers import MediaKind, inspect
 from batchswap.downloads.output_paths import Place, disk, opened, remove
-from batchswap.downloads.resume import Note, Reading
+from batchswap.downloads.resume import BodyPlan, Note
 from batchswap.errors import DownloadError
 from batchswap.tasks import public
 
@@ -113,7 +113,7 @@ class Part:
     def is_whole(self) -> bool:
         return self.note is not None and self.size > 0 and self.size == self.note.total
 
-    def expect(self, reading: Reading) -> None:
+    def expect(self, reading: BodyPlan) -> None:
         """What is added from now on belongs where `reading` says: at the end of what is there, or instead of it."""
         if reading.offset != self.size or reading.offset == 0:
             self.empty()
@@ -167,7 +167,7 @@ class Part:
                 self._open_file.truncate(0)
         self.note, self._written, self._hash = None, 0, hashlib.sha256()
 
-    def verify(self, kind: Kind) -> Verified:
+    def verify(self, kind: MediaKind) -> Verified:
         """Check that the part is a complete file of its kind, write what is not yet written, and sync it.
 
         Raises DownloadError "not-media" or "truncated"; then what was there is forgotten.
@@ -185,7 +185,7 @@ class Part:
         """Whether all that came is in memory, and nothing stands on the disk."""
         return self._file is None
 
-    def write(self, kind: Kind, folders: Folders) -> Steps[Verified]:
+    def write(self, kind: MediaKind, folders: Folders) -> Steps[Verified]:
         """`verify` for what is all held: the file is made in one go, and needs no note. The part is closed then."""
         with self._judged():
             media_type = inspect(BytesIO(self.held), self.size, kind)

@@ -35,7 +35,7 @@ class Note(msgspec.Struct, frozen=True):
     """Which start of the machine wrote the part: what a power cut left of a file's end cannot be trusted."""
 
 
-class Reading(msgspec.Struct, frozen=True):
+class BodyPlan(msgspec.Struct, frozen=True):
     """What to do with an answer: write its body from `offset`; nothing ("whole"); or ask again from 0 ("restart").
 
     `total` is the size that the whole file will have, None where the host does not say.
@@ -56,7 +56,7 @@ def ask(note: Note | None, have: int) -> dict[str, str]:
     return {"Range": f"bytes={have}-", "If-Range": note.validator}
 
 
-def read_head(status: int, headers: Headers, asked_from: int, note: Note | None) -> Reading:
+def read_head(status: int, headers: Headers, asked_from: int, note: Note | None) -> BodyPlan:
     """`asked_from` is where the Range that was asked for starts, 0 without one. Raises DownloadError for a refusal.
 
     `headers` is looked up without regard to case.
@@ -68,7 +68,7 @@ def read_head(status: int, headers: Headers, asked_from: int, note: Note | None)
     if status == 416 and asked_from:
         found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
         # The part may have been complete when the process died.
-        return Reading("whole" if found and int(found[1]) == asked_from else "restart")
+        return BodyPlan("whole" if found and int(found[1]) == asked_from else "restart")
     words = f"the media host answers {status}"
     if status in _STALE:
         raise DownloadError("gone", words, stale=True)
@@ -77,13 +77,13 @@ def read_head(status: int, headers: Headers, asked_from: int, note: Note | None)
     raise DownloadError("http", words)
 
 
-def _read_whole(headers: Headers, total: int | None) -> Reading:
+def _read_whole(headers: Headers, total: int | None) -> BodyPlan:
     if is_coded(headers):
-        return Reading("write", is_coded=True)
-    return Reading("write", 0, find_validator(headers), total)
+        return BodyPlan("write", is_coded=True)
+    return BodyPlan("write", 0, find_validator(headers), total)
 
 
-def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> Reading:
+def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> BodyPlan:
     found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if not asked_from or note is None:  # some hosts answer a plain GET so, with the whole file
         if found is not None and int(found[1]):
@@ -91,15 +91,15 @@ def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> Readi
         total = None if found is None else int(found[2]) + 1 if found[3] == "*" else int(found[3])
         return _read_whole(headers, total if found else _length(headers))
     if found is None or int(found[1]) != asked_from or is_coded(headers):
-        return Reading("restart")
+        return BodyPlan("restart")
     total = None if found[3] == "*" else int(found[3])
     ends_there = total is None or int(found[2]) == total - 1
     same_size = total is None or note.total is None or total == note.total
     etag = headers.get("ETag", "")
     same_file = not etag or not note.validator.startswith('"') or etag == note.validator
     if not (ends_there and same_size and same_file):
-        return Reading("restart")
-    return Reading("write", asked_from, note.validator, int(found[2]) + 1)
+        return BodyPlan("restart")
+    return BodyPlan("write", asked_from, note.validator, int(found[2]) + 1)
 
 
 def find_validator(headers: Headers) -> str:
@@ -124,3 +124,27 @@ def is_coded(headers: Headers) -> bool:
     """Whether the host says that it compressed the body in a way that is decoded here."""
     labels = headers.get("Content-Encoding", "").lower().split(",")
     return any(label.strip() in _CODINGS for label in labels)
+
+
+class Glance(msgspec.Struct, frozen=True):
+    """What a media host says of a URL before anything is fetched.
+
+    `status` is HTTP's. `media_type` without parameters, in lower case, "" for none. `size` in bytes.
+    """
+
+    status: int
+    media_type: str = ""
+    size: int | None = None
+
+    @property
+    def is_there(self) -> bool:
+        return 200 <= self.status < 300
+
+
+def glance(status: int, headers: Headers) -> Glance:
+    """Read an answer to HEAD, or to a GET of the first bytes (then Content-Range has the whole size)."""
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    whole = re.fullmatch(r"bytes\s+\d+-\d+/(\d+)", headers.get("Content-Range", "").strip())
+    length = whole[1] if whole else headers.get("Content-Length", "").strip()
+    known = length.isdecimal() and len(length) < 16 and (whole is not None or status != 206)
+    return Glance(status, media_type, int(length) if known else None)

@@ -47,16 +47,17 @@ def local_day(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
+_COMMITTED = "select coalesce(sum(spent + held + unpriced), 0.0) from money where"
+
+
 def committed(db: sqlite3.Connection, run_id: int) -> float:
-    """Credits that count against a run's budget: spent, reserved, and what ended without a price."""
-    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where run_id = ?"
-    return float(db.execute(sql, (run_id,)).fetchone()[0])
+    """Return the credits that count against a run's budget: spent, reserved, and what ended without a price."""
+    return float(db.execute(f"{_COMMITTED} run_id = ?", (run_id,)).fetchone()[0])
 
 
 def committed_on(db: sqlite3.Connection, day: str) -> float:
-    """The same for a calendar day, over all runs."""
-    sql = "select coalesce(sum(spent + held + unpriced), 0.0) from money where day = ?"
-    return float(db.execute(sql, (day,)).fetchone()[0])
+    """Return the same for a calendar day, over all runs."""
+    return float(db.execute(f"{_COMMITTED} day = ?", (day,)).fetchone()[0])
 
 
 class Excess(msgspec.Struct, frozen=True):

@@ -14,10 +14,10 @@ from batchswap.ledger.file.location import Location
 from batchswap.sqlite_errors import in_words
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], Any]
+Write = Callable[[sqlite3.Connection], Any]
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class WriteOutcome(msgspec.Struct, frozen=True):
     """What one piece of work returned, or how it failed."""
 
     value: Any = None
@@ -29,7 +29,7 @@ class Writer:
 
     `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,
     the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
-    Work may be done twice, with the first time undone: it must not change anything but the ledger.
+    Write may be done twice, with the first time undone: it must not change anything but the ledger.
 
     Statements run on the event loop's thread, where they take microseconds; what waits, for the disk at a commit or for
     another process that writes, is done in a thread of its own. The other way round, a thread that runs statements
@@ -40,7 +40,7 @@ class Writer:
         """`executor` is where a commit waits for the disk; a thread by default."""
         self._db, self._path = db, path
         self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[Write, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
         self.location: Location | None = None
         """What notices that the file was changed by others."""
@@ -59,12 +59,12 @@ class Writer:
             try:
                 outcomes = await self._commit([work for work, _ in group])
             except Exception as error:  # noqa: BLE001 - handed to everyone who waits, who raise it
-                outcomes = [Outcome(error=error)] * len(group)
+                outcomes = [WriteOutcome(error=error)] * len(group)
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if not future.done():
                     _settle(future, outcome)
 
-    async def _commit(self, works: list[Work]) -> list[Outcome]:
+    async def _commit(self, works: list[Write]) -> list[WriteOutcome]:
         with in_words(self._path, in_use=True):
             try:
                 outcomes = await self._apply(works)
@@ -87,10 +87,10 @@ class Writer:
         self._db, self._path = work(self._db)
         be_patient(self._db, seconds=0.0)
 
-    async def _apply(self, works: list[Work]) -> list[Outcome]:
+    async def _apply(self, works: list[Write]) -> list[WriteOutcome]:
         await self._begin()
         try:  # nearly always, none of them fails: a savepoint for each would cost more than the work
-            return [Outcome(work(self._db)) for work in works]
+            return [WriteOutcome(work(self._db)) for work in works]
         except sqlite3.DatabaseError:
             raise  # the disk or the file, not one of the works
         except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
@@ -121,7 +121,7 @@ class Writer:
     async def _in_thread(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _apart(self, work: Work) -> Outcome:
+    def _apart(self, work: Write) -> WriteOutcome:
         """When it fails, only its own part is undone."""
         self._db.execute("savepoint one")
         try:
@@ -131,9 +131,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
             self._db.execute("rollback to one")
             self._db.execute("release one")
-            return Outcome(error=error)
+            return WriteOutcome(error=error)
         self._db.execute("release one")
-        return Outcome(value)
+        return WriteOutcome(value)
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -148,7 +148,7 @@ class Writer:
         be_patient(self._db)
 
 
-def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
+def _settle(future: asyncio.Future[Any], outcome: WriteOutcome) -> None:
     if outcome.error is None:
         future.set_result(outcome.value)
     else:

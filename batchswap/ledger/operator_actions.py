@@ -7,17 +7,25 @@ import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
-from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, task
-from batchswap.ledger.transitions import Stamp, attached, move, reopen
-from batchswap.states import Event, State
+from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, one_of, task
+from batchswap.ledger.transitions import Stamp, attached, change, move, reopen
+from batchswap.states import BY_PERSON, HAS_RESULT, AttemptState, Event, State
 from batchswap.tasks import Attempt, Task
 
 GIVEN_UP = "given-up"
 """The code of a task that was uncertain when a person gave it up: it may have been accepted."""
 
+_COLLECTED = "; `batchswap run` collects it, and it is not paid for again"
+_HINTS = {
+    State.DONE: ", and done ones whose file is gone",
+    State.RUNNING: _COLLECTED,
+    State.FETCHING: _COLLECTED,
+}
+"""What to know of tasks that cannot be retried."""
 _PAGE = 500
-_TURNS = ", ".join(f"'{event}'" for event in Event if event is not Event.CANCELLED)
-"""What can have brought a task to where it is, but for a word that is taken back."""
+_TURNS = one_of("event", (event for event in Event if event is not Event.CANCELLED))
+"""What can have brought a task to where it is, but for a decision that is taken back."""
+_NEW_WORK = one_of("event", (Event.GIVEN_UP, Event.SUBMITTED, Event.CHANGED, Event.ADOPTED, Event.DOUBTED))
 
 
 def chosen(
@@ -46,10 +54,7 @@ def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
     The API may have taken it, so that one more may be paid twice. What was submitted since then is another attempt, and
     an edited row is other work.
     """
-    sql = (
-        "select event from events where task_id = ?"
-        " and event in ('given-up', 'submitted', 'changed', 'adopted', 'doubted') order by id desc limit 1"
-    )
+    sql = f"select event from events where task_id = ? and {_NEW_WORK} order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
     return row is not None and row[0] == Event.GIVEN_UP
 
@@ -62,10 +67,10 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
     REUSE_AGAIN: it is queued, to take the result of the other task that it had it from.
     Raises UsageError for any other.
     """
-    if item.state not in (State.FAILED, State.CANCELLED) and not (item.state is State.DONE and is_gone):
-        hint = ", and done ones whose file is gone" if item.state is State.DONE else ""
+    if Event.RETRIED not in BY_PERSON.get(item.state, {}) and not (item.state is State.DONE and is_gone):
         raise UsageError(
-            f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried{hint}"
+            f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried"
+            f"{_HINTS.get(item.state, '')}"
         )
     if item.state is State.DONE and _has_reused(db, item):
         move(db, stamp, item.id, item.state, Event.REUSE_AGAIN)
@@ -91,7 +96,7 @@ def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
     What failed the task decides: an older attempt may have served inputs that the row no longer has. What was only
     noted since then, such as a stray callback, does not.
     """
-    sql = f"select event from events where task_id = ? and event in ({_TURNS}) order by id desc limit 1"
+    sql = f"select event from events where task_id = ? and {_TURNS} order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
     if row is None or row[0] not in (Event.UNSAVED, Event.TIMED_OUT, Event.SAVED):
         return None
@@ -99,12 +104,12 @@ def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
     if attempt is None or attempt.remote_id is None:
         return None
     state = db.execute("select state from attempts where id = ?", (attempt.id,)).fetchone()[0]
-    return attempt if state in ("accepted", "succeeded") else None
+    return attempt if state in HAS_RESULT else None
 
 
 def cancel(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
     """The task is not to run. Raises UsageError when it is neither queued nor failed."""
-    if item.state not in (State.QUEUED, State.FAILED):
+    if Event.CANCELLED not in BY_PERSON.get(item.state, {}):
         hint = "; resolve it" if item.state is State.UNCERTAIN else ""
         raise UsageError(
             f"{item.batch}/{item.key} is {item.state}: only queued and failed tasks can be cancelled{hint}"
@@ -133,7 +138,7 @@ def not_accepted(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
     attempt = unclear(db, item)
     move(db, stamp, item.id, item.state, Event.NOT_ACCEPTED, attempt_id=attempt.id)
     db.execute("update tasks set paid = max(0, paid - 1) where id = ?", (item.id,))
-    _end(db, stamp, attempt, "refused", "not-accepted")
+    change(db, attempt.id, AttemptState.REFUSED, ended_at=stamp.at, code="not-accepted")
 
 
 def give_up(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
@@ -141,10 +146,4 @@ def give_up(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
     attempt = unclear(db, item)
     reason = "given up while uncertain: it may have been accepted"
     move(db, stamp, item.id, item.state, Event.GIVEN_UP, attempt_id=attempt.id, code=GIVEN_UP, reason=reason)
-    _end(db, stamp, attempt, "given-up", GIVEN_UP)
-
-
-def _end(db: sqlite3.Connection, stamp: Stamp, attempt: Attempt, state: str, code: str) -> None:
-    db.execute(
-        "update attempts set state = ?, ended_at = ?, code = ? where id = ?", (state, stamp.at, code, attempt.id)
-    )
+    change(db, attempt.id, AttemptState.GIVEN_UP, ended_at=stamp.at, code=GIVEN_UP)

@@ -1,14 +1,14 @@
 """Every question that a run asks of the ledger. None but --limit's costs more because tasks have finished."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, task
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, attempt, one_of, task
 from batchswap.ledger.transitions import Media
-from batchswap.states import State
+from batchswap.states import AttemptState, State
 from batchswap.tasks import Attempt, Model, Task
 
 
@@ -87,13 +87,12 @@ class Unfinished(msgspec.Struct, frozen=True):
 
 def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     """All tasks in these states (of those that a run leaves open), of every batch, oldest attempt first."""
-    marks = ", ".join(f"'{state}'" for state in states)
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
         f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account,"
         f" coalesce(t.changed_at, a.submitted_at), a.media from {TASK_FROM}"
         " join attempts a on a.task_id = t.id and a.number = t.attempts join runs r on r.id = a.run_id"
-        f" where t.state in ({marks}) and t.state in ('submitting', 'running', 'fetching', 'uncertain') order by a.id"
+        f" where {one_of('t.state', states)} and t.{IS_OPEN} order by a.id"
     )
     width = len(TASK_COLUMNS.split(","))
     return [
@@ -123,7 +122,7 @@ def sharing_output(db: sqlite3.Connection, task_ids: Sequence[int]) -> set[int]:
     """Those of some hundreds of tasks whose file another task writes too; one question in place of hundreds."""
     sql = (
         f"select t.id from tasks t where t.id in ({', '.join('?' * len(task_ids))}) and exists"
-        " (select 1 from tasks o where o.output = t.output and o.id <> t.id and o.state not in ('cancelled'))"
+        " (select 1 from tasks o where o.output = t.output and o.id <> t.id and o.state <> 'cancelled')"
     )
     return {task_id for (task_id,) in db.execute(sql, tuple(task_ids))}
 
@@ -141,7 +140,7 @@ def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | Non
     """The key of another task that writes the same file, as "batch/key"."""
     sql = (
         "select b.name || '/' || t.key from tasks t join batches b on b.id = t.batch_id"
-        " where t.output = ? and t.id <> ? and t.state not in ('cancelled') limit 1"
+        " where t.output = ? and t.id <> ? and t.state <> 'cancelled' limit 1"
     )
     row = db.execute(sql, (output, task_id)).fetchone()
     return None if row is None else str(row[0])
@@ -151,13 +150,13 @@ def unexplained(db: sqlite3.Connection) -> tuple[int, float] | None:
     """The last attempt of all and the balance before it, if it is unclear and the balance after it was never read."""
     sql = (
         "select id, balance_before from attempts where id = (select max(id) from attempts)"
-        " and state = 'unknown' and balance_before is not null and balance_after is null"
+        f" and state = '{AttemptState.UNKNOWN}' and balance_before is not null and balance_after is null"
     )
     found: tuple[int, float] | None = db.execute(sql).fetchone()
     return found
 
 
-class Former(msgspec.Struct, frozen=True):
+class PreviousResult(msgspec.Struct, frozen=True):
     """What the ledger knows of a task's file before it is fetched.
 
     `sha256` and `size`: of a checked result, recorded before it gets its final name. `replaces`: SHA-256 of the file
@@ -169,10 +168,114 @@ class Former(msgspec.Struct, frozen=True):
     replaces: str | None
 
 
-def former(db: sqlite3.Connection, task_id: int) -> Former:
-    return Former(*db.execute("select sha256, size, replaces from tasks where id = ?", (task_id,)).fetchone())
+def previous_result(db: sqlite3.Connection, task_id: int) -> PreviousResult:
+    return PreviousResult(*db.execute("select sha256, size, replaces from tasks where id = ?", (task_id,)).fetchone())
 
 
 def secret(db: sqlite3.Connection) -> bytes:
     """What callback paths are derived from. Never to be shown."""
     return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])
+
+
+class Past(msgspec.Struct, frozen=True):
+    """How long a task took at the API, and how long its target is, where that was known. Both in seconds."""
+
+    model: Model
+    took: float
+    seconds: float | None = None
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What a task cost, and what was estimated. `is_done`: it succeeded."""
+
+    model: Model
+    seconds: float | None
+    estimate: float
+    charged: float
+    is_done: bool
+
+
+def charges(db: sqlite3.Connection, account: str, most: int = 500) -> list[Charge]:
+    """The last attempts that the account's API priced, newest first."""
+    sql = (
+        f"select t.model, a.seconds, coalesce(a.estimate, a.reserved), a.charged, a.state = '{AttemptState.SUCCEEDED}'"
+        " from (select * from attempts indexed by attempts_charged where charged is not null"
+        " order by id desc limit ?) a join tasks t on t.id = a.task_id where a.account = ?"
+    )
+    return [
+        Charge(Model(model), seconds, estimate, charged, bool(is_done))
+        for model, seconds, estimate, charged, is_done in db.execute(sql, (most, account))
+    ]
+
+
+def took(db: sqlite3.Connection, most: int = 500) -> list[Past]:
+    """The last tasks that ended, oldest first: what later runs start from."""
+    sql = (
+        "select t.model, a.took, a.seconds from attempts a indexed by attempts_took join tasks t on t.id = a.task_id"
+        " where a.took is not null order by a.id desc limit ?"
+    )
+    rows = db.execute(sql, (most,)).fetchall()
+    return [Past(Model(model), took_, seconds) for model, took_, seconds in reversed(rows)]
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A stored result. `out`: the folder of the run that stored it, "" where that is not known. `at`: Unix time."""
+
+    id: int
+    batch: str
+    key: str
+    file: str
+    size: int
+    sha256: str
+    out: str
+    at: float
+
+    def paths(self, out: str) -> Iterator[str]:
+        """Where it may be: where it was stored, then below this `out`, which is absolute."""
+        if self.out and self.out != out:
+            yield f"{self.out}/{self.file}"
+        yield f"{out}/{self.file}"
+
+
+_STORED = "t.id, b.name, t.key, t.file, t.size, t.sha256, coalesce(r.out, ''), coalesce(t.changed_at, 0.0)"
+_STORED_FROM = "tasks t {} join batches b on b.id = t.batch_id left join runs r on r.id = t.stored_by"
+
+
+def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterator[Stored]:
+    """The last `most` results of these batches."""
+    sql = (
+        f"select {_STORED} from {_STORED_FROM.format('not indexed')}"
+        f" where b.name in ({', '.join('?' * len(batches))}) and t.state = 'done' and t.file is not null"
+        " and t.generation = b.generation order by t.id desc limit ?"
+    )
+    for row in db.execute(sql, (*batches, most)):
+        yield Stored(*row)
+
+
+def stored_by(db: sqlite3.Connection, task_id: int) -> Stored | None:
+    """The result of one done task."""
+    sql = f"select {_STORED} from {_STORED_FROM.format('')} where t.id = ? and t.state = 'done' and t.file is not null"
+    row = db.execute(sql, (task_id,)).fetchone()
+    return None if row is None else Stored(*row)
+
+
+PLAIN = 100
+"""Bytes of a path that no file system refuses for its length."""
+_DEVICES = ("con", "prn", "aux", "nul", "com[0-9]", "lpt[0-9]")
+_ODD = (
+    "*[^A-Za-z0-9_./-]*",
+    *("*." + end for end in ("", "/*")),
+    *(f"*/{device}{end}" for device in _DEVICES for end in (".*", "/*", "")),
+)
+
+
+def odd_outputs(db: sqlite3.Connection, batches: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Queued rows of these batches whose output has an unusual name, as ("batch/key", output)."""
+    is_odd = " or ".join("lower('/' || t.output) glob ?" for _ in _ODD)
+    sql = (
+        "select ? || '/' || t.key, t.output from batches b cross join tasks t indexed by tasks_queued"
+        " on t.batch_id = b.id where b.name = ? and t.state = 'queued' and t.generation = b.generation"
+        f" and (length(cast(t.output as blob)) > {PLAIN} or {is_odd})"
+    )
+    for batch in batches:
+        yield from db.execute(sql, (batch, batch, *(pattern.lower() for pattern in _ODD)))

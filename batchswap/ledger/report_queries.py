@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, task, unpack_faces
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, one_of, task, unpack_faces
 from batchswap.ledger.transitions import Media
-from batchswap.states import State
+from batchswap.states import COSTS_MONEY, State
 from batchswap.tasks import Faces, Task
 
 
@@ -56,7 +56,7 @@ class Line(msgspec.Struct, frozen=True):
         return unpack_faces(self.packed_faces)
 
 
-class Try(msgspec.Struct, frozen=True):
+class AttemptRow(msgspec.Struct, frozen=True):
     """One attempt, with what is known of it. `state` is the attempt's own: open, refused, accepted, unknown, …"""
 
     id: int
@@ -79,7 +79,7 @@ class Try(msgspec.Struct, frozen=True):
     balance_after: float | None
 
 
-class Happening(msgspec.Struct, frozen=True):
+class EventRow(msgspec.Struct, frozen=True):
     """One entry of a task's log."""
 
     at: float
@@ -89,11 +89,11 @@ class Happening(msgspec.Struct, frozen=True):
     detail: str
 
 
-_LINE_SQL = """
+_LINE_SQL = f"""
     select t.id, b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.output, t.consent, t.tags,
         t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
         (select case when count(*) > count(a.charged) then null else coalesce(sum(a.charged), 0.0) end from attempts a
-            where a.task_id = t.id and a.state in ('succeeded', 'failed', 'lost', 'given-up')),
+            where a.task_id = t.id and {one_of("a.state", COSTS_MONEY)}),
         (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces
     from tasks t not indexed cross join batches b on b.id = t.batch_id
 """
@@ -171,22 +171,22 @@ def named(db: sqlite3.Connection, name: str) -> list[Task]:
     return list(found.values())
 
 
-def tries(db: sqlite3.Connection, task_id: int) -> list[Try]:
+def attempts(db: sqlite3.Connection, task_id: int) -> list[AttemptRow]:
     """All attempts of a task, the first one first."""
-    columns = Try.__struct_fields__
+    columns = AttemptRow.__struct_fields__
     sql = f"select {', '.join(columns)} from attempts where task_id = ? order by number"
     found = (dict(zip(columns, row, strict=True)) for row in db.execute(sql, (task_id,)))
-    return [Try(**{**row, "media": _urls(row["media"])}) for row in found]
+    return [AttemptRow(**{**row, "media": _urls(row["media"])}) for row in found]
 
 
 def _urls(media: bytes | None) -> tuple[str, ...]:
     return msgspec.json.decode(media, type=Media).urls if media else ()
 
 
-def happenings(db: sqlite3.Connection, task_id: int) -> list[Happening]:
+def events(db: sqlite3.Connection, task_id: int) -> list[EventRow]:
     """What happened to a task, in order."""
     sql = "select at, run_id, event, state, detail from events where task_id = ? order by id"
-    return [Happening(*row) for row in db.execute(sql, (task_id,))]
+    return [EventRow(*row) for row in db.execute(sql, (task_id,))]
 
 
 def newest_event(db: sqlite3.Connection) -> float | None:
@@ -195,7 +195,7 @@ def newest_event(db: sqlite3.Connection) -> float | None:
     return None if row is None else float(row[0])
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownTask(msgspec.Struct, frozen=True):
     """What a plan needs to know of a task that the ledger has."""
 
     state: State
@@ -207,7 +207,7 @@ class Known(msgspec.Struct, frozen=True):
     """Whether it takes another task's result."""
 
 
-def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, Known]:
+def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, KnownTask]:
     """Those of `keys` (some hundreds) that the batch has."""
     sql = (
         "select key, id, state, digest, duplicates, reuses is not null from tasks"
@@ -215,7 +215,9 @@ def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, 
         f" and key in ({', '.join('?' * len(keys))})"
     )
     rows = db.execute(sql, (batch, *keys))
-    return {key: Known(State(state), digest, id_, said, bool(waits)) for key, id_, state, digest, said, waits in rows}
+    return {
+        key: KnownTask(State(state), digest, id_, said, bool(waits)) for key, id_, state, digest, said, waits in rows
+    }
 
 
 def size_of(db: sqlite3.Connection, batch: str) -> int:

@@ -1,11 +1,13 @@
 """Rows of the ledger as the frozen values of `tasks`, and the split that keeps queries out of readable columns."""
 
 import sqlite3
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from batchswap.states import State
+from batchswap.states import OPEN, State
 from batchswap.tasks import Attempt, Faces, Model, Task
 
 TASK_COLUMNS = (
@@ -13,10 +15,17 @@ TASK_COLUMNS = (
     "t.digest, t.faces, t.consent, t.attempts, t.paid"
 )
 TASK_FROM = "tasks t join batches b on b.id = t.batch_id join sources s on s.id = t.source_id"
-IS_OPEN = "state in ('submitting', 'running', 'fetching', 'uncertain')"
-"""SQLite takes the index of open tasks only where its whole condition is named."""
 ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at, estimate"
 
+
+def one_of(column: str, words: Iterable[StrEnum]) -> str:
+    """Return the condition that a column has one of these words, with literals: partial indexes need them."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return f"{column} in ({listed})"
+
+
+IS_OPEN = one_of("state", OPEN)
+"""SQLite uses the index of open tasks only where its whole condition is named."""
 _MODELS = {str(model): model for model in Model}
 _STATES = {str(state): state for state in State}
 

@@ -4,6 +4,7 @@ A task moves only from the state that we believe it is in, and every move is log
 `at` is Unix time in seconds, money is credits.
 """
 
+import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from batchswap import __version__
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger.budgets import Budget, local_day
-from batchswap.ledger.enrolment import submitted_inputs
-from batchswap.ledger.enrolment.submitted_inputs import Input
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, owner_of, task
-from batchswap.states import Event, State, advance
+from batchswap.ledger.budgets import NO_BUDGET, Budget, local_day
+from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.enrolment.input_files import Input
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, one_of, owner_of, task
+from batchswap.states import RESERVED, AttemptState, Event, State, advance, attempts_before
 from batchswap.tasks import Attempt, Model, Task
 
 
@@ -105,13 +107,26 @@ def submit(
     attempt_id = db.execute(
         "insert into attempts"
         "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds, balance_before,"
-        " estimate) select id, batch_id, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
-        (stamp.run_id, number, ref, day, reserved, stamp.at, account, seconds, balance, estimate, item.id),
+        " estimate) select id, batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
+        (
+            stamp.run_id,
+            number,
+            ref,
+            AttemptState.OPEN,
+            day,
+            reserved,
+            stamp.at,
+            account,
+            seconds,
+            balance,
+            estimate,
+            item.id,
+        ),
     ).lastrowid
     if attempt_id is None:
         raise LostRace(f"task {item.id} is gone")
     if used:
-        submitted_inputs.record(db, item, used)
+        input_files.record(db, item, used)
     also = f", attempts = {number:d}, paid = paid + 1"
     move(db, stamp, item.id, State.QUEUED, Event.SUBMITTED, attempt_id=attempt_id, also=also)
     return Attempt(attempt_id, item.id, number, ref, reserved, stamp.at, estimate=estimate)
@@ -125,7 +140,7 @@ def revalue(db: sqlite3.Connection, account: str, price: Callable[[Model, float 
     sql = (
         "select a.id, t.model, a.seconds, coalesce(a.estimate, a.reserved), a.reserved from tasks t"
         " join attempts a on a.task_id = t.id and a.number = t.attempts"
-        f" where t.{IS_OPEN} and t.state <> 'fetching' and a.state in ('open', 'accepted', 'unknown') and a.account = ?"
+        f" where t.{IS_OPEN} and t.state <> 'fetching' and {one_of('a.state', RESERVED)} and a.account = ?"
     )
     for attempt_id, model, seconds, estimate, reserved in db.execute(sql, (account,)).fetchall():
         if (now := price(Model(model), seconds, estimate)) > reserved:
@@ -137,6 +152,14 @@ def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:
     db.execute(f"update attempts set {names} where id = ?", (*columns.values(), attempt_id))
 
 
+def change(db: sqlite3.Connection, attempt_id: int, state: AttemptState, **columns: Any) -> None:
+    """Change the state of an attempt. Raise LostRace when it is in no state that may precede this one."""
+    names = "".join(f", {name} = ?" for name in columns)
+    sql = f"update attempts set state = ?{names} where id = ? and {one_of('state', attempts_before(state))}"
+    if db.execute(sql, (state, *columns.values(), attempt_id)).rowcount != 1:
+        raise LostRace(f"attempt {attempt_id} cannot become {state}")
+
+
 def _told(**values: float | None) -> dict[str, float]:
     """What the API says, and only that: what it once said is not forgotten when it says nothing the next time."""
     return {name: value for name, value in values.items() if value is not None}
@@ -146,7 +169,7 @@ def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *
     """Known not to be accepted: REFUSED puts the task back into the queue, REJECTED fails it. Nothing was paid."""
     also = ", paid = paid - 1"
     move(db, stamp, item.task_id, State.SUBMITTING, event, attempt_id=item.id, code=code, reason=reason, also=also)
-    _set(db, item.id, state="refused", ended_at=stamp.at, code=code, reason=reason)
+    change(db, item.id, AttemptState.REFUSED, ended_at=stamp.at, code=code, reason=reason)
 
 
 def _claim(db: sqlite3.Connection, item: Attempt, remote_id: str) -> None:
@@ -160,7 +183,7 @@ def accepted(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str
     """The remote id, before anything is done with it (invariant 4). Raises IdTaken."""
     _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.SUBMITTING, Event.ACCEPTED, attempt_id=item.id, reason=remote_id)
-    _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id)
+    change(db, item.id, AttemptState.ACCEPTED, accepted_at=stamp.at, remote_id=remote_id)
 
 
 NAMED = "named"
@@ -175,7 +198,7 @@ def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, r
     move(db, stamp, item.task_id, State.SUBMITTING, Event.UNKNOWN, attempt_id=item.id, code=code, reason=reason)
     if named:
         log(db, stamp, NAMED, task_id=item.task_id, attempt_id=item.id, state=State.UNCERTAIN, detail=named)
-    _set(db, item.id, state="unknown", code=code, reason=reason)
+    change(db, item.id, AttemptState.UNKNOWN, code=code, reason=reason)
 
 
 def succeeded(
@@ -184,7 +207,7 @@ def succeeded(
     """The API says success: where the result lies and what it cost, before the download begins."""
     move(db, stamp, item.task_id, State.RUNNING, Event.SUCCEEDED, attempt_id=item.id)
     known = _told(charged=charged, took=took)
-    _set(db, item.id, state="succeeded", ended_at=stamp.at, media=msgspec.json.encode(media), **known)
+    change(db, item.id, AttemptState.SUCCEEDED, ended_at=stamp.at, media=msgspec.json.encode(media), **known)
 
 
 def ended_badly(
@@ -205,8 +228,8 @@ def ended_badly(
     move(db, stamp, item.task_id, State.RUNNING, event, attempt_id=item.id, code=code, reason=reason)
     if event is Event.TIMED_OUT:
         return
-    state = "lost" if event is Event.LOST else "failed"
-    _set(db, item.id, state=state, ended_at=stamp.at, code=code, reason=reason, **_told(charged=charged, took=took))
+    state = AttemptState.LOST if event is Event.LOST else AttemptState.FAILED
+    change(db, item.id, state, ended_at=stamp.at, code=code, reason=reason, **_told(charged=charged, took=took))
 
 
 def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, size: int, sha256: str) -> None:
@@ -248,8 +271,8 @@ def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event,
 
 def reopen(db: sqlite3.Connection, item: Attempt) -> None:
     """Its result is asked for again. What it is known to have cost goes on counting, as reserved: no more, no less."""
-    sql = "update attempts set state = 'accepted', ended_at = null, reserved = coalesce(charged, reserved) where id = ?"
-    db.execute(sql, (item.id,))
+    change(db, item.id, AttemptState.ACCEPTED, ended_at=None)
+    db.execute("update attempts set reserved = coalesce(charged, reserved) where id = ?", (item.id,))
 
 
 def unfit(db: sqlite3.Connection, stamp: Stamp, task_id: int, *, code: str, reason: str) -> None:
@@ -278,16 +301,39 @@ def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
 def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
     """The same attempt is sent again, under its own Idempotency-Key, to a provider that honours it."""
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.RESENT, attempt_id=item.id)
-    _set(db, item.id, state="open", code="", reason="")
+    change(db, item.id, AttemptState.OPEN, code="", reason="")
 
 
 def attached(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
     """An uncertain attempt was accepted after all, as `remote_id`. Raises IdTaken."""
     _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.ATTACHED, attempt_id=item.id, reason=remote_id)
-    _set(db, item.id, state="accepted", accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
+    change(db, item.id, AttemptState.ACCEPTED, accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
 
 
 def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float, after: float) -> None:
     """The account's balance around a submit that nobody knows the end of: evidence, not proof."""
     _set(db, item.id, balance_before=before, balance_after=after)
+
+
+def begin_run(
+    db: sqlite3.Connection, at: float, *, provider: str, account: str, out: str = "", budget: Budget = NO_BUDGET
+) -> Stamp:
+    """A run has started, on `provider`, with the key whose fingerprint is `account`. `out`: its folder of results."""
+    run_id = db.execute(
+        "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day)"
+        " values(?, ?, ?, ?, ?, ?, ?, ?)",
+        (at, os.getpid(), __version__, provider, account, out, budget.run, budget.day),
+    ).lastrowid
+    stamp = Stamp(at, run_id)
+    log(db, stamp, "run-started")
+    return stamp
+
+
+def end_run(db: sqlite3.Connection, stamp: Stamp, *, exit_code: int, summary: str) -> None:
+    """The run is over; `summary` is what `run --json` prints."""
+    db.execute(
+        "update runs set ended_at = ?, exit_code = ?, summary = ? where id = ?",
+        (stamp.at, exit_code, summary, stamp.run_id),
+    )
+    log(db, stamp, "run-ended", detail=summary)

@@ -77,18 +77,18 @@ def shown(text: str, most: int = 80) -> str:
 
 
 def plain_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """`text`, when it can stand on one line of a terminal. Raises Flaw."""
-    if found := UNSAFE.search(text):
-        raise Flaw(f"has a control or invisible character (U+{ord(found[0]):04X}) in {shown(text)}")
-    if len(text) > longest:
-        raise Flaw(f"has {len(text):,} characters; at most {longest:,} are allowed")
-    return text
+    """Return `text` when it fits on one line of a terminal. Raise Flaw."""
+    return _checked(text, UNSAFE, "control or invisible", longest)
 
 
-def note(text: str, longest: int = 20 * LONGEST_TEXT) -> str:
-    """A kept column's text: may have several lines, but no other control characters. Raises Flaw."""
-    if found := UNSAFE_NOTE.search(text):
-        raise Flaw(f"has a control character (U+{ord(found[0]):04X}) in {shown(text)}")
+def note(text: str) -> str:
+    """Return a kept column's text: it may have several lines, but no other control characters. Raise Flaw."""
+    return _checked(text, UNSAFE_NOTE, "control", 20 * LONGEST_TEXT)
+
+
+def _checked(text: str, unsafe: re.Pattern[str], kind: str, longest: int) -> str:
+    if found := unsafe.search(text):
+        raise Flaw(f"has a {kind} character (U+{ord(found[0]):04X}) in {shown(text)}")
     if len(text) > longest:
         raise Flaw(f"has {len(text):,} characters; at most {longest:,} are allowed")
     return text

@@ -27,6 +27,7 @@ PLAIN_OUTPUT = re.compile(r"[A-Za-z0-9_/-]{1,100}(?:\.[A-Za-z0-9]{1,5})?")
 """What no file system refuses."""
 REFUSED_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
+FILMS = (Model.VIDEO, Model.VIDEO_MULTI)
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -45,7 +46,7 @@ def safe_part(text: str) -> str:
 
 def ending(model: Model, target: str) -> str:
     """The ending of a result: ".mp4"; for a still that of its target, if it is a usual one, else ".png"."""
-    if model in (Model.VIDEO, Model.VIDEO_MULTI):
+    if model in FILMS:
         return ".mp4"
     own = posixpath.splitext(path_part(target))[1].lower()
     return own if own in STILLS else ".png"
@@ -103,7 +104,7 @@ def normalised(text: str) -> str:
 def numbered(output: str, number: int) -> str:
     """The output of a row's n-th repetition: de/intro.mp4, de/intro-2.mp4, …"""
     path = PurePosixPath(output)
-    return output if number == 1 else str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    return str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
 
 
 class Outputs:

@@ -10,9 +10,9 @@ import msgspec
 
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.problems import Problems
-from batchswap.manifest.readers.formats import READERS, Place
+from batchswap.manifest.readers.formats import READERS, Manifest
 from batchswap.manifest.readers.matrix import Folder
+from batchswap.manifest.rows import Problems
 from batchswap.manifest.seen_texts import Seen, Suspects, all_folded
 from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
 from batchswap.tasks import Row
@@ -92,7 +92,7 @@ class Reading:
     def _chunks(self, manifests: Bytes, problems: Problems) -> Iterator[Chunk]:
         for source in self._sources:
             folder = Folder(folder_of(source.path))
-            place = Place(source, self._options, self._names, problems, folder)
+            place = Manifest(source, self._options, self._names, problems, folder)
             try:
                 with manifests.open(source.path) as stream:
                     try:

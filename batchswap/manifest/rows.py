@@ -2,20 +2,30 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from functools import cached_property
+from typing import TypeVar
 
 import msgspec
 
-from batchswap.errors import Flaw, ManifestProblem
+from batchswap.errors import Flaw, ManifestErrors, ManifestProblem
 from batchswap.manifest import fields, outputs
 from batchswap.manifest.fields import LONGEST_KEY, is_kept, plain_text, shown
 from batchswap.manifest.inputs import Inputs
-from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.problems import Problems
+from batchswap.manifest.outputs import ORDINARY, Outputs, ending, safe_part
 from batchswap.tasks import Faces, Model, Row, content_digest
 
 MOST_REPEATS = 10_000
+MOST_SHOWN = 1000
+MODELS = {
+    (True, False): Model.VIDEO,
+    (True, True): Model.VIDEO_MULTI,
+    (False, False): Model.IMAGE,
+    (False, True): Model.IMAGE_MULTI,
+}
+"""By whether the target is a video, and whether there are several faces."""
 T = TypeVar("T")
+Complain = Callable[[int | None, str | None, str], None]
+"""Record a problem: line, field and sentence."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -27,13 +37,29 @@ class Record(msgspec.Struct, frozen=True):
     spelled: Mapping[str, str] = {}
 
 
-class Target(NamedTuple):
-    """What is to be done, with checked inputs."""
+class Problems:
+    """Collects problems in bounded memory: the first `most` are kept, the rest are counted."""
 
-    model: Model
-    target: str
-    face: str
-    faces: Faces
+    def __init__(self, most: int = MOST_SHOWN) -> None:
+        self.count = 0
+        self._most = most
+        self._kept: list[ManifestProblem] = []
+        self._files: dict[str, int] = {}
+
+    def add(self, problem: ManifestProblem) -> None:
+        self.count += 1
+        if len(self._kept) < self._most:
+            self._files.setdefault(problem.file, len(self._files))
+            self._kept.append(problem)
+
+    def errors(self) -> ManifestErrors:
+        """All problems by file and line, and how many more there are."""
+        found = sorted(self._kept, key=lambda p: (self._files[p.file], p.line or 0))
+        if more := self.count - len(found):
+            found.append(
+                ManifestProblem(found[-1].file, None, None, f"and {more:,} more problems, which are not listed")
+            )
+        return ManifestErrors(found)
 
 
 class Checker:
@@ -46,84 +72,96 @@ class Checker:
         self.names = names
         self.problems = problems
         self.inputs = inputs
-        self._folder_name = outputs.safe_part(batch)
+        self._folder_name = safe_part(batch)
         self._head = names.head(batch)
 
     def complain(self, line: int | None, field: str | None, message: str) -> None:
         self.problems.add(ManifestProblem(self.file, line, field, message))
 
     def rows(self, record: Record) -> list[Row]:
-        """The row, or as many as `repeat` asks for; none when there is a problem."""
+        """Return the row, or as many as `repeat` asks for; none when there is a problem."""
         before = self.problems.count
         values = record.values
-        target = self._target(record)
-        self._texts(record)
-        repeat = (self._field(record, "repeat", checked_repeat) if "repeat" in values else 1) or 1
-        given = self._field(record, "output", outputs.normalised) if "output" in values else None
-        if target is None or self.problems.count > before:
-            return []
-        digest = content_digest(*target)
-        real = self.inputs.real
-        extra = tuple([(name, text) for name, text in values.items() if is_kept(name)])
-        made = []
-        for number in range(1, repeat + 1):
-            suffix = "" if number == 1 else f"-{number}"
-            # Without an id, the digest is the key, and repeated rows must differ in both.
-            key, own_digest = (values["id"] + suffix, digest) if "id" in values else (digest + suffix,) * 2
-            output = outputs.numbered(given, number) if given else self.name(key, target, record.line)
-            made.append(
-                Row(
-                    key,
-                    own_digest,
-                    target.model,
-                    real.get(target.target, target.target),
-                    real.get(target.face, target.face),
-                    output,
-                    record.line,
-                    tuple([(number, real.get(face, face)) for number, face in target.faces]) if real else target.faces,
-                    values.get("consent", ""),
-                    record.tags,
-                    extra,
-                )
-            )
-        return made if self._stay_inside(record, made) else []
-
-    def name(self, key: str, target: Target, line: int) -> str:
-        """The output by the name template."""
-        if self._head is not None:
-            return f"{self._head}{outputs.safe_part(key)}{outputs.ending(target.model, target.target)}"
-        return self.names.template.format(
-            batch=self._folder_name,
-            key=outputs.safe_part(key),
-            ext=outputs.ending(target.model, target.target),
-            line=line,
-            stem=outputs.safe_part(outputs.stem(target.target)),
-        )
-
-    def _stay_inside(self, record: Record, made: list[Row]) -> bool:
-        try:
-            for row in made:
-                self.names.check(row.output)
-        except Flaw as flaw:
-            self._blame(record, "output", flaw)
-            return False
-        return True
-
-    def _target(self, record: Record) -> Target | None:
         field = self._target_field(record)
         target = self._field(record, field, self.inputs.checked) if field else None
-        face = self._field(record, "face", self.inputs.checked)
-        several = [name for name in record.values if name.startswith("face_")]
-        faces = self._faces(record, several) if several else ()
-        if several and "face" in record.values:
-            name = record.spelled.get(several[0], several[0])
-            self.complain(record.line, name, "cannot be given beside face: a row has one face or several")
-        elif not several and "face" not in record.values:
-            self.complain(record.line, "face", "is missing: a row needs a face (or several)")
-        if target is None:
-            return None
-        video, image = (Model.VIDEO_MULTI, Model.IMAGE_MULTI) if several else (Model.VIDEO, Model.IMAGE)
-        return Target(video if field == "video" else image, target, face or "", faces)
+        face, faces = self._faces(record)
+        self._texts(record)
+        repeat = self._field(record, "repeat", checked_repeat) or 1
+        given = self._field(record, "output", outputs.normalised) or ""
+        if target is None or self.problems.count > before:
+            return []
+        video, image = (target, "") if field == "video" else ("", target)
+        notes = tuple([(name, text) for name, text in values.items() if is_kept(name)])
+        key, consent = values.get("id", ""), values.get("consent", "")
+        try:
+            return self.made(record.line, key, video, image, face, faces, given, consent, record.tags, notes, repeat)
+        except Flaw as flaw:
+            self._blame(record, "output", flaw)
+            return []
+
+    def made(
+        self,
+        line: int,
+        id_: str,
+        video: str,
+        image: str,
+        face: str,
+        faces: Faces,
+        given: str,
+        consent: str,
+        tags: tuple[str, ...],
+        notes: tuple[tuple[str, str], ...],
+        repeat: int = 1,
+    ) -> list[Row]:
+        """Return the rows of checked fields, of which "" are absent. Raise Flaw for an output outside of --out."""
+        target = video or image
+        model = MODELS[bool(video), bool(faces)]
+        digest = content_digest(model, target, face, faces)
+        place, real = target, self.inputs.real
+        if real:
+            place, face = real.get(target, target), real.get(face, face)
+            faces = tuple([(number, real.get(text, text)) for number, text in faces])
+        key = id_ or digest
+        output = self._output(key, given, model, target, line)
+        rows = [Row(key, digest, model, place, face, output, line, faces, consent, tags, notes)]
+        for number in range(2, repeat + 1):
+            key = f"{id_ or digest}-{number}"
+            output = self._output(key, given and outputs.numbered(given, number), model, target, line)
+            # Without an id, the digest is the key, and repeated rows must differ in both.
+            own = digest if id_ else key
+            rows.append(Row(key, own, model, place, face, output, line, faces, consent, tags, notes))
+        return rows
+
+    def _output(self, key: str, given: str, model: Model, target: str, line: int) -> str:
+        """Return the given output, else that of the name template. Raise Flaw for one outside of --out."""
+        if not given and self._is_head_inside:
+            if ORDINARY.fullmatch(key):
+                return f"{self._head}{key}{ending(model, target)}"
+            given = f"{self._head}{safe_part(key)}{ending(model, target)}"
+        output = given or self._name(key, model, target, line)
+        self.names.check(output)
+        return output
+
+    def _name(self, key: str, model: Model, target: str, line: int) -> str:
+        """Return the output by the name template."""
+        return self.names.template.format(
+            batch=self._folder_name,
+            key=safe_part(key),
+            ext=ending(model, target),
+            line=line,
+            stem=safe_part(outputs.stem(target)),
+        )
+
+    @cached_property
+    def _is_head_inside(self) -> bool:
+        """Whether all outputs begin with the same folder, which is inside --out."""
+        if self._head is None:
+            return False
+        try:
+            self.names.check(f"{self._head}x")
+        except Flaw:
+            return False
+        return True
 
     def _target_field(self, record: Record) -> str | None:
         video, image = "video" in record.values, "image" in record.values
@@ -134,11 +172,19 @@ class Checker:
             self.complain(record.line, "video", "is missing: a row needs a video (or an image)")
         return None if video == image else "video" if video else "image"
 
-    def _faces(self, record: Record, names: list[str]) -> Faces:
-        """The checked faces of the fields `names`, in the order of their ids."""
-        numbers = sorted(int(name.removeprefix("face_")) for name in names)
+    def _faces(self, record: Record) -> tuple[str, Faces]:
+        """Return the checked face, or the checked faces in the order of their ids."""
+        face = self._field(record, "face", self.inputs.checked) or ""
+        several = [name for name in record.values if name.startswith("face_")]
+        numbers = sorted(int(name.removeprefix("face_")) for name in several)
         checked = ((number, self._field(record, f"face_{number}", self.inputs.checked)) for number in numbers)
-        return tuple((number, face) for number, face in checked if face)
+        faces = tuple([(number, found) for number, found in checked if found])
+        if several and "face" in record.values:
+            name = record.spelled.get(several[0], several[0])
+            self.complain(record.line, name, "cannot be given beside face: a row has one face or several")
+        elif not several and "face" not in record.values:
+            self.complain(record.line, "face", "is missing: a row needs a face (or several)")
+        return face, faces
 
     def _texts(self, record: Record) -> None:
         for name in record.values:

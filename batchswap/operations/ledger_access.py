@@ -11,7 +11,7 @@ from batchswap.errors import LedgerBusy, LedgerError, UsageError
 from batchswap.ledger import queries, report_queries
 from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
-from batchswap.sqlite_errors import in_words
+from batchswap.sqlite_errors import in_words, transaction
 from batchswap.tasks import Task
 
 
@@ -43,19 +43,6 @@ def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
         names = ", ".join(f"{each.batch}/{each.key}" for each in found)
         raise UsageError(f'"{name}" names {len(found)} tasks: say which of {names}')
     return found[0]
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing."""
-    db.execute("begin immediate")
-    try:
-        yield
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.submission_log.log import SubmissionLog
 from batchswap.ledger.submission_log.position import ledger_id
 from batchswap.ledger.transitions import Stamp
-from batchswap.operations.ledger_access import reading, transaction
+from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import LOCAL
 from batchswap.report.formatting import plural
 from batchswap.report.log_mismatch import SHOWN, Behind
 from batchswap.settings import Settings
+from batchswap.sqlite_errors import transaction
 from batchswap.state_folder import state_folder
 from batchswap.tasks import Attempt, Task
 

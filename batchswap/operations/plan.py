@@ -15,8 +15,7 @@ from batchswap.ledger.enrolment import duplicate_preview, manifest_moves
 from batchswap.ledger.enrolment.duplicates import Decision
 from batchswap.ledger.file import connection
 from batchswap.ledger.submission_log import entries
-from batchswap.ledger.submission_log.day_total import so_far
-from batchswap.ledger.submission_log.days import beginning, calendar_day
+from batchswap.ledger.submission_log.budget_day import beginning, calendar_day, so_far
 from batchswap.local.server.work.engine_interface import Engine
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import account_name, opened

@@ -6,7 +6,7 @@ FEW = 2
 """Tasks that may be found ended without a callback, beyond as many as came with one, before polls take over."""
 
 
-class Calls(msgspec.Struct):
+class CallbackTrust(msgspec.Struct):
     """What became of the callbacks that were asked for.
 
     An address that the API cannot reach is the commonest mistake, and nobody tells of it but the tasks that end

@@ -7,7 +7,7 @@ from math import inf
 
 import msgspec
 
-from batchswap.polling.callback_trust import Calls
+from batchswap.polling.callback_trust import CallbackTrust
 from batchswap.polling.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
@@ -42,7 +42,7 @@ AGAIN = 2.0
 """… and again when it is so many times older: no callback is waited for without an end."""
 
 
-class Watch(msgspec.Struct):
+class WatchedTask(msgspec.Struct):
     """A task that runs at the API. Times are the caller's seconds."""
 
     started: float
@@ -68,8 +68,8 @@ class Agenda:
 
     def __init__(self, *, expects_calls: bool = False) -> None:
         """`expects_calls`: the API is to call back, and polls are only for what it forgets, as long as it does."""
-        self.calls = Calls(expects_calls)
-        self._watched: dict[int, Watch] = {}
+        self.calls = CallbackTrust(expects_calls)
+        self._watched: dict[int, WatchedTask] = {}
         self._durations: dict[str, Durations] = {}
         self._coming: list[tuple[float, int]] = []
         """A heap of dues; an entry that its watch no longer has is void."""
@@ -100,7 +100,7 @@ class Agenda:
         """A task was accepted at `started`. A restart puts in what the ledger has running."""
         self._scouts[group] += 1
         is_scout = self._scouts[group] <= SCOUTS
-        self._watched[task_id] = Watch(started, started, self.durations(group), is_scout=is_scout)
+        self._watched[task_id] = WatchedTask(started, started, self.durations(group), is_scout=is_scout)
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
@@ -224,7 +224,7 @@ class Agenda:
             else:
                 return
 
-    def _ripe_at(self, watch: Watch, chance: float) -> float:
+    def _ripe_at(self, watch: WatchedTask, chance: float) -> float:
         if watch.called:
             return watch.not_before
         durations, seen = watch.durations, watch.seen - watch.started
@@ -233,7 +233,7 @@ class Agenda:
         latest = max(seen * AGAIN, min(durations.age_at(0.0, FORGOTTEN), ASKED_BY))
         return max(watch.started + min(age, latest), watch.not_before)
 
-    def _likely_at(self, watch: Watch, seen: float, chance: float) -> float:
+    def _likely_at(self, watch: WatchedTask, seen: float, chance: float) -> float:
         """The age at which a task that ran at age `seen` is worth a poll, if no callback is expected."""
         share, late = (EAGER, PRESSING) if chance == PRESSING else (AHEAD, LATE)
         durations = watch.durations
@@ -243,7 +243,7 @@ class Agenda:
             age = min(age, max(seen * grown, SOONEST))
         return min(age, max(OLD, seen + max(UNASKED, SHARED * len(self._watched))))
 
-    def _overdue(self, watch: Watch, now: float) -> float:
+    def _overdue(self, watch: WatchedTask, now: float) -> float:
         if watch.called:
             return inf
         return watch.durations.overdue(watch.seen - watch.started, now - watch.started)

@@ -13,7 +13,7 @@ from batchswap import sqlite_errors
 from batchswap.errors import BatchswapError, Exit, LedgerError
 from batchswap.ledger import report_queries
 from batchswap.ledger.file import connection
-from batchswap.ledger.file.integrity import missing
+from batchswap.ledger.schema import missing
 from batchswap.report import log_mismatch
 from batchswap.report.formatting import moment, size
 from batchswap.settings import Settings

@@ -1,15 +1,14 @@
 """When the next request may leave. Pure: the caller brings the time, keeps the `Pace` and does the waiting.
 
-Every process keeps the rate that it was told, and all who use one key share what has left and a `Pace`: what 429s have
-taught. The rule is a strict sliding window (in no `period` seconds do more than `limit` requests leave) with even
+All processes that use one key share what has left, the slowest rate that one of them was given, and a `Pace`: what 429s
+have taught. The rule is a strict sliding window (in no `period` seconds do more than `limit` requests leave) with even
 spaces inside it: a bucket would let nearly twice the limit out at first.
 A 429 says that the true limit is lower. The requests that the window held at that moment are a measurement of it,
 so the pace drops there at once instead of by guesses. What was measured is `proven`: after a storm of 429s that drove
 the pace below it, the pace comes back to it in a few periods; beyond it, one request a `hold` at a time.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterator
 from math import ceil, inf
 
 import msgspec
@@ -45,20 +44,18 @@ class Departures(msgspec.Struct):
     """Requests that have left: the last place that was given to one, and when each left, or came, oldest first.
 
     Spaces are kept between places, which may be a little before their requests, so that the pace does not suffer.
+    `slowest` is the slowest rate that a run in progress was given, if that is known.
     """
 
     place: float = -inf
     at: list[float] = []
-
-
-Sent = Mapping[Rate, Departures]
-"""What has left, by the rate that it was sent at."""
+    slowest: Rate | None = None
 
 
 class Pace(msgspec.Struct, frozen=True):
     """What 429s have taught about one key. Times are monotonic seconds.
 
-    `limit` is what is believed of the API, in `period` seconds; None: nothing, so that everybody goes as he was told.
+    `limit` is what is believed of the API, in `period` seconds; None: nothing, so that only the given rates apply.
     `top` is what was tried when it was first taught: back there, it is over. `proven` is what the API once allowed,
     measured when a 429 came; `sound` is the limit before the last raise; `paused_until` is a Retry-After or a
     maintenance; `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
@@ -80,39 +77,28 @@ class Pace(msgspec.Struct, frozen=True):
         return None if self.limit is None else Rate(self.limit, self.period)
 
 
-def wait(pace: Pace, rate: Rate, sent: Sent, now: float) -> float:
-    """0.0: a request may leave now at `rate`. Otherwise seconds to wait before asking again.
+def wait(pace: Pace, rate: Rate, sent: Departures, now: float) -> float:
+    """Return 0.0 when a request may leave now at `rate`, otherwise seconds to wait before asking again.
 
     `sent` is what came to the API in the last `reach` seconds at least.
     """
     if now < pace.paused_until:
         return pace.paused_until - now
-    return max(0.0, *(_free_at(each, counted) - now for each, counted in _in_force(pace, rate, sent, now)))
+    return max(0.0, *(_free_at(each, sent) - now for each in _in_force(pace, rate, sent)))
 
 
-def reach(pace: Pace, rate: Rate) -> float:
-    """How many seconds back a departure may still count for a request at `rate`, with some more for late ones."""
-    return 2 * max(rate.period, pace.period if pace.taught else 0.0)
+def reach(pace: Pace, *rates: Rate) -> float:
+    """Return how many seconds back a departure may still count for one of the rates, with some more for late ones."""
+    return 2 * max(pace.period if pace.taught else 0.0, *(rate.period for rate in rates))
 
 
-def _in_force(pace: Pace, rate: Rate, sent: Sent, now: float) -> Iterator[tuple[Rate, Departures]]:
-    """Every rate that a request sent at `rate` has to keep, and the departures that count for it.
-
-    What is sent at a rate counts for it and for all in use that are as high or higher. So nobody is made faster by
-    another's rate, all together are as fast as the highest one at most, and who was told to be slow gets places beside
-    who was not: if everything counted for the lower rate, he would wait until the other ends. What was taught is
-    everybody's.
-    """
-    used = {other for other, left in sent.items() if left.place > now - 2 * other.period and other.speed >= rate.speed}
-    for each in {rate, *used}:
-        yield each, _together([left for other, left in sent.items() if other.speed <= each.speed])
+def _in_force(pace: Pace, rate: Rate, sent: Departures) -> Iterator[Rate]:
+    """Yield every rate that a request sent at `rate` has to keep; whatever has left counts for each of them."""
+    yield rate
+    if sent.slowest and sent.slowest.speed < rate.speed:
+        yield sent.slowest
     if pace.taught:
-        yield pace.taught, _together(sent.values())
-
-
-def _together(parts: Collection[Departures]) -> Departures:
-    place = max((each.place for each in parts), default=-inf)
-    return Departures(place, sorted(chain.from_iterable(each.at for each in parts)))
+        yield pace.taught
 
 
 def _free_at(rate: Rate, left: Departures) -> float:
@@ -128,17 +114,17 @@ def _space(rate: Rate) -> float:
     return _period(rate) / rate.limit
 
 
-def place(pace: Pace, rate: Rate, sent: Sent, now: float) -> float:
-    """The place of a request that may leave now: what the next space is counted from.
+def place(pace: Pace, rate: Rate, sent: Departures, now: float) -> float:
+    """Return the place of a request that may leave now: what the next space is counted from.
 
-    Whoever wakes up a little late for each place would else be slower than the limit by all these moments.
+    A process that wakes up a little late for each place would else be slower than the limit by all these moments.
     """
-    return max(_place(each, counted, now) for each, counted in _in_force(pace, rate, sent, now))
+    return max(_place(each, sent, now) for each in _in_force(pace, rate, sent))
 
 
 def _place(rate: Rate, left: Departures, now: float) -> float:
     if now - left.place >= 2 * _space(rate):
-        return now  # nobody wanted it
+        return now  # the place was free for long
     return min(now, left.place + _space(rate))
 
 
@@ -159,7 +145,7 @@ def _limit_in(period: float, rate: Rate) -> int:
     return ceil(rate.limit * (period / rate.period))
 
 
-def pushed_back(pace: Pace, rate: Rate, sent: Sent, *, sent_at: float, now: float, pause: float) -> Pace:
+def pushed_back(pace: Pace, rate: Rate, sent: Departures, *, sent_at: float, now: float, pause: float) -> Pace:
     """The pace after a 429 to the request that left at `sent_at`. `pause` seconds nobody sends anything.
 
     `sent` is what has left. Requests that left before the last push-back had been heard tell nothing new: a burst of
@@ -174,10 +160,10 @@ def pushed_back(pace: Pace, rate: Rate, sent: Sent, *, sent_at: float, now: floa
         hold = min(pace.hold * 2, LONGEST_HOLD)
         return msgspec.structs.replace(pushed, limit=pace.sound, proven=pace.sound, raise_at=until + hold, hold=hold)
     period = rate.period if pace.limit is None else pace.period
-    held = {each: sum(1 for at in left.at if sent_at - period < at < sent_at) for each, left in sent.items()}
-    tried = max(_limit_in(period, each) for each in (rate, *(each for each, number in held.items() if number)))
+    measured = max(1, sum(1 for at in sent.at if sent_at - period < at < sent_at))
+    slowest = min(rate, sent.slowest or rate, key=lambda each: each.speed)
+    tried = _limit_in(period, slowest)
     tried = tried if pace.limit is None else min(tried, pace.limit)
-    measured = max(1, sum(held.values()))
     limit = max(1, tried // 2, min(measured, tried - 1))
     proven = measured if pace.proven is None or period != pace.period else pace.proven
     return msgspec.structs.replace(

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchswap.errors import LedgerDamaged, UsageError
-from batchswap.sqlite_errors import in_words
-from batchswap.state_folder import USE
+from batchswap.sqlite_errors import in_words, transaction
+from batchswap.state_folder import USE, identity
 
 T = TypeVar("T")
 Begin = Callable[[sqlite3.Connection, bool], None]
 """Makes what the file is to hold, or goes on with what it holds. True: nobody has used it before."""
-Work = Callable[[sqlite3.Connection], T]
+FileWork = Callable[[sqlite3.Connection], T]
 
 _PATIENCE = 10.0
 """Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
@@ -32,19 +32,24 @@ class Shared:
         self._path, self._begin = path, begin
         self._db, self._identity = self._open(may_be_new=True)
 
-    def change(self, work: Work[T]) -> T:
+    def change(self, work: FileWork[T]) -> T:
         """What `work` returns, in one transaction. It may be done twice, with the first time undone."""
-        return self._surely(lambda db: _in_transaction(db, work))
 
-    def read(self, work: Work[T]) -> T:
+        def whole(db: sqlite3.Connection) -> T:
+            with transaction(db):
+                return work(db)
+
+        return self._surely(whole)
+
+    def read(self, work: FileWork[T]) -> T:
         """What `work` returns, which asks one question."""
         return self._surely(work)
 
     def close(self) -> None:
         self._db.close()
 
-    def _surely(self, work: Work[T]) -> T:
-        if _identity(self._path) != self._identity:
+    def _surely(self, work: FileWork[T]) -> T:
+        if identity(self._path) != self._identity:
             self._reopen()
         try:
             with in_words(self._path, in_use=True):
@@ -70,7 +75,7 @@ class Shared:
                 for beside in ("-wal", "-shm", "-journal", ""):
                     Path(f"{self._path}{beside}").unlink(missing_ok=True)
                 db = self._connect(may_be_new=False)
-            return db, _identity(self._path)
+            return db, identity(self._path)
 
     def _connect(self, *, may_be_new: bool) -> sqlite3.Connection:
         is_new = _make(self._path) and may_be_new
@@ -80,7 +85,8 @@ class Shared:
                 db.execute("pragma journal_mode = wal")
                 db.execute("pragma synchronous = off")
                 _check(db, self._path)
-                _in_transaction(db, lambda db: self._begin(db, is_new))
+                with transaction(db):
+                    self._begin(db, is_new)
             except BaseException:
                 db.close()
                 raise
@@ -93,18 +99,6 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         raise LedgerDamaged(f"{path}: is damaged ({said})")
 
 
-def _in_transaction(db: sqlite3.Connection, work: Work[T]) -> T:
-    db.execute("begin immediate")
-    try:
-        value = work(db)
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
-    return value
-
-
 def _make(path: Path) -> bool:
     """An empty file that only its owner may read. False: there was one already."""
     try:
@@ -112,15 +106,6 @@ def _make(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """What tells the file under this name from the one that stood there before. (0, 0): there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The sent requests of one API key, shared by all processes of this user on this machine.
 
-One small SQLite file per key: what has left, and what 429s have taught. Each process brings its own rate and never
-writes it over another's. The file is a log of the recent past, not a record: it is not synced, and if it is lost
-nothing is paid twice. Its name is a fingerprint of the key, never the key.
+One small SQLite file per key: what has left, the rates of the runs in progress, and what 429s have taught. Runs with
+different rates share the lowest one; a command that runs beside them adopts it. The file is a log of the recent past,
+not a record: it is not synced, and if it is lost nothing is paid twice. Its name is a fingerprint of the
+key, never the key.
 """
 
 import hashlib
@@ -23,9 +24,7 @@ from batchswap.ratelimit.shared_file import Shared
 FEW = 10
 """Answers that do not tell yet how quick one can be: the first ones wait for connections."""
 KEPT = 10_000
-"""Departures that are kept at least, whoever prunes: a rate with a long period needs more than its fellows do."""
-_UNKNOWN = 0, 1.0
-"""The rate of what left before the file was begun: slower than any, so that it counts for every rate."""
+"""Departures that are kept at least: a rate with a long period needs more than others."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -45,8 +44,14 @@ def _boot() -> str:
 class Window:
     """When the next request may leave, over all processes that use the key (invariant 6)."""
 
-    def __init__(self, path: Path, rate: Rate, clock: Clock, patience: float = inf) -> None:
-        """`patience`: seconds for which a pause is kept, whoever was asked for it; then a request tries again."""
+    def __init__(
+        self, path: Path, rate: Rate, clock: Clock, patience: float = inf, *, adopts_rate: bool = False
+    ) -> None:
+        """`patience`: seconds for which a pause is kept, whoever was asked for it; then a request tries again.
+
+        `adopts_rate`: where runs are in progress, their rate holds in place of this one, and is not changed by it.
+        """
+        self._adopts_rate = adopts_rate
         self._path, self._rate, self._clock, self._patience = path, rate, clock, patience
         self._paused_since = inf
         """When this process first met the pause that lasts."""
@@ -70,12 +75,13 @@ class Window:
             db.execute("delete from departures")
             if not is_new:
                 way = rule.longest_way(self._rate)
-                _add(db, now, place=now + way, rate=_UNKNOWN, way=way)
+                _add(db, now, place=now + way, way=way)
             self._save(db, Pace())
         elif found[0] != boot or found[2] > now:
             # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
             shift = now - max(0.0, wall - found[1]) - found[2]
             db.execute("update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now))
+            db.execute("delete from rates")
             self._save(db, Pace())
         else:
             self._load(db)
@@ -92,7 +98,7 @@ class Window:
             (_boot(), self._clock.now(), self._clock.monotonic(), msgspec.msgpack.encode(pace)),
         )
 
-    def _came(self, db: sqlite3.Connection, since: float, now: float) -> rule.Sent:
+    def _came(self, db: sqlite3.Connection, since: float, now: float) -> Departures:
         """What came to the API at the latest since then, on a clock that is behind by the quickest way there.
 
         The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
@@ -101,19 +107,22 @@ class Window:
         sql = "at + coalesce(way, max(0.0, min(? - at, ?)))"
         return self._gather(db, sql, since, now, rule.longest_way(self._rate))
 
-    def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> rule.Sent:
-        """Back to `since` by what `moment` says of each; by their numbers they stand in order, but for late ones."""
-        found: dict[tuple[float, float], Departures] = {}
-        sql = f"select coalesce(requests, ?), coalesce(period, ?), claimed, {moment} from departures order by id desc"
-        with closing(db.execute(sql, (self._rate.limit, self._rate.period, *values))) as rows:
-            for requests, period, place, at in rows:
+    def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> Departures:
+        """Return what has left back to `since`, by what `moment` says of each; all but late ones are in order."""
+        place, found = -inf, list[float]()
+        with closing(db.execute(f"select claimed, {moment} from departures order by id desc", values)) as rows:
+            for claimed, at in rows:
                 if at < since:
                     break
-                if (requests, period) in found:
-                    found[requests, period].at.append(at)
-                else:
-                    found[requests, period] = Departures(place, [at])
-        return {Rate(int(requests), period): left for (requests, period), left in found.items()}
+                place = max(place, claimed)
+                found.append(at)
+        return Departures(place, sorted(found))
+
+    def _rates(self, db: sqlite3.Connection, now: float) -> tuple[Rate, Rate | None]:
+        """Return the rate that holds for this process, and the slowest one of the runs in progress."""
+        rows = db.execute("select requests, period from rates where seen > ? - 2 * period", (now,))
+        slowest = min((Rate(*row) for row in rows), key=lambda each: each.speed, default=None)
+        return slowest if slowest and self._adopts_rate else self._rate, slowest
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
@@ -130,11 +139,14 @@ class Window:
         if faster is not pace:
             self._save(db, faster)
         faster = self._clamped(faster, now)
-        sent = self._came(db, now - rule.reach(faster, self._rate), now)
-        if left := rule.wait(faster, self._rate, sent, now):
+        rate, slowest = self._rates(db, now)
+        sent = self._came(db, now - rule.reach(faster, rate, slowest or rate), now)
+        sent.slowest = slowest
+        if not self._adopts_rate:
+            db.execute("insert or replace into rates values(?, ?, ?)", (rate.limit, rate.period, now))
+        if left := rule.wait(faster, rate, sent, now):
             return left, 0, now
-        place = rule.place(faster, self._rate, sent, now)
-        ticket = _add(db, now, place=place, rate=(self._rate.limit, self._rate.period))
+        ticket = _add(db, now, place=rule.place(faster, rate, sent, now))
         db.execute("delete from departures where id <= ?", (ticket - self._kept,))
         return 0.0, ticket, now
 
@@ -180,6 +192,7 @@ class Window:
 
         def push_back(db: sqlite3.Connection, pace: Pace, now: float) -> Pace:
             sent = self._gather(db, "at", sent_at - rule.reach(pace, self._rate))
+            sent.slowest = self._rates(db, now)[1]
             return rule.pushed_back(pace, self._rate, sent, sent_at=sent_at, now=now, pause=pause)
 
         return self._change(push_back)
@@ -207,19 +220,21 @@ class Window:
 
 def _make_tables(db: sqlite3.Connection) -> None:
     db.execute("create table if not exists departures(id integer primary key, claimed real not null, at real not null)")
-    known = [row[1] for row in db.execute("pragma table_info(departures)")]
-    for name in {"way", "requests", "period"}.difference(known):
-        db.execute(f"alter table departures add column {name} real")
+    if "way" not in [row[1] for row in db.execute("pragma table_info(departures)")]:
+        db.execute("alter table departures add column way real")
+    db.execute(
+        "create table if not exists rates(requests integer, period real, seen real not null,"
+        " primary key(requests, period)) without rowid"
+    )
     db.execute(
         "create table if not exists taught(one integer primary key check(one = 1), boot text not null,"
         " wall real not null, mono real not null, pace blob not null)"
     )
 
 
-def _add(db: sqlite3.Connection, now: float, *, place: float, rate: tuple[int, float], way: float | None = None) -> int:
-    """The number of a departure that is noted."""
-    sql = "insert into departures(claimed, at, way, requests, period) values(?, ?, ?, ?, ?)"
-    return db.execute(sql, (place, now, way, *rate)).lastrowid or 0
+def _add(db: sqlite3.Connection, now: float, *, place: float, way: float | None = None) -> int:
+    """Record a departure and return its number."""
+    return db.execute("insert into departures(claimed, at, way) values(?, ?, ?)", (place, now, way)).lastrowid or 0
 
 
 class NoWindow:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import history
+from batchswap.ledger import queries
 from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.enrolment.duplicates import NAMED
 from batchswap.report.formatting import iso, moment, money, plural, safe, span
@@ -151,7 +151,7 @@ def _seconds(work: Work, settings: Settings, requests: int, took: dict[Model, fl
 def average_durations(db: sqlite3.Connection) -> dict[Model, float]:
     """Seconds that the last tasks of each model took."""
     found: dict[Model, list[float]] = {}
-    for past in history.took(db):
+    for past in queries.took(db):
         found.setdefault(past.model, []).append(past.took)
     return {model: sum(each) / len(each) for model, each in found.items()}
 

@@ -17,12 +17,10 @@ from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
 from batchswap.runner.prepare.steps import STEPS, Step
 from batchswap.runner.task_context import TaskClass, class_of
-from batchswap.states import State
+from batchswap.states import TO_COLLECT, UNCLEAR, State
 from batchswap.tasks import Row, is_url
 
 _PAGE = 500
-UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
-"""Of these an edited row waits until a person has decided; what else is at work is collected first, by the same run."""
 KINDS = (
     "new",
     "changed",
@@ -168,10 +166,10 @@ class Surveyor:
         self._matched[batch] += 1
         return wanted.limit is None or self._matched[batch] <= wanted.limit
 
-    def _count(self, chunk: Chunk, row: Row, known: report_queries.Known | None) -> None:
+    def _count(self, chunk: Chunk, row: Row, known: report_queries.KnownTask | None) -> None:
         kind, submitted = classify(row, known)
         self._rows[kind] += 1
-        if known is not None and known.state in (State.RUNNING, State.FETCHING):
+        if known is not None and known.state in TO_COLLECT:
             self._running += 1
         if not submitted:
             return
@@ -197,11 +195,12 @@ class Surveyor:
             self._files[place] = movie_seconds(Path(folder, given))
 
 
-def classify(row: Row, known: report_queries.Known | None) -> tuple[str, bool]:
+def classify(row: Row, known: report_queries.KnownTask | None) -> tuple[str, bool]:
     """The kind of KINDS that a row is, and whether the next run would submit it."""
     if known is None:
         return "new", True
     if known.digest != row.digest:
+        # What is unclear waits for a decision; what else is at work is collected first, by the same run.
         return "changed", known.state not in UNCLEAR
     match known.state:
         case State.DONE | State.FAILED | State.UNCERTAIN | State.CANCELLED:

@@ -6,7 +6,7 @@ import msgspec
 
 from batchswap.report.formatting import money, plural, priced, span
 from batchswap.runner.background import View
-from batchswap.states import State
+from batchswap.states import ENDED, IN_FLIGHT, State
 
 LEAST_FINISHED = 3
 """Tasks that must have ended before a time left is said."""
@@ -51,7 +51,7 @@ class Progress:
         return Shown(
             finished=finished,
             total=total,
-            in_flight=sum(view.counts[state] for state in (State.SUBMITTING, State.RUNNING, State.FETCHING)),
+            in_flight=sum(view.counts[state] for state in IN_FLIGHT),
             done=view.counts[State.DONE],
             failed=view.counts[State.FAILED],
             uncertain=view.counts[State.UNCERTAIN],
@@ -68,7 +68,7 @@ class Progress:
 
 
 def _finished(view: View) -> int:
-    return sum(view.counts[state] for state in (State.DONE, State.FAILED, State.UNCERTAIN))
+    return sum(view.counts[state] for state in ENDED)
 
 
 def tasks_line(shown: Shown) -> str:

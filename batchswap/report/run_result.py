@@ -12,12 +12,11 @@ from batchswap.report.formatting import counted, money, plural, priced, safe, sp
 from batchswap.report.next_commands import next_steps, no_longer_asked_for
 from batchswap.runner.summary import Summary, exceeded_words
 from batchswap.settings import Settings
-from batchswap.states import State
+from batchswap.states import TO_DO, State
 
 _COUNT = re.compile(r"\d+ (failed|uncertain)\b")
 LOOKED_FOR = 20_000
 """Results that are looked at: some may have been taken away since."""
-_OPEN = (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING)
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -55,7 +54,7 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | No
     said += next_steps(wanted, settings.db)
     if summary.orphans.counts:
         said.append(no_longer_asked_for(summary.orphans, settings.db))
-    if summary.exit_code != Exit.DONE and not summary.is_finished and any(wanted[state] for state in _OPEN):
+    if summary.exit_code != Exit.DONE and not summary.is_finished and any(wanted[state] for state in TO_DO):
         said.append(f"go on with: {resume}")
     return safe("; ".join(said))
 

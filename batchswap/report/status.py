@@ -17,7 +17,7 @@ from batchswap.ledger.queries import Credits
 from batchswap.ledger.report_queries import Run
 from batchswap.report.formatting import breadth, counted, moment, money, plural, priced, safe, span, table
 from batchswap.report.next_commands import command, no_longer_asked_for
-from batchswap.states import State
+from batchswap.states import IN_FLIGHT, TO_DO, State
 
 SHOWN = 10
 """Uncertain tasks that are named one by one."""
@@ -149,7 +149,7 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
 
 def _row(name: str, part: Part) -> tuple[str, ...]:
     counts = part.counts
-    flying = sum(counts[state] for state in (State.SUBMITTING, State.RUNNING, State.FETCHING))
+    flying = sum(counts[state] for state in IN_FLIGHT)
     numbers = (counts[State.DONE], flying, *(counts[state] for state in _REST))
     return (name, *(f"{n:,}" for n in numbers), money(part.credits.spent), money(part.credits.reserved))
 
@@ -159,7 +159,7 @@ def _sentence(part: Part) -> str:
     return f"{counted(part.counts)}; {priced(part.credits.spent)} spent, {money(part.credits.reserved)} reserved"
 
 
-_REST = (State.QUEUED, State.FAILED, State.UNCERTAIN, State.CANCELLED)
+_REST = tuple(state for state in State if state not in (*IN_FLIGHT, State.DONE))
 
 
 def _run_lines(standing: Standing, now: float) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _run_lines(standing: Standing, now: float) -> Iterator[str]:
         took = span(seconds if isinstance(seconds, int | float) else run.ended_at - run.started_at)
         yield safe(f"last run: {moment(run.started_at)}, {took}, exit {run.exit_code}: {said.get('reason', '')}")
     left = standing.orphans.without(standing.total.counts)
-    open_ = sum(left[state] for state in (State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING))
+    open_ = sum(left[state] for state in TO_DO)
     if open_ and not standing.is_running:
         them = "it" if open_ == 1 else "them"
         yield f"{plural(open_, 'task')} not finished: the next `batchswap run` of the manifest goes on with {them}"

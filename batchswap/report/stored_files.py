@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import queries, result_places
-from batchswap.ledger.enrolment import submitted_inputs
-from batchswap.ledger.enrolment.submitted_inputs import Changed
-from batchswap.ledger.result_places import Stored
+from batchswap.ledger import queries
+from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.enrolment.input_files import Changed
+from batchswap.ledger.queries import Stored
 from batchswap.report.formatting import plural, safe
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
@@ -79,10 +79,10 @@ def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = 
     if not found.done:
         return found
     here = str(out.absolute())
-    for each in result_places.stored(db, batches, most):
+    for each in queries.stored(db, batches, most):
         found.looked_at += 1
         _look_at(each, here, found, reader)
-    found.inputs = list(submitted_inputs.changed(db, batches, reader.hash, most))
+    found.inputs = list(input_files.changed(db, batches, reader.hash, most))
     return found
 
 

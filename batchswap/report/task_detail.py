@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import report_queries
-from batchswap.ledger.report_queries import Happening, Line, Try
+from batchswap.ledger.report_queries import AttemptRow, EventRow, Line
 from batchswap.ledger.transitions import NAMED
 from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
 from batchswap.report.next_commands import command
 from batchswap.report.task_list import record
-from batchswap.states import Event, State
+from batchswap.states import RESERVED, AttemptState, Event, State
 from batchswap.tasks import Task, public
 
 
@@ -23,16 +23,16 @@ class Story(msgspec.Struct, frozen=True):
 
     task: Task
     line: Line
-    tries: list[Try]
-    happenings: list[Happening]
+    attempts: list[AttemptRow]
+    events: list[EventRow]
 
 
 def gather(db: sqlite3.Connection, task: Task) -> Story:
     return Story(
         task,
         report_queries.line(db, task.id),
-        report_queries.tries(db, task.id),
-        report_queries.happenings(db, task.id),
+        report_queries.attempts(db, task.id),
+        report_queries.events(db, task.id),
     )
 
 
@@ -40,12 +40,12 @@ def to_json(story: Story) -> dict[str, Any]:
     return {
         **record(story.line),
         "faces": {str(face_id): public(url) for face_id, url in story.task.faces},
-        "attempts": [_try_json(each) for each in story.tries],
-        "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in story.happenings],
+        "attempts": [_attempt_json(each) for each in story.attempts],
+        "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in story.events],
     }
 
 
-def _try_json(each: Try) -> dict[str, Any]:
+def _attempt_json(each: AttemptRow) -> dict[str, Any]:
     times = {name: iso(getattr(each, name)) for name in ("submitted_at", "accepted_at", "ended_at")}
     return {**msgspec.structs.asdict(each), **times, "media": [public(url) for url in each.media]}
 
@@ -66,18 +66,18 @@ def to_lines(story: Story, db: Path) -> Iterator[str]:
         yield "  " + safe(f"{name}: {value}")
     if found["file"]:
         yield "  " + safe(f"file: {found['file']}, {size(story.line.size)}, SHA-256 {story.line.sha256}")
-    for each in story.tries:
-        yield from _try_lines(each)
+    for each in story.attempts:
+        yield from _attempt_lines(each)
     yield "events"
-    for happening in story.happenings:
-        run = "" if happening.run_id is None else f" (run {happening.run_id})"
-        detail = f": {happening.detail}" if happening.detail else ""
-        yield "  " + safe(f"{moment(happening.at)} {happening.event} → {happening.state}{run}{detail}")
+    for event in story.events:
+        run = "" if event.run_id is None else f" (run {event.run_id})"
+        detail = f": {event.detail}" if event.detail else ""
+        yield "  " + safe(f"{moment(event.at)} {event.event} → {event.state}{run}{detail}")
     if story.task.state is State.UNCERTAIN:
         yield from _choices(story, db)
 
 
-def _try_lines(each: Try) -> Iterator[str]:
+def _attempt_lines(each: AttemptRow) -> Iterator[str]:
     yield safe(f"attempt {each.number}: {each.state}, {_cost(each)}; run {each.run_id} at {each.account}")
     for name, at in (("submitted", each.submitted_at), ("accepted", each.accepted_at), ("ended", each.ended_at)):
         if at is not None:
@@ -93,19 +93,19 @@ def _try_lines(each: Try) -> Iterator[str]:
         yield f"  {evidence}"
 
 
-def _cost(each: Try) -> str:
+def _cost(each: AttemptRow) -> str:
     if each.charged is not None:
         return priced(each.charged)
     match each.state:
-        case "open" | "accepted" | "unknown":
+        case state if state in RESERVED:
             return f"{priced(each.reserved)} reserved"
-        case "refused":
+        case AttemptState.REFUSED:
             return "not charged"
         case _:
             return "cost unknown" + (f", {priced(each.reserved)} expected" if each.reserved else "")
 
 
-def evidence_of(each: Try) -> str:
+def evidence_of(each: AttemptRow) -> str:
     """What the account's balance says of an attempt that nobody knows the end of: evidence, not proof."""
     if each.balance_before is None or each.balance_after is None:
         return ""
@@ -119,7 +119,7 @@ def evidence_of(each: Try) -> str:
 
 def _choices(story: Story, db: Path) -> Iterator[str]:
     name = f"{story.task.batch}/{story.task.key}"
-    named = _named(story.happenings) or "ID"
+    named = _named(story.events) or "ID"
     yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"
     for words, meaning in (
         (f"--task-id {shlex.quote(named)}", f"it was accepted, as {named}"),
@@ -129,9 +129,9 @@ def _choices(story: Story, db: Path) -> Iterator[str]:
         yield "  " + safe(f"{command('resolve', db, name, options=words)}  # {meaning}")
 
 
-def _named(happenings: list[Happening]) -> str:
+def _named(events: list[EventRow]) -> str:
     """The task id that the answer to the last submit named, which was no clear acceptance. "" where it named none."""
-    for each in reversed(happenings):
+    for each in reversed(events):
         if each.event in (NAMED, Event.SUBMITTED):
             return each.detail if each.event == NAMED else ""
     return ""

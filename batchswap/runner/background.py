@@ -84,10 +84,13 @@ async def flush(run: RunContext) -> None:
 
 
 def look(run: RunContext, left_out: int) -> View:
-    """The run at this moment. `left_out`: queued tasks that are not selected; when submitting has stopped, all are."""
+    """Return the run at this moment. `left_out` counts queued tasks that are not selected.
+
+    While no budget is left, and when submitting has stopped, all that are queued are left out.
+    """
     counts = queries.counts_in(run.ledger.db, run.settings.batches)
     money = queries.credits_in(run.ledger.db, run.settings.batches)
-    others = left_out if run.state.submit_stop is None else counts[State.QUEUED]
+    others = counts[State.QUEUED] if run.state.submit_stop is not None or run.state.is_short else left_out
     limit, trouble = run.pacer.limit(), run.health.trouble or run.state.media_trouble
     return View(
         counts=counts,

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from batchswap import wire
 from batchswap.client import Answer
-from batchswap.downloads import Kind, Trial, Verified
+from batchswap.downloads import MediaKind, Trial, Verified
 
 
 class Api(Protocol):
@@ -23,7 +23,7 @@ class Api(Protocol):
 
 
 class Pacer(Protocol):
-    """When the next request may leave. `ledger.window.Window` is the real one."""
+    """When the next request may leave. `ratelimit.shared_window.Window` is the real one."""
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
@@ -53,7 +53,7 @@ class Store(Protocol):
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         """Find out what the folder can do, and which of these outputs it does not take."""
 
-    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: MediaKind, tries: int, remote_id: str) -> Verified:
         """Download and check; the result of `remote_id` then stands as a part beside its final place."""
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:

@@ -12,7 +12,7 @@ from batchswap.runner.outcomes import Accepted, ResultReady
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.summary import elsewhere_words
 from batchswap.runner.task_context import Job, age_of, seconds_of
-from batchswap.states import State
+from batchswap.states import TO_COLLECT, State
 
 
 def resume(run: RunContext, loop: Loop) -> None:
@@ -22,7 +22,7 @@ def resume(run: RunContext, loop: Loop) -> None:
     elsewhere = Counter[str]()
     others = 0
     unexplained = queries.unexplained(run.ledger.db)
-    for found in queries.unfinished(run.ledger.db, State.RUNNING, State.FETCHING, State.UNCERTAIN):
+    for found in queries.unfinished(run.ledger.db, *TO_COLLECT, State.UNCERTAIN):
         if found.account != run.account.name:
             if found.task.state is not State.UNCERTAIN:
                 elsewhere[found.account] += 1
@@ -55,5 +55,5 @@ def resume(run: RunContext, loop: Loop) -> None:
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:
     """Tasks of these batches that are paid for and that no run with this account collects, by their own account."""
-    found = queries.unfinished(db, State.RUNNING, State.FETCHING)
+    found = queries.unfinished(db, *TO_COLLECT)
     return Counter(each.account for each in found if each.account != account and each.task.batch in batches)

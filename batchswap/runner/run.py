@@ -15,7 +15,7 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
-from batchswap.ledger import history, queries, runs, selections, transitions
+from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file import connection
@@ -45,7 +45,7 @@ from batchswap.runner.sync.waits import rest, unless
 from batchswap.runner.task_context import class_of
 from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
-from batchswap.states import State
+from batchswap.states import IN_FLIGHT, OPEN, State
 from batchswap.verdicts import Kind
 
 __all__ = ["Account", "open_pacer", "run", "work_off"]
@@ -76,7 +76,7 @@ async def work_off(
     ):
         out = str(settings.out.absolute())
         budget = Budget(settings.budget, settings.budget_per_day)
-        stamp = runs.begin(
+        stamp = transitions.begin_run(
             writing, clock.now(), provider=settings.provider, account=account.owner, out=out, budget=budget
         )
         await _reuse(writing, reading, settings, account, stamp, clock, say)
@@ -163,10 +163,7 @@ def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) ->
 
     What a run was submitting when it died is to be recorded as uncertain, whoever has it.
     """
-    open_states = [State.SUBMITTING, State.RUNNING, State.FETCHING]
-    if account.is_idempotent:
-        open_states.append(State.UNCERTAIN)
-    found = queries.unfinished(db, *open_states)
+    found = queries.unfinished(db, *(OPEN if account.is_idempotent else IN_FLIGHT))
     to_do = any(each.account == account.name or each.task.state is State.SUBMITTING for each in found)
     return not to_do and next(Queue(db, selection_of(settings)).pages(), None) is None
 
@@ -203,7 +200,7 @@ async def run(
         try:
             await ledger.write(transitions.recover)
             context.agenda.recall(
-                (class_of(past.model, past.seconds).group, past.took) for past in history.took(reading)
+                (class_of(past.model, past.seconds).group, past.took) for past in queries.took(reading)
             )
             loop.prices.recall()
             with signals.heeded(context.state.stop_run, context.report) if heed_signals else nullcontext():
@@ -291,7 +288,7 @@ def _conclude(
         orphans=gone,
         ledger=str(context.ledger.path if context else settings.db),
     )
-    runs.end(
+    transitions.end_run(
         writing,
         msgspec.structs.replace(stamp, at=at),
         exit_code=code,

@@ -7,8 +7,8 @@ import msgspec
 
 from batchswap import wire
 from batchswap.downloads import movie_seconds
-from batchswap.ledger.detections import Detected
-from batchswap.ledger.enrolment.submitted_inputs import Input
+from batchswap.ledger.api_cache import Detected
+from batchswap.ledger.enrolment.input_files import Input
 from batchswap.tasks import Attempt, Model, Task, is_url
 
 STEP = 10.0

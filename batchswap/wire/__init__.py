@@ -3,22 +3,23 @@
 Reading never fails on a field that is missing, extra or of another type; bytes that are no envelope raise WireError.
 """
 
-from batchswap.wire.account import Balance, Estimate, UploadUrl
-from batchswap.wire.detections import SUCCEEDED, DetectAccepted, DetectedFace, Detection
-from batchswap.wire.endpoints import (
+from batchswap.wire.envelope import (
     BALANCE,
     CREATE_TASK,
     DETECT_IMAGE,
     DETECT_RESULT,
     DETECT_VIDEO,
     ESTIMATE_TASK,
+    GENERATION_FAILED,
     IDEMPOTENCY_HEADER,
     KEY_HEADER,
+    OK,
     PREFIX,
     TASK_INFO,
     UPLOAD_URL,
+    Envelope,
 )
-from batchswap.wire.envelope import GENERATION_FAILED, OK, Envelope
+from batchswap.wire.free_calls import SUCCEEDED, Balance, DetectAccepted, DetectedFace, Detection, Estimate, UploadUrl
 from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, Accepted, CreateTask, Result, TaskInfo
 from batchswap.wire.lenient_json import find_task_id, read
 from batchswap.wire.values import integer, mapping, number, text, usable_id

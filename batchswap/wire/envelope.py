@@ -1,4 +1,4 @@
-"""What is around every answer."""
+"""What every call and every answer has: paths, headers (api.md, "Endpoints") and the envelope."""
 
 from typing import Any
 
@@ -7,6 +7,19 @@ import msgspec
 from batchswap.errors import WireError
 from batchswap.wire import lenient_json
 from batchswap.wire.values import integer, text
+
+PREFIX = "/api/v1/client"
+CREATE_TASK = f"{PREFIX}/job/CreateTask"
+TASK_INFO = f"{PREFIX}/job/TaskInfo"
+ESTIMATE_TASK = f"{PREFIX}/job/EstimateTask"
+BALANCE = f"{PREFIX}/account/balance"
+UPLOAD_URL = f"{PREFIX}/files/upload-url"
+DETECT_VIDEO = f"{PREFIX}/job/detect-face-video"
+DETECT_IMAGE = f"{PREFIX}/job/detect-face-image"
+DETECT_RESULT = f"{PREFIX}/job/detect-face-result"
+
+KEY_HEADER = "x-api-key"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 OK = 200
 GENERATION_FAILED = 501

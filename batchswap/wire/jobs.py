@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.wire.values import integer, mapping, number, price, text, usable_id
+from batchswap.wire.values import Data, integer, mapping, number, price, text, usable_id
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
 """Values of TaskInfo's `status`; anything else counts as still running."""
@@ -33,7 +33,7 @@ class CreateTask(msgspec.Struct, frozen=True):
         return body
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(Data, frozen=True):
     """`data` of an accepted CreateTask. None: the API said yes without a usable id, so nobody knows."""
 
     task_id: str | None
@@ -42,11 +42,8 @@ class Accepted(msgspec.Struct, frozen=True):
     def from_json(cls, data: Any) -> "Accepted":
         return cls(usable_id(mapping(data).get("task_id")))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"task_id": self.task_id}
 
-
-class Result(msgspec.Struct, frozen=True):
+class Result(Data, frozen=True):
     """What a finished task brought. `media_urls` may be empty, also on success: then ask again."""
 
     code: int | None = None
@@ -63,11 +60,8 @@ class Result(msgspec.Struct, frozen=True):
             integer(data.get("code")), text(data.get("message")), tuple(u for u in urls if isinstance(u, str) and u)
         )
 
-    def to_json(self) -> dict[str, Any]:
-        return {"code": self.code, "message": self.message, "media_urls": list(self.media_urls)}
 
-
-class TaskInfo(msgspec.Struct, frozen=True):
+class TaskInfo(Data, frozen=True):
     """`data` of TaskInfo, and the body of a callback. Times are Unix seconds. `status` is lower case.
 
     `credits` is what the task has cost, None where the API does not say.
@@ -116,18 +110,3 @@ class TaskInfo(msgspec.Struct, frozen=True):
             return None
         seconds = self.complete_at - self.create_at
         return seconds if 0.0 <= seconds <= LONGEST else None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "task_id": self.task_id,
-            "provider": self.provider,
-            "model_version": self.model_version,
-            "status": self.status,
-            "param": self.param,
-            "create_at": self.create_at,
-            "complete_at": self.complete_at,
-            "duration_s": self.duration_s,
-            "credits": self.credits,
-            "source": self.source,
-            "result": None if self.result is None else self.result.to_json(),
-        }

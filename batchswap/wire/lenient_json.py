@@ -1,14 +1,13 @@
 """JSON as a lenient reader takes it: a field that cannot be read is missing, the others count.
 
-The strict reader comes first. What it refuses is read token by token, without recursion: NaN, Infinity, numbers out of
-range, a byte order mark, UTF-16 and UTF-32, bytes that are no characters, half of a surrogate pair, control characters
-in strings, nesting of any depth, and anything behind the document. Quotes, commas and brackets must be right.
+The strict reader comes first. What it refuses is read token by token: NaN, Infinity, numbers out of range, a byte
+order mark, UTF-16 and UTF-32, bytes that are no characters, half of a surrogate pair, control characters in strings,
+nesting of any depth, and anything after the document. Quotes, commas and brackets must be right.
 """
 
 import json
 import re
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Iterator
 from math import isfinite
 from typing import Any
 
@@ -25,33 +24,26 @@ _TOKEN = re.compile(r'[\s\0\ufeff]*(?:([\[\]{},:])|("[^"\\]*(?:\\.[^"\\]*)*")|([
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _TASK_ID = re.compile(r'\\*"task_id\\*"\s*:\s*\\*"([^"\\]{1,256})\\*"')
-_WORDS = {"true": True, "false": False, "null": None}
-
-
-class _Next(Enum):
-    """What may come next."""
-
-    VALUE = "a value"
-    FIRST_VALUE = "a value or ]"
-    KEY = "a key"
-    FIRST_KEY = "a key or }"
-    COLON = "a colon"
-    COMMA = "a comma or the end"
-
-
-class _Missing(Exception):
-    """A value that cannot be read."""
+_WORDS = ("true", "false", "null")
+_CLOSING = {"{": "}", "[": "]"}
+_MISSING = "\ud800"
+"""Replaces what cannot be read. No other text has half of a surrogate pair left."""
 
 
 def read(body: bytes) -> Any:
-    """Return the JSON value at the start of `body`. Raises WireError where there is none, or not all of one."""
+    """Return the JSON value at the start of `body`. Raise WireError where there is none, or not all of one."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        reader = _Reader()
-        if not reader.take(decode(body)):
-            raise WireError("the answer is not JSON") from None
-        return reader.root
+        pass
+    try:
+        text = "".join(_repaired(decode(body)))
+        found = json.loads(text, object_pairs_hook=_object, parse_constant=_missing)
+    except ValueError:
+        found = _MISSING
+    if found == _MISSING:
+        raise WireError("the answer is not JSON")
+    return _present(found)
 
 
 def decode(body: bytes) -> str:
@@ -65,103 +57,52 @@ def find_task_id(body: bytes) -> str:
     return found[1] if found else ""
 
 
-class _Reader:
-    """Builds the value while the tokens come. Recursion would end at some depth; this does not."""
-
-    def __init__(self) -> None:
-        self.root: Any = None
-        self._has_root = False
-        self._open: list[tuple[str, dict[str, Any] | list[Any]]] = []
-        """The closing bracket and the content of each open array and object, the outermost first."""
-        self._keys: list[str | None] = []
-        self._next = _Next.VALUE
-
-    def take(self, text: str) -> bool:
-        """Read one value from the start of the text. False: it is not all there."""
-        position = 0
-        while found := _TOKEN.match(text, position):
-            position = found.end()
-            if found[3] and position == len(text) and self._open:
-                return False  # it may be the start of a longer one
-            if not self._step(*found.groups()):
-                return False
-            if not self._open:
-                return self._has_root
-        return False
-
-    def _step(self, sign: str | None, string: str | None, word: str | None) -> bool:
-        """Take one token. False: it must not be there."""
-        if sign is not None and self._closes(sign):
-            self._open.pop()
-            self._keys.pop()
-            self._next = _Next.COMMA
-            return True
-        match self._next:
-            case _Next.VALUE | _Next.FIRST_VALUE:
-                return self._take_value(sign, string, word)
-            case _Next.KEY | _Next.FIRST_KEY if string is not None:
-                self._keys[-1] = None
-                with suppress(_Missing):
-                    self._keys[-1] = _string(string)
-                self._next = _Next.COLON
-                return True
-            case _Next.COLON if sign == ":":
-                self._next = _Next.VALUE
-                return True
-            case _Next.COMMA if sign == ",":
-                self._next = _Next.KEY if self._open[-1][0] == "}" else _Next.VALUE
-                return True
-        return False
-
-    def _closes(self, sign: str) -> bool:
-        may_close = self._next in (_Next.COMMA, _Next.FIRST_KEY, _Next.FIRST_VALUE)
-        return may_close and bool(self._open) and sign == self._open[-1][0]
-
-    def _take_value(self, sign: str | None, string: str | None, word: str | None) -> bool:
+def _repaired(text: str) -> Iterator[str]:
+    """Yield the tokens of the first value, NaN for those that cannot be read. Raise ValueError for half a value."""
+    closing: list[str] = []
+    position = 0
+    while found := _TOKEN.match(text, position):
+        position = found.end()
+        sign, string, word = found.groups()
         if sign in ("{", "["):
-            is_object = sign == "{"
-            content: dict[str, Any] | list[Any] = {} if is_object else []
-            self._place(content)
-            self._open.append(("}" if is_object else "]", content))
-            self._keys.append(None)
-            self._next = _Next.FIRST_KEY if is_object else _Next.FIRST_VALUE
-            return True
-        if sign is not None:
-            return False
-        with suppress(_Missing):
-            self._place(_string(string) if string is not None else _word(word or ""))
-        self._next = _Next.COMMA
-        return True
-
-    def _place(self, value: Any) -> None:
-        if not self._open:
-            self.root, self._has_root = value, True
-        elif len(self._open) <= DEEPEST:
-            content, key = self._open[-1][1], self._keys[-1]
-            if isinstance(content, list):
-                content.append(value)
-            elif key is not None:
-                content[key] = value
+            closing.append(_CLOSING[sign])
+            if len(closing) == DEEPEST + 1:
+                yield "NaN"
+        if len(closing) <= DEEPEST:
+            yield sign or (_string(string) if string else _word(word))
+        if sign in ("}", "]") and (not closing or closing.pop() != sign):
+            raise ValueError("a bracket that closes nothing, or another one")
+        if not closing:
+            return
+    raise ValueError("the text ends within the value")
 
 
 def _string(token: str) -> str:
-    """Return the text within the quotes. Raises _Missing for an escape that is none."""
+    """Return a string that can be read. One with an escape that does not exist becomes _MISSING."""
     try:
-        return _HALF_PAIR.sub("\ufffd", json.loads(token, strict=False))
+        return json.dumps(_HALF_PAIR.sub("\ufffd", json.loads(token, strict=False)))
     except ValueError:
-        raise _Missing from None
+        return json.dumps(_MISSING)
 
 
-def _word(token: str) -> Any:
-    """Raises _Missing for what is neither a number nor one of the three words."""
+def _word(token: str) -> str:
+    """Return true, false, null or a number; NaN for anything else. It cannot be a key."""
     if token in _WORDS:
-        return _WORDS[token]
+        return token
     found = _NUMBER.fullmatch(token) if len(token) <= LONGEST_NUMBER else None
-    if found is None:
-        raise _Missing
-    if not (found[1] or found[2]):
-        return int(token)
-    value = float(token)
-    if not isfinite(value):
-        raise _Missing
-    return value
+    if found is None or not isfinite(float(token)):
+        return "NaN"
+    return repr(float(token)) if found[1] or found[2] else str(int(token))
+
+
+def _missing(_: str) -> str:
+    return _MISSING
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: _present(value) for key, value in pairs if _MISSING not in (key, value)}
+
+
+def _present(value: Any) -> Any:
+    """Return an array without its missing elements. Objects have lost theirs before."""
+    return [_present(each) for each in value if each != _MISSING] if isinstance(value, list) else value

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 LARGEST = 2.0**53
 """Beyond it a float counts no single units any longer, and sums of such numbers mean nothing."""
 
@@ -45,3 +47,16 @@ def usable_id(value: Any) -> str | None:
     if not isinstance(value, str) or not 1 <= len(value) <= 256:
         return None
     return value if all("!" <= c <= "~" for c in value) else None
+
+
+class Data(msgspec.Struct, frozen=True):
+    """The `data` of an answer, or a part of it, with the API's names for its fields."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: _to_json(value) for name, value in msgspec.structs.asdict(self).items()}
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Data):
+        return value.to_json()
+    return list(value) if isinstance(value, tuple) else value

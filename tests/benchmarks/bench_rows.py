@@ -31,7 +31,7 @@ ENROL = """
 import sys, time
 from contextlib import closing
 from pathlib import Path
-from batchswap.ledger import files
+from batchswap.ledger.file import connection as files
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Options, Source
 from batchswap.runner.enrol import enrol_manifests

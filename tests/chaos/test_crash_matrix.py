@@ -34,7 +34,7 @@ ARROWS = {
     "after the rename, before the part is gone": f"{PUBLISHING}:_name@after#2",
     "after the rename, before its commit": "batchswap.runner.collect.result_store:publish@after#2",
     "within the commit of done": f"{MOVES}:saved@after#2",
-    "before the run's end is recorded": "batchswap.ledger.runs:end@before",
+    "before the run's end is recorded": "batchswap.ledger.transitions:end_run@before",
 }
 ENROLMENT = {
     "before the first row": "batchswap.ledger.enrolment.enrol:_begin_source@before",
@@ -209,7 +209,7 @@ def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
     """Uploading again costs nothing; the content, not its URL, is what may be paid once."""
     (old_shop.folder / "face.png").write_bytes(b"\x89PNG" + os.urandom(100))
     old_shop.write("r0,https://cdn.example/0.mp4,face.png", "r1,https://cdn.example/1.mp4,face.png")
-    point = "batchswap.ledger.api_cache:remember@after"
+    point = "batchswap.ledger.api_cache:remember_upload@after"
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     digest = next(iter(old_shop.vendor.files.values()))
     check(old_shop, [(f"https://cdn.example/{i}.mp4", digest) for i in range(2)])

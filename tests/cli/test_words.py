@@ -69,8 +69,10 @@ def test_a_result_that_was_not_saved_is_not_paid_again(shop: Place) -> None:
     Path("results/spring").write_text("a file where a folder must be")
     assert work(name, "--retries", "0").exit_code == 3
     Path("results/spring").unlink()
-    said = call("retry", "r0")
-    assert "0 tasks queued again, 1 asked for again without paying" in said.stderr, (said.stderr, show("r0"))
+    assert state("r0") == "fetching", "the disk's failure is not the task's"
+    refused = call("retry", "r0")
+    assert refused.exit_code == 2
+    assert "`batchswap run` collects it, and it is not paid for again" in refused.stderr
     done = work(name, "--json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["requests"]["submit"] == 0

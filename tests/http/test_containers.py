@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.downloads.media_check.containers import Kind, inspect
+from batchswap.downloads.media_check.containers import MediaKind, inspect
 from batchswap.errors import DownloadError
 from tests.http.samples import PICTURES, VIDEOS, movie, picture, video
 
-WHOLE: dict[str, tuple[bytes, Kind, str]] = {
+WHOLE: dict[str, tuple[bytes, MediaKind, str]] = {
     **{name: (video(name)[0], "video", video(name)[1]) for name in VIDEOS},
     **{name: (picture(name), "image", media_type) for name, media_type in PICTURES.items()},
 }
 
 
-def look(data: bytes, kind: Kind) -> str:
+def look(data: bytes, kind: MediaKind) -> str:
     return inspect(io.BytesIO(data), len(data), kind)
 
 

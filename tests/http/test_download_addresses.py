@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from batchswap.downloads import Downloader, Place, is_on_private_address
-from batchswap.downloads.address_guard import Found, Guard, is_public, public_socket
+from batchswap.downloads.address_guard import AddressInfo, Guard, is_public, public_socket
 from batchswap.errors import DownloadError, PrivateAddress
 from tests.http.fetches import (
     DIGEST,
@@ -65,7 +65,7 @@ def allow(*answers: bool) -> Guard:
     """Stands in for a guard to whom this machine is public: what it says to one connection after the other."""
     left = list(answers)
 
-    def guard(info: Found) -> socket.socket:
+    def guard(info: AddressInfo) -> socket.socket:
         return socket.socket(*info[:3]) if left.pop(0) else public_socket(info)
 
     return guard

@@ -12,7 +12,7 @@ from batchswap.downloads.filesystem import Traits
 from batchswap.downloads.fsync_batch import Filing
 from batchswap.downloads.output_paths import _enter
 from batchswap.downloads.part_file import Part
-from batchswap.downloads.resume import Reading
+from batchswap.downloads.resume import BodyPlan
 from batchswap.errors import DownloadError
 from tests.http.fetches import MOVIE, TARGET, failed, fetched, listed, run
 from tests.http.scripted import Scripted
@@ -47,7 +47,7 @@ def test_what_comes_to_stand_in_the_parts_place_meanwhile_is_not_mixed_with_it(p
     assert not part.is_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's" * len(MOVIE))
-    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.expect(BodyPlan("write", 0, "", len(MOVIE)))
     part.held += MOVIE
     assert part.verify("video").size == len(MOVIE)
     part.close()
@@ -136,7 +136,7 @@ def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
     note = place.final.parent / place.note
     note.write_text("of an earlier try")
     part = Part(place, "https://h/x")
-    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.expect(BodyPlan("write", 0, "", len(MOVIE)))
     part.held += MOVIE
     asyncio.run(Filing().do(partial(part.write, "video")))
     assert not note.exists()
@@ -147,7 +147,7 @@ def test_what_comes_to_stand_in_the_place_of_a_small_part_meanwhile_is_left_to_t
     assert not part.is_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's")
-    part.expect(Reading("write", 0, "", len(MOVIE)))
+    part.expect(BodyPlan("write", 0, "", len(MOVIE)))
     part.held += MOVIE
     with pytest.raises(DownloadError) as caught:
         asyncio.run(Filing().do(partial(part.write, "video")))

@@ -15,7 +15,7 @@ import pytest
 from batchswap.downloads import Place, Verified, publish
 from batchswap.downloads.fsync_batch import Filing, Folders, Steps
 from batchswap.downloads.part_file import Part
-from batchswap.downloads.resume import Reading
+from batchswap.downloads.resume import BodyPlan
 from batchswap.errors import DownloadError
 from tests.http.samples import movie
 
@@ -30,7 +30,7 @@ def root() -> Steps[None]:
 
 def arrived(place: Place) -> Part:
     part = Part(place, "https://h/x.mp4")
-    part.expect(Reading("write", 0, "", len(movie())))
+    part.expect(BodyPlan("write", 0, "", len(movie())))
     part.held += movie()
     return part
 

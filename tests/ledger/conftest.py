@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import runs
+from batchswap.ledger import transitions
 from batchswap.ledger.enrolment.enrol import enrol
 from batchswap.ledger.file import connection as files
 from batchswap.ledger.transitions import Stamp
@@ -31,4 +31,4 @@ def db(path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def stamp(db: sqlite3.Connection) -> Stamp:
-    return runs.begin(db, 1_790_000_000.0, provider="crun", account="x")
+    return transitions.begin_run(db, 1_790_000_000.0, provider="crun", account="x")

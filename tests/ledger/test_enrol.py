@@ -94,7 +94,7 @@ def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3
     transitions.saved(db, stamp, item)
     assert enrol_unchanged(db, NOW, ("b",)).changed == 1
     assert transitions.find_task(db, 1).state == "queued"
-    assert queries.former(db, 1).replaces == "old"
+    assert queries.previous_result(db, 1).replaces == "old"
 
 
 def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: Stamp) -> None:

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 
 from batchswap.errors import Exit, LedgerBusy, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger import schema
-from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.ledger.file import connection, lock
+from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
 from batchswap.sqlite_errors import in_words
 
 

@@ -8,10 +8,10 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError
-from batchswap.ledger import history, queries
-from batchswap.ledger.constants import APPLICATION_ID, VERSION
+from batchswap.ledger import queries
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
+from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
 from batchswap.ledger.schema import steps
 from batchswap.states import State
 from batchswap.tasks import Model, Task
@@ -60,7 +60,7 @@ def test_a_ledger_of_version_3_keeps_its_history_without_lengths(tmp_path: Path)
     with_an_attempt(path, reserved=1.0)
     connection.create(path)
     with closing(connection.connect(path, write=False)) as db:
-        assert history.took(db) == [history.Past(Model.VIDEO, 7.0, None)]
+        assert queries.took(db) == [queries.Past(Model.VIDEO, 7.0, None)]
 
 
 def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_path: Path) -> None:

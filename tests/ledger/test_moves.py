@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import IdTaken, LostRace
-from batchswap.ledger import budgets, history, operator_actions, queries, transitions
+from batchswap.ledger import budgets, operator_actions, queries, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.rows import last_attempt
 from batchswap.ledger.transitions import Media, Stamp
@@ -42,7 +42,7 @@ def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert (queries.credits_of(db).spent, queries.credits_of(db).reserved) == (3.0, 0.0)
     log = [row[0] for row in db.execute("select event from events where task_id = 1 order by id")]
     assert log == ["submitted", "accepted", "succeeded", "saved"]
-    assert [past.took for past in history.took(db)] == [5.0]
+    assert [past.took for past in queries.took(db)] == [5.0]
 
 
 def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connection, stamp: Stamp) -> None:
@@ -50,7 +50,7 @@ def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connect
     item = transitions.submit(db, stamp, task, reserved=1.0, budget=NO_BUDGET, account="a", seconds=12.5)
     transitions.accepted(db, stamp, item, "remote-1")
     transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, took=5.0, code="501", reason="no face")
-    assert history.took(db) == [history.Past(task.model, 5.0, 12.5)]
+    assert queries.took(db) == [queries.Past(task.model, 5.0, 12.5)]
 
 
 def test_a_move_from_another_state_is_a_lost_race_and_writes_nothing(db: sqlite3.Connection, stamp: Stamp) -> None:
@@ -137,7 +137,7 @@ def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
         transitions.ended_badly(db, stamp, item, event, code=end, reason=end)
     found = queries.credits_of(db)
     assert (found.spent, found.reserved, found.unpriced) == (3.0, 0.0, 0)
-    assert [past.took for past in history.took(db)] == [5.0]
+    assert [past.took for past in queries.took(db)] == [5.0]
 
 
 @pytest.mark.parametrize("charged", [5.0, 0.5, None])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import history, queries, selections, transitions
+from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrolment import enrol, orphans
 from batchswap.ledger.enrolment.kept_outputs import Kept
@@ -89,14 +89,14 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
 
     def work() -> None:
         queries.unfinished(db, State.RUNNING, State.FETCHING, State.UNCERTAIN)
-        history.took(db)
+        queries.took(db)
         queries.counts(db)
         queries.counts(db, "b")
         queries.credits_of(db, run_id=1)
         queries.by_ref(db, attempt.ref)
         queries.sharing_output(db, [1, 2, 3])
         queries.output_owner(db, "b/t0.mp4", 1)
-        queries.former(db, 1)
+        queries.previous_result(db, 1)
         enrol.is_wanted(db, 1)
         orphans.find(db, ["b"])
         orphans.is_orphan(db, 1)

@@ -119,7 +119,7 @@ def test_nobody_opens_it_while_another_process_may_begin_it_anew(tmp_path: Path)
 
 
 def test_a_file_that_others_keep_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchswap.ledger.shared._PATIENCE", 0.1)
+    monkeypatch.setattr("batchswap.ratelimit.shared_file._PATIENCE", 0.1)
     path = tmp_path / "book.db"
     with closing(Book(path)) as book, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin immediate")

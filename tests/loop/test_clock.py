@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.ledger import history, traffic
+from batchswap.ledger import queries, traffic
 from batchswap.ledger.file import connection
 from batchswap.report import status
 from tests.loop.service import Service
@@ -46,7 +46,7 @@ async def test_no_duration_is_negative_or_absurd_after_the_clock_was_set(tmp_pat
     assert 60.0 <= summary.seconds <= 120.0
     with closing(connection.connect(world.settings.db, write=False)) as db:
         lines = list(status.to_lines(status.gather(db, world.settings.db), world.settings.db, START, None))
-        assert all(0.0 <= past.took <= 60.0 for past in history.took(db))
+        assert all(0.0 <= past.took <= 60.0 for past in queries.took(db))
         course = traffic.course(db, 1)
     said = next(line for line in lines if line.startswith("last run"))
     assert ", 1 min" in said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import history
+from batchswap.ledger import queries
 from batchswap.ledger.file import connection
 from batchswap.runner.task_context import class_of
 from batchswap.tasks import Model
@@ -46,7 +46,7 @@ async def test_the_length_of_a_target_is_remembered_with_what_it_took(tmp_path: 
     service = Service(VirtualClock(), durations=lognormal(6.0, 0.3))
     assert (await world.run(service)).counts["done"] == 2
     with closing(connection.connect(world.settings.db, write=False)) as db:
-        past = history.took(db)
+        past = queries.took(db)
     groups = {class_of(each.model, each.seconds).group for each in past}
     assert groups == {"video-face-swap/7", "video-face-swap/1"}
     assert all(each.model is Model.VIDEO and 2.0 < each.took < 20.0 for each in past)

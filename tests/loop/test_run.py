@@ -11,14 +11,15 @@ import msgspec
 import pytest
 
 from batchswap import wire
-from batchswap.errors import Exit
-from batchswap.ledger import history, operator_actions, queries, transitions
+from batchswap.downloads import Verified
+from batchswap.errors import DownloadError, Exit
+from batchswap.ledger import operator_actions, queries, transitions
 from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
 from batchswap.runner import run as session
 from batchswap.states import Event
 from batchswap.tasks import Model, Row
-from tests.loop.service import Fault, Service, lognormal
+from tests.loop.service import Fault, Service, Shelf, lognormal
 from tests.loop.world import ACCOUNT, World, rows, watch_nothing
 from tests.virtual import VirtualClock
 
@@ -354,7 +355,7 @@ async def test_times_that_cannot_be_meant_teach_nothing(tmp_path: Path, created:
     }
     assert (await world.run(service)).counts["done"] == 3
     with closing(connection.connect(world.settings.db, write=False)) as db:
-        assert history.took(db) == []
+        assert queries.took(db) == []
     world.enrol(rows(6))
     assert (await world.run(service)).counts["done"] == 6
 
@@ -659,6 +660,17 @@ async def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_
         assert db.execute("select count(*) from events where event = 'stray-callback'").fetchone() == (1,)
 
 
+class Unsaved(Shelf):
+    """One result cannot be saved: another file has its name."""
+
+    taken_url = "https://media.example/t1.mp4"
+
+    async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
+        if url == self.taken_url:
+            raise DownloadError("output-taken", "exists and is another file", final=True)
+        return await super().fetch(url, output, kind=kind, tries=tries, remote_id=remote_id)
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice_that_is_paid(
     tmp_path: Path, cancelled: bool
@@ -671,7 +683,7 @@ async def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice
         (first,) = db.execute("select ref from attempts").fetchone()
         operator_actions.not_accepted(db, Stamp(VirtualClock().now(), None), transitions.find_task(db, 1))
     world.enrol(rows(2))
-    world.shelf.unreachable.add("https://media.example/t1.mp4")
+    shelf = world.shelf = Unsaved()
     service.callback = world.deliver
     service.durations = lambda _: 300.0 if service.accepted.total() > 1 else 5.0
     at_work = asyncio.ensure_future(world.run(service, callbacks=True))
@@ -685,7 +697,7 @@ async def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice
         if cancelled:
             operator_actions.cancel(db, now, transitions.find_task(db, 1))
         assert operator_actions.retry(db, now, transitions.find_task(db, 1)) is Event.RESUMED
-    world.shelf.unreachable.clear()
+    shelf.taken_url = ""
     before = service.requests["submit"]
     assert (await world.run(service)).counts["done"] == 2
     assert service.requests["submit"] == before

@@ -9,7 +9,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.callbacks import Delivery
-from batchswap.ledger import queries, runs
+from batchswap.ledger import queries, transitions
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrolment.enrol import enrol
 from batchswap.ledger.file import connection
@@ -106,7 +106,7 @@ class World:
             # Not what is tested here: virtual nights would spend their time in fsync.
             writing.execute("pragma synchronous = off")
             budget = Budget(settings.budget, settings.budget_per_day)
-            stamp = runs.begin(writing, clock.now(), provider="crun", account=account.owner, budget=budget)
+            stamp = transitions.begin_run(writing, clock.now(), provider="crun", account=account.owner, budget=budget)
             pacer = self._pacer(settings, clock)
             try:
                 return await session.run(

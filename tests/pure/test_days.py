@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchswap.ledger.submission_log.days import Day, beginning
+from batchswap.ledger.submission_log.budget_day import Day, beginning
 
 NOON = 1_795_780_800.0
 HOUR = 3600.0

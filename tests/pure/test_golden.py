@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchswap import wire
-from batchswap.ledger.detections import Detected
+from batchswap.ledger.api_cache import Detected
 from batchswap.runner.prepare.prepare import Draft
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.states import State

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from batchswap.errors import ManifestProblem, UsageError
 from batchswap.manifest import Format, Options, Source, check, read
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.problems import Problems
-from batchswap.manifest.readers.columns import Columns
-from batchswap.manifest.readers.formats import Place, read_csv
+from batchswap.manifest.readers.columns import InputColumn
+from batchswap.manifest.readers.formats import Manifest, read_csv
 from batchswap.manifest.readers.matrix import Folder
-from batchswap.manifest.rows import Checker
+from batchswap.manifest.rows import Checker, Problems
 from batchswap.tasks import Row
 from tests.pure.manifest_texts import F, V
 
@@ -64,18 +63,20 @@ def tables(draw: st.DrawFn) -> str:
     return end.join(lines) + draw(st.sampled_from(["", end]))
 
 
-def none_made(columns: Columns, numbers: list[int], *others: object) -> tuple[list[Row], list[tuple[int, int]]]:
-    return [], [(0, at) for at in range(len(numbers))]
+def none_known(column: InputColumn, cells: list[str]) -> tuple[list[str], list[int]]:
+    return cells, list(range(len(cells)))
 
 
 def one_way(text: str, options: Options, monkeypatch: pytest.MonkeyPatch | None = None) -> tuple[list[Row], list[str]]:
     """With a monkeypatch no column knows a cell, so that every row is left to the checker."""
     problems = Problems()
-    place = Place(Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems, Folder("."))
+    place = Manifest(
+        Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems, Folder(".")
+    )
     rows: list[Row] = []
     with monkeypatch.context() if monkeypatch else nullcontext() as patch:
         if patch:
-            patch.setattr(Columns, "_made", none_made)
+            patch.setattr(InputColumn, "read", none_known)
         try:
             for _, some in read_csv(place, io.BytesIO(text.encode())):
                 rows += some
@@ -101,6 +102,7 @@ KNOWN = [
     ("id,video,face", f'"quoted","{V}", {F} '),
     ("id,video,face", f"漢字,clips/a.mp4,{F}"),
     ("video,face,output,repeat", f"{V},{F},de/a (1).mp4,1"),
+    ("id,video,face,repeat", f"a,{V},{F},3"),
     ("video,face_3,face_1", f"{V},{F},"),
     ("video,image,face,face_0", f",{V},,{F}"),
     ("image,face,x_note", f'{V},{F},"two\nlines"'),
@@ -118,7 +120,7 @@ def test_ordinary_rows_are_made_by_columns(
     expected = one_way(text, options, monkeypatch)
     monkeypatch.setattr(Checker, "rows", None)
     assert one_way(text, options) == expected
-    assert len(expected[0]) == 1
+    assert len(expected[0]) == (3 if line.endswith(",3") else 1)
 
 
 @pytest.mark.parametrize("way", ["as it is", "checker"])

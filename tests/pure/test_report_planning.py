@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger.report_queries import Known
+from batchswap.ledger.report_queries import KnownTask
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
 from batchswap.report.plan import Prices, conclude
@@ -27,23 +27,23 @@ def row(key: str = "a", digest: str = "1", **fields: str) -> Row:
     ("known", "expected"),
     [
         (None, ("new", True)),
-        (Known(State.QUEUED, "1"), ("unfinished", True)),
-        (Known(State.RUNNING, "1"), ("unfinished", False)),
-        (Known(State.SUBMITTING, "1"), ("unfinished", False)),
-        (Known(State.FETCHING, "1"), ("unfinished", False)),
-        (Known(State.DONE, "1"), ("done", False)),
-        (Known(State.FAILED, "1"), ("failed", False)),
-        (Known(State.UNCERTAIN, "1"), ("uncertain", False)),
-        (Known(State.CANCELLED, "1"), ("cancelled", False)),
-        (Known(State.DONE, "2"), ("changed", True)),
-        (Known(State.FAILED, "2"), ("changed", True)),
-        (Known(State.RUNNING, "2"), ("changed", True)),
-        (Known(State.FETCHING, "2"), ("changed", True)),
-        (Known(State.SUBMITTING, "2"), ("changed", False)),
-        (Known(State.UNCERTAIN, "2"), ("changed", False)),
+        (KnownTask(State.QUEUED, "1"), ("unfinished", True)),
+        (KnownTask(State.RUNNING, "1"), ("unfinished", False)),
+        (KnownTask(State.SUBMITTING, "1"), ("unfinished", False)),
+        (KnownTask(State.FETCHING, "1"), ("unfinished", False)),
+        (KnownTask(State.DONE, "1"), ("done", False)),
+        (KnownTask(State.FAILED, "1"), ("failed", False)),
+        (KnownTask(State.UNCERTAIN, "1"), ("uncertain", False)),
+        (KnownTask(State.CANCELLED, "1"), ("cancelled", False)),
+        (KnownTask(State.DONE, "2"), ("changed", True)),
+        (KnownTask(State.FAILED, "2"), ("changed", True)),
+        (KnownTask(State.RUNNING, "2"), ("changed", True)),
+        (KnownTask(State.FETCHING, "2"), ("changed", True)),
+        (KnownTask(State.SUBMITTING, "2"), ("changed", False)),
+        (KnownTask(State.UNCERTAIN, "2"), ("changed", False)),
     ],
 )
-def test_what_a_row_is(known: Known | None, expected: tuple[str, bool]) -> None:
+def test_what_a_row_is(known: KnownTask | None, expected: tuple[str, bool]) -> None:
     assert classify(row(), known) == expected
 
 

@@ -1,10 +1,33 @@
 """The table of moves: complete, and without a way to pay twice."""
 
+import itertools
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchswap.states import AT_API, BY_PERSON, FINAL, MOVES, Event, IllegalMove, State, advance
+import batchswap
+from batchswap import states
+from batchswap.states import (
+    ATTEMPT_MOVES,
+    BY_PERSON,
+    COSTS_MONEY,
+    FINAL,
+    HAS_RESULT,
+    IN_FLIGHT,
+    MAY_HAVE_RESULT,
+    MOVES,
+    RESERVED,
+    UNANSWERED,
+    AttemptState,
+    Event,
+    IllegalMove,
+    State,
+    advance,
+    attempts_before,
+)
 
 
 def test_every_state_has_a_row_and_every_event_is_used() -> None:
@@ -15,7 +38,7 @@ def test_every_state_has_a_row_and_every_event_is_used() -> None:
 
 def test_final_states() -> None:
     assert {State.DONE, State.FAILED, State.CANCELLED} == FINAL
-    assert AT_API.isdisjoint(FINAL)
+    assert FINAL.isdisjoint(IN_FLIGHT)
 
 
 @given(st.sampled_from(State), st.sampled_from(Event))
@@ -41,3 +64,39 @@ def test_only_known_refusals_and_payable_failures_lead_back_to_the_queue_by_them
 
 def test_an_uncertain_task_is_never_queued_by_the_program() -> None:
     assert State.QUEUED not in MOVES[State.UNCERTAIN].values()
+
+
+def test_every_state_of_an_attempt_has_a_row_and_can_be_reached() -> None:
+    assert set(ATTEMPT_MOVES) == set(AttemptState)
+    reached = set(itertools.chain(*ATTEMPT_MOVES.values()))
+    assert reached == set(AttemptState)
+    for after in AttemptState:
+        assert set(attempts_before(after)) == {state for state in AttemptState if after in ATTEMPT_MOVES[state]}
+
+
+def test_an_attempt_is_refused_only_before_its_acceptance_is_known() -> None:
+    """Invariant 2: what the API took is never taken for something that cost nothing."""
+    assert set(attempts_before(AttemptState.REFUSED)) == set(UNANSWERED)
+    assert attempts_before(AttemptState.OPEN) == (AttemptState.UNKNOWN,)
+
+
+def test_an_attempt_is_reserved_spent_or_refused() -> None:
+    """Each credit counts once, whatever becomes of the attempt."""
+    groups = (RESERVED, COSTS_MONEY, (AttemptState.REFUSED,))
+    assert sorted(itertools.chain(*groups)) == sorted(AttemptState)
+
+
+def test_what_may_have_a_result_is_what_was_not_refused_and_did_not_end_badly() -> None:
+    assert set(MAY_HAVE_RESULT) == {*RESERVED, AttemptState.SUCCEEDED}
+    assert set(HAS_RESULT) < set(MAY_HAVE_RESULT)
+
+
+WORDS = "|".join([*State, *AttemptState])
+LISTED = re.compile(rf"(?:State\.[A-Z]+, (?:Attempt)?){{2}}State|\b(?:{WORDS})', '")
+"""Three states in a row in Python, or two in SQL."""
+
+
+def test_groups_of_states_are_declared_in_one_place() -> None:
+    package = Path(batchswap.__file__).parent
+    where = {path for path in package.rglob("*.py") if LISTED.search(path.read_text())}
+    assert where == {Path(states.__file__), package / "ledger" / "schema.py"}, "released steps are never edited"

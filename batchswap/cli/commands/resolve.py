@@ -33,7 +33,7 @@ def resolve(console: Console, options: ResolveOptions) -> int:
     with reading(db) as ledger:
         task = find(ledger, options.key, db)
         operator_actions.unclear(ledger, task)
-        account = report_queries.tries(ledger, task.id)[-1].account
+        account = report_queries.attempts(ledger, task.id)[-1].account
     if task_id is not None:
         asyncio.run(_confirm(task, task_id, account, options))
     what = What.ACCEPTED if task_id is not None else What.REFUSED if options.not_accepted else What.ENDED

@@ -31,15 +31,17 @@ def retry(console: Console, options: RetryOptions) -> int:
         if is_typed(ctx, "code", "batch"):
             raise UsageError("either name tasks, or choose them with --code and --batch")
         code = batch = None
-    elif options.state != State.FAILED and not is_typed(ctx, "state"):
+    elif options.state == State.CANCELLED and not is_typed(ctx, "state"):
         raise UsageError(
             f"--state {options.state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
         )
+    # An option of `tasks` in a variable or a file may name done tasks: for `retry` they are typed.
+    state = State(options.state) if is_typed(ctx, "state") else State.FAILED
     may_pay_twice = bool(options.keys) or (code == operator_actions.GIVEN_UP and is_typed(ctx, "code"))
     done = Retried()
     with changing(options.db) as (ledger, stamp):
         check_batch(ledger, batch, options.db)
-        for task in _chosen(ledger, options, batch, code):
+        for task in _chosen(ledger, options, state, batch, code):
             if may_pay_twice or not operator_actions.is_given_up(ledger, task):
                 _put_back(ledger, stamp, task, options.out, done)
             else:
@@ -48,16 +50,18 @@ def retry(console: Console, options: RetryOptions) -> int:
     return Exit.DONE
 
 
-def _chosen(ledger: sqlite3.Connection, options: RetryOptions, batch: str | None, code: str | None) -> Iterator[Task]:
+def _chosen(
+    ledger: sqlite3.Connection, options: RetryOptions, state: State, batch: str | None, code: str | None
+) -> Iterator[Task]:
     """Yield the named tasks, done tasks whose file is gone or is not what was stored, or those in a state."""
     if options.keys:
         yield from [find(ledger, key, options.db) for key in dict.fromkeys(options.keys)]
-    elif options.state == State.DONE:
+    elif state is State.DONE:
         batches = [batch] if batch is not None else queries.batches(ledger)
         files = stored_files.look(ledger, batches, options.out)
         yield from [transitions.find_task(ledger, each.id) for each in (*files.gone, *files.changed)]
     else:
-        yield from operator_actions.chosen(ledger, State(options.state), batch=batch, code=code)
+        yield from operator_actions.chosen(ledger, state, batch=batch, code=code)
 
 
 @dataclass
@@ -103,7 +107,7 @@ class StoredResult(Enum):
 
 def _compare(db: sqlite3.Connection, out: Path, task: Task) -> StoredResult:
     """Compare the file of a done task with what the ledger has recorded. Raises UsageError when it cannot be read."""
-    path, known = out / task.output, queries.former(db, task.id)
+    path, known = out / task.output, queries.previous_result(db, task.id)
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -5,15 +5,15 @@ Sources: ISO/IEC 14496-12 (boxes), RFC 8794 and RFC 9559 (Matroska), PNG third e
 the RIFF container of WebP (RFC 9649).
 """
 
-import struct
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
 from batchswap.downloads.media_check import matroska, pictures
-from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
+from batchswap.downloads.media_check.boxes import Incomplete, read_box
 from batchswap.errors import DownloadError
 
-Kind = Literal["video", "image"]
+MediaKind = Literal["video", "image"]
 
 _NAMES = {"video": "a video", "image": "an image"}
 _WHOLE_BOXES = ("moov", "mdat")
@@ -27,7 +27,7 @@ _MOVIES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 """What a movie may begin with: QuickTime files have no ftyp."""
 
 
-def inspect(file: BinaryIO, size: int, kind: Kind, name: str = "the result") -> str:
+def inspect(file: BinaryIO, size: int, kind: MediaKind, name: str = "the result") -> str:
     """The media type of a complete file of `size` bytes, called `name` in errors. Moves the file's position.
 
     Raises DownloadError "not-media" for anything else, "truncated" for what begins right and does not end so.
@@ -93,22 +93,7 @@ def _begins_box(file: BinaryIO, position: int, limit: int) -> bool:
     return bool(name) and any(known.startswith(name) for known in _KNOWN)
 
 
-def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
-    """Name, start of the body and end of the box at `position`."""
-    file.seek(position)
-    length, name = struct.unpack(">I4s", read_exactly(file, 8))
-    body = position + 8
-    if length == 1:
-        (length,) = struct.unpack(">Q", read_exactly(file, 8))
-        body += 8
-    elif length == 0:
-        length = limit - position
-    if length < body - position or position + length > limit:
-        raise Incomplete(f"the box at byte {position} does not fit")
-    return name.decode("latin-1"), body, position + length
-
-
-_FORMATS: tuple[tuple[Callable[[bytes], bool], Kind, Callable[[BinaryIO, int], str]], ...] = (
+_FORMATS: tuple[tuple[Callable[[bytes], bool], MediaKind, Callable[[BinaryIO, int], str]], ...] = (
     (lambda start: start[4:8] in _MOVIES, "video", _walk_movie),
     (lambda start: start.startswith(matroska.SIGNATURE), "video", matroska.walk),
     (lambda start: start.startswith(pictures.PNG), "image", pictures.walk_png),
@@ -116,3 +101,35 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Kind, Callable[[BinaryIO, int], s
     (lambda start: start.startswith(b"RIFF") and start[8:12] == b"WEBP", "image", pictures.walk_webp),
     (lambda start: start.startswith((b"GIF87a", b"GIF89a")), "image", pictures.walk_gif),
 )
+
+_ENDINGS: dict[str, tuple[str, ...]] = {
+    "video/mp4": (".mp4", ".m4v"),
+    "video/quicktime": (".mov", ".qt", ".mp4", ".m4v"),
+    "video/webm": (".webm", ".mkv"),
+    "video/x-matroska": (".mkv",),
+    "image/png": (".png",),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "image/webp": (".webp",),
+    "image/gif": (".gif",),
+}
+"""Players take one MP4-like container for the other, but not all of them all others."""
+
+_FORMAT_NAMES = {
+    "video/mp4": "MP4",
+    "video/quicktime": "QuickTime",
+    "video/webm": "WebM",
+    "video/x-matroska": "Matroska",
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WebP",
+    "image/gif": "GIF",
+}
+
+
+def false_ending(output: str, media_type: str) -> str:
+    """Return in words what a file holds when its ending says another format; "" when it says this one, or none."""
+    ending = PurePosixPath(output).suffix.lower()
+    is_known = any(ending in endings for endings in _ENDINGS.values())
+    if not is_known or media_type not in _ENDINGS or ending in _ENDINGS[media_type]:
+        return ""
+    return f"{PurePosixPath(output).name} holds {_FORMAT_NAMES[media_type]}"

@@ -2,7 +2,7 @@
 
 from typing import BinaryIO
 
-from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
+from batchswap.downloads.media_check.boxes import Incomplete, read_exactly
 
 SIGNATURE = b"\x1a\x45\xdf\xa3"
 _DOCTYPE, _SEGMENT, _TRACKS, _CLUSTER = 0x4282, 0x18538067, 0x1654AE6B, 0x1F43B675

@@ -1,11 +1,12 @@
-"""PNG, JPEG, WebP and GIF: from the signature to the mark of the end."""
+"""PNG, JPEG, WebP and GIF: from the signature to the mark of the end, and their size by their headers."""
 
 import re
 import struct
 import zlib
+from pathlib import Path
 from typing import BinaryIO
 
-from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
+from batchswap.downloads.media_check.boxes import Incomplete, read_exactly
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -14,6 +15,7 @@ _BLOCK = 1024 * 1024
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
 _IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends a scan: not a stuffed byte, a restart or a fill byte
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers whose segment holds the size
 
 
 def walk_png(file: BinaryIO, size: int) -> str:
@@ -113,3 +115,53 @@ def walk_gif(file: BinaryIO, size: int) -> str:
 def _skip_colours(file: BinaryIO, flags: int) -> None:
     if flags & 0x80:
         read_exactly(file, 3 << ((flags & 7) + 1))
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels as stored, of a PNG, JPEG, GIF or WebP; None for anything else."""
+    try:
+        with path.open("rb") as file:
+            return _read_size(file)
+    except (OSError, Incomplete, struct.error):
+        return None
+
+
+def _read_size(file: BinaryIO) -> tuple[int, int] | None:
+    start = read_exactly(file, 30)
+    if start.startswith(PNG):
+        width, height = struct.unpack(">II", start[16:24])
+    elif start.startswith((b"GIF87a", b"GIF89a")):
+        width, height = struct.unpack("<HH", start[6:10])
+    elif start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        width, height = _read_webp(start)
+    elif start.startswith(JPEG):
+        width, height = _read_jpeg(file)
+    else:
+        return None
+    return width, height
+
+
+def _read_webp(start: bytes) -> tuple[int, int]:
+    match start[12:16]:
+        case b"VP8X":
+            return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+        case b"VP8L":
+            packed = int.from_bytes(start[21:25], "little")
+            return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            width, height = struct.unpack("<HH", start[26:30])
+            return width & 0x3FFF, height & 0x3FFF
+    raise Incomplete("an unknown kind of WebP")
+
+
+def _read_jpeg(file: BinaryIO) -> tuple[int, int]:
+    position = 2
+    while True:
+        file.seek(position)
+        mark, kind, length = struct.unpack(">BBH", read_exactly(file, 4))
+        if mark != 0xFF:
+            raise Incomplete("a marker is missing")
+        if kind in _FRAMES:
+            height, width = struct.unpack(">xHH", read_exactly(file, 5))
+            return width, height
+        position += 2 + length

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
-from batchswap.ledger.rows import pack_faces, split_query
+from batchswap.ledger.rows import one_of, pack_faces, split_query
+from batchswap.states import UNDONE
 from batchswap.tasks import Row
 
 INPUTS = (
@@ -27,7 +28,7 @@ _PACKED = "json_array(" + ", ".join(
 ) + ")"  # fmt: skip
 _AT_ONCE = 500
 """Rows in one statement."""
-Columns = dict[str, Sequence[Any]]
+RowColumns = dict[str, Sequence[Any]]
 
 
 def statements(shared: dict[str, int], rows: Sequence[Row], position: int) -> Iterator[tuple[str, list[Any]]]:
@@ -45,9 +46,9 @@ def statements(shared: dict[str, int], rows: Sequence[Row], position: int) -> It
         yield _upsert(tuple(same), tuple(own), len(some)), [*same.values(), *values]
 
 
-def _columns(rows: Sequence[Row], position: int) -> Columns:
+def _columns(rows: Sequence[Row], position: int) -> RowColumns:
     """What the rows differ in, by column. A column that no row needs is left out: its default says the same."""
-    found: Columns = {
+    found: RowColumns = {
         "position": range(position, position + len(rows)),
         "key": [row.key for row in rows],
         "line": [row.line for row in rows],
@@ -65,7 +66,7 @@ def _columns(rows: Sequence[Row], position: int) -> Columns:
     return found
 
 
-def _shown(name: str, texts: list[str]) -> Columns:
+def _shown(name: str, texts: list[str]) -> RowColumns:
     """An input as people may read it, and its query if any row has one."""
     if "?" not in "".join(texts):
         return {name: texts}
@@ -73,7 +74,7 @@ def _shown(name: str, texts: list[str]) -> Columns:
     return {name: [shown for shown, _ in split], f"{name}_query": [query for _, query in split]}
 
 
-def _model(rows: Sequence[Row], own: Columns) -> dict[str, str]:
+def _model(rows: Sequence[Row], own: RowColumns) -> dict[str, str]:
     """The model that all rows have; otherwise nothing, and a column of its own."""
     models = [row.model for row in rows]
     if models.count(models[0]) == len(models):
@@ -94,14 +95,14 @@ def _upsert(shared: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
             source_id = case when digest = excluded.digest then excluded.source_id else source_id end,
             consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
             edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
-            output = case when state in ('queued', 'failed', 'cancelled') then excluded.output else output end
+            output = case when {one_of("state", UNDONE)} then excluded.output else output end
     """
 
 
-class Intake:
+class StatementThread:
     """Works off statements in a thread of its own, one at a time: SQLite needs no Python for it.
 
-    `with Intake(db) as intake` leaves no statement at work behind, and no thread. Between `execute` and `wait`
+    `with StatementThread(db) as intake` leaves no statement at work behind, and no thread. Between `execute` and `wait`
     nobody else may use the connection.
     """
 

@@ -6,15 +6,13 @@ from functools import partial
 
 from batchswap.ledger import report_queries
 from batchswap.ledger.enrolment.duplicates import Decision, Duplicate, Matches, is_gone
-from batchswap.ledger.enrolment.submitted_inputs import Hash
-from batchswap.ledger.report_queries import Known
+from batchswap.ledger.enrolment.input_files import Hash
+from batchswap.ledger.report_queries import KnownTask
 from batchswap.manifest import Chunk
-from batchswap.states import State
+from batchswap.states import OPEN, State
 from batchswap.tasks import Row, Task
 
 _AT_ONCE = 500
-_UNPAID = (State.QUEUED, State.DONE, State.FAILED, State.CANCELLED)
-"""An edited row of these is queued, and would be paid for."""
 
 
 class Lookout:
@@ -36,7 +34,7 @@ class Lookout:
             known = {} if self._db is None else report_queries.known(self._db, chunk.batch, [row.key for row in rows])
             self.take(chunk, rows, known)
 
-    def take(self, chunk: Chunk, rows: Sequence[Row], known: dict[str, Known]) -> None:
+    def take(self, chunk: Chunk, rows: Sequence[Row], known: dict[str, KnownTask]) -> None:
         """The same, where it is known already which tasks these rows have."""
         self._seen.update(each.id for each in known.values())
         common = set() if self._db is None else self._matches().known([row.digest for row in rows])
@@ -76,15 +74,15 @@ class Lookout:
         return Matches(self._db, self._account, self._hash, current=self._seen)
 
 
-def _would_be_paid(row: Row, task: Known | None) -> bool:
+def _would_be_paid(row: Row, task: KnownTask | None) -> bool:
     if task is None:
         return True
     if task.digest != row.digest:
-        return task.state in _UNPAID
+        return task.state not in OPEN  # an edited row is queued
     return task.state is State.QUEUED and not task.is_waiting
 
 
-def _task(chunk: Chunk, row: Row, task: Known | None) -> Task:
+def _task(chunk: Chunk, row: Row, task: KnownTask | None) -> Task:
     return Task(
         0 if task is None else task.id,
         chunk.batch,

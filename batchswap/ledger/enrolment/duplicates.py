@@ -15,10 +15,10 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger import queries
-from batchswap.ledger.enrolment import input_snapshots, submitted_inputs
-from batchswap.ledger.enrolment.submitted_inputs import Hash
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, task
-from batchswap.states import State
+from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.enrolment.input_files import Hash
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, one_of, task
+from batchswap.states import MAY_HAVE_RESULT, State
 from batchswap.tasks import Task, is_url
 
 NAMED = 3
@@ -32,7 +32,7 @@ _IS_PAID = f"""
     {_IS_KNOWN} and (o.reuses is null or o.state = 'done') and exists(
         select 1 from attempts a where a.task_id = coalesce(o.reuses, o.id) and a.account = :account
         and (o.reuses is not null
-             or (a.number = o.attempts and a.state in ('open', 'accepted', 'succeeded', 'unknown'))))
+             or (a.number = o.attempts and {one_of("a.state", MAY_HAVE_RESULT)})))
 """
 _OTHERS = TASK_COLUMNS.replace("t.", "o.")
 _OTHERS_FROM = TASK_FROM.replace("tasks t", "tasks o {index}").replace("t.", "o.")
@@ -152,7 +152,7 @@ class Matches:
 
 def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_file: Hash) -> bool:
     """Whether two tasks with the same inputs as written mean the same files."""
-    given = [each for each in submitted_inputs.given_by(item) if not is_url(each)]
+    given = [each for each in input_files.given_by(item) if not is_url(each)]
     try:
         return all(_is_same_file(db, item, other, each, hash_file) for each in given)
     except OSError:
@@ -161,14 +161,14 @@ def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_fi
 
 def _is_same_file(db: sqlite3.Connection | None, item: Task, other: Task, given: str, hash_file: Hash) -> bool:
     new, old = Path(item.folder, given), Path(other.folder, given)
-    known = None if db is None or not other.id else submitted_inputs.recorded(db, root_of(db, other.id), old)
+    known = None if db is None or not other.id else input_files.recorded(db, root_of(db, other.id), old)
     if known is not None:
-        return submitted_inputs.is_same(known, new, hash_file)
+        return input_files.is_same(known, new, hash_file)
     if new.resolve() == old.resolve():
         return True
     if old.exists():
         return new.stat().st_size == old.stat().st_size and hash_file(new) == hash_file(old)
-    seen = None if db is None else input_snapshots.find(db, old)
+    seen = None if db is None else input_files.enrolled(db, old)
     return seen is None or seen[0] == new.stat().st_size
 
 

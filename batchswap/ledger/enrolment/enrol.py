@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.enrolment import input_snapshots
-from batchswap.ledger.enrolment.bulk_insert import BLOBS, INPUTS, Intake, statements
+from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.enrolment.bulk_insert import BLOBS, INPUTS, StatementThread, statements
 from batchswap.ledger.enrolment.kept_outputs import Kept
 from batchswap.ledger.enrolment.manifest_moves import Origins
 from batchswap.ledger.transitions import Stamp, log, move
 from batchswap.manifest import Chunk
-from batchswap.states import BY_PERSON, Event, State
+from batchswap.sqlite_errors import transaction
+from batchswap.states import BY_PERSON, OPEN, Event, State
 
 
 class Enrolment(msgspec.Struct, frozen=True):
@@ -53,47 +54,29 @@ def enrol(
     none: it would hide the files that come to lie in its folder. Nor does one with outputs that are not taken over: it
     is to be said in every run.
     """
-    db.execute("begin immediate")
-    try:
-        done = _enrol(db, stamp, chunks, marks, settle)
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
-    return done
-
-
-def _enrol(
-    db: sqlite3.Connection, stamp: Stamp, chunks: Iterable[Chunk], marks: Mapping[str, str], settle: Settle
-) -> Enrolment:
-    before = _count(db)
-    kept = Kept(db)
-    batches, rows = _take_rows(db, chunks, marks, kept)
-    new = _count(db) - before
-    for batch_id in batches:
-        _recount(db, batch_id)
-    changed = take_edits(db, stamp)
-    names = _names(db, batches)
-    duplicates = settle(db, names, rows)
-    if new or changed:
-        log(db, stamp, "enrolled", detail=f"{rows} row{'s' * (rows != 1)}, {new} new, {changed} changed")
+    with transaction(db):
+        before = _count(db)
+        kept = Kept(db)
+        batches, rows = _take_rows(db, chunks, marks, kept)
+        new = _count(db) - before
+        for batch_id in batches.values():
+            _recount(db, batch_id)
+        changed = take_edits(db, stamp)
+        duplicates = settle(db, tuple(batches), rows)
+        if new or changed:
+            log(db, stamp, "enrolled", detail=f"{rows} row{'s' * (rows != 1)}, {new} new, {changed} changed")
     return Enrolment(rows, new, changed, kept.words, duplicates)
-
-
-def _names(db: sqlite3.Connection, batch_ids: Iterable[int]) -> tuple[str, ...]:
-    return tuple(db.execute("select name from batches where id = ?", (each,)).fetchone()[0] for each in batch_ids)
 
 
 def _take_rows(
     db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str], kept: Kept
-) -> tuple[list[int], int]:
-    """The ids of the batches, and how many rows there were. While a chunk is stored, the next is read."""
+) -> tuple[dict[str, int], int]:
+    """Return the batches with their ids, and how many rows there were. While a chunk is stored, the next is read."""
     generations: dict[str, tuple[int, int]] = {}
     sources: dict[tuple[str, str], int] = {}
     origins: dict[str, Origins] = {}
     positions: dict[str, int] = {}
-    with Intake(db) as intake:
+    with StatementThread(db) as intake:
         for chunk in chunks:
             intake.wait()
             if chunk.batch not in generations:
@@ -106,14 +89,14 @@ def _take_rows(
             if source not in sources or is_read_anew:
                 mark = "" if is_read_anew else marks.get(chunk.place, "")
                 sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
-            input_snapshots.note(db, chunk)
+            input_files.note_files(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
             position = positions.get(chunk.batch, 0)
             for sql, values in statements(shared, chunk.rows, position):
                 intake.execute(sql, values)
             positions[chunk.batch] = position + len(chunk.rows)
         intake.wait()
-    return [batch_id for batch_id, _ in generations.values()], sum(positions.values())
+    return {name: batch_id for name, (batch_id, _) in generations.items()}, sum(positions.values())
 
 
 def _count(db: sqlite3.Connection) -> int:
@@ -171,15 +154,9 @@ def enrol_unchanged(
     db: sqlite3.Connection, stamp: Stamp, batches: tuple[str, ...], settle: Settle = lambda *_: 0
 ) -> Enrolment:
     """Enrol manifests whose rows are all known: `take_edits` and `settle`, as a transaction of their own."""
-    db.execute("begin immediate")
-    try:
+    with transaction(db):
         changed = take_edits(db, stamp)
         duplicates = settle(db, batches, None)
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
     return Enrolment(0, 0, changed, duplicates=duplicates)
 
 
@@ -188,14 +165,13 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
 
     A row that has left the manifest since it was edited is asked for neither way: its task stays as it is.
     """
-    at_work = ("submitting", "running", "fetching", "uncertain")
     taken = 0
     sql = (
         "select t.id, t.state, t.edited from tasks t join batches b on b.id = t.batch_id"
         " where t.edited is not null and t.generation = b.generation"
     )
     for task_id, state, packed in db.execute(sql).fetchall():
-        if state in at_work:
+        if state in OPEN:
             continue
         names = ", ".join(f"{name} = ?" for name in INPUTS)
         db.execute(

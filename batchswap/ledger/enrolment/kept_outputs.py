@@ -5,17 +5,16 @@ import sqlite3
 import msgspec
 
 from batchswap.ledger import queries
-from batchswap.ledger.enrolment.manifest_moves import UNDONE
+from batchswap.ledger.rows import one_of
 from batchswap.manifest import Chunk
-from batchswap.states import State
+from batchswap.states import UNDONE, State
 
 _AT_ONCE = 2000
 """Rows in one question."""
-_UNDONE = ", ".join(f"'{state}'" for state in UNDONE)
 _KEEPING = (
     "select t.output, r.value ->> 2 from json_each(?) r cross join tasks t on t.batch_id = ? and t.key = r.value ->> 0"
     " where t.digest = r.value ->> 1 and t.output <> r.value ->> 2"
-    f" and t.state not in ({_UNDONE})"
+    f" and not {one_of('t.state', UNDONE)}"
 )
 """An edited row is done anew, and gets the output that it names: it does not count."""
 

@@ -9,15 +9,13 @@ from pathlib import Path
 import msgspec
 
 from batchswap.errors import UsageError
-from batchswap.ledger.enrolment import input_snapshots
+from batchswap.ledger.enrolment import input_files
 from batchswap.manifest import Chunk
-from batchswap.states import State
+from batchswap.states import UNDONE
 from batchswap.tasks import Row, is_url
 
 _AT_ONCE = 500
 """Keys in one question."""
-UNDONE = (State.QUEUED, State.FAILED, State.CANCELLED)
-"""Nothing is under way or done for these: their next attempt is made from the inputs of the manifest that is named."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -74,7 +72,7 @@ class Origins:
             return True
         if stands or _exists(old):
             return False
-        seen = input_snapshots.find(self._db, old)
+        seen = input_files.enrolled(self._db, old)
         return seen is None or not _exists(new) or seen[0] == new.stat().st_size
 
 

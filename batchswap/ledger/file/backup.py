@@ -8,7 +8,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from batchswap.errors import LedgerError
-from batchswap.ledger.constants import APPLICATION_ID
 from batchswap.ledger.file import connection
 from batchswap.sqlite_errors import in_words
 
@@ -30,7 +29,7 @@ def copy(path: Path, target: Path) -> int:
         finally:
             for each in (part, Path(f"{part}-wal"), Path(f"{part}-shm"), Path(f"{part}-journal")):
                 each.unlink(missing_ok=True)
-        _sync(target.parent)
+        connection.sync_folder(target.parent)
     except OSError as error:
         raise LedgerError(f"{target}: the copy cannot be made ({error.strerror})") from error
     return size
@@ -66,7 +65,7 @@ def is_copy(path: Path) -> bool:
             head = file.read(100)
     except OSError:
         return False
-    return head.startswith(b"SQLite format 3\0") and head[68:72] == APPLICATION_ID.to_bytes(4, "big")
+    return head.startswith(b"SQLite format 3\0") and head[68:72] == connection.APPLICATION_ID.to_bytes(4, "big")
 
 
 def size_of(path: Path) -> int:
@@ -80,13 +79,3 @@ def _clear(target: Path) -> None:
         with suppress(OSError):
             if time.time() - each.stat().st_mtime > _STALE:
                 each.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """So that the new name survives a power cut, where folders can be synced."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

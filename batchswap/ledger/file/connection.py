@@ -6,9 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchswap.errors import LedgerError
-from batchswap.ledger.constants import APPLICATION_ID, VERSION
 from batchswap.sqlite_errors import altered, in_words
 
+APPLICATION_ID = 0x62737770
+"""'bswp' in SQLite's application_id: what marks a file as a ledger."""
+VERSION = 8
+"""user_version of a ledger that has had all steps of the schema."""
 _BUSY_SECONDS = 30.0
 _NAMED = 5
 
@@ -69,8 +72,7 @@ def create(path: Path) -> None:
     """Make the ledger, or bring an older one up to date. Raises LedgerError in words; other files are left alone."""
     from sqlite_utils import Database  # noqa: PLC0415 - a quarter of a second that reading a ledger does not need
 
-    from batchswap.ledger.file.integrity import missing  # noqa: PLC0415
-    from batchswap.ledger.schema import migrate  # noqa: PLC0415
+    from batchswap.ledger.schema import migrate, missing  # noqa: PLC0415
 
     _make_private(path)
     with in_words(path):
@@ -86,7 +88,7 @@ def create(path: Path) -> None:
                 raw.execute("pragma journal_mode = wal")
                 raw.execute("pragma synchronous = full")
                 raw.execute(f"pragma application_id = {APPLICATION_ID}")
-                migrate(db)
+                migrate(db, VERSION)
             elif gone := missing(raw):
                 raise altered(path, f"missing or not as it was made: {', '.join(gone[:_NAMED])}")
         finally:
@@ -117,3 +119,13 @@ def _keep_private(path: Path) -> None:
         file = Path(f"{path.resolve()}{each}")
         with suppress(FileNotFoundError, PermissionError):
             file.chmod(file.stat().st_mode & 0o700)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name survive a power cut, where folders can be synced."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -5,18 +5,19 @@ files that were removed, moved or replaced, and nobody else will ever see what i
 stat, so it is asked before each submit.
 """
 
-import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
 
-Identity = tuple[int, int]
+from batchswap.ledger.queries import secret as secret_of
+from batchswap.state_folder import identity
+
 _SUFFIXES = ("", "-wal", "-shm")
 
 
-class Fault(msgspec.Struct, frozen=True):
+class LedgerFault(msgspec.Struct, frozen=True):
     """What is wrong. `is_lost`: what the run writes can no longer be found under the ledger's name."""
 
     words: str
@@ -31,26 +32,26 @@ class Location:
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path, self.real = path, path.resolve()
         self.files = {suffix: identity(f"{self.real}{suffix}") for suffix in _SUFFIXES}
-        self._secret = _secret(db)
+        self._secret = secret_of(db)
         self._content = self._look()
 
-    def fault(self) -> Fault | None:
+    def fault(self) -> LedgerFault | None:
         """What is wrong, if anything is."""
         try:
             found = self.path.stat()
         except OSError:
-            return self._elsewhere(Fault(f"{self.path} was removed or moved away while this run used it"))
+            return self._elsewhere(LedgerFault(f"{self.path} was removed or moved away while this run used it"))
         if (found.st_dev, found.st_ino) != self.files[""]:
-            return self._elsewhere(Fault(f"{self.path} was replaced by another file while this run used it"))
+            return self._elsewhere(LedgerFault(f"{self.path} was replaced by another file while this run used it"))
         if found.st_nlink > 1:
-            return Fault(
+            return LedgerFault(
                 f"{self.path} was given a second name (a hard link) while this run used it: remove that", is_lost=False
             )
         if not self._is_whole(self.real) and not self._has_moved_along():
-            return Fault(f"{self.path}-wal, which is a part of the ledger, was removed while this run used it")
+            return LedgerFault(f"{self.path}-wal, which is a part of the ledger, was removed while this run used it")
         if (found.st_size, found.st_mtime_ns) != self._content and not self._is_sound():
             words = f"{self.path} was overwritten while this run used it"
-            return Fault(words, is_overwritten=True)
+            return LedgerFault(words, is_overwritten=True)
         return None
 
     def committed(self) -> None:
@@ -67,10 +68,10 @@ class Location:
             return found.st_size, found.st_mtime_ns
         return 0, 0
 
-    def _elsewhere(self, fault: Fault) -> Fault:
+    def _elsewhere(self, fault: LedgerFault) -> LedgerFault:
         """Nothing is lost if only a link to the ledger was changed."""
         if self.path.absolute() != self.real and self._is_whole(self.real):
-            return Fault(f"{fault.words}: it is {self.real}", is_lost=False)
+            return LedgerFault(f"{fault.words}: it is {self.real}", is_lost=False)
         return fault
 
     def _is_whole(self, real: Path) -> bool:
@@ -92,23 +93,10 @@ class Location:
         return True
 
 
-def identity(path: str | Path) -> Identity:
-    """What tells the file under this name from any other. (0, 0): there is none."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - asked before each submit
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino
-
-
 def is_sound(path: Path, secret: bytes, mode: str = "rw") -> bool:
     """Whether the file is the whole ledger that has this secret."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True)) as db:
-            return _secret(db) == secret and db.execute("pragma quick_check(1)").fetchone() == ("ok",)
+            return secret_of(db) == secret and db.execute("pragma quick_check(1)").fetchone() == ("ok",)
     except sqlite3.Error:
         return False
-
-
-def _secret(db: sqlite3.Connection) -> bytes:
-    return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])

@@ -11,8 +11,10 @@ import msgspec
 
 from batchswap.errors import LedgerFailed
 from batchswap.ledger.file import connection
-from batchswap.ledger.file.location import Fault, Location, identity, is_sound
+from batchswap.ledger.file.location import LedgerFault, Location, is_sound
 from batchswap.ledger.file.lock import hold_file
+from batchswap.ledger.queries import secret
+from batchswap.state_folder import identity
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -24,7 +26,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 def save(
-    location: Location, fault: Fault, writing: sqlite3.Connection, reading: sqlite3.Connection, stack: ExitStack
+    location: Location, fault: LedgerFault, writing: sqlite3.Connection, reading: sqlite3.Connection, stack: ExitStack
 ) -> Saved:
     """Write all that is known to a file under the ledger's name, or next to it where that name is taken.
 
@@ -51,12 +53,11 @@ def _copy(writing: sqlite3.Connection, part: Path) -> None:
     with closing(sqlite3.connect(part, isolation_level=None)) as copy:
         copy.execute("pragma synchronous = full")
         writing.backup(copy)
-    secret = writing.execute("select value from meta where name = 'secret'").fetchone()[0]
-    if not is_sound(part, bytes(secret)):
+    if not is_sound(part, secret(writing)):
         raise sqlite3.DatabaseError("what can still be read of it is damaged")
 
 
-def _leave(location: Location, fault: Fault, writing: sqlite3.Connection, reading: sqlite3.Connection) -> None:
+def _leave(location: Location, fault: LedgerFault, writing: sqlite3.Connection, reading: sqlite3.Connection) -> None:
     """Close the old connections. A moved ledger gets all that is known; one that was overwritten gets nothing."""
     with suppress(sqlite3.Error):
         if fault.is_overwritten:
@@ -94,7 +95,7 @@ def _place(part: Path, location: Location, *, is_own: bool) -> Path:
                 part.rename(path)
             return path if path.exists() else part
         part.unlink(missing_ok=True)
-        _sync(path.parent)
+        connection.sync_folder(path.parent)
         return location.path if path == location.path.resolve() else path
     raise AssertionError("there is always one more name")
 
@@ -104,13 +105,3 @@ def _names(real: Path) -> Iterator[Path]:
     yield real.with_name(f"{real.stem}.saved{real.suffix}")
     for number in itertools.count(2):
         yield real.with_name(f"{real.stem}.saved-{number}{real.suffix}")
-
-
-def _sync(folder: Path) -> None:
-    """The new name on the disk, where folders can be synced."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

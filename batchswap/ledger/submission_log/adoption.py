@@ -16,11 +16,8 @@ from batchswap.ledger.budgets import local_day
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, last_attempt, task
 from batchswap.ledger.submission_log.attempts import Logged
 from batchswap.ledger.transitions import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
-from batchswap.states import Event, State
+from batchswap.states import RESERVED, UNDONE, AttemptState, Event, State
 from batchswap.tasks import Attempt, Task
-
-OPEN_TO = (State.QUEUED, State.FAILED, State.CANCELLED)
-"""States of tasks that an attempt from elsewhere can be given to: nothing of their own is under way."""
 
 
 class Adopted(msgspec.Struct):
@@ -56,7 +53,7 @@ def fitting(db: sqlite3.Connection, found: Iterable[Logged]) -> Iterator[Logged]
     )
     for each in found:
         row = db.execute(sql, (each.batch, each.key, each.digest)).fetchone()
-        if row is not None and row[0] in OPEN_TO and not is_known(db, each.ref):
+        if row is not None and row[0] in UNDONE and not is_known(db, each.ref):
             yield each
 
 
@@ -88,7 +85,7 @@ class _Kept(msgspec.Struct, frozen=True):
     @property
     def is_accepted(self) -> bool:
         """Whether the API has it; an id that came with an unclear answer is no more than a hint."""
-        return self.remote_id is not None and self.state != "unknown"
+        return self.remote_id is not None and self.state != AttemptState.UNKNOWN
 
 
 def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> Adopted:
@@ -105,7 +102,7 @@ def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> Adopted:
 
 def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Adopted) -> None:
     row = db.execute(f"select {TASK_COLUMNS} from {TASK_FROM} where b.name = ? and t.key = ?", (batch, key)).fetchone()
-    if row is None or (found := task(row)).state not in OPEN_TO:
+    if row is None or (found := task(row)).state not in UNDONE:
         return
     sql = (
         "select ref, number, state, remote_id, account, owner, submitted_at, reserved, charged from logged"
@@ -114,10 +111,11 @@ def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Ad
     kept = [_Kept(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
     kept = [each for each in kept if each.remote_id is None or not _is_taken(db, each.remote_id, each.account)]
     for each in kept[:-1]:  # the API has ended it, or there would be no later one
-        state = "lost" if each.is_accepted else "given-up"
+        state = AttemptState.LOST if each.is_accepted else AttemptState.GIVEN_UP
         _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
     for each in kept[-1:]:
-        state, event = ("accepted", Event.ADOPTED) if each.is_accepted else ("unknown", Event.DOUBTED)
+        event = Event.ADOPTED if each.is_accepted else Event.DOUBTED
+        state = AttemptState.ACCEPTED if each.is_accepted else AttemptState.UNKNOWN
         new = _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
         reason = str(each.remote_id) if each.is_accepted else "the log of submits does not tell whether it was accepted"
         move(db, stamp, found.id, found.state, event, attempt_id=new.id, reason=reason)
@@ -146,10 +144,10 @@ def _is_taken(db: sqlite3.Connection, remote_id: str, account: str) -> bool:
     return db.execute(sql, (remote_id, account)).fetchone() is not None
 
 
-def _insert(db: sqlite3.Connection, item: Task, kept: _Kept, state: str, run_id: int) -> Attempt:
+def _insert(db: sqlite3.Connection, item: Task, kept: _Kept, state: AttemptState, run_id: int) -> Attempt:
     """The attempt becomes the task's last one."""
     number = max(item.attempts + 1, kept.number)
-    ended = None if state in ("accepted", "unknown") else kept.at
+    ended = None if state in RESERVED else kept.at
     new = db.execute(
         "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, charged, submitted_at,"
         " accepted_at, ended_at, remote_id, account)"
@@ -172,11 +170,11 @@ def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, a
     """
     if _is_taken(db, remote_id, account):
         raise UsageError(f"{remote_id} belongs to another task of this ledger already")
-    if item.state not in OPEN_TO:
+    if item.state not in UNDONE:
         words = "only queued, failed, cancelled and uncertain tasks can adopt a task id"
         raise UsageError(f"{item.batch}/{item.key} is {item.state}: {words}")
-    kept = _Kept(str(uuid.uuid4()), 0, "accepted", remote_id, account, owner, stamp.at, 0.0, None)
-    new = _insert(db, item, kept, "accepted", run_with(db, stamp.at, owner))
+    kept = _Kept(str(uuid.uuid4()), 0, AttemptState.ACCEPTED, remote_id, account, owner, stamp.at, 0.0, None)
+    new = _insert(db, item, kept, AttemptState.ACCEPTED, run_with(db, stamp.at, owner))
     move(db, stamp, item.id, item.state, Event.ADOPTED, attempt_id=new.id, reason=remote_id)
     return new
 

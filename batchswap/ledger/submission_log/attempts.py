@@ -5,16 +5,18 @@ from collections.abc import Iterator
 
 import msgspec
 
-from batchswap.ledger.submission_log.entries import Entry, What
+from batchswap.ledger.submission_log.entries import LogEntry, What
 
-_STATES: dict[str, str] = {
-    What.SENT: "unknown",
-    What.UNKNOWN: "unknown",
-    What.ACCEPTED: "accepted",
-    What.REFUSED: "refused",
-    What.ENDED: "ended",
-    What.SAVED: "ended",
+_STATES: dict[str, What] = {
+    What.SENT: What.UNKNOWN,
+    What.UNKNOWN: What.UNKNOWN,
+    What.ACCEPTED: What.ACCEPTED,
+    What.REFUSED: What.REFUSED,
+    What.ENDED: What.ENDED,
+    What.SAVED: What.ENDED,
 }
+_IS_OURS = f"state <> '{What.REFUSED}'"
+"""Of an attempt: it was, or may have been, accepted."""
 _COLUMNS = "ref, ledger, owner, batch, key, digest, number, at, reserved, state, remote_id, charged, size, sha256"
 
 
@@ -50,7 +52,7 @@ class Gathered:
         self._db.execute("pragma cache_size = -64000")
         self._db.execute("begin")
 
-    def take(self, entry: Entry, owner: str) -> None:
+    def take(self, entry: LogEntry, owner: str) -> None:
         """A line that tells of no attempt, or of one that was only planned, changes nothing."""
         state = _STATES.get(entry.what)
         if state is None or not entry.ref:
@@ -58,8 +60,8 @@ class Gathered:
         marks = ", ".join("?" * (_COLUMNS.count(",") + 1))
         self._db.execute(
             f"insert into attempts({_COLUMNS}) values({marks}) on conflict do update set"
-            " state = case when excluded.state = 'unknown' and state <> 'refused' then state"
-            " when excluded.state = 'accepted' and state = 'ended' then state else excluded.state end,"
+            f" state = case when excluded.state = '{What.UNKNOWN}' and {_IS_OURS} then state"
+            f" when excluded.state = '{What.ACCEPTED}' and state = '{What.ENDED}' then state else excluded.state end,"
             " remote_id = coalesce(excluded.remote_id, remote_id), charged = coalesce(excluded.charged, charged),"
             " size = coalesce(excluded.size, size), sha256 = coalesce(excluded.sha256, sha256)",
             (
@@ -70,11 +72,11 @@ class Gathered:
 
     def count(self) -> int:
         """Attempts that were, or may have been, accepted."""
-        return int(self._db.execute("select count(*) from attempts where state <> 'refused'").fetchone()[0])
+        return int(self._db.execute(f"select count(*) from attempts where {_IS_OURS}").fetchone()[0])
 
     def names(self, most: int) -> list[str]:
         """`batch/key` of some of them."""
-        sql = "select distinct batch || '/' || key from attempts where state <> 'refused' order by 1 limit ?"
+        sql = f"select distinct batch || '/' || key from attempts where {_IS_OURS} order by 1 limit ?"
         return [name for (name,) in self._db.execute(sql, (most,))]
 
     def ledgers(self) -> list[str]:
@@ -87,7 +89,7 @@ class Gathered:
 
     def __iter__(self) -> Iterator[Logged]:
         """Those that were, or may have been, accepted, the attempts of one row together and in order."""
-        sql = f"select {_COLUMNS} from attempts where state <> 'refused' order by batch, key, number, at"
+        sql = f"select {_COLUMNS} from attempts where {_IS_OURS} order by batch, key, number, at"
         for row in self._db.execute(sql):
             yield Logged(*row)
 

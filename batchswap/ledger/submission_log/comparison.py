@@ -1,6 +1,5 @@
 """A ledger and the submission logs: whether the ledger knows every attempt that the logs say is its own."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +10,10 @@ from batchswap.ledger import operator_actions, transitions
 from batchswap.ledger.queries import by_ref
 from batchswap.ledger.submission_log import entries
 from batchswap.ledger.submission_log.attempts import Gathered
-from batchswap.ledger.submission_log.entries import Entry, What
+from batchswap.ledger.submission_log.entries import LogEntry, What
 from batchswap.ledger.submission_log.position import Marks, Position, ledger_id, marks, set_marks
 from batchswap.ledger.transitions import Stamp
-from batchswap.states import State
+from batchswap.states import UNANSWERED, State
 
 
 class Comparison:
@@ -26,7 +25,7 @@ class Comparison:
 
     def __init__(self) -> None:
         self.missing = Gathered()
-        self.answers: dict[str, Entry] = {}
+        self.answers: dict[str, LogEntry] = {}
         self.ends: Marks = {}
         self.gone: list[str] = []
         self.problems: list[str] = []
@@ -69,9 +68,7 @@ def _compare(db: sqlite3.Connection, folder: Path, found: Comparison) -> None:
 def _read(db: sqlite3.Connection, path: Path, owner: str, start: int, found: Comparison) -> int:
     """Returns where the last whole line ends."""
     own = ledger_id(db)
-    handle = entries.open_log(path)
-    try:
-        size = os.fstat(handle).st_size
+    with entries.opened(path) as (handle, size):
         if size < start:
             found.problems.append(f"{path} is shorter than it was")
             start = 0
@@ -80,17 +77,15 @@ def _read(db: sqlite3.Connection, path: Path, owner: str, start: int, found: Com
                 if entry.ledger == own and entry.ref:
                     _take(db, entry, owner, found)
             start = behind
-    finally:
-        os.close(handle)
     return start
 
 
-def _take(db: sqlite3.Connection, entry: Entry, owner: str, found: Comparison) -> None:
+def _take(db: sqlite3.Connection, entry: LogEntry, owner: str, found: Comparison) -> None:
     sql = "select state from attempts where ref = ?1 union all select 'logged' from logged where ref = ?1"
     row = db.execute(sql, (entry.ref,)).fetchone()
     if row is None:
         found.missing.take(entry, owner)
-    elif row[0] in ("open", "unknown") and entry.what in (What.ACCEPTED, What.REFUSED):
+    elif row[0] in UNANSWERED and entry.what in (What.ACCEPTED, What.REFUSED):
         found.answers[entry.ref] = entry
 
 

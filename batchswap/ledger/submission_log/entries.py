@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class What(StrEnum):
     SAVED = "saved"  # its result has its final name
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One line. All but DAY name their attempt in full, so that each line can be read by itself."""
 
     at: float
@@ -56,14 +57,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(LogEntry)
 
 
-def encode(entry: Entry) -> bytes:
+def encode(entry: LogEntry) -> bytes:
     return _encoder.encode(entry) + b"\n"
 
 
-def decode(line: bytes) -> Entry | None:
+def decode(line: bytes) -> LogEntry | None:
     """None for what is not an entry. Half a line that another one was written behind costs the half alone."""
     for start in dict.fromkeys((0, line.rfind(_START))):
         try:
@@ -105,7 +106,7 @@ def open_log(path: Path, flags: int = os.O_RDONLY) -> int:
     return handle
 
 
-def read(handle: int, start: int, end: int, needle: bytes = b"") -> Iterator[tuple[list[Entry], int]]:
+def read(handle: int, start: int, end: int, needle: bytes = b"") -> Iterator[tuple[list[LogEntry], int]]:
     """The entries between two places, by blocks, each with the place behind its last whole line.
 
     `needle`: only lines that hold these bytes; a block without them is not even split.
@@ -136,14 +137,21 @@ def last_day(handle: int, end: int) -> int | None:
     return None
 
 
-def read_file(path: Path) -> Iterator[list[Entry]]:
-    """All entries of a file, by blocks. Raises OSError."""
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield a descriptor of the log, open for reading, and its size. Raise OSError."""
     handle = open_log(path)
     try:
-        for some, _ in read(handle, 0, os.fstat(handle).st_size):
-            yield some
+        yield handle, os.fstat(handle).st_size
     finally:
         os.close(handle)
+
+
+def read_file(path: Path) -> Iterator[list[LogEntry]]:
+    """Yield all entries of a file, by blocks. Raise OSError."""
+    with opened(path) as (handle, size):
+        for some, _ in read(handle, 0, size):
+            yield some
 
 
 def is_log(path: Path) -> bool:

@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from batchswap.clock import Clock
+from batchswap.clock import Clock, SystemClock
 from batchswap.ledger.budgets import OverBudget, is_more
 from batchswap.ledger.submission_log import entries
-from batchswap.ledger.submission_log.day_total import Tally, so_far
-from batchswap.ledger.submission_log.days import beginning, calendar_day
-from batchswap.ledger.submission_log.entries import Entry, What
-from batchswap.ledger.submission_log.position import Place, Position
+from batchswap.ledger.submission_log.budget_day import Tally, beginning, calendar_day, so_far
+from batchswap.ledger.submission_log.entries import LogEntry, What
+from batchswap.ledger.submission_log.position import LogPlace, Position
+from batchswap.state_folder import identity
 from batchswap.tasks import Attempt, Task
 
 PATIENCE = 10.0
@@ -84,7 +84,7 @@ class SubmissionLog:
         self._write(self._entry(What.HELD, item, item.attempts + 1, ref, reserved=reserved))
 
     def note(self, what: What, item: Task, attempt: Attempt, **more: Any) -> None:
-        """Append what has become of an attempt; `more` are fields of Entry."""
+        """Append what has become of an attempt; `more` are fields of LogEntry."""
         more = {"id": attempt.remote_id or "", **more}
         entry = self._entry(what, item, attempt.number, attempt.ref, reserved=attempt.reserved, **more)
         try:
@@ -101,14 +101,14 @@ class SubmissionLog:
             if ref in self._tally:
                 self._write(self._entry(What.REFUSED, item, item.attempts + 1, ref, code="never-sent"))
 
-    def place(self) -> Place | None:
+    def place(self) -> LogPlace | None:
         """What the ledger may be marked with. None: it is marked already, or another process has a copy of it."""
         end = Position(self._name, self._read_to)
         if self._handle < 0 or self._is_forked or (end == self._marked and not self._open):
             return None
-        return Place(self._fingerprint, end, dict(self._open))
+        return LogPlace(self._fingerprint, end, dict(self._open))
 
-    def marked(self, place: Place, still_open: set[str]) -> None:
+    def marked(self, place: LogPlace, still_open: set[str]) -> None:
         """The ledger knows all that was open at `place` but `still_open`."""
         self._marked = place.end
         for ref, start in place.open.items():
@@ -125,11 +125,11 @@ class SubmissionLog:
 
     # The file.
 
-    def _entry(self, what: What, item: Task, number: int, ref: str, **more: Any) -> Entry:
+    def _entry(self, what: What, item: Task, number: int, ref: str, **more: Any) -> LogEntry:
         at = round(self._clock.now(), 3)
-        return Entry(at, what, self._ledger, item.batch, item.key, number, item.digest, ref, **more)
+        return LogEntry(at, what, self._ledger, item.batch, item.key, number, item.digest, ref, **more)
 
-    def _write(self, entry: Entry) -> Position:
+    def _write(self, entry: LogEntry) -> Position:
         """One write(2), so that lines of several processes do not mix. Returns where it starts."""
         self._turn_to(entry.at)
         line = entries.encode(entry)
@@ -143,7 +143,7 @@ class SubmissionLog:
 
     def _turn_to(self, at: float, *, looks: bool = False) -> None:
         """Open the month's file, unless it is open; `looks`: and still has its name."""
-        if self._begins <= at < self._ends and not (looks and _identity(self._path) != self._identity):
+        if self._begins <= at < self._ends and not (looks and identity(self._path) != self._identity):
             return
         name = entries.name_of(self._fingerprint, time.strftime("%Y-%m", time.gmtime(at)))
         path = self._folder / name
@@ -155,7 +155,7 @@ class SubmissionLog:
             self._handle = -1
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._handle = entries.open_log(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-        self._name, self._path, self._identity, self._read_to = name, str(path), _identity(path), 0
+        self._name, self._path, self._identity, self._read_to = name, str(path), identity(path), 0
         self._begins = at - at % 86_400
         self._ends = self._begins + 86_400  # no month ends within a day of UTC
         if is_first:
@@ -173,11 +173,11 @@ class SubmissionLog:
                 self._take(entry)
             self._read_to = behind
 
-    def _is_foreign(self, entry: Entry) -> bool:
+    def _is_foreign(self, entry: LogEntry) -> bool:
         """Whether another process, with a copy of this ledger, has sent something. Our own lines are not read."""
         return entry.ledger == self._ledger and entry.what == What.SENT
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: LogEntry) -> None:
         if self._counts or entry.what == What.DAY:
             self._tally.take(entry)
 
@@ -188,11 +188,10 @@ class SubmissionLog:
         mark = self._mark or Position(self._name, self._read_to)
         for name in names:
             if name >= mark.file:
-                handle = entries.open_log(self._folder / name)
-                start, end = mark.offset if name == mark.file else 0, os.fstat(handle).st_size
-                for found, _ in entries.read(handle, start, end, self._ledger.encode()):
-                    self._is_forked |= any(map(self._is_foreign, found))
-                os.close(handle)
+                with entries.opened(self._folder / name) as (handle, end):
+                    start = mark.offset if name == mark.file else 0
+                    for found, _ in entries.read(handle, start, end, self._ledger.encode()):
+                        self._is_forked |= any(map(self._is_foreign, found))
 
     def _is_today(self, now: float) -> bool:
         day = self._tally.day
@@ -202,7 +201,7 @@ class SubmissionLog:
         day = None if self._is_today(now) else beginning(self._tally.day, calendar_day(now), now)
         if day is not None:
             at = round(now, 3)
-            self._write(Entry(at, What.DAY, day=day.label, zone=day.zone, begins=day.begins, ends=day.ends))
+            self._write(LogEntry(at, What.DAY, day=day.label, zone=day.zone, begins=day.begins, ends=day.ends))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -229,25 +228,16 @@ class SubmissionLog:
             self._say(f"the submission log in {self._folder} cannot be written ({reason}): {MISSING}")
 
 
-class NoLog:
-    """Where there is nothing to log: the local provider's credits matter to no account."""
+class NoLog(SubmissionLog):
+    """For the local provider: its credits matter to no account, and nothing is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), "", "", SystemClock(), print)
 
     def reserve(self, item: Task, ref: str, reserved: float, limit: float | None) -> str | None:
         return None
 
     def note(self, what: What, item: Task, attempt: Attempt, **more: Any) -> None:
-        pass
-
-    def release(self, item: Task, ref: str) -> None:
-        pass
-
-    def place(self) -> Place | None:
-        return None
-
-    def marked(self, place: Place, still_open: set[str]) -> None:
-        pass
-
-    def close(self) -> None:
         pass
 
 
@@ -260,11 +250,3 @@ def delete_old(folder: Path, fingerprint: str, at: float) -> None:
         for name in entries.logs_in(folder).get(fingerprint, []):
             if entries.month_of(name) < oldest:
                 (folder / name).unlink()
-
-
-def _identity(path: Path | str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - at each submit
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 import msgspec
 
+from batchswap.states import AttemptState
+
 
 class Position(msgspec.Struct, frozen=True, order=True, array_like=True):
     """A place in the files of one key, which are in order of their names."""
@@ -45,7 +47,7 @@ def set_marks(db: sqlite3.Connection, found: Marks, gone: Collection[str] = ()) 
         db.execute("insert or replace into meta values('submits', ?)", (msgspec.json.encode(after),))
 
 
-class Place(msgspec.Struct, frozen=True):
+class LogPlace(msgspec.Struct, frozen=True):
     """How far a key's log has come, and the attempts that were then on their way into the ledger, each since where."""
 
     fingerprint: str
@@ -53,9 +55,9 @@ class Place(msgspec.Struct, frozen=True):
     open: dict[str, Position]
 
 
-def advance(db: sqlite3.Connection, place: Place) -> set[str]:
+def advance(db: sqlite3.Connection, place: LogPlace) -> set[str]:
     """Mark what the ledger knows by now. Returns those of the open attempts whose answer it does not know."""
     sql = "select state from attempts where ref = ?"
-    still_open = {ref for ref in place.open if db.execute(sql, (ref,)).fetchone() in (None, ("open",))}
+    still_open = {ref for ref in place.open if db.execute(sql, (ref,)).fetchone() in (None, (AttemptState.OPEN,))}
     set_marks(db, {place.fingerprint: min([place.end, *(place.open[ref] for ref in still_open)])})
     return still_open

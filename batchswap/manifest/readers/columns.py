@@ -4,9 +4,8 @@ A cell that it does not know may still be right. Its row is then left to `Checke
 and has a sentence for everything that can be wrong; the rows that are made here are the same (test_manifest_columns).
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, repeat
 
@@ -22,10 +21,9 @@ from batchswap.manifest.fields import (
     split_tags,
 )
 from batchswap.manifest.inputs import Inputs
-from batchswap.manifest.outputs import ORDINARY, ending, safe_part
 from batchswap.manifest.readers.csv import NUL, Header, to_record, width_sentence
-from batchswap.manifest.rows import Checker, Target
-from batchswap.tasks import Model, Row, content_digest
+from batchswap.manifest.rows import Checker
+from batchswap.tasks import Row
 
 # Each is narrower than what the full check allows. No cell has NUL in it, which stands between cells.
 URL = r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,250}+(?::[1-9][0-9]{0,3})?/[!-=?-~]{0,1700}+"
@@ -34,10 +32,8 @@ KEY = rf"(?!\s)[^{UNSAFE.pattern[1:]}{{0,{LONGEST_KEY}}}+(?<!\s)"
 NOTE = rf"(?!\s)[^{UNSAFE_NOTE.pattern[1:]}{{0,{20 * LONGEST_TEXT}}}+(?<!\s)"
 PART = r"[A-Za-z0-9_-][A-Za-z0-9_ .()-]{0,150}"
 OUTPUT = rf"(?:(?:{PART}/){{0,5}}{PART}(?<!\s)(?<!\.part))?"
-ONCE = "1?"
+REPEAT = "(?:[1-9][0-9]{0,3})?"
 TAGS = rf"[^{UNSAFE.pattern[1:]}{{0,100}}"  # so no more than 50 of them
-Read = Callable[[Sequence[str]], tuple[Sequence[str], list[int]]]
-"""A column -> its texts without blanks around them, and where they must be looked at again."""
 
 
 class Column:
@@ -48,6 +44,7 @@ class Column:
         self._many = re.compile(f"(?:(?:{kind}){NUL})*")
 
     def read(self, cells: Sequence[str]) -> tuple[Sequence[str], list[int]]:
+        """Return the texts without blanks around them, and the places of those that must be looked at again."""
         if self._many.fullmatch(f"{NUL.join(set(cells))}{NUL}"):
             return cells, []
         texts = [cell.strip() for cell in cells]
@@ -90,20 +87,19 @@ class Columns:
 
     def __init__(self, header: Header, checker: Checker) -> None:
         self._header, self._checker = header, checker
-        self._read = [self._reader(name) for name in header.names]
+        self._read = [self._column(name).read for name in header.names]
         self._faces = sorted(int(name[5:]) for name in header.names if FACE_FIELD.fullmatch(name))
         self._kept = [name for name in header.names if is_kept(name)]
-        self._head = checker.names.head(checker.batch)
 
-    def _reader(self, name: str) -> Read:
+    def _column(self, name: str) -> Column:
         if name in ("video", "image", "face") or FACE_FIELD.fullmatch(name):
-            return InputColumn(self._checker.inputs).read
+            return InputColumn(self._checker.inputs)
         consent = f"(?!{NUL}|$){SAFE}" if self._checker.require_consent else SAFE
-        kinds = {"id": KEY, "output": OUTPUT, "consent": consent, "tags": TAGS, "repeat": ONCE}
-        return Column(kinds.get(name, NOTE)).read
+        kinds = {"id": KEY, "output": OUTPUT, "consent": consent, "tags": TAGS, "repeat": REPEAT}
+        return Column(kinds.get(name, NOTE))
 
     def rows(self, numbers: Sequence[int], table: Sequence[list[str]]) -> Iterator[list[Row]]:
-        """The rows of records, which begin in such lines; those before a problem come before the checker knows it."""
+        """Yield the rows of records that begin in these lines; rows before a problem come before it is reported."""
         width = len(self._header.columns)
         if set(map(len, table)) == {width}:
             yield from self._alike(numbers, table)
@@ -118,66 +114,29 @@ class Columns:
                     self._checker.complain(number, None, width_sentence(self._header, cells))
 
     def _alike(self, numbers: Sequence[int], table: Sequence[list[str]]) -> Iterator[list[Row]]:
-        """Those of records that have as many cells as the header."""
+        """Yield the rows of records that have as many cells as the header."""
         found = [read(cells) for read, cells in zip(self._read, zip(*table, strict=True), strict=True)]
         texts = dict(zip(self._header.names, (cells for cells, _ in found), strict=True))
         wrong = {at for _, some in found for at in some}
-        if self._head is not None and not self._is_inside(f"{self._head}x"):
-            wrong.update(range(len(table)))
-        rows, others = self._made(numbers, texts, wrong)
-        begin = 0
-        for end, at in others:
-            yield rows[begin:end]
-            if record := to_record(self._header, numbers[at], table[at]):
-                yield self._checker.rows(record)
-            begin = end
-        yield rows[begin:]
-
-    def _is_inside(self, output: str) -> bool:
-        try:
-            self._checker.names.check(output)
-        except Flaw:
-            return False
-        return True
-
-    def _made(
-        self, numbers: Sequence[int], texts: dict[str, Sequence[str]], wrong: set[int]
-    ) -> tuple[list[Row], list[tuple[int, int]]]:
-        """The rows of checked texts, and for others, whose fields may not fit together: before which row, and where."""
         absent = [""] * len(numbers)
-        columns = [texts.get(name, absent) for name in ("id", "video", "image", "face", "output", "consent", "tags")]
-        several = zip(*(texts[f"face_{number}"] for number in self._faces), strict=True) if self._faces else repeat(())
+        names = ("id", "video", "image", "face", "output", "consent", "tags", "repeat")
+        faces = zip(*(texts[f"face_{number}"] for number in self._faces), strict=True) if self._faces else repeat(())
         kept = zip(*(texts[name] for name in self._kept), strict=True) if self._kept else repeat(())
-        sha256, ordinary, ids, head = hashlib.sha256, ORDINARY.fullmatch, self._faces, self._head
-        video_start, image_start = f"{Model.VIDEO}\0", f"{Model.IMAGE}\0"
-        video_model, image_model = Model.VIDEO, Model.IMAGE
+        made, ids, kept_names = self._checker.made, self._faces, self._kept
         rows: list[Row] = []
-        others: list[tuple[int, int]] = []
-        for at, number, key, video, image, face, given, consent, tags, many, extra in zip(
-            range(len(numbers)), numbers, *columns, several, kept, strict=False
-        ):
-            faces = tuple([(id_, text) for id_, text in zip(ids, many, strict=True) if text]) if many else ()
+        columns = zip(numbers, *(texts.get(name, absent) for name in names), faces, kept, strict=False)
+        for at, (line, key, video, image, face, given, consent, tags, times, several, extra) in enumerate(columns):
+            many = tuple([pair for pair in zip(ids, several, strict=True) if pair[1]]) if several else ()
             labels = known_tags(tags) if tags else ()
-            if at in wrong or labels is None or (not video) == (not image) or (not face) == (not faces):
-                others.append((len(rows), at))
-                continue
-            target = video or image
-            if faces:
-                model = Model.VIDEO_MULTI if video else Model.IMAGE_MULTI
-                digest = content_digest(model, target, "", faces)
-            else:
-                # As content_digest does it, without its general case.
-                model, start = (video_model, video_start) if video else (image_model, image_start)
-                digest = sha256(f"{start}{target}\0{face}".encode()).hexdigest()[:20]
-            name = key or digest
-            if given or head is None:
-                output = given or self._checker.name(name, Target(model, target, face, faces), number)
-                if not self._is_inside(output):
-                    others.append((len(rows), at))
+            if at not in wrong and labels is not None and (not video) != (not image) and (not face) != (not many):
+                notes = tuple([pair for pair in zip(kept_names, extra, strict=True) if pair[1]]) if extra else ()
+                count = int(times) if times else 1
+                try:
+                    rows += made(line, key, video, image, face, many, given, consent, labels, notes, count)
                     continue
-            else:
-                suffix = ".mp4" if video else ending(model, target)
-                output = f"{head}{name if ordinary(name) else safe_part(name)}{suffix}"
-            notes = tuple([pair for pair in zip(self._kept, extra, strict=True) if pair[1]]) if extra else ()
-            rows.append(Row(name, digest, model, target, face, output, number, faces, consent, labels, notes))
-        return rows, others
+                except Flaw:  # which the checker explains
+                    pass
+            if record := to_record(self._header, line, table[at]):
+                yield rows
+                rows = self._checker.rows(record)
+        yield rows

@@ -3,20 +3,19 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
 
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest import fields
-from batchswap.manifest.rows import Record
+from batchswap.manifest.rows import Complain, Record
 
 SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
 """Characters that are read at once: some hundred lines."""
 MOST_UNKNOWN = 20
-Complain = Callable[[int | None, str | None, str], None]
 NUL = "\0"
 SEP_LINE = re.compile(r'"?sep=([,;|\t]|\\t)"?[,;|\s]*', re.IGNORECASE)
 """What Excel writes, or obeys, above the header."""

@@ -11,17 +11,15 @@ from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
 from batchswap.manifest.inputs import Inputs
 from batchswap.manifest.outputs import Outputs
-from batchswap.manifest.problems import Problems
 from batchswap.manifest.readers.columns import Columns
 from batchswap.manifest.readers.csv import Header, Lines, Table
 from batchswap.manifest.readers.json_events import JsonEvents
-from batchswap.manifest.readers.jsonl import read_lines
+from batchswap.manifest.readers.jsonl import json_records
 from batchswap.manifest.readers.matrix import Folder
 from batchswap.manifest.readers.workbook import Workbook
 from batchswap.manifest.readers.yaml import Document
 from batchswap.manifest.readers.yaml_events import LOADER, Events
-from batchswap.manifest.readers.yaml_nodes import NO_FIELDS, Flaws, filled, to_fields
-from batchswap.manifest.rows import Checker, Record
+from batchswap.manifest.rows import Checker, Problems, Record
 from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
@@ -29,7 +27,7 @@ CHUNK = 500
 """Rows in a list, at least, where there are so many."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True):
     """One manifest, and where its problems go."""
 
     source: Source
@@ -53,18 +51,18 @@ class Place(msgspec.Struct, frozen=True):
         return Checker(self.source.path, batch, inputs, self.names, self.problems, require_consent=require)
 
 
-Reader = Callable[[Place, BinaryIO], Iterator[tuple[str, list[Row]]]]
+FormatReader = Callable[[Manifest, BinaryIO], Iterator[tuple[str, list[Row]]]]
 """Yields (batch, rows). Problems go to the place; ManifestProblem and UnicodeDecodeError end the manifest."""
 
 
-def read_csv(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+def read_csv(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
     with closing(Lines(stream)) as lines:
         table = Table(checker.file, lines)
         yield from read_table(checker, table.header(), table.batches(checker.complain))
 
 
-def read_workbook(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+def read_workbook(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
     book = Workbook(checker.file, stream)
     yield from read_table(checker, book.header(), book.batches())
@@ -89,7 +87,7 @@ def read_table(
     yield checker.batch, rows
 
 
-def read_document(place: Place, stream: BinaryIO, loader: Callable[[Any], Any]) -> Iterator[tuple[str, list[Row]]]:
+def read_document(place: Manifest, stream: BinaryIO, loader: Callable[[Any], Any]) -> Iterator[tuple[str, list[Row]]]:
     file, start = place.source.path, stream.tell()
     prologue = Document(file, Events(file, stream, loader), place.complain).prologue()
     checker = place.checker(prologue.name)
@@ -98,30 +96,18 @@ def read_document(place: Place, stream: BinaryIO, loader: Callable[[Any], Any]) 
     yield from in_chunks(checker, document.records(prologue.defaults, place.folder))
 
 
-def read_yaml(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+def read_yaml(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     return read_document(place, stream, LOADER)
 
 
-def read_json(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+def read_json(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     return read_document(place, stream, partial(JsonEvents, place.source.path))
 
 
-def read_jsonl(place: Place, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
+def read_jsonl(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
     checker = place.checker()
     with closing(Lines(stream)) as lines:
-        yield from in_chunks(checker, json_records(checker, iter(lines)))
-
-
-def json_records(checker: Checker, lines: Iterator[tuple[int, str]]) -> Iterator[Record]:
-    for number, node in read_lines(checker.file, lines):
-        if isinstance(node, Flaw):
-            checker.complain(number, None, str(node))
-            continue
-        try:
-            yield filled(number, to_fields(node), NO_FIELDS)
-        except Flaws as flaws:
-            for field, sentence in flaws.found:
-                checker.complain(number, field or None, sentence)
+        yield from in_chunks(checker, json_records(checker.file, iter(lines), checker.complain))
 
 
 def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str, list[Row]]]:
@@ -134,7 +120,7 @@ def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str
     yield checker.batch, rows
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, FormatReader] = {
     "csv": read_csv,
     "yaml": read_yaml,
     "json": read_json,

@@ -8,31 +8,38 @@ from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.fields import shown
 from batchswap.manifest.readers.csv import LONGEST_LINE
 from batchswap.manifest.readers.yaml_events import DEEPEST, MOST_KEYS
-from batchswap.manifest.readers.yaml_nodes import Listing, Mapping, Node, Scalar
+from batchswap.manifest.readers.yaml_nodes import NO_FIELDS, Listing, Mapping, Node, Scalar, filled, task_fields
+from batchswap.manifest.rows import Complain, Record
 
 
-def read_lines(file: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, Node | Flaw]]:
-    """(line, its object or what is wrong with it). Empty lines are skipped."""
+def json_records(file: str, lines: Iterator[tuple[int, str]], complain: Complain) -> Iterator[Record]:
+    """Yield the record of each line that is not empty. What is wrong with others goes to `complain`."""
     empty = True
     for number, line in lines:
         if len(line) >= LONGEST_LINE:
             raise ManifestProblem(file, number, None, f"the line is longer than {LONGEST_LINE:,} characters")
-        if text := line.strip():
-            empty = False
-            yield number, parsed(text, number)
+        if not (text := line.strip()):
+            continue
+        empty = False
+        try:
+            node = parsed(text, number)
+        except Flaw as flaw:
+            complain(number, None, str(flaw))
+        else:
+            if (own := task_fields(node, complain)) is not None:
+                yield filled(number, own, NO_FIELDS)
     if empty:
         raise ManifestProblem(file, None, None, "is empty")
 
 
-def parsed(text: str, line: int) -> Node | Flaw:
+def parsed(text: str, line: int) -> Node:
+    """Raise Flaw for what is no JSON."""
     try:
         return to_node(json.loads(text, object_pairs_hook=Pairs), line)
     except json.JSONDecodeError as error:
-        return Flaw(f"is not JSON: {error.msg} at column {error.colno}")
+        raise Flaw(f"is not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError):
-        return Flaw("is not JSON that can be read: nested too deep, or a number that is too long")
-    except Flaw as flaw:
-        return flaw
+        raise Flaw("is not JSON that can be read: nested too deep, or a number that is too long") from None
 
 
 class Pairs(list[tuple[str, Any]]):

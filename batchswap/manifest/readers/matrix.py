@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -21,12 +21,11 @@ from batchswap.manifest.readers.yaml_nodes import (
     to_fields,
     to_text,
 )
-from batchswap.manifest.rows import Record
+from batchswap.manifest.rows import Complain, Record
 from batchswap.tasks import is_url
 
 MOST_ROWS = 10_000_000
 LISTS = ("video", "image", "face")
-Complain = Callable[[int | None, str | None, str], None]
 Choice = tuple[str, int]
 """A URL or path, and the line that it comes from."""
 

@@ -1,6 +1,6 @@
 """A YAML or JSON manifest: name, defaults, tasks and matrix, in any order, one task in memory at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 from yaml.events import (
@@ -22,19 +22,17 @@ from batchswap.manifest.readers.yaml_events import MOST_KEYS, MOST_VALUES, Event
 from batchswap.manifest.readers.yaml_nodes import (
     NO_FIELDS,
     Fields,
-    Flaws,
     Listing,
     Node,
     Scalar,
     a_node,
     filled,
-    to_fields,
+    task_fields,
 )
-from batchswap.manifest.rows import Record
+from batchswap.manifest.rows import Complain, Record
 
 MOST_IN_A_TASK = 10_000
 KEYS = ("name", "defaults", "tasks", "matrix")
-Complain = Callable[[int | None, str | None, str], None]
 
 
 class Prologue(msgspec.Struct, frozen=True):
@@ -79,11 +77,8 @@ class Document:
     def _defaults(self, node: Node | None) -> Fields:
         if node is None or (isinstance(node, Scalar) and node.kind == "null"):
             return NO_FIELDS
-        try:
-            made = to_fields(node)
-        except Flaws as flaws:
-            for field, sentence in flaws.found:
-                self._complain(node.line, f"defaults.{field}" if field else "defaults", sentence)
+        made = task_fields(node, self._complain, "defaults.")
+        if made is None:
             return NO_FIELDS
         for field in {"id", "output"} & set(made.values):
             self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ from task to task")
@@ -135,14 +130,7 @@ class Document:
             self._complain(node.line, "tasks", f"is {a_node(node)}; a list of tasks is wanted")
 
     def _record(self, node: Node | None, defaults: Fields) -> Iterator[Record]:
-        if node is None:
-            return
-        try:
-            own = to_fields(node)
-        except Flaws as flaws:
-            for field, sentence in flaws.found:
-                self._complain(node.line, field or None, sentence)
-        else:
+        if node is not None and (own := task_fields(node, self._complain)) is not None:
             yield filled(node.line, own, defaults)
 
     def _top(self) -> Iterator[tuple[str, int, Event]]:

@@ -19,7 +19,7 @@ from yaml.reader import ReaderError
 
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.fields import shown
-from batchswap.manifest.readers.yaml_nodes import Kind, Listing, Mapping, Node, Scalar
+from batchswap.manifest.readers.yaml_nodes import Listing, Mapping, Node, Scalar, ScalarKind
 from batchswap.manifest.sources import SNIFFED, utf8_problem
 
 DEEPEST = 10
@@ -32,7 +32,7 @@ MOST_VALUES = 1_000_000
 MERGE = "<<"
 YAML_TAG = "tag:yaml.org,2002:"
 TAGS = {None, "!", f"{YAML_TAG}str", f"{YAML_TAG}map", f"{YAML_TAG}seq"}
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ScalarKind] = {
     f"{YAML_TAG}int": "number",
     f"{YAML_TAG}float": "number",
     f"{YAML_TAG}bool": "boolean",
@@ -211,7 +211,7 @@ def line_of(event: Event | None) -> int:
     return event.start_mark.line + 1 if event is not None and event.start_mark else 1
 
 
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> ScalarKind:
     """What YAML 1.1 takes an unquoted text for. Most begin with a letter that nothing else begins with."""
     for tag, looks_like in RESOLVERS.get(text[:1], ()):
         if looks_like.match(text):

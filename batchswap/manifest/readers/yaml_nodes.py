@@ -8,9 +8,9 @@ import msgspec
 from batchswap.errors import Flaw
 from batchswap.manifest import fields
 from batchswap.manifest.fields import FACE_FIELD, canonical, shown
-from batchswap.manifest.rows import Record
+from batchswap.manifest.rows import Complain, Record
 
-Kind = Literal["text", "number", "boolean", "date", "null"]
+ScalarKind = Literal["text", "number", "boolean", "date", "null"]
 A_KIND = {"number": "a number", "boolean": "true or false", "date": "a date", "null": "nothing", "text": "text"}
 MOST_FLAWS = 20
 INPUTS = {"video", "image", "face"}
@@ -21,7 +21,7 @@ class Scalar(msgspec.Struct, frozen=True):
 
     text: str
     line: int
-    kind: Kind = "text"
+    kind: ScalarKind = "text"
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -84,6 +84,16 @@ def to_fields(node: Node) -> Fields:
     if wrong:
         raise Flaws(wrong)
     return Fields(values, tags, spelled)
+
+
+def task_fields(node: Node, complain: Complain, prefix: str = "") -> Fields | None:
+    """Return the fields of a mapping; None when something is wrong with it, which goes to `complain`."""
+    try:
+        return to_fields(node)
+    except Flaws as flaws:
+        for field, sentence in flaws.found:
+            complain(node.line, f"{prefix}{field}".removesuffix(".") or None, sentence)
+    return None
 
 
 def named_texts(name: str, value: Node) -> Iterator[tuple[str, str]]:

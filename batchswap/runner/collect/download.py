@@ -14,11 +14,11 @@ import msgspec
 
 from batchswap import media_hosts
 from batchswap.client import parse_retry_after
-from batchswap.downloads import Kind, Verified, false_ending
+from batchswap.downloads import MediaKind, Verified, false_ending
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
-from batchswap.ledger.queries import Former
+from batchswap.ledger.queries import PreviousResult
 from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import Host, Next, Story, Then, Trouble
 from batchswap.runner.collect.storage_trouble import Troubles
@@ -35,7 +35,7 @@ BACKLOG = 1000
 CAP = 30.0
 """Seconds between two tries at a result that its host does not give."""
 
-_ENDINGS: dict[Kind, tuple[str, ...]] = {
+_ENDINGS: dict[MediaKind, tuple[str, ...]] = {
     "video": (".mp4", ".mov", ".webm", ".mkv", ".m4v"),
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif"),
 }
@@ -83,12 +83,12 @@ class Fetching:
     async def save(self, job: Job, urls: tuple[str, ...]) -> DownloadOutcome:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
         try:
-            former = queries.former(self._run.ledger.db, job.task.id)
-            if not await self._is_kept(job, former):
+            previous = queries.previous_result(self._run.ledger.db, job.task.id)
+            if not await self._is_kept(job, previous):
                 found = await self._fetch(job, urls)
                 if not isinstance(found, Verified):
                     return found
-                await self._keep(job, found, former)
+                await self._keep(job, found, previous)
         except DownloadError as error:
             if self._troubles.take(job, error):
                 return SETTLED
@@ -105,30 +105,30 @@ class Fetching:
             for url in urls:
                 self._hosts[_host_of(url)].forget(job.task.id)
 
-    async def _is_kept(self, job: Job, former: Former) -> bool:
+    async def _is_kept(self, job: Job, previous: PreviousResult) -> bool:
         """Whether an earlier run had the whole result already, so that only its name or its record was missing."""
-        if former.sha256 is None or former.size is None:
+        if previous.sha256 is None or previous.size is None:
             return False
         try:
-            await self._publish(job, Verified(former.sha256, former.size, ""), former)
+            await self._publish(job, Verified(previous.sha256, previous.size, ""), previous)
         except DownloadError as error:
             if error.final:
                 raise
             return False
         return True
 
-    async def _publish(self, job: Job, part: Verified, former: Former) -> None:
+    async def _publish(self, job: Job, part: Verified, previous: PreviousResult) -> None:
         run = self._run
-        await run.store.publish(job.task.output, part, replaces=former.replaces)
+        await run.store.publish(job.task.output, part, replaces=previous.replaces)
         self._troubles.clear()
         await run.ledger.write(transitions.saved, job.attempt)
         run.ledger.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
-    async def _keep(self, job: Job, part: Verified, former: Former) -> None:
+    async def _keep(self, job: Job, part: Verified, previous: PreviousResult) -> None:
         """The record of what is about to appear, the final name, the record that it is there: in this order."""
         run, output = self._run, job.task.output
         await run.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
-        await self._publish(job, part, former)
+        await self._publish(job, part, previous)
         if words := false_ending(output, part.media_type):
             await self._note_ending(job, words)
 
@@ -144,7 +144,7 @@ class Fetching:
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
         """The checked part. Settled: it is left to the next run. Raises DownloadError in the end."""
-        kind: Kind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
+        kind: MediaKind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
         story = self._stories.setdefault(job.task.id, Story())
         while True:
             found = await self._ask_all(job, likely_first(urls, kind), kind, story)
@@ -165,7 +165,7 @@ class Fetching:
             return SETTLED
 
     async def _ask_all(
-        self, job: Job, urls: list[str], kind: Kind, story: Story
+        self, job: Job, urls: list[str], kind: MediaKind, story: Story
     ) -> Verified | tuple[str, DownloadError] | None:
         """One try at each URL until one leads to the result, else the failure that says most. None: the run ends."""
         failures: list[tuple[str, DownloadError]] = []
@@ -276,7 +276,7 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def likely_first(urls: tuple[str, ...], kind: Kind) -> list[str]:
+def likely_first(urls: tuple[str, ...], kind: MediaKind) -> list[str]:
     """The URLs whose ending is that of the kind, those that do not say, and those that say another: a cover, a mask."""
 
     def rank(url: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from batchswap import wire
 from batchswap.ledger import api_cache
-from batchswap.ledger.enrolment import input_snapshots
+from batchswap.ledger.enrolment import input_files
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.tasks import Task, is_url
 
@@ -30,11 +30,11 @@ def has_other_file(db: sqlite3.Connection, task: Task, param: Any) -> bool:
 
 
 def _is_other(db: sqlite3.Connection, path: Path, file_url: str) -> bool:
-    digest = api_cache.digest_of(db, file_url)
+    digest = api_cache.uploaded_digest(db, file_url)
     if digest is None:
         return False
     try:
-        as_enrolled = input_snapshots.find(db, path) == input_snapshots.sighting_of(path.stat())
+        as_enrolled = input_files.enrolled(db, path) == input_files.state_of(path.stat())
         return as_enrolled and hash_file(path) != digest
     except OSError:
         return False

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from batchswap.downloads import Downloader, Kind, Place, Trial, Verified, is_published, publish, try_out
+from batchswap.downloads import Downloader, MediaKind, Place, Trial, Verified, is_published, publish, try_out
 
 
 class Results:
@@ -24,7 +24,7 @@ class Results:
     def _place(self, output: str) -> Place:
         return Place(self._out, output, self._traits)
 
-    async def fetch(self, url: str, output: str, *, kind: Kind, tries: int, remote_id: str) -> Verified:
+    async def fetch(self, url: str, output: str, *, kind: MediaKind, tries: int, remote_id: str) -> Verified:
         """Download and check; the result then stands as a part beside its final place. Raises DownloadError."""
         return await self._downloader.fetch(url, self._place(output), kind=kind, attempt=tries, remote_id=remote_id)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
 from batchswap.events import LogEvent
-from batchswap.ledger import queries, result_places, selections, transitions
+from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
-from batchswap.ledger.result_places import Stored
+from batchswap.ledger.queries import Stored
 from batchswap.runner.context.ledger import RunLedger
 from batchswap.runner.context.report import Report
 from batchswap.runner.prepare.uploads import hash_file
@@ -43,7 +43,7 @@ async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Rep
 
 
 async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
-    known = result_places.stored_by(ledger.db, other.id)
+    known = queries.stored_by(ledger.db, other.id)
     if known is None:  # it was moved on a moment ago
         return False
     try:
@@ -62,7 +62,7 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
 async def _place(db: sqlite3.Connection, out: Path, item: Task, known: Stored) -> None:
     """The other task's file under this task's name. Raises DownloadError."""
     place, wanted = Place(out, item.output), Verified(known.sha256, known.size, "")
-    replaces = queries.former(db, item.id).replaces
+    replaces = queries.previous_result(db, item.id).replaces
     if await is_published(place, known.sha256, known.size):
         return  # an earlier run came so far, or both have one name
     candidates = _candidates(known, out)

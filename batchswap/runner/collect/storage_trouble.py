@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
-from batchswap.ledger import odd_outputs
+from batchswap.ledger import queries
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
@@ -51,7 +51,7 @@ async def try_out(run: RunContext) -> None:
     if not run.store.is_writable():
         return  # said where the free space is looked at
     batches = run.settings.batches
-    trial = await run.store.try_out(samples(output for _, output in odd_outputs.odd(run.ledger.db, batches)))
+    trial = await run.store.try_out(samples(output for _, output in queries.odd_outputs(run.ledger.db, batches)))
     if trial.traits.words:
         words = f"the file system of --out {run.settings.out} {trial.traits.words}"
         run.report(LogEvent.STORAGE_LIMITED, words)
@@ -59,7 +59,7 @@ async def try_out(run: RunContext) -> None:
         words = f"no result can be stored in --out {run.settings.out} ({trial.obstacle}): nothing is submitted"
         run.state.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
     elif trial.refused:
-        rows = list(islice(odd_outputs.odd(run.ledger.db, batches), _LOOKED_AT))
+        rows = list(islice(queries.odd_outputs(run.ledger.db, batches), _LOOKED_AT))
         trial = await run.store.try_out(dict.fromkeys(output for _, output in rows))
         run.state.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(run.settings.out))))
 

@@ -33,4 +33,6 @@ def open_pacer(settings: Settings, account: Account, clock: Clock, patience: flo
         return NoWindow(clock)
     path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
     rate = Rate(settings.rate_limit, settings.rate_period)
-    return Window(path, rate, clock, settings.patience if patience is None else patience)
+    if patience is None:
+        return Window(path, rate, clock, settings.patience)
+    return Window(path, rate, clock, patience, adopts_rate=True)

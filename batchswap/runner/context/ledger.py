@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from batchswap.clock import Clock
-from batchswap.ledger.file.location import Fault, Location
+from batchswap.ledger.file.location import LedgerFault, Location
 from batchswap.ledger.file.rescue import save
 from batchswap.ledger.group_commit import Writer
 from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
@@ -60,7 +60,7 @@ class RunLedger:
         """Whether the file is still where it was: asked before each submit."""
         return self.guard is None or await self.guard()
 
-    async def rescue(self, location: Location, fault: Fault, stack: ExitStack) -> Location:
+    async def rescue(self, location: Location, fault: LedgerFault, stack: ExitStack) -> Location:
         """Continue with a sound copy, which `stack` closes; return its place. Raise LedgerFailed when there is none."""
 
         def work(writing: sqlite3.Connection) -> tuple[sqlite3.Connection, Path]:

@@ -8,8 +8,8 @@ from math import inf
 from typing import Literal
 
 from batchswap import wire
-from batchswap.ledger import detections
-from batchswap.ledger.detections import Detected
+from batchswap.ledger import api_cache
+from batchswap.ledger.api_cache import Detected
 from batchswap.polling import Durations
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
@@ -48,11 +48,11 @@ class Detecting:
 
     async def detect(self, model: Model, url: str) -> Detected:
         """The target's faces. Raises TaskInvalid, Stopped."""
-        run, digest = self._run, detections.digest_of(model, url)
+        run, digest = self._run, api_cache.target_digest(model, url)
         async with self._locks.hold(digest):
             if (failed := self._failed.get(digest)) is not None:
                 raise TaskInvalid(failed.code, failed.reason)
-            known = detections.find(run.ledger.db, run.account.owner, digest, run.clock.now())
+            known = api_cache.find_detection(run.ledger.db, run.account.owner, digest, run.clock.now())
             if known is not None:
                 return known
             try:
@@ -63,13 +63,13 @@ class Detecting:
             except TaskInvalid as invalid:
                 self._failed[digest] = invalid
                 raise
-            await run.ledger.do(detections.remember, run.account.owner, url, found)
+            await run.ledger.do(api_cache.remember_detection, run.account.owner, url, found)
             return found
 
     async def forget(self, found: Detected) -> None:
         """The API refuses it: the next row that needs it detects again."""
         run = self._run
-        await run.ledger.do(detections.forget, run.account.owner, found)
+        await run.ledger.do(api_cache.forget_detection, run.account.owner, found)
 
     async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
         """Until one succeeds."""

@@ -9,8 +9,8 @@ import msgspec
 from batchswap import wire
 from batchswap.errors import DownloadError
 from batchswap.ledger import queries, transitions
-from batchswap.ledger.detections import Detected
-from batchswap.ledger.enrolment.submitted_inputs import Input
+from batchswap.ledger.api_cache import Detected
+from batchswap.ledger.enrolment.input_files import Input
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.prepare import detection
@@ -121,7 +121,7 @@ class Preparing:
         store = self._run.store
         if not store.taken(task.output):
             return
-        own = queries.former(self._run.ledger.db, task.id).replaces
+        own = queries.previous_result(self._run.ledger.db, task.id).replaces
         if own is None or not await store.holds(task.output, own):
             raise TaskInvalid("output-taken", f"{task.output} exists already and is not what this task made")
 

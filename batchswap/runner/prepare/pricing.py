@@ -7,7 +7,7 @@ import msgspec
 from batchswap import wire
 from batchswap.errors import Exit
 from batchswap.events import LogEvent
-from batchswap.ledger import history
+from batchswap.ledger import queries
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask, ask_once
 from batchswap.runner.prepare.steps import FreeCallFailed
@@ -122,7 +122,7 @@ class Prices:
     def recall(self) -> None:
         """What earlier runs were charged."""
         run = self._run
-        for past in history.charges(run.ledger.db, run.account.name):
+        for past in queries.charges(run.ledger.db, run.account.name):
             group = class_of(past.model, past.seconds)
             self._lessons[group] = self._lesson(group).learned(past.estimate, past.charged)
             if past.is_done:

@@ -13,9 +13,8 @@ from batchswap.client import Answer
 from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
 from batchswap.events import LogEvent
 from batchswap.ledger import api_cache, transitions
-from batchswap.ledger.enrolment import input_snapshots
-from batchswap.ledger.enrolment.input_snapshots import Sighting
-from batchswap.ledger.enrolment.submitted_inputs import Input
+from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.enrolment.input_files import FileState, Input
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import FreeCallFailed, TaskInvalid
@@ -54,7 +53,7 @@ class Uploading:
         self._run = run
         self._looking, self._uploading = Locks(), Locks()
         self._intake = Intake()
-        self._digests: dict[Path, tuple[Sighting, str]] = {}
+        self._digests: dict[Path, tuple[FileState, str]] = {}
         self._changed: set[Path] = set()
 
     async def url_of(self, task: Task, given: str) -> tuple[str, float, Input | None]:
@@ -69,18 +68,18 @@ class Uploading:
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             now = run.clock.now()
-            known = api_cache.find(run.ledger.db, run.account.owner, digest, now - run.settings.upload_ttl, now)
+            known = api_cache.find_upload(run.ledger.db, run.account.owner, digest, now - run.settings.upload_ttl, now)
             if known is None:
                 known = await self._upload(path, digest), run.clock.now()
             until = known[1] + max(run.settings.upload_ttl, LEAST_TTL)
             return known[0], until, Input(str(path), size, modified, digest)
 
-    async def _digest(self, task: Task, path: Path) -> tuple[Sighting, str]:
+    async def _digest(self, task: Task, path: Path) -> tuple[FileState, str]:
         """What a file looks like, and its SHA-256; asked again when its size or time has changed."""
         try:
             found = await asyncio.to_thread(path.stat)
             check_file(path, found, self._run.settings.max_upload)
-            sighting = input_snapshots.sighting_of(found)
+            sighting = input_files.state_of(found)
             seen, digest = self._digests.get(path, (None, ""))
             if seen != sighting:
                 digest = await asyncio.to_thread(hash_file, path)
@@ -89,7 +88,7 @@ class Uploading:
                 self._digests[path] = sighting, digest
         except OSError as error:
             raise TaskInvalid("input-gone", f"{path}: {error.strerror}") from error
-        if input_snapshots.find(self._run.ledger.db, path) not in (None, sighting):
+        if input_files.enrolled(self._run.ledger.db, path) not in (None, sighting):
             await self._note_change(task, path)
         return sighting, digest
 
@@ -160,7 +159,7 @@ class Uploading:
         """Record where the content is, if it is what was hashed."""
         await check_unchanged(path, digest)
         run = self._run
-        await run.ledger.write(api_cache.remember, run.account.owner, digest, file_url)
+        await run.ledger.write(api_cache.remember_upload, run.account.owner, digest, file_url)
         return file_url
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from batchswap.errors import Exit, LedgerFailed
 from batchswap.events import LogEvent
-from batchswap.ledger.file.location import Fault, Location
+from batchswap.ledger.file.location import LedgerFault, Location
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job, name_of
@@ -45,7 +45,7 @@ class Guard:
         else:
             run.state.add_stop(stop)
 
-    async def _save(self, fault: Fault) -> None:
+    async def _save(self, fault: LedgerFault) -> None:
         run = self._run
 
         name = self._location.path

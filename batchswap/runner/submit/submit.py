@@ -14,10 +14,10 @@ from batchswap import verdicts, wire
 from batchswap.client import CancelledUnsent
 from batchswap.errors import Exit, IdTaken, LostRace, MaybeSent, NeverSent
 from batchswap.events import LogEvent
-from batchswap.ledger import detections, transitions
+from batchswap.ledger import api_cache, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.enrolment import duplicates
-from batchswap.ledger.enrolment.submitted_inputs import content_of
+from batchswap.ledger.enrolment.input_files import content_of
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Stamp
 from batchswap.polling import Capacity
@@ -271,7 +271,7 @@ class Submitting:
         run, found = self._run, ready.detected
         self._renewed.add(ready.task.id)
         if found is not None:
-            await run.ledger.do(detections.forget, run.account.owner, found)
+            await run.ledger.do(api_cache.forget_detection, run.account.owner, found)
         await self._requeue(ready, attempt, verdict.code, reason)
         return PrepareAgain(msgspec.structs.replace(ready.task, attempts=attempt.number))
 

@@ -1,16 +1,56 @@
-"""The faces of a target."""
+"""The data of calls that cost nothing: balance, estimate, upload, and the faces of a target."""
 
 from typing import Any
 
 import msgspec
 
-from batchswap.wire.values import integer, mapping, text, usable_id
+from batchswap.wire.values import Data, integer, mapping, number, price, text, usable_id
 
 SUCCEEDED = "succeeded"
 """A detection's `status` at its good end; the bad one is FAILED, anything else counts as still running."""
 
 
-class DetectAccepted(msgspec.Struct, frozen=True):
+class Balance(Data, frozen=True):
+    """`data` of the balance call, in credits; fractions occur."""
+
+    balance: float | None
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Balance":
+        return cls(number(mapping(data).get("balance")))
+
+
+class Estimate(Data, frozen=True):
+    """`data` of EstimateTask. None where the API does not say."""
+
+    estimated_credits: float | None
+    balance: float | None = None
+    affordable: bool | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Estimate":
+        found = mapping(data)
+        affordable = found.get("affordable")
+        return cls(
+            price(found.get("estimated_credits")),
+            number(found.get("balance")),
+            affordable if isinstance(affordable, bool) else None,
+        )
+
+
+class UploadUrl(Data, frozen=True):
+    """`data` of upload-url: PUT the bytes to `presigned_url`, then use `file_url` as the input."""
+
+    presigned_url: str
+    file_url: str
+
+    @classmethod
+    def from_json(cls, data: Any) -> "UploadUrl":
+        found = mapping(data)
+        return cls(text(found.get("presigned_url")), text(found.get("file_url")))
+
+
+class DetectAccepted(Data, frozen=True):
     """`data` of the two detect calls."""
 
     detect_task_id: str | None
@@ -19,18 +59,12 @@ class DetectAccepted(msgspec.Struct, frozen=True):
     def from_json(cls, data: Any) -> "DetectAccepted":
         return cls(usable_id(mapping(data).get("detect_task_id")))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"detect_task_id": self.detect_task_id}
 
-
-class DetectedFace(msgspec.Struct, frozen=True):
+class DetectedFace(Data, frozen=True):
     """One face of a target: its id in this detection and a picture of it."""
 
     id: int
     link: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"id": self.id, "link": self.link}
 
 
 class Detection(msgspec.Struct, frozen=True):

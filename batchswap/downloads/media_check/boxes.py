@@ -1,18 +1,44 @@
-"""How long a movie is, by its own header: a few hundred bytes are read, whatever its size."""
+"""The boxes of MP4 and MOV, how long such a movie is, and what all walks through files share."""
 
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from batchswap.downloads.media_check.containers import read_box
-from batchswap.downloads.media_check.parsing import Incomplete, read_exactly
-
 LONGEST = 100 * 3600.0
 """Seconds. A header that says more is wrong."""
 
 
+class Incomplete(Exception):
+    """The file ends too early, or its parts do not fit together. Never leaves this package."""
+
+
+def read_exactly(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        raise Incomplete("it ends too early")
+    return data
+
+
+def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
+    """Name, start of the body and end of the box at `position`."""
+    file.seek(position)
+    length, name = struct.unpack(">I4s", read_exactly(file, 8))
+    body = position + 8
+    if length == 1:
+        (length,) = struct.unpack(">Q", read_exactly(file, 8))
+        body += 8
+    elif length == 0:
+        length = limit - position
+    if length < body - position or position + length > limit:
+        raise Incomplete(f"the box at byte {position} does not fit")
+    return name.decode("latin-1"), body, position + length
+
+
 def movie_seconds(path: Path) -> float | None:
-    """Seconds of an MP4 or MOV file (ISO/IEC 14496-12, mvhd, else mehd); None when it is none, or does not say."""
+    """Return the seconds of an MP4 or MOV file by its header (ISO/IEC 14496-12, mvhd, else mehd).
+
+    Only some hundred bytes are read. None when it is no such file, or does not say.
+    """
     try:
         with path.open("rb") as file:
             size = path.stat().st_size

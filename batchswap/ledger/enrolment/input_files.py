@@ -1,14 +1,48 @@
-"""The local files that a task was submitted with: their size, time and content at that moment."""
+"""Local files as they were when rows were enrolled, and when tasks were submitted, so that a change is noticed."""
 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchswap.ledger.enrolment.input_snapshots import sighting_of
 from batchswap.tasks import Task, content_digest, is_url
+
+if TYPE_CHECKING:
+    from batchswap.manifest import Chunk
+
+FileState = tuple[int, int]
+"""Size in bytes, and time of the last change in nanoseconds."""
+
+
+def state_of(found: os.stat_result) -> FileState:
+    return found.st_size, found.st_mtime_ns
+
+
+def enrolled(db: sqlite3.Connection, path: Path) -> FileState | None:
+    """The file as it was enrolled; None when it could not be looked at."""
+    row = db.execute("select size, modified from files where path = ?", (str(path),)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def note_files(db: sqlite3.Connection, chunk: "Chunk") -> None:
+    """Look at the files that the rows name, and write down what they are like."""
+    given = [text for row in chunk.rows for text in (row.target, row.face) if not is_url(text)]
+    given += [face for row in chunk.rows if row.faces for _, face in row.faces if not is_url(face)]
+    if given:
+        paths = [Path(chunk.folder, text) for text in dict.fromkeys(given) if text]
+        db.executemany("insert or replace into files values(?, ?, ?)", _looked_at(paths))
+
+
+def _looked_at(paths: list[Path]) -> Iterator[tuple[str, int, int]]:
+    for path in paths:
+        try:
+            yield (str(path), *state_of(path.stat()))
+        except OSError:
+            continue  # gone since it was checked; the upload will say so
+
 
 Hash = Callable[[Path], str]
 """SHA-256 of a file, in hex. Raises OSError."""
@@ -89,9 +123,3 @@ def changed(db: sqlite3.Connection, batches: Sequence[str], hash_file: Hash, mos
                 yield Changed(path, name)
         except OSError:
             continue
-
-
-def looked_at(path: Path, found: os.stat_result, sha256: str) -> Input:
-    """The file as it is now."""
-    size, modified = sighting_of(found)
-    return Input(str(path), size, modified, sha256)
