@@ -1,6 +1,7 @@
 """The course of a run as a picture: what its requests were used for, and how many tasks were in flight."""
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ _STYLE: Any = {
 }
 _LEDGER = ("", "-wal", "-shm", "-journal", ".lock")
 """What the names of a ledger and its companions end in."""
+_HEAD = 4096
+_SVG = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!DOCTYPE svg\b|(?:<!--.*?-->\s*)*<svg\b)", re.DOTALL)
 _UNITS = (
     (2 * 86400.0, 86400.0, "days"),
     (2 * 3600.0, 3600.0, "hours"),
@@ -42,12 +45,18 @@ _UNITS = (
 
 
 def check_place(path: Path, ledger: Path) -> None:
-    """Raise UsageError for a file of the ledger, which the picture must not replace."""
+    """Raises UsageError for a file that the picture must not replace: any but a picture, and what is the ledger's."""
     try:
-        if any(path.resolve() == Path(f"{ledger.resolve()}{ending}") for ending in _LEDGER):
+        if any(path.resolve() == Path(f"{ledger.resolve()}{beside}") for beside in _LEDGER):
             raise UsageError(f"{path}: is the ledger's; name another file")
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    if head and not _SVG.match(head):
+        raise UsageError(f"{path}: is there already, and is no SVG file; name another file")
 
 
 def write(course: Course, path: Path) -> None:

@@ -91,14 +91,17 @@ async def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         run_chart.write(await course_of(tmp_path, 5), tmp_path / "none" / "run.svg")
 
 
-async def test_a_picture_replaces_no_file_of_the_ledger(tmp_path: Path) -> None:
+async def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
     course = await course_of(tmp_path, 5)
-    ledger, fresh = tmp_path / "batchswap.db", tmp_path / "run.svg"
-    (tmp_path / "link.svg").symlink_to(ledger)
-    for taken in (ledger, tmp_path / "link.svg", Path(f"{ledger}-wal"), Path(f"{ledger}.lock")):
+    ledger, other, fresh, old = (tmp_path / name for name in ("batchswap.db", "five.csv", "run.svg", "by-hand.svg"))
+    other.write_text("id,video,face\n")
+    (tmp_path / "link.svg").symlink_to(other)
+    (tmp_path / "empty").touch()
+    old.write_text('<?xml version="1.0"?>\n<!-- by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>\n')
+    for taken in (other, tmp_path / "link.svg", ledger, Path(f"{ledger}-wal"), Path(f"{ledger}.lock")):
         with pytest.raises(UsageError, match="name another file"):
             run_chart.check_place(taken, ledger)
-    for free in (fresh, Path("/dev/null")):
+    for free in (fresh, old, tmp_path / "empty", Path("/dev/null")):
         run_chart.check_place(free, ledger)
     run_chart.write(course, fresh)
     run_chart.check_place(fresh, ledger)
