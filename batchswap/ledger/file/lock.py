@@ -92,7 +92,8 @@ def _acquire(ledger: Path, *, wait: bool) -> tuple[Path, int]:
     """The lock file and its handle. Meanwhile its last holder may have removed it, or replaced the ledger."""
     while True:
         path = _lock_file(ledger.stat())
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (path.parent.parent, path.parent):  # `mode` counts for the last folder alone
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
