@@ -16,7 +16,7 @@ from batchswap.runner.run import Account, work_off
 from batchswap.runner.summary import Summary, elsewhere_words
 from tests.loop.service import Service
 from tests.loop.world import World, rows
-from tests.virtual import VirtualClock, run
+from tests.virtual import START, VirtualClock, run
 
 OTHER = Account("http://127.0.0.1:9", "http://127.0.0.1:9", "ak_" + "0" * 32)
 """Nobody listens there: it must not be asked."""
@@ -28,8 +28,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """One task, running."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     made, clock = World(tmp_path, 1), VirtualClock()
-
-    summary = run(made.run(Service(clock, durations=lambda _: 200.0), deadline=clock.now() + 150.0))
+    summary = run(made.run(Service(clock, durations=lambda _: 200.0), deadline=START + 150.0))
     assert summary.counts["running"] == 1
     return made
 
