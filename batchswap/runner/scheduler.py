@@ -115,6 +115,7 @@ class Loop:
         for work in self.queue.fill():
             self.spawn(work)
         now = run.clock.monotonic()
+        self._look_at_budget()
         self._look_at_deadline()
         run.stop_if_spent(now - LAST)
         action = choose(self._view(now), now)
@@ -225,8 +226,12 @@ class Loop:
             self.apply(outcome)
         finally:
             run.evidence.submit_ended()
-            if run.state.is_short and not self.in_flight:  # no task is left that may cost less than it reserves
-                run.state.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
+
+    def _look_at_budget(self) -> None:
+        """Stop submitting when the budget is too small and no task is left that may cost less than it reserves."""
+        state = self._run.state
+        if state.is_short and state.submit_stop is None and not self.in_flight:
+            state.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
 
     async def _poll(self, *, pressing: bool) -> None:
         agenda = self._run.agenda

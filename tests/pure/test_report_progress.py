@@ -91,7 +91,7 @@ def test_a_run_that_moved_nothing_and_asked_nothing_had_nothing_to_do() -> None:
 
 def test_results_are_said_to_be_where_they_are() -> None:
     found = summary(Exit.DONE, "all done", done=2)
-    said = last_line(found, Settings(out=Path("elsewhere")), "", Seen(has_results=False))
+    said = last_line(found, Settings(out=Path("elsewhere")), "", Seen(has_results=False, is_elsewhere=True))
     assert said.endswith("; results are not in elsewhere/ but where an earlier run saved them")
 
 

@@ -187,7 +187,6 @@ class Collecting:
     def _forget(self, job: Job, took: float | None, *, learn: bool) -> None:
         self.jobs.pop(job.task.id, None)
         self._prices.trials.end(job.task.id)
-        self._run.state.note_short(is_short=False)
         agenda = self._run.agenda
         if learn and job.is_timed:
             agenda.ended(job.task.id, self._run.clock.monotonic(), took)

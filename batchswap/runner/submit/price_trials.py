@@ -41,6 +41,8 @@ class Trials:
         self._budget = Budget(run.settings.budget, run.settings.budget_per_day)
         self._known: set[TaskClass] = set()
         self._out: dict[int, Out] = {}
+        self._short_at = inf
+        """Credits that were left when the budget had too few for a task."""
 
     def may_go(self, ready: Ready, price: float) -> bool:
         """Whether the task may be submitted now. `price`: what it would reserve.
@@ -61,15 +63,23 @@ class Trials:
 
     def _left(self, group: TaskClass) -> float:
         """Credits that the class may take, of the budget that has less."""
-        run = self._run
         left = inf
-        run_left, day_left = self._budget.left(run.ledger.db, run.ledger.run_id, local_day(run.clock.now()))
+        run_left, day_left = self._credits()
         for credits_, is_ours_alone in ((run_left, True), (day_left, False)):
             counted = [each for each in self._out.values() if each.is_ours or not is_ours_alone]
             own = sum(each.estimate for each in counted if each.group == group and each.is_reserved)
             others = sum(each.more for each in counted if each.group != group)
             left = min(left, credits_ + own - others)
         return left
+
+    def _credits(self) -> tuple[float, float]:
+        run = self._run
+        return self._budget.left(run.ledger.db, run.ledger.run_id, local_day(run.clock.now()))
+
+    def fall_short(self) -> None:
+        """Hold submits back until the budget has more credits: each try would take a place in the window."""
+        self._short_at = min(self._credits())
+        self._run.state.note_short(is_short=True)
 
     def begin(self, ready: Ready) -> None:
         """The task is being submitted."""
@@ -85,8 +95,10 @@ class Trials:
         self._out[job.task.id] = Out(group, job.attempt.expected, is_ours=is_ours, is_reserved=True)
 
     def end(self, task_id: int) -> None:
-        """The task is not out any longer."""
+        """Note that the task is not out any longer. It may have cost less than it reserved."""
         self._out.pop(task_id, None)
+        if self._run.state.is_short and min(self._credits()) > self._short_at:
+            self._run.state.note_short(is_short=False)
 
     def know(self, group: TaskClass) -> bool:
         """What a task of the class costs is known, or will not be. Whether that is news."""

@@ -159,7 +159,7 @@ class Submitting:
             attempt = await run.ledger.write(intend)
         except OverBudget:
             run.ledger.log.release(ready.task, ref)
-            run.state.note_short(is_short=True)
+            self._prices.trials.fall_short()
             return SendAgain(ready)
         if attempt is None:
             run.ledger.log.release(ready.task, ref)
