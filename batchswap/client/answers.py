@@ -87,9 +87,11 @@ def without(secret: str, data: Any, depth: int = 4) -> Any:
     }
 
 
-async def read_body(response: aiohttp.ClientResponse) -> Body:
-    """Read the body to its end, to LARGEST bytes, or to where the connection breaks: what has come may hold an id."""
-    body = bytearray()
+async def read_body(response: aiohttp.ClientResponse, body: bytearray) -> Body:
+    """Read the body to its end, to LARGEST bytes, or to where the connection breaks: what has come may hold an id.
+
+    It is collected in `body`, so that it is not lost when this is cancelled.
+    """
     try:
         async for chunk in response.content.iter_any():
             body += chunk
@@ -97,12 +99,13 @@ async def read_body(response: aiohttp.ClientResponse) -> Body:
                 response.close()
                 return Body(bytes(body[:LARGEST]), is_too_large=True)
     except (aiohttp.ClientError, OSError) as error:
-        return Body(_unpack(bytes(body)), error)
-    return Body(_unpack(bytes(body)))
+        return Body(unpack(body), error)
+    return Body(unpack(body))
 
 
-def _unpack(body: bytes) -> bytes:
-    """Return the body as it was before gzip or deflate. The bytes decide, because labels are often wrong."""
+def unpack(received: bytearray) -> bytes:
+    """Return a body as it was before gzip or deflate. The bytes decide, because labels are often wrong."""
+    body = bytes(received)
     if not body.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")):
         return body
     try:

@@ -11,7 +11,7 @@ import msgspec
 from yarl import URL
 
 from batchswap import wire
-from batchswap.client.answers import HIDDEN, Answer, open_envelope, parse_retry_after, read_body, without
+from batchswap.client.answers import HIDDEN, Answer, Body, open_envelope, parse_retry_after, read_body, unpack, without
 from batchswap.client.error_mapping import mapped, translate
 from batchswap.client.request_trace import CancelledUnsent, Journey, awake, tracing
 from batchswap.client.uploads import Upload
@@ -125,12 +125,15 @@ class Client:
         total = self._timeouts.submit if path == wire.CREATE_TASK else self._timeouts.answer
         timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
         sent = {wire.KEY_HEADER: self._key, **(headers or {})}
-        url, journey = self._base + path, Journey()
+        url, journey, sent_at = self._base + path, Journey(), self._clock.monotonic()
         options |= {"headers": sent, "timeout": timeout, "trace_request_ctx": journey}
         try:
             async with awake(total + self._timeouts.connect, self._timeouts.grace):
                 return await self._send(method, url, **options)
         except TimeoutError:
+            if journey.response is not None:
+                with mapped(url):
+                    return self._answer(journey.response, Body(unpack(journey.received), TimeoutError()), sent_at)
             raise translate(TimeoutError() if journey.has_begun else aiohttp.ConnectionTimeoutError(), url) from None
         except asyncio.CancelledError:
             if journey.has_begun:
@@ -142,8 +145,14 @@ class Client:
         sent_at = self._clock.monotonic()
         with mapped(url):
             async with session.request(method, _exact(url), allow_redirects=False, **options) as response:
-                body = await read_body(response)
-            envelope, is_envelope, named = open_envelope(body)
+                journey = options.get("trace_request_ctx") or Journey()
+                journey.response = response
+                body = await read_body(response, journey.received)
+            return self._answer(response, body, sent_at)
+
+    def _answer(self, response: aiohttp.ClientResponse, body: Body, sent_at: float) -> Answer:
+        """Return what the body says. Raises its fault when it broke off before it said anything."""
+        envelope, is_envelope, named = open_envelope(body)
         return Answer(
             status=response.status,
             code=envelope.code,

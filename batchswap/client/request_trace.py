@@ -13,9 +13,16 @@ class CancelledUnsent(asyncio.CancelledError):
 
 
 class Journey:
-    """One request. `has_begun`: it has a connection, so that something may have been sent."""
+    """One request. With `has_begun`, it has a connection, so that something may have been sent.
+
+    `response` and `received` are what has come of its answer so far: a call that runs out of time may hold an id.
+    """
 
     has_begun = False
+    response: aiohttp.ClientResponse | None = None
+
+    def __init__(self) -> None:
+        self.received = bytearray()
 
 
 def tracing() -> aiohttp.TraceConfig:
