@@ -152,6 +152,11 @@ class Checker:
             stem=safe_part(outputs.stem(target)),
         )
 
+    @property
+    def plain_head(self) -> str | None:
+        """What the outputs of rows with an ordinary key begin with, if nothing else than the key decides about them."""
+        return self._head if self._is_head_inside and not self.inputs.real else None
+
     @cached_property
     def _is_head_inside(self) -> bool:
         """Whether all outputs begin with the same folder, which is inside --out."""

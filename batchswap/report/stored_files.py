@@ -103,7 +103,7 @@ def _look_at(each: Stored, here: str, found: Look, reader: Reader) -> None:
     else:
         found.gone.append(each)
         folder = each.out or here
-        if not Path(folder).is_dir():
+        if folder in found.folders or not os.path.isdir(folder):  # noqa: PTH112 - many results, and few folders
             found.folders[folder] = found.folders.get(folder, 0) + 1
 
 
@@ -130,7 +130,8 @@ def lines(found: Look, db: Path, out: Path) -> Iterator[str]:
         were = "was" if n == 1 else "were"
         words = f"{folder} is not there, where {plural(n, 'result')} {were} stored"
         yield safe(f"{words}: mount it, or name its new place with --out")
-    gone = [each for each in found.gone if (each.out or str(out.absolute())) not in found.folders]
+    here = str(out.absolute())
+    gone = [each for each in found.gone if (each.out or here) not in found.folders]
     if gone:
         files, them = _files(gone), "it" if len(gone) == 1 else "them"
         more = "" if len(gone) < max(found.done, NAMED + 1) else "; is a drive not mounted?"

@@ -9,6 +9,7 @@ import msgspec
 
 from batchswap.ledger import queries, selections, traffic
 from batchswap.ledger.submission_log import position
+from batchswap.runner.collect import storage_trouble
 from batchswap.runner.context.callback_inbox import Calls
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.scheduler import Loop
@@ -56,6 +57,7 @@ async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
 
 def accompany(run: RunContext, loop: Loop) -> None:
     """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
+    loop.spawn(storage_trouble.try_out(run))
     loop.spawn(_keep_flushing(run))
     if run.inbox.calls is not None:
         loop.spawn(_deliver(run.inbox.calls, loop))

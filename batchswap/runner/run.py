@@ -27,7 +27,6 @@ from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, d
 from batchswap.ledger.transitions import Stamp
 from batchswap.runner import signals
 from batchswap.runner.background import Watch, flush, watched
-from batchswap.runner.collect import storage_trouble
 from batchswap.runner.collect.result_store import Results
 from batchswap.runner.collect.reuse import reuse, waiting_words
 from batchswap.runner.context.account import Account, open_pacer
@@ -205,7 +204,6 @@ async def run(
             loop.prices.recall()
             with signals.heeded(context.state.stop_run, context.report) if heed_signals else nullcontext():
                 async with watched(context, watch):
-                    await storage_trouble.try_out(context)
                     await loop.work(partial(resume, context, loop))
                 await _last_balance(context)
             await flush(context)

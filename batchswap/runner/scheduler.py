@@ -181,8 +181,9 @@ class Loop:
         )
 
     def _is_held(self) -> bool:
-        """Whether results that wait for their download keep new submits back."""
-        return self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
+        """Return whether new submits wait for downloads, or for the trial of the folder that receives them."""
+        is_tried = self._run.state.is_storage_tried
+        return not is_tried or self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
 
     def _first(self) -> Ready | None:
         """The first task that may be submitted now: with a budget, few do until the price of their class is known."""

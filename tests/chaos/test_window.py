@@ -1,9 +1,12 @@
 """Invariant 6 on real processes: two runs with one key share its window."""
 
 import signal
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
+from batchswap.ledger.submission_log.position import take_id
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
@@ -15,10 +18,12 @@ TRAVEL = 0.1
 
 
 def beside(shop: Shop, name: str) -> Shop:
-    """Another ledger, with the same key, home and vendor."""
+    """Another ledger, with the same key, home and vendor. A copy with the same id is refused once the other submits."""
     folder = shop.folder / name
     folder.mkdir()
     (folder / "b.db").write_bytes((shop.folder / "b.db").read_bytes())
+    with closing(sqlite3.connect(folder / "b.db")) as db, db:
+        take_id(db, f"ledger-{name}")
     return Shop(folder, shop.vendor, shop.key, home=shop.folder)
 
 

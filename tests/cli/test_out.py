@@ -94,7 +94,7 @@ def test_a_folder_whose_files_cannot_be_synced_gets_nothing_paid(stall: Shop, mo
     assert done.exit_code == 2, done.stderr
     assert "no result can be stored in --out" in done.stderr
     assert "Input/output error" in done.stderr
-    assert stall.vendor.requests() == 0
+    assert stall.vendor.requests("submit") == 0
     assert list(out.iterdir()) == [], "nothing is left of the trial"
 
 
@@ -118,7 +118,7 @@ def test_names_that_a_share_refuses_are_named_before_anything_is_paid(
     assert "4 rows' results cannot be stored in --out" in done.stderr
     for key in ("colon", "dot", "long", "nul"):
         assert f"spring/{key} (" in done.stderr
-    assert stall.vendor.requests() == 0
+    assert stall.vendor.requests("submit") == 0
     again = stall.run("--rate", "none")
     assert again.exit_code == 0, "on another file system the same rows are worked off"
     assert len(stall.results()) == len(rows)

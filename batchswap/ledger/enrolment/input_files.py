@@ -29,10 +29,11 @@ def enrolled(db: sqlite3.Connection, path: Path) -> FileState | None:
 
 def note_files(db: sqlite3.Connection, chunk: "Chunk") -> None:
     """Look at the files that the rows name, and write down what they are like."""
-    given = [text for row in chunk.rows for text in (row.target, row.face) if not is_url(text)]
-    given += [face for row in chunk.rows if row.faces for _, face in row.faces if not is_url(face)]
-    if given:
-        paths = [Path(chunk.folder, text) for text in dict.fromkeys(given) if text]
+    given = [row.target for row in chunk.rows]
+    given += {row.face: None for row in chunk.rows}
+    given += [face for row in chunk.rows if row.faces for _, face in row.faces]
+    if not all(map(is_url, given)):
+        paths = [Path(chunk.folder, text) for text in dict.fromkeys(given) if text and not is_url(text)]
         db.executemany("insert or replace into files values(?, ?, ?)", _looked_at(paths))
 
 

@@ -7,6 +7,7 @@ and has a sentence for everything that can be wrong; the rows that are made here
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from itertools import groupby, repeat
 
 from batchswap.errors import Flaw
@@ -21,9 +22,10 @@ from batchswap.manifest.fields import (
     split_tags,
 )
 from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.outputs import ORDINARY, ending
 from batchswap.manifest.readers.csv import NUL, Header, to_record, width_sentence
 from batchswap.manifest.rows import Checker
-from batchswap.tasks import Row
+from batchswap.tasks import Model, Row
 
 # Each is narrower than what the full check allows. No cell has NUL in it, which stands between cells.
 URL = r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,250}+(?::[1-9][0-9]{0,3})?/[!-=?-~]{0,1700}+"
@@ -123,13 +125,24 @@ class Columns:
         faces = zip(*(texts[f"face_{number}"] for number in self._faces), strict=True) if self._faces else repeat(())
         kept = zip(*(texts[name] for name in self._kept), strict=True) if self._kept else repeat(())
         made, ids, kept_names = self._checker.made, self._faces, self._kept
-        rows: list[Row] = []
+        head, video_start, image_start = self._checker.plain_head, f"{Model.VIDEO}\0", f"{Model.IMAGE}\0"
+        video_model, image_model = Model.VIDEO, Model.IMAGE  # each lookup in an enumeration takes longer than a row may
+        ordinary, rows = ORDINARY.fullmatch, list[Row]()
         columns = zip(numbers, *(texts.get(name, absent) for name in names), faces, kept, strict=False)
         for at, (line, key, video, image, face, given, consent, tags, times, several, extra) in enumerate(columns):
             many = tuple([pair for pair in zip(ids, several, strict=True) if pair[1]]) if several else ()
             labels = known_tags(tags) if tags else ()
             if at not in wrong and labels is not None and (not video) != (not image) and (not face) != (not many):
                 notes = tuple([pair for pair in zip(kept_names, extra, strict=True) if pair[1]]) if extra else ()
+                if head is not None and key and not (given or times or many) and ordinary(key):
+                    # The rows of nearly all manifests, as `made` makes them, in half of the time.
+                    model, start, target = (
+                        (video_model, video_start, video) if video else (image_model, image_start, image)
+                    )
+                    digest = sha256(f"{start}{target}\0{face}".encode()).hexdigest()[:20]
+                    output = f"{head}{key}.mp4" if video else f"{head}{key}{ending(model, target)}"
+                    rows.append(Row(key, digest, model, target, face, output, line, (), consent, labels, notes))
+                    continue
                 count = int(times) if times else 1
                 try:
                     rows += made(line, key, video, image, face, many, given, consent, labels, notes, count)

@@ -1,7 +1,10 @@
 """That results can be stored: tried before anything is paid, and heeded when it fails later."""
 
+import asyncio
 import re
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -9,9 +12,11 @@ from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import queries
+from batchswap.ledger.file import connection
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job
+from batchswap.settings import Settings
 from batchswap.tasks import clean
 
 IN_A_ROW = 3
@@ -21,6 +26,10 @@ _LOOKED_AT = 10_000
 _SHOWN = 60
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 _PLAIN = re.compile("[A-Za-z0-9]").match
+_PART = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+"
+_is_ordinary = re.compile(rf"{_PART}(?:/{_PART})*+", re.IGNORECASE | re.ASCII).fullmatch
+_LONG = 100
+"""Bytes of a path that no file system refuses for its length."""
 _DISK = ("disk", "disk-full")
 
 
@@ -47,11 +56,14 @@ def _kinds(part: str) -> set[str]:
 
 
 async def try_out(run: RunContext) -> None:
-    """Try in --out what results will need. What cannot be stored is not submitted; what is paid for is collected."""
-    if not run.store.is_writable():
-        return  # said where the free space is looked at
-    batches = run.settings.batches
-    trial = await run.store.try_out(samples(output for _, output in queries.odd_outputs(run.ledger.db, batches)))
+    """Try in --out what results will need, and hold submits until then. What is paid for is collected meanwhile."""
+    if run.store.is_writable():  # the check of the free space reports a folder that is not
+        await _try_out(run)
+    run.state.is_storage_tried = True
+
+
+async def _try_out(run: RunContext) -> None:
+    trial = await run.store.try_out(await asyncio.to_thread(_samples, run.settings))
     if trial.traits.words:
         words = f"the file system of --out {run.settings.out} {trial.traits.words}"
         run.report(LogEvent.STORAGE_LIMITED, words)
@@ -59,9 +71,22 @@ async def try_out(run: RunContext) -> None:
         words = f"no result can be stored in --out {run.settings.out} ({trial.obstacle}): nothing is submitted"
         run.state.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
     elif trial.refused:
-        rows = list(islice(queries.odd_outputs(run.ledger.db, batches), _LOOKED_AT))
+        rows = list(islice(odd_outputs(run.ledger.db, run.settings.batches), _LOOKED_AT))
         trial = await run.store.try_out(dict.fromkeys(output for _, output in rows))
         run.state.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(run.settings.out))))
+
+
+def _samples(settings: Settings) -> list[str]:
+    """Read all queued outputs, of which there may be a million, on a connection of its own."""
+    with closing(connection.connect(settings.db, write=False)) as db:
+        return samples(output for _, output in odd_outputs(db, settings.batches))
+
+
+def odd_outputs(db: sqlite3.Connection, batches: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the queued rows that a file system might refuse for their output's name, as ("batch/key", output)."""
+    for name, output in queries.queued_outputs(db, batches):
+        if len(output) > _LONG or not _is_ordinary(output):
+            yield name, output
 
 
 def _refusal(rows: list[tuple[str, str]], trial: Trial, out: str) -> str:

@@ -24,6 +24,8 @@ class RunState:
         self.turns = Turns(self.wake)
         self.is_short = False
         """Whether the budget has too little for one more task until another has ended."""
+        self.is_storage_tried = False
+        """Whether --out has been tried out. Nothing is submitted before."""
         self.media_trouble = ""
         """Why results wait, in words."""
         self._wakeup = asyncio.Event()
