@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.bounds import greedy
-from tests.benchmarks.contest import Popen, batchswap, finish, free_port, script, serving, told
+from tests.benchmarks.contest import Popen, batchswap, finish, script, serving, told
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most, middle
+from tests.ports import callback_options
 
 TASKS = 200
 MANY = 600
@@ -51,9 +52,7 @@ def calling(tasks: int) -> Start:
     """With callbacks."""
 
     def start(folder: Path, url: str) -> list[Popen]:
-        address = f"127.0.0.1:{free_port()}"
-        flags = ("--callback-url", f"http://{address}", "--callback-listen", address)
-        return run(tasks, UNCAPPED, *flags)(folder, url)
+        return run(tasks, UNCAPPED, *callback_options())(folder, url)  # a port for each of those that run at once
 
     return start
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -40,12 +39,6 @@ def told(base_url: str) -> dict[str, Any]:
         found = json.load(response)
     assert isinstance(found, dict)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def write_rows(path: Path, count: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import selling
+from tests.ports import callback_options
 
 for name, examples in (("quick", 20), ("soak", 300)):
     settings.register_profile(
@@ -33,7 +34,7 @@ def _experience(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shop = Shop(folder, vendor)
         shop.rows(20, "w")
         (folder / "spring.csv").rename(folder / "winter.csv")
-        done = shop.call(*shop.arguments(*shop.listening(), "--rate", "none", manifest="winter.csv"))
+        done = shop.call(*shop.arguments(*callback_options(), "--rate", "none", manifest="winter.csv"))
         assert done.exit_code == 0, done.output
     with closing(sqlite3.connect(folder / "b.db")) as db:
         db.execute("pragma wal_checkpoint(truncate)")

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -56,12 +55,6 @@ class Shop:
         pairs = [(f"https://cdn.example/{i}.mp4", "https://cdn.example/anna.jpg") for i in range(count)]
         self.write(*(f"{letter}{i},{video},{face}" for i, (video, face) in enumerate(pairs)))
         return pairs
-
-    def listening(self) -> list[str]:
-        """Options with which the vendor calls back at once, for ledgers that know nothing of durations yet."""
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port = found.getsockname()[1]
-        return ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
 
     def process(
         self, *more: str, point: str = "", before: tuple[str, ...] = (), zone: str = ""

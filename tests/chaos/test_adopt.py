@@ -10,6 +10,7 @@ from click.testing import Result
 
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair
+from tests.ports import callback_options
 
 
 def paid_elsewhere(shop: Shop, count: int) -> list[Pair]:
@@ -26,7 +27,7 @@ def paid_elsewhere(shop: Shop, count: int) -> list[Pair]:
         "--rate",
         "none",
     ]
-    assert shop.call(*other, *place, *shop.listening()).exit_code == 0
+    assert shop.call(*other, *place, *callback_options()).exit_code == 0
     for path in (shop.folder / "state" / "batchswap").glob("submits-*"):
         path.rename(shop.folder / path.name)
     # The ledger gets its rows; an API that takes nothing more leaves them queued.
@@ -44,7 +45,7 @@ def id_of(shop: Shop, pair: Pair) -> str:
 
 
 def finish(shop: Shop, pairs: list[Pair]) -> None:
-    assert shop.run("--rate", "none", *shop.listening()).exit_code == 0
+    assert shop.run("--rate", "none", *callback_options()).exit_code == 0
     assert shop.vendor.accepted == dict.fromkeys(pairs, 1)
     assert shop.results() == shop.expected(pairs)
 

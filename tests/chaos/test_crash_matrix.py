@@ -12,6 +12,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair, Vendor
 from tests.http.scripted import Act, Exchange, Request, head
 from tests.http.scripted_replies import close
+from tests.ports import callback_options
 
 MOVES, CLIENT = "batchswap.ledger.transitions", "batchswap.client.http:Client"
 FILES, PUBLISHING = "batchswap.ledger.file.connection", "batchswap.downloads.publish"
@@ -128,7 +129,7 @@ def test_killed_during_enrolment(old_shop: Shop, point: str) -> None:
 def test_killed_during_a_migration(shop: Shop, point: str) -> None:
     pairs = shop.rows(3)
     assert shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
-    check(shop, pairs, *shop.listening())
+    check(shop, pairs, *callback_options())
     assert [name for (name,) in shop.select("select name from _sqlite_migrations")] == [
         step.name for step in schema.steps._migrations
     ]

@@ -18,6 +18,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import ok, reply
+from tests.ports import callback_options
 
 ANSI, TITLE, BIDI, MARKUP = "\x1b[31mred", "\x1b]0;owned\x07", "\u202egnp.exe", "[bold red]x[/] :boom:"
 FORMULAS = ("=cmd|'/c calc'!A1", "+1+1", "-2+3", "@SUM(A1)")
@@ -72,7 +73,7 @@ def commands(shop: Shop) -> list[list[str]]:
 
 
 def test_what_commands_print_does_nothing_to_a_terminal(filled: Shop) -> None:
-    done = filled.run("--rate", "none", *filled.listening())
+    done = filled.run("--rate", "none", *callback_options())
     assert done.exit_code == 4, done.output
     assert not unsafe(done.output)
     reasons = [reason for (reason,) in filled.select("select reason from tasks where reason <> ''")]
@@ -87,7 +88,7 @@ def test_what_commands_print_does_nothing_to_a_terminal(filled: Shop) -> None:
 
 
 def test_no_cell_of_an_export_is_a_formula(filled: Shop) -> None:
-    filled.run("--rate", "none", *filled.listening())
+    filled.run("--rate", "none", *callback_options())
     text = filled.call("tasks", "--db", str(filled.folder / "b.db"), "--batch", "spring", "--format", "csv").stdout
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == len(FORMULAS) + 1
@@ -96,7 +97,7 @@ def test_no_cell_of_an_export_is_a_formula(filled: Shop) -> None:
 
 
 def test_a_script_gets_the_fields_as_they_were_written(filled: Shop) -> None:
-    filled.run("--rate", "none", *filled.listening())
+    filled.run("--rate", "none", *callback_options())
     text = filled.call("tasks", "--db", str(filled.folder / "b.db"), "--batch", "spring", "--format", "json").stdout
     found = json.loads(text)
     assert [row["key"] for row in found] == list(FORMULAS)
@@ -124,7 +125,7 @@ def test_hostile_fields_are_refused_in_harmless_words_or_shown_harmless(shop: Sh
 
 def test_the_live_display_reads_no_markup_and_no_escapes(filled: Shop) -> None:
     """On a real terminal, with a batch that is named to be misread."""
-    seen = on_terminal(filled, "--rate", "none", "--batch", "[red]b[/]", *filled.listening())
+    seen = on_terminal(filled, "--rate", "none", "--batch", "[red]b[/]", *callback_options())
     assert re.search(r"\[red\]b\[/\]\s+[━╸╺]", COLOURS.sub("", seen))  # beside the bar, as it was written
     for words in (ANSI, TITLE, BIDI, "\x9b", "\u2066", "\x00", "\x08"):
         assert words not in seen

@@ -18,6 +18,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import ok, redirect, reply
+from tests.ports import callback_options
 
 KEYS = ("ak_" + "S3cr3t" * 5 + "xy", "ak_a.b/c+d=e&f:g;h,i~j!k@l*m$n%o^p-q", "another-form-of-key_9f8e7d6c5b4a")
 STYLES = (["-v"], ["-v", "--log-format", "json"], ["--json"])
@@ -132,7 +133,7 @@ def test_invariant_9_no_secret_anywhere(old_shop: Shop, key: str, style: list[st
     shop = Shop(old_shop.folder, old_shop.vendor, key)
     fill(shop)
     echo = shop.vendor.spoil = Echo()
-    said, seen = watched(shop, "--rate", "none", "--retries", "0", *shop.listening(), *style)
+    said, seen = watched(shop, "--rate", "none", "--retries", "0", *callback_options(), *style)
     texts = {"run": said, "arguments": "\n".join(seen)}
     assert seen
     check_that_it_was_told(shop, echo)
@@ -213,7 +214,7 @@ def test_ledger_and_state_are_their_owners_alone(shop: Shop, umask: int) -> None
     shop.vendor.spoil = look
     before = os.umask(umask)
     try:
-        assert shop.process("--rate", "50/1s", *shop.listening()).returncode == 0
+        assert shop.process("--rate", "50/1s", *callback_options()).returncode == 0
     finally:
         os.umask(before)
     assert folders == {0o700}

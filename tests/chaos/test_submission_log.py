@@ -15,6 +15,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair, Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import close, ok, reply
+from tests.ports import callback_options
 
 
 def log_of(shop: Shop) -> Path:
@@ -155,7 +156,7 @@ def test_a_rebuilt_ledger_is_the_lost_one_to_an_older_copy(old_shop: Shop) -> No
     for path in old_shop.folder.glob("b.db*"):
         path.unlink()
     rebuild(old_shop, str(old_shop.folder / "spring.csv"))
-    assert run(old_shop, *old_shop.listening()) == 0
+    assert run(old_shop, *callback_options()) == 0
     restored(old_shop, copy)
     refused(old_shop, 2)
     assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
@@ -249,12 +250,12 @@ def test_plan_status_and_doctor_name_a_ledger_that_is_behind(old_shop: Shop) -> 
 def test_ledgers_with_one_key_share_the_day_in_all_time_zones(shop: Shop, is_same_ledger: bool) -> None:
     """The day is that of its first run."""
     shop.rows(5)
-    assert run(shop, "--budget-per-day", "3", *shop.listening()) == 6
+    assert run(shop, "--budget-per-day", "3", *callback_options()) == 6
     assert shop.vendor.accepted.total() == 3
     if not is_same_ledger:
         (shop.folder / "b.db").rename(shop.folder / "first.db")
     for zone in ("Pacific/Kiritimati", "Pacific/Niue", "UTC"):
-        done = shop.process("--rate", "none", "--budget-per-day", "3", *shop.listening(), zone=zone)
+        done = shop.process("--rate", "none", "--budget-per-day", "3", *callback_options(), zone=zone)
         assert done.returncode == 6, done.stderr
     assert shop.vendor.accepted.total() == 3
     assert [line["what"] for line in lines(shop)].count("day") == 1
@@ -271,7 +272,7 @@ def test_refused_submits_do_not_use_up_the_day(shop: Shop) -> None:
         return reply(json=ok(None, 422, "no"))
 
     shop.vendor.spoil = spoil
-    assert run(shop, "--budget-per-day", "2", "--in-flight", "1", *shop.listening()) == 3
+    assert run(shop, "--budget-per-day", "2", "--in-flight", "1", *callback_options()) == 3
     assert shop.vendor.accepted.total() == 2
 
 
@@ -282,7 +283,7 @@ def test_two_runs_at_once_do_not_overspend_the_day(shop: Shop) -> None:
     each = ["run", "spring.csv", *place, "--budget-per-day", "7"]
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "batchswap", *each, "--db", f"{name}.db", "--batch", name, *shop.listening()],
+            [sys.executable, "-m", "batchswap", *each, "--db", f"{name}.db", "--batch", name, *callback_options()],
             cwd=shop.folder, env=shop.environment(), stderr=subprocess.DEVNULL,
         )
         for name in ("one", "two")

@@ -12,6 +12,7 @@ import pytest
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
+from tests.ports import callback_options
 
 
 def fill_disk(vendor: Vendor, kind: str, request: Request) -> Act | None:
@@ -66,5 +67,5 @@ def test_an_id_that_stderr_does_not_take_is_in_the_document(shop: Shop) -> None:
 
 def test_without_trouble_quiet_is_one_line(shop: Shop) -> None:
     shop.rows(1)
-    done = shop.process("--rate", "none", "-q", *shop.listening())
+    done = shop.process("--rate", "none", "-q", *callback_options())
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)

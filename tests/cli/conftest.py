@@ -1,7 +1,6 @@
 """A place to run commands in: a folder with media, a home of its own, and a server that takes them."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,7 @@ from batchswap.local.faults import Fault, FaultRate
 from tests.cli.quick import KEY, QuickEngine, box
 from tests.http.local import Running, running
 from tests.http.samples import movie, picture
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+from tests.ports import callback_options
 
 
 @dataclass(frozen=True)
@@ -55,10 +50,8 @@ def chosen(options: type[T], *words: str) -> T:
 
 
 def work(*arguments: str) -> Result:
-    """`run` with callbacks, so that nobody waits for a poll."""
-    port = free_port()
-    listening = ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
-    return call("run", *arguments, "--rate", "none", *listening)
+    """`run` with callbacks, so that it waits for no poll."""
+    return call("run", *arguments, "--rate", "none", *callback_options())
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The local server in a process of its own, with a quick engine: `python -m tests.cli.serving FOLDER [PORT]`.
+"""The local server in a process of its own, with a quick engine: `python -m tests.cli.serving FOLDER`.
 
 It prints its base URL and serves until its standard input ends or it is killed.
 """
@@ -13,12 +13,12 @@ from batchswap.local.server.settings import ServerSettings
 from tests.cli.quick import KEY, QuickEngine
 
 
-async def serve(folder: Path, port: int) -> None:
+async def serve(folder: Path) -> None:
     key = os.environ.get("BATCHSWAP_SERVE_KEY", KEY)
-    async with start(ServerSettings(folder, keys=(key,), port=port, workers=2), QuickEngine()) as server:
+    async with start(ServerSettings(folder, keys=(key,), workers=2), QuickEngine()) as server:
         print(server.base_url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), int((*sys.argv, "0")[2])))
+    asyncio.run(serve(Path(sys.argv[1])))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Place, free_port
+from tests.cli.conftest import Place
 from tests.cli.processes import environment, finish, serving, start
+from tests.ports import callback_options
 
 ROWS, KILLS = 24, 6
 
@@ -33,10 +34,8 @@ def env(place: Place, base_url: str) -> dict[str, str]:
 
 
 def listening() -> list[str]:
-    """Callbacks and no limit, so that nobody waits."""
-    port = free_port()
-    address = f"127.0.0.1:{port}"
-    return ["--rate", "none", "--callback-url", f"http://{address}", "--callback-listen", address]
+    """Return the options of a run without a limit that waits for no poll."""
+    return ["--rate", "none", *callback_options()]
 
 
 def results(folder: Path) -> dict[str, str]:

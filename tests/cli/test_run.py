@@ -22,10 +22,11 @@ from batchswap.operations.provider import find_account
 from batchswap.operations.run import enrol, work_off_at
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
-from tests.cli.conftest import Place, call, chosen, free_port, use, work
+from tests.cli.conftest import Place, call, chosen, use, work
 from tests.cli.quick import KEY, QuickEngine
 from tests.http.local import running
 from tests.http.scripted import Request
+from tests.ports import callback_options
 
 SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds"]
 COUNTS = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
@@ -363,9 +364,7 @@ def test_out_of_credits(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_local_provider_needs_no_key(place: Place) -> None:
     """The server lives inside the command, its folder beside the ledger."""
-    port = free_port()
-    callbacks = ["--callback-url", f"http://127.0.0.1:{port}", "--callback-listen", f"127.0.0.1:{port}"]
-    options = chosen(RunOptions, place.manifest("spring.csv", 2), "--provider", "local", *callbacks)
+    options = chosen(RunOptions, place.manifest("spring.csv", 2), "--provider", "local", *callback_options())
     settings = build_settings(options)
     account = find_account(settings)
     assert account is None

@@ -1,7 +1,6 @@
 """What the tests of the client share: one call, and the server that saw it."""
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -41,9 +40,3 @@ def answered(call: Call, *script: Act, **options: Any) -> tuple[Answer, Scripted
     found, server = asyncio.run(ask(call, *script, **options))
     assert isinstance(found, Answer), found
     return found, server
-
-
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A server in a process of its own, to be killed: `python -m tests.http.serving FOLDER SECONDS [PORT]`.
+"""A server in a process of its own, to be killed: `python -m tests.http.serving FOLDER SECONDS`.
 
 It prints its base URL, and then serves until its standard input ends or it is killed.
 """
@@ -12,12 +12,12 @@ from batchswap.local.server.settings import ServerSettings
 from tests.http.fake_engine import KEY, PretendEngine
 
 
-async def serve(folder: Path, seconds: float, port: int) -> None:
-    settings = ServerSettings(folder, keys=(KEY,), port=port, workers=2, callback_waits=(0.05,) * 5)
+async def serve(folder: Path, seconds: float) -> None:
+    settings = ServerSettings(folder, keys=(KEY,), workers=2, callback_waits=(0.05,) * 5)
     async with start(settings, PretendEngine(seconds)) as server:
         print(server.base_url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2]), int((*sys.argv, "0")[3])))
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2])))

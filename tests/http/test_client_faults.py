@@ -23,9 +23,10 @@ from batchswap.clock import SystemClock
 from batchswap.errors import MaybeSent, NeverSent
 from tests.chaos.vendor import selling
 from tests.http import scripted_replies
-from tests.http.asking import CALM, HASTY, KEY, Call, ask, closed_port, submit
+from tests.http.asking import CALM, HASTY, KEY, Call, ask, submit
 from tests.http.scripted import Act, Exchange, Scripted, head
 from tests.http.scripted_replies import ok, reply
+from tests.ports import reserve_port
 
 HEAD = head(200, {"Content-Length": "100"})
 AFTER_CONNECTING: dict[str, Act] = {
@@ -182,7 +183,7 @@ async def submit_to(url: str, timeouts: Timeouts = CALM) -> None:
 
 def test_refused_is_never_sent() -> None:
     with pytest.raises(NeverSent, match=r"^cannot connect: Connection refused \(http:"):
-        asyncio.run(submit_to(f"http://127.0.0.1:{closed_port()}"))
+        asyncio.run(submit_to(f"http://127.0.0.1:{reserve_port()}"))
 
 
 def test_a_name_that_does_not_resolve_is_never_sent() -> None:

@@ -14,8 +14,9 @@ from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, MaybeSent, NeverSent, UsageError, WireError
 from batchswap.tasks import public
 from tests.http import scripted_replies
-from tests.http.asking import BODY, HASTY, KEY, SIGNED, closed_port
+from tests.http.asking import BODY, HASTY, KEY, SIGNED
 from tests.http.scripted import Act, Scripted
+from tests.ports import reserve_port
 
 
 def test_invariant_9_errors_hold_no_key_and_no_query(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_invariant_9_errors_hold_no_key_and_no_query(tmp_path: Path) -> None:
                 client.create_task(BODY, "ref-1"),
                 client.task_info("SIGNATURE"),
                 client.put_file(server.url + SIGNED, tmp_path / "v.mp4", "video/mp4"),
-                client.put_file(f"http://127.0.0.1:{closed_port()}{SIGNED}", tmp_path / "v.mp4", "video/mp4"),
+                client.put_file(f"http://127.0.0.1:{reserve_port()}{SIGNED}", tmp_path / "v.mp4", "video/mp4"),
                 client.put_file(f"http://TOKEN:SIGNATURE@127.0.0.1{SIGNED}", tmp_path / "v.mp4", "video/mp4"),
                 client.put_file(f"https://h:99999999{SIGNED}", tmp_path / "v.mp4", "video/mp4"),
             )

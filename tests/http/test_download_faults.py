@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import resource
-import socket
 import threading
 import traceback
 import zlib
@@ -18,6 +17,7 @@ from tests.http.fetches import DIGEST, HTML, MOVIE, SIZE, TARGET, failed, fetche
 from tests.http.samples import picture
 from tests.http.scripted import Act, Scripted, head
 from tests.http.scripted_replies import media, reply
+from tests.ports import reserve_port
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,9 @@ def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place)
 
 
 def test_no_connection_is_said(place: Place) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-
     async def talk(downloader: Downloader, server: Scripted) -> None:
         with pytest.raises(DownloadError) as caught:
-            await downloader.fetch(f"http://127.0.0.1:{port}/?SIGNATURE", place, kind="video")
+            await downloader.fetch(f"http://127.0.0.1:{reserve_port()}/?SIGNATURE", place, kind="video")
         assert caught.value.reason == "unreachable"
         assert "SIGNATURE" not in str(caught.value)
 
