@@ -26,7 +26,7 @@ test: $(READY)  ## All tests but the long ones
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 soak: $(READY)  ## Hundreds of drawn nights, faults and crashes; a few minutes
-	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest tests/chaos
+	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest -n auto --maxprocesses 4 tests/chaos
 
 cover: $(READY)  ## The tests with branch coverage
 	$(BIN)/coverage erase

@@ -25,6 +25,8 @@ UNSAFE_IN_NAME = re.compile(r"[^\w.-]")
 ORDINARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{5,99}")
 PLAIN_OUTPUT = re.compile(r"[A-Za-z0-9_/-]{1,100}(?:\.[A-Za-z0-9]{1,5})?")
 """What no file system refuses."""
+LIKELY_PART = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)).{0,34}[^\s.]", re.IGNORECASE | re.DOTALL)
+"""A part of a path that is refused, if at all, for one of its characters: at most 140 bytes, and no device."""
 REFUSED_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 FILMS = (Model.VIDEO, Model.VIDEO_MULTI)
@@ -117,6 +119,8 @@ class Outputs:
         self._standing: Path | None = None
         """The folder --out, or while it is not made yet the nearest one above it."""
         self._inside: set[str] = set()
+        self._accepted: set[str] = set()
+        """Characters of names that the file system has looked up."""
         self.folders = Seen()
         """Every folder that outputs lie in: no output may be a file of that name."""
 
@@ -148,6 +152,8 @@ class Outputs:
             while not self._standing.is_dir() and self._standing != self._standing.parent:
                 self._standing = self._standing.parent
         for part in output.split("/"):
+            if self._accepted.issuperset(part) and LIKELY_PART.fullmatch(part):
+                continue
             try:
                 (self._standing / part).lstat()
             except UnicodeEncodeError as error:
@@ -159,3 +165,4 @@ class Outputs:
                     raise Flaw(
                         f"cannot be stored in --out {shown(self._out)}: {error.strerror}: {shown(output)}"
                     ) from None
+            self._accepted.update(part)
