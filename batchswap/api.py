@@ -23,7 +23,7 @@ from batchswap.operations.run import back_up, enrolled_in, work_off_at
 from batchswap.operations.settings_check import checked
 from batchswap.report.duplicate_rows import named
 from batchswap.report.plan import Plan
-from batchswap.runner.background import View
+from batchswap.runner.background import RunView
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import State
@@ -195,5 +195,5 @@ def _sources(manifests: Manifests, batch: str | None) -> list[Source]:
     return [Source(path, None, batch) for path in paths]
 
 
-async def _show_nothing(look: Callable[[], View]) -> None:
+async def _show_nothing(look: Callable[[], RunView]) -> None:
     await asyncio.Event().wait()

@@ -63,7 +63,7 @@ class Next(msgspec.Struct, frozen=True):
     seconds: float = 0.0
 
 
-class Story(msgspec.Struct):
+class DownloadHistory(msgspec.Struct):
     """What one result has gone through. Times are monotonic seconds."""
 
     tries: int = 0
@@ -161,7 +161,7 @@ class Host:
 
 def decide(
     trouble: Trouble,
-    story: Story,
+    story: DownloadHistory,
     host: Host,
     now: float,
     wait: float,
@@ -191,7 +191,7 @@ def decide(
     return Next(Then.LEAVE) if is_over else Next(Then.AGAIN, wait)
 
 
-def note(story: Story, host: Host, now: float) -> None:
+def note(story: DownloadHistory, host: Host, now: float) -> None:
     """Count one more failure of a result, before the host records it."""
     story.counted += host.good_at >= story.failed_at
     story.tries += 1

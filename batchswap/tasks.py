@@ -3,11 +3,15 @@
 import hashlib
 import re
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from batchswap.states import State
+
+MediaKind = Literal["video", "image"]
+"""What a target and its result are."""
 
 
 class Model(StrEnum):
@@ -23,9 +27,13 @@ class Model(StrEnum):
         return self in (Model.VIDEO_MULTI, Model.IMAGE_MULTI)
 
     @property
+    def media_kind(self) -> MediaKind:
+        return "video" if self in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
+
+    @property
     def target_field(self) -> str:
         """The name of the target's URL in the API's `input`."""
-        return "video_url" if self in (Model.VIDEO, Model.VIDEO_MULTI) else "image_url"
+        return f"{self.media_kind}_url"
 
 
 Faces = tuple[tuple[int, str], ...]

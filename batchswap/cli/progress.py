@@ -10,7 +10,7 @@ from batchswap.cli.console import Console, as_shown
 from batchswap.events import LogEvent, report
 from batchswap.report.formatting import fit, safe
 from batchswap.report.progress import Progress, Shown, costs_line, one_line, tasks_line, time_line
-from batchswap.runner.background import View, Watch
+from batchswap.runner.background import RunView, Watch
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -34,12 +34,12 @@ def choose(console: Console, *, progress: bool, title: str) -> Watch:
     return lambda look: watch_live(look, console, title)
 
 
-async def watch_nothing(look: Callable[[], View]) -> None:
+async def watch_nothing(look: Callable[[], RunView]) -> None:
     """Shows nothing until it is cancelled."""
     await asyncio.Event().wait()
 
 
-async def watch_lines(look: Callable[[], View], *, every: float = LINE_EVERY) -> None:
+async def watch_lines(look: Callable[[], RunView], *, every: float = LINE_EVERY) -> None:
     """One line every `every` seconds."""
     progress = Progress(look(), time.monotonic())
     while True:
@@ -48,7 +48,7 @@ async def watch_lines(look: Callable[[], View], *, every: float = LINE_EVERY) ->
         report(LogEvent.PROGRESS, one_line(shown), progress=shown.to_json())
 
 
-async def watch_live(look: Callable[[], View], console: Console, title: str) -> None:
+async def watch_live(look: Callable[[], RunView], console: Console, title: str) -> None:
     """A bar and some lines at the bottom of the terminal; what is said scrolls by above them."""
     try:
         await _draw_on(look, console, title)
@@ -57,7 +57,7 @@ async def watch_live(look: Callable[[], View], console: Console, title: str) -> 
         await watch_nothing(look)
 
 
-async def _draw_on(look: Callable[[], View], console: Console, title: str) -> None:
+async def _draw_on(look: Callable[[], RunView], console: Console, title: str) -> None:
     from rich.console import Console as Terminal
     from rich.live import Live
     from rich.text import Text

@@ -14,7 +14,7 @@ from batchswap.cli.option_types import NO_RATE
 from batchswap.cli.options import AccountOptions, ReadingOptions, WorkOptions
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
-from batchswap.manifest.sources import ENDINGS, Format, folder_of
+from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
 from batchswap.operations.settings_check import check_callback
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
@@ -45,7 +45,7 @@ def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[S
     return [Source(path, _format_of(path, options.format), options.batch) for path in given]
 
 
-def _format_of(path: str, asked: Format | None) -> Format | None:
+def _format_of(path: str, asked: ManifestFormat | None) -> ManifestFormat | None:
     """Return the format asked for. None: it was not typed, and the file's name tells; `tasks` has a --format, too."""
     context = click.get_current_context(silent=True)
     is_elsewhere = context is not None and not is_typed(context, "format")

@@ -15,9 +15,9 @@ import aiohttp
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.tasks import public
 
-Fault = type[NeverSent] | type[MaybeSent]
+ErrorClass = type[NeverSent] | type[MaybeSent]
 
-FAULTS: dict[type[BaseException], tuple[Fault, str]] = {
+FAULTS: dict[type[BaseException], tuple[ErrorClass, str]] = {
     # Before the connection stands.
     aiohttp.ClientConnectorDNSError: (NeverSent, "the host name cannot be resolved"),
     aiohttp.ClientConnectorCertificateError: (NeverSent, "the server's certificate is not trusted"),

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -17,7 +17,7 @@ from batchswap.client.request_trace import CancelledUnsent, Journey, awake, trac
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
-from batchswap.tasks import is_nameable, public
+from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
 """Redirects of one upload that are followed."""
@@ -91,7 +91,7 @@ class Client:
         """`ext` with its dot (".mp4")."""
         return await self._call("GET", wire.UPLOAD_URL, params={"content_type": content_type, "ext": ext})
 
-    async def detect(self, kind: Literal["video", "image"], url: str) -> Answer:
+    async def detect(self, kind: MediaKind, url: str) -> Answer:
         path = wire.DETECT_VIDEO if kind == "video" else wire.DETECT_IMAGE
         return await self._call("POST", path, json={f"{kind}_url": url})
 

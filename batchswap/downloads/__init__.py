@@ -14,7 +14,7 @@ from batchswap.downloads.address_guard import is_on_private_address
 from batchswap.downloads.downloader import Downloader
 from batchswap.downloads.folder_trial import Trial, try_out
 from batchswap.downloads.media_check.boxes import movie_seconds
-from batchswap.downloads.media_check.containers import MediaKind, false_ending, inspect
+from batchswap.downloads.media_check.containers import false_ending, inspect
 from batchswap.downloads.media_check.pictures import picture_size
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import Verified
@@ -24,7 +24,6 @@ from batchswap.downloads.resume import Glance
 __all__ = [
     "Downloader",
     "Glance",
-    "MediaKind",
     "Place",
     "Trial",
     "Verified",

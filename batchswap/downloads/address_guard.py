@@ -16,7 +16,7 @@ from batchswap.errors import PrivateAddress
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One result of getaddrinfo: family, type, protocol, canonical name, socket address."""
 
-Guard = Callable[[AddressInfo], socket.socket]
+SocketFactory = Callable[[AddressInfo], socket.socket]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how a network without IPv4 reaches public IPv4 hosts
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to hosts (RFC 4291, 2.4)

@@ -10,15 +10,14 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
-from batchswap.downloads.address_guard import Guard, public_socket
+from batchswap.downloads.address_guard import SocketFactory, public_socket
 from batchswap.downloads.content_encoding import Decoder
 from batchswap.downloads.fsync_batch import Filing, to_its_end
-from batchswap.downloads.media_check.containers import MediaKind
 from batchswap.downloads.output_paths import Place
-from batchswap.downloads.part_file import Part, Verified
+from batchswap.downloads.part_file import PartFile, Verified
 from batchswap.downloads.resume import BodyPlan, Glance, ask, glance, read_head
 from batchswap.errors import DownloadError, PrivateAddress
-from batchswap.tasks import is_nameable, public
+from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
 """Redirects that are followed."""
@@ -44,7 +43,7 @@ class Downloader:
 
         `connect` and `stall` in seconds: how long a connection, and the next 64 KiB, may take.
         """
-        self._guard: Guard | None = None if allow_private else public_socket
+        self._guard: SocketFactory | None = None if allow_private else public_socket
         self._largest, self._connect, self._stall = largest, connect, stall
         self.filing = Filing()
 
@@ -77,7 +76,7 @@ class Downloader:
         target = _check(url, final=True)
         if attempt > 1:
             await self._again.setdefault(target.host or "", AsyncLimiter(*AGAIN)).acquire()
-        part = Part(place, url, remote_id)
+        part = PartFile(place, url, remote_id)
         try:
             if part.is_begun():
                 await _in_thread(part.open)
@@ -97,7 +96,7 @@ class Downloader:
         finally:
             part.close()
 
-    async def _fill(self, part: Part, target: URL, url: str) -> bool:
+    async def _fill(self, part: PartFile, target: URL, url: str) -> bool:
         """Get what is missing. False: the part was emptied, ask again."""
         headers = ask(part.note, part.size)
         asked_from = part.size if headers else 0
@@ -142,7 +141,7 @@ class Downloader:
         raise DownloadError("redirects", f"more than {HOPS} redirects")
 
     async def _pour(
-        self, response: aiohttp.ClientResponse, part: Part, reading: BodyPlan, clock: Callable[[], None]
+        self, response: aiohttp.ClientResponse, part: PartFile, reading: BodyPlan, clock: Callable[[], None]
     ) -> None:
         """The body into the part, which holds the last block back: it is written when it is known to be whole."""
         if part.size and reading.offset != part.size:

@@ -37,7 +37,7 @@ class Folders(ExitStack):
 
 FileWork = Callable[[Folders], Steps[Any]]
 Waiter = tuple[FileWork, asyncio.Future[Any]]
-Outcome = tuple[Any, BaseException | None]
+TripResult = tuple[Any, BaseException | None]
 """What one piece of work returned, or how it failed."""
 
 
@@ -69,7 +69,7 @@ class Filing:
             return
         going.add_done_callback(lambda gone: self._come_back(group, gone))
 
-    def _come_back(self, group: list[Waiter], gone: asyncio.Future[list[Outcome]]) -> None:
+    def _come_back(self, group: list[Waiter], gone: asyncio.Future[list[TripResult]]) -> None:
         if self._waiting:
             self._go()
         else:
@@ -94,9 +94,9 @@ async def to_its_end(running: asyncio.Future[Found]) -> Found:
         raise
 
 
-def trip(works: Sequence[FileWork]) -> list[Outcome]:
+def trip(works: Sequence[FileWork]) -> list[TripResult]:
     """All first halves, then one sync of each file and folder that they yield, and the second halves. Blocks."""
-    outcomes: list[Outcome] = [(None, None)] * len(works)
+    outcomes: list[TripResult] = [(None, None)] * len(works)
     waiting = defaultdict[int, list[tuple[int, Steps[Any]]]](list)
     with Folders() as folders:
         for number, work in enumerate(works):
@@ -120,7 +120,7 @@ def _sync(handle: int) -> OSError | None:
     return None
 
 
-def _end(steps: Steps[Any], failure: OSError | None) -> Outcome:
+def _end(steps: Steps[Any], failure: OSError | None) -> TripResult:
     try:
         if failure is None:
             next(steps)

@@ -16,11 +16,11 @@ import msgspec
 
 from batchswap.downloads.filesystem import file_sync, lock
 from batchswap.downloads.fsync_batch import Folders, Steps
-from batchswap.downloads.media_check.containers import MediaKind, inspect
+from batchswap.downloads.media_check.containers import inspect
 from batchswap.downloads.output_paths import Place, disk, opened, remove
 from batchswap.downloads.resume import BodyPlan, Note
 from batchswap.errors import DownloadError
-from batchswap.tasks import public
+from batchswap.tasks import MediaKind, public
 
 _BLOCK = 1024 * 1024
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -35,7 +35,7 @@ class Verified(msgspec.Struct, frozen=True):
     media_type: str
 
 
-class Part:
+class PartFile:
     """The part of one place, for one result and URL. `size` counts the bytes that came, the `held` ones included.
 
     What comes is held until `flush`: a small result is never written twice, nor in small pieces, and a file that is

@@ -24,7 +24,7 @@ class WriteOutcome(msgspec.Struct, frozen=True):
     error: Exception | None = None
 
 
-class Writer:
+class LedgerWriter:
     """The one place that writes to the ledger while a run goes on.
 
     `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,

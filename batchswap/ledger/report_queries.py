@@ -24,7 +24,7 @@ class Run(msgspec.Struct, frozen=True):
     summary: str | None
 
 
-class Line(msgspec.Struct, frozen=True):
+class TaskLine(msgspec.Struct, frozen=True):
     """One task as a list shows it. `spent` is None where the API did not say what an attempt has cost."""
 
     id: int
@@ -136,7 +136,7 @@ def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
 
 def lines(
     db: sqlite3.Connection, *, states: Sequence[str] = (), batch: str | None = None, code: str | None = None
-) -> Iterator[Line]:
+) -> Iterator[TaskLine]:
     """The tasks, as a stream, in the order in which they came into the ledger."""
     clauses, values = ["true"], list[Any]()
     if states:
@@ -149,12 +149,12 @@ def lines(
         clauses.append("t.code = ?")
         values.append(code)
     for row in db.execute(f"{_LINE_SQL} where {' and '.join(clauses)} order by t.id", values):
-        yield Line(*row)
+        yield TaskLine(*row)
 
 
-def line(db: sqlite3.Connection, task_id: int) -> Line:
+def line(db: sqlite3.Connection, task_id: int) -> TaskLine:
     """One task."""
-    return Line(*db.execute(f"{_LINE_SQL} where t.id = ?", (task_id,)).fetchone())
+    return TaskLine(*db.execute(f"{_LINE_SQL} where t.id = ?", (task_id,)).fetchone())
 
 
 def named(db: sqlite3.Connection, name: str) -> list[Task]:

@@ -2,6 +2,6 @@
 
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
 from batchswap.manifest.reader import Chunk, Reading, check, read
-from batchswap.manifest.sources import STDIN, Format, Options, Source
+from batchswap.manifest.sources import STDIN, ManifestFormat, Options, Source
 
-__all__ = ["DEFAULT_TEMPLATE", "STDIN", "Chunk", "Format", "Options", "Reading", "Source", "check", "read"]
+__all__ = ["DEFAULT_TEMPLATE", "STDIN", "Chunk", "ManifestFormat", "Options", "Reading", "Source", "check", "read"]

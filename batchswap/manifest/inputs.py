@@ -25,7 +25,7 @@ BEHIND = ("”", "“", "„", "»", "«", ">")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
-class Inputs:
+class ManifestInputs:
     """Checks the inputs of one manifest. A file is looked at once, however many rows name it."""
 
     def __init__(self, folder: str, *, check_files: bool = True) -> None:

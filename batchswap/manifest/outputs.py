@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from batchswap.errors import Flaw, UsageError
 from batchswap.manifest.fields import USE_UTF8, nearest, plain_text, shown
-from batchswap.manifest.seen_texts import Seen, folded, folders_of
+from batchswap.manifest.seen_texts import SeenTexts, folded, folders_of
 from batchswap.tasks import Model, is_url
 
 LONGEST_PART = 120
@@ -121,7 +121,7 @@ class Outputs:
         self._inside: set[str] = set()
         self._accepted: set[str] = set()
         """Characters of names that the file system has looked up."""
-        self.folders = Seen()
+        self.folders = SeenTexts()
         """Every folder that outputs lie in: no output may be a file of that name."""
 
     def head(self, batch: str) -> str | None:

@@ -13,8 +13,8 @@ from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.readers.formats import READERS, Manifest
 from batchswap.manifest.readers.matrix import Folder
 from batchswap.manifest.rows import Problems
-from batchswap.manifest.seen_texts import Seen, Suspects, all_folded
-from batchswap.manifest.sources import Bytes, Options, Source, folder_of, format_of, utf8_problem
+from batchswap.manifest.seen_texts import SeenTexts, Suspects, all_folded
+from batchswap.manifest.sources import ManifestFiles, Options, Source, folder_of, format_of, utf8_problem
 from batchswap.tasks import Row
 
 
@@ -55,10 +55,10 @@ class Reading:
         self.counts = {}
         self._names = self._outputs()
         problems = Problems()
-        keys: defaultdict[str, Seen] = defaultdict(Seen)
-        outputs = Seen()
+        keys: defaultdict[str, SeenTexts] = defaultdict(SeenTexts)
+        outputs = SeenTexts()
         begun: set[str] = set()
-        with closing(Bytes(self._stdin)) as manifests:
+        with closing(ManifestFiles(self._stdin)) as manifests:
             for chunk in self._chunks(manifests, problems):
                 self.counts[chunk.batch] = self.counts.get(chunk.batch, 0) + len(chunk.rows)
                 if not chunk.rows and chunk.file in begun:
@@ -78,7 +78,7 @@ class Reading:
         if problems.count:
             raise problems.errors()
 
-    def _look_again(self, manifests: Bytes, suspects: Suspects, problems: Problems) -> None:
+    def _look_again(self, manifests: ManifestFiles, suspects: Suspects, problems: Problems) -> None:
         """Reads everything a second time, if there are suspects at all, to name the places of duplicates."""
         problems.count += suspects.left_out
         for chunk in self._chunks(manifests, Problems()) if suspects else ():
@@ -89,7 +89,7 @@ class Reading:
     def _outputs(self) -> Outputs:
         return Outputs(self._options.out, self._options.name_template)
 
-    def _chunks(self, manifests: Bytes, problems: Problems) -> Iterator[Chunk]:
+    def _chunks(self, manifests: ManifestFiles, problems: Problems) -> Iterator[Chunk]:
         for source in self._sources:
             folder = Folder(folder_of(source.path))
             place = Manifest(source, self._options, self._names, problems, folder)

@@ -10,7 +10,7 @@ import msgspec
 from batchswap.errors import Flaw, ManifestErrors, ManifestProblem
 from batchswap.manifest import fields, outputs
 from batchswap.manifest.fields import LONGEST_KEY, is_kept, plain_text, shown
-from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.inputs import ManifestInputs
 from batchswap.manifest.outputs import ORDINARY, Outputs, ending, safe_part
 from batchswap.tasks import Faces, Model, Row, content_digest
 
@@ -28,7 +28,7 @@ Complain = Callable[[int | None, str | None, str], None]
 """Record a problem: line, field and sentence."""
 
 
-class Record(msgspec.Struct, frozen=True):
+class RawRow(msgspec.Struct, frozen=True):
     """One row as it was written: field -> text, none of them empty. `spelled` has fields that go by another name."""
 
     line: int
@@ -66,7 +66,14 @@ class Checker:
     """Checks the records of one manifest. Problems go to `problems`; a row that has one is left out."""
 
     def __init__(
-        self, file: str, batch: str, inputs: Inputs, names: Outputs, problems: Problems, *, require_consent: bool
+        self,
+        file: str,
+        batch: str,
+        inputs: ManifestInputs,
+        names: Outputs,
+        problems: Problems,
+        *,
+        require_consent: bool,
     ) -> None:
         self.file, self.batch, self.require_consent = file, batch, require_consent
         self.names = names
@@ -78,7 +85,7 @@ class Checker:
     def complain(self, line: int | None, field: str | None, message: str) -> None:
         self.problems.add(ManifestProblem(self.file, line, field, message))
 
-    def rows(self, record: Record) -> list[Row]:
+    def rows(self, record: RawRow) -> list[Row]:
         """Return the row, or as many as `repeat` asks for; none when there is a problem."""
         before = self.problems.count
         values = record.values
@@ -168,7 +175,7 @@ class Checker:
             return False
         return True
 
-    def _target_field(self, record: Record) -> str | None:
+    def _target_field(self, record: RawRow) -> str | None:
         video, image = "video" in record.values, "image" in record.values
         if video and image:
             name = record.spelled.get("image", "image")
@@ -177,7 +184,7 @@ class Checker:
             self.complain(record.line, "video", "is missing: a row needs a video (or an image)")
         return None if video == image else "video" if video else "image"
 
-    def _faces(self, record: Record) -> tuple[str, Faces]:
+    def _faces(self, record: RawRow) -> tuple[str, Faces]:
         """Return the checked face, or the checked faces in the order of their ids."""
         face = self._field(record, "face", self.inputs.checked) or ""
         several = [name for name in record.values if name.startswith("face_")]
@@ -191,7 +198,7 @@ class Checker:
             self.complain(record.line, "face", "is missing: a row needs a face (or several)")
         return face, faces
 
-    def _texts(self, record: Record) -> None:
+    def _texts(self, record: RawRow) -> None:
         for name in record.values:
             if name in CHECKS:
                 self._field(record, name, CHECKS[name])
@@ -205,7 +212,7 @@ class Checker:
         if self.require_consent and "consent" not in record.values:
             self.complain(record.line, "consent", "is missing, and --require-consent asks for it in every row")
 
-    def _field(self, record: Record, field: str, check: Callable[[str], T]) -> T | None:
+    def _field(self, record: RawRow, field: str, check: Callable[[str], T]) -> T | None:
         """What `check` makes of the field; None when it is absent or has a flaw, which is then told."""
         if (text := record.values.get(field)) is None:
             return None
@@ -215,7 +222,7 @@ class Checker:
             self._blame(record, field, flaw)
             return None
 
-    def _blame(self, record: Record, field: str, flaw: Flaw) -> None:
+    def _blame(self, record: RawRow, field: str, flaw: Flaw) -> None:
         self.complain(record.line, record.spelled.get(field, field), str(flaw))
 
 

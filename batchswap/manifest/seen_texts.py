@@ -29,7 +29,7 @@ def folders_of(output: str) -> list[str]:
     return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
-class Seen:
+class SeenTexts:
     """Remembers the hashes of texts. Two texts may share one: what `suspects` names must be looked at."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Seen:
                 found.update(number for number in part if number in once or once.add(number))  # type: ignore[func-returns-value]
         return found
 
-    def shared(self, other: "Seen") -> set[int]:
+    def shared(self, other: "SeenTexts") -> set[int]:
         """The hashes that are in both."""
         return set().union(*(set(one).intersection(two) for one, two in zip(self.parts, other.parts, strict=True)))
 

@@ -15,8 +15,8 @@ import msgspec
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
 
-Format = Literal["csv", "yaml", "json", "jsonl", "xlsx"]
-ENDINGS: dict[str, Format] = {
+ManifestFormat = Literal["csv", "yaml", "json", "jsonl", "xlsx"]
+ENDINGS: dict[str, ManifestFormat] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".yaml": "yaml",
@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     path: str
-    format: Format | None = None
+    format: ManifestFormat | None = None
     batch: str | None = None
 
     @property
@@ -69,7 +69,7 @@ class Options(msgspec.Struct, frozen=True):
     check_files: bool = True
 
 
-class Bytes:
+class ManifestFiles:
     """Opens manifests, each as often as needed: what can be read only once is copied to a temporary file first."""
 
     def __init__(self, stdin: BinaryIO | None = None) -> None:
@@ -134,7 +134,7 @@ class Bytes:
         return cast("BinaryIO", copy)
 
 
-def format_of(source: Source, stream: BinaryIO) -> Format:
+def format_of(source: Source, stream: BinaryIO) -> ManifestFormat:
     """What `source` says, else what its ending says, else what its first line looks like. `stream` is not moved.
 
     A workbook is known by its first bytes, whatever is said. Raises ManifestProblem for a spreadsheet of another kind.
@@ -151,7 +151,7 @@ def format_of(source: Source, stream: BinaryIO) -> Format:
     return source.format or ENDINGS.get(suffix) or sniffed(head.decode(errors="replace"))
 
 
-def sniffed(head: str) -> Format:
+def sniffed(head: str) -> ManifestFormat:
     """What the first line that is not empty and no comment looks like, and in JSON what follows."""
     text = SKIPPED.sub("", head, count=1)
     line = text.partition("\n")[0].strip()

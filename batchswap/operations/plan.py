@@ -21,9 +21,9 @@ from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import account_name, opened
 from batchswap.report import log_mismatch, plan_survey, stored_files
 from batchswap.report import plan as planning
-from batchswap.report.plan import Plan, Prices
+from batchswap.report.plan import Plan, PlanPrices
 from batchswap.report.plan_survey import Sample, Work, inputs_of
-from batchswap.runner.prepare.detection import assign, kind_of
+from batchswap.runner.prepare.detection import assign
 from batchswap.runner.prepare.steps import STEPS, Step, TaskInvalid
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.run import Account
@@ -43,13 +43,13 @@ class Survey(msgspec.Struct, frozen=True):
     settings: Settings
     at: float
     work: Work
-    results: stored_files.Look
+    results: stored_files.StoredFilesCheck
     behind: log_mismatch.Behind
     took: dict[Model, float]
     charged: dict[Model, float]
     used_today: float
 
-    def with_prices(self, prices: Prices) -> Plan:
+    def with_prices(self, prices: PlanPrices) -> Plan:
         """The plan, with what tasks were charged lately where the API gave no price."""
         prices = planning.filled_up(prices, self.work, self.charged)
         return planning.conclude(self.work, prices, self.settings, self.took, self.at, self.used_today)
@@ -75,7 +75,9 @@ def survey(
             db, selection, has_budget=settings.has_budget, lookout=lookout, decision=Decision(settings.duplicates)
         ).survey(chunks)
         if db is None:
-            return Survey(settings, now, work, stored_files.Look(), log_mismatch.Behind(), {}, {}, used_today)
+            return Survey(
+                settings, now, work, stored_files.StoredFilesCheck(), log_mismatch.Behind(), {}, {}, used_today
+            )
         return Survey(
             settings,
             now,
@@ -101,21 +103,21 @@ def used_by_log(account: Account | None) -> float:
 
 async def find_prices(
     settings: Settings, work: Work, asker: Account | AccountRefused | None, engine: Engine | None = None
-) -> Prices:
+) -> PlanPrices:
     """Ask EstimateTask once per model and duration class. Note why where there is no key or no answer."""
     if not work.samples:
-        return Prices()
+        return PlanPrices()
     if isinstance(asker, AccountRefused):
-        return Prices(note=str(asker))
+        return PlanPrices(note=str(asker))
     try:
         return await _ask_prices(settings, work, asker, engine)
     except AccountRefused as error:
-        return Prices(note=str(error))
+        return PlanPrices(note=str(error))
     except BatchswapError as error:
-        return Prices(note=f"no price could be had: {error}")
+        return PlanPrices(note=f"no price could be had: {error}")
 
 
-async def _ask_prices(settings: Settings, work: Work, account: Account | None, engine: Engine | None) -> Prices:
+async def _ask_prices(settings: Settings, work: Work, account: Account | None, engine: Engine | None) -> PlanPrices:
     each: dict[TaskClass, float | None] = {}
     notes: dict[str, None] = {}
     balance = None
@@ -131,7 +133,7 @@ async def _ask_prices(settings: Settings, work: Work, account: Account | None, e
                 if each[group] is None:
                     notes[NO_PRICE] = None
                 balance = left if left is not None and account is not None else balance
-    return Prices(each, balance, "; ".join(notes))
+    return PlanPrices(each, balance, "; ".join(notes))
 
 
 async def _price(asking: Errands, sample: Sample) -> tuple[float | None, float | None]:
@@ -143,7 +145,7 @@ async def _price(asking: Errands, sample: Sample) -> tuple[float | None, float |
 
     inputs: dict[str, Any] = {row.model.target_field: await url_of(row.target)}
     if Step.DETECT in STEPS[row.model]:
-        found = await asking.detect(kind_of(row.model), inputs[row.model.target_field])
+        found = await asking.detect(row.model.media_kind, inputs[row.model.target_field])
         known = tuple((face.id, face.link) for face in found.faces)
         try:
             faces = assign(tuple([(face_id, await url_of(given)) for face_id, given in row.faces]), known)

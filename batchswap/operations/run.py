@@ -37,7 +37,7 @@ from batchswap.states import FINAL, State
 _say, _warn = partial(report, LogEvent.DETAIL), partial(report, LogEvent.DETAIL, level=logging.WARNING)
 
 
-class Enrolment(msgspec.Struct, frozen=True):
+class EnrolledLedger(msgspec.Struct, frozen=True):
     """A ledger that is held and has the rows of the manifests. `before`: its tasks in each state, of these batches."""
 
     settings: Settings
@@ -54,7 +54,7 @@ def enrolled_in(
     *,
     stdin: BinaryIO | None,
     wait: bool,
-) -> Iterator[Enrolment]:
+) -> Iterator[EnrolledLedger]:
     """Hold the ledger with the rows of the manifests in it, ready to be worked off.
 
     Raises LedgerBusy when another run holds it and `wait` is off, ManifestErrors, DuplicateRows, and UsageError where
@@ -69,7 +69,7 @@ def enrolled_in(
         before = counts_of(settings)
         if account is None and has_work(settings, before):
             require_engine()
-        yield Enrolment(settings, enrolled, before)
+        yield EnrolledLedger(settings, enrolled, before)
 
 
 @contextmanager

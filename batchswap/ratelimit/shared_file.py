@@ -19,7 +19,7 @@ from batchswap.state_folder import USE, identity
 T = TypeVar("T")
 Begin = Callable[[sqlite3.Connection, bool], None]
 """Makes what the file is to hold, or goes on with what it holds. True: nobody has used it before."""
-FileWork = Callable[[sqlite3.Connection], T]
+Transaction = Callable[[sqlite3.Connection], T]
 
 _PATIENCE = 10.0
 """Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
@@ -32,7 +32,7 @@ class Shared:
         self._path, self._begin = path, begin
         self._db, self._identity = self._open(may_be_new=True)
 
-    def change(self, work: FileWork[T]) -> T:
+    def change(self, work: Transaction[T]) -> T:
         """What `work` returns, in one transaction. It may be done twice, with the first time undone."""
 
         def whole(db: sqlite3.Connection) -> T:
@@ -41,14 +41,14 @@ class Shared:
 
         return self._surely(whole)
 
-    def read(self, work: FileWork[T]) -> T:
+    def read(self, work: Transaction[T]) -> T:
         """What `work` returns, which asks one question."""
         return self._surely(work)
 
     def close(self) -> None:
         self._db.close()
 
-    def _surely(self, work: FileWork[T]) -> T:
+    def _surely(self, work: Transaction[T]) -> T:
         if identity(self._path) != self._identity:
             self._reopen()
         try:

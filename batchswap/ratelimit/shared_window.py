@@ -41,7 +41,7 @@ def _boot() -> str:
         return ""
 
 
-class Window:
+class SharedWindow:
     """When the next request may leave, over all processes that use the key (invariant 6)."""
 
     def __init__(

@@ -8,11 +8,11 @@ from pathlib import Path
 from batchswap.ledger.enrolment.duplicates import NAMED, Duplicate
 from batchswap.report.formatting import plural, safe
 
-Command = Callable[[str], str]
+CommandWith = Callable[[str], str]
 """The command with further options."""
 
 
-def refusal(found: Sequence[Duplicate], db: Path, command: Command) -> str:
+def refusal(found: Sequence[Duplicate], db: Path, command: CommandWith) -> str:
     """Why nothing is sent, and what to do. `command`: a run of the same manifests."""
     them = "it" if len(found) == 1 else "them"
     lines = [
@@ -37,7 +37,7 @@ def sentence(each: Duplicate) -> str:
     return f"{each.task.key} has the inputs of {each.other_name} ({each.other.state})"
 
 
-def _choices(found: Sequence[Duplicate], command: Command) -> Iterator[str]:
+def _choices(found: Sequence[Duplicate], command: CommandWith) -> Iterator[str]:
     others = {each.other.batch for each in found}
     batches = {each.task.batch for each in found}
     if len(others) == len(batches) == 1 and others != batches and all(each.is_renamed for each in found):

@@ -17,7 +17,7 @@ from batchswap.settings import Settings
 from batchswap.tasks import Model
 
 
-class Prices(msgspec.Struct, frozen=True):
+class PlanPrices(msgspec.Struct, frozen=True):
     """What one task of a class costs, as the API estimates it; None: unknown. And what is on the account."""
 
     each: dict[TaskClass, float | None] = {}
@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The answer. `credits` and `seconds` are estimates, None where they cannot be told."""
 
     work: Work
-    prices: Prices
+    prices: PlanPrices
     credits: float | None
     requests: int
     seconds: float | None
@@ -102,7 +102,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def conclude(
     work: Work,
-    prices: Prices,
+    prices: PlanPrices,
     settings: Settings,
     took: dict[Model, float],
     now: float | None = None,
@@ -156,11 +156,11 @@ def average_durations(db: sqlite3.Connection) -> dict[Model, float]:
     return {model: sum(each) / len(each) for model, each in found.items()}
 
 
-def filled_up(prices: Prices, work: Work, charged: dict[Model, float]) -> Prices:
+def filled_up(prices: PlanPrices, work: Work, charged: dict[Model, float]) -> PlanPrices:
     """Where the API gave no price: what tasks of the model were charged lately, on average."""
     missing = {group for group in work.submits if prices.each.get(group) is None and group.model in charged}
     if not missing:
         return prices
     each = {group: charged[group.model] if group in missing else prices.each.get(group) for group in work.submits}
     note = f"{'; '.join(filter(None, [prices.note, 'unknown prices are those of the last tasks']))}"
-    return Prices(each, prices.balance, note)
+    return PlanPrices(each, prices.balance, note)

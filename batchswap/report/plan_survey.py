@@ -11,7 +11,7 @@ from batchswap.downloads import movie_seconds
 from batchswap.ledger import report_queries
 from batchswap.ledger.enrolment.duplicate_preview import Lookout
 from batchswap.ledger.enrolment.duplicates import Decision, Duplicate
-from batchswap.ledger.enrolment.kept_outputs import Kept
+from batchswap.ledger.enrolment.kept_outputs import KeptOutputs
 from batchswap.ledger.rows import split_query
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
@@ -102,7 +102,7 @@ class Surveyor:
         self._matched: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._running = 0
-        self._kept = None if db is None else Kept(db)
+        self._kept = None if db is None else KeptOutputs(db)
 
     def survey(self, chunks: Iterable[Chunk]) -> Work:
         """Raises what `chunks` raises (ManifestErrors)."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from batchswap.report.formatting import money, plural, priced, span
-from batchswap.runner.background import View
+from batchswap.runner.background import RunView
 from batchswap.states import ENDED, IN_FLIGHT, State
 
 LEAST_FINISHED = 3
@@ -39,11 +39,11 @@ class Shown(msgspec.Struct, frozen=True):
 class Progress:
     """Turns views into what is shown: it remembers where the run began, to tell how long the rest will take."""
 
-    def __init__(self, first: View, now: float) -> None:
+    def __init__(self, first: RunView, now: float) -> None:
         """`now` in monotonic seconds."""
         self._began, self._finished = now, _finished(first)
 
-    def at(self, view: View, now: float) -> Shown:
+    def at(self, view: RunView, now: float) -> Shown:
         finished, seconds = _finished(view), now - self._began
         total = sum(view.counts.values()) - view.counts[State.CANCELLED] - view.left_out
         ended = finished - self._finished
@@ -67,7 +67,7 @@ class Progress:
         )
 
 
-def _finished(view: View) -> int:
+def _finished(view: RunView) -> int:
     return sum(view.counts[state] for state in ENDED)
 
 

@@ -19,7 +19,7 @@ LOOKED_FOR = 20_000
 """Results that are looked at: some may have been taken away since."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class RunRemains(msgspec.Struct, frozen=True):
     """What a run left, as far as its summary does not tell."""
 
     has_moved: bool = True
@@ -32,17 +32,17 @@ class Seen(msgspec.Struct, frozen=True):
     """What is no longer on the disk as it was, in words."""
 
 
-def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int], ledger: Path) -> Seen:
+def look(db: sqlite3.Connection, summary: Summary, out: Path, before: dict[str, int], ledger: Path) -> RunRemains:
     """`before`: the counts of the batches when the run began. `ledger`: for commands that are shown."""
     found = stored_files.look(db, summary.batch, out, LOOKED_FOR)
     is_here = found.is_here or summary.counts[State.DONE] > before[State.DONE]
     losses = tuple(stored_files.lines(found, ledger, out))
-    return Seen(summary.counts != before, is_here, found.is_elsewhere, losses)
+    return RunRemains(summary.counts != before, is_here, found.is_elsewhere, losses)
 
 
-def last_line(summary: Summary, settings: Settings, resume: str, seen: Seen | None = None) -> str:
+def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemains | None = None) -> str:
     """`resume` is the command line that goes on with the work."""
-    seen = seen or Seen()
+    seen = seen or RunRemains()
     wanted = summary.wanted
     parts = [counted(wanted), _paid(summary), span(summary.seconds)]
     said = [f"{_head(summary, has_moved=seen.has_moved)}: {', '.join(part for part in parts if part)}"]

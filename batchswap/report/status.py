@@ -27,7 +27,7 @@ EXCESSES = 5
 _HEADS = ("batch", "done", "in flight", "queued", "failed", "uncertain", "cancelled", "spent", "reserved")
 
 
-class Part(msgspec.Struct, frozen=True):
+class BatchStatus(msgspec.Struct, frozen=True):
     """A batch, or all of them."""
 
     counts: dict[str, int]
@@ -44,8 +44,8 @@ class Part(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """What `status` shows. `balance` is what a run saw when it ended, at `balance_at`."""
 
-    total: Part
-    batches: dict[str, Part]
+    total: BatchStatus
+    batches: dict[str, BatchStatus]
     failures: list[tuple[str, int, str]]
     uncertain: list[str]
     orphans: Orphans
@@ -60,9 +60,9 @@ def gather(db: sqlite3.Connection, path: Path) -> Standing:
     run = report_queries.last_run(db)
     balance, balance_at = report_queries.last_balance(db) or (None, None)
     return Standing(
-        total=Part(queries.counts(db), queries.credits_of(db), excesses(db)),
+        total=BatchStatus(queries.counts(db), queries.credits_of(db), excesses(db)),
         batches={
-            name: Part(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
+            name: BatchStatus(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
             for name in queries.batches(db)
         },
         failures=report_queries.failures(db),
@@ -147,14 +147,14 @@ def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> I
     yield from _person_lines(standing, db)
 
 
-def _row(name: str, part: Part) -> tuple[str, ...]:
+def _row(name: str, part: BatchStatus) -> tuple[str, ...]:
     counts = part.counts
     flying = sum(counts[state] for state in IN_FLIGHT)
     numbers = (counts[State.DONE], flying, *(counts[state] for state in _REST))
     return (name, *(f"{n:,}" for n in numbers), money(part.credits.spent), money(part.credits.reserved))
 
 
-def _sentence(part: Part) -> str:
+def _sentence(part: BatchStatus) -> str:
     """The same where there is no room for a table: names that are cut could not be told apart."""
     return f"{counted(part.counts)}; {priced(part.credits.spent)} spent, {money(part.credits.reserved)} reserved"
 

@@ -31,7 +31,7 @@ _LATE = 2.0
 """Seconds that a file may be younger than the record of it: some file systems count in twos."""
 
 
-class Look(msgspec.Struct):
+class StoredFilesCheck(msgspec.Struct):
     """What was found. `gone` and `changed` are tasks; `inputs` are files with another content than they had."""
 
     done: int = 0
@@ -72,9 +72,11 @@ class Reader:
         return hash_file(path)
 
 
-def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = MOST) -> Look:
+def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = MOST) -> StoredFilesCheck:
     """The newest results of these batches, and the files that they were made from."""
-    found = Look(queries.counts_in(db, batches)[State.DONE], gone=[], changed=[], unreadable=[], folders={}, inputs=[])
+    found = StoredFilesCheck(
+        queries.counts_in(db, batches)[State.DONE], gone=[], changed=[], unreadable=[], folders={}, inputs=[]
+    )
     reader = Reader()
     if not found.done:
         return found
@@ -86,7 +88,7 @@ def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = 
     return found
 
 
-def _look_at(each: Stored, here: str, found: Look, reader: Reader) -> None:
+def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -> None:
     kinds = []
     for path in each.paths(here):
         kind = _kind(path, each, reader)
@@ -124,7 +126,7 @@ def _kind(path: str, known: Stored, reader: Reader) -> str:
         return "stands"
 
 
-def lines(found: Look, db: Path, out: Path) -> Iterator[str]:
+def lines(found: StoredFilesCheck, db: Path, out: Path) -> Iterator[str]:
     """What is not as it was, and the command that brings it back. Nothing if all is well."""
     for folder, n in found.folders.items():
         were = "was" if n == 1 else "were"

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import report_queries
-from batchswap.ledger.report_queries import AttemptRow, EventRow, Line
+from batchswap.ledger.report_queries import AttemptRow, EventRow, TaskLine
 from batchswap.ledger.transitions import NAMED
 from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
 from batchswap.report.next_commands import command
@@ -18,17 +18,17 @@ from batchswap.states import RESERVED, AttemptState, Event, State
 from batchswap.tasks import Task, public
 
 
-class Story(msgspec.Struct, frozen=True):
+class TaskDetail(msgspec.Struct, frozen=True):
     """A task, its attempts, and what happened."""
 
     task: Task
-    line: Line
+    line: TaskLine
     attempts: list[AttemptRow]
     events: list[EventRow]
 
 
-def gather(db: sqlite3.Connection, task: Task) -> Story:
-    return Story(
+def gather(db: sqlite3.Connection, task: Task) -> TaskDetail:
+    return TaskDetail(
         task,
         report_queries.line(db, task.id),
         report_queries.attempts(db, task.id),
@@ -36,7 +36,7 @@ def gather(db: sqlite3.Connection, task: Task) -> Story:
     )
 
 
-def to_json(story: Story) -> dict[str, Any]:
+def to_json(story: TaskDetail) -> dict[str, Any]:
     return {
         **record(story.line),
         "faces": {str(face_id): public(url) for face_id, url in story.task.faces},
@@ -50,7 +50,7 @@ def _attempt_json(each: AttemptRow) -> dict[str, Any]:
     return {**msgspec.structs.asdict(each), **times, "media": [public(url) for url in each.media]}
 
 
-def to_lines(story: Story, db: Path) -> Iterator[str]:
+def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
     found = record(story.line)
     reason = story.line.reason or story.line.code
     yield safe(f"{story.task.batch}/{story.task.key}: {found['state']}{f', {reason}' if reason else ''}")
@@ -117,7 +117,7 @@ def evidence_of(each: AttemptRow) -> str:
     return f"evidence: the balance stayed at {money(each.balance_after)}: probably not accepted"
 
 
-def _choices(story: Story, db: Path) -> Iterator[str]:
+def _choices(story: TaskDetail, db: Path) -> Iterator[str]:
     name = f"{story.task.batch}/{story.task.key}"
     named = _named(story.events) or "ID"
     yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"

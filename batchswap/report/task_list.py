@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.report_queries import Line
+from batchswap.ledger.report_queries import TaskLine
 from batchswap.report.formatting import iso, money, table
 from batchswap.states import State
 from batchswap.tasks import public
@@ -21,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A cell that begins like this is a formula to a spreadsheet, whatever it was meant to be."""
 
 
-def record(line: Line) -> dict[str, Any]:
+def record(line: TaskLine) -> dict[str, Any]:
     """One task for a script. `credits` null: unknown. URLs without their queries, which may be signed."""
     return {
         "batch": line.batch,
@@ -47,19 +47,19 @@ def record(line: Line) -> dict[str, Any]:
     }
 
 
-def to_table(lines: Iterable[Line], columns: int | None) -> Iterator[str]:
+def to_table(lines: Iterable[TaskLine], columns: int | None) -> Iterator[str]:
     rows = ((line.key, line.state, line.batch, str(line.attempts), money(line.spent), _last(line)) for line in lines)
     return table(("key", "state", "batch", "tries", "credits", "output or reason"), rows, columns=columns,
                  right=frozenset({3, 4}))  # fmt: skip
 
 
-def _last(line: Line) -> str:
+def _last(line: TaskLine) -> str:
     if line.state == State.DONE or not (line.reason or line.code):
         return line.output
     return f"{line.code}: {line.reason}" if line.code and line.reason != line.code else line.reason
 
 
-def to_csv(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+def to_csv(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
     yield _csv_line(COLUMNS)
     for line in lines:
         found = record(line)
@@ -80,13 +80,13 @@ def _csv_line(cells: Iterable[Any]) -> str:
     return buffer.getvalue().removesuffix("\r\n")
 
 
-def to_jsonl(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+def to_jsonl(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
     """In ASCII, so that it is JSON in any encoding."""
     for line in lines:
         yield json.dumps(record(line), separators=(",", ":"))
 
 
-def to_json(lines: Iterable[Line], _: int | None) -> Iterator[str]:
+def to_json(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
     """One document, an array with one task a line."""
     mark = "["
     for text in to_jsonl(lines, None):
@@ -95,7 +95,7 @@ def to_json(lines: Iterable[Line], _: int | None) -> Iterator[str]:
     yield "[]" if mark == "[" else "]"
 
 
-FORMATS: dict[str, Callable[[Iterable[Line], int | None], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[TaskLine], int | None], Iterator[str]]] = {
     "table": to_table,
     "csv": to_csv,
     "json": to_json,

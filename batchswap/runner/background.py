@@ -19,7 +19,7 @@ FLUSH_EVERY = 5.0
 """Seconds between two writes of what was sent when."""
 
 
-class View(msgspec.Struct, frozen=True):
+class RunView(msgspec.Struct, frozen=True):
     """A run at one moment, for a display."""
 
     counts: dict[str, int]
@@ -35,7 +35,7 @@ class View(msgspec.Struct, frozen=True):
     """For what, in words."""
 
 
-Watch = Callable[[Callable[[], View]], Awaitable[None]]
+Watch = Callable[[Callable[[], RunView]], Awaitable[None]]
 """Shows views until it is cancelled."""
 
 
@@ -85,7 +85,7 @@ async def flush(run: RunContext) -> None:
         run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 
 
-def look(run: RunContext, left_out: int) -> View:
+def look(run: RunContext, left_out: int) -> RunView:
     """Return the run at this moment. `left_out` counts queued tasks that are not selected.
 
     While no budget is left, and when submitting has stopped, all that are queued are left out.
@@ -94,7 +94,7 @@ def look(run: RunContext, left_out: int) -> View:
     money = queries.credits_in(run.ledger.db, run.settings.batches)
     others = counts[State.QUEUED] if run.state.submit_stop is not None or run.state.is_short else left_out
     limit, trouble = run.pacer.limit(), run.health.trouble or run.state.media_trouble
-    return View(
+    return RunView(
         counts=counts,
         spent=money.spent,
         reserved=money.reserved,

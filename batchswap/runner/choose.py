@@ -5,7 +5,7 @@ from math import inf
 import msgspec
 
 
-class View(msgspec.Struct, frozen=True):
+class ChoiceView(msgspec.Struct, frozen=True):
     """What the choice depends on. Times are monotonic seconds; inf: never."""
 
     is_over: bool = False
@@ -84,7 +84,7 @@ Request = Submit | Poll | FreeCall | CheckBalance | Probe
 Action = Request | Wait
 
 
-def choose(view: View, now: float) -> Action:
+def choose(view: ChoiceView, now: float) -> Action:
     """Return the request that should leave next, or for how long to wait if nothing changes."""
     if view.is_over or not view.has_worker:
         return Wait(inf)
@@ -97,7 +97,7 @@ def choose(view: View, now: float) -> Action:
     return Wait(min(action.seconds, probe_at - now)) if isinstance(action, Wait) else action
 
 
-def _choose_work(view: View, now: float) -> Action:
+def _choose_work(view: ChoiceView, now: float) -> Action:
     """Return the request that serves the batch best."""
     if view.has_free_call:
         is_submit_next = view.is_waiting and view.was_free_call and not view.is_capacity_unclear and view.has_place
@@ -116,7 +116,7 @@ def _choose_work(view: View, now: float) -> Action:
     return Wait(min(view.poll_at, view.grows_at) - now)
 
 
-def _ask_else(view: View, now: float) -> Action:
+def _ask_else(view: ChoiceView, now: float) -> Action:
     """After a 429 to a submit, see whether anything else is served: any poll tells, or else the balance."""
     if view.poll_at <= now:
         return Poll(pressing=True)

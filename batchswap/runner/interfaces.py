@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from batchswap import wire
 from batchswap.client import Answer
-from batchswap.downloads import MediaKind, Trial, Verified
+from batchswap.downloads import Trial, Verified
+from batchswap.tasks import MediaKind
 
 
 class Api(Protocol):
@@ -16,14 +17,14 @@ class Api(Protocol):
     async def task_info(self, remote_id: str) -> Answer: ...
     async def estimate(self, body: wire.CreateTask) -> Answer: ...
     async def balance(self) -> Answer: ...
-    async def detect(self, kind: Literal["video", "image"], url: str) -> Answer: ...
+    async def detect(self, kind: MediaKind, url: str) -> Answer: ...
     async def detect_result(self, detect_task_id: str) -> Answer: ...
     async def upload_url(self, content_type: str, ext: str) -> Answer: ...
     async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer: ...
 
 
 class Pacer(Protocol):
-    """When the next request may leave. `ratelimit.shared_window.Window` is the real one."""
+    """When the next request may leave. `ratelimit.shared_window.SharedWindow` is the real one."""
 
     def claim(self) -> float:
         """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
@@ -47,8 +48,8 @@ class Pacer(Protocol):
         """Requests per period that are believed to be allowed now; None: no limit is known."""
 
 
-class Store(Protocol):
-    """Where results go. `runner.results.Results` is the real one. Raises DownloadError."""
+class ResultStore(Protocol):
+    """Where results go. `collect.result_store.Results` is the real one. Raises DownloadError."""
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         """Find out what the folder can do, and which of these outputs it does not take."""

@@ -20,7 +20,7 @@ from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.location import Location
-from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.group_commit import LedgerWriter
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
@@ -34,11 +34,11 @@ from batchswap.runner.context.callback_inbox import CallbackInbox, Calls
 from batchswap.runner.context.ledger import RunLedger
 from batchswap.runner.context.report import Report
 from batchswap.runner.context.run_context import RunContext
-from batchswap.runner.interfaces import Api, Pacer, Store
+from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.submit.balance_probe import note_evidence
-from batchswap.runner.submit.ledger_guard import Guard
+from batchswap.runner.submit.ledger_guard import LedgerGuard
 from batchswap.runner.summary import KINDS, Summary, conclude
 from batchswap.runner.sync.waits import rest, unless
 from batchswap.runner.task_context import class_of
@@ -123,7 +123,7 @@ async def _reuse(
     """Results that other tasks have already, before anything is sent."""
     if not selections.waiting(reading, selection_of(settings)):
         return
-    ledger = RunLedger(Writer(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
+    ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
     try:
         await reuse(ledger, settings, account.name, Report(say, say))
     finally:
@@ -173,7 +173,7 @@ async def run(
     *,
     api: Api,
     pacer: Pacer,
-    store: Store,
+    store: ResultStore,
     writing: sqlite3.Connection,
     reading: sqlite3.Connection,
     stamp: Stamp,
@@ -188,14 +188,16 @@ async def run(
 ) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
     started = clock.monotonic()
-    ledger = RunLedger(Writer(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0, log)
+    ledger = RunLedger(
+        LedgerWriter(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0, log
+    )
     inbox, report = CallbackInbox(calls), Report(say, warn)
     context = RunContext(
         settings, account, api=api, pacer=pacer, store=store, ledger=ledger, clock=clock, report=report, inbox=inbox
     )
     loop = Loop(context, selection_of(settings))
     with ExitStack() as stack:
-        ledger.guard = Guard(context, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
+        ledger.guard = LedgerGuard(context, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
         try:
             await ledger.write(transitions.recover)
             context.agenda.recall(

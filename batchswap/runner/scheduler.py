@@ -11,7 +11,7 @@ from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.selections import Selection
 from batchswap.ledger.transitions import Stamp
-from batchswap.runner.choose import CheckBalance, FreeCall, Poll, Probe, Request, Submit, View, Wait, choose
+from batchswap.runner.choose import CheckBalance, ChoiceView, FreeCall, Poll, Probe, Request, Submit, Wait, choose
 from batchswap.runner.collect.download import Fetching
 from batchswap.runner.collect.poll import Collecting
 from batchswap.runner.collect.reuse import reuse
@@ -29,11 +29,11 @@ from batchswap.runner.outcomes import (
     UrlExpired,
 )
 from batchswap.runner.prepare.prepare import Preparing
-from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.prepare.queue import Queueing
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.stop_reasons import Stop
-from batchswap.runner.submit.balance_probe import Balance
+from batchswap.runner.submit.balance_probe import BalanceProbe
 from batchswap.runner.submit.submit import Submitting, same_inputs_words
 from batchswap.runner.task_context import Job, Ready, class_of
 
@@ -61,9 +61,9 @@ class Loop:
         """When a submit or a download last began."""
         self._was_free_call = False
         """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
-        self.prices = prices = Prices(run)
+        self.prices = prices = CostEstimates(run)
         self.queue = Queueing(run, selection, Preparing(run, prices))
-        self._balance = Balance(run)
+        self._balance = BalanceProbe(run)
         self.submitting = Submitting(run, prices)
         self.collecting = Collecting(run, prices)
         self._fetching = Fetching(run)
@@ -150,17 +150,17 @@ class Loop:
         self._tasks.discard(task)
         self._run.state.wake()
 
-    def _view(self, now: float) -> View:
+    def _view(self, now: float) -> ChoiceView:
         """What the next request depends on. Changes nothing."""
         run, capacity, agenda = self._run, self.submitting.capacity, self._run.agenda
         if run.state.run_stop is not None or self._calls >= run.settings.workers:
-            return View(is_over=run.state.run_stop is not None, has_worker=False)
+            return ChoiceView(is_over=run.state.run_stop is not None, has_worker=False)
         is_waiting = (
             bool(self.queue.ready) and run.state.submit_stop is None and not run.state.is_short and not self._is_held()
         )
         in_flight, allowed = self.in_flight, capacity.allowed(now)
         is_pressing = is_waiting or not self._is_limited  # without a limit a poll takes no submit's place
-        return View(
+        return ChoiceView(
             probe_at=run.health.probe_due(),
             is_paused=run.health.is_paused,
             is_probing=self._balance.is_looking,

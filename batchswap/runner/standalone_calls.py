@@ -10,13 +10,14 @@ from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
-from batchswap.ratelimit.shared_window import NoWindow, Window
+from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_unchanged, content_type_of, hash_file, place_for
 from batchswap.runner.run import Account, open_pacer
 from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings
+from batchswap.tasks import MediaKind
 from batchswap.verdicts import Kind, Verdict
 
 _LOG = logging.getLogger(__name__)
@@ -27,18 +28,18 @@ PATIENCE = 60.0
 SILENCE = 5.0
 """Seconds after which it is said what is waited for."""
 
-Call = Callable[[Client], Awaitable[Answer]]
+ClientCall = Callable[[Client], Awaitable[Answer]]
 
 
 class Errands:
     """Calls that may be repeated."""
 
-    def __init__(self, client: Client, pacer: Window | NoWindow, tries: int, host: str) -> None:
+    def __init__(self, client: Client, pacer: SharedWindow | NoWindow, tries: int, host: str) -> None:
         self._client, self._pacer, self._tries, self._host = client, pacer, tries, host
         self._trouble = ""
         """What kept the last call from its answer."""
 
-    async def ask(self, call: Call) -> Answer:
+    async def ask(self, call: ClientCall) -> Answer:
         """A good answer. Raises AccountRefused, ApiUnavailable, UsageError for a 422, BatchswapError for the rest."""
         answer, verdict = await self.hear(call)
         if verdict.kind is not Kind.OK:
@@ -46,7 +47,7 @@ class Errands:
             raise refused(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
         return answer
 
-    async def hear(self, call: Call) -> tuple[Answer, Verdict]:
+    async def hear(self, call: ClientCall) -> tuple[Answer, Verdict]:
         """Whatever the API has to say about it: OK, MISSING, REJECTED, NO_CREDITS. Raises as `ask`."""
         self._trouble = ""
         words = f"waiting for {self._host}, for {PATIENCE:g} s at most"
@@ -60,7 +61,7 @@ class Errands:
         finally:
             speaking.cancel()
 
-    async def _try(self, call: Call) -> tuple[Answer, Verdict]:
+    async def _try(self, call: ClientCall) -> tuple[Answer, Verdict]:
         for tries in range(1, self._tries + 1):
             await self._turn()
             try:
@@ -106,7 +107,7 @@ class Errands:
             raise BatchswapError(invalid.reason) from None
         return place.file_url
 
-    async def detect(self, kind: detection.Kind, url: str) -> wire.Detection:
+    async def detect(self, kind: MediaKind, url: str) -> wire.Detection:
         """The faces of a target. Raises UsageError when the API finds none, BatchswapError when it finds no end."""
         answer = await self.ask(lambda client: client.detect(kind, url))
         detect_task_id = wire.DetectAccepted.from_json(answer.data).detect_task_id

@@ -20,7 +20,7 @@ from batchswap.wire.envelope import (
     Envelope,
 )
 from batchswap.wire.free_calls import SUCCEEDED, Balance, DetectAccepted, DetectedFace, Detection, Estimate, UploadUrl
-from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, Accepted, CreateTask, Result, TaskInfo
+from batchswap.wire.jobs import FAILED, PENDING, RUNNING, SUCCESS, CreateTask, CreateTaskAccepted, Result, TaskInfo
 from batchswap.wire.lenient_json import find_task_id, read
 from batchswap.wire.values import integer, mapping, number, text, usable_id
 
@@ -43,9 +43,9 @@ __all__ = [
     "SUCCESS",
     "TASK_INFO",
     "UPLOAD_URL",
-    "Accepted",
     "Balance",
     "CreateTask",
+    "CreateTaskAccepted",
     "DetectAccepted",
     "DetectedFace",
     "Detection",

@@ -33,13 +33,13 @@ class CreateTask(msgspec.Struct, frozen=True):
         return body
 
 
-class Accepted(Data, frozen=True):
+class CreateTaskAccepted(Data, frozen=True):
     """`data` of an accepted CreateTask. None: the API said yes without a usable id, so nobody knows."""
 
     task_id: str | None
 
     @classmethod
-    def from_json(cls, data: Any) -> "Accepted":
+    def from_json(cls, data: Any) -> "CreateTaskAccepted":
         return cls(usable_id(mapping(data).get("task_id")))
 
 

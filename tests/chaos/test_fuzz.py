@@ -56,7 +56,7 @@ ALMOST = st.fixed_dictionaries(
 """The API's own field names, with anything in them."""
 
 READERS: list[Callable[[Any], Any]] = [
-    wire.CreateTask.from_json, wire.Accepted.from_json, wire.Result.from_json, wire.TaskInfo.from_json,
+    wire.CreateTask.from_json, wire.CreateTaskAccepted.from_json, wire.Result.from_json, wire.TaskInfo.from_json,
     wire.TaskInfo.from_callback, wire.Balance.from_json, wire.Estimate.from_json, wire.UploadUrl.from_json,
     wire.DetectAccepted.from_json, wire.Detection.from_json,
 ]  # fmt: skip

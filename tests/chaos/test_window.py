@@ -67,7 +67,7 @@ def test_invariant_6_a_restart_goes_on_with_the_window(old_shop: Shop) -> None:
     """The vendor asks for a pause and the process dies at once: the next one keeps the pause."""
     pairs = old_shop.rows(4)
     old_shop.vendor.spoil = refuse_once
-    point = "batchswap.ratelimit.shared_window:Window.pushed_back@after"
+    point = "batchswap.ratelimit.shared_window:SharedWindow.pushed_back@after"
     assert old_shop.process("--rate", RATE, point=point).returncode == -signal.SIGKILL
     refused_at = old_shop.vendor.arrivals[-1][0]
     before = old_shop.vendor.requests()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchswap.errors import EngineError
-from batchswap.local.server.work.engine_interface import Look, Swap
+from batchswap.local.server.work.engine_interface import InputInfo, Swap
 
 KEY = "ak_" + "k" * 32
 
@@ -33,13 +33,13 @@ def png(width: int, height: int) -> bytes:
 class QuickEngine:
     """Copies. A face that says `noface` has none; a target that says `slow` takes a quarter of a second."""
 
-    def look(self, path: Path, culprit: str) -> Look:
+    def look(self, path: Path, culprit: str) -> InputInfo:
         content = path.read_bytes()
         if culprit == "face" and b"noface" in content:
             raise EngineError(culprit, "no face found in the face picture")
         if not content.startswith((b"\x00\x00\x00", b"\x89PNG")):
             raise EngineError(culprit, "not a video or picture")
-        return Look("image" if content.startswith(b"\x89PNG") else "video", 1.0)
+        return InputInfo("image" if content.startswith(b"\x89PNG") else "video", 1.0)
 
     def swap(self, swap: Swap) -> str:
         target = swap.target.read_bytes()

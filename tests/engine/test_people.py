@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import Detection, SwapJob, detect, swap
+from batchswap.local.engine import DetectedPeople, SwapJob, detect, swap
 from manifests.demo_media import Media, duo_frames, read_anna, read_grace, write_video
 from manifests.demo_picture import Pixels
 from tests.engine import face_identity, landmarks, rendering
@@ -29,7 +29,7 @@ def clip(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def duo(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Detection:
+def duo(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> DetectedPeople:
     return detect(clip, tmp_path_factory.mktemp("duo"))
 
 
@@ -38,21 +38,21 @@ def load(path: Path) -> Pixels:
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
-def test_detected_faces_come_largest_first(duo: Detection) -> None:
+def test_detected_faces_come_largest_first(duo: DetectedPeople) -> None:
     grace, anna = duo.faces  # Grace stands on the right and is larger
     assert (grace.id, anna.id) == (0, 1)
     assert grace.share > anna.share > 0.02
     assert (grace.frames, anna.frames) == (COUNT, COUNT)
 
 
-def test_each_detected_face_has_a_picture_of_its_own(duo: Detection) -> None:
+def test_each_detected_face_has_a_picture_of_its_own(duo: DetectedPeople) -> None:
     pictures = [load(face.picture) for face in duo.faces]
     hats = [picture[:20].mean() for picture in pictures]
     assert hats[0] < hats[1]  # Grace's cap is black
     assert len(landmarks.points(pictures)) == 2
 
 
-def test_detection_gives_the_same_ids_again(duo: Detection, clip: Path, tmp_path: Path) -> None:
+def test_detection_gives_the_same_ids_again(duo: DetectedPeople, clip: Path, tmp_path: Path) -> None:
     again = detect(clip, tmp_path / "again", threads=1)
     assert [(face.id, face.share, face.frames) for face in again.faces] == [
         (face.id, face.share, face.frames) for face in duo.faces
@@ -60,7 +60,7 @@ def test_detection_gives_the_same_ids_again(duo: Detection, clip: Path, tmp_path
     assert [face.picture.read_bytes() for face in again.faces] == [face.picture.read_bytes() for face in duo.faces]
 
 
-def test_only_the_chosen_face_is_swapped(duo: Detection, clip: Path, media: Media, tmp_path: Path) -> None:
+def test_only_the_chosen_face_is_swapped(duo: DetectedPeople, clip: Path, media: Media, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
     swap(SwapJob(clip, output, ((1, media.grace),)))
     before, after = landmarks.frames(clip), landmarks.frames(output)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from batchswap.errors import EngineError
-from batchswap.local.server.work.engine_interface import Look, Swap
+from batchswap.local.server.work.engine_interface import InputInfo, Swap
 
 KEY = "ak_" + "k" * 32
 PREFIX = "/api/v1/client"
@@ -31,13 +31,13 @@ class PretendEngine:
 
     seconds: float = 0.0
 
-    def look(self, path: Path, culprit: str) -> Look:
+    def look(self, path: Path, culprit: str) -> InputInfo:
         words = path.read_text(errors="replace").split()
         if not words or words[0] not in ("video", "image"):
             raise EngineError(culprit, "not a video or picture")
         if culprit == "face" and "noface" in words:
             raise EngineError(culprit, "no face found in the picture")
-        return Look(words[0], float(words[1]) if words[0] == "video" else 0.0)
+        return InputInfo(words[0], float(words[1]) if words[0] == "video" else 0.0)
 
     def swap(self, swap: Swap) -> str:
         words = swap.target.read_text().split()

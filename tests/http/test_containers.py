@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchswap.downloads.media_check.containers import MediaKind, inspect
+from batchswap.downloads.media_check.containers import inspect
 from batchswap.errors import DownloadError
+from batchswap.tasks import MediaKind
 from tests.http.samples import PICTURES, VIDEOS, movie, picture, video
 
 WHOLE: dict[str, tuple[bytes, MediaKind, str]] = {

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from batchswap.downloads import Downloader, Place, is_on_private_address
-from batchswap.downloads.address_guard import AddressInfo, Guard, is_public, public_socket
+from batchswap.downloads.address_guard import AddressInfo, SocketFactory, is_public, public_socket
 from batchswap.errors import DownloadError, PrivateAddress
 from tests.http.fetches import (
     DIGEST,
@@ -61,7 +61,7 @@ def test_a_host_whose_name_cannot_be_ends_the_download_and_not_the_run(place: Pl
     run(talk)
 
 
-def allow(*answers: bool) -> Guard:
+def allow(*answers: bool) -> SocketFactory:
     """Stands in for a guard to whom this machine is public: what it says to one connection after the other."""
     left = list(answers)
 

@@ -11,7 +11,7 @@ from batchswap.downloads import Downloader, Place, publish
 from batchswap.downloads.filesystem import Traits
 from batchswap.downloads.fsync_batch import Filing
 from batchswap.downloads.output_paths import _enter
-from batchswap.downloads.part_file import Part
+from batchswap.downloads.part_file import PartFile
 from batchswap.downloads.resume import BodyPlan
 from batchswap.errors import DownloadError
 from tests.http.fetches import MOVIE, TARGET, failed, fetched, listed, run
@@ -43,7 +43,7 @@ def test_a_symlink_that_leads_outside_is_final_and_nothing_is_written(tmp_path: 
 
 
 def test_what_comes_to_stand_in_the_parts_place_meanwhile_is_not_mixed_with_it(place: Place) -> None:
-    part = Part(place, "https://h/x")
+    part = PartFile(place, "https://h/x")
     assert not part.is_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's" * len(MOVIE))
@@ -120,7 +120,7 @@ def test_long_names_have_parts_too(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time_holds_a_part(place: Place) -> None:
-    other = Part(place, "https://h/x")
+    other = PartFile(place, "https://h/x")
     other.open()
     try:
         error, server = failed(place, media(MOVIE))
@@ -135,7 +135,7 @@ def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
     place.final.parent.mkdir(parents=True)
     note = place.final.parent / place.note
     note.write_text("of an earlier try")
-    part = Part(place, "https://h/x")
+    part = PartFile(place, "https://h/x")
     part.expect(BodyPlan("write", 0, "", len(MOVIE)))
     part.held += MOVIE
     asyncio.run(Filing().do(partial(part.write, "video")))
@@ -143,7 +143,7 @@ def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
 
 
 def test_what_comes_to_stand_in_the_place_of_a_small_part_meanwhile_is_left_to_the_next_try(place: Place) -> None:
-    part = Part(place, "https://h/x")
+    part = PartFile(place, "https://h/x")
     assert not part.is_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's")

@@ -148,14 +148,14 @@ from functools import partial
 from pathlib import Path
 from batchswap.downloads import Place, publish
 from batchswap.downloads.fsync_batch import Filing
-from batchswap.downloads.part_file import Part
+from batchswap.downloads.part_file import PartFile
 from batchswap.downloads.resume import BodyPlan
 
 filing, body, count = Filing(), Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
 places = [Place(Path(sys.argv[1]), f"{number}.mp4") for number in range(count)]
 
 def arrive(place):
-    part = Part(place, "https://h/x.mp4")
+    part = PartFile(place, "https://h/x.mp4")
     part.expect(BodyPlan("write", 0, "", len(body)))
     part.held += body
     return part

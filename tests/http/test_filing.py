@@ -14,7 +14,7 @@ import pytest
 
 from batchswap.downloads import Place, Verified, publish
 from batchswap.downloads.fsync_batch import Filing, Folders, Steps
-from batchswap.downloads.part_file import Part
+from batchswap.downloads.part_file import PartFile
 from batchswap.downloads.resume import BodyPlan
 from batchswap.errors import DownloadError
 from tests.http.samples import movie
@@ -28,8 +28,8 @@ def root() -> Steps[None]:
         os.close(handle)
 
 
-def arrived(place: Place) -> Part:
-    part = Part(place, "https://h/x.mp4")
+def arrived(place: Place) -> PartFile:
+    part = PartFile(place, "https://h/x.mp4")
     part.expect(BodyPlan("write", 0, "", len(movie())))
     part.held += movie()
     return part
@@ -117,7 +117,7 @@ def test_a_part_whose_sync_fails_is_fetched_again(tmp_path: Path, monkeypatch: p
         with pytest.raises(DownloadError, match="the disk is broken"):
             asyncio.run(Filing().do(partial(part.write, "video")))
         part.close()
-    part = Part(place, "https://h/x.mp4")
+    part = PartFile(place, "https://h/x.mp4")
     part.open()
     assert not part.is_whole, "nobody knows what of it is on the disk"
     part.close()

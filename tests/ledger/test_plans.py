@@ -10,7 +10,7 @@ import pytest
 from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrolment import enrol, orphans
-from batchswap.ledger.enrolment.kept_outputs import Kept
+from batchswap.ledger.enrolment.kept_outputs import KeptOutputs
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.manifest import Chunk
@@ -109,7 +109,7 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
 def test_what_enrolling_asks_about_outputs(db: sqlite3.Connection) -> None:
     db.execute("update tasks set state = 'done'")
     chunk = Chunk("b", "/", "b.csv", rows(3))
-    assert not complaints(plans(db, lambda: Kept(db).look(chunk)))
+    assert not complaints(plans(db, lambda: KeptOutputs(db).look(chunk)))
 
 
 def test_what_status_asks(db: sqlite3.Connection) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from batchswap.clock import SystemClock
 from batchswap.ratelimit.rule import Rate
-from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
+from batchswap.ratelimit.shared_window import NoWindow, SharedWindow, fingerprint
 
 
 class SetClock(SystemClock):
@@ -41,7 +41,7 @@ def clock() -> SetClock:
 RATE = Rate(5, 10.0)
 
 
-def drain(window: Window, clock: SetClock, seconds: float, *, heard: bool = False) -> list[float]:
+def drain(window: SharedWindow, clock: SetClock, seconds: float, *, heard: bool = False) -> list[float]:
     """Send whenever it is allowed, for a while."""
     sent, end = [], clock.mono + seconds
     while clock.mono < end:
@@ -61,31 +61,31 @@ def busiest(sent: list[float], period: float) -> int:
 
 def test_two_windows_on_one_file_are_one_window(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as one, closing(Window(path, RATE, clock)) as two:
+    with closing(SharedWindow(path, RATE, clock)) as one, closing(SharedWindow(path, RATE, clock)) as two:
         assert one.claim() == 0.0
         assert two.claim() > 0.0
 
 
 def test_a_restart_remembers(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         sent = drain(window, clock, 20.0)
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         sent += drain(window, clock, 20.0)
     assert all(later - earlier >= 10.0 for earlier, later in zip(sent, sent[5:], strict=False))
 
 
 def test_a_restart_of_the_machine_does_not_forget(tmp_path: Path, clock: SetClock, boot: list[str]) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         assert window.claim() == 0.0
     boot[0] = "another uptime"
     clock.mono = 3.0
     clock.wall += 1.0
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         assert 0.5 < window.claim() < 2.1
     clock.wall -= 3600.0  # the wall clock was set back: never a reason to hurry, nor to wait for an hour
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         assert window.claim() < 2.1
 
 
@@ -104,7 +104,7 @@ def boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]
 
 def test_a_429_slows_everybody(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as one, closing(Window(path, RATE, clock)) as two:
+    with closing(SharedWindow(path, RATE, clock)) as one, closing(SharedWindow(path, RATE, clock)) as two:
         drain(one, clock, 6.0)
         assert one.pushed_back(clock.mono, 30.0)
         assert two.claim() >= 30.0
@@ -130,7 +130,7 @@ IMPORTS = """
 import sys, time
 from pathlib import Path
 from batchswap.clock import SystemClock
-from batchswap.ratelimit.shared_window import Window
+from batchswap.ratelimit.shared_window import SharedWindow
 from batchswap.ratelimit.rule import Rate
 path = Path(sys.argv[1])
 """
@@ -144,7 +144,7 @@ while time.monotonic() < end:
         sent.append(time.monotonic())
 """
 PROCESS = f"""{IMPORTS}
-window = Window(path, Rate(20, 0.5), SystemClock())
+window = SharedWindow(path, Rate(20, 0.5), SystemClock())
 {CLAIMING}
 print(*sent)
 """
@@ -164,7 +164,7 @@ def test_invariant_6_over_two_processes(tmp_path: Path) -> None:
 def test_invariant_6_a_request_that_is_held_back_after_its_claim_counts_from_when_it_leaves(
     tmp_path: Path, clock: SetClock
 ) -> None:
-    with closing(Window(tmp_path / "window.db", RATE, clock)) as window:
+    with closing(SharedWindow(tmp_path / "window.db", RATE, clock)) as window:
         left = []
         for number in range(30):
             while wait := window.claim():
@@ -183,9 +183,9 @@ class Road:
 
     def __init__(self, path: Path, rate: Rate, clock: SetClock, dice: random.Random, jitter: float) -> None:
         self.clock, self.dice, self.jitter = clock, dice, jitter
-        self.windows = [Window(path, rate, clock), Window(path, rate, clock)]
+        self.windows = [SharedWindow(path, rate, clock), SharedWindow(path, rate, clock)]
         self.came: list[float] = []
-        self.answers: list[tuple[float, float, Window]] = []
+        self.answers: list[tuple[float, float, SharedWindow]] = []
 
     def travel(self) -> float:
         """Seconds there, or back. Mostly quick."""
@@ -229,7 +229,7 @@ def test_invariant_6_as_the_api_counts_it_when_requests_travel_at_different_spee
 def test_steady_roads_cost_nothing(tmp_path: Path, clock: SetClock) -> None:
     """An API that always takes half a second to answer is sent as much as one that answers at once."""
     rate = Rate(20, 10.0)
-    with closing(Window(tmp_path / "w.db", rate, clock)) as window:
+    with closing(SharedWindow(tmp_path / "w.db", rate, clock)) as window:
         begun = clock.mono
         for _ in range(201):
             while wait := window.claim():
@@ -241,7 +241,7 @@ def test_steady_roads_cost_nothing(tmp_path: Path, clock: SetClock) -> None:
 
 
 def test_an_answer_that_belongs_to_no_claim_changes_nothing(tmp_path: Path, clock: SetClock) -> None:
-    with closing(Window(tmp_path / "w.db", RATE, clock)) as window:
+    with closing(SharedWindow(tmp_path / "w.db", RATE, clock)) as window:
         window.heard(clock.mono, clock.mono + 1.0)
         assert window.claim() == 0.0
 
@@ -263,11 +263,11 @@ def test_a_damaged_window_is_begun_anew_as_if_it_was_full(
     tmp_path: Path, clock: SetClock, damage: Callable[[bytes], bytes]
 ) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         sent = drain(window, clock, 25.0)
     path.write_bytes(damage(path.read_bytes()))
     begun = clock.mono
-    with closing(Window(path, RATE, clock)) as window, closing(Window(path, RATE, clock)) as other:
+    with closing(SharedWindow(path, RATE, clock)) as window, closing(SharedWindow(path, RATE, clock)) as other:
         assert window.claim() > 0.0
         assert other.claim() > 0.0
         sent += drain(window, clock, 25.0)
@@ -277,7 +277,7 @@ def test_a_damaged_window_is_begun_anew_as_if_it_was_full(
 
 def test_a_window_whose_pace_cannot_be_read_is_begun_anew(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         assert window.claim() == 0.0
         with closing(sqlite3.connect(path)) as db:
             db.execute("update taught set pace = x'c1'")
@@ -288,10 +288,10 @@ def test_a_window_whose_pace_cannot_be_read_is_begun_anew(tmp_path: Path, clock:
 
 def test_what_damages_the_window_of_two_leaves_them_one_window(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, RATE, clock)) as one:
+    with closing(SharedWindow(path, RATE, clock)) as one:
         sent = drain(one, clock, 25.0)
         path.write_bytes(bytes(4096))
-        with closing(Window(path, RATE, clock)) as two:
+        with closing(SharedWindow(path, RATE, clock)) as two:
             for _ in range(20):
                 sent += drain(one, clock, 1.0) + drain(two, clock, 1.0)
     assert busiest(sent, RATE.period) <= RATE.limit
@@ -301,7 +301,7 @@ def test_what_damages_the_window_of_two_leaves_them_one_window(tmp_path: Path, c
 FINDER = f"""{IMPORTS}
 while time.monotonic() < float(sys.argv[2]):
     pass
-window = Window(path, Rate(10, 1.0), SystemClock())
+window = SharedWindow(path, Rate(10, 1.0), SystemClock())
 {CLAIMING}
 print(path.stat().st_ino, *sent)
 """
@@ -330,9 +330,9 @@ def test_invariant_6_a_command_with_another_rate_changes_nothing_for_a_run(
     tmp_path: Path, clock: SetClock, own: Rate, other: Rate
 ) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, own, clock)) as window:
+    with closing(SharedWindow(path, own, clock)) as window:
         alone = len(drain(window, clock, 180.0, heard=True))
-        with closing(Window(path, other, clock, adopts_rate=True)) as passing:
+        with closing(SharedWindow(path, other, clock, adopts_rate=True)) as passing:
             assert passing.limit() == other.limit
             assert window.limit() == own.limit
             drain(passing, clock, 0.1, heard=True)
@@ -344,7 +344,10 @@ def test_invariant_6_a_command_with_another_rate_changes_nothing_for_a_run(
 def test_invariant_6_a_long_period_is_kept_beside_short_ones(tmp_path: Path, clock: SetClock) -> None:
     """Whoever needs few departures does not throw away those that others need."""
     path, rate = tmp_path / "w.db", Rate(60, 600.0)
-    with closing(Window(path, rate, clock)) as window, closing(Window(path, Rate(1, 1.0), clock)) as passing:
+    with (
+        closing(SharedWindow(path, rate, clock)) as window,
+        closing(SharedWindow(path, Rate(1, 1.0), clock)) as passing,
+    ):
         sent = []
         for _ in range(12):
             sent += drain(window, clock, 100.0) + drain(passing, clock, 3.0)
@@ -356,8 +359,8 @@ def test_invariant_6_a_long_period_is_kept_beside_short_ones(tmp_path: Path, clo
 
 def test_two_runs_with_different_rates_share_the_lower_one_and_both_get_on(tmp_path: Path, clock: SetClock) -> None:
     path, fast, slow, dice = tmp_path / "w.db", Rate(20, 10.0), RATE, random.Random(4)
-    with closing(Window(path, fast, clock)) as one, closing(Window(path, slow, clock)) as two:
-        sent: dict[Window, list[float]] = {one: [], two: []}
+    with closing(SharedWindow(path, fast, clock)) as one, closing(SharedWindow(path, slow, clock)) as two:
+        sent: dict[SharedWindow, list[float]] = {one: [], two: []}
         turns = {one: clock.mono, two: clock.mono}
         while clock.mono < 1300.0:
             window = min(turns, key=turns.__getitem__)
@@ -374,8 +377,8 @@ def test_two_runs_with_different_rates_share_the_lower_one_and_both_get_on(tmp_p
 
 def test_a_run_has_its_own_rate_again_when_the_slower_one_has_ended(tmp_path: Path, clock: SetClock) -> None:
     path, fast = tmp_path / "w.db", Rate(20, 10.0)
-    with closing(Window(path, fast, clock)) as one:
-        with closing(Window(path, RATE, clock)) as two:
+    with closing(SharedWindow(path, fast, clock)) as one:
+        with closing(SharedWindow(path, RATE, clock)) as two:
             assert two.claim() == 0.0
             assert len(drain(one, clock, 2 * RATE.period - 1.0, heard=True)) < 2 * RATE.limit
         clock.pass_time(RATE.period)
@@ -386,22 +389,22 @@ def test_a_command_adopts_the_rate_of_a_run(tmp_path: Path, clock: SetClock) -> 
     """At a lower rate it would wait for ever, as what the run sends counts for it."""
     for own in (Rate(1, 10.0), Rate(1200, 60.0)):
         path = tmp_path / f"{own.limit}.db"
-        with closing(Window(path, Rate(20, 10.0), clock)) as run:
+        with closing(SharedWindow(path, Rate(20, 10.0), clock)) as run:
             drain(run, clock, 30.0, heard=True)
-            with closing(Window(path, own, clock, adopts_rate=True)) as passing:
+            with closing(SharedWindow(path, own, clock, adopts_rate=True)) as passing:
                 assert len(drain(passing, clock, 10.0, heard=True)) in (19, 20)
 
 
 def test_what_429s_have_taught_is_not_forgotten_for_another_rate(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
-    with closing(Window(path, Rate(20, 10.0), clock)) as window:
+    with closing(SharedWindow(path, Rate(20, 10.0), clock)) as window:
         drain(window, clock, 6.0)
         window.pushed_back(clock.mono, 1.0)
         learned = window.limit()
         for other in OTHERS:
-            Window(path, other, clock).close()
+            SharedWindow(path, other, clock).close()
         assert window.limit() == learned < 20
-        with closing(Window(path, Rate(200, 10.0), clock)) as quick:
+        with closing(SharedWindow(path, Rate(200, 10.0), clock)) as quick:
             assert quick.limit() == learned
 
 
@@ -414,7 +417,7 @@ def test_an_older_versions_window_is_begun_anew_as_if_it_was_full(tmp_path: Path
         db.execute("insert into pace values(1, 'another', 1.0, 5e5, x'80')")
         db.commit()
     begun = clock.mono
-    with closing(Window(path, RATE, clock)) as window:
+    with closing(SharedWindow(path, RATE, clock)) as window:
         sent = drain(window, clock, 30.0)
         before = [begun - 2.0 * i for i in range(RATE.limit)]
         assert busiest(before + sent, RATE.period) <= RATE.limit

@@ -11,14 +11,14 @@ import pytest
 
 from batchswap.errors import LedgerFull, LostRace
 from batchswap.ledger.file import connection as files
-from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.group_commit import LedgerWriter
 
 
 async def test_what_waits_together_is_committed_together(db: sqlite3.Connection, path: Path) -> None:
     commits: list[str] = []
     db.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
 
-    writer = Writer(db, path)
+    writer = LedgerWriter(db, path)
     add = [lambda c, i=i: c.execute("insert into meta values(?, x'00')", (f"n{i}",)) and i for i in range(50)]
     assert await asyncio.gather(*(writer.do(work) for work in add)) == list(range(50))
     await writer.close()
@@ -31,7 +31,7 @@ async def test_one_that_fails_undoes_its_own_part_only(db: sqlite3.Connection, p
         connection.execute("insert into meta values('bad', x'00')")
         raise LostRace("moved")
 
-    writer = Writer(db, path)
+    writer = LedgerWriter(db, path)
     good = writer.do(lambda c: c.execute("insert into meta values('good', x'00')").rowcount)
     outcomes = await asyncio.gather(writer.do(bad), good, return_exceptions=True)
     assert isinstance(outcomes[0], LostRace)
@@ -43,7 +43,7 @@ async def test_one_that_fails_undoes_its_own_part_only(db: sqlite3.Connection, p
 async def test_a_full_disk_is_everybodys(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"pragma max_page_count = {db.execute('pragma page_count').fetchone()[0]}")
 
-    writer = Writer(db, path)
+    writer = LedgerWriter(db, path)
     big = writer.do(lambda c: c.execute("insert into meta values('big', zeroblob(10000000))"))
     small = writer.do(lambda c: c.execute("update tasks set code = 'x'"))
     outcomes = await asyncio.gather(big, small, return_exceptions=True)
@@ -53,7 +53,7 @@ async def test_a_full_disk_is_everybodys(db: sqlite3.Connection, path: Path) -> 
 
 
 async def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connection, path: Path) -> None:
-    writer = Writer(db, path)
+    writer = LedgerWriter(db, path)
     waiter = asyncio.ensure_future(writer.do(lambda c: c.execute("insert into meta values('kept', x'00')")))
     await asyncio.sleep(0)
     waiter.cancel()
@@ -64,7 +64,7 @@ async def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connect
 
 
 async def test_while_another_process_writes_the_loop_goes_on(db: sqlite3.Connection, path: Path) -> None:
-    writer = Writer(db, path)
+    writer = LedgerWriter(db, path)
     with closing(files.connect(path, write=True)) as other:
         other.execute("begin immediate")
         waiter = asyncio.ensure_future(writer.do(lambda c: c.execute("insert into meta values('late', x'00')")))
@@ -90,7 +90,7 @@ async def test_a_commit_that_fails_leaves_nothing_behind_and_the_next_one_succee
     def fail() -> None:
         raise OSError("no disk")
 
-    writer = Writer(db, path, Broken(1))
+    writer = LedgerWriter(db, path, Broken(1))
     with pytest.raises(OSError, match="no disk"):
         await writer.do(lambda c: c.execute("insert into meta values('first', x'00')"))
     await writer.do(lambda c: c.execute("insert into meta values('second', x'00')"))

@@ -11,7 +11,7 @@ import pytest
 from batchswap.errors import Exit
 from batchswap.ledger.file import connection
 from batchswap.report.run_result import last_line
-from batchswap.runner.background import View
+from batchswap.runner.background import RunView
 from batchswap.runner.run import Account, work_off
 from batchswap.runner.summary import Summary, elsewhere_words
 from tests.loop.service import Service
@@ -39,7 +39,7 @@ def change(world: World, sql: str) -> None:
 
 
 def work_off_elsewhere(world: World, **changes: object) -> Summary:
-    async def watch(look: Callable[[], View]) -> None:
+    async def watch(look: Callable[[], RunView]) -> None:
         await asyncio.Event().wait()
 
     settings = msgspec.structs.replace(world.settings, rate_limit=None, **changes)

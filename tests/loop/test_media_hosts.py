@@ -11,7 +11,7 @@ import pytest
 from batchswap.downloads import Verified
 from batchswap.errors import DownloadError, Exit
 from batchswap.ledger.file import connection
-from batchswap.runner.background import View
+from batchswap.runner.background import RunView
 from batchswap.runner.collect.download import likely_first
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World
@@ -51,7 +51,7 @@ async def test_an_outage_is_waited_for_and_submits_pause(tmp_path: Path, in_flig
     shelf = world.shelf = Troubled(dark(1200.0, retry_after))
     shown: list[tuple[float, int, str]] = []
 
-    async def watch(look: Callable[[], View]) -> None:
+    async def watch(look: Callable[[], RunView]) -> None:
         while True:
             now = asyncio.get_running_loop().time()
             shown.append((now, service.requests["submit"], look().waiting))

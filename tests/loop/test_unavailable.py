@@ -14,8 +14,8 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.errors import Exit, MaybeSent
 from batchswap.ratelimit.rule import Rate
-from batchswap.ratelimit.shared_window import Window
-from batchswap.runner.background import View
+from batchswap.ratelimit.shared_window import SharedWindow
+from batchswap.runner.background import RunView
 from batchswap.runner.scheduler import GRACE
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
@@ -57,7 +57,7 @@ async def test_what_is_waited_for_is_said_once_and_shown_as_long_as_it_lasts(tmp
     shown: list[tuple[float, str]] = []
     clock = VirtualClock()
 
-    async def watch(look: Callable[[], View]) -> None:
+    async def watch(look: Callable[[], RunView]) -> None:
         while True:
             shown.append((clock.monotonic(), look().waiting))
             await asyncio.sleep(10.0)
@@ -205,7 +205,7 @@ async def test_while_paused_for_long_one_look_a_minute_finds_the_end(tmp_path: P
 
 async def test_another_process_of_the_key_waits_no_longer_than_its_own_patience(tmp_path: Path) -> None:
     world = World(tmp_path, 2)
-    with closing(Window(world.window, Rate(20, 10.0), VirtualClock())) as other:
+    with closing(SharedWindow(world.window, Rate(20, 10.0), VirtualClock())) as other:
         other.pause(31_536_000.0)
     summary = await world.run(Service(VirtualClock(), durations=QUICK), patience=20.0)
     assert summary.counts["done"] == 2

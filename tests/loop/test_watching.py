@@ -9,7 +9,7 @@ import pytest
 
 from batchswap.report.progress import Progress, Shown
 from batchswap.report.run_result import last_line
-from batchswap.runner.background import View
+from batchswap.runner.background import RunView
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
@@ -27,7 +27,7 @@ async def watched(world: World, **changes: Any) -> tuple[list[Shown], Summary]:
     """What was shown each second, and how the run ended."""
     shown: list[Shown] = []
 
-    async def watch(look: Callable[[], View]) -> None:
+    async def watch(look: Callable[[], RunView]) -> None:
         progress = Progress(look(), 0.0)
         while True:
             shown.append(progress.at(look(), asyncio.get_running_loop().time()))

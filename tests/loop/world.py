@@ -16,9 +16,9 @@ from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.ratelimit.rule import Rate
-from batchswap.ratelimit.shared_window import NoWindow, Window
+from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner import run as session
-from batchswap.runner.background import View, Watch
+from batchswap.runner.background import RunView, Watch
 from batchswap.runner.context.callback_inbox import Calls
 from batchswap.runner.run import Account
 from batchswap.runner.summary import Summary
@@ -39,7 +39,7 @@ def rows(count: int, first: int = 0) -> list[Row]:
     return found
 
 
-async def watch_nothing(look: Callable[[], View]) -> None:
+async def watch_nothing(look: Callable[[], RunView]) -> None:
     await asyncio.Event().wait()
 
 
@@ -129,10 +129,10 @@ class World:
             finally:
                 pacer.close()
 
-    def _pacer(self, settings: Settings, clock: VirtualClock) -> Window | NoWindow:
+    def _pacer(self, settings: Settings, clock: VirtualClock) -> SharedWindow | NoWindow:
         if settings.rate_limit is None:
             return NoWindow(clock)
-        return Window(self.window, Rate(settings.rate_limit, settings.rate_period), clock, settings.patience)
+        return SharedWindow(self.window, Rate(settings.rate_limit, settings.rate_period), clock, settings.patience)
 
     def counts(self) -> dict[str, int]:
         with closing(connection.connect(self.settings.db, write=False)) as db:

@@ -4,20 +4,20 @@ import io
 from pathlib import Path
 
 from batchswap.errors import ManifestErrors
-from batchswap.manifest import Format, Options, Source, read
+from batchswap.manifest import ManifestFormat, Options, Source, read
 from batchswap.tasks import Row
 
 V, F = "https://v.example.com/a.mp4", "https://f.example.com/f.jpg"
 NO_FILES = Options(check_files=False)
 
 
-def rows_of(text: str | bytes, format: Format | None = "csv", options: Options = NO_FILES) -> list[Row]:  # noqa: A002
+def rows_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> list[Row]:  # noqa: A002
     """The rows of a manifest on standard input."""
     data = text if isinstance(text, bytes) else text.encode()
     return [row for chunk in read([Source("-", format)], options, io.BytesIO(data)) for row in chunk.rows]
 
 
-def errors_of(text: str | bytes, format: Format | None = "csv", options: Options = NO_FILES) -> list[str]:  # noqa: A002
+def errors_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> list[str]:  # noqa: A002
     """The problems of a manifest on standard input, each as it is printed; [] for none."""
     try:
         rows_of(text, format, options)
@@ -26,7 +26,7 @@ def errors_of(text: str | bytes, format: Format | None = "csv", options: Options
     return []
 
 
-def error_of(text: str | bytes, format: Format | None = "csv", options: Options = NO_FILES) -> str:  # noqa: A002
+def error_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> str:  # noqa: A002
     """The only problem."""
     (found,) = errors_of(text, format, options)
     return found

@@ -5,20 +5,20 @@ from math import inf
 import msgspec
 import pytest
 
-from batchswap.runner.choose import Action, CheckBalance, FreeCall, Poll, Probe, Submit, View, Wait, choose
+from batchswap.runner.choose import Action, CheckBalance, ChoiceView, FreeCall, Poll, Probe, Submit, Wait, choose
 
 NOW = 1000.0
-READY = View(is_waiting=True, is_pressing=True, allowed=100)
+READY = ChoiceView(is_waiting=True, is_pressing=True, allowed=100)
 """A task is ready, and nothing else is to be done."""
 DUE = msgspec.structs.replace(READY, poll_at=NOW)
 
 
-def _after(view: View, **changes: object) -> Action:
+def _after(view: ChoiceView, **changes: object) -> Action:
     return choose(msgspec.structs.replace(view, **changes), NOW)
 
 
-@pytest.mark.parametrize("view", [View(), READY, DUE])
-def test_nothing_leaves_when_the_run_is_over_or_every_worker_is_busy(view: View) -> None:
+@pytest.mark.parametrize("view", [ChoiceView(), READY, DUE])
+def test_nothing_leaves_when_the_run_is_over_or_every_worker_is_busy(view: ChoiceView) -> None:
     due = {"probe_at": NOW, "has_free_call": True}
     assert _after(view, is_over=True, **due) == Wait(inf)
     assert _after(view, has_worker=False, **due) == Wait(inf)
@@ -43,8 +43,8 @@ def test_during_a_pause_nothing_leaves_but_one_probe_at_a_time(
 def test_while_calls_hang_the_probe_goes_first_and_work_continues_until_it_is_due() -> None:
     assert _after(DUE, probe_at=NOW) == Probe()
     assert _after(READY, probe_at=NOW + 5.0) == Submit()
-    assert _after(View(), probe_at=NOW + 5.0) == Wait(5.0)
-    assert _after(View(), probe_at=NOW + 5.0, poll_at=NOW + 2.0) == Wait(2.0)
+    assert _after(ChoiceView(), probe_at=NOW + 5.0) == Wait(5.0)
+    assert _after(ChoiceView(), probe_at=NOW + 5.0, poll_at=NOW + 2.0) == Wait(2.0)
 
 
 def test_a_submit_goes_before_a_poll_and_a_poll_when_there_is_no_place() -> None:
@@ -63,7 +63,7 @@ def test_an_unclear_submit_is_followed_by_a_look_at_the_balance() -> None:
     assert _after(DUE, unclear=1) == CheckBalance()
     assert _after(DUE, unclear=1, is_probing=True) == Poll(pressing=True)
     assert _after(READY, unclear=1, is_probing=True) == Wait(inf)
-    assert _after(View(), unclear=1) == Wait(inf)  # nothing is to be submitted
+    assert _after(ChoiceView(), unclear=1) == Wait(inf)  # nothing is to be submitted
 
 
 def test_after_an_unclear_answer_submits_go_one_by_one() -> None:
@@ -87,6 +87,6 @@ def test_while_the_capacity_is_unclear_something_else_is_asked() -> None:
 
 
 def test_with_nothing_due_it_waits_for_the_next_poll_or_the_next_place() -> None:
-    assert choose(View(), NOW) == Wait(inf)
-    assert _after(View(), poll_at=NOW + 7.0) == Wait(7.0)
+    assert choose(ChoiceView(), NOW) == Wait(inf)
+    assert _after(ChoiceView(), poll_at=NOW + 7.0) == Wait(7.0)
     assert _after(READY, in_flight=100, poll_at=NOW + 7.0, grows_at=NOW + 3.0) == Wait(3.0)

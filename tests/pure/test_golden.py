@@ -58,7 +58,11 @@ ANSWERS: list[tuple[Any, str, Any]] = [
         wire.Detection("dt_1", "failed", error="no face"),
     ),
     (wire.DetectAccepted, '{"code": 200, "data": {"detect_task_id": "dt_1"}}', wire.DetectAccepted("dt_1")),
-    (wire.Accepted, '{"code": 200, "message": "success", "data": {"task_id": "t_1"}}', wire.Accepted("t_1")),
+    (
+        wire.CreateTaskAccepted,
+        '{"code": 200, "message": "success", "data": {"task_id": "t_1"}}',
+        wire.CreateTaskAccepted("t_1"),
+    ),
     (wire.Balance, '{"code": 200, "data": {"balance": 12.5}}', wire.Balance(12.5)),
     (
         wire.Estimate,

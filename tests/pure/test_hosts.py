@@ -8,8 +8,8 @@ from batchswap.media_hosts import (
     BEARABLE,
     LONGEST_PAUSE,
     PROMISED,
+    DownloadHistory,
     Host,
-    Story,
     Then,
     Trouble,
     decide,
@@ -77,19 +77,19 @@ def down(results: int, since: float = 0.0, *, has_given: bool = True) -> Host:
 def test_what_a_failure_asks_for(
     trouble: Trouble, tries: int, lasts: float, counted: int, host: Host, refresh: bool, then: Then
 ) -> None:
-    story = Story(tries=tries, since=0.0, failed_at=lasts, counted=counted)
+    story = DownloadHistory(tries=tries, since=0.0, failed_at=lasts, counted=counted)
     found = decide(trouble, story, host, lasts, 5.0, may_refresh=refresh, retries=3, patience=PATIENCE)
     assert found.then is then
     assert found.seconds == (5.0 if then is Then.AGAIN else 0.0)
 
 
 def test_without_retries_nothing_is_asked_for_longer() -> None:
-    story = Story(tries=1, since=0.0, failed_at=0.0)
+    story = DownloadHistory(tries=1, since=0.0, failed_at=0.0)
     assert decide(Trouble.RESULT, story, Host(), 0.0, 5.0, may_refresh=False, retries=0, patience=9.0).then is Then.FAIL
 
 
 def test_failures_are_a_results_own_while_its_host_gives_others() -> None:
-    host, story = Host(), Story()
+    host, story = Host(), DownloadHistory()
     for at in range(5):
         note(story, host, at * 10.0)
         host.failed(1, at * 10.0, None, 0.5, PATIENCE)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchswap.errors import ManifestProblem, UsageError
-from batchswap.manifest import Format, Options, Source, check, read
+from batchswap.manifest import ManifestFormat, Options, Source, check, read
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.readers.columns import InputColumn
 from batchswap.manifest.readers.formats import Manifest, read_csv
@@ -194,7 +194,7 @@ PIECE = st.sampled_from(
 @example(b"{a: " * 3000)
 @example(b'{"a":' * 3000)
 @example(b"tasks: [" * 300)
-def test_no_bytes_give_anything_but_usage_errors(format: Format | None, data: bytes) -> None:  # noqa: A002
+def test_no_bytes_give_anything_but_usage_errors(format: ManifestFormat | None, data: bytes) -> None:  # noqa: A002
     try:
         for chunk in read([Source("-", format)], Options(), io.BytesIO(data)):
             assert all(isinstance(row, Row) for row in chunk.rows)

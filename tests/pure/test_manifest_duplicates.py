@@ -7,7 +7,7 @@ import pytest
 
 from batchswap.errors import ManifestErrors
 from batchswap.manifest import Options, Source, read
-from batchswap.manifest.seen_texts import Seen, all_folded, folded
+from batchswap.manifest.seen_texts import SeenTexts, all_folded, folded
 from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, file_errors
 
 
@@ -98,7 +98,7 @@ def test_a_reading_can_be_repeated(tmp_path: Path) -> None:
 
 def test_equal_hashes_of_different_texts_are_no_duplicates() -> None:
     """What the hashes suspect is decided by the texts."""
-    seen = Seen()
+    seen = SeenTexts()
     seen.add(["a", "b", "a"])
     assert seen.suspects() == {hash("a")}
     assert folded("Ab/C") == "ab/c"

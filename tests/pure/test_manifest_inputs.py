@@ -8,14 +8,14 @@ import pytest
 
 from batchswap.errors import Flaw
 from batchswap.manifest import Options, Source, check, read
-from batchswap.manifest.inputs import Inputs, checked_url
+from batchswap.manifest.inputs import ManifestInputs, checked_url
 from batchswap.tasks import Model, content_digest
 from tests.pure.manifest_texts import F, file_errors, rows_of
 
 
 def flaw_of(text: str, folder: Path | None = None) -> str:
     with pytest.raises(Flaw) as caught:
-        Inputs(str(folder), check_files=folder is not None).checked(text)
+        ManifestInputs(str(folder), check_files=folder is not None).checked(text)
     return str(caught.value)
 
 
@@ -89,14 +89,14 @@ def test_inputs_that_are_refused(text: str, sentence: str) -> None:
 
 
 def test_a_scheme_in_capitals_is_the_same_scheme() -> None:
-    assert Inputs("/", check_files=False).checked("HTTPS://Host/X.mp4") == "https://Host/X.mp4"
+    assert ManifestInputs("/", check_files=False).checked("HTTPS://Host/X.mp4") == "https://Host/X.mp4"
 
 
 @pytest.mark.parametrize(
     ("path", "found"), [("./a/./b//c.mp4", "a/b/c.mp4"), ("../a.mp4", "../a.mp4"), ("/a/b", "/a/b")]
 )
 def test_paths_lose_what_does_not_matter(path: str, found: str) -> None:
-    assert Inputs("/", check_files=False).checked(path) == found
+    assert ManifestInputs("/", check_files=False).checked(path) == found
 
 
 def test_files(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
-    assert Inputs(str(tmp_path)).checked("./ok.mp4") == "ok.mp4"
+    assert ManifestInputs(str(tmp_path)).checked("./ok.mp4") == "ok.mp4"
     for name, sentence in {
         "no.mp4": f'does not exist: "no.mp4" (looked in "{tmp_path}")',
         "./a//b.mp4": 'does not exist: "./a//b.mp4" (looked in',
@@ -138,7 +138,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 def test_a_file_is_looked_at_once(tmp_path: Path) -> None:
     face = tmp_path / "face.png"
     face.write_bytes(b"x")
-    inputs = Inputs(str(tmp_path))
+    inputs = ManifestInputs(str(tmp_path))
     inputs.checked("face.png")
     face.unlink()
     assert inputs.checked("face.png") == "face.png"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import ManifestErrors
-from batchswap.manifest import Format, Options, Source, check, read
+from batchswap.manifest import ManifestFormat, Options, Source, check, read
 from batchswap.manifest.sources import sniffed
 from tests.pure.manifest_texts import NO_FILES, F, V, file_errors, rows_of
 
@@ -63,12 +63,12 @@ def test_the_ending_or_the_first_line_says_the_format(tmp_path: Path, name: str,
         ('{"video": "v"}\n', "jsonl"),
     ],
 )
-def test_sniffing(head: str, found: Format) -> None:
+def test_sniffing(head: str, found: ManifestFormat) -> None:
     assert sniffed(head) == found
 
 
 @pytest.mark.parametrize(("text", "format"), [(CSV, "csv"), (YAML, "yaml"), (JSONL, "jsonl")])
-def test_a_format_wins_over_the_ending(tmp_path: Path, text: str, format: Format) -> None:  # noqa: A002
+def test_a_format_wins_over_the_ending(tmp_path: Path, text: str, format: ManifestFormat) -> None:  # noqa: A002
     path = tmp_path / "m.xyz.csv"
     path.write_text(text)
     assert check([Source(str(path), format)]) == {"m.xyz": 1}

@@ -8,7 +8,7 @@ import pytest
 from batchswap.ledger.report_queries import KnownTask
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Chunk
-from batchswap.report.plan import Prices, conclude
+from batchswap.report.plan import PlanPrices, conclude
 from batchswap.report.plan_survey import Surveyor, classify
 from batchswap.runner.prepare.pricing import Known as KnownPrice
 from batchswap.runner.prepare.pricing import Lesson
@@ -72,17 +72,17 @@ def test_a_plan_adds_up() -> None:
     rows = [row(f"k{i}") for i in range(10)]
     found = Surveyor(None, Selection(), has_budget=True).survey([Chunk("spring", "/", "spring.csv", rows)])
     settings = Settings(rate_limit=20, rate_period=10.0, in_flight=2, budget=25.0)
-    plan = conclude(found, Prices({TaskClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
+    plan = conclude(found, PlanPrices({TaskClass(Model.VIDEO): 3.0}, balance=100.0), settings, {Model.VIDEO: 6.0})
     assert (plan.credits, plan.is_affordable) == (30.0, False)
     assert plan.requests == 10 + 10 + 1 + 1 + 1
     assert plan.seconds == 30.0  # ten tasks of six seconds, two at once: more than the window asks for
-    assert conclude(found, Prices({TaskClass(Model.VIDEO): None}), settings, {}).credits is None
-    assert conclude(found, Prices(), Settings(rate_limit=None), {}).seconds is None
+    assert conclude(found, PlanPrices({TaskClass(Model.VIDEO): None}), settings, {}).credits is None
+    assert conclude(found, PlanPrices(), Settings(rate_limit=None), {}).seconds is None
 
 
 def test_a_budget_that_is_just_enough_is_enough() -> None:
     found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(3)])])
-    plan = conclude(found, Prices({TaskClass(Model.VIDEO): 0.1}), Settings(budget=0.3), {})
+    plan = conclude(found, PlanPrices({TaskClass(Model.VIDEO): 0.1}), Settings(budget=0.3), {})
     assert (plan.credits, plan.is_affordable) == (0.3, True)
 
 
@@ -92,7 +92,7 @@ def test_a_plan_with_a_budget_counts_a_price_for_each_target_of_unknown_length()
         survey = Surveyor(None, Selection(), has_budget=has_budget)
         found = survey.survey([Chunk("spring", "/", "spring.csv", rows)])
         settings = Settings(budget_per_day=25.0 if has_budget else None)
-        assert conclude(found, Prices(), settings, {}).requests == 10 + 10 + found.uploads + prices + 1
+        assert conclude(found, PlanPrices(), settings, {}).requests == 10 + 10 + found.uploads + prices + 1
 
 
 def test_the_best_sample_is_one_that_can_be_priced() -> None:

@@ -7,16 +7,16 @@ import pytest
 
 from batchswap.errors import Exit
 from batchswap.report.progress import Progress, one_line
-from batchswap.report.run_result import Seen, last_line
-from batchswap.runner.background import View
+from batchswap.report.run_result import RunRemains, last_line
+from batchswap.runner.background import RunView
 from batchswap.runner.summary import KINDS, Summary
 from batchswap.settings import Settings
 from batchswap.states import State
 
 
-def view(**counts: int) -> View:
+def view(**counts: int) -> RunView:
     every = dict.fromkeys(map(str, State), 0) | counts
-    return View(counts=every, spent=2.0, reserved=1.0, requests=9, pace="20/10s", queued=every["queued"])
+    return RunView(counts=every, spent=2.0, reserved=1.0, requests=9, pace="20/10s", queued=every["queued"])
 
 
 def test_time_left_is_told_when_it_is_known() -> None:
@@ -85,13 +85,15 @@ def test_last_lines(found: Summary, line: str) -> None:
 
 def test_a_run_that_moved_nothing_and_asked_nothing_had_nothing_to_do() -> None:
     found = summary(Exit.DONE, "all done", requests=0, done=2)
-    assert last_line(found, Settings(), "", Seen(has_moved=False)).startswith("nothing to do: 2 done, 400 credits")
-    assert last_line(found, Settings(), "", Seen(has_moved=True)).startswith("done: 2 done")
+    assert last_line(found, Settings(), "", RunRemains(has_moved=False)).startswith(
+        "nothing to do: 2 done, 400 credits"
+    )
+    assert last_line(found, Settings(), "", RunRemains(has_moved=True)).startswith("done: 2 done")
 
 
 def test_results_are_said_to_be_where_they_are() -> None:
     found = summary(Exit.DONE, "all done", done=2)
-    said = last_line(found, Settings(out=Path("elsewhere")), "", Seen(has_results=False, is_elsewhere=True))
+    said = last_line(found, Settings(out=Path("elsewhere")), "", RunRemains(has_results=False, is_elsewhere=True))
     assert said.endswith("; results are not in elsewhere/ but where an earlier run saved them")
 
 

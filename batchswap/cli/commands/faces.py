@@ -23,12 +23,11 @@ from batchswap.manifest.outputs import safe_part, stem
 from batchswap.operations.provider import find_account, opened, require_engine
 from batchswap.report import faces as formats
 from batchswap.report.faces import Cast, Face, to_html
-from batchswap.runner.prepare.detection import Kind
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_file
 from batchswap.runner.standalone_calls import errands
 from batchswap.settings import Settings
-from batchswap.tasks import is_url
+from batchswap.tasks import MediaKind, is_url
 
 SHEET, MARK = "faces.html", ".target"
 STILLS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -53,7 +52,7 @@ def faces(console: Console, options: FacesOptions) -> int:
     return Exit.DONE
 
 
-def kind_of(target: str) -> Kind:
+def kind_of(target: str) -> MediaKind:
     """Return what a target is, by its ending."""
     path = target.partition("?")[0].partition("#")[0].lower()
     return "image" if path.endswith(STILLS) else "video"
@@ -110,7 +109,7 @@ def is_free(own: Path, mark: str) -> bool:
     return (own / MARK).is_file() and (own / MARK).read_text(encoding="utf-8") == mark
 
 
-async def find(settings: Settings, target: str, kind: Kind, folder: Path, engine: Engine | None = None) -> Cast:
+async def find(settings: Settings, target: str, kind: MediaKind, folder: Path, engine: Engine | None = None) -> Cast:
     """Detect, and save the pictures. A local server has a folder of its own: a run may be using the other one."""
     account = find_account(settings)
     with tempfile.TemporaryDirectory(prefix="batchswap-faces-") as place:

@@ -7,13 +7,12 @@ the RIFF container of WebP (RFC 9649).
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from batchswap.downloads.media_check import matroska, pictures
 from batchswap.downloads.media_check.boxes import Incomplete, read_box
 from batchswap.errors import DownloadError
-
-MediaKind = Literal["video", "image"]
+from batchswap.tasks import MediaKind
 
 _NAMES = {"video": "a video", "image": "an image"}
 _WHOLE_BOXES = ("moov", "mdat")

@@ -12,7 +12,7 @@ import msgspec
 
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.bulk_insert import BLOBS, INPUTS, StatementThread, statements
-from batchswap.ledger.enrolment.kept_outputs import Kept
+from batchswap.ledger.enrolment.kept_outputs import KeptOutputs
 from batchswap.ledger.enrolment.manifest_moves import Origins
 from batchswap.ledger.transitions import Stamp, log, move
 from batchswap.manifest import Chunk
@@ -56,7 +56,7 @@ def enrol(
     """
     with transaction(db):
         before = _count(db)
-        kept = Kept(db)
+        kept = KeptOutputs(db)
         batches, rows = _take_rows(db, chunks, marks, kept)
         new = _count(db) - before
         for batch_id in batches.values():
@@ -69,7 +69,7 @@ def enrol(
 
 
 def _take_rows(
-    db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str], kept: Kept
+    db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str], kept: KeptOutputs
 ) -> tuple[dict[str, int], int]:
     """Return the batches with their ids, and how many rows there were. While a chunk is stored, the next is read."""
     generations: dict[str, tuple[int, int]] = {}

@@ -19,7 +19,7 @@ _KEEPING = (
 """An edited row is done anew, and gets the output that it names: it does not count."""
 
 
-class Kept:
+class KeptOutputs:
     """Counts tasks with a result, or on their way to one, whose row has come to name another output.
 
     A batch with nothing done or under way costs no look.

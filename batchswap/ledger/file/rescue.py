@@ -17,7 +17,7 @@ from batchswap.ledger.queries import secret
 from batchswap.state_folder import identity
 
 
-class Saved(msgspec.Struct, frozen=True):
+class RescuedLedger(msgspec.Struct, frozen=True):
     """The ledger that the run goes on with."""
 
     path: Path
@@ -27,7 +27,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 def save(
     location: Location, fault: LedgerFault, writing: sqlite3.Connection, reading: sqlite3.Connection, stack: ExitStack
-) -> Saved:
+) -> RescuedLedger:
     """Write all that is known to a file under the ledger's name, or next to it where that name is taken.
 
     No transaction may be open. The old connections are closed; the new ones, and the lock on the new file, are closed
@@ -44,7 +44,9 @@ def save(
         raise LedgerFailed(f"what this run knows cannot be saved next to {location.path} ({error})") from error
     _leave(location, fault, writing, reading)
     path = _place(part, location, is_own=not fault.is_overwritten)
-    return Saved(path, *(stack.enter_context(closing(connection.connect(path, write=w))) for w in (True, False)))
+    return RescuedLedger(
+        path, *(stack.enter_context(closing(connection.connect(path, write=w))) for w in (True, False))
+    )
 
 
 def _copy(writing: sqlite3.Connection, part: Path) -> None:

@@ -69,7 +69,7 @@ def accounts_of(db: sqlite3.Connection) -> dict[str, str]:
     return dict(db.execute(sql).fetchall())
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _KeptAttempt(msgspec.Struct, frozen=True):
     """A row of `logged`."""
 
     ref: str
@@ -108,7 +108,7 @@ def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Ad
         "select ref, number, state, remote_id, account, owner, submitted_at, reserved, charged from logged"
         " where batch = ? and key = ? and digest = ? order by number, submitted_at"
     )
-    kept = [_Kept(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
+    kept = [_KeptAttempt(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
     kept = [each for each in kept if each.remote_id is None or not _is_taken(db, each.remote_id, each.account)]
     for each in kept[:-1]:  # the API has ended it, or there would be no later one
         state = AttemptState.LOST if each.is_accepted else AttemptState.GIVEN_UP
@@ -144,7 +144,7 @@ def _is_taken(db: sqlite3.Connection, remote_id: str, account: str) -> bool:
     return db.execute(sql, (remote_id, account)).fetchone() is not None
 
 
-def _insert(db: sqlite3.Connection, item: Task, kept: _Kept, state: AttemptState, run_id: int) -> Attempt:
+def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: AttemptState, run_id: int) -> Attempt:
     """The attempt becomes the task's last one."""
     number = max(item.attempts + 1, kept.number)
     ended = None if state in RESERVED else kept.at
@@ -173,7 +173,7 @@ def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, a
     if item.state not in UNDONE:
         words = "only queued, failed, cancelled and uncertain tasks can adopt a task id"
         raise UsageError(f"{item.batch}/{item.key} is {item.state}: {words}")
-    kept = _Kept(str(uuid.uuid4()), 0, AttemptState.ACCEPTED, remote_id, account, owner, stamp.at, 0.0, None)
+    kept = _KeptAttempt(str(uuid.uuid4()), 0, AttemptState.ACCEPTED, remote_id, account, owner, stamp.at, 0.0, None)
     new = _insert(db, item, kept, AttemptState.ACCEPTED, run_with(db, stamp.at, owner))
     move(db, stamp, item.id, item.state, Event.ADOPTED, attempt_id=new.id, reason=remote_id)
     return new

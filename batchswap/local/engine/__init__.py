@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchswap.local.engine.requirements import find_problems, load, load_one
-from batchswap.local.engine.values import DetectedFace, Detection, MediaInfo, MediaKind, SwapJob, SwapReport
+from batchswap.local.engine.values import DetectedPeople, DetectedPerson, MediaInfo, SwapJob, SwapReport
 
 __all__ = [
-    "DetectedFace",
-    "Detection",
+    "DetectedPeople",
+    "DetectedPerson",
     "MediaInfo",
-    "MediaKind",
     "SwapJob",
     "SwapReport",
     "check_usable",
@@ -42,7 +41,7 @@ def swap(job: SwapJob) -> SwapReport:
     return work(job)
 
 
-def detect(path: Path, folder: Path, threads: int | None = None) -> Detection:
+def detect(path: Path, folder: Path, threads: int | None = None) -> DetectedPeople:
     """The faces of a video or still, with a JPEG picture of each in `folder`. No face: an empty tuple."""
     load()
     from batchswap.local.engine.detect_faces import detect as work  # noqa: PLC0415

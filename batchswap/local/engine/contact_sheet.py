@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from batchswap.local.engine.facemesh.geometry import Bytes
+from batchswap.local.engine.facemesh.geometry import ByteArray
 
 HIGH = 240
 """Pixels: height of each picture."""
@@ -26,7 +26,7 @@ def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
     path.write_bytes(cv2.imencode(".png", np.vstack(filled))[1].tobytes())
 
 
-def draw_cell(caption: str, picture: Bytes | None) -> NDArray[np.uint8]:
+def draw_cell(caption: str, picture: ByteArray | None) -> NDArray[np.uint8]:
     if picture is None:
         picture = np.full((HIGH, HIGH, 3), 160, np.uint8)
     wide = min(2 * HIGH, max(HIGH // 3, round(picture.shape[1] * HIGH / picture.shape[0])))

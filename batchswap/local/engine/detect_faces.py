@@ -15,9 +15,9 @@ from batchswap.local.engine.media import stills as pictures
 from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.native_stderr import kept_stderr
 from batchswap.local.engine.tracking.first_pass import watch
-from batchswap.local.engine.tracking.frame_store import Store
-from batchswap.local.engine.tracking.tracks import Track
-from batchswap.local.engine.values import DetectedFace, Detection, MediaInfo
+from batchswap.local.engine.tracking.frame_store import FrameStore
+from batchswap.local.engine.tracking.tracks import FaceTrack
+from batchswap.local.engine.values import DetectedPeople, DetectedPerson, MediaInfo
 
 SPACE = 0.45
 """Around the face in its picture, of the face's size: a person must recognise it, and the engine find it again."""
@@ -27,7 +27,7 @@ TRIES = 200
 """Frames of a person that are looked at for the best one."""
 
 
-def detect(path: Path, folder: Path, threads: int | None) -> Detection:
+def detect(path: Path, folder: Path, threads: int | None) -> DetectedPeople:
     """See batchswap.local.engine.detect."""
     with kept_stderr():
         info = probe.probe(path, "image" if probe.looks_still(path) else "video")
@@ -35,7 +35,7 @@ def detect(path: Path, folder: Path, threads: int | None) -> Detection:
         return detect_clip(path, folder, info, threads) if info.kind == "video" else detect_still(path, folder, info)
 
 
-def detect_still(path: Path, folder: Path, info: MediaInfo) -> Detection:
+def detect_still(path: Path, folder: Path, info: MediaInfo) -> DetectedPeople:
     picture = pictures.read(path, "image")
     faces = []
     turns, people = swap_still.find_people(picture)
@@ -43,12 +43,12 @@ def detect_still(path: Path, folder: Path, info: MediaInfo) -> Detection:
     for number, points in enumerate(people):
         share = geometry.area(geometry.box(points)) / (info.width * info.height)
         upright = geometry.turned(points, -turns, turned_size(picture.rgb, turns))
-        faces.append(DetectedFace(number, save(folder, number, shown, upright), share, 1))
-    return Detection(info, tuple(faces))
+        faces.append(DetectedPerson(number, save(folder, number, shown, upright), share, 1))
+    return DetectedPeople(info, tuple(faces))
 
 
-def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) -> Detection:
-    with Store(folder) as store:
+def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) -> DetectedPeople:
+    with FrameStore(folder) as store:
         watched = watch(path, "video", store, threads)
         people = watched.follower.people()
         best = [best_sighting(tracks, store) for tracks in people]
@@ -60,11 +60,11 @@ def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) 
     for number, tracks in enumerate(people):
         frames = sum(len(track.frames) for track in tracks)
         share = sum(track.area for track in tracks) / frames / (info.width * info.height)
-        faces.append(DetectedFace(number, saved[number], share, frames))
-    return Detection(info, tuple(faces))
+        faces.append(DetectedPerson(number, saved[number], share, frames))
+    return DetectedPeople(info, tuple(faces))
 
 
-def best_sighting(tracks: list[Track], store: Store) -> tuple[int, Floats]:
+def best_sighting(tracks: list[FaceTrack], store: FrameStore) -> tuple[int, Floats]:
     """Frame number and points where the face is large and looks straight at us."""
     seen = [pair for track in tracks for pair in zip(track.frames, track.records, strict=True)]
     some = seen[:: max(1, len(seen) // TRIES)]

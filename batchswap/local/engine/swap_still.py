@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from batchswap.local.engine.facemesh import geometry, mesh
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.media import stills
 from batchswap.local.engine.media.colour_planes import Coding, planes_of
 from batchswap.local.engine.media.stills import Picture
@@ -34,7 +34,7 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
     return SwapReport(1, int(any(fitted)), 0.0, info.width, info.height, notes)
 
 
-def fit(rgb: Bytes, points: Floats, fitter: Fitter) -> bool:
+def fit(rgb: ByteArray, points: Floats, fitter: Fitter) -> bool:
     """Change a picture in place, and whether it did: only where the face is, for pictures can be very large."""
     edges = geometry.window(geometry.box(points), SPACE, (rgb.shape[1], rgb.shape[0]))
     if edges is None:

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.media import omissions, reader, subtitles
-from batchswap.local.engine.media.reader import Item
+from batchswap.local.engine.media.reader import FrameOrPacket
 from batchswap.local.engine.media.sound import formats
 from batchswap.local.engine.media.stages import ahead, behind
 from batchswap.local.engine.media.writer import open_writer
@@ -18,7 +18,7 @@ from batchswap.local.engine.rendering.composite import Fitter
 from batchswap.local.engine.rendering.new_face import NewFace
 from batchswap.local.engine.tracking import upright
 from batchswap.local.engine.tracking.first_pass import watch
-from batchswap.local.engine.tracking.frame_store import Store
+from batchswap.local.engine.tracking.frame_store import FrameStore
 from batchswap.local.engine.tracking.trajectory import Person
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 
@@ -36,7 +36,7 @@ class Counts:
 
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
     """Write the swapped video to `part`. Raises EngineError when no face, or not each requested one, is in it."""
-    with Store(part.parent) as store:
+    with FrameStore(part.parent) as store:
         watched = watch(job.target, CULPRIT, store, job.threads)
         chosen = new_face.choose(faces, watched.follower.people(), CULPRIT)
         cast = [(Person(tracks, store, watched.follower.cuts), face) for tracks, face in chosen]
@@ -64,9 +64,9 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
     return counts
 
 
-def peek(items: Iterator[Item]) -> tuple[list[Item], VideoFrame | None]:
+def peek(items: Iterator[FrameOrPacket]) -> tuple[list[FrameOrPacket], VideoFrame | None]:
     """What comes up to the first frame, and that frame."""
-    first: list[Item] = []
+    first: list[FrameOrPacket] = []
     for item in items:
         first.append(item)
         if isinstance(item, VideoFrame):
@@ -75,11 +75,11 @@ def peek(items: Iterator[Item]) -> tuple[list[Item], VideoFrame | None]:
 
 
 def swapped(
-    first: list[Item],
-    items: Iterator[Item],
+    first: list[FrameOrPacket],
+    items: Iterator[FrameOrPacket],
     fitters: list[tuple[Person, Fitter]],
     counts: Counts,
-) -> Iterator[Item]:
+) -> Iterator[FrameOrPacket]:
     """All items, the frames with their new faces."""
     for item in chain(first, items):
         if isinstance(item, VideoFrame):

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-MediaKind = Literal["video", "image"]
+from batchswap.tasks import MediaKind
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class SwapReport:
 
 
 @dataclass(frozen=True)
-class DetectedFace:
+class DetectedPerson:
     """One person of a video or still. `share` is the mean part of the picture's area that the face takes, 0 to 1."""
 
     id: int
@@ -68,11 +67,11 @@ class DetectedFace:
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectedPeople:
     """All faces, largest over the clip first: ids 0, 1, …; the same for the same file whenever it is asked."""
 
     info: MediaInfo
-    faces: tuple[DetectedFace, ...]
+    faces: tuple[DetectedPerson, ...]
 
 
 NOUNS = {"face": "face picture", "video": "video", "image": "image"}

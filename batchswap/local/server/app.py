@@ -25,13 +25,13 @@ from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.store.cleanup import Sweeping
 from batchswap.local.server.store.database import Journal
 from batchswap.local.server.store.input_store import Contents, make_folder
-from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import Engine
 from batchswap.local.server.work.input_fetcher import Fetcher, Reach
 from batchswap.local.server.work.mesh_engine import MeshEngine
-from batchswap.local.server.work.task_inputs import Inputs
+from batchswap.local.server.work.task_inputs import TaskInputs
 from batchswap.local.server.work.task_queue import Production, task_info
 from batchswap.local.server.work.worker_pool import EnginePool
 
@@ -111,18 +111,18 @@ async def start(
 async def _build(
     stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, journal: Journal, own_url: str
 ) -> tuple[ServerContext, tuple[Ongoing, ...]]:
-    records, contents = Records(journal), Contents(settings.folder, journal, settings.max_input_bytes)
+    records, contents = TaskStore(journal), Contents(settings.folder, journal, settings.max_input_bytes)
     secret = await records.open_account(settings.balance)
     fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
     stack.push_async_callback(fetcher.close)
     engines = EnginePool(settings, engine)
     stack.push_async_callback(engines.close)
     detections = Detections(settings, journal, contents, engines, clock)
-    inputs = Inputs(contents, detections, fetcher, engines, frozenset({settings.host.lower()}))
+    inputs = TaskInputs(contents, detections, fetcher, engines, frozenset({settings.host.lower()}))
     quotes = Quotes(inputs, detections, settings)
     schedule = Schedule(settings.faults, settings.seed)
 
-    def describe(record: Record) -> wire.TaskInfo:
+    def describe(record: StoredTask) -> wire.TaskInfo:
         return task_info(record, record.status, lambda: media_url(context, record, own_url))
 
     callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)

@@ -9,9 +9,9 @@ from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.signed_urls import sign
 from batchswap.local.server.store.input_store import Contents
-from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.detections import Detections
-from batchswap.local.server.work.task_inputs import Inputs
+from batchswap.local.server.work.task_inputs import TaskInputs
 from batchswap.local.server.work.task_queue import Production
 
 
@@ -22,10 +22,10 @@ class ServerContext:
     settings: ServerSettings
     clock: Clock
     secret: bytes
-    records: Records
+    records: TaskStore
     contents: Contents
     detections: Detections
-    inputs: Inputs
+    inputs: TaskInputs
     quotes: Quotes
     production: Production
     schedule: Schedule
@@ -43,6 +43,6 @@ class ApiRequest:
     idempotency_key: str | None = None
 
 
-def media_url(context: ServerContext, record: Record, base_url: str) -> str:
+def media_url(context: ServerContext, record: StoredTask, base_url: str) -> str:
     """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
     return base_url + sign(context.secret, f"/results/{record.file}", context.clock.now() + context.settings.url_ttl)

@@ -8,10 +8,10 @@ import msgspec
 from batchswap.errors import Refusal
 from batchswap.local.server.create_task_body import Order
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.store.task_store import Faces
-from batchswap.local.server.work.detections import Detection, Detections
-from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Look
-from batchswap.local.server.work.task_inputs import Inputs
+from batchswap.local.server.store.task_store import FaceContents
+from batchswap.local.server.work.detections import Detections, StoredDetection
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, InputInfo
+from batchswap.local.server.work.task_inputs import TaskInputs
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 """Endings that a swapped still can be written with."""
@@ -21,12 +21,12 @@ class Quote(msgspec.Struct, frozen=True):
     """An order whose inputs are here and will do. `suffix` is the result's; faces to be left alone are not listed."""
 
     target: str
-    faces: Faces
+    faces: FaceContents
     suffix: str
     credits: float
 
 
-def price(look: Look, settings: ServerSettings) -> float:
+def price(look: InputInfo, settings: ServerSettings) -> float:
     """1 credit per started second of a video, unless the settings say otherwise."""
     if look.kind == IMAGE:
         return settings.price_per_still
@@ -36,7 +36,7 @@ def price(look: Look, settings: ServerSettings) -> float:
 class Quotes:
     """Makes quotes; raises Refusal 422 that names the input and why it will not do."""
 
-    def __init__(self, inputs: Inputs, detections: Detections, settings: ServerSettings) -> None:
+    def __init__(self, inputs: TaskInputs, detections: Detections, settings: ServerSettings) -> None:
         self._inputs, self._detections, self._settings = inputs, detections, settings
 
     async def quote(self, order: Order) -> Quote:
@@ -50,7 +50,7 @@ class Quotes:
         look = await self.look_at_target(target, order.model.target_field, within="input.")
         return Quote(target, faces, _suffix(look, target), price(look, self._settings))
 
-    async def look_at_target(self, content: str, field: str, *, within: str = "") -> Look:
+    async def look_at_target(self, content: str, field: str, *, within: str = "") -> InputInfo:
         """`field` of the body, or of the object in it that `within` names, is what a refusal speaks of."""
         kind = VIDEO if field == "video_url" else IMAGE
         look = await self._inputs.look(content, kind, within + field)
@@ -58,7 +58,7 @@ class Quotes:
             raise Refusal(422, f"{within}{field}: must be a {_noun(kind)}, this is a {_noun(look.kind)}")
         return look
 
-    async def _choose(self, order: Order, detection: Detection) -> Faces:
+    async def _choose(self, order: Order, detection: StoredDetection) -> FaceContents:
         known = {face_id for face_id, _ in detection.pictures}
         chosen: list[tuple[int | None, str]] = []
         for index, (face_id, url) in enumerate(order.faces):
@@ -80,7 +80,7 @@ class Quotes:
         return content
 
 
-def _suffix(look: Look, target: str) -> str:
+def _suffix(look: InputInfo, target: str) -> str:
     """Of the result: a still keeps its format, so that a file called .jpg holds one."""
     if look.kind == VIDEO:
         return ".mp4"

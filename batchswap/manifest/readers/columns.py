@@ -21,7 +21,7 @@ from batchswap.manifest.fields import (
     is_kept,
     split_tags,
 )
-from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.inputs import ManifestInputs
 from batchswap.manifest.outputs import ORDINARY, ending
 from batchswap.manifest.readers.csv import NUL, Header, to_record, width_sentence
 from batchswap.manifest.rows import Checker
@@ -57,7 +57,7 @@ class Column:
 class InputColumn(Column):
     """Knows URLs, and paths of files that were looked at."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: ManifestInputs) -> None:
         super().__init__(f"(?:{URL})?")
         self._inputs = inputs
 

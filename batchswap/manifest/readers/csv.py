@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest import fields
-from batchswap.manifest.rows import Complain, Record
+from batchswap.manifest.rows import Complain, RawRow
 
 SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
@@ -228,7 +228,7 @@ def width_sentence(header: Header, cells: list[str]) -> str:
     return f"has {there}; the header has {len(header.columns):,}{hint}"
 
 
-def to_record(header: Header, number: int, cells: list[str]) -> Record | None:
+def to_record(header: Header, number: int, cells: list[str]) -> RawRow | None:
     """The row's record; None for a row of empty cells, which counts as an empty line."""
     values = {field: text for field, cell in zip(header.names, cells, strict=True) if (text := cell.strip())}
-    return Record(number, values, fields.split_tags(values.pop("tags", "")), header.spelled) if any(cells) else None
+    return RawRow(number, values, fields.split_tags(values.pop("tags", "")), header.spelled) if any(cells) else None

@@ -9,7 +9,7 @@ import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
-from batchswap.manifest.inputs import Inputs
+from batchswap.manifest.inputs import ManifestInputs
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.readers.columns import Columns
 from batchswap.manifest.readers.csv import Header, Lines, Table
@@ -19,7 +19,7 @@ from batchswap.manifest.readers.matrix import Folder
 from batchswap.manifest.readers.workbook import Workbook
 from batchswap.manifest.readers.yaml import Document
 from batchswap.manifest.readers.yaml_events import LOADER, Events
-from batchswap.manifest.rows import Checker, Problems, Record
+from batchswap.manifest.rows import Checker, Problems, RawRow
 from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
@@ -46,7 +46,7 @@ class Manifest(msgspec.Struct, frozen=True):
             plain_text(batch, LONGEST_KEY)
         except Flaw as flaw:
             self.complain(None, "name", f"of the batch {flaw}")
-        inputs = Inputs(self.folder.path, check_files=self.options.check_files)
+        inputs = ManifestInputs(self.folder.path, check_files=self.options.check_files)
         require = self.options.require_consent
         return Checker(self.source.path, batch, inputs, self.names, self.problems, require_consent=require)
 
@@ -110,7 +110,7 @@ def read_jsonl(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Ro
         yield from in_chunks(checker, json_records(checker.file, iter(lines), checker.complain))
 
 
-def in_chunks(checker: Checker, records: Iterator[Record]) -> Iterator[tuple[str, list[Row]]]:
+def in_chunks(checker: Checker, records: Iterator[RawRow]) -> Iterator[tuple[str, list[Row]]]:
     rows: list[Row] = []
     for record in records:
         rows += checker.rows(record)

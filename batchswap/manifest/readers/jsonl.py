@@ -9,10 +9,10 @@ from batchswap.manifest.fields import shown
 from batchswap.manifest.readers.csv import LONGEST_LINE
 from batchswap.manifest.readers.yaml_events import DEEPEST, MOST_KEYS
 from batchswap.manifest.readers.yaml_nodes import NO_FIELDS, Listing, Mapping, Node, Scalar, filled, task_fields
-from batchswap.manifest.rows import Complain, Record
+from batchswap.manifest.rows import Complain, RawRow
 
 
-def json_records(file: str, lines: Iterator[tuple[int, str]], complain: Complain) -> Iterator[Record]:
+def json_records(file: str, lines: Iterator[tuple[int, str]], complain: Complain) -> Iterator[RawRow]:
     """Yield the record of each line that is not empty. What is wrong with others goes to `complain`."""
     empty = True
     for number, line in lines:

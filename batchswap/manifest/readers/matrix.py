@@ -10,10 +10,10 @@ from batchswap.errors import Flaw
 from batchswap.manifest.fields import FACE_FIELD, NAMES, shown
 from batchswap.manifest.patterns import matching_files
 from batchswap.manifest.readers.yaml_nodes import (
-    Fields,
     Flaws,
     Listing,
     Mapping,
+    MappingFields,
     Node,
     Scalar,
     a_node,
@@ -21,7 +21,7 @@ from batchswap.manifest.readers.yaml_nodes import (
     to_fields,
     to_text,
 )
-from batchswap.manifest.rows import Complain, Record
+from batchswap.manifest.rows import Complain, RawRow
 from batchswap.tasks import is_url
 
 MOST_ROWS = 10_000_000
@@ -49,7 +49,7 @@ class Folder(msgspec.Struct):
         return files
 
 
-def expanded(node: Node, defaults: Fields, folder: Folder, complain: Complain) -> Iterator[Record]:
+def expanded(node: Node, defaults: MappingFields, folder: Folder, complain: Complain) -> Iterator[RawRow]:
     """A record for each pair: the targets in the order of the file, each with all faces. Problems go to `complain`."""
     if not isinstance(node, Mapping):
         if not (isinstance(node, Scalar) and node.kind == "null"):
@@ -87,15 +87,17 @@ def fits(lists: dict[str, list[Choice]], line: int, complain: Complain) -> bool:
     return sentence is None
 
 
-def pairs(lists: dict[str, list[Choice]], common: Fields, defaults: Fields, line: int) -> Iterator[Record]:
+def pairs(
+    lists: dict[str, list[Choice]], common: MappingFields, defaults: MappingFields, line: int
+) -> Iterator[RawRow]:
     target = "video" if "video" in lists else "image"
     for target_text, target_line in lists.get(target, [("", line)]):
         for face, _ in lists.get("face", [("", line)]):
             own = {name: text for name, text in ((target, target_text), ("face", face)) if text}
-            yield filled(target_line, Fields({**own, **common.values}, common.tags, common.spelled), defaults)
+            yield filled(target_line, MappingFields({**own, **common.values}, common.tags, common.spelled), defaults)
 
 
-def common_fields(node: Mapping, complain: Complain) -> Fields | None:
+def common_fields(node: Mapping, complain: Complain) -> MappingFields | None:
     """What all rows of the matrix say besides target and face; None when something is wrong with it."""
     rest = {name: value for name, value in node.items.items() if NAMES.get(name) not in LISTS}
     try:

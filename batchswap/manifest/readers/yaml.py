@@ -21,15 +21,15 @@ from batchswap.manifest.readers.matrix import Folder, expanded
 from batchswap.manifest.readers.yaml_events import MOST_KEYS, MOST_VALUES, Events, line_of
 from batchswap.manifest.readers.yaml_nodes import (
     NO_FIELDS,
-    Fields,
     Listing,
+    MappingFields,
     Node,
     Scalar,
     a_node,
     filled,
     task_fields,
 )
-from batchswap.manifest.rows import Complain, Record
+from batchswap.manifest.rows import Complain, RawRow
 
 MOST_IN_A_TASK = 10_000
 KEYS = ("name", "defaults", "tasks", "matrix")
@@ -39,7 +39,7 @@ class Prologue(msgspec.Struct, frozen=True):
     """What holds for all tasks of a manifest."""
 
     name: str | None = None
-    defaults: Fields = NO_FIELDS
+    defaults: MappingFields = NO_FIELDS
 
 
 class Document:
@@ -74,7 +74,7 @@ class Document:
             return None
         return node.text.strip()
 
-    def _defaults(self, node: Node | None) -> Fields:
+    def _defaults(self, node: Node | None) -> MappingFields:
         if node is None or (isinstance(node, Scalar) and node.kind == "null"):
             return NO_FIELDS
         made = task_fields(node, self._complain, "defaults.")
@@ -84,7 +84,7 @@ class Document:
             self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ from task to task")
         return made
 
-    def records(self, defaults: Fields, folder: Folder) -> Iterator[Record]:
+    def records(self, defaults: MappingFields, folder: Folder) -> Iterator[RawRow]:
         """Every task, then what the matrix makes, in the order of the file. Problems go to `complain`."""
         seen: dict[str, int] = {}
         for key, line, event in self._top():
@@ -117,7 +117,7 @@ class Document:
             self._complain(line, field or None, sentence)
         return None if self._events.wrong else node
 
-    def _tasks(self, event: Event, defaults: Fields) -> Iterator[Record]:
+    def _tasks(self, event: Event, defaults: MappingFields) -> Iterator[RawRow]:
         if isinstance(event, SequenceStartEvent) and not event.anchor:
             while not isinstance(inner := self._events.next(), SequenceEndEvent):
                 yield from self._record(self._whole(inner, "", MOST_IN_A_TASK), defaults)
@@ -129,7 +129,7 @@ class Document:
         elif node is not None and not (isinstance(node, Scalar) and node.kind == "null"):
             self._complain(node.line, "tasks", f"is {a_node(node)}; a list of tasks is wanted")
 
-    def _record(self, node: Node | None, defaults: Fields) -> Iterator[Record]:
+    def _record(self, node: Node | None, defaults: MappingFields) -> Iterator[RawRow]:
         if node is not None and (own := task_fields(node, self._complain)) is not None:
             yield filled(node.line, own, defaults)
 

@@ -8,7 +8,7 @@ import msgspec
 from batchswap.errors import Flaw
 from batchswap.manifest import fields
 from batchswap.manifest.fields import FACE_FIELD, canonical, shown
-from batchswap.manifest.rows import Complain, Record
+from batchswap.manifest.rows import Complain, RawRow
 
 ScalarKind = Literal["text", "number", "boolean", "date", "null"]
 A_KIND = {"number": "a number", "boolean": "true or false", "date": "a date", "null": "nothing", "text": "text"}
@@ -47,18 +47,18 @@ class Flaws(Exception):
         self.found = found
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """The fields of one mapping: what a Record wants, before defaults are filled in."""
+class MappingFields(msgspec.Struct, frozen=True):
+    """The fields of one mapping: what a RawRow wants, before defaults are filled in."""
 
     values: dict[str, str]
     tags: tuple[str, ...] | None = None
     spelled: dict[str, str] = {}
 
 
-NO_FIELDS = Fields({})
+NO_FIELDS = MappingFields({})
 
 
-def to_fields(node: Node) -> Fields:
+def to_fields(node: Node) -> MappingFields:
     """Raises Flaws for fields that are unknown, there twice or of a wrong type."""
     if not isinstance(node, Mapping):
         raise Flaws([("", f"is {a_node(node)}; a task is a mapping, for example {{video: …, face: …}}")])
@@ -83,10 +83,10 @@ def to_fields(node: Node) -> Fields:
             wrong.append((fields.shown(name, 60)[1:-1], str(flaw)))
     if wrong:
         raise Flaws(wrong)
-    return Fields(values, tags, spelled)
+    return MappingFields(values, tags, spelled)
 
 
-def task_fields(node: Node, complain: Complain, prefix: str = "") -> Fields | None:
+def task_fields(node: Node, complain: Complain, prefix: str = "") -> MappingFields | None:
     """Return the fields of a mapping; None when something is wrong with it, which goes to `complain`."""
     try:
         return to_fields(node)
@@ -152,14 +152,14 @@ def a_node(node: Node) -> str:
     return "a list" if isinstance(node, Listing) else "a mapping"
 
 
-def filled(line: int, own: Fields, defaults: Fields) -> Record:
+def filled(line: int, own: MappingFields, defaults: MappingFields) -> RawRow:
     """The record of a task, with the defaults for what it does not say itself."""
     tags = defaults.tags if own.tags is None else own.tags
     if not defaults.values:
-        return Record(line, own.values, tags or (), own.spelled)
+        return RawRow(line, own.values, tags or (), own.spelled)
     said = {family(name) for name in own.values}
     values = {name: text for name, text in defaults.values.items() if family(name) not in said}
-    return Record(line, {**values, **own.values}, tags or (), {**defaults.spelled, **own.spelled})
+    return RawRow(line, {**values, **own.values}, tags or (), {**defaults.spelled, **own.spelled})
 
 
 def family(field: str) -> str:

@@ -14,20 +14,20 @@ import msgspec
 
 from batchswap import media_hosts
 from batchswap.client import parse_retry_after
-from batchswap.downloads import MediaKind, Verified, false_ending
+from batchswap.downloads import Verified, false_ending
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.queries import PreviousResult
 from batchswap.ledger.submission_log.entries import What
-from batchswap.media_hosts import Host, Next, Story, Then, Trouble
+from batchswap.media_hosts import DownloadHistory, Host, Next, Then, Trouble
 from batchswap.runner.collect.storage_trouble import Troubles
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import SAVED, SETTLED, DownloadOutcome, Settled, UrlExpired
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job, name_of
 from batchswap.states import Event, State
-from batchswap.tasks import Model, clean
+from batchswap.tasks import MediaKind, clean
 
 BACKLOG = 1000
 """Results that may wait for their download while more is submitted: each is in memory, and its URL is temporary."""
@@ -56,7 +56,7 @@ class Fetching:
         """When each host last gave a result."""
         self._given_up = set[str]()
         self._endings = set[str]()
-        self._stories: dict[int, Story] = {}
+        self._stories: dict[int, DownloadHistory] = {}
         """What each task's result has gone through. It outlasts the asking for a fresh URL."""
         self._better = asyncio.Event()
         """Set, and replaced, when a host is out of its trouble."""
@@ -144,8 +144,8 @@ class Fetching:
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
         """The checked part. Settled: it is left to the next run. Raises DownloadError in the end."""
-        kind: MediaKind = "video" if job.task.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
-        story = self._stories.setdefault(job.task.id, Story())
+        kind = job.task.model.media_kind
+        story = self._stories.setdefault(job.task.id, DownloadHistory())
         while True:
             found = await self._ask_all(job, likely_first(urls, kind), kind, story)
             if not isinstance(found, tuple):
@@ -165,7 +165,7 @@ class Fetching:
             return SETTLED
 
     async def _ask_all(
-        self, job: Job, urls: list[str], kind: MediaKind, story: Story
+        self, job: Job, urls: list[str], kind: MediaKind, story: DownloadHistory
     ) -> Verified | tuple[str, DownloadError] | None:
         """One try at each URL until one leads to the result, else the failure that says most. None: the run ends."""
         failures: list[tuple[str, DownloadError]] = []
@@ -205,7 +205,7 @@ class Fetching:
         self._better.set()
         self._better = asyncio.Event()
 
-    def _decide(self, job: Job, story: Story, url: str, error: DownloadError) -> Next:
+    def _decide(self, job: Job, story: DownloadHistory, url: str, error: DownloadError) -> Next:
         """What this failure asks for, once it is noted."""
         run, name, result = self._run, _host_of(url), job.task.id
         host, now, patience = self._hosts[name], run.clock.monotonic(), run.settings.patience

@@ -7,11 +7,11 @@ import os
 import stat
 from pathlib import Path
 
-from batchswap.downloads import MediaKind, Verified, inspect
+from batchswap.downloads import Verified, inspect
 from batchswap.errors import DownloadError
 from batchswap.ledger.submission_log.attempts import Logged
 from batchswap.runner.prepare.uploads import hash_file
-from batchswap.tasks import Model, Task
+from batchswap.tasks import Task
 
 SLACK = 2.0
 """Seconds that the clocks of a file system and of this machine may differ by."""
@@ -40,7 +40,7 @@ def _as_media(path: Path, found: os.stat_result, item: Task, logged: Logged) -> 
     """The process died before it could log what it had saved: whole media, written after the submit."""
     if logged.sha256 is not None or logged.remote_id is None or found.st_mtime < logged.at - SLACK:
         return None
-    kind: MediaKind = "video" if item.model in (Model.VIDEO, Model.VIDEO_MULTI) else "image"
+    kind = item.model.media_kind
     try:
         with path.open("rb") as file:
             inspect(file, found.st_size, kind)

@@ -24,7 +24,7 @@ from batchswap.runner.outcomes import (
     Settled,
     StillRunning,
 )
-from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.submit.submit import warn_unrecorded
 from batchswap.runner.task_context import Job, age_of, class_of, name_of
 from batchswap.states import Event, State
@@ -44,7 +44,7 @@ REMARKS = 20
 class Collecting:
     """The running tasks."""
 
-    def __init__(self, run: RunContext, prices: Prices) -> None:
+    def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self.jobs: dict[int, Job] = {}
         self._remarks: set[str] = set()

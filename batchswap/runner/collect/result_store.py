@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from batchswap.downloads import Downloader, MediaKind, Place, Trial, Verified, is_published, publish, try_out
+from batchswap.downloads import Downloader, Place, Trial, Verified, is_published, publish, try_out
+from batchswap.tasks import MediaKind
 
 
 class Results:

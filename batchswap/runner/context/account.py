@@ -4,7 +4,7 @@ import msgspec
 
 from batchswap.clock import Clock
 from batchswap.ratelimit.rule import Rate
-from batchswap.ratelimit.shared_window import NoWindow, Window, fingerprint
+from batchswap.ratelimit.shared_window import NoWindow, SharedWindow, fingerprint
 from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
 
@@ -24,7 +24,9 @@ class Account(msgspec.Struct, frozen=True):
         return self.name if self.name != self.base_url else fingerprint(self.key, self.name)
 
 
-def open_pacer(settings: Settings, account: Account, clock: Clock, patience: float | None = None) -> Window | NoWindow:
+def open_pacer(
+    settings: Settings, account: Account, clock: Clock, patience: float | None = None
+) -> SharedWindow | NoWindow:
     """Return the key's window, which everything that asks this account's API goes through. The caller closes it.
 
     `patience`: seconds for which a pause is kept that another process was asked for; None: as --patience says.
@@ -34,5 +36,5 @@ def open_pacer(settings: Settings, account: Account, clock: Clock, patience: flo
     path = state_folder() / f"window-{fingerprint(account.key, account.base_url)}.db"
     rate = Rate(settings.rate_limit, settings.rate_period)
     if patience is None:
-        return Window(path, rate, clock, settings.patience)
-    return Window(path, rate, clock, patience, adopts_rate=True)
+        return SharedWindow(path, rate, clock, settings.patience)
+    return SharedWindow(path, rate, clock, patience, adopts_rate=True)

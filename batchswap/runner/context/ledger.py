@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from batchswap.clock import Clock
 from batchswap.ledger.file.location import LedgerFault, Location
 from batchswap.ledger.file.rescue import save
-from batchswap.ledger.group_commit import Writer
+from batchswap.ledger.group_commit import LedgerWriter
 from batchswap.ledger.submission_log.log import NoLog, SubmissionLog
 from batchswap.ledger.transitions import Stamp
 
@@ -22,7 +22,7 @@ class RunLedger:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: LedgerWriter,
         db: sqlite3.Connection,
         path: Path,
         clock: Clock,

@@ -20,7 +20,7 @@ from batchswap.runner.context.ledger import RunLedger
 from batchswap.runner.context.report import Report
 from batchswap.runner.context.run_state import RunState
 from batchswap.runner.context.traffic import Traffic
-from batchswap.runner.interfaces import Api, Pacer, Store
+from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict
 
@@ -37,7 +37,7 @@ class RunContext:
         *,
         api: Api,
         pacer: Pacer,
-        store: Store,
+        store: ResultStore,
         ledger: RunLedger,
         clock: Clock,
         report: Report,

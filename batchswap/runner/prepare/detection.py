@@ -5,7 +5,6 @@ runs, and while one is on its way the others wait for it.
 """
 
 from math import inf
-from typing import Literal
 
 from batchswap import wire
 from batchswap.ledger import api_cache
@@ -16,9 +15,7 @@ from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.stop_reasons import RowRefused, Stopped
 from batchswap.runner.sync.waits import Locks, rest
-from batchswap.tasks import Faces, Model, clean
-
-Kind = Literal["video", "image"]
+from batchswap.tasks import Faces, MediaKind, Model, clean
 
 DOUBTFUL = 60.0
 """Age in seconds from which on a refusal may be the detection's fault: it may have expired earlier than documented."""
@@ -26,10 +23,6 @@ PATIENCE = 1800.0
 """Seconds that one detection may take."""
 FIRST, GROWTH, LONGEST = 0.5, 1.5, 10.0
 """When to ask for the first time, and by how much longer each time, while nobody knows how long detections take."""
-
-
-def kind_of(model: Model) -> Kind:
-    return "video" if model.target_field == "video_url" else "image"
 
 
 def is_doubtful(found: Detected, now: float) -> bool:
@@ -56,7 +49,7 @@ class Detecting:
             if known is not None:
                 return known
             try:
-                found = await self._repeat(kind_of(model), url, digest)
+                found = await self._repeat(model.media_kind, url, digest)
             except RowRefused as refusal:
                 self._failed[digest] = TaskInvalid("422", str(refusal))
                 raise
@@ -71,7 +64,7 @@ class Detecting:
         run = self._run
         await run.ledger.do(api_cache.forget_detection, run.account.owner, found)
 
-    async def _repeat(self, kind: Kind, url: str, digest: str) -> Detected:
+    async def _repeat(self, kind: MediaKind, url: str, digest: str) -> Detected:
         """Until one succeeds."""
         run, tries = self._run, 0
         while True:

@@ -12,10 +12,10 @@ from batchswap.runner.sync.waits import rest
 from batchswap.tasks import clean
 from batchswap.verdicts import Kind, Retries, Verdict
 
-Call = Callable[[], Awaitable[Answer]]
+BoundCall = Callable[[], Awaitable[Answer]]
 
 
-async def ask(run: RunContext, kind: str, call: Call) -> Answer | None:
+async def ask(run: RunContext, kind: str, call: BoundCall) -> Answer | None:
     """Wait for a turn, retry in trouble, and return a good answer. None: the API has no such thing (404).
 
     While the API answers no call at all, wait until the run ends. Raise RowRefused for a 422, FreeCallFailed when
@@ -47,7 +47,7 @@ async def ask(run: RunContext, kind: str, call: Call) -> Answer | None:
     raise Stopped
 
 
-async def ask_once(run: RunContext, kind: str, call: Call) -> Answer | None:
+async def ask_once(run: RunContext, kind: str, call: BoundCall) -> Answer | None:
     """A good answer, or None when there is none at the first try. Raises Stopped."""
     try:
         verdict, answer = await _hear(run, kind, call)
@@ -62,7 +62,7 @@ async def _look(run: RunContext, since: float) -> None:
         await ask_once(run, "balance", run.api.balance)
 
 
-async def _hear(run: RunContext, kind: str, call: Call) -> tuple[Verdict, Answer]:
+async def _hear(run: RunContext, kind: str, call: BoundCall) -> tuple[Verdict, Answer]:
     """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
     while True:
         async with run.state.turns.take():

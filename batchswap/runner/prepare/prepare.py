@@ -15,7 +15,7 @@ from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.detection import Detecting
-from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.prepare.steps import FreeCallFailed, Step, TaskInvalid, before_submit
 from batchswap.runner.prepare.uploads import Uploading
 from batchswap.runner.stop_reasons import RowRefused, Stopped
@@ -64,7 +64,7 @@ class Draft(msgspec.Struct):
 class Preparing:
     """Makes queued tasks ready."""
 
-    def __init__(self, run: RunContext, prices: Prices) -> None:
+    def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self._uploading, self._detecting = Uploading(run), Detecting(run)
         self._refusals = Refusals(run.state, run.settings.same_refusals, "rows")

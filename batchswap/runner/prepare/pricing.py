@@ -55,7 +55,7 @@ class Lesson(msgspec.Struct, frozen=True):
         return Lesson(self.factor, max(self.least, charged))
 
 
-class Prices:
+class CostEstimates:
     """Credits to reserve for an attempt. What was really charged corrects the estimates upwards.
 
     A class shares one price. Not with a budget where nobody knows how long the targets are: then each has its own.

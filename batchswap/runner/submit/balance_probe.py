@@ -13,7 +13,7 @@ UNCLEAR = 5
 """Submits in a row without a clear answer, each after a look at the balance, before the run submits no more."""
 
 
-class Balance:
+class BalanceProbe:
     """The cheapest call of the API, as a probe. `is_looking`: one is on its way."""
 
     def __init__(self, run: RunContext) -> None:

@@ -12,7 +12,7 @@ from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Job, name_of
 
 
-class Guard:
+class LedgerGuard:
     """Asked before each submit, every few seconds, and at the end. `stack` closes what is opened."""
 
     def __init__(

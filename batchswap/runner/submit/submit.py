@@ -25,7 +25,7 @@ from batchswap.runner.context.run_context import RunContext, finish
 from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.outcomes import SETTLED, Accepted, PrepareAgain, SendAgain, Settled, SubmitOutcome
 from batchswap.runner.prepare.detection import is_doubtful
-from batchswap.runner.prepare.pricing import Prices
+from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.stop_reasons import OUT_OF_CREDITS, Stop
 from batchswap.runner.task_context import Job, Ready, name_of
 from batchswap.states import Event
@@ -40,7 +40,7 @@ Move = Callable[[sqlite3.Connection, Stamp, Attempt, str], None]
 class Submitting:
     """Sends ready tasks."""
 
-    def __init__(self, run: RunContext, prices: Prices) -> None:
+    def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self._refusals = Refusals(run.state, run.settings.same_refusals, "submits")
         self.capacity = Capacity(run.settings.in_flight)
@@ -89,7 +89,7 @@ class Submitting:
         except asyncio.CancelledError:
             await finish(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came", None))
             raise
-        remote_id = wire.Accepted.from_json(answer.data).task_id
+        remote_id = wire.CreateTaskAccepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
         if verdict.kind is Kind.RATE_LIMITED and self._is_full(served_at):
             run.on_capacity_429(answer)

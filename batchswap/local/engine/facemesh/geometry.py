@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from batchswap.local.engine.facemesh import mesh
 
 Floats = NDArray[np.floating[Any]]
-Bytes = NDArray[np.uint8]
+ByteArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 SHIFT = 4

@@ -29,7 +29,7 @@ from batchswap.local.engine.values import noun
 VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"
 # A playlist could name other files and addresses; only files that hold their media themselves are opened.
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS, "export_xmp": "1"}
-Item: TypeAlias = "VideoFrame | Packet[Any]"
+FrameOrPacket: TypeAlias = "VideoFrame | Packet[Any]"
 """What a clip is made of: frames, and packets of sound."""
 
 CLOCKED = ("mpegts", "mpeg")
@@ -85,7 +85,7 @@ class Clip:
             if isinstance(item, VideoFrame):
                 yield item
 
-    def packets(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> Iterator[Item]:
+    def packets(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> Iterator[FrameOrPacket]:
         """Frames, and between them the packets of `others`, undecoded; all by one clock (timeline.py)."""
         with self._told():
             for packet in self._placed(others):

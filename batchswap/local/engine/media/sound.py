@@ -27,24 +27,24 @@ OF_A_TRACK = frozenset({"language", "title", "handler_name"})
 
 
 @dataclass(frozen=True, order=True)
-class Format:
+class SampleFormat:
     """Samples a second, and channels."""
 
     rate: int
     channels: int
 
 
-Formats = dict[int, set[Format]]
+SampleFormats = dict[int, set[SampleFormat]]
 """By the track's number: every format that it has, more than one where it changes midway."""
 
 
-def formats(path: Path, culprit: str) -> Formats:
+def formats(path: Path, culprit: str) -> SampleFormats:
     """Decode the sound of a clip to see what formats it has: what a file says of a track is true of its beginning."""
     with reader.open_clip(path, culprit, 1) as clip:
-        found: Formats = {track.index: set() for track in clip.audio}
+        found: SampleFormats = {track.index: set() for track in clip.audio}
         for packet in clip.sound():
             for frame in decoded(packet):
-                found[packet.stream.index].add(Format(frame.sample_rate, frame.layout.nb_channels))
+                found[packet.stream.index].add(SampleFormat(frame.sample_rate, frame.layout.nb_channels))
     return found
 
 
@@ -89,7 +89,7 @@ class Recoder:
 
 
 @dataclass
-class Track:
+class SoundTrack:
     """One sound track on its way into the result. `recoder` is None where it is copied."""
 
     source: AudioStream
@@ -135,28 +135,28 @@ class Track:
         self.last = packet.dts
 
 
-def add_track(container: OutputContainer, source: AudioStream, found: set[Format]) -> Track:
+def add_track(container: OutputContainer, source: AudioStream, found: set[SampleFormat]) -> SoundTrack:
     """Add a track to the result. `found`: the formats that it has (`formats`)."""
     context = source.codec_context
     changes = len(found) > 1
     if context.codec.canonical_name in CARRIED and not changes:  # a decoder has a name of its own: mp3float
         target, recoder = container.add_stream_from_template(source), None
     else:
-        best = best_of(found or {Format(context.sample_rate, context.layout.nb_channels)})
+        best = best_of(found or {SampleFormat(context.sample_rate, context.layout.nb_channels)})
         target = container.add_stream("aac", rate=best.rate, layout=LAYOUTS[best.channels])
         recoder = Recoder(target.codec_context)
     target.metadata.update({key: value for key, value in source.metadata.items() if key in OF_A_TRACK})
     target.disposition = source.disposition
-    track = Track(source, target, recoder)
+    track = SoundTrack(source, target, recoder)
     if changes:
         track.notes.append(f"a sound track changes its format midway, so all of it became {describe(target)}")
     return track
 
 
-def best_of(found: set[Format]) -> Format:
+def best_of(found: set[SampleFormat]) -> SampleFormat:
     """Return the format of AAC that loses least of all these."""
     rate, channels = max(each.rate for each in found), max(each.channels for each in found)
-    return Format(rate if rate in AAC_RATES else 48_000, channels if channels in LAYOUTS else 2)
+    return SampleFormat(rate if rate in AAC_RATES else 48_000, channels if channels in LAYOUTS else 2)
 
 
 def describe(track: AudioStream) -> str:

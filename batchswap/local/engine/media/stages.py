@@ -17,7 +17,7 @@ LOOK = 0.1
 """Seconds after which a thread that cannot hand on its work looks whether anyone still wants it."""
 
 
-class _Line(Generic[Item]):
+class _ItemQueue(Generic[Item]):
     """A short queue with an end, and with an error that ends it early. One thread puts, another takes."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class _Line(Generic[Item]):
 @contextlib.contextmanager
 def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
     """Iterate over `items` in a thread that runs a few items ahead. Its error is raised where the items are taken."""
-    line: _Line[Item] = _Line()
+    line: _ItemQueue[Item] = _ItemQueue()
 
     def work() -> None:
         try:
@@ -82,7 +82,7 @@ def behind(work: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
 
     An error of `work` is raised by the next call, or on leaving.
     """
-    line: _Line[Item] = _Line()
+    line: _ItemQueue[Item] = _ItemQueue()
 
     def run() -> None:
         try:

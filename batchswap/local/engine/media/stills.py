@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from batchswap.errors import EngineError
-from batchswap.local.engine.facemesh.geometry import Bytes
+from batchswap.local.engine.facemesh.geometry import ByteArray
 from batchswap.local.engine.media import file_types
 from batchswap.local.engine.metadata import exif, label
 from batchswap.local.engine.metadata import xmp as packets
@@ -57,8 +57,8 @@ class Picture:
     `exif` and `xmp` are what is carried over of the file's own.
     """
 
-    rgb: Bytes
-    alpha: Bytes | None = None
+    rgb: ByteArray
+    alpha: ByteArray | None = None
     profile: bytes | None = None
     exif: bytes | None = None
     xmp: Carried = field(default_factory=Carried)

@@ -15,8 +15,8 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from batchswap.local.engine.media.orientation import matrix_to_write
-from batchswap.local.engine.media.reader import Clip, Item
-from batchswap.local.engine.media.sound import Formats, Track, add_track
+from batchswap.local.engine.media.reader import Clip, FrameOrPacket
+from batchswap.local.engine.media.sound import SampleFormats, SoundTrack, add_track
 from batchswap.local.engine.media.subtitles import Captions, add_captions, readable
 from batchswap.local.engine.metadata import label, xmp
 
@@ -44,12 +44,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @dataclass
-class Writer:
+class VideoWriter:
     """Takes frames and sound packets in the order of the input."""
 
     container: OutputContainer
     video: VideoStream
-    tracks: dict[int, Track | Captions]
+    tracks: dict[int, SoundTrack | Captions]
     remarks: list[str]
     start: Fraction = Fraction(0)
     """Seconds of the input that are zero in the result."""
@@ -58,10 +58,10 @@ class Writer:
     @property
     def notes(self) -> list[str]:
         """Return remarks on the tracks."""
-        sounds = (track for track in self.tracks.values() if isinstance(track, Track))
+        sounds = (track for track in self.tracks.values() if isinstance(track, SoundTrack))
         return [*self.remarks, *(note for track in sounds for note in track.notes)]
 
-    def put(self, item: Item) -> None:
+    def put(self, item: FrameOrPacket) -> None:
         if isinstance(item, VideoFrame):
             self._put_frame(item)
         else:
@@ -87,21 +87,21 @@ class Writer:
 
 @contextlib.contextmanager
 def open_writer(
-    path: Path, clip: Clip, first: VideoFrame | None, sounds: Formats, task: str, threads: int | None
-) -> Iterator[Writer]:
+    path: Path, clip: Clip, first: VideoFrame | None, sounds: SampleFormats, task: str, threads: int | None
+) -> Iterator[VideoWriter]:
     """A writer for a file that has no reader yet; complete when this is left without an error."""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
         container.set_chapters(chapters(clip))
-        fields = Fields.of(first)
+        fields = Interlacing.of(first)
         video = add_video(container, clip, fields, threads)
         matrix = None if first is None else matrix_to_write(first)
         if matrix:
             video.set_display_matrix(list(matrix))
         tracks = {source.index: add_track(container, source, sounds[source.index]) for source in clip.audio}
         captions = {source.index: add_captions(container, source) for source in readable(clip.container)}
-        writer = Writer(container, video, {**tracks, **captions}, fields.notes, clip.start)
+        writer = VideoWriter(container, video, {**tracks, **captions}, fields.notes, clip.start)
         yield writer
         writer.finish()
     with path.open("ab") as file:
@@ -126,7 +126,7 @@ def chapters(clip: Clip) -> "list[Chapter]":
 
 
 @dataclass(frozen=True)
-class Fields:
+class Interlacing:
     """Whether each frame is two half pictures, of one moment each; players then show one after the other."""
 
     flags: int = 0
@@ -141,7 +141,7 @@ class Fields:
         return cls(int(Flags.interlaced_dct | Flags.interlaced_me))
 
 
-def add_video(container: OutputContainer, clip: Clip, fields: Fields, threads: int | None) -> VideoStream:
+def add_video(container: OutputContainer, clip: Clip, fields: Interlacing, threads: int | None) -> VideoStream:
     source, context = clip.video, clip.video.codec_context
     video = container.add_stream("libx264", rate=source.average_rate or source.guessed_rate or 25, options=ENCODER)
     if source.time_base:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from batchswap.local.engine.facemesh import mesh
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats, rise
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats, rise
 from batchswap.local.engine.media.colour_planes import Coding, planes_of
 from batchswap.local.engine.rendering import hair
 from batchswap.local.engine.rendering.new_face import Texture
@@ -63,7 +63,7 @@ class Light:
     skin: Floats
     fine: Floats
 
-    def relit(self, target: Floats, visible: Floats) -> Bytes:
+    def relit(self, target: Floats, visible: Floats) -> ByteArray:
         """The texture in the light of a face whose colours (468, 3) are `target`, where they are `visible` (468,).
 
         (h, w, 4): 8-bit code values, and how much of it is to be seen: 255 all, 0 nothing, for hair is no skin.

@@ -23,14 +23,14 @@ OPEN = (0.02, 0.07)
 STRETCHED = (4.0, 9.0)
 """How much coarser than elsewhere the texture may be seen before the target's own skin shows through."""
 
-Window = tuple[int, int, int, int]
+PixelWindow = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Warp:
     """For one frame and one face: `places` (h, w, 2) are texture pixels for the pixels of `window`, `mask` 0 to 1."""
 
-    window: Window
+    window: PixelWindow
     places: Floats
     mask: Floats
 

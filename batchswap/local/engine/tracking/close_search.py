@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from batchswap.local.engine.facemesh import geometry, mesh
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.tracking.finder import Finder
 
 Tile = tuple[int, int, int, int]
@@ -41,14 +41,14 @@ def tiles(size: tuple[int, int], layouts: Sequence[Layout] = LAYOUTS) -> list[Ti
     return found
 
 
-def look_into(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
+def look_into(finder: Finder, picture: ByteArray, tile: Tile) -> list[Floats]:
     """Faces (478, 3) in a part of a picture, in its pixels; none that the part's edge cuts off."""
     left, top, right, bottom = tile
     faces = finder.find(picture[top:bottom, left:right]) + np.array([left, top, 0], np.float32)
     return [face for face in faces if is_whole(face, tile, (picture.shape[1], picture.shape[0]))]
 
 
-def look_twice(finder: Finder, picture: Bytes, tile: Tile) -> list[Floats]:
+def look_twice(finder: Finder, picture: ByteArray, tile: Tile) -> list[Floats]:
     """The same, of such faces as are seen again when they are looked at alone."""
     size = (picture.shape[1], picture.shape[0])
     found = [(face, around(face, size)) for face in look_into(finder, picture, tile)]
@@ -96,7 +96,7 @@ def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
     return np.array(kept, np.float32).reshape(-1, mesh.POINTS, 3)
 
 
-def look_everywhere(finder: Finder, picture: Bytes) -> Floats:
+def look_everywhere(finder: Finder, picture: ByteArray) -> Floats:
     """Return all faces of a still (n, 478, 3). Small ones next to larger ones are not worth an even closer look."""
     size = (picture.shape[1], picture.shape[0])
     faces = merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
@@ -119,7 +119,7 @@ class Scout:
         self._tiny: Floats = np.zeros(0)
         self._frame = 0
 
-    def add(self, picture: Bytes, found: Floats, *, cut: bool) -> Floats:
+    def add(self, picture: ByteArray, found: Floats, *, cut: bool) -> Floats:
         """What the finder found in the next frame (n, 478, 3), and what else there is. `cut`: what `is_cut` says of it.
 
         After a cut the finder still starts from where a face was before it; a look without that past goes first.
@@ -133,7 +133,7 @@ class Scout:
         self._frame += 1
         return faces
 
-    def _look_closer(self, picture: Bytes, faces: list[Floats]) -> Floats:
+    def _look_closer(self, picture: ByteArray, faces: list[Floats]) -> Floats:
         """Where faces were lost, and into the tile whose turn it is."""
         size = (picture.shape[1], picture.shape[0])
         awaited = [*((face, 0) for face in self._known), *self._lost]
@@ -147,7 +147,7 @@ class Scout:
                     self._lost.append((lost, frames + 1))
         return merged([faces, self._look_around(picture, size)])
 
-    def _look_around(self, picture: Bytes, size: tuple[int, int]) -> list[Floats]:
+    def _look_around(self, picture: ByteArray, size: tuple[int, int]) -> list[Floats]:
         """Look into the tile whose turn it is; the finer ones have theirs only while no face is known."""
         turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
         coarse, fine = tiles(size), [] if self._known else tiles(size, FINER)
@@ -158,7 +158,7 @@ class Scout:
             return look_into(self._finder, picture, coarse[place])
         return look_twice(self._finder, picture, fine[place - len(coarse)])
 
-    def is_cut(self, picture: Bytes) -> bool:
+    def is_cut(self, picture: ByteArray) -> bool:
         """Whether the next frame is another shot than the last one; also true of the first frame."""
         step = max(1, min(picture.shape[:2]) // 24)
         tiny = picture[::step, ::step].astype(np.float32)

@@ -9,7 +9,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from batchswap.local.engine import model
 from batchswap.local.engine.facemesh import mesh
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 
 MOST_FACES = 6
 LONGEST = 1280
@@ -47,7 +47,7 @@ class Finder:
         """For pictures that have nothing to do with each other."""
         return cls(video=False, confidence=confidence)
 
-    def find(self, picture: Bytes) -> Floats:
+    def find(self, picture: ByteArray) -> Floats:
         """(faces, 478, 3): x, y in pixels of `picture` (h, w, 3; RGB), z in the same unit, negative towards us."""
         height, width = picture.shape[:2]
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(fit(picture)))
@@ -69,7 +69,7 @@ class Finder:
         self.close()
 
 
-def fit(picture: Bytes) -> Bytes:
+def fit(picture: ByteArray) -> ByteArray:
     """The picture in a size that the finder likes, same shape."""
     longest = max(picture.shape[:2])
     if longest > LONGEST:
@@ -79,6 +79,6 @@ def fit(picture: Bytes) -> Bytes:
     return picture
 
 
-def resized(picture: Bytes, scale: float, how: int) -> Bytes:
+def resized(picture: ByteArray, scale: float, how: int) -> ByteArray:
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     return cv2.resize(picture, size, interpolation=how)  # type: ignore[no-any-return]

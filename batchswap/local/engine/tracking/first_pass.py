@@ -8,7 +8,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from batchswap.local.engine.facemesh import geometry
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.media import reader
 from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.media.stages import ahead
@@ -16,7 +16,7 @@ from batchswap.local.engine.tracking import upright
 from batchswap.local.engine.tracking.close_search import Scout
 from batchswap.local.engine.tracking.face_colours import look
 from batchswap.local.engine.tracking.finder import Finder
-from batchswap.local.engine.tracking.frame_store import Store
+from batchswap.local.engine.tracking.frame_store import FrameStore
 from batchswap.local.engine.tracking.tracks import Follower, Sighting, describe
 
 
@@ -29,7 +29,7 @@ class Watched:
     is_sure: bool
 
 
-def watch(path: Path, culprit: str, store: Store, threads: int | None) -> Watched:
+def watch(path: Path, culprit: str, store: FrameStore, threads: int | None) -> Watched:
     """Find every face in every frame. The store's points are pixels of the frame as it is coded, not turned.
 
     A clip in which no face is found, or none that stays in its place, may be upside down: it is watched again, turned,
@@ -49,7 +49,7 @@ def find_turns(path: Path, culprit: str, count: int, threads: int | None) -> int
         return upright.find_way(pictures)
 
 
-def watch_turned(path: Path, culprit: str, store: Store, threads: int | None, turns: int) -> Watched:
+def watch_turned(path: Path, culprit: str, store: FrameStore, threads: int | None, turns: int) -> Watched:
     """Watch a clip turned by so many quarters more than it says.
 
     Three threads: one decodes, one runs the finder that takes most of the time, this one does the rest.
@@ -73,12 +73,12 @@ def watch_turned(path: Path, culprit: str, store: Store, threads: int | None, tu
 
 
 @dataclass(frozen=True)
-class View:
+class FrameView:
     """A frame, and what the finder sees of it: `upright` (h, w, 3) after `turns`, with the `faces` (n, 478, 3)."""
 
     frame: VideoFrame
     turns: int
-    upright: Bytes
+    upright: ByteArray
     faces: Floats
 
     @property
@@ -94,19 +94,19 @@ class View:
         return np.array([across, down, across], np.float32)
 
 
-def decoded(clip: reader.Clip, more: int) -> Iterator[tuple[VideoFrame, int, Bytes]]:
+def decoded(clip: reader.Clip, more: int) -> Iterator[tuple[VideoFrame, int, ByteArray]]:
     """Frames, with the turns that bring them upright, `more` than they say, and upright."""
     for frame in clip.frames():
         turns = (orientation_of(frame).turns + more) % 4
         yield frame, turns, np.ascontiguousarray(np.rot90(reader.rgb_of(frame), turns))
 
 
-def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, Bytes]]) -> Iterator[View]:
+def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, ByteArray]]) -> Iterator[FrameView]:
     for frame, turns, picture in frames:
-        yield View(frame, turns, picture, finder.find(picture))
+        yield FrameView(frame, turns, picture, finder.find(picture))
 
 
-def sightings(frame: VideoFrame, faces: Floats, store: Store, number: int) -> list[Sighting]:
+def sightings(frame: VideoFrame, faces: Floats, store: FrameStore, number: int) -> list[Sighting]:
     """Keep the faces (n, 478, 3) of a frame."""
     planes = reader.planes_of(frame)
     seen = []

@@ -14,7 +14,7 @@ from batchswap.local.engine.facemesh.geometry import Floats
 RECORD = np.dtype([("points", "<f4", (mesh.POINTS, 3)), ("colours", "u1", (mesh.SURFACE, 3))])
 
 
-class Store:
+class FrameStore:
     """An array of records on disk. The file is gone with the process, however that ends."""
 
     def __init__(self, folder: Path) -> None:

@@ -46,7 +46,7 @@ class Sighting:
 
 
 @dataclass
-class Track:
+class FaceTrack:
     """One face followed without a doubt. Memory: 16 bytes a frame."""
 
     frames: "array.array[int]" = field(default_factory=lambda: array.array("q"))
@@ -105,8 +105,8 @@ class Follower:
         self.frames = 0
         self.cuts: list[int] = []
         """Frames that begin a shot, in order."""
-        self._open: list[Track] = []
-        self._closed: list[Track] = []
+        self._open: list[FaceTrack] = []
+        self._closed: list[FaceTrack] = []
 
     def see(self, sightings: list[Sighting], *, cut: bool = False) -> None:
         """All faces of the next frame. `cut`: it begins a shot."""
@@ -125,14 +125,14 @@ class Follower:
                 self._open[t].add(sightings[s], clear=is_clear(sightings, s))
         for s, seen in enumerate(sightings):
             if s not in taken:
-                track = Track()
+                track = FaceTrack()
                 track.add(seen, clear=True)
                 self._open.append(track)
 
-    def people(self) -> list[list[Track]]:
+    def people(self) -> list[list[FaceTrack]]:
         """Each person's tracks in the order of time; the person with the largest area over the clip comes first."""
         self._close(list(self._open))
-        people: list[list[Track]] = []
+        people: list[list[FaceTrack]] = []
         for track in sorted(self._closed, key=lambda track: (-track.area, track.frames[0])):
             same = [person for person in people if may_be(person, track)]
             if same:
@@ -145,13 +145,13 @@ class Follower:
             person.sort(key=lambda track: track.frames[0])
         return sorted(people, key=lambda person: (-sum(track.area for track in person), person[0].frames[0]))
 
-    def _close(self, tracks: list[Track]) -> None:
+    def _close(self, tracks: list[FaceTrack]) -> None:
         for track in tracks:
             self._open.remove(track)
             self._closed.append(track)
 
 
-def may_be(person: list[Track], track: Track) -> bool:
+def may_be(person: list[FaceTrack], track: FaceTrack) -> bool:
     """Whether a track can be the same person's: never at the same time, and alike."""
     together = any(other.frames[0] <= track.frames[-1] and track.frames[0] <= other.frames[-1] for other in person)
     return not together and difference(person[0].look, track.look) < ALIKE

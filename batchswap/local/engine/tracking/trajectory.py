@@ -10,8 +10,8 @@ import numpy as np
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.facemesh.geometry import Floats
 from batchswap.local.engine.tracking import occlusion, smoothing
-from batchswap.local.engine.tracking.frame_store import Store
-from batchswap.local.engine.tracking.tracks import Track
+from batchswap.local.engine.tracking.frame_store import FrameStore
+from batchswap.local.engine.tracking.tracks import FaceTrack
 
 SOME = 100
 """Sightings that say what a face usually looks like."""
@@ -34,7 +34,7 @@ class Pose:
 class Person:
     """Asked for one frame after another, in order."""
 
-    def __init__(self, tracks: Sequence[Track], store: Store, cuts: Sequence[int] = ()) -> None:
+    def __init__(self, tracks: Sequence[FaceTrack], store: FrameStore, cuts: Sequence[int] = ()) -> None:
         """`cuts`: the frames that begin a shot, in order."""
         self._store, self._cuts = store, cuts
         self._frames = np.concatenate([np.asarray(track.frames) for track in tracks])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchswap.local.engine.facemesh import geometry
-from batchswap.local.engine.facemesh.geometry import Bytes, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.tracking.close_search import around, distance_from, look_into
 from batchswap.local.engine.tracking.finder import Finder
 from batchswap.local.engine.values import noun
@@ -32,7 +32,7 @@ PROOF = 2
 WORDS = {1: "on their side", 2: "upside down", 3: "on their side"}
 
 
-def doubt(finder: Finder, picture: Bytes, faces: Sequence[Floats] | Floats) -> float:
+def doubt(finder: Finder, picture: ByteArray, faces: Sequence[Floats] | Floats) -> float:
     """Return how far the largest face (478, 3) is from where it is found again, in its widths; inf: not at all."""
     if not len(faces):
         return float("inf")
@@ -53,7 +53,7 @@ def notes(turns: int, culprit: str) -> tuple[str, ...]:
     return (f"the {noun(culprit)} shows faces {WORDS[turns]}: they were found all the same",) if turns else ()
 
 
-def turn(picture: Bytes, turns: int) -> Bytes:
+def turn(picture: ByteArray, turns: int) -> ByteArray:
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
@@ -72,7 +72,7 @@ class Check:
     due: int = 1
     _doubts: tuple[float, ...] = ()
 
-    def see(self, picture: Bytes, faces: Floats) -> None:
+    def see(self, picture: ByteArray, faces: Floats) -> None:
         """The first, fifth, 25th … picture with faces is looked at again: for a long clip this takes no time."""
         if len(faces):
             self.seen += 1
@@ -86,7 +86,7 @@ class Check:
         return sum(found < SURE for found in self._doubts) * 2 > len(self._doubts)
 
 
-def find_way(pictures: Iterable[Bytes]) -> int:
+def find_way(pictures: Iterable[ByteArray]) -> int:
     """Return the quarter turns after which most of a clip's `pictures` show a face, 0 unless it is clear."""
     proofs, count = dict.fromkeys(WAYS, 0), 0
     with Finder.for_stills(CONFIDENCE) as finder:

@@ -29,7 +29,7 @@ async def create_task(context: ServerContext, call: ApiRequest) -> Any:
         raise Refusal(505, "callbacks are disabled on this server")
     fingerprint = order.fingerprint(context.inputs.source)
     if call.idempotency_key and (known := context.records.find_same(call.idempotency_key, fingerprint)):
-        return wire.Accepted(known).to_json()
+        return wire.CreateTaskAccepted(known).to_json()
     quote = await context.quotes.quote(order)
     acceptance = Acceptance(
         param=call.raw_body,
@@ -44,7 +44,7 @@ async def create_task(context: ServerContext, call: ApiRequest) -> Any:
     )
     task_id = await context.records.accept(acceptance)
     context.production.call()
-    return wire.Accepted(task_id).to_json()
+    return wire.CreateTaskAccepted(task_id).to_json()
 
 
 async def estimate_task(context: ServerContext, call: ApiRequest) -> Any:

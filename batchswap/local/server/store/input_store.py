@@ -16,7 +16,7 @@ import msgspec
 
 from batchswap.errors import Refusal
 from batchswap.local.server.store.database import Journal
-from batchswap.local.server.work.engine_interface import Look, open_private, sync_folder
+from batchswap.local.server.work.engine_interface import InputInfo, open_private, sync_folder
 
 UPLOAD_PATH = re.compile(r"/uploads/([0-9a-f]{32}(?:\.[a-z0-9]{1,8})?)")
 SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
@@ -72,12 +72,12 @@ class Contents:
         rows = self._journal.read("SELECT content FROM uploads WHERE id = ?", upload_id)
         return str(rows[0]["content"]) if rows and self.path(rows[0]["content"]).exists() else None
 
-    def find_look(self, content: str, culprit: str) -> Look | None:
+    def find_look(self, content: str, culprit: str) -> InputInfo | None:
         """What was found when it was looked at as that input."""
         rows = self._journal.read("SELECT look FROM looks WHERE content = ? AND culprit = ?", content, culprit)
-        return msgspec.json.decode(rows[0]["look"], type=Look) if rows else None
+        return msgspec.json.decode(rows[0]["look"], type=InputInfo) if rows else None
 
-    async def record_look(self, content: str, culprit: str, look: Look) -> None:
+    async def record_look(self, content: str, culprit: str, look: InputInfo) -> None:
         values = (content, culprit, msgspec.json.encode(look))
         await self._journal.write(lambda db: db.execute("INSERT OR REPLACE INTO looks VALUES (?, ?, ?)", values))
 

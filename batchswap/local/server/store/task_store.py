@@ -10,7 +10,7 @@ from batchswap import wire
 from batchswap.errors import Refusal
 from batchswap.local.server.store.database import Journal
 
-Faces = tuple[tuple[int | None, str], ...]
+FaceContents = tuple[tuple[int | None, str], ...]
 """Detected face (None: the primary one) -> the new face's content."""
 
 
@@ -19,7 +19,7 @@ class Acceptance(msgspec.Struct, frozen=True):
 
     param: bytes
     target: str
-    faces: Faces
+    faces: FaceContents
     suffix: str
     credits: float
     now: float
@@ -28,14 +28,14 @@ class Acceptance(msgspec.Struct, frozen=True):
     callback_url: str | None = None
 
 
-class Record(msgspec.Struct, frozen=True):
+class StoredTask(msgspec.Struct, frozen=True):
     """One task as it is on the disk. `complete_at` is None until it has ended."""
 
     seq: int
     id: str
     param: bytes
     target: str
-    faces: Faces
+    faces: FaceContents
     suffix: str
     credits: float
     status: str
@@ -52,10 +52,10 @@ class Record(msgspec.Struct, frozen=True):
         return f"{self.id}{self.suffix}"
 
 
-COLUMNS = ", ".join(Record.__struct_fields__)
+COLUMNS = ", ".join(StoredTask.__struct_fields__)
 
 
-class Records:
+class TaskStore:
     """The queries. Whatever changes anything comes back after it is on the disk."""
 
     def __init__(self, journal: Journal) -> None:
@@ -77,10 +77,10 @@ class Records:
     async def deposit(self, credit: float) -> None:
         await self._journal.write(lambda db: db.execute("UPDATE account SET balance = balance + ?", (credit,)))
 
-    def find(self, task_id: str) -> Record | None:
+    def find(self, task_id: str) -> StoredTask | None:
         return _first(self._journal.read(f"SELECT {COLUMNS} FROM tasks WHERE id = ?", task_id))  # noqa: S608
 
-    def find_open(self, after: int, limit: int) -> list[Record]:
+    def find_open(self, after: int, limit: int) -> list[StoredTask]:
         """Tasks that have not ended, in the order of their acceptance."""
         sql = f"SELECT {COLUMNS} FROM tasks WHERE complete_at IS NULL AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
         return [_record(row) for row in self._journal.read(sql, after, limit)]
@@ -105,7 +105,7 @@ class Records:
             WHERE id = ? AND complete_at IS NULL"""
         await self._journal.write(lambda db: db.execute(sql, (status, code, message, now, now, task_id)))
 
-    def find_callbacks(self, limit: int) -> list[tuple[float, Record]]:
+    def find_callbacks(self, limit: int) -> list[tuple[float, StoredTask]]:
         """Callbacks that are still to be delivered, with the time when, the earliest first."""
         sql = f"""
             SELECT callback_due, {COLUMNS} FROM tasks WHERE callback_due IS NOT NULL
@@ -154,10 +154,10 @@ def _same(row: sqlite3.Row, fingerprint: str) -> str:
     return str(row["id"])
 
 
-def _first(rows: list[sqlite3.Row]) -> Record | None:
+def _first(rows: list[sqlite3.Row]) -> StoredTask | None:
     return _record(rows[0]) if rows else None
 
 
-def _record(row: sqlite3.Row) -> Record:
-    fields = {name: row[name] for name in Record.__struct_fields__}
-    return Record(**{**fields, "faces": msgspec.json.decode(row["faces"], type=Faces)})
+def _record(row: sqlite3.Row) -> StoredTask:
+    fields = {name: row[name] for name in StoredTask.__struct_fields__}
+    return StoredTask(**{**fields, "faces": msgspec.json.decode(row["faces"], type=FaceContents)})

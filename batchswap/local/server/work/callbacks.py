@@ -9,7 +9,7 @@ import msgspec
 
 from batchswap import wire
 from batchswap.clock import Clock
-from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.input_fetcher import Fetcher
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ class Callbacks:
     """`describe` makes a record's TaskInfo."""
 
     def __init__(
-        self, records: Records, fetcher: Fetcher, clock: Clock, waits: tuple[float, ...],
-        describe: Callable[[Record], wire.TaskInfo],
+        self, records: TaskStore, fetcher: Fetcher, clock: Clock, waits: tuple[float, ...],
+        describe: Callable[[StoredTask], wire.TaskInfo],
     ) -> None:  # fmt: skip
         self._records, self._fetcher, self._clock = records, fetcher, clock
         self._waits, self._describe = waits, describe
@@ -54,7 +54,7 @@ class Callbacks:
             except TimeoutError:
                 continue
 
-    async def _deliver(self, record: Record) -> None:
+    async def _deliver(self, record: StoredTask) -> None:
         assert record.callback_url is not None
         body = msgspec.json.encode(self._describe(record).to_json())
         taken = await self._fetcher.post(record.callback_url, body)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 PROCESSING, SUCCEEDED, FAILED = "processing", "succeeded", "failed"
 
 
-class Detection(msgspec.Struct, frozen=True):
+class StoredDetection(msgspec.Struct, frozen=True):
     """One detection as it is on the disk. `pictures` maps face ids to files; `source` is what its URL stood for."""
 
     seq: int
@@ -38,7 +38,7 @@ class Detection(msgspec.Struct, frozen=True):
     complete_at: float | None
 
 
-COLUMNS = ", ".join(Detection.__struct_fields__)
+COLUMNS = ", ".join(StoredDetection.__struct_fields__)
 
 
 class Detections:
@@ -62,10 +62,10 @@ class Detections:
         self._called.set()
         return detect_task_id
 
-    def find(self, detect_task_id: str) -> Detection | None:
+    def find(self, detect_task_id: str) -> StoredDetection | None:
         return self._find("id = ?", detect_task_id)
 
-    def find_usable(self, detect_id: str, source: str) -> Detection:
+    def find_usable(self, detect_id: str, source: str) -> StoredDetection:
         """The detection that a multi-face task refers to. Raises Refusal 422."""
         found = self._find("detect_id = ?", detect_id)
         if found is None or found.complete_at is None:
@@ -93,13 +93,13 @@ class Detections:
                 group.create_task(self._see_through(detection))
             await self._called.wait()
 
-    async def _see_through(self, detection: Detection) -> None:
+    async def _see_through(self, detection: StoredDetection) -> None:
         try:
             await self._detect(detection)
         except (OSError, sqlite3.Error):  # a full disk, mostly: the next start takes it up again
             log.exception("detection %s could not be ended", detection.id)
 
-    async def _detect(self, detection: Detection) -> None:
+    async def _detect(self, detection: StoredDetection) -> None:
         folder = make_folder(self.folder / detection.id)
         path = self._contents.path(detection.content)
         culprit = VIDEO if detection.kind == VIDEO else IMAGE
@@ -118,15 +118,15 @@ class Detections:
         values = (status, detect_id, msgspec.json.encode(pictures), error, self._clock.now(), detect_task_id)
         await self._journal.write(lambda db: db.execute(sql, values))
 
-    def _find(self, where: str, value: str) -> Detection | None:
+    def _find(self, where: str, value: str) -> StoredDetection | None:
         return next(iter(self._select(where, value)), None)
 
-    def _select(self, where: str, *values: str | int) -> list[Detection]:
+    def _select(self, where: str, *values: str | int) -> list[StoredDetection]:
         rows = self._journal.read(f"SELECT {COLUMNS} FROM detections WHERE {where}", *values)  # noqa: S608
-        return [_detection({name: row[name] for name in Detection.__struct_fields__}) for row in rows]
+        return [_detection({name: row[name] for name in StoredDetection.__struct_fields__}) for row in rows]
 
 
-def describe(detection: Detection, base_url: str) -> wire.Detection:
+def describe(detection: StoredDetection, base_url: str) -> wire.Detection:
     """As the API tells it."""
     faces = (
         wire.DetectedFace(face_id, f"{base_url}/faces/{detection.id}/{name}") for face_id, name in detection.pictures
@@ -134,5 +134,5 @@ def describe(detection: Detection, base_url: str) -> wire.Detection:
     return wire.Detection(detection.id, detection.status, detection.detect_id, tuple(faces), detection.error)
 
 
-def _detection(fields: dict[str, Any]) -> Detection:
-    return msgspec.convert({**fields, "pictures": msgspec.json.decode(fields["pictures"])}, Detection)
+def _detection(fields: dict[str, Any]) -> StoredDetection:
+    return msgspec.convert({**fields, "pictures": msgspec.json.decode(fields["pictures"])}, StoredDetection)

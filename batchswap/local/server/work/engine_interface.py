@@ -10,7 +10,7 @@ VIDEO, IMAGE, FACE = "video", "image", "face"
 """What an input is for: an EngineError's `culprit`. The first two are what a file can be, too."""
 
 
-class Look(msgspec.Struct, frozen=True):
+class InputInfo(msgspec.Struct, frozen=True):
     """What a file turned out to be: `kind` is VIDEO or IMAGE; a still takes 0 seconds."""
 
     kind: str
@@ -33,7 +33,7 @@ class Swap(msgspec.Struct, frozen=True):
 class Engine(Protocol):
     """Called in worker processes, so it must survive pickling. An input that will not do raises EngineError."""
 
-    def look(self, path: Path, culprit: str) -> Look:
+    def look(self, path: Path, culprit: str) -> InputInfo:
         """Raises EngineError when the file is no video or picture, or cut off; for FACE, when it shows no face."""
 
     def swap(self, swap: Swap) -> str:

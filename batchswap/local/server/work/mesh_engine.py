@@ -7,19 +7,19 @@ import msgspec
 
 from batchswap.errors import EngineError
 from batchswap.local import engine
-from batchswap.local.server.work.engine_interface import FACE, IMAGE, Look, Swap
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, InputInfo, Swap
 
 
 class MeshEngine(msgspec.Struct, frozen=True):
     """MediaPipe finds the faces, a mesh carries the new one onto the old one."""
 
-    def look(self, path: Path, culprit: str) -> Look:
+    def look(self, path: Path, culprit: str) -> InputInfo:
         info = engine.probe(path, culprit)
         if culprit == FACE and info.kind == IMAGE:
             with tempfile.TemporaryDirectory() as folder:
                 if not engine.detect(path, Path(folder), threads=1).faces:
                     raise EngineError(FACE, "no face found in the picture")
-        return Look(info.kind, info.duration_s)
+        return InputInfo(info.kind, info.duration_s)
 
     def swap(self, swap: Swap) -> str:
         job = engine.SwapJob(swap.target, swap.output, swap.faces, label=swap.label, threads=swap.threads)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from batchswap.errors import EngineError, Refusal
 from batchswap.local.server.store.input_store import UPLOAD_PATH, Contents, clean_suffix
 from batchswap.local.server.work.detections import Detections
-from batchswap.local.server.work.engine_interface import Look
+from batchswap.local.server.work.engine_interface import InputInfo
 from batchswap.local.server.work.input_fetcher import CHUNK, Fetcher
 from batchswap.local.server.work.worker_pool import EnginePool
 
@@ -20,7 +20,7 @@ MAX_FRESH = 1000
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Inputs:
+class TaskInputs:
     """Uploads and pictures of this server are known by their path, whatever name or port it had when it gave it.
 
     `hosts`: the names, besides the loopback ones, on which such a path can be nothing else.
@@ -62,7 +62,7 @@ class Inputs:
         self._fresh[url] = (time.monotonic() + FRESH, content)
         return content
 
-    async def look(self, content: str, culprit: str, field: str) -> Look:
+    async def look(self, content: str, culprit: str, field: str) -> InputInfo:
         """What the content is. Raises Refusal 422 when it cannot be that input."""
         if known := self._contents.find_look(content, culprit):
             return known

@@ -14,7 +14,7 @@ from batchswap.errors import EngineError
 from batchswap.local.faults import Fault, Moment, Schedule
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.store.input_store import Contents, make_folder
-from batchswap.local.server.store.task_store import Record, Records
+from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Swap
 from batchswap.local.server.work.worker_pool import EnginePool
@@ -26,7 +26,7 @@ class Production:
     """Which tasks run is known in memory only: after a crash all that have not ended are begun again."""
 
     def __init__(
-        self, settings: ServerSettings, records: Records, contents: Contents, engines: EnginePool, *,
+        self, settings: ServerSettings, records: TaskStore, contents: Contents, engines: EnginePool, *,
         callbacks: Callbacks, schedule: Schedule, clock: Clock,
     ) -> None:  # fmt: skip
         self.folder = make_folder(settings.folder / "results")
@@ -42,7 +42,7 @@ class Production:
         """There is a new task."""
         self._called.set()
 
-    def status(self, record: Record) -> str:
+    def status(self, record: StoredTask) -> str:
         """What TaskInfo tells."""
         return wire.RUNNING if record.complete_at is None and record.id in self._running else record.status
 
@@ -57,7 +57,7 @@ class Production:
                     group.create_task(self._see_through(record))
             await self._called.wait()
 
-    async def _see_through(self, record: Record) -> None:
+    async def _see_through(self, record: StoredTask) -> None:
         try:
             await self._try(record)
         except (OSError, sqlite3.Error):  # a full disk, mostly: the next start takes it up again
@@ -66,7 +66,7 @@ class Production:
             self._running.discard(record.id)
             self._called.set()
 
-    async def _try(self, record: Record) -> None:
+    async def _try(self, record: StoredTask) -> None:
         try:
             await self._play_fault()
             remark = await self._swap(record)
@@ -85,7 +85,7 @@ class Production:
         elif fault is not None and fault.kind is Fault.FAILED:
             raise EngineError("", "generation failed (a rehearsed fault)")
 
-    async def _swap(self, record: Record) -> str:
+    async def _swap(self, record: StoredTask) -> str:
         target = self._contents.path(record.target)
         faces = tuple((face_id, self._contents.path(content)) for face_id, content in record.faces)
         missing = [path for path in (target, *(face for _, face in faces)) if not path.exists()]
@@ -97,14 +97,14 @@ class Production:
         return await self._engines.produce(swap, self.folder / record.file, culprit)
 
 
-def _field(record: Record, culprit: str) -> str:
+def _field(record: StoredTask, culprit: str) -> str:
     """The input's name in the request, so that the message says whose fault it is."""
     multi = record.faces[0][0] is not None
     names = {VIDEO: "video_url", IMAGE: "image_url", FACE: "faces" if multi else "new_face"}
     return f"input.{names[culprit]}: " if culprit in names else ""
 
 
-def task_info(record: Record, status: str, media_url: Callable[[], str]) -> wire.TaskInfo:
+def task_info(record: StoredTask, status: str, media_url: Callable[[], str]) -> wire.TaskInfo:
     """As the API tells it. `credits` is what the task was charged when it was accepted; nothing is paid back."""
     ended = record.complete_at
     result = None

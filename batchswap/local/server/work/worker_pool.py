@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from batchswap.errors import EngineError
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.work import worker_process
-from batchswap.local.server.work.engine_interface import Engine, Look, Swap, open_private, produce
+from batchswap.local.server.work.engine_interface import Engine, InputInfo, Swap, open_private, produce
 
 T = TypeVar("T")
 
@@ -141,7 +141,7 @@ class EnginePool:
         self._workers, self._lookers = Workers(count, log), Workers(1, log)
         self.threads = max(1, len(os.sched_getaffinity(0)) // count)
 
-    async def look(self, path: Path, culprit: str) -> Look:
+    async def look(self, path: Path, culprit: str) -> InputInfo:
         return await self._lookers.run(self._engine.look, path, culprit, culprit=culprit, limit=LOOK_SECONDS)
 
     async def detect(self, path: Path, folder: Path, culprit: str) -> tuple[tuple[int, Path], ...]:
