@@ -16,10 +16,10 @@ from batchswap.ledger.file import connection
 from batchswap.ledger.records import AttemptRecord, EventRecord, RunRecord, TaskRecord
 from batchswap.manifest import STDIN, Options, Source
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
-from batchswap.operations import plan as planning
+from batchswap.operations.survey import find_prices, survey
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account, find_account_or_refusal
-from batchswap.operations.run import back_up, enrolled_in, work_off_at
+from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.operations.settings_check import checked
 from batchswap.report.duplicate_rows import named
 from batchswap.report.plan import Plan
@@ -126,10 +126,10 @@ async def plan_async(
     asked = checked(settings or Settings())
     account = find_account_or_refusal(asked, api_key)
     options = Options(name_template, require_consent, str(asked.out))
-    found = planning.survey(asked, _sources(manifests, batch), options, account, None)
+    found = survey(asked, _sources(manifests, batch), options, account, None)
     if found.behind.count:
         _LOG.warning(found.behind.words(asked.db, asked.out))
-    return found.with_prices(await planning.find_prices(asked, found.work, account))
+    return found.with_prices(await find_prices(asked, found.work, account))
 
 
 def open_ledger(path: str | os.PathLike[str] = "batchswap.db") -> "Ledger":

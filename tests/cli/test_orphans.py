@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from batchswap.operations.run import counts_of, has_work
+from batchswap.operations.run_steps import counts_of, has_work
 from batchswap.settings import Settings
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_words import change, state

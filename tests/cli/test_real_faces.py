@@ -17,7 +17,7 @@ from batchswap.cli.progress import watch_nothing
 from batchswap.cli.settings_from_options import build_settings, build_sources
 from batchswap.local.engine import detect
 from batchswap.manifest import Options
-from batchswap.operations.run import enrol, work_off_at
+from batchswap.operations.run_steps import enrol, work_off_at
 from tests.cli.conftest import Place, call, chosen
 
 pytest.importorskip("mediapipe")

@@ -19,7 +19,7 @@ from batchswap.ledger.file import connection as files
 from batchswap.ledger.file.lock import hold
 from batchswap.manifest import Options
 from batchswap.operations.provider import find_account
-from batchswap.operations.run import enrol, work_off_at
+from batchswap.operations.run_steps import enrol, work_off_at
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor, selling
 from tests.cli.conftest import Place, call, chosen, use, work

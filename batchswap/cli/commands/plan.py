@@ -15,7 +15,7 @@ from batchswap.cli.settings_from_options import (
 )
 from batchswap.errors import Exit
 from batchswap.events import LogEvent, report
-from batchswap.operations import plan as planning
+from batchswap.operations.survey import find_prices, survey
 from batchswap.operations.provider import find_account_or_refusal
 from batchswap.report import stored_files
 from batchswap.report.duplicate_rows import refusal
@@ -30,9 +30,9 @@ def show_plan(console: Console, options: WorkOptions) -> int:
     """Print what a run with these options would do, and return the exit code."""
     settings = build_settings(options)
     account, sources = find_account_or_refusal(settings), build_sources(options.manifests, options)
-    found = planning.survey(settings, sources, build_reading(options), account, standard_input())
+    found = survey(settings, sources, build_reading(options), account, standard_input())
     work, lag, disk = found.work, found.behind, found.results
-    plan = found.with_prices(asyncio.run(planning.find_prices(settings, work, account)))
+    plan = found.with_prices(asyncio.run(find_prices(settings, work, account)))
     if options.as_json:
         if work.kept:
             report(LogEvent.OUTPUTS_KEPT, work.kept)

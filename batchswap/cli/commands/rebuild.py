@@ -18,7 +18,7 @@ from batchswap.ledger.submission_log import adoption, comparison, entries, posit
 from batchswap.ledger.submission_log.adoption import Adopted
 from batchswap.ledger.submission_log.attempts import Gathered
 from batchswap.ledger.transitions import Stamp
-from batchswap.operations.run import holding, made, report_enrolled
+from batchswap.operations.run_steps import holding, made, report_enrolled
 from batchswap.report.formatting import plural
 from batchswap.runner.collect.kept_result import result_of
 from batchswap.runner.enrol import enrol_manifests

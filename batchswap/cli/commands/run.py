@@ -19,7 +19,7 @@ from batchswap.events import LogEvent, report
 from batchswap.ledger.enrolment.duplicates import DuplicateRows
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account
-from batchswap.operations.run import back_up, enrolled_in, work_off_at
+from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.report.duplicate_rows import refusal
 from batchswap.report.run_result import last_line, look
 
