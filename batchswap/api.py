@@ -16,11 +16,11 @@ from batchswap.ledger.file import connection
 from batchswap.ledger.records import AttemptRecord, EventRecord, RunRecord, TaskRecord
 from batchswap.manifest import STDIN, Options, Source
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
-from batchswap.operations.survey import find_prices, survey
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account, find_account_or_refusal
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.operations.settings_check import checked
+from batchswap.operations.survey import find_prices, survey
 from batchswap.report.duplicate_rows import named
 from batchswap.report.plan import Plan
 from batchswap.runner.background import RunView

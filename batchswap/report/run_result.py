@@ -10,7 +10,8 @@ from batchswap.errors import Exit
 from batchswap.report import stored_files
 from batchswap.report.formatting import counted, money, plural, priced, safe, span
 from batchswap.report.next_commands import next_steps, no_longer_asked_for
-from batchswap.runner.summary import Summary, exceeded_words
+from batchswap.runner.stop_reasons import exceeded_words
+from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import TO_DO, State
 

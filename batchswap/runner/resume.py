@@ -10,7 +10,7 @@ from batchswap.runner.background import accompany
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import Accepted, ResultReady
 from batchswap.runner.scheduler import Loop
-from batchswap.runner.summary import elsewhere_words
+from batchswap.runner.stop_reasons import elsewhere_words
 from batchswap.runner.task_context import Job, age_of, seconds_of
 from batchswap.states import TO_COLLECT, State
 

@@ -37,9 +37,10 @@ from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
+from batchswap.runner.stop_reasons import conclude
 from batchswap.runner.submit.balance_probe import note_evidence
 from batchswap.runner.submit.ledger_guard import LedgerGuard
-from batchswap.runner.summary import KINDS, Summary, conclude
+from batchswap.runner.summary import KINDS, Summary
 from batchswap.runner.sync.waits import rest, unless
 from batchswap.runner.task_context import class_of
 from batchswap.settings import Settings

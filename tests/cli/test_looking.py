@@ -16,8 +16,8 @@ from batchswap.cli.settings_from_options import build_settings
 from batchswap.ledger.file.lock import hold
 from batchswap.ledger.selections import Selection
 from batchswap.manifest import Source, read
-from batchswap.operations.survey import find_prices
 from batchswap.operations.provider import find_account
+from batchswap.operations.survey import find_prices
 from batchswap.report.formatting import moment
 from batchswap.report.plan_survey import Surveyor
 from tests.chaos.shop import Shop

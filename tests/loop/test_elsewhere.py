@@ -13,7 +13,8 @@ from batchswap.ledger.file import connection
 from batchswap.report.run_result import last_line
 from batchswap.runner.background import RunView
 from batchswap.runner.run import Account, work_off
-from batchswap.runner.summary import Summary, elsewhere_words
+from batchswap.runner.stop_reasons import elsewhere_words
+from batchswap.runner.summary import Summary
 from tests.loop.service import Service
 from tests.loop.world import World, rows
 from tests.virtual import START, VirtualClock, run

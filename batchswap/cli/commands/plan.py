@@ -15,8 +15,8 @@ from batchswap.cli.settings_from_options import (
 )
 from batchswap.errors import Exit
 from batchswap.events import LogEvent, report
-from batchswap.operations.survey import find_prices, survey
 from batchswap.operations.provider import find_account_or_refusal
+from batchswap.operations.survey import find_prices, survey
 from batchswap.report import stored_files
 from batchswap.report.duplicate_rows import refusal
 

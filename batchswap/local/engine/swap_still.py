@@ -7,13 +7,12 @@ import numpy as np
 from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.media import stills
-from batchswap.local.engine.media.colour_planes import Coding, planes_of
+from batchswap.local.engine.media.colour_planes import Coding, look, planes_of
 from batchswap.local.engine.media.stills import Picture
 from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.rendering.composite import Fitter
 from batchswap.local.engine.rendering.new_face import NewFace, look_upright
 from batchswap.local.engine.tracking import upright
-from batchswap.local.engine.tracking.face_colours import look
 from batchswap.local.engine.tracking.trajectory import Pose
 from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 

@@ -17,11 +17,12 @@ from batchswap import wire
 from batchswap.clock import Clock, SystemClock
 from batchswap.errors import UsageError
 from batchswap.local.faults import Schedule
-from batchswap.local.server.context import ServerContext, media_url
+from batchswap.local.server.context import ServerContext
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.routes import files
 from batchswap.local.server.routes.http import MAX_BODY, Edge
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.signed_urls import media_url
 from batchswap.local.server.store.cleanup import Sweeping
 from batchswap.local.server.store.database import Journal
 from batchswap.local.server.store.input_store import Contents, make_folder

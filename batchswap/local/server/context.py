@@ -7,9 +7,8 @@ from batchswap.clock import Clock
 from batchswap.local.faults import Schedule
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.signed_urls import sign
 from batchswap.local.server.store.input_store import Contents
-from batchswap.local.server.store.task_store import StoredTask, TaskStore
+from batchswap.local.server.store.task_store import TaskStore
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.task_inputs import TaskInputs
 from batchswap.local.server.work.task_queue import Production
@@ -41,8 +40,3 @@ class ApiRequest:
     base_url: str
     raw_body: bytes = b""
     idempotency_key: str | None = None
-
-
-def media_url(context: ServerContext, record: StoredTask, base_url: str) -> str:
-    """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
-    return base_url + sign(context.secret, f"/results/{record.file}", context.clock.now() + context.settings.url_ttl)

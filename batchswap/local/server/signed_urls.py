@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from batchswap.errors import Refusal
+from batchswap.local.server.context import ServerContext
+from batchswap.local.server.store.task_store import StoredTask
 
 
 def sign(secret: bytes, path: str, expires: float, **fixed: str) -> str:
     """`path` with a query that holds for `path` and `fixed` only, until the Unix time `expires`."""
     fields = {**fixed, "expires": str(int(expires))}
     return f"{path}?{urlencode({**fields, 'signature': _seal(secret, path, fields)})}"
+
+
+def media_url(context: ServerContext, record: StoredTask, base_url: str) -> str:
+    """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
+    return base_url + sign(context.secret, f"/results/{record.file}", context.clock.now() + context.settings.url_ttl)
 
 
 def verify(secret: bytes, path: str, query: Mapping[str, str], now: float) -> dict[str, str]:

@@ -18,8 +18,7 @@ from batchswap.runner.context.balance_evidence import BalanceEvidence
 from batchswap.runner.context.callback_inbox import CallbackInbox
 from batchswap.runner.context.ledger import RunLedger
 from batchswap.runner.context.report import Report
-from batchswap.runner.context.run_state import RunState
-from batchswap.runner.context.traffic import Traffic
+from batchswap.runner.context.run_state import RunState, Traffic
 from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.settings import Settings
 from batchswap.verdicts import Kind, Verdict

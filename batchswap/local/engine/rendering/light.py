@@ -12,10 +12,9 @@ import numpy as np
 
 from batchswap.local.engine.facemesh import mesh
 from batchswap.local.engine.facemesh.geometry import ByteArray, Floats, rise
-from batchswap.local.engine.media.colour_planes import Coding, planes_of
+from batchswap.local.engine.media.colour_planes import Coding, look, planes_of
 from batchswap.local.engine.rendering import hair
 from batchswap.local.engine.rendering.new_face import Texture
-from batchswap.local.engine.tracking.face_colours import look
 
 NEUTRAL = (0.0, 128.0, 128.0)
 """The code values of Cb and Cr without colour; luma has none of the kind."""

@@ -10,11 +10,11 @@ from av.video.frame import VideoFrame
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 from batchswap.local.engine.media import reader
+from batchswap.local.engine.media.colour_planes import look
 from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.media.stages import ahead
 from batchswap.local.engine.tracking import upright
 from batchswap.local.engine.tracking.close_search import Scout
-from batchswap.local.engine.tracking.face_colours import look
 from batchswap.local.engine.tracking.finder import Finder
 from batchswap.local.engine.tracking.frame_store import FrameStore
 from batchswap.local.engine.tracking.tracks import Follower, Sighting, describe

@@ -7,9 +7,9 @@ from typing import Any
 
 from batchswap import wire
 from batchswap.errors import Refusal
-from batchswap.local.server.context import ApiRequest, ServerContext, media_url
+from batchswap.local.server.context import ApiRequest, ServerContext
 from batchswap.local.server.create_task_body import read_order, read_url
-from batchswap.local.server.signed_urls import sign
+from batchswap.local.server.signed_urls import media_url, sign
 from batchswap.local.server.store.input_store import clean_suffix
 from batchswap.local.server.store.task_store import Acceptance
 from batchswap.local.server.work.detections import describe
