@@ -200,4 +200,4 @@ def test_no_key_and_no_secret_is_shown_by_a_value(client: Running) -> None:
     assert client.server is not None
     for shown in (repr(client.server), repr(client.server._context), repr(client.server._context.settings)):
         assert KEY not in shown
-        assert repr(client.server._context.secret) not in shown
+        assert repr(client.server._context.urls._secret) not in shown

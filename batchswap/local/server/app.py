@@ -22,7 +22,7 @@ from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.routes import files
 from batchswap.local.server.routes.http import MAX_BODY, Edge
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.signed_urls import media_url
+from batchswap.local.server.signed_urls import SignedUrls
 from batchswap.local.server.store.cleanup import Sweeping
 from batchswap.local.server.store.database import Journal
 from batchswap.local.server.store.input_store import Contents, make_folder
@@ -113,7 +113,7 @@ async def _build(
     stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, journal: Journal, own_url: str
 ) -> tuple[ServerContext, tuple[Ongoing, ...]]:
     records, contents = TaskStore(journal), Contents(settings.folder, journal, settings.max_input_bytes)
-    secret = await records.open_account(settings.balance)
+    urls = SignedUrls(await records.open_account(settings.balance), clock, settings.url_ttl)
     fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
     stack.push_async_callback(fetcher.close)
     engines = EnginePool(settings, engine)
@@ -124,13 +124,11 @@ async def _build(
     schedule = Schedule(settings.faults, settings.seed)
 
     def describe(record: StoredTask) -> wire.TaskInfo:
-        return task_info(record, record.status, lambda: media_url(context, record, own_url))
+        return task_info(record, record.status, lambda: urls.media_url(record, own_url))
 
     callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)
     production = Production(settings, records, contents, engines, callbacks=callbacks, schedule=schedule, clock=clock)
-    context = ServerContext(
-        settings, clock, secret, records, contents, detections, inputs, quotes, production, schedule
-    )
+    context = ServerContext(settings, clock, urls, records, contents, detections, inputs, quotes, production)
     return context, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
 
 

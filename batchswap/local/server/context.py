@@ -1,12 +1,12 @@
 """Everything that the endpoints work with, in one place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from batchswap.clock import Clock
-from batchswap.local.faults import Schedule
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.settings import ServerSettings
+from batchswap.local.server.signed_urls import SignedUrls
 from batchswap.local.server.store.input_store import Contents
 from batchswap.local.server.store.task_store import TaskStore
 from batchswap.local.server.work.detections import Detections
@@ -20,15 +20,14 @@ class ServerContext:
 
     settings: ServerSettings
     clock: Clock
-    secret: bytes
+    urls: SignedUrls
     records: TaskStore
     contents: Contents
     detections: Detections
     inputs: TaskInputs
     quotes: Quotes
     production: Production
-    schedule: Schedule
-    maintenance: bool = False
+    maintenance: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True)

@@ -5,33 +5,36 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from batchswap.clock import Clock
 from batchswap.errors import Refusal
-from batchswap.local.server.context import ServerContext
 from batchswap.local.server.store.task_store import StoredTask
 
 
-def sign(secret: bytes, path: str, expires: float, **fixed: str) -> str:
-    """`path` with a query that holds for `path` and `fixed` only, until the Unix time `expires`."""
-    fields = {**fixed, "expires": str(int(expires))}
-    return f"{path}?{urlencode({**fields, 'signature': _seal(secret, path, fields)})}"
+class SignedUrls:
+    """Makes and checks the queries. `ttl`: seconds for which the URL of a result holds."""
 
+    def __init__(self, secret: bytes, clock: Clock, ttl: float) -> None:
+        self._secret, self._clock, self._ttl = secret, clock, ttl
 
-def media_url(context: ServerContext, record: StoredTask, base_url: str) -> str:
-    """Where the result can be fetched, for a while. Only worth something for a task that succeeded."""
-    return base_url + sign(context.secret, f"/results/{record.file}", context.clock.now() + context.settings.url_ttl)
+    def sign(self, path: str, seconds: float, **fixed: str) -> str:
+        """Return `path` with a query that holds for `path` and `fixed` only, during `seconds`."""
+        fields = {**fixed, "expires": str(int(self._clock.now() + seconds))}
+        return f"{path}?{urlencode({**fields, 'signature': self._seal(path, fields)})}"
 
+    def media_url(self, record: StoredTask, base_url: str) -> str:
+        """Return where the result can be fetched for a while, if the task succeeded."""
+        return base_url + self.sign(f"/results/{record.file}", self._ttl)
 
-def verify(secret: bytes, path: str, query: Mapping[str, str], now: float) -> dict[str, str]:
-    """The fields that were signed. Raises Refusal 403 unless `query` is one that `sign` made for `path`, and holds."""
-    fields = {name: value for name, value in query.items() if name != "signature"}
-    given = query.get("signature", "").encode(errors="replace")
-    if not hmac.compare_digest(given, _seal(secret, path, fields).encode()):
-        raise Refusal(403, "the URL's signature is wrong")
-    if float(fields["expires"]) <= now:
-        raise Refusal(403, "the URL has expired")
-    return fields
+    def verify(self, path: str, query: Mapping[str, str]) -> dict[str, str]:
+        """Return the fields that were signed. Raise Refusal 403 unless `sign` made `query` for `path`, and it holds."""
+        fields = {name: value for name, value in query.items() if name != "signature"}
+        given = query.get("signature", "").encode(errors="replace")
+        if not hmac.compare_digest(given, self._seal(path, fields).encode()):
+            raise Refusal(403, "the URL's signature is wrong")
+        if float(fields["expires"]) <= self._clock.now():
+            raise Refusal(403, "the URL has expired")
+        return fields
 
-
-def _seal(secret: bytes, path: str, fields: Mapping[str, str]) -> str:
-    text = ascii((path, sorted(fields.items())))  # quoted, so that no value can pass for two fields
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+    def _seal(self, path: str, fields: Mapping[str, str]) -> str:
+        text = ascii((path, sorted(fields.items())))  # quoted, so that no value can pass for two fields
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()

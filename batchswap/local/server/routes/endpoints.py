@@ -9,7 +9,6 @@ from batchswap import wire
 from batchswap.errors import Refusal
 from batchswap.local.server.context import ApiRequest, ServerContext
 from batchswap.local.server.create_task_body import read_order, read_url
-from batchswap.local.server.signed_urls import media_url, sign
 from batchswap.local.server.store.input_store import clean_suffix
 from batchswap.local.server.store.task_store import Acceptance
 from batchswap.local.server.work.detections import describe
@@ -60,7 +59,7 @@ async def tell_task(context: ServerContext, call: ApiRequest) -> Any:
     if record is None:
         raise Refusal(404, "there is no such task")
     return task_info(
-        record, context.production.status(record), lambda: media_url(context, record, call.base_url)
+        record, context.production.status(record), lambda: context.urls.media_url(record, call.base_url)
     ).to_json()
 
 
@@ -77,7 +76,7 @@ async def prepare_upload(context: ServerContext, call: ApiRequest) -> Any:
     if ext and not clean_suffix(ext):
         raise Refusal(422, "ext: must be a file name's ending such as .mp4")
     path = f"/uploads/{secrets.token_hex(16)}{clean_suffix(ext)}"
-    presigned = sign(context.secret, path, context.clock.now() + PRESIGNED, content_type=content_type)
+    presigned = context.urls.sign(path, PRESIGNED, content_type=content_type)
     return wire.UploadUrl(call.base_url + presigned, call.base_url + path).to_json()
 
 

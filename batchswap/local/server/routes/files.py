@@ -11,7 +11,6 @@ from aiohttp.abc import AbstractStreamWriter
 from batchswap.errors import Refusal
 from batchswap.local.server.context import ServerContext
 from batchswap.local.server.routes.http import envelope
-from batchswap.local.server.signed_urls import verify
 from batchswap.local.server.store.input_store import UPLOAD_PATH
 from batchswap.local.server.work.input_fetcher import CHUNK
 
@@ -20,7 +19,7 @@ Handler = Callable[[ServerContext, web.Request], Awaitable[web.StreamResponse]]
 
 async def put_upload(context: ServerContext, request: web.Request) -> web.StreamResponse:
     """As storage services do it: 403 for a URL that does not fit, 411 without a length, 413 for too much."""
-    signed = verify(context.secret, request.path, request.query, context.clock.now())
+    signed = context.urls.verify(request.path, request.query)
     if request.headers.get("Content-Type") != signed["content_type"]:
         raise Refusal(403, "the Content-Type is not the one that the URL was made for")
     if request.content_length is None:
@@ -58,7 +57,7 @@ async def get_upload(context: ServerContext, request: web.Request) -> web.Stream
 
 async def get_result(context: ServerContext, request: web.Request) -> web.StreamResponse:
     """Only with a query that TaskInfo gave, while it holds."""
-    verify(context.secret, request.path, request.query, context.clock.now())
+    context.urls.verify(request.path, request.query)
     return serve(context.production.folder / request.match_info["name"])
 
 

@@ -82,7 +82,7 @@ class Edge:
             idempotency_key=_read_idempotency_key(request),
         )
         data = await endpoint(self._context, call)
-        if endpoint is create_task and self._context.schedule.draw(Moment.ANSWER) and request.transport:
+        if endpoint is create_task and self._context.production.schedule.draw(Moment.ANSWER) and request.transport:
             request.transport.abort()  # accepted, but the answer is lost
         return _pack(wire.OK, wire.Envelope(wire.OK, "success", data))
 
@@ -96,7 +96,7 @@ class Edge:
             raise Refusal(429, "rate limited", retry_after=str(math.ceil(wait)))
         if self._context.maintenance:
             raise Refusal(455, "under maintenance")
-        if fault := self._context.schedule.draw(Moment.REQUEST):
+        if fault := self._context.production.schedule.draw(Moment.REQUEST):
             if fault.kind is Fault.RATE_LIMITED:
                 raise rehearsed(next(self._turns), self._context.clock.now())
             raise Refusal(int(fault.kind), "a rehearsed fault")

@@ -33,7 +33,7 @@ class Production:
         for part in self.folder.glob("part-*"):
             part.unlink()
         self._limit, self._records, self._contents, self._engines = settings.max_running, records, contents, engines
-        self._callbacks, self._schedule, self._clock = callbacks, schedule, clock
+        self._callbacks, self.schedule, self._clock = callbacks, schedule, clock
         self._running: set[str] = set()
         self._reached = 0
         self._called = asyncio.Event()
@@ -79,9 +79,9 @@ class Production:
             self._callbacks.call()
 
     async def _play_fault(self) -> None:
-        fault = self._schedule.draw(Moment.WORK)
+        fault = self.schedule.draw(Moment.WORK)
         if fault is not None and fault.kind is Fault.SLOW:
-            await self._clock.sleep(self._schedule.draw_seconds(fault))
+            await self._clock.sleep(self.schedule.draw_seconds(fault))
         elif fault is not None and fault.kind is Fault.FAILED:
             raise EngineError("", "generation failed (a rehearsed fault)")
 
