@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Self
+from typing import Protocol, Self
 
 RUN = "batchswap.run"
 """The logger of what runs and commands report."""
@@ -82,6 +82,13 @@ class LogEvent(StrEnum):
     RESULT_UNREADABLE = "result-unreadable", "rebuild cannot read a file; it is left out or fetched again"
     CONFIRMED = "confirmed", "how many task ids adopt has compared with their rows"
     SERVING = "serving", "the local provider accepts requests"
+
+
+class Report(Protocol):
+    """Where a run reports to: `report`, or what a test puts in its place."""
+
+    def __call__(self, event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:
+        """Report. --quiet shows warnings alone: what concerns money, or may be lost."""
 
 
 def report(event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:

@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,8 +32,6 @@ from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
 from batchswap.states import FINAL, State
-
-_say, _warn = partial(report, LogEvent.DETAIL), partial(report, LogEvent.DETAIL, level=logging.WARNING)
 
 
 class EnrolledLedger(msgspec.Struct, frozen=True):
@@ -156,7 +153,7 @@ async def work_off_at(
     """Work off the batches of `settings` at their provider."""
     async with opened(settings, account, engine) as who:
         with in_words(settings.db, in_use=True):
-            return await work_off(settings, who, say=_say, warn=_warn, watch=watch, heed_signals=heed_signals)
+            return await work_off(settings, who, watch=watch, heed_signals=heed_signals)
 
 
 def back_up(summary: Summary, enrolled: Enrolled, min_free: int) -> None:

@@ -1,5 +1,6 @@
 """What earlier runs left open: what is this account's goes on, what is not is named, and waits for its own provider."""
 
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Collection
@@ -46,11 +47,11 @@ def resume(run: RunContext, loop: Loop) -> None:
                 found.attempt, unexplained[1]
             )  # the process died before it could look at the balance
     if elsewhere:
-        run.report.warn(LogEvent.OTHER_ACCOUNT, elsewhere_words(elsewhere))
+        run.report(LogEvent.OTHER_ACCOUNT, elsewhere_words(elsewhere), logging.WARNING, tasks=elsewhere.total())
     if others:
         tasks, are = ("task was", "it is") if others == 1 else ("tasks were", "they are")
         words = f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one"
-        run.report.warn(LogEvent.OTHER_ACCOUNT, words)
+        run.report(LogEvent.OTHER_ACCOUNT, words, logging.WARNING, tasks=others)
 
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:

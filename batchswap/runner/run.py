@@ -1,9 +1,8 @@
 """One run from its lock to its exit code: enrol, recover, work off, conclude."""
 
 import asyncio
+import logging
 import sqlite3
-from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 from functools import partial
 
@@ -15,6 +14,7 @@ from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
+from batchswap.events import LogEvent, Report, report
 from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.enrolment import orphans
@@ -32,9 +32,7 @@ from batchswap.runner.collect.reuse import reuse, waiting_words
 from batchswap.runner.context.account import Account, open_pacer
 from batchswap.runner.context.callback_inbox import CallbackInbox, Calls
 from batchswap.runner.context.ledger import RunLedger
-from batchswap.runner.context.report import Report
 from batchswap.runner.context.run_context import RunContext
-from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
 from batchswap.runner.stop_reasons import conclude
@@ -58,9 +56,8 @@ async def work_off(
     settings: Settings,
     account: Account,
     *,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
     watch: Watch,
+    report: Report = report,
     clock: Clock | None = None,
     heed_signals: bool = True,
 ) -> Summary:
@@ -79,7 +76,7 @@ async def work_off(
         stamp = transitions.begin_run(
             writing, clock.now(), provider=settings.provider, account=account.owner, out=out, budget=budget
         )
-        await _reuse(writing, reading, settings, account, stamp, clock, say)
+        await _reuse(writing, reading, settings, account, stamp, clock, report)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
         async with AsyncExitStack() as stack:
@@ -90,26 +87,23 @@ async def work_off(
             downloader = await stack.enter_async_context(Downloader(allow_private=private))
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
-            log = open_log(settings, account, reading, clock, warn)
+            log = open_log(settings, account, reading, clock, report)
             stack.callback(log.close)
-            calls = await _receiver(stack, settings, reading)
-            return await run(
+            inbox = CallbackInbox(await _receiver(stack, settings, reading))
+            ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0, log)
+            store = Results(settings.out, downloader)
+            context = RunContext(
                 settings,
                 account,
                 api=api,
                 pacer=pacer,
-                store=Results(settings.out, downloader),
-                writing=writing,
-                reading=reading,
-                stamp=stamp,
+                store=store,
+                ledger=ledger,
                 clock=clock,
-                say=say,
-                warn=warn,
-                watch=watch,
-                calls=calls,
-                log=log,
-                heed_signals=heed_signals,
+                report=report,
+                inbox=inbox,
             )
+            return await run(context, watch, heed_signals=heed_signals)
 
 
 async def _reuse(
@@ -119,14 +113,14 @@ async def _reuse(
     account: Account,
     stamp: Stamp,
     clock: Clock,
-    say: Callable[[str], None],
+    report: Report,
 ) -> None:
     """Results that other tasks have already, before anything is sent."""
     if not selections.waiting(reading, selection_of(settings)):
         return
     ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
     try:
-        await reuse(ledger, settings, account.name, Report(say, say))
+        await reuse(ledger, settings, account.name, report)
     finally:
         await ledger.writer.close()
 
@@ -141,21 +135,21 @@ async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Conne
 
 
 def open_log(
-    settings: Settings, account: Account, db: sqlite3.Connection, clock: Clock, say: Callable[[str], None]
+    settings: Settings, account: Account, db: sqlite3.Connection, clock: Clock, report: Report
 ) -> SubmissionLog | NoLog:
     """The key's submission log. The local provider has none: nobody pays for it, and its tasks stay on this machine."""
     if account.name != account.base_url:
         return NoLog()
-    name = account.owner
+    name, warn = account.owner, partial(report, LogEvent.LOG_UNAVAILABLE, level=logging.WARNING)
     try:
         folder = state_folder()
     except UsageError as error:
-        say(f"there is no submission log ({error}): {MISSING}")
+        warn(f"there is no submission log ({error}): {MISSING}")
         return NoLog()
     delete_old(folder, name, clock.now())
     mark = position.marks(db).get(name)
     counts = settings.budget_per_day is not None
-    return SubmissionLog(folder, name, position.ledger_id(db), clock, say, mark=mark, counts=counts)
+    return SubmissionLog(folder, name, position.ledger_id(db), clock, warn, mark=mark, counts=counts)
 
 
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
@@ -168,41 +162,19 @@ def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) ->
     return not to_do and next(Queue(db, selection_of(settings)).pages(), None) is None
 
 
-async def run(
-    settings: Settings,
-    account: Account,
-    *,
-    api: Api,
-    pacer: Pacer,
-    store: ResultStore,
-    writing: sqlite3.Connection,
-    reading: sqlite3.Connection,
-    stamp: Stamp,
-    clock: Clock,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
-    watch: Watch,
-    calls: Calls | None = None,
-    executor: Executor | None = None,
-    log: SubmissionLog | NoLog | None = None,
-    heed_signals: bool = True,
-) -> Summary:
+async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -> Summary:
     """The run itself, on whatever stands behind the interfaces."""
-    started = clock.monotonic()
-    ledger = RunLedger(
-        LedgerWriter(writing, settings.db, executor), reading, settings.db, clock, stamp.run_id or 0, log
-    )
-    inbox, report = CallbackInbox(calls), Report(say, warn)
-    context = RunContext(
-        settings, account, api=api, pacer=pacer, store=store, ledger=ledger, clock=clock, report=report, inbox=inbox
-    )
+    settings, ledger, clock = context.settings, context.ledger, context.clock
+    started, stamp = clock.monotonic(), ledger.stamp()
     loop = Loop(context, selection_of(settings))
     with ExitStack() as stack:
-        ledger.guard = LedgerGuard(context, Location(settings.db, writing), stack, loop.collecting.jobs.values).is_well
+        ledger.guard = LedgerGuard(
+            context, Location(settings.db, ledger.writer.db), stack, loop.collecting.jobs.values
+        ).is_well
         try:
             await ledger.write(transitions.recover)
             context.agenda.recall(
-                (class_of(past.model, past.seconds).group, past.took) for past in queries.took(reading)
+                (class_of(past.model, past.seconds).group, past.took) for past in queries.took(ledger.db)
             )
             loop.prices.recall()
             with signals.heeded(context.state.stop_run, context.report) if heed_signals else nullcontext():
@@ -216,7 +188,7 @@ async def run(
             await ledger.writer.close()
         seconds = round(clock.monotonic() - started, 1)
         return _conclude(
-            ledger.writer.db, ledger.db, settings, account, stamp, context, seconds=seconds, at=clock.now()
+            ledger.writer.db, ledger.db, settings, context.account, stamp, context, seconds=seconds, at=clock.now()
         )
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from batchswap.errors import Exit
-from batchswap.events import LogEvent
-from batchswap.runner.context.report import Report
+from batchswap.events import LogEvent, Report
 from batchswap.runner.stop_reasons import Stop
 
 _ENDS = {

@@ -304,6 +304,14 @@ def test_log_lines_are_json_objects(shop: Place) -> None:
     assert json.loads(failed.stderr)["event"] == "error"
 
 
+def test_what_a_run_reports_has_the_name_and_the_fields_of_its_event(shop: Place) -> None:
+    manifest = shop.manifest("spring.csv", 3)
+    stopped = work(manifest, "--log-format", "json", "--budget", "2")
+    lines = {line["event"]: line for line in map(json.loads, stopped.stderr.splitlines())}
+    assert (lines["run-stopping"]["exit"], lines["run-stopping"]["level"]) == (6, "warning")
+    assert "detail" not in lines
+
+
 def test_a_manifest_from_standard_input(shop: Place) -> None:
     text = Path(shop.manifest("spring.csv", 2)).read_text()
     checked = call("check", "-", "--format", "csv", "--batch", "piped", stdin=text)

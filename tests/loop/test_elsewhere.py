@@ -44,7 +44,7 @@ def work_off_elsewhere(world: World, **changes: object) -> Summary:
         await asyncio.Event().wait()
 
     settings = msgspec.structs.replace(world.settings, rate_limit=None, **changes)
-    return asyncio.run(work_off(settings, OTHER, say=world.said.append, warn=world.warned.append, watch=watch))
+    return asyncio.run(work_off(settings, OTHER, report=world.report, watch=watch))
 
 
 def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World) -> None:

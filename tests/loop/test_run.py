@@ -63,9 +63,7 @@ async def test_all_done_and_again_costs_not_even_a_request(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         here = msgspec.structs.replace(ACCOUNT, base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        again = await session.work_off(
-            world.settings, here, say=world.said.append, warn=world.warned.append, watch=watch_nothing
-        )
+        again = await session.work_off(world.settings, here, report=world.report, watch=watch_nothing)
         with pytest.raises(BlockingIOError):
             listener.accept()  # nothing has even connected
     assert (again.exit_code, again.counts["done"], sum(again.requests.values())) == (Exit.DONE, 30, 0)

@@ -1,6 +1,7 @@
 """A ledger in a folder, a service in memory, and runs on virtual time between them."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,17 +10,21 @@ import msgspec
 
 from batchswap import wire
 from batchswap.callbacks import Delivery
+from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.budgets import Budget
 from batchswap.ledger.enrolment.enrol import enrol
 from batchswap.ledger.file import connection
+from batchswap.ledger.group_commit import LedgerWriter
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.ratelimit.rule import Rate
 from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner import run as session
 from batchswap.runner.background import RunView, Watch
-from batchswap.runner.context.callback_inbox import Calls
+from batchswap.runner.context.callback_inbox import CallbackInbox, Calls
+from batchswap.runner.context.ledger import RunLedger
+from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.run import Account
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
@@ -55,6 +60,7 @@ class World:
         self.shelf = Shelf()
         self.said: list[str] = []
         self.warned: list[str] = []
+        self.events: list[tuple[LogEvent, dict[str, object]]] = []
         self.window = folder / "window.db"
         self.deliveries: asyncio.Queue[Delivery] | None = None
         connection.create(self.settings.db)
@@ -63,6 +69,11 @@ class World:
     def enrol(self, found: list[Row]) -> None:
         with closing(connection.connect(self.settings.db, write=True)) as db:
             enrol(db, Stamp(START, None), [Chunk("b", "/", "b.csv", found)], {})
+
+    def report(self, event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:
+        """Keep what a run reports."""
+        (self.warned if level >= logging.WARNING else self.said).append(text)
+        self.events.append((event, fields))
 
     def clock(self) -> VirtualClock:
         """What a run reads the time from."""
@@ -109,23 +120,20 @@ class World:
             stamp = transitions.begin_run(writing, clock.now(), provider="crun", account=account.owner, budget=budget)
             pacer = self._pacer(settings, clock)
             try:
-                return await session.run(
+                calls = None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries)
+                writer = LedgerWriter(writing, settings.db, self._executor)
+                context = RunContext(
                     settings,
                     account,
                     api=service,
                     pacer=pacer,
                     store=self.shelf,
-                    writing=writing,
-                    reading=reading,
-                    stamp=stamp,
+                    ledger=RunLedger(writer, reading, settings.db, clock, stamp.run_id or 0),
                     clock=clock,
-                    say=self.said.append,
-                    warn=self.warned.append,
-                    watch=watch,
-                    calls=None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries),
-                    executor=self._executor,
-                    heed_signals=heed,
+                    report=self.report,
+                    inbox=CallbackInbox(calls),
                 )
+                return await session.run(context, watch, heed_signals=heed)
             finally:
                 pacer.close()
 

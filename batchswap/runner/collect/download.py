@@ -4,6 +4,7 @@ What a failure asks for is decided in `hosts`; here it is waited for and recorde
 """
 
 import asyncio
+import logging
 import random
 from collections import defaultdict
 from math import inf
@@ -78,7 +79,7 @@ class Fetching:
         if self.is_behind(waiting) and not self._is_said:
             self._is_said = True
             words = f"{waiting:,} results wait for their download: nothing is submitted until they are fewer"
-            self._run.report(LogEvent.DOWNLOADS_BEHIND, words)
+            self._run.report(LogEvent.DOWNLOADS_BEHIND, words, waiting=waiting)
 
     async def save(self, job: Job, urls: tuple[str, ...]) -> DownloadOutcome:
         """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
@@ -96,7 +97,7 @@ class Fetching:
                 self._unsaved.add(error.reason)
                 name = name_of(job.task)
                 words = f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it"
-                self._run.report.warn(LogEvent.RESULT_NOT_SAVED, words, task=name, code=error.reason)
+                self._run.report(LogEvent.RESULT_NOT_SAVED, words, logging.WARNING, task=name, code=error.reason)
             await self._leave(job, Event.UNSAVED, error)
             return SETTLED
         else:
@@ -197,7 +198,7 @@ class Fetching:
         if host.is_shared:
             self._wake()
         if host.gave(now):
-            self._run.report(LogEvent.MEDIA_HOST_AVAILABLE, f"the media host {name} answers again")
+            self._run.report(LogEvent.MEDIA_HOST_AVAILABLE, f"the media host {name} answers again", host=name)
         self._run.state.note_media_trouble("")
 
     def _wake(self) -> None:
@@ -220,7 +221,7 @@ class Fetching:
         if host.is_news(now):
             words = f"the media host {name} gives no results ({clean(str(error))})"
             run.state.note_media_trouble(words)
-            run.report(LogEvent.MEDIA_HOST_UNAVAILABLE, f"{words}: waiting, for --patience at most")
+            run.report(LogEvent.MEDIA_HOST_UNAVAILABLE, f"{words}: waiting, for --patience at most", host=name)
         may_refresh = error.stale and not job.refreshed
         return media_hosts.decide(
             trouble,

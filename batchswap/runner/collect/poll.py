@@ -195,7 +195,7 @@ class Collecting:
         if agenda.calls.fail and not self._has_missed_calls:
             self._has_missed_calls = True
             words = f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead"
-            self._run.report(LogEvent.CALLBACKS_MISSING, words)
+            self._run.report(LogEvent.CALLBACKS_MISSING, words, missed=agenda.calls.missed)
         self._run.state.wake()
 
     async def _later(self, job: Job, at: float) -> StillRunning | Settled:
@@ -250,8 +250,14 @@ class Collecting:
             f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so",
         )
         self._strays.add(attempt.ref)
-        run.report.warn(
-            LogEvent.STRAY_CALLBACK, f"{name_of(task)}: {words}", task=name_of(task), attempt=attempt.number
+        name = name_of(task)
+        run.report(
+            LogEvent.STRAY_CALLBACK,
+            f"{name}: {words}",
+            logging.WARNING,
+            task=name,
+            attempt=attempt.number,
+            id=remote_id,
         )
         await run.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
-from batchswap.events import LogEvent
+from batchswap.events import LogEvent, Report
 from batchswap.ledger import queries, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
 from batchswap.ledger.queries import Stored
 from batchswap.runner.context.ledger import RunLedger
-from batchswap.runner.context.report import Report
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.settings import Settings
 from batchswap.tasks import Task
@@ -38,7 +37,7 @@ async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Rep
     if taken:
         results, are = ("result", "is that") if taken == 1 else ("results", "are those")
         words = f"{taken:,} {results} {are} of other tasks with the same inputs: 0 credits"
-        report(LogEvent.RESULTS_REUSED, words)
+        report(LogEvent.RESULTS_REUSED, words, results=taken)
     return released
 
 

@@ -11,13 +11,13 @@ from batchswap import verdicts
 from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import MaybeSent, NeverSent
+from batchswap.events import Report
 from batchswap.polling import Agenda
 from batchswap.runner.context.account import Account
 from batchswap.runner.context.api_health import Advice, ApiHealth
 from batchswap.runner.context.balance_evidence import BalanceEvidence
 from batchswap.runner.context.callback_inbox import CallbackInbox
 from batchswap.runner.context.ledger import RunLedger
-from batchswap.runner.context.report import Report
 from batchswap.runner.context.run_state import RunState, Traffic
 from batchswap.runner.interfaces import Api, Pacer, ResultStore
 from batchswap.settings import Settings

@@ -7,8 +7,7 @@ from math import inf
 
 from batchswap.clock import Clock
 from batchswap.errors import Exit
-from batchswap.events import LogEvent
-from batchswap.runner.context.report import Report
+from batchswap.events import LogEvent, Report
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.sync.request_turns import Turns
 
@@ -56,7 +55,7 @@ class RunState:
     def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
         """Report a reason that decides about the exit code."""
         self.stops.append(stop)
-        self._report(LogEvent.RUN_STOPPING, stop.words, level=level)
+        self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit)
 
     def stop_run(self, stop: Stop) -> None:
         """Send nothing more at all."""

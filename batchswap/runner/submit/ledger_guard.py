@@ -1,6 +1,7 @@
 """The ledger under the run's feet: nothing is submitted that it could not remember, and what it knows gets a name."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
@@ -54,12 +55,12 @@ class LedgerGuard:
         except LedgerFailed as error:
             if not self._has_failed:
                 self._has_failed = True
-                run.report.warn(
-                    LogEvent.LEDGER_FAILED, f"{error}: tried again every few seconds, as long as this run lasts"
-                )
+                words = f"{error}: tried again every few seconds, as long as this run lasts"
+                run.report(LogEvent.LEDGER_FAILED, words, logging.WARNING)
                 for job in self._in_flight():
-                    words = f"{name_of(job.task)} is {job.attempt.remote_id}, and not fetched yet"
-                    run.report.warn(LogEvent.TASK_IN_FLIGHT, words, task=name_of(job.task), id=job.attempt.remote_id)
+                    task, remote_id = name_of(job.task), job.attempt.remote_id
+                    words = f"{task} is {remote_id}, and not fetched yet"
+                    run.report(LogEvent.TASK_IN_FLIGHT, words, logging.WARNING, task=task, id=remote_id)
             return
         path = run.ledger.path
         if path == name:

@@ -1,6 +1,7 @@
 """One CreateTask: the intent on disk, one request, what became of it on disk. A POST and its record are one step."""
 
 import asyncio
+import logging
 import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable
@@ -107,7 +108,7 @@ class Submitting:
         if is_full and is_news:
             tasks = "task" if capacity.believed == 1 else "tasks"
             words = f"the API takes {capacity.believed} {tasks} at once: the others wait for a place"
-            run.report(LogEvent.IN_FLIGHT_LOWERED, f"429 to submits alone: {words}")
+            run.report(LogEvent.IN_FLIGHT_LOWERED, f"429 to submits alone: {words}", in_flight=capacity.believed)
         return is_full
 
     def _note(self, verdict: Verdict) -> None:
@@ -187,7 +188,7 @@ class Submitting:
         if done and not any(isinstance(each, Exception) for each in done):
             answers = "answer" if len(done) == 1 else "answers"
             words = f"{len(done):,} {answers} that could not be recorded at first: recorded after all"
-            self._run.report.warn(LogEvent.ANSWERS_RECORDED, words)
+            self._run.report(LogEvent.ANSWERS_RECORDED, words, logging.WARNING, answers=len(done))
 
     async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | SendAgain | Settled]") -> None:
         """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
@@ -331,12 +332,12 @@ class Submitting:
 def warn_unrecorded(run: RunContext, task: Task, remote_id: str) -> None:
     """An id that came is shown at least: it is all that leads to what was paid for."""
     words = f"{name_of(task)} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it"
-    run.report.warn(LogEvent.ID_NOT_RECORDED, words, task=name_of(task), id=remote_id)
+    run.report(LogEvent.ID_NOT_RECORDED, words, logging.WARNING, task=name_of(task), id=remote_id)
 
 
 def _warn_uncertain(run: RunContext, task: Task, attempt: Attempt, reason: str) -> None:
     words = f"{name_of(task)} is uncertain: {reason}"
-    run.report.warn(LogEvent.TASK_UNCERTAIN, words, task=name_of(task), attempt=attempt.number)
+    run.report(LogEvent.TASK_UNCERTAIN, words, logging.WARNING, task=name_of(task), attempt=attempt.number)
 
 
 def _submitted(ready: Ready, attempt: Attempt) -> Task:
