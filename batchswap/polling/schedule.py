@@ -7,7 +7,6 @@ from math import inf
 
 import msgspec
 
-from batchswap.polling.callback_trust import CallbackTrust
 from batchswap.polling.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
@@ -41,6 +40,9 @@ ASKED_BY = 3600.0
 AGAIN = 2.0
 """… and again when it is so many times older: no callback is waited for without an end."""
 
+FEW = 2
+"""Tasks that may be found ended without a callback, beyond as many as came with one, before polls take over."""
+
 
 class WatchedTask(msgspec.Struct):
     """A task that runs at the API. Times are the caller's seconds."""
@@ -61,6 +63,31 @@ class WatchedTask(msgspec.Struct):
 
     def ripe_at(self, *, pressing: bool) -> float:
         return self.pressing if pressing else self.relaxed
+
+
+class CallbackTrust(msgspec.Struct):
+    """What became of the callbacks that were asked for.
+
+    An address that the API cannot reach is the commonest mistake, and nobody tells of it but the tasks that end
+    without a callback.
+    """
+
+    are_expected: bool
+    came: int = 0
+    missed: int = 0
+    """Tasks that a poll found ended of which no callback had told."""
+
+    def __str__(self) -> str:
+        return f"{self.missed} tasks ended without a callback, and {self.came or 'none'} with one"
+
+    @property
+    def fail(self) -> bool:
+        """Whether more are lost than come."""
+        return self.are_expected and self.missed > self.came + FEW
+
+    def are_relied_on(self, *, is_scout: bool) -> bool:
+        """Whether a task need not be asked for as if there were none. Until the first has come, scouts are."""
+        return self.are_expected and not self.fail and not (is_scout and not self.came)
 
 
 class Agenda:
