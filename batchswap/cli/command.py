@@ -1,14 +1,25 @@
-"""A command: typed options, declared once each, and a module in `cli/commands` that is loaded when it is called."""
+"""A command: its options, each declared once, and its module in `cli/commands`, which is loaded when it is called."""
 
 import importlib
+import re
 import sys
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, ClassVar
 
 import click
 
 from batchswap.cli.config import Option
 from batchswap.cli.console import Console
+
+HEADINGS = ("Options", "Where", "How fast", "How much", "How long", "Which rows", "Output")
+"""The headings of `--help`, in this order. "Options": those of one command alone."""
+_SHORT = 10
+"""Number of options that are listed under one heading."""
+_WIDEST = 27
+"""Columns of an option next to its help; the help of a longer one begins on the next line."""
+_NO_BREAKS = {ord(" "): "\N{NO-BREAK SPACE}", ord("-"): "\N{NON-BREAKING HYPHEN}"}
+_BREAKS = {ord(there): chr(here) for here, there in _NO_BREAKS.items()}
 
 
 class Declaration:
@@ -17,11 +28,12 @@ class Declaration:
     def __init__(self, kind: type[click.Parameter], spellings: tuple[str, ...], attributes: dict[str, Any]) -> None:
         self._kind, self._spellings, self._attributes = kind, spellings, attributes
 
-    def named(self, field: str) -> click.Parameter:
-        """Return the parameter that fills the field."""
+    def named(self, field: str, heading: str) -> click.Parameter:
+        """Return the parameter that fills the field. An option without a heading of its own gets `heading`."""
+        if self._kind is click.Argument:
+            return self._kind([field], **self._attributes)
         spellings = self._spellings or ("--" + field.replace("_", "-"),)
-        own = [field] if self._kind is click.Argument else [*spellings, field]
-        return self._kind(own, **self._attributes)
+        return self._kind([*spellings, field], **{"heading": heading, **self._attributes})
 
 
 def option(*spellings: str, **attributes: Any) -> Any:
@@ -42,11 +54,13 @@ def argument(**attributes: Any) -> Any:
 class CommandOptions:
     """The values of a command's options, frozen. Each field is declared with the option that fills it.
 
-    The docstring of a class with a command's name is the text of `batchswap COMMAND --help`.
+    The docstring of a class with a command's name is the text of `batchswap COMMAND --help`, where the options are
+    listed under the heading of their class.
     """
 
     command: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    heading: ClassVar[str]
 
     def __init__(self, **values: Any) -> None:
         if missing := set(self.parameters()) ^ set(values):
@@ -64,14 +78,14 @@ class CommandOptions:
             if issubclass(base, CommandOptions):
                 found |= base.parameters()
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Declaration)}
-        return found | {name: value.named(name) for name, value in own.items()}
+        return found | {name: value.named(name, vars(cls).get("heading", "Options")) for name, value in own.items()}
 
 
 class Command(click.Command):
     """A command with -v, whose function returns its exit code."""
 
     def __init__(self, options: type[CommandOptions]) -> None:
-        verbose = Option(["-v", "--verbose"], is_flag=True, help="details, and a traceback for a bug")
+        verbose = Option(["-v", "--verbose"], is_flag=True, help="show details, and the traceback of a bug")
         verbose.expose_value, verbose.callback = False, _be_verbose
         super().__init__(
             options.command,
@@ -91,6 +105,23 @@ class Command(click.Command):
             console.show_logs()
         return function(console, self._options(**values))
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.help = "show this help"
+        return found
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options under their headings, in one alignment. A short list has one heading."""
+        listed = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        rows = [(getattr(each, "heading", HEADINGS[-1]), *row) for each, row in listed if row is not None]
+        rows.sort(key=lambda row: HEADINGS.index(row[0]))
+        width = min(max(len(spelled) for _, spelled, _ in rows), _WIDEST)
+        for heading, some in groupby(rows, lambda row: row[0] if len(rows) > _SHORT else HEADINGS[0]):
+            with formatter.section(heading):
+                formatter.write_dl([(spelled.ljust(width), _unbroken(words)) for _, spelled, words in some], width)
+        formatter.buffer[:] = [text.translate(_BREAKS) for text in formatter.buffer]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
@@ -104,6 +135,11 @@ class Command(click.Command):
             if each.is_eager and ctx.get_parameter_source(str(each.name)) is None:
                 with suppress(click.UsageError):
                     each.handle_parse_result(ctx, {}, [])
+
+
+def _unbroken(help_: str) -> str:
+    """Return the help of an option such that no line ends inside of its default."""
+    return re.sub(r"\[default: .*\]", lambda found: found[0].translate(_NO_BREAKS), help_)
 
 
 def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:

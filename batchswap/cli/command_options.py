@@ -1,4 +1,4 @@
-"""The options and the help of every command, in the order of a working day; `cli/commands` has what each does."""
+"""The options and the help text of every command, in the order of a working day. `cli/commands` has the functions."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,31 +12,36 @@ from batchswap.states import State
 
 
 class RunOptions(options.WorkOptions):
-    """Enrol the rows of the manifests, work everything off, and resume whatever an earlier run left.
+    """Run the face swaps that the manifests list, one result file for each row.
 
-    Run the same command again after whatever happened: finished work costs nothing. "-" reads standard input.
+    To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither
+    repeated nor paid for again. MANIFEST is a CSV, YAML, JSON or .xlsx file; "-" reads standard input.
     """
 
-    command, summary = "run", "work off manifests, and resume what an earlier run left"
+    command, summary = "run", "run the swaps that manifests list, or resume an earlier run"
+    heading = "Output"
     if_running: str = option(
-        type=click.Choice(["fail", "wait", "skip"]), default="fail", help="when another run holds the ledger"
+        type=click.Choice(["fail", "wait", "skip"]),
+        default="fail",
+        heading="Where",
+        help="when another run uses the ledger: exit 75, wait until it ends, or exit 0",
     )
     backup: bool = option(
         "--backup/--no-backup",
         default=True,
         show_default=False,
-        help="copy the ledger to FILE.bak when the run ends: about 1 GB for a million rows, at the speed of the disk",
+        help="copy the ledger to FILE.bak at the end, about 1 GB for a million rows  [default: --backup]",
     )
-    dry_run: bool = flag("-n", "--dry-run", help="the same as plan")
-    quiet: bool = flag("-q", "--quiet", help="only errors and the last line")
+    dry_run: bool = flag("-n", "--dry-run", help="only show what a run would do, as `batchswap plan` does")
+    quiet: bool = flag("-q", "--quiet", help="show only warnings, errors and the last line")
     log_format: str = option(
         type=click.Choice(["text", "json"]),
         default="text",
         is_eager=True,
         callback=log_as,
-        help="of what goes to stderr",
+        help="format of the messages on stderr",
     )
-    no_progress: bool = flag(help="no live display and no line a minute")
+    no_progress: bool = flag(help="show neither the live display nor a progress line a minute")
 
 
 class CheckOptions(
@@ -48,168 +53,201 @@ class CheckOptions(
     options.DuplicatesOptions,
     options.JsonOptions,
 ):
-    """Validate manifests without touching ledger or network; every error with file:line.
+    """Find mistakes in manifests and report each one with its file and line.
 
-    With --media every input is looked at once, before anything is paid: files are opened, URLs are asked for (without
-    the key, and only at addresses that the provider reaches), and where the local engine is installed, local face
-    pictures must have a face. With --provider local, the engine also says of every file whether it would take it.
-    With --db the ledger is read, too: rows whose inputs another batch has are errors.
+    Nothing is sent and no ledger is read, except with these options:
+
+    \b
+    --media         Open every file, request every URL (without the API key)
+                    and look for a face in local face pictures, if the local
+                    engine is installed. With --provider local, the engine
+                    also checks every target.
+    --db FILE       Read the ledger too. A row is an error if another batch
+                    has one with the same inputs (see --duplicates).
     """
 
-    command, summary = "check", "validate manifests without touching ledger or network"
-    media: bool = flag(help="also open the files, ask for the URLs, and look for faces in local pictures")
-    db: Path | None = option(type=options.FILE, metavar="FILE", help="also look into this ledger for rows paid already")
+    command, summary = "check", "find mistakes in manifests before anything is sent"
+    media: bool = flag(help="also open the files, request the URLs and look for faces in local pictures")
+    db: Path | None = option(
+        type=options.FILE, metavar="FILE", help="also find rows that this ledger has in another batch"
+    )
 
 
 class PlanOptions(options.WorkOptions):
-    """What a run would do: new, changed, unfinished, done, orphaned rows; estimated credits, requests and time.
-
-    Nothing is charged and nothing is written.
+    """Show what a run would do: which rows are new, changed, unfinished or done, and how many credits, requests and
+    how much time it would take, as estimates. Nothing is charged and nothing is written.
     """
 
-    command, summary = "plan", "what a run would do; nothing is charged"
+    command, summary = "plan", "show what a run would do and cost; nothing is charged"
 
 
 class StatusOptions(options.LedgerOptions, options.OutOptions, options.JsonOptions):
-    """Counts, credits, and what needs a person, per batch and in total; which result files are gone or changed.
+    """Show the tasks by state and the credits, for each batch and in total, and what needs your decision.
 
-    Results are looked for where they were stored, and below --out.
+    Result files that are missing or changed are listed too. They are looked for where they were saved and in --out.
     """
 
-    command, summary = "status", "counts, credits, and what needs a person, per batch"
-    plot: Path | None = option(type=options.FILE, metavar="FILE", help="draw the last run into an SVG file")
+    command, summary = "status", "show what is done, what it cost and what needs you"
+    plot: Path | None = option(type=options.FILE, metavar="FILE", help="draw the last run as an SVG file")
 
 
 class TasksOptions(options.LedgerOptions):
-    """The tasks, one a line, in the order in which they came into the ledger."""
+    """List the tasks, one per line, in the order in which they were added to the ledger."""
 
-    command, summary = "tasks", "the tasks, one a line"
+    command, summary = "tasks", "list the tasks, one per line"
     state: tuple[str, ...] = option(
         type=click.Choice([str(each) for each in State]), multiple=True, default=(), show_default=False,
-        help="only these; repeatable",
+        help="only tasks in this state; repeatable",
     )  # fmt: skip
-    batch: str | None = option(metavar="NAME", help="only this batch")
-    code: str | None = option(metavar="CODE", help="only with this reason code, such as 501")
-    format: str = option(type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="how")
+    batch: str | None = option(metavar="NAME", help="only tasks of this batch")
+    code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
+    format: str = option(type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="output format")
 
 
 class ShowOptions(options.LedgerOptions, options.JsonOptions):
-    """One task: inputs, attempts, events, files. KEY is a task's key, or batch/key."""
+    """Show one task: its inputs, attempts, events and files. KEY is the task's key, or BATCH/KEY."""
 
-    command, summary = "show", "one task: inputs, attempts, events, files"
+    command, summary = "show", "show one task: its inputs, attempts, events and files"
     key: str = argument(metavar="KEY")
 
 
 class RetryOptions(options.LedgerOptions, options.OutOptions):
-    """Put failed tasks back into the queue; the next run takes them.
+    """Put failed tasks back into the queue; the next run takes them. Without KEY, all failed tasks are put back.
 
-    What was paid for already (a download or a wait that was given up) is asked for again, not paid again. Tasks that
-    were given up while uncertain are taken only by their KEY, or with --code given-up. A done task that is named is
-    asked for again, too, when its file is missing below --out, or is no longer what was stored; --state done asks for
-    all of those, wherever they were stored. What a variable or a
-    file says of --code and --batch makes the choice smaller, and does not count beside a KEY.
+    A task is not paid for again if its attempt was paid for and only the wait or the download failed: the next run
+    requests that result again. Tasks that you gave up on while they were uncertain may already be paid, so they are
+    put back only if you name their KEY or give --code given-up.
+
+    A done task whose result file is missing or changed can be downloaded again: name its KEY to look in --out, or give
+    --state done for every such task, wherever its result was saved.
     """
 
-    command, summary = "retry", "put failed tasks back into the queue; the next run takes them"
+    command, summary = "retry", "put failed tasks back into the queue for the next run"
     keys: tuple[str, ...] = argument(nargs=-1, metavar="[KEY]...")
-    state: str = option(type=click.Choice(["failed", "cancelled", "done"]), default="failed", help="which tasks")
-    code: str | None = option(metavar="CODE", help="only with this reason code, such as 501")
-    batch: str | None = option(metavar="NAME", help="only of this batch")
+    state: str = option(
+        type=click.Choice(["failed", "cancelled", "done"]), default="failed", help="which tasks to put back"
+    )
+    code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
+    batch: str | None = option(metavar="NAME", help="only tasks of this batch")
 
 
 class ResolveOptions(options.LedgerOptions, options.RateOptions):
-    """A person's word on an uncertain task: it was accepted as ID; it was not, queue it again; leave it."""
+    """Decide what became of an uncertain task, one whose submit got no clear answer.
 
-    command, summary = "resolve", "a person's word on an uncertain task"
+    `batchswap show KEY` has the evidence; the task list on your account's page at the API shows whether the task was
+    accepted. Then give one of --task-id, --not-accepted and --give-up.
+    """
+
+    command, summary = "resolve", "decide what became of an uncertain task"
     key: str = argument(metavar="KEY")
-    task_id: str | None = option(metavar="ID", help="it was accepted, as ID (the API is asked about it)")
-    not_accepted: bool = flag(help="it was not accepted: queue it again")
-    give_up: bool = flag(help="leave it, as failed")
+    task_id: str | None = option(
+        metavar="ID", help="it was accepted with this task id, which the API is asked to confirm"
+    )
+    not_accepted: bool = flag(help="it was not accepted: submit it again in the next run")
+    give_up: bool = flag(help="leave it unresolved, as a failed task")
 
 
 class CancelOptions(options.LedgerOptions):
-    """Queued tasks that are not to run. A failed task that is named is cancelled too, and counts no longer."""
+    """Cancel queued tasks, so that no run submits them. Name the tasks, or give --batch for all queued ones of a batch.
 
-    command, summary = "cancel", "queued tasks that are not to run"
+    A failed task that you name is cancelled too, and no longer makes runs end with exit 3.
+    """
+
+    command, summary = "cancel", "take tasks out of the queue"
     keys: tuple[str, ...] = argument(nargs=-1, metavar="[KEY]...")
-    batch: str | None = option(metavar="NAME", help="all queued tasks of this batch; only as typed here")
+    batch: str | None = option(metavar="NAME", help="all queued tasks of this batch (on the command line only)")
 
 
 class BalanceOptions(options.LedgerOptions, options.AccountOptions, options.JsonOptions):
-    """Credits on the account."""
+    """Show the credits on the account."""
 
-    command, summary = "balance", "credits on the account"
+    command, summary = "balance", "show the credits on the account"
 
 
 class FacesOptions(options.AccountOptions, options.UploadOptions, options.JsonOptions):
-    """The faces that the API detects in a video or image: their ids, and a picture of each.
+    """Detect the faces in a video or image, and save a picture of each with its id. Nothing is charged.
 
-    The target is a URL or a file, which is uploaded. Look at the contact sheet, then name new faces by these ids in a
-    manifest; --format yaml prints a row to fill in. Nothing is charged.
+    VIDEO_OR_IMAGE is a URL or a file, which is uploaded. Find the ids on the contact sheet and name a new face for each
+    in a manifest; --format yaml prints a row to fill in.
     """
 
-    command, summary = "faces", "the faces that the API detects in a target, with ids and pictures"
+    command, summary = "faces", "detect the faces in a video or image, with ids and pictures"
     target: str = argument(metavar="VIDEO_OR_IMAGE")
     folder: Path = option(
         "--out", "--faces-folder", type=options.FOLDER, default=Path("faces"), metavar="DIR",
-        help="where pictures and contact sheet go",
+        help="folder for the pictures and the contact sheet",
     )  # fmt: skip
     kind: Literal["video", "image"] | None = option(
-        type=click.Choice(["video", "image"]), help="of the target; else by its ending"
+        type=click.Choice(["video", "image"]), help="kind of the target  [default: by its name]"
     )
-    format: str = option(type=click.Choice(["table", "yaml"]), default="table", help="of what is printed")
+    format: str = option(type=click.Choice(["table", "yaml"]), default="table", help="output format")
 
 
 class ServeOptions(CommandOptions):
-    """The local provider as a server speaking the API, until Ctrl-C.
+    """Run the local provider as a server that speaks the API of CRUN, until Ctrl-C.
 
-    Prints what a shell needs to use it. The key is that of BATCHSWAP_SERVE_KEY; without one, a random key is made.
-    Kinds of --fault: 429, 455, 500, 501, 505, lost (the answer to a submit), slow.
+    It prints the two variables that other shells need to use it. Its API key is the value of BATCHSWAP_SERVE_KEY, or
+    a random one.
+
+    With --fault it fails on purpose, for tests: 429, 455, 500, 501 and 505 are answers with that code, lost drops the
+    answer to a submit, and slow delays answers by some seconds.
     """
 
-    command, summary = "serve", "the local provider as a server speaking the API"
+    command, summary = "serve", "run the local provider as a server that speaks the API"
     host: str = option(default="127.0.0.1", metavar="HOST", help="address to listen on")
-    port: int = option(type=click.IntRange(0, 65535), default=0, help="port to listen on; 0: any free one")
-    folder: Path = option(type=options.FOLDER, default=Path("batchswap-local"), help="its tasks, uploads and results")
-    rate: tuple[int, float] = option(
-        type=kinds.RATE, default="none", help="requests per window and key, more are refused"
+    port: int = option(
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=0,
+        help="port to listen on; 0 takes any free one",
     )
-    balance: float = option(type=kinds.CREDITS, default="100000", help="of a new account")
+    folder: Path = option(
+        type=options.FOLDER, metavar="DIR", default=Path("batchswap-local"), help="folder for its tasks and files"
+    )
+    rate: tuple[int, float] = option(type=kinds.RATE, default="none", help="maximum requests per period and key")
+    balance: float = option(type=kinds.CREDITS, default="100000", help="credits of a new account")
     fault: tuple[str, ...] = option(
-        multiple=True, default=(), metavar="KIND:CHANCE", help="goes wrong on purpose: 429:0.1, slow:0.5:20, …"
+        multiple=True,
+        default=(),
+        metavar="KIND:CHANCE",
+        help="fail on purpose with this chance: 429:0.1, slow:0.5:20 (seconds); repeatable",
     )
-    allow_private: bool = flag(help="also fetch from private and link-local addresses, for anyone with the key")
-    seed: int = option(type=int, default=0, help="of the dice that faults are drawn with")
+    allow_private: bool = flag(help="also download inputs from private addresses, for anyone with the key")
+    seed: int = option(type=int, metavar="N", default=0, help="seed of the random choice of faults")
 
 
 class DoctorOptions(
     options.LedgerOptions, options.AccountOptions, options.OutOptions, options.SpaceOptions, options.JsonOptions
 ):
-    """Key present, API reachable, ledger sound, disk space, local engine usable; says how to mend what is not."""
+    """Check everything that a run needs: the clock, the ledger, the submission log, disk space, the API key, the
+    connection to the API and the local engine. For each problem, show how to repair it.
+    """
 
-    command, summary = "doctor", "what keeps a run from working here, and how to mend it"
+    command, summary = "doctor", "find what would stop a run here, and how to repair it"
 
 
 class BackupOptions(options.LedgerOptions):
-    """Copy the ledger to FILE, consistently, also during a run.
+    """Copy the ledger to FILE. The copy is consistent, also during a run.
 
-    FILE may be an older copy, which is replaced when the new one is complete; no other file is. The copy is as large
-    as the ledger: about 1 GB for a million rows. Before a restored copy is run, `batchswap rebuild` brings it up to
-    what the submission log knows; a run refuses it until then.
+    An older copy in FILE is replaced when the new one is complete; any other file is left alone. The copy is as large
+    as the ledger: about 1 GB for a million rows. After restoring a copy, run `batchswap rebuild` first: it adds what
+    was submitted since the copy was made. Without it, a run refuses to start.
     """
 
-    command, summary = "backup", "a consistent copy of the ledger, also during a run"
+    command, summary = "backup", "copy the ledger, also during a run"
     file: Path = argument(metavar="FILE", type=options.FILE)
 
 
 class AdoptOptions(options.LedgerOptions, options.AccountOptions):
-    """Attach tasks that are known to the API to rows of the ledger. It never submits.
+    """Attach tasks that the API already has to rows of the ledger. The next run collects their results without paying.
+    This command never submits.
 
-    The API is asked about each task: it must know it, and have it for the row's inputs. The next run collects it
-    without paying. Of a submission log, what was submitted with the inputs of a row is attached without a question.
+    Give a KEY and its TASK_ID, or --from FILE with many of them. The API must know each task and have it for the
+    inputs of the row. With a submission log, what was submitted with the inputs of a row is attached without asking
+    the API.
     """
 
-    command, summary = "adopt", "attach tasks that are known to the API; never submits"
+    command, summary = "adopt", "attach tasks that the API already has; never submits"
     key: str | None = argument(metavar="[KEY]", required=False)
     task_id: str | None = argument(metavar="[TASK_ID]", required=False)
     source: Path | None = option(
@@ -219,14 +257,17 @@ class AdoptOptions(options.LedgerOptions, options.AccountOptions):
 
 
 class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.ReadingOptions):
-    """Rebuild the ledger from manifests, the submission log and the results below --out. It never submits.
+    """Rebuild a lost ledger from the manifests, the submission log and the results in --out. This command never
+    submits.
 
-    Also repairs a ledger that is behind its log, in place: then no manifest need be named. What the log knows as
-    accepted is asked for by the next run without paying, what may have been accepted is uncertain, and a result that
-    is there is done. --base-url: what the log's keys are for, where the ledger does not know it.
+    Without manifests it repairs the existing ledger --db, an older copy that lacks what was submitted later.
+
+    Tasks that the log shows as accepted are collected by the next run without paying; tasks that may have been accepted
+    become uncertain; tasks whose result is in --out are done. Give --base-url if the tasks were submitted to another
+    API than the default one.
     """
 
-    command, summary = "rebuild", "a ledger from manifests, the submission log and results; never submits"
+    command, summary = "rebuild", "rebuild a lost or outdated ledger; never submits"
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 

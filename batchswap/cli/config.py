@@ -23,11 +23,16 @@ class Option(click.Option):
     will not do here, is not for this command if it does for another one.
     """
 
-    def __init__(self, *args: Any, also: Iterable[str] = (), **attributes: Any) -> None:
-        """`also`: further environment variables, which count for less."""
+    def __init__(self, *args: Any, also: Iterable[str] = (), heading: str = "Output", **attributes: Any) -> None:
+        """`also`: further environment variables, which count for less. `heading`: of its group in `--help`."""
         super().__init__(*args, **attributes)
+        self.heading = heading
         own = PREFIX + key_of(self).upper()
         self.envvar = [own, *also]
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Return the default for the help; a range of numbers says less than the help itself."""
+        return {name: words for name, words in super().get_help_extra(ctx).items() if name != "range"}
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         found = super().resolve_envvar_value(ctx)

@@ -72,12 +72,28 @@ class Root(click.Group):
 @click.group(
     cls=Root,
     no_args_is_help=True,
-    epilog="Every option is also an environment variable (--in-flight: BATCHSWAP_IN_FLIGHT) and a key of"
-    " batchswap.yaml here, or of ~/.config/batchswap/config.yaml (in-flight: 40).",
+    epilog="The API key is read from CRUN_API_KEY or ~/.crun/.env; --provider local needs none."
+    " `batchswap COMMAND --help` lists the options of a command. An option can also be set in the environment"
+    " (--in-flight as BATCHSWAP_IN_FLIGHT), in batchswap.yaml in the working directory or in"
+    " ~/.config/batchswap/config.yaml (in-flight: 40).",
 )
 @click.version_option(__version__, "--version", prog_name="batchswap", message="%(prog)s %(version)s")
 def root() -> None:
-    """Batch face swaps against a slow, rate-limited, paid API: nothing lost, nothing paid twice."""
+    """Swap faces in many videos and pictures with the CRUN API. Nothing is lost, and nothing is paid for twice.
+
+    List the swaps in a manifest, such as this spring.csv, and run it:
+
+    \b
+      id,video,face
+      intro,https://cdn.example.com/intro.mp4,https://cdn.example.com/anna.jpg
+      outro,clips/outro.mp4,faces/ben.png
+
+    \b
+      batchswap check spring.csv     find mistakes
+      batchswap plan spring.csv      see what a run would do and cost
+      batchswap run spring.csv       run it; the same command resumes it
+      batchswap status               see what is done and what needs you
+    """
 
 
 for each in COMMANDS:

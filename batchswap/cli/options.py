@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once. Help: one line, no period, the default shown."""
+"""Options that several commands share, each declared once. Help: a phrase without a period; the default is shown."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,33 +13,46 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 class LedgerOptions(CommandOptions):
-    db: Path = option(type=FILE, default=Path("batchswap.db"), metavar="FILE", help="the ledger")
+    heading = "Where"
+    db: Path = option(
+        type=FILE, default=Path("batchswap.db"), metavar="FILE", help="ledger: the file that records every task"
+    )
 
 
 class OutOptions(CommandOptions):
-    out: Path = option(type=FOLDER, default=Path("results"), metavar="DIR", help="where results go")
+    heading = "Where"
+    out: Path = option(type=FOLDER, default=Path("results"), metavar="DIR", help="folder for the results")
 
 
 class BaseUrlOptions(CommandOptions):
+    heading = "Where"
     base_url: str = option(
-        metavar="URL", default="https://api.crun.ai", also=["CRUN_BASE_URL"], help="of the API; also CRUN_BASE_URL"
+        metavar="URL",
+        default="https://api.crun.ai",
+        also=["CRUN_BASE_URL"],
+        help="base URL of the API (also CRUN_BASE_URL)",
     )
 
 
 class ProviderOptions(CommandOptions):
+    heading = "Where"
     provider: Literal["crun", "local"] = option(
-        type=click.Choice(["crun", "local"]), default="crun", help="where tasks go"
+        type=click.Choice(["crun", "local"]),
+        default="crun",
+        help="swap faces with the paid API of CRUN, or on this machine for free",
     )
 
 
 class RateOptions(CommandOptions):
+    heading = "How fast"
     rate: tuple[int, float] | None = option(
-        type=kinds.RATE, help="requests of all kinds per window  [default: 20/10s; local: none]"
+        type=kinds.RATE,
+        help="maximum requests per period and key, of all kinds  [default: 20/10s; local: none]",
     )
 
 
 class AccountOptions(ProviderOptions, BaseUrlOptions, RateOptions):
-    """What every command needs that asks the API."""
+    """Options of every command that sends requests to the API."""
 
 
 class ManifestsOptions(CommandOptions):
@@ -47,73 +60,120 @@ class ManifestsOptions(CommandOptions):
 
 
 class ReadingOptions(OutOptions):
+    heading = "Which rows"
     format: Literal["csv", "yaml", "json", "jsonl"] | None = option(
-        type=click.Choice(["csv", "yaml", "json", "jsonl"]), help="of the manifests; else by name"
+        type=click.Choice(["csv", "yaml", "json", "jsonl"]),
+        help="format of the manifests  [default: by file name]",
     )
-    batch: str | None = option(metavar="NAME", help="of the batch; else the manifest's own name")
-    name_template: str = option(default="{batch}/{key}{ext}", metavar="TEMPLATE", help="of outputs, below --out")
-    require_consent: bool = flag(help="rows without consent are an error")
+    batch: str | None = option(metavar="NAME", help="name of the batch  [default: the manifest's own name]")
+    name_template: str = option(
+        default="{batch}/{key}{ext}", metavar="TEMPLATE", help="file names of the results, below --out"
+    )
+    require_consent: bool = flag(help="report every row without `consent` as an error")
 
 
 class UploadOptions(CommandOptions):
-    max_upload: int = option(type=kinds.SIZE, default="512MiB", help="input files larger than this are refused")
+    heading = "How much"
+    max_upload: int = option(type=kinds.SIZE, default="512MiB", help="refuse input files larger than this")
 
 
 class SpaceOptions(CommandOptions):
-    min_free: int = option(type=kinds.SIZE, default="1GB", help="disk space below which nothing is submitted")
+    heading = "How much"
+    min_free: int = option(
+        type=kinds.SIZE, default="1GB", help="submit nothing while less disk space than this is free"
+    )
 
 
 class DuplicatesOptions(CommandOptions):
+    heading = "Which rows"
     duplicates: str = option(
         type=click.Choice(["refuse", "reuse", "pay"]),
         default="refuse",
-        help="rows whose inputs another batch of the ledger has done or is doing",
+        help="rows that another batch has already: refuse to run, reuse the result, or pay again",
     )
 
 
 class JsonOptions(CommandOptions):
-    as_json: bool = flag("--json", is_eager=True, callback=owe_document, help="one JSON document on stdout")
+    heading = "Output"
+    as_json: bool = flag("--json", is_eager=True, callback=owe_document, help="print one JSON document on stdout")
+
+
+class SpeedOptions(CommandOptions):
+    heading = "How fast"
+    in_flight: int | None = option(
+        type=kinds.POSITIVE,
+        metavar="N",
+        help="maximum tasks in progress at the API  [default: 100; local: 2 per core]",
+    )
+    workers: int = option(type=kinds.POSITIVE, default=16, metavar="N", help="maximum open HTTP requests")
+    downloads: int = option(type=kinds.POSITIVE, default=4, metavar="N", help="maximum downloads at the same time")
+    ahead: int = option(
+        type=kinds.POSITIVE, default=16, metavar="N", help="tasks to upload and price before their turn to be submitted"
+    )
+
+
+class MoneyOptions(CommandOptions):
+    heading = "How much"
+    budget: float | None = option(type=kinds.CREDITS, help="maximum credits that this run spends and reserves")
+    budget_per_day: float | None = option(
+        type=kinds.CREDITS, help="maximum credits per calendar day, over all runs with this key"
+    )
+    paid_attempts: int = option(
+        type=kinds.POSITIVE, default=1, metavar="N", help="attempts that one task may be charged for"
+    )
+    retries: int = option(
+        type=kinds.COUNT, default=3, metavar="N", help="free retries of a failed poll, upload or download"
+    )
+    same_refusals: int = option(
+        type=kinds.POSITIVE, default=20, metavar="N", help="stop after N identical refusals in a row"
+    )
+
+
+class TimeOptions(CommandOptions):
+    heading = "How long"
+    until: float | None = option(
+        type=kinds.TIME_OF_DAY, help="end by this time: stop submitting early enough, exit 7 if work is left"
+    )
+    max_duration: float | None = option(
+        type=kinds.DURATION, help="end within this time of the start, in the same way (6h, 90m)"
+    )
+    task_timeout: float = option(type=kinds.DURATION, default="6h", help="longest wait for the result of one task")
+    patience: float = option(type=kinds.DURATION, default="2h", help="longest wait while the API is unavailable")
+    upload_ttl: float = option(
+        type=kinds.DURATION, default="24h", help="use an uploaded file again for this long, without another upload"
+    )
+
+
+class CallbackOptions(CommandOptions):
+    heading = "Where"
+    callback_url: str | None = option(metavar="URL", help="public URL at which the API can reach the callback receiver")
+    callback_listen: tuple[str, int] | None = option(type=kinds.ADDRESS, help="local address of the callback receiver")
+
+
+class SelectionOptions(CommandOptions):
+    heading = "Which rows"
+    limit: int | None = option(type=kinds.COUNT, metavar="N", help="only the first N rows (of those that match)")
+    filter: str = option(
+        default="", show_default=False, metavar="TEXT", help="only rows with TEXT in key, target, face or output"
+    )
+    tag: tuple[str, ...] = option(
+        type=kinds.TAG, multiple=True, metavar="TAG", help="only rows with this tag; repeatable: with all of these tags"
+    )
 
 
 class WorkOptions(
     ManifestsOptions,
     LedgerOptions,
     AccountOptions,
+    CallbackOptions,
+    SpeedOptions,
+    MoneyOptions,
     UploadOptions,
     SpaceOptions,
+    TimeOptions,
     ReadingOptions,
+    SelectionOptions,
     DuplicatesOptions,
     JsonOptions,
 ):
-    """What `run` and `plan` share."""
-
-    in_flight: int | None = option(
-        type=kinds.POSITIVE, metavar="N", help="tasks at the API at once  [default: 100; local: 2 per core]"
-    )
-    workers: int = option(type=kinds.POSITIVE, default=16, metavar="N", help="open HTTP calls at once")
-    downloads: int = option(type=kinds.POSITIVE, default=4, metavar="N", help="downloads at once")
-    ahead: int = option(type=kinds.POSITIVE, default=16, metavar="N", help="tasks made ready before their turn")
-
-    retries: int = option(type=kinds.COUNT, default=3, metavar="N", help="further tries of a poll, download or upload")
-    paid_attempts: int = option(type=kinds.POSITIVE, default=1, metavar="N", help="attempts that a task may cost")
-    same_refusals: int = option(type=kinds.POSITIVE, default=20, metavar="N", help="refused alike in a row: stop")
-
-    budget: float | None = option(type=kinds.CREDITS, help="spent + reserved of this run stay within it")
-    budget_per_day: float | None = option(type=kinds.CREDITS, help="the same for a calendar day, over all runs")
-
-    until: float | None = option(type=kinds.TIME_OF_DAY, help="stop in time, collect what runs, exit 7")
-    max_duration: float | None = option(type=kinds.DURATION, help="the same, so long after the start (6h, 90m)")
-    task_timeout: float = option(type=kinds.DURATION, default="6h", help="how long to wait for one task")
-    patience: float = option(type=kinds.DURATION, default="2h", help="how long the API may stay unavailable")
-    upload_ttl: float = option(type=kinds.DURATION, default="24h", help="how long an upload is used again")
-
-    callback_url: str | None = option(metavar="URL", help="where the API reaches the callback receiver")
-    callback_listen: tuple[str, int] | None = option(type=kinds.ADDRESS, help="where the callback receiver listens")
-
-    limit: int | None = option(type=kinds.COUNT, metavar="N", help="only the first N rows (of those that match)")
-    filter: str = option(
-        default="", show_default=False, metavar="TEXT", help="only rows with TEXT in key, target, face or output"
-    )
-    tag: tuple[str, ...] = option(
-        type=kinds.TAG, multiple=True, metavar="TAG", help="only rows with this tag; several: with all of them"
-    )
+    """Options that `run` and `plan` share."""

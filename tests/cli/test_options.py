@@ -303,6 +303,27 @@ def test_help_lists_every_option(name: str) -> None:
             assert param.help[0].islower(), param
 
 
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 80 columns, and no default is broken over two lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(*filter(None, [name]), "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(line.count("[default:") == line.count("]", line.find("[default:")) for line in lines if "[def" in line)
+    assert all(line.isascii() for line in lines)
+
+
+@pytest.mark.parametrize(("name", "headings"), [
+    ("run", ["Where", "How fast", "How much", "How long", "Which rows", "Output"]),
+    ("plan", ["Where", "How fast", "How much", "How long", "Which rows", "Output"]),
+    ("check", ["Options", "Where", "How much", "Which rows", "Output"]),
+    ("status", ["Options"]),
+])  # fmt: skip
+def test_help_groups_a_long_list_of_options(name: str, headings: list[str]) -> None:
+    lines = call(name, "--help").stdout.splitlines()
+    assert [line.rstrip(":") for line in lines if line.endswith(":") and line[0] != " "] == headings
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_variable_of_its_own(name: str) -> None:
     for param in root.commands[name].params:
@@ -317,6 +338,7 @@ def test_every_option_is_a_typed_field(options: type[CommandOptions]) -> None:
     typed = {name for base in options.__mro__ for name in vars(base).get("__annotations__", {})} - {
         "command",
         "summary",
+        "heading",
     }
     assert typed == {param.name for param in root.commands[options.command].params if param.expose_value}
 
