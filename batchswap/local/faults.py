@@ -1,6 +1,6 @@
-"""What goes wrong on purpose when a user rehearses with the local server: a pure schedule, drawn with seeded dice.
+"""Faults that the local server simulates: a pure schedule, drawn from seeded random numbers.
 
-`429:0.1` is a kind and its chance; `slow:0.5:20` adds how long, in seconds.
+`429:0.1` is a kind and its probability; `slow:0.5:20` adds a duration in seconds.
 """
 
 import math
@@ -13,23 +13,23 @@ from batchswap.errors import UsageError
 
 
 class Fault(StrEnum):
-    """The kinds, named by the code that the client sees where there is one."""
+    """Kinds of faults. Those that the client sees as a code have that code as their name."""
 
     RATE_LIMITED = "429"
     MAINTENANCE = "455"
     BROKEN = "500"
     FAILED = "501"
     DISABLED = "505"
-    LOST = "lost"  # the submit is accepted, and its answer never arrives
+    LOST = "lost"  # the server accepts the submit, but its response never arrives
     SLOW = "slow"
 
 
 class Moment(StrEnum):
-    """When a fault is drawn."""
+    """The moment at which a fault is drawn."""
 
-    REQUEST = "request"  # any call, before it is looked at
-    ANSWER = "answer"  # a CreateTask that was accepted
-    WORK = "work"  # a task, when its turn comes
+    REQUEST = "request"  # before any request is handled
+    ANSWER = "answer"  # after a CreateTask was accepted
+    WORK = "work"  # when a task starts
 
 
 WHEN = {
@@ -43,11 +43,11 @@ WHEN = {
 }
 
 SPREAD = 0.35
-"""Sigma of the lognormal durations of SLOW: most lie between half and twice the median."""
+"""Sigma of the lognormal durations of SLOW: most are between half the median and twice the median."""
 
 
 class FaultRate(msgspec.Struct, frozen=True):
-    """How often a fault happens: `chance` from 0 to 1. `seconds` is the median of SLOW, unused otherwise."""
+    """The probability of a fault, from 0 to 1. Only SLOW uses `seconds`, its median duration."""
 
     kind: Fault
     chance: float
@@ -55,34 +55,33 @@ class FaultRate(msgspec.Struct, frozen=True):
 
 
 def parse_fault(text: str) -> FaultRate:
-    """`KIND:CHANCE` or `slow:CHANCE:SECONDS`. Raises UsageError."""
+    """Parse `KIND:CHANCE` or `slow:CHANCE:SECONDS`. Raises UsageError."""
     kind, _, rest = text.partition(":")
     chance, _, seconds = rest.partition(":")
-    known = ", ".join(Fault)
     if kind not in list(Fault):
-        raise UsageError(f"{kind!r} is no fault; there are {known}")
+        raise UsageError(f"unknown fault {kind!r}: use one of {', '.join(Fault)}")
     try:
         rate = FaultRate(Fault(kind), float(chance), float(seconds or 10.0))
     except ValueError:
-        raise UsageError(f"{text!r}: write a fault as KIND:CHANCE, or slow:CHANCE:SECONDS") from None
+        raise UsageError(f"invalid fault {text!r}: write KIND:CHANCE or slow:CHANCE:SECONDS") from None
     if not 0 <= rate.chance <= 1 or not math.isfinite(rate.seconds) or rate.seconds < 0:
-        raise UsageError(f"{text!r}: the chance lies between 0 and 1, the seconds are not negative")
+        raise UsageError(f"invalid fault {text!r}: CHANCE must be between 0 and 1, and SECONDS at least 0")
     return rate
 
 
 class Schedule:
-    """The dice. Each moment has its own, so that more polls do not change which tasks fail."""
+    """Seeded random numbers, separate for each moment: additional polls do not change which tasks fail."""
 
     def __init__(self, rates: tuple[FaultRate, ...], seed: int) -> None:
         self._rates = {moment: [r for r in rates if WHEN[r.kind] is moment] for moment in Moment}
         self._dice = {moment: Random(f"{seed} {moment}") for moment in Moment}
 
     def draw(self, moment: Moment) -> FaultRate | None:
-        """The first fault that the dice bring for this moment, in the order in which they were given; mostly None."""
+        """Return a fault to simulate now, or None. If several are drawn, the first configured one counts."""
         dice = self._dice[moment]
         hits = [rate for rate in self._rates[moment] if dice.random() < rate.chance]
         return hits[0] if hits else None
 
     def draw_seconds(self, rate: FaultRate) -> float:
-        """How long this one takes: lognormal around its median."""
+        """Return a lognormal duration around the median of `rate`."""
         return rate.seconds * math.exp(self._dice[Moment.WORK].gauss(0.0, SPREAD))

@@ -65,7 +65,7 @@ def test_others_need_a_key(place: Place) -> None:
 def test_a_fault_that_there_is_not(place: Place) -> None:
     said = call("serve", "--fault", "nope:1")
     assert said.exit_code == 2
-    assert "there are 429, 455, 500, 501, 505, lost, slow" in said.stderr
+    assert "use one of 429, 455, 500, 501, 505, lost, slow" in said.stderr
 
 
 @pytest.mark.parametrize(

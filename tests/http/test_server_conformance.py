@@ -231,7 +231,7 @@ def test_documented(client: Running, urls: dict[str, str], *, method: str, path:
         ({"video_url": "<VIDEO>", "new_face": "http://127.0.0.1:9/a.png"}, "input.new_face: cannot be fetched.*"),
         (
             {"video_url": "http://127.0.0.1:1/uploads/00000000000000000000000000000000.mp4", "new_face": "<FACE>"},
-            "input.video_url: no file was uploaded there",
+            "input.video_url: no file was uploaded to this URL",
         ),
     ],
 )
@@ -251,9 +251,9 @@ def test_inputs_are_named_with_what_is_wrong(client: Running, urls: dict[str, st
         ({"faces": [7]}, r"input.faces\[0\].face_id: must be an integer.*"),
         ({"faces": [{"face_id": True, "target": "<FACE>"}]}, r"input.faces\[0\].face_id: must be an integer.*"),
         ({"faces": [{"face_id": 0}]}, r"input.faces\[0\].target: is missing"),
-        ({"faces": [{"face_id": 3, "target": "<FACE>"}]}, r".*3 was not detected; there are 0, 1"),
+        ({"faces": [{"face_id": 3, "target": "<FACE>"}]}, r".*3 was not detected; detected: 0, 1"),
         ({"faces": [{"face_id": 0, "target": "<FACE>"}] * 2}, r"input.faces\[1\].face_id: 0 is listed twice"),
-        ({"faces": [{"face_id": 0, "target": "<LEFT>"}]}, "input.faces: every face is left as it is"),
+        ({"faces": [{"face_id": 0, "target": "<LEFT>"}]}, "input.faces: at least one face must get a new picture"),
     ],
 )
 def test_faces_are_checked_against_their_detection(

@@ -130,7 +130,7 @@ def test_a_task_whose_input_is_gone_from_the_folder_fails_and_says_so(tmp_path: 
         end = client.wait(task_id)
         assert (end["result"]["code"], end["result"]["message"]) == (
             501,
-            "an uploaded input is gone from the server's folder",
+            "an uploaded input was deleted from the server's folder: upload it again",
         )
 
 

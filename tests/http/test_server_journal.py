@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from batchswap.errors import Refusal, UsageError
-from batchswap.local.server.store.database import Journal
+from batchswap.local.server.store.database import Database
 
 ADD = "INSERT INTO uploads VALUES (?, 'content', 0)"
 
 
-def names(journal: Journal) -> list[str]:
-    return [row["id"] for row in journal.read("SELECT id FROM uploads ORDER BY id")]
+def names(database: Database) -> list[str]:
+    return [row["id"] for row in database.read("SELECT id FROM uploads ORDER BY id")]
 
 
 def add(name: str) -> Any:
@@ -42,30 +42,30 @@ def no_more_than(size: int) -> Iterator[None]:
 
 def test_changes_that_wait_share_a_commit_and_a_refused_one_undoes_itself_alone(tmp_path: Path) -> None:
     async def use() -> None:
-        journal = Journal(tmp_path / "tasks.db")
+        database = Database(tmp_path / "tasks.db")
         statements: list[str] = []
-        journal._writer.set_trace_callback(statements.append)
+        database._writer.set_trace_callback(statements.append)
         changes = [add(f"{n:02}") for n in range(40)]
         changes.insert(20, add_and_refuse)
-        found = await asyncio.gather(*(journal.write(each) for each in changes), return_exceptions=True)
+        found = await asyncio.gather(*(database.write(each) for each in changes), return_exceptions=True)
         assert [type(each) for each in found].count(Refusal) == 1
-        assert names(journal) == [f"{n:02}" for n in range(40)]
+        assert names(database) == [f"{n:02}" for n in range(40)]
         assert statements.count("COMMIT") <= 2
-        assert journal._writer.execute("PRAGMA synchronous").fetchone()[0] == 2
-        await journal.close()
+        assert database._writer.execute("PRAGMA synchronous").fetchone()[0] == 2
+        await database.close()
 
     asyncio.run(use())
 
 
 def test_a_full_disk_fails_the_change_and_damages_nothing(tmp_path: Path) -> None:
     async def use() -> None:
-        journal = Journal(tmp_path / "tasks.db")
-        await journal.write(add("before"))
+        database = Database(tmp_path / "tasks.db")
+        await database.write(add("before"))
         with no_more_than((tmp_path / "tasks.db-wal").stat().st_size), pytest.raises(sqlite3.Error):
-            await journal.write(add("lost"))
-        await journal.write(add("then"))
-        assert names(journal) == ["before", "then"]
-        await journal.close()
+            await database.write(add("lost"))
+        await database.write(add("then"))
+        assert names(database) == ["before", "then"]
+        await database.close()
 
     asyncio.run(use())
 
@@ -76,15 +76,15 @@ def test_a_mistake_in_a_change_leaves_nobody_waiting(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
     async def use() -> None:
-        journal = Journal(tmp_path / "tasks.db")
+        database = Database(tmp_path / "tasks.db")
         with pytest.raises(asyncio.CancelledError):
-            await journal.write(wrong)
-        assert journal._flushing is not None
+            await database.write(wrong)
+        assert database._flushing is not None
         with pytest.raises(ZeroDivisionError):
-            await journal._flushing
-        await journal.write(add("after"))
-        assert names(journal) == ["after"]
-        await journal.close()
+            await database._flushing
+        await database.write(add("after"))
+        assert names(database) == ["after"]
+        await database.close()
 
     asyncio.run(use())
 
@@ -92,7 +92,7 @@ def test_a_mistake_in_a_change_leaves_nobody_waiting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("PRAGMA user_version = 1", "another program's file"),
+        ("PRAGMA user_version = 1", "belongs to another program"),
         ("PRAGMA application_id = 0x62736C73; PRAGMA user_version = 99", "newer version"),
     ],
 )
@@ -101,4 +101,4 @@ def test_a_file_of_others_is_left_alone(tmp_path: Path, script: str, message: st
         connection.executescript(script)
     connection.close()
     with pytest.raises(UsageError, match=message):
-        Journal(tmp_path / "tasks.db")
+        Database(tmp_path / "tasks.db")

@@ -204,12 +204,12 @@ def test_inputs_from_elsewhere_are_fetched_and_looked_at(client: Running) -> Non
     ("path", "message"),
     [
         ("/html", "not a video or picture"),
-        ("/large", "is larger than 200,000 bytes"),
+        ("/large", "the file is larger than 200,000 bytes"),
         ("/short", "cannot be fetched: ClientPayloadError"),
         ("/gone", "cannot be fetched: HTTP 404"),
         ("/loop", "cannot be fetched: too many redirects"),
-        ("/file", "cannot be fetched: it leads to something other than http(s)"),
-        ("/inside", "cannot be fetched: the address is a private one"),
+        ("/file", "cannot be fetched: the URL, or a redirect, is not http(s)"),
+        ("/inside", "cannot be fetched: the address is private"),
     ],
 )
 def test_inputs_from_elsewhere_that_will_not_do(client: Running, path: str, message: str) -> None:
@@ -249,7 +249,7 @@ def test_a_server_on_this_machine_fetches_from_no_other_private_one(client: Runn
     before = client.balance()
     answer = client.create(swap(f"http://{host}", "/latest/meta-data/"))
     assert answer.status == 422
-    assert "the address is a private one" in answer.json["message"]
+    assert "the address is private" in answer.json["message"]
     assert client.balance() == before
 
 

@@ -78,7 +78,7 @@ def test_the_same_idempotency_key_is_the_same_task_charged_once(client: Running)
 def test_the_same_idempotency_key_for_other_work_is_422(client: Running) -> None:
     client.create(client.body(b"video 1 one"), "attempt-3")
     answer = client.create(client.body(b"video 1 other"), "attempt-3")
-    assert (answer.status, answer.json["message"]) == (422, "Idempotency-Key: was used for another body")
+    assert (answer.status, answer.json["message"]) == (422, "Idempotency-Key: was already used for a different body")
 
 
 def test_the_same_idempotency_key_at_the_same_moment(client: Running) -> None:
@@ -148,7 +148,7 @@ def test_a_worker_that_dies_is_replaced_and_the_task_tried_once_more(client: Run
     always = client.wait(client.create(client.body(b"video 1 die")).data["task_id"])
     after = client.wait(client.create(client.body(b"video 1")).data["task_id"])
     assert [once["status"], always["status"], after["status"]] == ["success", "failed", "success"]
-    assert always["result"]["message"] == "input.video_url: the process that worked on it died, twice"
+    assert always["result"]["message"] == "input.video_url: the worker process died twice while processing it"
 
 
 def test_a_mistake_of_the_engine_ends_one_task_and_is_logged(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_mistake_of_the_engine_ends_one_task_and_is_logged(tmp_path: Path) -> 
 def test_a_swap_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with running(tmp_path, PretendEngine(seconds=60), task_timeout=0.2) as client:
         end = client.wait(client.create(client.body()).data["task_id"])
-        assert end["result"]["message"] == "input.video_url: took longer than 0.2 s"
+        assert end["result"]["message"] == "input.video_url: processing took longer than 0.2 s"
 
 
 def test_a_remark_of_the_engine_comes_with_the_result(client: Running) -> None:
@@ -182,7 +182,7 @@ def test_a_detection_expires_and_is_only_good_for_its_content(tmp_path: Path) ->
         clock.ahead = 3599
         assert client.create(body).status == 200
         clock.ahead = 3601
-        assert client.create(body).json["message"] == "input.detect_id: has expired, detect again"
+        assert client.create(body).json["message"] == "input.detect_id: has expired: detect the faces again"
 
 
 def test_a_target_without_faces_is_a_failed_detection(client: Running) -> None:
@@ -308,7 +308,7 @@ def test_without_a_key_only_this_machine_is_served(tmp_path: Path) -> None:
         assert len(client.key) == 35
         assert client.key.startswith("ak_")
         assert client.balance() > 0
-    with pytest.raises(UsageError, match="set a key"), running(tmp_path, keys=(), host="0.0.0.0"):
+    with pytest.raises(UsageError, match="set an API key"), running(tmp_path, keys=(), host="0.0.0.0"):
         pass
     with running(tmp_path, host="0.0.0.0") as client:
         url = client.call("GET", "/files/upload-url?content_type=a%2Fb", headers={"Host": "box.lan:80"}).data
@@ -327,7 +327,7 @@ def test_one_server_for_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "tasks.db").write_bytes(b"something else entirely" * 100)
-    with pytest.raises(UsageError, match="cannot be used"), running(tmp_path):
+    with pytest.raises(UsageError, match="the local server cannot use"), running(tmp_path):
         pass
     assert (tmp_path / "tasks.db").read_bytes() == b"something else entirely" * 100
 
@@ -359,4 +359,4 @@ def test_what_was_kept_long_enough_is_swept(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         answer = client.create(body)
-        assert answer.json["message"] == "input.video_url: no file was uploaded there"
+        assert answer.json["message"] == "input.video_url: no file was uploaded to this URL"

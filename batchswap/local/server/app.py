@@ -1,4 +1,4 @@
-"""Starting and stopping the local server."""
+"""Start and stop the local server."""
 
 import asyncio
 import logging
@@ -20,12 +20,12 @@ from batchswap.local.faults import Schedule
 from batchswap.local.server.context import ServerContext
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.routes import files
-from batchswap.local.server.routes.http import MAX_BODY, Edge
+from batchswap.local.server.routes.http import MAX_BODY, ApiHandler
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.signed_urls import SignedUrls
-from batchswap.local.server.store.cleanup import Sweeping
-from batchswap.local.server.store.database import Journal
-from batchswap.local.server.store.input_store import Contents, make_folder
+from batchswap.local.server.store.cleanup import Cleanup
+from batchswap.local.server.store.database import Database
+from batchswap.local.server.store.input_store import InputStore, make_folder
 from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.detections import Detections
@@ -33,14 +33,14 @@ from batchswap.local.server.work.engine_interface import Engine
 from batchswap.local.server.work.input_fetcher import Fetcher, Reach
 from batchswap.local.server.work.mesh_engine import MeshEngine
 from batchswap.local.server.work.task_inputs import TaskInputs
-from batchswap.local.server.work.task_queue import Production, task_info
+from batchswap.local.server.work.task_queue import TaskQueue, task_info
 from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """A request that is broken HTTP is one line in the log and not a traceback."""
+    """Log malformed HTTP as one line, without a traceback."""
     if record.exc_info and isinstance(record.exc_info[1], BadHttpMessage | web.RequestPayloadError):
         record.exc_info = None
     return True
@@ -50,26 +50,26 @@ http_log = logging.getLogger(f"{__name__}.http")
 http_log.addFilter(_shorten)
 
 
-class Ongoing(Protocol):
-    """Something that works by itself for as long as the server runs."""
+class BackgroundJob(Protocol):
+    """A job that runs as long as the server runs."""
 
     async def work(self, group: asyncio.TaskGroup) -> None: ...
 
 
 @dataclass(frozen=True)
 class LocalServer:
-    """A server that is running. `key` is one that it lets in."""
+    """A running server. `key` is an API key that it accepts."""
 
     base_url: str
     key: str = field(repr=False)
     _context: ServerContext = field(repr=False)
 
     def maintain(self, on: bool) -> None:
-        """While on, every call is answered 455."""
+        """Switch maintenance on or off. While it is on, every API request gets 455."""
         self._context.maintenance = on
 
     async def deposit(self, credit: float) -> None:
-        """Tops the account up."""
+        """Add credits to the account."""
         await self._context.records.deposit(credit)
 
 
@@ -77,9 +77,9 @@ class LocalServer:
 async def start(
     settings: ServerSettings, engine: Engine | None = None, clock: Clock | None = None
 ) -> AsyncIterator[LocalServer]:
-    """The server, for as long as the context lasts. Raises UsageError when the settings or the folder will not do.
+    """Run the server inside the context. Raises UsageError when it cannot use the settings or the folder.
 
-    Leaving ends the swaps that run; they are begun again, and not charged again, when the folder is next served.
+    Leaving the context stops running swaps. The next server on this folder starts them again without a new charge.
     """
     settings.check()
     clock = clock or SystemClock()
@@ -90,14 +90,14 @@ async def start(
         listening = _listen(settings)
         stack.callback(listening.close)
         own_url = _own_url(settings, listening)
-        journal = Journal(settings.folder / "tasks.db")
-        stack.push_async_callback(journal.close)
-        context, going = await _build(
-            stack, settings, engine=engine or MeshEngine(), clock=clock, journal=journal, own_url=own_url
+        database = Database(settings.folder / "tasks.db")
+        stack.push_async_callback(database.close)
+        context, jobs = await _build(
+            stack, settings, engine=engine or MeshEngine(), clock=clock, database=database, own_url=own_url
         )
-        ongoing = asyncio.create_task(go_on(*going))
-        ongoing.add_done_callback(lambda ended: _notice(ended, context))
-        app = _application(context, Edge(context, keys, own_url))
+        background = asyncio.create_task(_run_all(jobs))
+        background.add_done_callback(lambda ended: _refuse_after_failure(ended, context))
+        app = _application(context, ApiHandler(context, keys, own_url))
         runner = web.AppRunner(app, access_log=None, logger=http_log, shutdown_timeout=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -105,20 +105,20 @@ async def start(
         try:
             yield LocalServer(own_url, keys[0], context)
         finally:
-            ongoing.cancel()
-            await asyncio.wait([ongoing])
+            background.cancel()
+            await asyncio.wait([background])
 
 
 async def _build(
-    stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, journal: Journal, own_url: str
-) -> tuple[ServerContext, tuple[Ongoing, ...]]:
-    records, contents = TaskStore(journal), Contents(settings.folder, journal, settings.max_input_bytes)
+    stack: AsyncExitStack, settings: ServerSettings, *, engine: Engine, clock: Clock, database: Database, own_url: str
+) -> tuple[ServerContext, tuple[BackgroundJob, ...]]:
+    records, contents = TaskStore(database), InputStore(settings.folder, database, settings.max_input_bytes)
     urls = SignedUrls(await records.open_account(settings.balance), clock, settings.url_ttl)
     fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
     stack.push_async_callback(fetcher.close)
     engines = EnginePool(settings, engine)
     stack.push_async_callback(engines.close)
-    detections = Detections(settings, journal, contents, engines, clock)
+    detections = Detections(settings, database, contents, engines, clock)
     inputs = TaskInputs(contents, detections, fetcher, engines, frozenset({settings.host.lower()}))
     quotes = Quotes(inputs, detections, settings)
     schedule = Schedule(settings.faults, settings.seed)
@@ -127,39 +127,38 @@ async def _build(
         return task_info(record, record.status, lambda: urls.media_url(record, own_url))
 
     callbacks = Callbacks(records, fetcher, clock, settings.callback_waits, describe)
-    production = Production(settings, records, contents, engines, callbacks=callbacks, schedule=schedule, clock=clock)
-    context = ServerContext(settings, clock, urls, records, contents, detections, inputs, quotes, production)
-    return context, (production, detections, callbacks, Sweeping(settings, journal, contents, clock))
+    tasks = TaskQueue(settings, records, contents, engines, callbacks=callbacks, schedule=schedule, clock=clock)
+    context = ServerContext(settings, clock, urls, records, contents, detections, inputs, quotes, tasks)
+    return context, (tasks, detections, callbacks, Cleanup(settings, database, contents, clock))
 
 
 def reach_of(settings: ServerSettings) -> Reach:
-    """Return where inputs and callbacks may lead: a server that others cannot reach may look at its own machine."""
+    """Return the addresses allowed for inputs and callbacks. Only a loopback server may use its own machine."""
     if settings.allow_private:
         return Reach.ALL
     return Reach.LOOPBACK if settings.is_loopback else Reach.PUBLIC
 
 
-async def go_on(*going: Ongoing) -> None:
-    """Run all background work until cancelled."""
+async def _run_all(jobs: tuple[BackgroundJob, ...]) -> None:
     async with asyncio.TaskGroup() as group:
-        for each in going:
-            group.create_task(each.work(group))
+        for job in jobs:
+            group.create_task(job.work(group))
 
 
-def _notice(ended: asyncio.Task[None], context: ServerContext) -> None:
-    """Refuse further tasks when a mistake in this program has ended the background work."""
+def _refuse_after_failure(ended: asyncio.Task[None], context: ServerContext) -> None:
+    """Refuse further requests when an unexpected error has ended the background jobs."""
     if not ended.cancelled() and (error := ended.exception()):
-        log.critical("the local server has stopped working on tasks", exc_info=error)
+        log.critical("the local server no longer processes tasks: restart it", exc_info=error)
         context.maintenance = True
 
 
 def _lock(settings: ServerSettings) -> FileLock:
-    """A kernel lock: gone with the process, however it ends."""
+    """Take a kernel lock. It disappears with the process, even after a crash."""
     lock = FileLock(settings.folder / "lock", timeout=0, mode=0o600)
     try:
         lock.acquire()
     except Timeout:
-        raise UsageError(f"another local server is using {settings.folder}") from None
+        raise UsageError(f"another local server is using {settings.folder}: stop it, or serve another folder") from None
     return lock
 
 
@@ -177,11 +176,11 @@ def _own_url(settings: ServerSettings, listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _application(context: ServerContext, edge: Edge) -> web.Application:
+def _application(context: ServerContext, api: ApiHandler) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     for (method, path), handler in files.ROUTES.items():
         answer = files.bind(handler, context)
         for each in (method, "HEAD") if method == "GET" else (method,):
             app.router.add_route(each, path, answer)
-    app.router.add_route("*", "/{path:.*}", edge.answer)
+    app.router.add_route("*", "/{path:.*}", api.answer)
     return app

@@ -1,4 +1,4 @@
-"""Everything that the endpoints work with, in one place."""
+"""The objects that the endpoints share, and the request that each of them gets."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,32 +7,32 @@ from batchswap.clock import Clock
 from batchswap.local.server.pricing import Quotes
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.signed_urls import SignedUrls
-from batchswap.local.server.store.input_store import Contents
+from batchswap.local.server.store.input_store import InputStore
 from batchswap.local.server.store.task_store import TaskStore
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.task_inputs import TaskInputs
-from batchswap.local.server.work.task_queue import Production
+from batchswap.local.server.work.task_queue import TaskQueue
 
 
 @dataclass(repr=False)
 class ServerContext:
-    """One server's parts. `maintenance` answers every call with 455 while it is set."""
+    """The parts of one server. While `maintenance` is set, every API request gets 455."""
 
     settings: ServerSettings
     clock: Clock
     urls: SignedUrls
     records: TaskStore
-    contents: Contents
+    contents: InputStore
     detections: Detections
     inputs: TaskInputs
     quotes: Quotes
-    production: Production
+    tasks: TaskQueue
     maintenance: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request to an endpoint, as far as endpoints care. `base_url` is how the caller reached the server."""
+    """A request to an endpoint. `base_url` is the server's URL as this caller reaches it."""
 
     query: dict[str, str]
     body: dict[str, Any]

@@ -1,4 +1,4 @@
-"""CreateTask's body, read strictly. Pure: JSON in, an Order or a 422 out (api.md, "Endpoints")."""
+"""Strict parser for the body of CreateTask. Pure: JSON in, an Order or a 422 out (api.md, "Endpoints")."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ MAX_FACES = 64
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to swap. `faces` maps detected faces to pictures; the plain models have `face` instead."""
+    """A requested swap. `faces` maps detected faces to pictures; single-face models have `face` instead."""
 
     model: Model
     target: str
@@ -25,9 +25,9 @@ class Order(msgspec.Struct, frozen=True):
     callback_url: str | None = None
 
     def fingerprint(self, source: Callable[[str], str]) -> str:
-        """Return the same for two bodies that ask for the same work. `source` identifies what a URL leads to.
+        """Return a hash that is equal for bodies that request the same work. `source` identifies the content of a URL.
 
-        detect_id and callback_url are left out: a submit sent again after a restart may carry others of both.
+        detect_id and callback_url do not count: both may differ when a submit is repeated after a restart.
         """
         faces = [(face_id, source(url)) for face_id, url in sorted(self.faces)]
         parts = (self.model, source(self.target), source(self.face) if self.face else "", faces)
@@ -35,7 +35,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def read_order(body: Mapping[str, Any]) -> Order:
-    """Raises Refusal 422 that names the field. Fields that are not known are none of our business."""
+    """Parse a body. Ignore unknown fields. Raises Refusal 422 that names the field."""
     model = read_model(body)
     given = body.get("input")
     if not isinstance(given, Mapping):
@@ -52,13 +52,13 @@ def read_order(body: Mapping[str, Any]) -> Order:
 
 def read_model(body: Mapping[str, Any]) -> Model:
     try:
-        return Model(body.get("model"))  # type: ignore[arg-type]  # whatever it is, only a known name gets through
+        return Model(body.get("model"))  # type: ignore[arg-type]  # any other type raises ValueError too
     except ValueError:
         raise Refusal(422, f"model: must be one of {', '.join(Model)}") from None
 
 
 def read_url(found: Mapping[str, Any], field: str, where: str = "") -> str:
-    """An http(s) URL. The message never repeats the value: it may carry a signature."""
+    """Return an http(s) URL. Raises Refusal 422 without the value, which may contain a signature."""
     url = found.get(field)
     name = f"{where}{field}"
     if not isinstance(url, str) or not url:
@@ -74,7 +74,7 @@ def _is_plain(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
-    except ValueError:  # a port or an address that is none
+    except ValueError:  # an invalid port or address
         return False
 
 

@@ -1,4 +1,4 @@
-"""From an order to what it would cost and what there is to do: everything that CreateTask checks before the money."""
+"""From an order to its inputs and price: all checks of CreateTask except the balance."""
 
 import math
 from pathlib import PurePath
@@ -14,11 +14,11 @@ from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Inp
 from batchswap.local.server.work.task_inputs import TaskInputs
 
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
-"""Endings that a swapped still can be written with."""
+"""Formats in which the result of a still can be written."""
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """An order whose inputs are here and will do. `suffix` is the result's; faces to be left alone are not listed."""
+    """An order with checked inputs. `suffix` is the result's; faces that stay as they are are not listed."""
 
     target: str
     faces: FaceContents
@@ -27,14 +27,14 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 def price(look: InputInfo, settings: ServerSettings) -> float:
-    """1 credit per started second of a video, unless the settings say otherwise."""
+    """Return the credits for an input: by default 1 for each started second of a video."""
     if look.kind == IMAGE:
         return settings.price_per_still
     return max(1, math.ceil(look.duration_s)) * settings.price_per_second
 
 
 class Quotes:
-    """Makes quotes; raises Refusal 422 that names the input and why it will not do."""
+    """Makes quotes. Raises Refusal 422 that names the input and the reason."""
 
     def __init__(self, inputs: TaskInputs, detections: Detections, settings: ServerSettings) -> None:
         self._inputs, self._detections, self._settings = inputs, detections, settings
@@ -42,7 +42,7 @@ class Quotes:
     async def quote(self, order: Order) -> Quote:
         if order.model.is_multi:
             detection = self._detections.find_usable(order.detect_id, self._inputs.source(order.target))
-            # The content that was looked at then: its face ids hold for nothing else.
+            # The content that was detected: the face ids are valid only for it.
             target, faces = detection.content, await self._choose(order, detection)
         else:
             target = await self._inputs.obtain(order.target, f"input.{order.model.target_field}")
@@ -51,7 +51,7 @@ class Quotes:
         return Quote(target, faces, _suffix(look, target), price(look, self._settings))
 
     async def look_at_target(self, content: str, field: str, *, within: str = "") -> InputInfo:
-        """`field` of the body, or of the object in it that `within` names, is what a refusal speaks of."""
+        """Check the kind of a target. A refusal names the body's field `within` + `field`."""
         kind = VIDEO if field == "video_url" else IMAGE
         look = await self._inputs.look(content, kind, within + field)
         if look.kind != kind:
@@ -64,12 +64,12 @@ class Quotes:
         for index, (face_id, url) in enumerate(order.faces):
             if face_id not in known:
                 listed = ", ".join(map(str, sorted(known)))
-                raise Refusal(422, f"input.faces[{index}].face_id: {face_id} was not detected; there are {listed}")
+                raise Refusal(422, f"input.faces[{index}].face_id: {face_id} was not detected; detected: {listed}")
             picture = self._inputs.find_picture(url)
             if picture is None or picture[:2] != (detection.id, face_id):
                 chosen.append((face_id, await self._obtain_face(url, f"input.faces[{index}].target")))
         if not chosen:
-            raise Refusal(422, "input.faces: every face is left as it is")
+            raise Refusal(422, "input.faces: at least one face must get a new picture")
         return tuple(chosen)
 
     async def _obtain_face(self, url: str, field: str) -> str:
@@ -81,7 +81,7 @@ class Quotes:
 
 
 def _suffix(look: InputInfo, target: str) -> str:
-    """Of the result: a still keeps its format, so that a file called .jpg holds one."""
+    """Return the result's suffix. A still keeps its format."""
     if look.kind == VIDEO:
         return ".mp4"
     ending = PurePath(target).suffix

@@ -1,4 +1,4 @@
-"""What can be set about the local server."""
+"""Settings of the local server."""
 
 import ipaddress
 import os
@@ -11,54 +11,54 @@ from batchswap.local.faults import FaultRate
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
-    """How the local server runs. Money is credits, times are seconds, sizes are bytes.
+    """Settings of one server. Prices are in credits, times in seconds, sizes in bytes.
 
-    `folder` holds everything that must outlive the process: the tasks, the uploads, the results. One server at a time.
-    `keys` all open the same account; without any, a server on a loopback address makes a random one.
+    `folder` keeps tasks, uploads and results across restarts. Only one server at a time can use it.
+    All `keys` belong to the same account. Without a key, a server on a loopback address makes a random one.
     """
 
     folder: Path
     keys: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = 0
-    """0: any free port."""
+    """0 selects a free port."""
     allow_private: bool = False
-    """Whether inputs and callbacks may lead to private and link-local addresses, for whoever has a key."""
+    """Whether inputs and callbacks may use private and link-local addresses. Every key holder can then reach them."""
     rate: tuple[int, float] | None = None
-    """(requests, period) of the sliding window that each key has; None: no limit."""
+    """(requests, period) of the sliding window of each key; None: no limit."""
     balance: float = 100_000.0
-    """What a new account starts with. An account that exists keeps what it has."""
+    """Credits of a new account. An existing account keeps its balance."""
     price_per_second: float = 1.0
-    """For each started second of a video."""
+    """Credits for each started second of a video."""
     price_per_still: float = 1.0
     max_running: int = 100
-    """Tasks that are worked on at once. What is accepted beyond that stays `pending`."""
+    """Tasks that run at once. Further accepted tasks stay `pending`."""
     workers: int = 0
-    """Processes that swap. 0: as many as this process may use cores."""
+    """Worker processes. 0: one for each core that this process may use."""
     max_input_bytes: int = 512 * 1024 * 1024
     fetch_timeout: float = 60.0
-    """For fetching one http(s) input, from the first byte sent to the last one read."""
+    """Limit for fetching one http(s) input, from the first byte sent to the last byte read."""
     receive_timeout: float = 30.0
-    """For a request's whole body to arrive, and for each piece of an upload."""
+    """Limit for the arrival of a whole request body, and of each chunk of an upload."""
     task_timeout: float = 3600.0
-    """A swap that takes longer is ended as failed."""
+    """A swap that takes longer fails."""
     detection_ttl: float = 3600.0
-    """How long a detect_id is good for (api.md: one hour)."""
+    """Lifetime of a detect_id (api.md: one hour)."""
     url_ttl: float = 24 * 3600.0
-    """How long the URL of a result or an upload's presigned URL can be used. TaskInfo always gives a fresh one."""
+    """Lifetime of a result's URL. TaskInfo always returns a fresh URL."""
     keep: float = 14 * 24 * 3600.0
-    """How long uploads and results stay on the disk."""
+    """Time after which uploads and results are deleted."""
     callbacks: bool = True
-    """Off: a task with a callback_url is refused as 505."""
+    """False: refuse a task with a callback_url as 505."""
     callback_waits: tuple[float, ...] = (1.0, 5.0, 30.0, 300.0)
-    """Pauses between the tries of one callback; when they are used up it is given up."""
+    """Pauses between the attempts to deliver one callback. There is no attempt after the last pause has been used."""
     faults: tuple[FaultRate, ...] = ()
-    """What goes wrong on purpose, for rehearsals."""
+    """Faults to simulate."""
     seed: int = 0
-    """Of the dice that the faults are drawn with."""
+    """Seed of the random numbers that decide on the faults."""
 
     def __repr__(self) -> str:
-        return f"ServerSettings({str(self.folder)!r})"  # without the keys, wherever it may be printed
+        return f"ServerSettings({str(self.folder)!r})"  # without the keys, in case it is printed
 
     @property
     def is_loopback(self) -> bool:
@@ -72,19 +72,19 @@ class ServerSettings(msgspec.Struct, frozen=True):
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it listens on all addresses, so that `host` is none that a client could use."""
+        """Whether the server listens on all addresses. `host` is then not an address for clients."""
         return self.host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
 
     def count_workers(self) -> int:
         return self.workers or len(os.sched_getaffinity(0))
 
     def check(self) -> None:
-        """Raises UsageError for what cannot work, or would open the server to everyone."""
+        """Raise UsageError for settings that cannot work, or that would open the server to everyone."""
         if not self.keys and not self.is_loopback:
-            raise UsageError(f"listening on {self.host} lets others in: set a key for the local server first")
+            raise UsageError(f"others can reach the local server on {self.host}: set an API key for it first")
         if any(not key or not key.isascii() or not key.isprintable() for key in self.keys):
             raise UsageError("a key of the local server must be printable ASCII")
         if self.rate is not None and (self.rate[0] < 1 or self.rate[1] <= 0):
-            raise UsageError("the rate limit needs at least 1 request and a period above 0")
+            raise UsageError("the rate limit of the local server needs at least 1 request and a period above 0")
         if self.max_running < 1 or self.workers < 0:
             raise UsageError("the local server needs at least one worker and one running task")

@@ -1,4 +1,4 @@
-"""What each endpoint of api.md does: an ApiRequest in, `data` out, or a Refusal. HTTP is the business of `http`."""
+"""The endpoints of api.md: an ApiRequest in, `data` or a Refusal out. The module `http` handles HTTP itself."""
 
 import re
 import secrets
@@ -18,11 +18,11 @@ from batchswap.local.server.work.task_queue import task_info
 Endpoint = Callable[[ServerContext, ApiRequest], Awaitable[Any]]
 
 PRESIGNED = 3600.0
-"""Seconds that an upload may be begun in."""
+"""Seconds until an upload must have started."""
 
 
 async def create_task(context: ServerContext, call: ApiRequest) -> Any:
-    """Charged when it is accepted, never paid back. The same Idempotency-Key and work: the same task, charged once."""
+    """Accept and charge a task. A repeated Idempotency-Key with the same work returns the same task, charged once."""
     order = read_order(call.body)
     if order.callback_url and not context.settings.callbacks:
         raise Refusal(505, "callbacks are disabled on this server")
@@ -42,39 +42,37 @@ async def create_task(context: ServerContext, call: ApiRequest) -> Any:
         callback_url=order.callback_url,
     )
     task_id = await context.records.accept(acceptance)
-    context.production.call()
+    context.tasks.wake()
     return wire.CreateTaskAccepted(task_id).to_json()
 
 
 async def estimate_task(context: ServerContext, call: ApiRequest) -> Any:
-    """The price that CreateTask would charge for the same body, and the same refusals but 402."""
+    """Return the price that CreateTask would charge for the same body. Refuses the same bodies, except with 402."""
     quote = await context.quotes.quote(read_order(call.body))
     balance = context.records.read_balance()
     return wire.Estimate(quote.credits, balance, balance >= quote.credits).to_json()
 
 
-async def tell_task(context: ServerContext, call: ApiRequest) -> Any:
-    """TaskInfo."""
+async def get_task_info(context: ServerContext, call: ApiRequest) -> Any:
     record = context.records.find(read_id(call, "task_id"))
     if record is None:
         raise Refusal(404, "there is no such task")
-    return task_info(
-        record, context.production.status(record), lambda: context.urls.media_url(record, call.base_url)
-    ).to_json()
+    status = context.tasks.status(record)
+    return task_info(record, status, lambda: context.urls.media_url(record, call.base_url)).to_json()
 
 
-async def tell_balance(context: ServerContext, call: ApiRequest) -> Any:
+async def get_balance(context: ServerContext, call: ApiRequest) -> Any:
     return wire.Balance(context.records.read_balance()).to_json()
 
 
 async def prepare_upload(context: ServerContext, call: ApiRequest) -> Any:
-    """Where to PUT a file of this type, and the URL that it will be known by."""
+    """Return a signed URL for the PUT of a file of this type, and the URL that tasks then refer to."""
     content_type = call.query.get("content_type", "")
     if not re.fullmatch(r"[\w.+-]{1,64}/[\w.+-]{1,64}", content_type, re.ASCII):
         raise Refusal(422, "content_type: must be a media type such as video/mp4")
     ext = call.query.get("ext", "")
     if ext and not clean_suffix(ext):
-        raise Refusal(422, "ext: must be a file name's ending such as .mp4")
+        raise Refusal(422, "ext: must be a file extension such as .mp4")
     path = f"/uploads/{secrets.token_hex(16)}{clean_suffix(ext)}"
     presigned = context.urls.sign(path, PRESIGNED, content_type=content_type)
     return wire.UploadUrl(call.base_url + presigned, call.base_url + path).to_json()
@@ -95,7 +93,7 @@ async def _detect(context: ServerContext, call: ApiRequest, field: str, kind: st
     return wire.DetectAccepted(await context.detections.accept(kind, context.inputs.source(url), content)).to_json()
 
 
-async def tell_detection(context: ServerContext, call: ApiRequest) -> Any:
+async def get_detection(context: ServerContext, call: ApiRequest) -> Any:
     detection = context.detections.find(read_id(call, "detect_task_id"))
     if detection is None:
         raise Refusal(404, "there is no such detection")
@@ -103,7 +101,7 @@ async def tell_detection(context: ServerContext, call: ApiRequest) -> Any:
 
 
 def read_id(call: ApiRequest, name: str) -> str:
-    """An id that is no string is refused; one that this server never gave is simply not found."""
+    """Return a query's id, or "" for an id that this server cannot have issued. Raises Refusal 422 without one."""
     found = call.query.get(name, "")
     if not found:
         raise Refusal(422, f"{name}: is missing")
@@ -112,12 +110,12 @@ def read_id(call: ApiRequest, name: str) -> str:
 
 ENDPOINTS: dict[tuple[str, str], Endpoint] = {
     ("POST", wire.CREATE_TASK): create_task,
-    ("GET", wire.TASK_INFO): tell_task,
+    ("GET", wire.TASK_INFO): get_task_info,
     ("POST", wire.ESTIMATE_TASK): estimate_task,
-    ("GET", wire.BALANCE): tell_balance,
+    ("GET", wire.BALANCE): get_balance,
     ("GET", wire.UPLOAD_URL): prepare_upload,
     ("POST", wire.DETECT_VIDEO): detect_in_video,
     ("POST", wire.DETECT_IMAGE): detect_in_image,
-    ("GET", wire.DETECT_RESULT): tell_detection,
+    ("GET", wire.DETECT_RESULT): get_detection,
 }
-"""The whole API. Any endpoint answers 401, 429, 455, 500 and 505; the others as its docstring says."""
+"""The whole API. Every endpoint may answer 401, 429, 455, 500 and 505."""

@@ -1,4 +1,4 @@
-"""Bytes in and out: uploads by PUT, and files to read. No API key here, the URLs are secrets themselves."""
+"""Uploads by PUT, and downloads. These routes need no API key: the URLs themselves are secret."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,21 +18,21 @@ Handler = Callable[[ServerContext, web.Request], Awaitable[web.StreamResponse]]
 
 
 async def put_upload(context: ServerContext, request: web.Request) -> web.StreamResponse:
-    """As storage services do it: 403 for a URL that does not fit, 411 without a length, 413 for too much."""
+    """Store an upload. As storage services do, refuse a wrong URL with 403, no length with 411, too much with 413."""
     signed = context.urls.verify(request.path, request.query)
     if request.headers.get("Content-Type") != signed["content_type"]:
-        raise Refusal(403, "the Content-Type is not the one that the URL was made for")
+        raise Refusal(403, "the Content-Type differs from the one that the URL was signed for")
     if request.content_length is None:
         raise Refusal(411, "the Content-Length is missing")
     if request.content_length > context.settings.max_input_bytes:
-        raise Refusal(413, f"is larger than {context.settings.max_input_bytes:,} bytes")
+        raise Refusal(413, f"the upload is larger than {context.settings.max_input_bytes:,} bytes")
     match = UPLOAD_PATH.fullmatch(request.path)
-    assert match is not None  # signed, so it is a path that this server made
+    assert match is not None  # signed, so this server made the path
     try:
         chunks = in_time(request.content.iter_chunked(CHUNK), context.settings.receive_timeout)
         content = await context.contents.keep(chunks, Path(request.path).suffix)
     except TimeoutError:
-        raise Refusal(400, "the upload stood still") from None
+        raise Refusal(400, f"the upload sent nothing for {context.settings.receive_timeout:g} s") from None
     except (web.RequestPayloadError, ConnectionError, asyncio.IncompleteReadError):
         raise Refusal(400, "the upload was cut off") from None
     await context.contents.record_upload(match[1], content, context.clock.now())
@@ -40,7 +40,7 @@ async def put_upload(context: ServerContext, request: web.Request) -> web.Stream
 
 
 async def in_time(chunks: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
-    """The chunks. Raises TimeoutError when one takes longer than `seconds`; all together may take any time."""
+    """Yield the chunks. Raises TimeoutError when a single one takes longer than `seconds`."""
     while True:
         async with asyncio.timeout(seconds):
             try:
@@ -56,9 +56,9 @@ async def get_upload(context: ServerContext, request: web.Request) -> web.Stream
 
 
 async def get_result(context: ServerContext, request: web.Request) -> web.StreamResponse:
-    """Only with a query that TaskInfo gave, while it holds."""
+    """Serve a result to a signed URL from TaskInfo that has not expired."""
     context.urls.verify(request.path, request.query)
-    return serve(context.production.folder / request.match_info["name"])
+    return serve(context.tasks.folder / request.match_info["name"])
 
 
 async def get_picture(context: ServerContext, request: web.Request) -> web.StreamResponse:
@@ -67,11 +67,11 @@ async def get_picture(context: ServerContext, request: web.Request) -> web.Strea
 
 
 TYPES = {".webp": "image/webp"}
-"""What Python's own table has only from 3.13 on."""
+"""Types that Python's own table has only from 3.13 on."""
 
 
 def serve(path: Path | None) -> web.StreamResponse:
-    """The file, with Range, ETag and Last-Modified; 404 when there is none."""
+    """Serve a file with Range, ETag and Last-Modified. Raises Refusal 404 without one."""
     if path is None or not path.is_file():
         raise Refusal(404, "there is no such file")
     known = {"Content-Type": TYPES[path.suffix]} if path.suffix in TYPES else None
@@ -79,7 +79,7 @@ def serve(path: Path | None) -> web.StreamResponse:
 
 
 class File(web.FileResponse):
-    """aiohttp reads only dates in If-Range; a part of one file put behind a part of another would be a broken one."""
+    """Also understands an ETag in If-Range, where aiohttp reads only dates: parts of two versions must not mix."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         condition = request.headers.get("If-Range", "")
@@ -104,7 +104,7 @@ ROUTES: dict[tuple[str, str], Handler] = {
 
 
 def bind(handler: Handler, context: ServerContext) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """Bind a handler to the server, with refusals as envelopes."""
+    """Bind a handler to the server, and send its refusals as envelopes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await envelope(request, partial(handler, context))

@@ -1,4 +1,4 @@
-"""From HTTP to an ApiRequest and back to an envelope: keys, the rate limit, and the answers to what goes wrong."""
+"""From HTTP to an ApiRequest and back to an envelope: API keys, the rate limit and error responses."""
 
 import asyncio
 import hashlib
@@ -23,6 +23,7 @@ from batchswap.local.server.routes.endpoints import ENDPOINTS, create_task
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
+SIMULATED = "simulated fault"
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?")
 
 
@@ -30,23 +31,23 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
-def rehearsed(turn: int, now: float) -> Refusal:
-    """A 429 as clients have seen it (api.md, "Transport"): with seconds, with a date, with neither, or as HTTP 200."""
+def simulated_429(turn: int, now: float) -> Refusal:
+    """Return each known form of a 429 in turn (api.md, "Transport"): with seconds, a date, neither, or as HTTP 200."""
     date = formatdate(math.ceil(now) + 1, usegmt=True)
     forms: tuple[tuple[int, str | None], ...] = ((429, "1"), (429, date), (429, None), (200, None))
     status, retry_after = forms[turn % len(forms)]
-    return Refusal(429, "a rehearsed fault", status=status, retry_after=retry_after)
+    return Refusal(429, SIMULATED, status=status, retry_after=retry_after)
 
 
 class RequestWindow:
-    """A sliding window: at most `limit` requests in any `period` seconds. One that is refused does not count."""
+    """A sliding window: at most `limit` requests in any `period` seconds. A refused request does not count."""
 
     def __init__(self, limit: int, period: float) -> None:
         self.limit, self.period = limit, period
         self._taken: deque[float] = deque()
 
     def claim(self, now: float) -> float:
-        """0.0 and the request is counted; otherwise the seconds until there is room."""
+        """Count a request and return 0.0, or return the seconds until there is room for it."""
         while self._taken and self._taken[0] + self.period <= now:
             self._taken.popleft()
         if len(self._taken) >= self.limit:
@@ -55,17 +56,18 @@ class RequestWindow:
         return 0.0
 
 
-class Edge:
-    """Answers everything under the API's prefix. `own_url` is the base URL that the server knows itself by."""
+class ApiHandler:
+    """Answers all API requests. `own_url` is the base URL of the server from its own point of view."""
 
     def __init__(self, context: ServerContext, keys: tuple[str, ...], own_url: str) -> None:
         self._context, self._own_url = context, own_url
-        self._windows = {digest(key): _make_window(context.settings.rate) for key in keys}
+        rate = context.settings.rate
+        self._windows = {digest(key): RequestWindow(*rate) if rate else None for key in keys}
         self._keys = tuple(self._windows)
         self._turns = itertools.count()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The envelope to any request: the HTTP status is its `code`."""
+        """Answer any request with an envelope, whose `code` is also the HTTP status."""
         return await envelope(request, self._carry_out)
 
     async def _carry_out(self, request: web.Request) -> web.Response:
@@ -82,38 +84,33 @@ class Edge:
             idempotency_key=_read_idempotency_key(request),
         )
         data = await endpoint(self._context, call)
-        if endpoint is create_task and self._context.production.schedule.draw(Moment.ANSWER) and request.transport:
-            request.transport.abort()  # accepted, but the answer is lost
+        if endpoint is create_task and self._context.tasks.schedule.draw(Moment.ANSWER) and request.transport:
+            request.transport.abort()  # accepted, but the response is lost
         return _pack(wire.OK, wire.Envelope(wire.OK, "success", data))
 
     def _admit(self, request: web.Request) -> None:
-        """Raises Refusal 401, 429, 455, or what a rehearsal brings."""
+        """Raise Refusal 401, 429, 455 or a simulated fault."""
         given = digest(request.headers.get(wire.KEY_HEADER, ""))
         if not any(hmac.compare_digest(given, key) for key in self._keys):
             raise Refusal(401, "the API key is missing or invalid")
         if (window := self._windows[given]) and (wait := window.claim(self._context.clock.monotonic())):
-            # Rounded up, so that it is never too early.
             raise Refusal(429, "rate limited", retry_after=str(math.ceil(wait)))
         if self._context.maintenance:
             raise Refusal(455, "under maintenance")
-        if fault := self._context.production.schedule.draw(Moment.REQUEST):
+        if fault := self._context.tasks.schedule.draw(Moment.REQUEST):
             if fault.kind is Fault.RATE_LIMITED:
-                raise rehearsed(next(self._turns), self._context.clock.now())
-            raise Refusal(int(fault.kind), "a rehearsed fault")
+                raise simulated_429(next(self._turns), self._context.clock.now())
+            raise Refusal(int(fault.kind), SIMULATED)
 
     def base_url(self, request: web.Request) -> str:
-        """How this caller reaches the server. Only one that listens on all addresses has to believe the header."""
+        """Return the server's URL for this caller. Only a server on all addresses relies on the Host header."""
         if self._context.settings.is_wildcard and HOST.fullmatch(request.host):
             return f"http://{request.host}"
         return self._own_url
 
 
-def _make_window(rate: tuple[int, float] | None) -> RequestWindow | None:
-    return RequestWindow(*rate) if rate else None
-
-
 async def read_body(request: web.Request, seconds: float) -> bytes:
-    """Raises Refusal 422 for one that is too large, or does not arrive in `seconds`."""
+    """Read a body. Raises Refusal 422 when it is too large or does not arrive within `seconds`."""
     too_large = Refusal(422, f"the body is larger than {MAX_BODY:,} bytes")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
@@ -129,7 +126,7 @@ async def read_body(request: web.Request, seconds: float) -> bytes:
 
 
 def decode_body(raw: bytes) -> dict[str, object]:
-    """The JSON object that was sent. Raises Refusal 422."""
+    """Decode a JSON object. Raises Refusal 422 for anything else."""
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -149,18 +146,18 @@ def _read_idempotency_key(request: web.Request) -> str | None:
 async def envelope(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """What the handler answers; in an envelope, too, when it does not."""
+    """Return the handler's response, or an envelope with the error."""
     try:
         return await handler(request)
     except Refusal as refusal:
         return refuse(refusal)
-    except Exception:  # the outermost edge: a mistake, or a full disk, is a 500, and its traceback in the log
+    except Exception:  # the last resort: a bug, or a full disk
         log.exception("%s %s failed", request.method, request.path)
-        return refuse(Refusal(500, "internal error of the local server"))
+        return refuse(Refusal(500, "internal error of the local server: see its log"))
 
 
 def refuse(refusal: Refusal) -> web.Response:
-    """The envelope without data."""
+    """Return an envelope without data."""
     answer = _pack(refusal.status, wire.Envelope(refusal.code, refusal.message))
     if refusal.retry_after is not None:
         answer.headers["Retry-After"] = refusal.retry_after

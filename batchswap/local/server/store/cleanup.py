@@ -1,4 +1,4 @@
-"""What was kept long enough is deleted: inputs, results and pictures. What tasks did, and cost, stays on record."""
+"""Deletes old inputs, results and pictures. The records of tasks and their prices stay."""
 
 import asyncio
 import shutil
@@ -8,28 +8,28 @@ import msgspec
 
 from batchswap.clock import Clock
 from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.store.database import Journal
-from batchswap.local.server.store.input_store import Contents
+from batchswap.local.server.store.database import Database
+from batchswap.local.server.store.input_store import InputStore
 
 PAUSE = 3600.0
 
 
-class Sweeping:
-    """Age counts from a file's last modification, so a repeated upload is kept for another period."""
+class Cleanup:
+    """Deletes files by their last modification. A repeated upload is therefore kept for another period."""
 
-    def __init__(self, settings: ServerSettings, journal: Journal, contents: Contents, clock: Clock) -> None:
-        self._settings, self._journal, self._contents, self._clock = settings, journal, contents, clock
+    def __init__(self, settings: ServerSettings, database: Database, contents: InputStore, clock: Clock) -> None:
+        self._settings, self._database, self._contents, self._clock = settings, database, contents, clock
 
     async def work(self, group: asyncio.TaskGroup) -> None:
-        """At the start and once an hour, for ever."""
+        """Clean up at the start and then once an hour."""
         while True:
             await asyncio.to_thread(self._sweep, self._find_needed(), self._clock.now() - self._settings.keep)
             await self._clock.sleep(PAUSE)
 
     def _find_needed(self) -> set[str]:
-        """The inputs of everything that is still to be worked on."""
-        tasks = self._journal.read("SELECT target, faces FROM tasks WHERE complete_at IS NULL")
-        detections = self._journal.read("SELECT content FROM detections WHERE complete_at IS NULL")
+        """Return the inputs of all tasks and detections that have not ended."""
+        tasks = self._database.read("SELECT target, faces FROM tasks WHERE complete_at IS NULL")
+        detections = self._database.read("SELECT content FROM detections WHERE complete_at IS NULL")
         faces = (content for row in tasks for _, content in msgspec.json.decode(row["faces"]))
         return {*(row["target"] for row in tasks), *faces, *(row["content"] for row in detections)}
 
@@ -50,5 +50,5 @@ def _delete(path: Path, before: float) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    except FileNotFoundError:  # a part that has just got its final name
+    except FileNotFoundError:  # a part that was just renamed
         return

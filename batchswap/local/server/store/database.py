@@ -1,7 +1,7 @@
-"""The server's SQLite file: changes are committed in groups, each synced to disk before its callers resume.
+"""The server's SQLite file. Changes are committed in groups, and each group is on the disk before its callers resume.
 
-One thread writes; whatever arrives while it waits for the disk goes into the next group, so that durability costs one
-sync a group and not one a request. Reads happen at once, on a connection of their own.
+One thread writes. Changes that arrive while it waits for the disk form the next group, so one sync serves many
+requests. Reads use a separate connection and do not wait.
 """
 
 import asyncio
@@ -65,13 +65,13 @@ CREATE INDEX open_detections ON detections (seq) WHERE complete_at IS NULL;
 """
 
 
-class Journal:
-    """`read` and `write` of one file. Opens, and makes, the file at once; `close` it in the end."""
+class Database:
+    """One SQLite file, created if it is missing. Close it after use."""
 
     def __init__(self, path: Path) -> None:
-        # Made before SQLite makes it: the file, and the -wal and -shm beside it, are for this user alone.
+        # Created before SQLite does it, so that only this user can read the file, its -wal and its -shm.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._thread = ThreadPoolExecutor(1, "journal")
+        self._thread = ThreadPoolExecutor(1, "database")
         self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self._writer = _connect(path)
@@ -84,11 +84,11 @@ class Journal:
         self._reader.execute("PRAGMA query_only = ON")
 
     def read(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        """For queries that an index answers: they run on the caller's thread."""
+        """Run a query on the caller's thread. Every query needs an index."""
         return self._reader.execute(sql, values).fetchall()
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """Carries out `change`; comes back when it is on the disk. The package's own errors undo it alone."""
+        """Apply `change` and return when it is on the disk. If it raises BatchswapError, undo only this change."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, future))
         if self._flushing is None or self._flushing.done():
@@ -96,7 +96,7 @@ class Journal:
         return await future
 
     async def close(self) -> None:
-        """Writes what waits, then closes the file."""
+        """Write all waiting changes, then close the file."""
         if self._flushing is not None:
             await self._flushing
         self._thread.shutdown()
@@ -111,7 +111,7 @@ class Journal:
                 outcomes = await loop.run_in_executor(self._thread, self._commit, [change for change, _ in group])
             except BaseException:
                 for _, future in group:
-                    future.cancel()  # a mistake in a change: the other callers must not wait for ever
+                    future.cancel()  # a bug in one change: the other callers must not wait for ever
                 raise
             for (_, future), (value, error) in zip(group, outcomes, strict=True):
                 if future.cancelled():
@@ -124,9 +124,9 @@ class Journal:
     def _commit(self, changes: list[Change]) -> list[tuple[Any, Exception | None]]:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._carry_out(change) for change in changes]
+            outcomes = [self._apply(change) for change in changes]
             self._writer.execute("COMMIT")
-        except sqlite3.Error as error:  # a full disk: no change of the group has happened
+        except sqlite3.Error as error:  # such as a full disk: the whole group is undone
             self._roll_back()
             return [(None, error)] * len(changes)
         except BaseException:
@@ -138,7 +138,7 @@ class Journal:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
 
-    def _carry_out(self, change: Change) -> tuple[Any, Exception | None]:
+    def _apply(self, change: Change) -> tuple[Any, Exception | None]:
         self._writer.execute("SAVEPOINT change")
         try:
             return change(self._writer), None
@@ -165,8 +165,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             settings = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
             connection.executescript(f"BEGIN; {SCHEMA} {settings} COMMIT;")
         elif application != APPLICATION_ID:
-            raise UsageError(f"{path} is another program's file, not the local server's")
+            raise UsageError(f"{path} belongs to another program: serve another folder")
         elif version > VERSION:
-            raise UsageError(f"{path} was written by a newer version of batchswap")
+            raise UsageError(f"{path} was written by a newer version of batchswap: pip install --upgrade batchswap")
     except sqlite3.DatabaseError as error:
-        raise UsageError(f"{path} cannot be used by the local server: {error}") from error
+        raise UsageError(f"the local server cannot use {path}: {error}") from error

@@ -1,4 +1,4 @@
-"""Tasks and the account in the server's SQLite file: queries, and the few permitted changes."""
+"""Queries and changes of the tasks and the account in the server's SQLite file."""
 
 import secrets
 import sqlite3
@@ -8,14 +8,14 @@ import msgspec
 
 from batchswap import wire
 from batchswap.errors import Refusal
-from batchswap.local.server.store.database import Journal
+from batchswap.local.server.store.database import Database
 
 FaceContents = tuple[tuple[int | None, str], ...]
-"""Detected face (None: the primary one) -> the new face's content."""
+"""Pairs of a detected face (None: the primary face) and the new face's content."""
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """A CreateTask that nothing speaks against but, perhaps, the balance. `target` and `faces` are contents."""
+    """A valid CreateTask, before the balance is checked. `target` and `faces` are contents."""
 
     param: bytes
     target: str
@@ -29,7 +29,7 @@ class Acceptance(msgspec.Struct, frozen=True):
 
 
 class StoredTask(msgspec.Struct, frozen=True):
-    """One task as it is on the disk. `complete_at` is None until it has ended."""
+    """One task on the disk. `complete_at` is None until the task ends."""
 
     seq: int
     id: str
@@ -48,46 +48,48 @@ class StoredTask(msgspec.Struct, frozen=True):
 
     @property
     def file(self) -> str:
-        """The name of its result."""
+        """The result's file name."""
         return f"{self.id}{self.suffix}"
 
 
 COLUMNS = ", ".join(StoredTask.__struct_fields__)
+FIND_SAME = "SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?"
 
 
 class TaskStore:
-    """The queries. Whatever changes anything comes back after it is on the disk."""
+    """The queries and changes. A change returns when it is on the disk."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def open_account(self, balance: float) -> bytes:
-        """The account, made with `balance` credits if there is none yet. The secret that URLs are signed with."""
+        """Create the account with `balance` credits if it is missing. Return the secret for signed URLs."""
 
         def change(db: sqlite3.Connection) -> bytes:
             db.execute("INSERT OR IGNORE INTO account VALUES (1, ?)", (balance,))
             db.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_bytes(32),))
             return bytes(db.execute("SELECT value FROM settings WHERE name = 'secret'").fetchone()[0])
 
-        return await self._journal.write(change)
+        return await self._database.write(change)
 
     def read_balance(self) -> float:
-        return float(self._journal.read("SELECT balance FROM account")[0][0])
+        return float(self._database.read("SELECT balance FROM account")[0][0])
 
     async def deposit(self, credit: float) -> None:
-        await self._journal.write(lambda db: db.execute("UPDATE account SET balance = balance + ?", (credit,)))
+        await self._database.write(lambda db: db.execute("UPDATE account SET balance = balance + ?", (credit,)))
 
     def find(self, task_id: str) -> StoredTask | None:
-        return _first(self._journal.read(f"SELECT {COLUMNS} FROM tasks WHERE id = ?", task_id))  # noqa: S608
+        rows = self._database.read(f"SELECT {COLUMNS} FROM tasks WHERE id = ?", task_id)  # noqa: S608
+        return _record(rows[0]) if rows else None
 
     def find_open(self, after: int, limit: int) -> list[StoredTask]:
-        """Tasks that have not ended, in the order of their acceptance."""
+        """Return tasks that have not ended, in the order of their acceptance."""
         sql = f"SELECT {COLUMNS} FROM tasks WHERE complete_at IS NULL AND seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
-        return [_record(row) for row in self._journal.read(sql, after, limit)]
+        return [_record(row) for row in self._database.read(sql, after, limit)]
 
     def find_same(self, idempotency_key: str, fingerprint: str) -> str | None:
         """Return the task with this key. Raises Refusal 422 when the key was used for other work."""
-        rows = self._journal.read("SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?", idempotency_key)
+        rows = self._database.read(FIND_SAME, idempotency_key)
         return _same(rows[0], fingerprint) if rows else None
 
     async def accept(self, acceptance: Acceptance) -> str:
@@ -95,38 +97,36 @@ class TaskStore:
 
         Raises Refusal 402 (nothing is charged) or 422 (the idempotency key was used for other work).
         """
-        return await self._journal.write(lambda db: _accept(db, acceptance))
+        return await self._database.write(lambda db: _accept(db, acceptance))
 
     async def end(self, task_id: str, status: str, code: int, message: str, now: float) -> None:
-        """The task's end, and from now on a callback if it asked for one. A task ends once."""
+        """Record the end of a task, and make its callback due if it requested one. A task ends only once."""
         sql = """
             UPDATE tasks SET status = ?, code = ?, message = ?, complete_at = ?,
                 callback_due = iif(callback_url IS NULL, NULL, ?)
             WHERE id = ? AND complete_at IS NULL"""
-        await self._journal.write(lambda db: db.execute(sql, (status, code, message, now, now, task_id)))
+        await self._database.write(lambda db: db.execute(sql, (status, code, message, now, now, task_id)))
 
     def find_callbacks(self, limit: int) -> list[tuple[float, StoredTask]]:
-        """Callbacks that are still to be delivered, with the time when, the earliest first."""
+        """Return undelivered callbacks with the times when they are due, the earliest first."""
         sql = f"""
             SELECT callback_due, {COLUMNS} FROM tasks WHERE callback_due IS NOT NULL
             ORDER BY callback_due LIMIT ?"""  # noqa: S608
-        return [(row["callback_due"], _record(row)) for row in self._journal.read(sql, limit)]
+        return [(row["callback_due"], _record(row)) for row in self._database.read(sql, limit)]
 
-    async def put_off(self, task_id: str, due: float | None) -> None:
-        """One more try of its callback is over; the next is at `due`, None: there is none."""
+    async def record_callback(self, task_id: str, due: float | None) -> None:
+        """Record an attempt to deliver a callback. The next one is due at `due`; None: there is no further attempt."""
         sql = "UPDATE tasks SET callback_tries = callback_tries + 1, callback_due = ? WHERE id = ?"
-        await self._journal.write(lambda db: db.execute(sql, (due, task_id)))
+        await self._database.write(lambda db: db.execute(sql, (due, task_id)))
 
 
 def _accept(db: sqlite3.Connection, new: Acceptance) -> str:
-    if new.idempotency_key is not None:
-        sql = "SELECT id, fingerprint FROM tasks WHERE idempotency_key = ?"
-        if row := db.execute(sql, (new.idempotency_key,)).fetchone():
-            return _same(row, new.fingerprint)
+    if new.idempotency_key is not None and (row := db.execute(FIND_SAME, (new.idempotency_key,)).fetchone()):
+        return _same(row, new.fingerprint)
     paid = db.execute("UPDATE account SET balance = balance - ?1 WHERE balance >= ?1", (new.credits,))
     if paid.rowcount != 1:
         raise Refusal(402, f"insufficient credits: this task costs {new.credits:g}")
-    task = {
+    task: dict[str, Any] = {
         "id": secrets.token_hex(16),
         "param": new.param,
         "target": new.target,
@@ -139,23 +139,15 @@ def _accept(db: sqlite3.Connection, new: Acceptance) -> str:
         "idempotency_key": new.idempotency_key,
         "callback_url": new.callback_url,
     }
-    _insert(db, "tasks", task)
+    names, marks = ", ".join(task), ", ".join("?" * len(task))
+    db.execute(f"INSERT INTO tasks ({names}) VALUES ({marks})", tuple(task.values()))  # noqa: S608
     return str(task["id"])
-
-
-def _insert(db: sqlite3.Connection, table: str, values: dict[str, Any]) -> None:
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
 
 
 def _same(row: sqlite3.Row, fingerprint: str) -> str:
     if row["fingerprint"] != fingerprint:
-        raise Refusal(422, "Idempotency-Key: was used for another body")
+        raise Refusal(422, "Idempotency-Key: was already used for a different body")
     return str(row["id"])
-
-
-def _first(rows: list[sqlite3.Row]) -> StoredTask | None:
-    return _record(rows[0]) if rows else None
 
 
 def _record(row: sqlite3.Row) -> StoredTask:

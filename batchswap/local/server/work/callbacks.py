@@ -1,4 +1,4 @@
-"""The end of a task, told to the URL that asked for it: a few times, and across restarts, as its record says."""
+"""Deliver the TaskInfo of an ended task to its callback_url: with a few retries, also across restarts."""
 
 import asyncio
 import logging
@@ -15,12 +15,12 @@ from batchswap.local.server.work.input_fetcher import Fetcher
 log = logging.getLogger(__name__)
 
 GROUP = 32
-"""Deliveries at once."""
+"""Maximum of deliveries at once."""
 IDLE = 3600.0
 
 
 class Callbacks:
-    """`describe` makes a record's TaskInfo."""
+    """Delivers callbacks when they are due. `describe` makes a record's TaskInfo."""
 
     def __init__(
         self, records: TaskStore, fetcher: Fetcher, clock: Clock, waits: tuple[float, ...],
@@ -29,16 +29,16 @@ class Callbacks:
         self._records, self._fetcher, self._clock = records, fetcher, clock
         self._waits, self._describe = waits, describe
         self._busy: set[str] = set()
-        self._called = asyncio.Event()
+        self._woken = asyncio.Event()
 
-    def call(self) -> None:
-        """There is a new one, or one is over."""
-        self._called.set()
+    def wake(self) -> None:
+        """Look again for callbacks that are due."""
+        self._woken.set()
 
     async def work(self, group: asyncio.TaskGroup) -> None:
-        """Deliver each callback when it is due, for ever."""
+        """Deliver each callback when it is due, until cancelled."""
         while True:
-            self._called.clear()
+            self._woken.clear()
             pause = IDLE
             for due, record in self._records.find_callbacks(GROUP):
                 if record.id in self._busy:
@@ -50,7 +50,7 @@ class Callbacks:
                 group.create_task(self._deliver(record))
             try:
                 async with asyncio.timeout(pause):
-                    await self._called.wait()
+                    await self._woken.wait()
             except TimeoutError:
                 continue
 
@@ -61,9 +61,9 @@ class Callbacks:
         left = self._waits[record.callback_tries :]
         due = None if taken or not left else self._clock.now() + left[0]
         try:
-            await self._records.put_off(record.id, due)
-        except sqlite3.Error:  # a full disk: it stays busy, so that the receiver is not called again and again
-            log.exception("the callback of task %s could not be recorded", record.id)
+            await self._records.record_callback(record.id, due)
+        except sqlite3.Error:  # such as a full disk: it stays busy, so that the receiver does not get endless requests
+            log.exception("cannot record the callback of task %s: no further attempt before a restart", record.id)
             return
         self._busy.discard(record.id)
-        self.call()
+        self.wake()

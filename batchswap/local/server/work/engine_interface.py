@@ -1,4 +1,4 @@
-"""What the server asks of an engine. Everything here is carried to a worker process and back."""
+"""The interface between the server and an engine. All its values are pickled for a worker process and back."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 VIDEO, IMAGE, FACE = "video", "image", "face"
-"""What an input is for: an EngineError's `culprit`. The first two are what a file can be, too."""
+"""Roles of an input, as in an EngineError's `culprit`. The first two are also the kinds of files."""
 
 
 class InputInfo(msgspec.Struct, frozen=True):
-    """What a file turned out to be: `kind` is VIDEO or IMAGE; a still takes 0 seconds."""
+    """The kind of a file, VIDEO or IMAGE, and its duration: 0 for a still."""
 
     kind: str
     duration_s: float = 0.0
@@ -20,7 +20,7 @@ class InputInfo(msgspec.Struct, frozen=True):
 class Swap(msgspec.Struct, frozen=True):
     """Write `target` with its faces replaced to `output`. A face id of None is the primary face.
 
-    `label` goes into the metadata. `threads` is what one swap may use, so that several at once use each core once.
+    `label` goes into the metadata. `threads` limits one swap, so that parallel swaps share the cores.
     """
 
     target: Path
@@ -31,20 +31,20 @@ class Swap(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """Called in worker processes, so it must survive pickling. An input that will not do raises EngineError."""
+    """An engine that can be pickled, since it runs in worker processes. A bad input raises EngineError."""
 
     def look(self, path: Path, culprit: str) -> InputInfo:
-        """Raises EngineError when the file is no video or picture, or cut off; for FACE, when it shows no face."""
+        """Examine a file. Raises EngineError when it is no video or picture, or cut off, or a FACE without a face."""
 
     def swap(self, swap: Swap) -> str:
-        """A remark for the user, mostly ""."""
+        """Do a swap and return a remark for the user, usually ""."""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
-        """The faces' ids, the largest face first, and their pictures as files in `folder`. No face: EngineError."""
+        """Return ids and pictures (files in `folder`) of the faces, the largest first. Raises EngineError for none."""
 
 
 def produce(engine: Engine, swap: Swap, result: Path) -> str:
-    """Swap, then sync the file and give it its final name: a file of that name is always complete."""
+    """Do a swap, sync the file and then rename it: a file with the final name is always complete."""
     try:
         remark = engine.swap(swap)
         with swap.output.open("rb") as file:
@@ -59,12 +59,12 @@ def produce(engine: Engine, swap: Swap, result: Path) -> str:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """For writing at the end, readable by this user only."""
+    """Open a file for appending. Only this user can read it."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
+    """Sync a folder: a rename is on the disk only after that."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

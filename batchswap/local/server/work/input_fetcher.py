@@ -1,4 +1,4 @@
-"""Inputs from elsewhere: http(s) only, with an end to patience and to size."""
+"""Fetch inputs and post callbacks: http(s) only, with limits on addresses, time and size."""
 
 import asyncio
 import ipaddress
@@ -18,24 +18,24 @@ from batchswap.errors import Refusal
 MAX_REDIRECTS = 5
 CHUNK = 64 * 1024
 POST_TIMEOUT = 10.0
-PRIVATE = "the address is a private one"
+PRIVATE = "the address is private"
 
 
 class Reach(Enum):
-    """The addresses that a server fetches from."""
+    """The addresses that a server may use."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
-    """Public ones, and this machine's own."""
+    """Public addresses, and this machine's own."""
     ALL = "all"
 
     def has(self, address: str) -> bool:
-        """Whether a literal address is among them. An address that cannot be read is not."""
+        """Return whether it includes a literal address. It never includes one that cannot be parsed."""
         return self is Reach.ALL or is_public(address) or (self is Reach.LOOPBACK and is_loopback(address))
 
 
 class ReachResolver(AbstractResolver):
-    """Looks names up, and leaves out the addresses that are out of reach."""
+    """Resolves names, but only to addresses within reach."""
 
     def __init__(self, reach: Reach) -> None:
         self._inner, self._reach = ThreadedResolver(), reach
@@ -54,8 +54,8 @@ class ReachResolver(AbstractResolver):
 
 
 CARRIERS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/32")))
-"""NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo (RFC 4380), and the forms of RFC 4291, 2.5.5 and RFC 7915 that begin
-with zeros (mapped, compatible, translated): an IPv4 address inside says where they lead."""
+"""IPv6 addresses that contain an IPv4 address as their destination: NAT64 (RFC 6052, 8215), 6to4 (RFC 3056), Teredo
+(RFC 4380), and the mapped, compatible and translated forms that begin with zeros (RFC 4291, 2.5.5; RFC 7915)."""
 ASSIGNED = tuple(
     map(
         ipaddress.ip_network,
@@ -71,12 +71,12 @@ ASSIGNED = tuple(
         ),
     )
 )
-"""For protocols, relays, documentation and routers (RFC 6890 and its registries): not hosts. Python's own lists of them
-differ between versions."""
+"""Addresses of protocols, relays, documentation and routers, but not of hosts (RFC 6890 and its registries). Python's
+own lists differ between versions."""
 
 
 def is_public(address: str) -> bool:
-    """Whether a literal address is one host on the internet. False for what carries another address inside."""
+    """Return whether a literal address is one host on the internet. False if it contains another address."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -86,7 +86,7 @@ def is_public(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a literal address is this machine's own, in its plain form."""
+    """Return whether a literal address is this machine's own, in its plain form."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -100,7 +100,7 @@ def _is_isatap(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 class Fetcher:
-    """Fetches and posts. Redirects and names are held to `reach` as well."""
+    """Fetches and posts. `reach` also limits redirects and resolved names."""
 
     def __init__(self, timeout: float, limit: int, reach: Reach) -> None:
         connector = aiohttp.TCPConnector(limit=32, resolver=ReachResolver(reach))
@@ -110,28 +110,28 @@ class Fetcher:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        self._limit, self._reach = limit, reach
+        self._timeout, self._limit, self._reach = timeout, limit, reach
 
     async def close(self) -> None:
         await self._session.close()
 
     async def fetch(self, url: str) -> AsyncGenerator[bytes, None]:
-        """The bytes behind `url`. Raises Refusal 422 with a reason that does not repeat the URL."""
+        """Yield the content of `url`. Raises Refusal 422 with a reason that does not repeat the URL."""
         try:
             async with self._open("GET", URL(url)) as response:
                 if response.status != 200:
                     raise Refusal(422, f"cannot be fetched: HTTP {response.status}")
                 if (response.content_length or 0) > self._limit:
-                    raise Refusal(422, f"is larger than {self._limit:,} bytes")
+                    raise Refusal(422, f"the file is larger than {self._limit:,} bytes")
                 async for chunk in response.content.iter_chunked(CHUNK):
                     yield chunk
         except TimeoutError:
-            raise Refusal(422, "cannot be fetched: it takes too long") from None
+            raise Refusal(422, f"cannot be fetched within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Refusal(422, f"cannot be fetched: {_reason(error)}") from None
 
     async def post(self, url: str, body: bytes) -> bool:
-        """Whether `url` took the JSON."""
+        """Post JSON and return whether the server at `url` accepted it."""
         try:
             async with asyncio.timeout(POST_TIMEOUT), self._open("POST", URL(url), data=body) as response:
                 return response.status < 300
@@ -140,7 +140,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _open(self, method: str, url: URL, **more: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Follows redirects by hand, since every step has to be looked at."""
+        """Send a request. Redirects are followed here, because every step must be checked."""
         for _ in range(MAX_REDIRECTS):
             self._check(url)
             headers = {"Content-Type": "application/json"} if more else None
@@ -154,14 +154,14 @@ class Fetcher:
 
     def _check(self, url: URL) -> None:
         if url.scheme not in ("http", "https") or not url.host:
-            raise Refusal(422, "cannot be fetched: it leads to something other than http(s)")
-        # A literal address never reaches the resolver.
+            raise Refusal(422, "cannot be fetched: the URL, or a redirect, is not http(s)")
+        # The resolver never gets literal addresses.
         if _is_literal(url.host) and not self._reach.has(url.host):
             raise Refusal(422, f"cannot be fetched: {PRIVATE}")
 
 
 def _is_literal(host: str) -> bool:
-    """Whether it is taken as an address: `2130706433` is one as well, and not one that is_public can read."""
+    """Return whether `host` is used as an address. Also true for `2130706433`, which is_public cannot parse."""
     return ":" in host or host.replace(".", "").isdigit()
 
 

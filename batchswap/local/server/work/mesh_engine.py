@@ -1,4 +1,4 @@
-"""The engine of this package, as the server asks for it."""
+"""The engine of this package behind the server's interface."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from batchswap.local.server.work.engine_interface import FACE, IMAGE, InputInfo,
 
 
 class MeshEngine(msgspec.Struct, frozen=True):
-    """MediaPipe finds the faces, a mesh carries the new one onto the old one."""
+    """Finds faces with MediaPipe and bends the new face onto the old one's mesh."""
 
     def look(self, path: Path, culprit: str) -> InputInfo:
         info = engine.probe(path, culprit)

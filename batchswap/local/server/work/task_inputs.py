@@ -1,4 +1,4 @@
-"""From the URLs of an order to contents on the disk that an engine has looked at."""
+"""From the URLs of an order to stored contents that an engine has examined."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -7,34 +7,34 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from batchswap.errors import EngineError, Refusal
-from batchswap.local.server.store.input_store import UPLOAD_PATH, Contents, clean_suffix
+from batchswap.local.server.store.input_store import UPLOAD_PATH, InputStore, clean_suffix
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import InputInfo
 from batchswap.local.server.work.input_fetcher import CHUNK, Fetcher
 from batchswap.local.server.work.worker_pool import EnginePool
 
 FRESH = 60.0
-"""Seconds for which a URL is not fetched again: an estimate and a thousand rows with one face fetch it once."""
+"""Seconds before a URL is fetched again: an estimate and a thousand rows with the same face fetch it once."""
 MAX_FRESH = 1000
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class TaskInputs:
-    """Uploads and pictures of this server are known by their path, whatever name or port it had when it gave it.
+    """Gets inputs. Uploads and pictures of this server are recognised by their path, even if its name or port changed.
 
-    `hosts`: the names, besides the loopback ones, on which such a path can be nothing else.
+    `hosts`: names of this server in addition to the loopback names. An upload's path there is never fetched.
     """
 
     def __init__(
-        self, contents: Contents, detections: Detections, fetcher: Fetcher, engines: EnginePool, hosts: frozenset[str]
+        self, contents: InputStore, detections: Detections, fetcher: Fetcher, engines: EnginePool, hosts: frozenset[str]
     ) -> None:
         self._contents, self._detections, self._fetcher, self._engines = contents, detections, fetcher, engines
         self._hosts = hosts | LOOPBACK
         self._fresh: dict[str, tuple[float, str]] = {}
 
     def source(self, url: str) -> str:
-        """Return an upload's content or a detected face's id, since port and id may change; else the URL itself."""
+        """Return a stable identity: of an upload its content, of a picture its face id, else the URL itself."""
         if content := self._find_upload(url):
             return f"sha256:{content[:64]}"
         if picture := self.find_picture(url):
@@ -42,16 +42,16 @@ class TaskInputs:
         return url
 
     def find_picture(self, url: str) -> tuple[str, int, Path] | None:
-        """(detection, face id, file) of a picture that this server made."""
+        """Return (detection, face id, file) of a picture that this server made."""
         return self._detections.picture(urlsplit(url).path)
 
     async def obtain(self, url: str, field: str) -> str:
-        """The content's name. Raises Refusal 422 that names `field`."""
+        """Store the content of a URL and return its name. Raises Refusal 422 that names `field`."""
         if content := self._find_upload(url) or self._find_fresh(url):
             return content
         parts = urlsplit(url)
         if (parts.hostname or "") in self._hosts and UPLOAD_PATH.fullmatch(parts.path):
-            raise Refusal(422, f"{field}: no file was uploaded there")
+            raise Refusal(422, f"{field}: no file was uploaded to this URL")
         try:
             async with aclosing(self._read(url)) as chunks:
                 content = await self._contents.keep(chunks, clean_suffix(Path(parts.path).suffix))
@@ -63,7 +63,7 @@ class TaskInputs:
         return content
 
     async def look(self, content: str, culprit: str, field: str) -> InputInfo:
-        """What the content is. Raises Refusal 422 when it cannot be that input."""
+        """Examine a content. Raises Refusal 422 when it cannot be this kind of input."""
         if known := self._contents.find_look(content, culprit):
             return known
         path = self._contents.path(content)
@@ -95,4 +95,4 @@ async def _read_file(path: Path) -> AsyncGenerator[bytes, None]:
             while chunk := file.read(CHUNK):
                 yield chunk
     except FileNotFoundError:
-        raise Refusal(422, "the picture of this detection is gone") from None
+        raise Refusal(422, "the picture of this detection was deleted: detect the faces again") from None

@@ -1,4 +1,4 @@
-"""Processes that swap, seen from the server: a call goes to the next free one, and a process that dies is replaced."""
+"""Worker processes for the server: each call runs in the next free process, and a process that dies is replaced."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ LOOK_SECONDS = 120.0
 
 
 class Workers:
-    """`count` processes, each started when it is first needed. What they print goes to the file `log`."""
+    """`count` processes, each started when it is first needed. Their output goes to the file `log`."""
 
     def __init__(self, count: int, log: Path) -> None:
         self._idle = [Worker(log) for _ in range(count)]
@@ -30,10 +30,9 @@ class Workers:
     async def run(
         self, function: Callable[..., T], *arguments: Any, culprit: str, limit: float, urgent: bool = False
     ) -> T:
-        """What `function(*arguments)` returns. Raises EngineError, also after `limit` seconds of work.
+        """Run `function(*arguments)` in a process. Raises EngineError, also after `limit` seconds of work.
 
-        When the process dies, killed from outside or by its input, the call is made once more. An `urgent` call is
-        the next one, before all that wait.
+        When the process dies, repeat the call once. An `urgent` call runs before all waiting calls.
         """
         mine = await self._take(urgent)
         try:
@@ -43,16 +42,16 @@ class Workers:
                 except EOFError:
                     outcome = await mine.call(function, arguments)
         except EOFError:
-            raise EngineError(culprit, "the process that worked on it died, twice") from None
+            raise EngineError(culprit, "the worker process died twice while processing it") from None
         except TimeoutError:
-            raise EngineError(culprit, f"took longer than {limit:g} s") from None
+            raise EngineError(culprit, f"processing took longer than {limit:g} s") from None
         finally:
             self._give_back(mine)
         value: T = _unpack(outcome, culprit)
         return value
 
     async def close(self) -> None:
-        """Ends all processes at once. Their calls fail."""
+        """Kill all processes. Their calls fail."""
         await asyncio.gather(*(each.stop() for each in self._all))
 
     async def _take(self, urgent: bool) -> "Worker":
@@ -84,7 +83,7 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
 
     async def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Raises EOFError when the process dies. Given up in the middle, the process is ended."""
+        """Run a call. Raises EOFError when the process dies. A cancelled call kills the process."""
         process = self._process or await self._start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -106,10 +105,10 @@ class Worker:
         self._process = None
         if process.returncode is None:
             process.kill()
-        await process.communicate()  # to the end of the pipes, so that they are closed
+        await process.communicate()  # reads to the end of the pipes and closes them
 
     async def _start(self) -> asyncio.subprocess.Process:
-        # A session of its own: Ctrl-C in the terminal is for the server to judge.
+        # In a new session: Ctrl-C in the terminal must reach only the server.
         with open_private(self._log) as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", worker_process.__name__,
@@ -132,29 +131,29 @@ def _unpack(outcome: tuple[Any, ...], culprit: str) -> Any:
 
 
 class EnginePool:
-    """Processes that swap and detect, and one that looks at inputs, or CreateTask would wait for swaps."""
+    """Processes that swap and detect, and one that examines inputs, so that CreateTask never waits for swaps."""
 
     def __init__(self, settings: ServerSettings, engine: Engine) -> None:
         self._engine, self._limit = engine, settings.task_timeout
         count = settings.count_workers()
         log = settings.folder / "workers.log"
-        self._workers, self._lookers = Workers(count, log), Workers(1, log)
+        self._workers, self._examiner = Workers(count, log), Workers(1, log)
         self.threads = max(1, len(os.sched_getaffinity(0)) // count)
 
     async def look(self, path: Path, culprit: str) -> InputInfo:
-        return await self._lookers.run(self._engine.look, path, culprit, culprit=culprit, limit=LOOK_SECONDS)
+        return await self._examiner.run(self._engine.look, path, culprit, culprit=culprit, limit=LOOK_SECONDS)
 
     async def detect(self, path: Path, folder: Path, culprit: str) -> tuple[tuple[int, Path], ...]:
-        """Before all swaps that wait: a person, or a whole pipeline, waits for it."""
+        """Detect faces before all waiting swaps, because the caller waits for the result."""
         return await self._workers.run(
             self._engine.detect, path, folder, self.threads, culprit=culprit, limit=self._limit, urgent=True
         )
 
     async def produce(self, swap: Swap, result: Path, culprit: str) -> str:
-        """The engine's remark; `result` is complete and on the disk."""
+        """Return the engine's remark when `result` is complete and on the disk."""
         return await self._workers.run(produce, self._engine, swap, result, culprit=culprit, limit=self._limit)
 
     async def close(self) -> None:
-        """Ends all processes at once."""
+        """Kill all processes."""
         await self._workers.close()
-        await self._lookers.close()
+        await self._examiner.close()
