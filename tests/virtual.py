@@ -11,6 +11,9 @@ T = TypeVar("T")
 START = 1_790_000_000.0
 """Unix time when a virtual loop's own time is 0."""
 
+STUCK = 60.0
+"""Seconds of real time after which a loop without a timer is taken for one that waits for ever."""
+
 
 class _Jumping(selectors.DefaultSelector):
     """A selector that never waits for time: it moves it."""
@@ -19,7 +22,9 @@ class _Jumping(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            return list(super().select(None))
+            woken = list(super().select(STUCK))
+            assert woken, f"nothing is left that could happen, and for {STUCK:g} s no thread has reported either"
+            return woken
         ready = list(super().select(0))
         if not ready:
             # At least a microsecond a turn: asyncio fires timers a hair early, and time must then still move.

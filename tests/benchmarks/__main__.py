@@ -15,7 +15,7 @@ ENGINE_FRAMES = 100
 def engine() -> list[Goal]:
     """Goal 6, from the engine's own benchmark, which runs in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_engine", "--frames", str(ENGINE_FRAMES)]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout.splitlines()
     ratio = next(line.split() for line in lines if line.startswith("ratio"))
     swap = next(line.split() for line in lines if line.startswith("face swap"))
     what = "local engine, 1280 × 720, one face, × the plain transcode"

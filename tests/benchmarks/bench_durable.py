@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.benchmarks.contest import Popen, batchswap, script, serving, told
+from tests.benchmarks.contest import batchswap, script, serving, told
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least
+from tests.processes import Process
 
 TASKS = 1500
 ROUNDS = 3
@@ -29,7 +30,7 @@ class Pace(NamedTuple):
     processor: float
 
 
-def time_of(process: Popen, url: str, tasks: int) -> Pace:
+def time_of(process: Process, url: str, tasks: int) -> Pace:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0

@@ -66,10 +66,10 @@ def measure(clip: Path, face: Path, folder: Path) -> tuple[float, float]:
     job = SwapJob(clip, folder / "swapped.mp4", ((None, face),))
     plain, whole = [], []
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:
-        assert not worker.submit(check_usable).result()
+        assert not worker.submit(check_usable).result(600)
         for _ in range(ROUNDS):
             plain.append(seconds(lambda: transcode(clip, folder / "plain.mp4")))
-            whole.append(seconds(lambda: worker.submit(swap, job).result()))
+            whole.append(seconds(lambda: worker.submit(swap, job).result(600)))
     return min(plain), min(whole)
 
 

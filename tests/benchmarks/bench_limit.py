@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.bounds import greedy
-from tests.benchmarks.contest import Popen, batchswap, finish, script, serving, told
+from tests.benchmarks.contest import batchswap, finish, script, serving, told
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most, middle
 from tests.ports import callback_options
+from tests.processes import Process
 
 TASKS = 200
 MANY = 600
@@ -31,7 +32,7 @@ GOALS = {100: (29.5, 27.5), 40: (46.0, 43.0)}
 AT_ONCE = 7
 """Contenders that run at the same time. More of them fill two cores, and what they wait for is a processor then."""
 
-Start = Callable[[Path, str], list[Popen]]
+Start = Callable[[Path, str], list[Process]]
 Tale = dict[str, Any]
 
 
@@ -51,7 +52,7 @@ def run(tasks: int, in_flight: int, *options: str) -> Start:
 def calling(tasks: int) -> Start:
     """With callbacks."""
 
-    def start(folder: Path, url: str) -> list[Popen]:
+    def start(folder: Path, url: str) -> list[Process]:
         return run(tasks, UNCAPPED, *callback_options())(folder, url)  # a port for each of those that run at once
 
     return start

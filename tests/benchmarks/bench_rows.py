@@ -20,6 +20,8 @@ from tests.benchmarks.contest import environment, serving, told
 from tests.benchmarks.manifests import bare_yaml, seconds, write_csv, write_yaml
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most
+from tests.processes import started
+from tests.waits import wait_until
 
 ROWS = 1_000_000
 YAML_TASKS = 100_000
@@ -123,12 +125,12 @@ def half_done(folder: Path) -> list[Goal]:
     with serving(Plan()) as url:
         command = [sys.executable, "-m", "batchswap", "run", "rows.csv", "--base-url", url, "--min-free", "0", "-q"]
         start = time.monotonic()
-        with subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.DEVNULL) as process:
-            while not (first := told(url)["first"]):
-                time.sleep(0.02)
+        with started(command, cwd=folder, env=environment(folder), stderr=subprocess.DEVNULL) as process:
+            first = wait_until(lambda: told(url)["first"], "the first request", 120.0, pause=0.02)
             time.sleep(3.0)
             peak = _megabytes(process.pid)
             process.send_signal(signal.SIGTERM)
+            process.wait(60)
     return [
         at_most("`run`, half of them done: first request after", first - start, 1.5, " s"),
         at_most("its memory after 3 s", peak, MEMORY, " MB"),

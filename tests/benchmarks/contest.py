@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.server import Plan
-
-Popen = subprocess.Popen[str]
+from tests.processes import Process, server
 
 PATIENCE = 240.0
 """Seconds for one contender."""
@@ -21,15 +20,8 @@ PATIENCE = 240.0
 @contextmanager
 def serving(plan: Plan) -> Iterator[str]:
     """A server's base URL, until the block ends."""
-    command = [sys.executable, "-m", "tests.benchmarks.server", json.dumps(plan._asdict())]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-            process.wait(10)
+    with server("tests.benchmarks.server", json.dumps(plan._asdict())) as (url, _):
+        yield url
 
 
 def told(base_url: str) -> dict[str, Any]:
@@ -53,7 +45,7 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "CRUN_API_KEY": "ak_" + "0" * 32, "XDG_STATE_HOME": str(folder / "state")}
 
 
-def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Popen:
+def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Process:
     """A real run, as a user starts it. Runs in the folders of one folder share the key's window."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "rows.csv", tasks)
@@ -64,13 +56,13 @@ def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Popen:
         )
 
 
-def script(name: str, base_url: str, tasks: int, **options: Any) -> Popen:
+def script(name: str, base_url: str, tasks: int, **options: Any) -> Process:
     """One of the peers."""
     command = [sys.executable, "-m", "tests.benchmarks.peers", name, base_url, str(tasks), json.dumps(options)]
     return subprocess.Popen(command, text=True)
 
 
-def finish(process: Popen) -> None:
+def finish(process: Process) -> None:
     """Wait for the end; it must be a good one."""
     with process:
         try:

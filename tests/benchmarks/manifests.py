@@ -67,7 +67,9 @@ def peak_megabytes(path: Path) -> float:
         "import sys; from batchswap.manifest import Source, check; check([Source(sys.argv[1])]);"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=600
+    )
     return int(done.stdout) / 1024
 
 

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import ok, reply
 from tests.ports import callback_options
+from tests.processes import started
 
 ANSI, TITLE, BIDI, MARKUP = "\x1b[31mred", "\x1b]0;owned\x07", "\u202egnp.exe", "[bold red]x[/] :boom:"
 FORMULAS = ("=cmd|'/c calc'!A1", "+1+1", "-2+3", "@SUM(A1)")
@@ -137,7 +137,7 @@ def on_terminal(shop: Shop, *options: str) -> str:
     environment = {**shop.environment(), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
     command = [sys.executable, "-m", "batchswap", *shop.arguments(*options)]
     seen = b""
-    with subprocess.Popen(command, cwd=shop.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as run:
+    with started(command, cwd=shop.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as run:
         os.close(theirs)
         while select.select([ours], [], [], 30)[0]:
             try:

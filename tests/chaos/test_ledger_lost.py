@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
+from tests.processes import Process, started
+from tests.waits import wait_until
 
 ROWS = 12
 PAID = 4
@@ -30,9 +31,7 @@ def command(shop: Shop, *more: str, db: Path | None = None) -> list[str]:
 
 
 @contextmanager
-def harmed(
-    shop: Shop, harm: Harm, db: Path | None = None, *more: str, cwd: Path | None = None
-) -> "Iterator[subprocess.Popen[str]]":
+def harmed(shop: Shop, harm: Harm, db: Path | None = None, *more: str, cwd: Path | None = None) -> Iterator[Process]:
     """A run whose ledger is harmed while it asks for the submit after PAID others."""
     done: list[bool] = []
 
@@ -44,14 +43,8 @@ def harmed(
 
     shop.rows(ROWS)
     shop.vendor.spoil = spoil
-    with subprocess.Popen(
-        command(shop, *more, db=db),
-        cwd=cwd or shop.folder,
-        env=shop.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(command(shop, *more, db=db), cwd=cwd or shop.folder, env=shop.environment(), **pipes) as process:
         yield process
 
 
@@ -127,8 +120,7 @@ def test_a_ledger_is_held_under_each_name_and_a_moved_one_is_complete(shop: Shop
     moved, link = shop.folder / "moved.db", shop.folder / "link.db"
     link.symlink_to(shop.folder / "b.db")
     with harmed(shop, move if how == "moved" else lambda _: None) as process:
-        while len(shop.vendor.tasks) <= PAID:
-            time.sleep(0.01)
+        wait_until(lambda: len(shop.vendor.tasks) > PAID, "the task that is paid next")
         other = moved if how == "moved" else link
         words = [["retry"], ["cancel", "--batch", "spring"], ["resolve", "r0", "--not-accepted"]]
         commands = [[sys.executable, "-m", "batchswap", *word, "--db", str(other)] for word in words]
@@ -228,11 +220,9 @@ def test_where_nothing_can_be_saved_that_is_shown_and_what_is_paid_for_is_fetche
 def test_after_the_rescue_a_kill_loses_nothing_more(shop: Shop) -> None:
     shop.vendor.seconds = 60.0
     with harmed(shop, remove_all) as process:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and known(shop.folder / "b.db") <= PAID:
-            time.sleep(0.01)
+        wait_until(lambda: known(shop.folder / "b.db") > PAID, "its id in the rescued ledger")
         process.kill()
-        process.communicate()
+        process.communicate(timeout=60)
     assert len(shop.vendor.tasks) == PAID + 1
     shop.vendor.seconds = 0.0
     again(shop, shop.folder / "b.db")

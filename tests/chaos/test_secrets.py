@@ -3,9 +3,7 @@
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +17,8 @@ from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import ok, redirect, reply
 from tests.ports import callback_options
+from tests.processes import started
+from tests.waits import wait_until
 
 KEYS = ("ak_" + "S3cr3t" * 5 + "xy", "ak_a.b/c+d=e&f:g;h,i~j!k@l*m$n%o^p-q", "another-form-of-key_9f8e7d6c5b4a")
 STYLES = (["-v"], ["-v", "--log-format", "json"], ["--json"])
@@ -86,10 +86,13 @@ def watched(shop: Shop, *options: str) -> tuple[str, list[str]]:
     command = [sys.executable, "-m", "batchswap", *shop.arguments(*options)]
     seen = []
     with (shop.folder / "said").open("w+") as said:
-        with subprocess.Popen(command, cwd=shop.folder, env=shop.environment(), stdout=said, stderr=said) as run:
-            while run.poll() is None:
+        with started(command, cwd=shop.folder, env=shop.environment(), stdout=said, stderr=said) as run:
+
+            def is_over() -> bool:
                 seen.append(Path(f"/proc/{run.pid}/cmdline").read_text())
-                time.sleep(0.05)
+                return run.poll() is not None
+
+            wait_until(is_over, "the end of the run", 60.0, pause=0.05)
         said.seek(0)
         return said.read(), seen
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.chaos.vendor import Pair, Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import close, ok, reply
 from tests.ports import callback_options
+from tests.processes import started
 
 
 def log_of(shop: Shop) -> Path:
@@ -281,14 +283,17 @@ def test_two_runs_at_once_do_not_overspend_the_day(shop: Shop) -> None:
     shop.rows(12)
     place = ["--out", "out", "--provider", "crun", "--base-url", shop.vendor.url, "--min-free", "0", "--rate", "none"]
     each = ["run", "spring.csv", *place, "--budget-per-day", "7"]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "batchswap", *each, "--db", f"{name}.db", "--batch", name, *callback_options()],
-            cwd=shop.folder, env=shop.environment(), stderr=subprocess.DEVNULL,
-        )
-        for name in ("one", "two")
-    ]  # fmt: skip
-    assert [process.wait(60) for process in started] == [6, 6]
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(
+                started(
+                    [sys.executable, "-m", "batchswap", *each, "--db", f"{n}.db", "--batch", n, *callback_options()],
+                    cwd=shop.folder, env=shop.environment(), stderr=subprocess.DEVNULL,
+                )
+            )
+            for n in ("one", "two")
+        ]  # fmt: skip
+        assert [process.wait(60) for process in both] == [6, 6]
     assert shop.vendor.accepted.total() == 7
 
 

@@ -13,6 +13,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.ports import callback_options
+from tests.processes import started
 
 
 def fill_disk(vendor: Vendor, kind: str, request: Request) -> Act | None:
@@ -30,9 +31,7 @@ def run(shop: Shop, *more: str, stderr: Path | None = None, before: tuple[str, .
         error = subprocess.PIPE if stderr is None else stack.enter_context(stderr.open("w"))
         command = [*before, sys.executable, "-m", "batchswap", *shop.arguments("--rate", "none", *more)]
         process = stack.enter_context(
-            subprocess.Popen(
-                command, cwd=shop.folder, env=shop.environment(), stdout=subprocess.PIPE, stderr=error, text=True
-            )
+            started(command, cwd=shop.folder, env=shop.environment(), stdout=subprocess.PIPE, stderr=error)
         )
         shop.vendor.victim = process.pid
         out, err = process.communicate(timeout=60)

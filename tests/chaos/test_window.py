@@ -2,7 +2,6 @@
 
 import signal
 import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -11,6 +10,7 @@ from tests.chaos.shop import Shop
 from tests.chaos.vendor import Vendor
 from tests.http.scripted import Act, Request
 from tests.http.scripted_replies import ok, reply
+from tests.waits import wait_until
 
 RATE, LIMIT, PERIOD = "16/1s", 16, 1.0
 TRAVEL = 0.1
@@ -44,10 +44,9 @@ def test_invariant_6_a_command_with_another_rate_makes_no_run_faster(old_shop: S
     old_shop.rows(16)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(old_shop.process, "--rate", "8/1s")
-        while old_shop.vendor.requests() < 4:
-            time.sleep(0.01)
+        wait_until(lambda: old_shop.vendor.requests() >= 4, "four requests of the run")
         assert old_shop.call("balance", "--base-url", old_shop.vendor.url).exit_code == 0  # its rate is 20/10s
-        assert running.result().returncode == 0
+        assert running.result(60).returncode == 0
     assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= 8 + 1
 
 

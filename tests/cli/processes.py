@@ -8,27 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cli.quick import KEY
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import server
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """The base URL of a server in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.cli.serving", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "BATCHSWAP_SERVE_KEY": KEY},
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+    with server("tests.cli.serving", str(folder), env={**os.environ, "BATCHSWAP_SERVE_KEY": KEY}) as (url, _):
+        yield url
 
 
 def environment(base_url: str, home: Path) -> dict[str, str]:

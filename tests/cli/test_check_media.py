@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ import pytest
 from batchswap.operations import provider
 from tests.cli.conftest import Place, call
 from tests.cli.quick import png
+from tests.http.local import in_thread
 from tests.http.samples import movie, picture
 
 HEADER = "id,video,image,face,face_0,face_3\n"
@@ -35,14 +35,8 @@ class Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def site(folder: Path) -> Iterator[str]:
     """A web server that shows a folder."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_thread(ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("url", ["https://api..example", "https://api.example:99999", "http://api.example"])

@@ -14,7 +14,8 @@ import pytest
 from click.testing import Result
 
 from tests.cli.conftest import Place, call, work
-from tests.cli.processes import ROOT, environment
+from tests.cli.processes import environment
+from tests.processes import ROOT
 
 
 def in_words(said: Result, code: int, *words: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import selling
 from tests.cli.conftest import Place
-from tests.cli.processes import ROOT
+from tests.processes import ROOT
 
 ROWS = ["plain,https://c.example/1.mp4,https://c.example/f.jpg", "мир,https://c.example/2.mp4,https://c.example/f.jpg",
         "last,https://c.example/3.mp4,https://c.example/f.jpg"]  # fmt: skip
@@ -23,7 +23,7 @@ def german(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("locales")
     try:
         command = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(folder / "de_DE.ISO-8859-1")]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this machine cannot make a locale")
     return {"LOCPATH": str(folder), "LC_ALL": "de_DE.ISO-8859-1", "LANG": "de_DE.ISO-8859-1"}

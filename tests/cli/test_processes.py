@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from tests.cli.conftest import Place
 from tests.cli.processes import environment, finish, serving, start
 from tests.ports import callback_options
+from tests.waits import wait_until
 
 ROWS, KILLS = 24, 6
 
@@ -60,6 +62,16 @@ def count(folder: Path, table: str, where: str = "true") -> int:
         ledger.close()
 
 
+def has_begun(folder: Path, number: int) -> bool:
+    return count(folder, "runs") >= number
+
+
+def exit_codes(child: int) -> list[int]:
+    """Return the exit code of a child of this process, once it has ended."""
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return [os.waitstatus_to_exitcode(status)] if ended else []
+
+
 def charged(folder: Path, db: str) -> list[tuple[str, int]]:
     """Attempts of each task that the ledger says were accepted."""
     ledger = sqlite3.connect(folder / db)
@@ -81,11 +93,10 @@ def test_killed_at_random_moments_and_resumed(place: Place, tmp_path: Path) -> N
         common = ["run", name, "--in-flight", "8", "--no-progress"]
         for number in range(1, KILLS + 1):
             process = start(place.folder, env, *common, *listening(), stderr=subprocess.DEVNULL)
-            while count(place.folder, "runs") < number:
-                time.sleep(0.01)
+            wait_until(partial(has_begun, place.folder, number), f"run {number} in the ledger")
             time.sleep(dice.random() * 0.5)
             process.kill()
-            process.wait()
+            process.wait(30)
         resolve_all(place.folder, env)
         last = finish(place.folder, env, *common, *listening())
         assert last.returncode == 0, last.stderr
@@ -122,8 +133,7 @@ def test_interrupted_in_order(place: Place, env: dict[str, str], number: signal.
     arguments = ["run", name, "--in-flight", "4", *listening()]
     process = start(place.folder, env, *arguments, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    while not count(place.folder, "attempts", "remote_id is not null"):
-        time.sleep(0.01)
+    wait_until(lambda: count(place.folder, "attempts", "remote_id is not null"), "an accepted attempt")
     process.send_signal(number)
     said = process.communicate(timeout=30)[1].splitlines()
     assert process.returncode == code, said
@@ -163,7 +173,7 @@ def test_a_full_disk_is_said(place: Place, env: dict[str, str]) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(
             [sys.executable, "-m", "batchswap", "tasks"], cwd=place.folder, env=env, stdout=full,
-            stderr=subprocess.PIPE, text=True, check=False,
+            stderr=subprocess.PIPE, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "batchswap: No space left on device\n"
@@ -189,7 +199,9 @@ def on_terminal(folder: Path, env: dict[str, str], *arguments: str, interrupt_at
     )  # fmt: skip
     os.close(slave)
     seen = b""
+    deadline = time.monotonic() + 90
     while True:
+        assert time.monotonic() < deadline, seen
         ready, _, _ = select.select([master], [], [], 0.05)
         if interrupt_at is not None and interrupt_at.encode() in seen:
             process.send_signal(signal.SIGINT)
@@ -229,12 +241,15 @@ def test_a_terminal_that_goes_away(place: Place, env: dict[str, str], ignored: b
         signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
         os.chdir(place.folder)
         os.execve(sys.executable, [sys.executable, "-m", "batchswap", *arguments], {**env, "TERM": "xterm"})
-    while not count(place.folder, "attempts", "remote_id is not null"):
-        if select.select([master], [], [], 0.01)[0]:
+
+    def is_accepted() -> int:
+        if select.select([master], [], [], 0)[0]:
             os.read(master, 65536)  # a terminal that shows nothing holds up who writes to it
+        return count(place.folder, "attempts", "remote_id is not null")
+
+    wait_until(is_accepted, "an accepted attempt")
     os.close(master)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == (0 if ignored else 143)
+    assert wait_until(partial(exit_codes, child), "the end of the run", 60.0) == [0 if ignored else 143]
     assert count(place.folder, "attempts", "state in ('open', 'unknown')") == 0
     again = finish(place.folder, env, *arguments)
     assert again.returncode == 0, again.stderr

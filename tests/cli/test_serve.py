@@ -16,6 +16,7 @@ from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.settings import ServerSettings
 from tests.cli.conftest import Place, call, chosen
 from tests.cli.quick import QuickEngine
+from tests.waits import until
 
 
 def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
@@ -24,8 +25,7 @@ def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
     async def both() -> Exit:
         Console().show_logs()
         serving = asyncio.create_task(serve_until_stopped(settings, QuickEngine()))
-        while not (settings.folder / "tasks.db").exists():
-            await asyncio.sleep(0.01)
+        await until((settings.folder / "tasks.db").exists, "the server's file")
         os.kill(os.getpid(), number)
         return await serving
 

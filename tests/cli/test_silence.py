@@ -17,6 +17,7 @@ from batchswap.runner.standalone_calls import errands
 from batchswap.settings import Settings
 from tests.cli.processes import environment, finish
 from tests.cli.quick import KEY
+from tests.http.local import in_thread
 
 MANIFEST = "id,video,face\na,https://cdn.example.com/a.mp4,https://cdn.example.com/f.jpg\n"
 
@@ -25,7 +26,7 @@ class Mute(socketserver.BaseRequestHandler):
     """Takes a connection and says nothing, not even in TLS."""
 
     def handle(self) -> None:
-        self.server.over.wait()  # type: ignore[attr-defined]
+        self.server.over.wait(120)  # type: ignore[attr-defined]
 
 
 class Drip(Mute):
@@ -73,15 +74,11 @@ def served(handler: type[Mute]) -> Iterator[int]:
         daemon_threads = True
         over = threading.Event()
 
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with in_thread(Server(("127.0.0.1", 0), handler)) as port:
         try:
-            yield server.server_address[1]
+            yield port
         finally:
-            server.over.set()
-            server.shutdown()
-            thread.join()
+            Server.over.set()
 
 
 @pytest.mark.parametrize(("handler", "scheme"), [(Mute, "http"), (Mute, "https"), (Drip, "http")])

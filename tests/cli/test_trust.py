@@ -17,8 +17,9 @@ from batchswap.events import LogEvent
 from batchswap.operations.api_key import find_key
 from batchswap.operations.user_files import LARGEST
 from tests.cli.conftest import Place, call, work
-from tests.cli.processes import ROOT, environment
+from tests.cli.processes import environment
 from tests.cli.quick import KEY
+from tests.processes import ROOT
 
 OWN = Path(".config/batchswap/config.yaml")
 
@@ -163,7 +164,7 @@ def test_a_key_file_of_others_is_used_with_a_warning(tmp_path: Path, mode: int, 
     env = environment("http://127.0.0.1:9", tmp_path) | {"PYTHONPATH": str(ROOT)}
     del env["CRUN_API_KEY"]
     command = [sys.executable, "-m", "batchswap", "balance"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 8, done.stderr
     assert words in done.stderr
     assert ("chmod" in done.stderr) == bool(words)

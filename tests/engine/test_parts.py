@@ -150,9 +150,9 @@ def test_the_label_is_sound_xml_whatever_the_task_is_called() -> None:
 
 def test_stderr_is_kept_and_given_back(capfd: pytest.CaptureFixture[str]) -> None:
     with kept_stderr() as said:
-        subprocess.run(["sh", "-c", "echo chatter >&2"], check=True)
+        subprocess.run(["sh", "-c", "echo chatter >&2"], check=True, timeout=60)
         assert said.text() == "chatter"
-    subprocess.run(["sh", "-c", "echo after >&2"], check=True)
+    subprocess.run(["sh", "-c", "echo after >&2"], check=True, timeout=60)
     assert capfd.readouterr().err == "after\n"
 
 
@@ -164,7 +164,10 @@ def test_swaps_say_nothing_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_importing_the_engine_is_cheap() -> None:
     code = """import sys, batchswap.local.engine
 print([name for name in ('numpy', 'cv2', 'av', 'mediapipe') if name in sys.modules])"""
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+        == "[]\n"
+    )
 
 
 def test_another_face_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +210,7 @@ def test_a_broken_import_becomes_words(tmp_path: Path, content: str, expected: s
     (tmp_path / "cv2.py").write_text(content)
     code = f"""import sys; sys.path.insert(0, {str(tmp_path)!r})
 from batchswap.local.engine import check_usable; print(check_usable())"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert expected in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -215,7 +218,7 @@ from batchswap.local.engine import check_usable; print(check_usable())"""
 def test_a_missing_extra_names_it() -> None:
     code = """import sys; sys.modules['av'] = None
 from batchswap.local.engine import check_usable, probe; print(check_usable()); probe(None, 'video')"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "pip install 'batchswap[local]'" in done.stdout
     assert MissingExtra.__name__ in done.stderr
 
@@ -223,9 +226,9 @@ from batchswap.local.engine import check_usable, probe; print(check_usable()); p
 def test_errors_and_reports_come_back_from_a_worker_process(tmp_path: Path, media: Media) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:
         job = SwapJob(media.anna, tmp_path / "out.png", ((None, media.grace),))
-        assert worker.submit(engine.swap, job).result().swapped_frames == 1
+        assert worker.submit(engine.swap, job).result(60).swapped_frames == 1
         with pytest.raises(EngineError, match=r"^the video is a still$") as caught:
-            worker.submit(engine.swap, replace(job, output=tmp_path / "out.mp4")).result()
+            worker.submit(engine.swap, replace(job, output=tmp_path / "out.mp4")).result(60)
     assert caught.value.culprit == "video"
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from batchswap.errors import EngineError
 from batchswap.local.server.work.engine_interface import InputInfo, Swap
+from tests.waits import wait_until
 
 KEY = "ak_" + "k" * 32
 PREFIX = "/api/v1/client"
@@ -145,8 +146,8 @@ class Client:
         return float(self.call("GET", "/account/balance").data["balance"])
 
     def _wait(self, path: str, ends: tuple[str, ...], seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
-        while (found := self.call("GET", path).data)["status"] not in ends:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
-        return found
+        def find() -> Any:
+            found = self.call("GET", path).data
+            return found if found["status"] in ends else None
+
+        return wait_until(find, f"{path} in {ends}", seconds)

@@ -2,11 +2,13 @@
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from batchswap.clock import Clock, SystemClock
@@ -43,6 +45,20 @@ class Running(Client):
                 await found
 
         asyncio.run_coroutine_threadsafe(call(), self.loop).result(10)
+
+
+@contextmanager
+def in_thread(server: TCPServer) -> Iterator[int]:
+    """Serve in a thread until the block ends; gives the port."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join(20)
+            assert not thread.is_alive(), "the server does not end"
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from batchswap.callbacks import LARGEST, STRANGERS, Delivery, Receiver, callback_url, token
 from batchswap.errors import UsageError
 from batchswap.wire import TaskInfo
+from tests.waits import until
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 REF = "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10"
@@ -216,9 +217,7 @@ def test_what_comes_as_the_run_ends_is_not_taken_for_delivered() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver:
             answer = asyncio.ensure_future(answers(receiver, 3))
-            async with asyncio.timeout(10.0):
-                while receiver.deliveries.qsize() < 3:
-                    await asyncio.sleep(0.01)
+            await until(lambda: receiver.deliveries.qsize() >= 3, "three deliveries")
         assert await answer == [503, 503, 503]
 
     asyncio.run(main())

@@ -27,6 +27,7 @@ from tests.http.asking import CALM, HASTY, KEY, Call, ask, submit
 from tests.http.scripted import Act, Exchange, Scripted, head
 from tests.http.scripted_replies import ok, reply
 from tests.ports import reserve_port
+from tests.waits import until
 
 HEAD = head(200, {"Content-Length": "100"})
 AFTER_CONNECTING: dict[str, Act] = {
@@ -135,8 +136,7 @@ def test_an_answer_that_came_while_the_process_was_stopped_is_read(call: Call) -
     async def main(url: str) -> None:
         async with Client(url, KEY, SystemClock(), msgspec.structs.replace(HASTY, answer=0.5, submit=0.5)) as client:
             waiting = asyncio.ensure_future(call(client))
-            while not asked.is_set():
-                await asyncio.sleep(0.001)
+            await until(asked.is_set, "the request", pause=0.001)
             threading.Timer(0.1, may_answer.set).start()
             time.sleep(1.5)
             assert (await waiting).code == 200
@@ -166,8 +166,7 @@ def test_a_submit_that_is_cancelled_after_it_has_connected_may_have_been_sent() 
             Client(server.url, KEY, SystemClock(), CALM) as client,
         ):
             waiting = asyncio.ensure_future(submit(client))
-            while not server.requests:
-                await asyncio.sleep(0.001)
+            await until(lambda: server.requests, "the request", pause=0.001)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError) as cancelled:
                 await waiting
@@ -204,7 +203,7 @@ def test_tls_to_a_server_without_tls_is_never_sent() -> None:
 def test_an_untrusted_certificate_is_never_sent(tmp_path: Path) -> None:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=x"
     pair = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
-    subprocess.run([*command.split(), *pair], check=True, capture_output=True)
+    subprocess.run([*command.split(), *pair], check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
     found, server = asyncio.run(ask(submit, then=reply(json=ok()), tls=context))

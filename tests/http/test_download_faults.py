@@ -18,6 +18,7 @@ from tests.http.samples import picture
 from tests.http.scripted import Act, Scripted, head
 from tests.http.scripted_replies import media, reply
 from tests.ports import reserve_port
+from tests.waits import until
 
 
 @pytest.mark.parametrize(
@@ -125,8 +126,7 @@ def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place)
     async def talk(downloader: Downloader, server: Scripted) -> None:
         server.script = (scripted_replies.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]),)
         fetching = asyncio.ensure_future(downloader.fetch(server.url + TARGET, place, kind="video"))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.requests, "the request")
         await asyncio.sleep(0.2)
         fetching.cancel()
         await asyncio.wait([fetching])
@@ -213,7 +213,7 @@ def test_a_cancelled_caller_waits_for_the_thread_that_writes() -> None:
     let_go, ended = threading.Event(), threading.Event()
 
     def write() -> None:
-        let_go.wait()
+        assert let_go.wait(10)
         ended.set()
 
     async def main(fail: bool) -> None:

@@ -175,9 +175,9 @@ def test_files_and_folder_are_on_disk_before_the_next_step(tmp_path: Path, count
     (tmp_path / "film").write_bytes(movie())
     script = [sys.executable, "-c", FETCH_AND_PUBLISH, str(tmp_path / "out"), str(tmp_path / "film"), str(count)]
     watch = ["strace", "-f", "-y", "-qq", "-e", "trace=fsync,linkat,unlinkat", "-o", str(tmp_path / "calls")]
-    if subprocess.run([*watch, "true"], check=False, capture_output=True).returncode:
+    if subprocess.run([*watch, "true"], check=False, capture_output=True, timeout=60).returncode:
         pytest.skip("this machine forbids tracing")
-    subprocess.run([*watch, *script], check=True)
+    subprocess.run([*watch, *script], check=True, timeout=60)
     seen = [line.split(maxsplit=1)[1] for line in (tmp_path / "calls").read_text().splitlines() if "/out" in line]
     each = range(count)
     writing = [("unlinkat", f".{n}.mp4.part.json") for n in each] + [("fsync", f"/.{n}.mp4.part>") for n in each]

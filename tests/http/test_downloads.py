@@ -24,6 +24,7 @@ from tests.http.fetches import (
 )
 from tests.http.scripted import Act, Exchange, Scripted, head
 from tests.http.scripted_replies import media, redirect, reply
+from tests.waits import until
 
 # The way of a good result
 
@@ -253,8 +254,7 @@ def test_a_cancelled_download_keeps_what_came(place: Place) -> None:
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         task = asyncio.ensure_future(downloader.fetch(server.url + TARGET, place, kind="video"))
-        while held(place) == 0:
-            await asyncio.sleep(0.005)
+        await until(lambda: held(place), "the first bytes", pause=0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -18,6 +18,7 @@ from batchswap.downloads.part_file import PartFile
 from batchswap.downloads.resume import BodyPlan
 from batchswap.errors import DownloadError
 from tests.http.samples import movie
+from tests.waits import until
 
 
 def root() -> Steps[None]:
@@ -137,7 +138,7 @@ def test_who_is_cancelled_waits_for_the_end_of_what_was_begun() -> None:
             ended = True
 
         waiting = asyncio.create_task(Filing().do(work))
-        await begun.wait()
+        await until(begun.is_set, "the work")
         waiting.cancel()
         await asyncio.sleep(0)
         assert not waiting.done()

@@ -4,8 +4,6 @@ import asyncio
 import http.client
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,21 +15,18 @@ import pytest
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.app import start
 from batchswap.local.server.settings import ServerSettings
+from tests import processes
 from tests.http.fake_engine import FACE, Client, PretendEngine, send
 from tests.http.local import running
 from tests.http.test_server_tasks import receiver, wait_for
+from tests.waits import wait_until
 
 
 @contextmanager
-def process(folder: Path, seconds: float) -> Iterator[tuple[Client, "subprocess.Popen[bytes]"]]:
-    """A server in a process of its own, killed at the end if it still lives."""
-    command = [sys.executable, "-m", "tests.http.serving", str(folder), str(seconds)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        try:
-            yield Client(server.stdout.readline().decode().strip()), server
-        finally:
-            server.kill()
+def process(folder: Path, seconds: float) -> Iterator[tuple[Client, processes.Process]]:
+    """A server in a process of its own."""
+    with processes.server("tests.http.serving", str(folder), str(seconds)) as (base_url, server):
+        yield Client(base_url), server
 
 
 def workers_of(folder: Path) -> list[int]:
@@ -56,11 +51,7 @@ def test_what_a_killed_server_had_accepted_is_finished_by_the_next(tmp_path: Pat
         assert client.info(ids[0])["status"] == "running"
         server.send_signal(how)
         server.wait(20)
-    for _ in range(100):
-        if not workers_of(tmp_path):
-            break
-        signal.sigtimedwait([], 0.05)
-    assert workers_of(tmp_path) == []
+    wait_until(lambda: not workers_of(tmp_path), "the end of its workers", pause=0.05)
     with process(tmp_path, seconds=0) as (client, _):
         again = [client.create(body, f"attempt-{n}").data["task_id"] for n, body in enumerate(bodies)]
         assert again == ids
@@ -92,7 +83,7 @@ def test_killed_between_any_two_submits_each_attempt_is_one_task_and_charged_onc
         killer = threading.Timer(pause, server.kill)
         killer.start()
         submit_all(client, bodies, answered)
-        killer.join()
+        killer.join(10)
         server.wait(20)
     promised = dict(answered)
     with process(tmp_path, seconds=0) as (client, _):

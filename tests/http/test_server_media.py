@@ -3,7 +3,6 @@
 import http.client
 import http.server
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from batchswap.local.server.app import reach_of
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.work.input_fetcher import Reach, is_public
 from tests.http.fake_engine import Answer, send
-from tests.http.local import Running, SetClock, running
+from tests.http.local import Running, SetClock, in_thread, running
 
 MP4 = {"Content-Type": "video/mp4"}
 
@@ -178,14 +177,8 @@ class Source(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def source() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_thread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Source)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def swap(base: str, video: str, face: str = "/face") -> dict[str, object]:

@@ -4,9 +4,9 @@ import contextlib
 import http.server
 import json
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,7 +18,8 @@ from batchswap.errors import UsageError
 from batchswap.local.faults import Fault, FaultRate
 from batchswap.local.server.settings import ServerSettings
 from tests.http.fake_engine import KEY, Client, PretendEngine, send
-from tests.http.local import Running, SetClock, running
+from tests.http.local import Running, SetClock, in_thread, running
+from tests.waits import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +56,8 @@ def test_insufficient_credits_are_402_and_a_deposit_mends_it(tmp_path: Path) -> 
 def test_many_submits_at_once_never_overdraw(tmp_path: Path) -> None:
     with running(tmp_path, balance=10) as client:
         body = client.body(b"video 1")
-        answers: list[int] = []
-        threads = [threading.Thread(target=lambda: answers.append(client.create(body).status)) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(16) as pool:
+            answers = [answer.status for answer in pool.map(client.create, [body] * 16, timeout=60)]
         assert (answers.count(200), answers.count(402), client.balance()) == (10, 6, 0)
 
 
@@ -83,17 +80,9 @@ def test_the_same_idempotency_key_for_other_work_is_422(client: Running) -> None
 
 def test_the_same_idempotency_key_at_the_same_moment(client: Running) -> None:
     body, before = client.body(b"video 1 race"), client.balance()
-    answers: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(client.create(body, "attempt-4").data["task_id"]))
-        for _ in range(12)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(answers) == 12
-    assert len(set(answers)) == 1
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(client.create, [body] * 12, ["attempt-4"] * 12, timeout=60))
+    assert len({answer.data["task_id"] for answer in answers}) == 1
     assert client.balance() == before - 1
 
 
@@ -223,14 +212,8 @@ def receiver(refusals: int = 0) -> Iterator[tuple[str, list[Any]]]:
     """A URL, and what is posted to it."""
     bodies: list[Any] = []
     handler = type("Here", (Receiver,), {"bodies": bodies, "refusals": refusals})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/cb", bodies
-        finally:
-            server.shutdown()
-            thread.join()
+    with in_thread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
+        yield f"http://127.0.0.1:{port}/cb", bodies
 
 
 def read(folder: Path, sql: str) -> Any:
@@ -240,10 +223,7 @@ def read(folder: Path, sql: str) -> Any:
 
 
 def wait_for(bodies: list[Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not bodies:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: bodies, "a callback")
 
 
 def test_the_end_is_told_to_the_callback_url_also_after_refusals(tmp_path: Path) -> None:
@@ -259,10 +239,8 @@ def test_the_end_is_told_to_the_callback_url_also_after_refusals(tmp_path: Path)
 def test_a_callback_is_given_up_in_the_end(tmp_path: Path) -> None:
     with receiver(refusals=3) as (url, bodies), running(tmp_path, callback_waits=(0.01, 0.01)) as client:
         client.wait(client.create(client.body(callback_url=url)).data["task_id"])
-        deadline = time.monotonic() + 20
-        while read(tmp_path, "SELECT callback_tries, callback_due FROM tasks") != (3, None):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        sql = "SELECT callback_tries, callback_due FROM tasks"
+        wait_until(lambda: read(tmp_path, sql) == (3, None), "three tries, and no further one")
         assert bodies == []
 
 
@@ -354,9 +332,7 @@ def test_what_was_kept_long_enough_is_swept(tmp_path: Path) -> None:
         assert send("GET", url).status == 200
     clock.ahead = 15 * 24 * 3600
     with running(tmp_path, clock=clock) as client:
-        deadline = time.monotonic() + 20
-        while any([*(tmp_path / name).iterdir()] for name in ("inputs", "results", "faces")):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        folders = [tmp_path / name for name in ("inputs", "results", "faces")]
+        wait_until(lambda: not any([*folder.iterdir()] for folder in folders), "empty folders")
         answer = client.create(body)
         assert answer.json["message"] == "input.video_url: no file was uploaded to this URL"

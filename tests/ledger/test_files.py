@@ -210,7 +210,7 @@ def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> N
             pass
         assert refused.value.exit is Exit.USAGE
     remedy = str(refused.value).rpartition(": ")[2].strip("`")
-    subprocess.run(remedy, shell=True, check=True)
+    subprocess.run(remedy, shell=True, check=True, timeout=60)
     with lock.hold(path, wait=False), lock.hold(other, wait=False):
         pass
 

@@ -13,6 +13,8 @@ import pytest
 
 from batchswap.errors import LedgerFailed
 from batchswap.ratelimit.shared_file import Shared
+from tests.processes import started
+from tests.waits import first_line
 
 
 class Book:
@@ -105,12 +107,11 @@ def test_nobody_opens_it_while_another_process_may_begin_it_anew(tmp_path: Path)
     path = tmp_path / "book.db"
     command = [sys.executable, "-c", HOLDER, f"{path}.lock"]
     with (
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder,
+        started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
         ThreadPoolExecutor(1) as pool,
     ):
-        assert holder.stdout is not None
         assert holder.stdin is not None
-        assert holder.stdout.readline() == "held\n"
+        assert first_line(holder.stdout) == "held"
         opening = pool.submit(lambda: Book(path).close())
         assert not wait([opening], timeout=0.2).done
         assert not path.exists()

@@ -22,6 +22,7 @@ from batchswap.tasks import Model, Row
 from tests.loop.service import Fault, Service, Shelf, lognormal
 from tests.loop.world import ACCOUNT, World, rows, watch_nothing
 from tests.virtual import VirtualClock
+from tests.waits import until
 
 QUICK = lognormal(6, 0.35)
 Script = Callable[[], Coroutine[Any, Any, None]]
@@ -685,8 +686,7 @@ async def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice
     service.callback = world.deliver
     service.durations = lambda _: 300.0 if service.accepted.total() > 1 else 5.0
     at_work = asyncio.ensure_future(world.run(service, callbacks=True))
-    while not world.counts()["failed"]:
-        await asyncio.sleep(1.0)
+    await until(lambda: world.counts()["failed"], "the failed task", 3600.0, pause=1.0)
     world.deliver(first, service.info("t0", service.last_end))
     await at_work
     with closing(connection.connect(world.settings.db, write=True)) as db:

@@ -20,6 +20,7 @@ from tests.loop.service import Fault, Service, Shelf
 from tests.loop.test_run import always, once
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock
+from tests.waits import until
 
 
 class SlowDisk(Inline):
@@ -286,8 +287,7 @@ async def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_a
     service.latency = 1.0
 
     async def tell() -> None:
-        while len(service.tasks) < 2:
-            await asyncio.sleep(0.1)
+        await until(lambda: len(service.tasks) == 2, "two tasks", pause=0.1)
         world.deliver(attempts(world)[1][0], wire.TaskInfo("t0", wire.SUCCESS))
 
     telling = asyncio.ensure_future(tell())

@@ -103,7 +103,7 @@ def test_a_pipe_can_be_a_manifest(tmp_path: Path) -> None:
     try:
         assert check([Source(str(path))]) == {"pipe": 1}
     finally:
-        writer.join()
+        writer.join(10)
 
 
 def test_several_manifests_and_counts(tmp_path: Path) -> None:
