@@ -1,12 +1,14 @@
 """Time that jumps to the next timer: hours pass in milliseconds. Not for real sockets or other threads."""
 
 import asyncio
+import functools
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 START = 1_790_000_000.0
 """Unix time when a virtual loop's own time is 0."""
@@ -73,6 +75,16 @@ class Inline(Executor):
         if self.killed:
             raise OSError("killed")
         return work()
+
+
+def on_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a coroutine test one that Hypothesis can call with each of its examples."""
+
+    @functools.wraps(test)
+    def run_one(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_one
 
 
 def run(coro: Coroutine[Any, Any, T]) -> T:

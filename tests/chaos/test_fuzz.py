@@ -26,7 +26,7 @@ from tests.chaos.conftest import PROFILE
 from tests.http.test_callbacks import record
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
-from tests.virtual import VirtualClock, run
+from tests.virtual import VirtualClock, on_virtual_time
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**400, 1e308, -1e308, 2**63, 200, 429, 501])
 SCALARS = (
@@ -158,20 +158,17 @@ CODE = st.sampled_from([200, 200, 200, "200", None, 404, 422, 429, 501, 10**30])
 
 @PROFILE
 @given(st.lists(st.tuples(STATUS, CODE, ALMOST | JSON, st.text()), max_size=12))
-def test_a_run_survives_whatever_the_api_says(said: list[tuple[int, Any, Any, str]]) -> None:
+@on_virtual_time
+async def test_a_run_survives_whatever_the_api_says(said: list[tuple[int, Any, Any, str]]) -> None:
     """No exception, no second submit of what may have been accepted, and the next run comes to the end."""
     random.seed(1)
-
-    async def script(folder: Path) -> None:
-        world, service = World(folder, 2), Babbling(said)
+    with tempfile.TemporaryDirectory() as folder:
+        world, service = World(Path(folder), 2), Babbling(said)
         for _ in range(4):
             async with asyncio.timeout(86400.0):
                 counts = (await world.run(service)).counts
         assert max(service.accepted.values(), default=0) <= 1
         assert counts["done"] + counts["failed"] + counts["uncertain"] == 2, counts
-
-    with tempfile.TemporaryDirectory() as folder:
-        run(script(Path(folder)))
 
 
 SECRET, REF = b"0123456789abcdef", "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10"
