@@ -31,6 +31,7 @@ _BY_NUMBER = {
     errno.EROFS: "the file system is read-only: name another place (--db, --out, XDG_STATE_HOME, TMPDIR)",
 }
 
+COMPLETE = "_BATCHSWAP_COMPLETE"
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -41,7 +42,11 @@ class Root(click.Group):
         return list(self.commands)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
-        """Run a command and leave with its exit code."""
+        """Run a command and leave with its exit code, or answer a shell that completes a command line."""
+        if instruction := os.environ.get(COMPLETE):
+            from click.shell_completion import shell_complete
+
+            sys.exit(shell_complete(self, {}, "batchswap", COMPLETE, instruction))
         arguments = list(sys.argv[1:] if args is None else args)
         console = Console()
         console.expect(arguments)
