@@ -11,7 +11,7 @@ _USUAL = {*vars(logging.makeLogRecord({})), "event", "message"}
 
 
 class LogEvent(StrEnum):
-    """An event's name and its meaning. docs/events.md has the same table; a test compares them."""
+    """An event's name and its meaning. The table in docs/reference.md is made from them."""
 
     meaning: str
 

@@ -1,4 +1,4 @@
-"""Imports point down: every module has a layer and imports only what stands below it (design, "Rooms")."""
+"""Imports point down: every module has a layer and imports only what stands below it (docs/design.md, "Layers")."""
 
 import ast
 from collections.abc import Iterator

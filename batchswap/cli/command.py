@@ -14,7 +14,7 @@ from batchswap.cli.console import Console
 
 HEADINGS = ("Options", "Where", "How fast", "How much", "How long", "Which rows", "Output")
 """The headings of `--help`, in this order. "Options": those of one command alone."""
-_SHORT = 10
+SHORT = 10
 """Number of options that are listed under one heading."""
 _WIDEST = 27
 """Columns of an option next to its help; the help of a longer one begins on the next line."""
@@ -117,7 +117,7 @@ class Command(click.Command):
         rows = [(getattr(each, "heading", HEADINGS[-1]), *row) for each, row in listed if row is not None]
         rows.sort(key=lambda row: HEADINGS.index(row[0]))
         width = min(max(len(spelled) for _, spelled, _ in rows), _WIDEST)
-        for heading, some in groupby(rows, lambda row: row[0] if len(rows) > _SHORT else HEADINGS[0]):
+        for heading, some in groupby(rows, lambda row: row[0] if len(rows) > SHORT else HEADINGS[0]):
             with formatter.section(heading):
                 formatter.write_dl([(spelled.ljust(width), _unbroken(words)) for _, spelled, words in some], width)
         formatter.buffer[:] = [text.translate(_BREAKS) for text in formatter.buffer]

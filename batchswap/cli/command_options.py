@@ -271,8 +271,21 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 
+def _complete_topic(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    from batchswap.cli.topics import topics
+
+    return [name for name in topics() if name.startswith(typed)]
+
+
+class GuideOptions(CommandOptions):
+    """Show the documentation: the guide, or one topic of it. Without TOPIC, the topics are listed first."""
+
+    command, summary = "guide", "show the documentation: a guide, a reference, the design"
+    topic: str | None = argument(metavar="[TOPIC]", required=False, shell_complete=_complete_topic)
+
+
 COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ResolveOptions,
     CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, BackupOptions, AdoptOptions,
-    RebuildOptions,
+    RebuildOptions, GuideOptions,
 )  # fmt: skip

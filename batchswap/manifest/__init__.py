@@ -1,4 +1,4 @@
-"""Manifests: text → checked rows, or all errors at once (cli.md, "Manifests")."""
+"""Manifests: text → checked rows, or all errors at once (docs/reference.md, "Manifests")."""
 
 from batchswap.manifest.outputs import DEFAULT_TEMPLATE
 from batchswap.manifest.reader import Chunk, Reading, check, read

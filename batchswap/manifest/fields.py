@@ -1,6 +1,6 @@
 """What the fields of a manifest are called, and whether a text can be one.
 
-Names and aliases are those of cli.md, "Manifests". Nothing here looks at files.
+Names and aliases are those of docs/reference.md, "Manifests". Nothing here looks at files.
 """
 
 import difflib

@@ -35,7 +35,7 @@ class BatchStatus(msgspec.Struct, frozen=True):
     excesses: list[Excess] = []
 
     def to_json(self, balance: float | None) -> dict[str, Any]:
-        """As in the summary of a run (cli.md)."""
+        """As in the summary of a run (docs/reference.md)."""
         money_ = {"spent": self.credits.spent, "reserved": self.credits.reserved, "balance": balance}
         money_["exceeded"] = exceeded(self.excesses)
         return {"counts": self.counts, "credits": money_, "unpriced_attempts": self.credits.unpriced}

@@ -11,7 +11,10 @@ KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_4
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """cli.md, "Options of `run`". Counts and credits are of the whole batches, over all runs; requests of this run."""
+    """The document of `run --json` (docs/reference.md).
+
+    Counts and credits are of the whole batches, over all runs; requests are of this run.
+    """
 
     exit_code: int
     reason: str

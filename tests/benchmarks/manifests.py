@@ -34,7 +34,7 @@ def write_csv(path: Path, rows: int = ROWS, seed: int = SEED) -> None:
 
 
 def write_yaml(path: Path, tasks: int = YAML_TASKS, seed: int = SEED) -> None:
-    """One flow mapping a line, as in cli.md."""
+    """One flow mapping a line, as in docs/reference.md."""
     dice = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
         file.write("name: spring\ndefaults: {face: https://cdn.example.com/anna.jpg, consent: release-114}\ntasks:\n")
