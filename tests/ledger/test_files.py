@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from batchswap.errors import Exit, LedgerBusy, LedgerError, LedgerFailed, LedgerFull
 from batchswap.ledger import schema
-from batchswap.ledger.file import connection, lock
+from batchswap.ledger.file import backup, connection, lock
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
 from batchswap.sqlite_errors import in_words
 
@@ -201,6 +201,26 @@ def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp
             pass
 
 
+def test_invariant_10_two_copies_of_a_ledger_are_not_run_at_once(tmp_path: Path) -> None:
+    """Neither knows what the other one submits, and both have the same queued rows."""
+    path, other, copy = tmp_path / "a" / "b.db", tmp_path / "other.db", tmp_path / "copy.db"
+    connection.create(other)
+    with lock.hold(path, wait=False) as pin:
+        connection.create(path)
+        pin()
+        backup.copy(path, copy)
+        for _ in range(2):  # a refused attempt does not release the lock
+            assert lock.is_held(copy)
+            with pytest.raises(LedgerBusy, match="a copy of"), lock.hold(copy, wait=False):
+                pass
+        with lock.hold(other, wait=False):
+            pass
+    with lock.hold(copy, wait=False), pytest.raises(LedgerBusy, match="a copy of"), lock.hold(path, wait=False):
+        pass
+    assert not lock.is_held(path)
+    assert list((tmp_path / "state" / "batchswap" / "ledgers").iterdir()) == []
+
+
 def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path, other = tmp_path / "my b.db", tmp_path / "c.db"
     connection.create(path)
@@ -211,8 +231,9 @@ def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> N
         assert refused.value.exit is Exit.USAGE
     remedy = str(refused.value).rpartition(": ")[2].strip("`")
     subprocess.run(remedy, shell=True, check=True, timeout=60)
-    with lock.hold(path, wait=False), lock.hold(other, wait=False):
-        pass
+    for each in (path, other):
+        with lock.hold(each, wait=False):
+            pass
 
 
 def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
