@@ -11,10 +11,12 @@ import aiohttp
 import msgspec
 
 from batchswap.errors import WireError
-from batchswap.wire import Envelope, find_task_id, mapping, usable_id
+from batchswap.wire import Envelope, find_task_id, mapping, text, usable_id
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer's body. The API's own answers have a few thousand; more than this is not one of them."""
+LONGEST_HEADER = 64 * 1024
+"""Bytes of a header. Policies and cookies that servers in between add are often longer than aiohttp's 8,190."""
 
 HIDDEN = "…"
 _WORDS = ("message", "error")
@@ -126,8 +128,8 @@ def open_envelope(body: Body) -> tuple[Envelope, bool, str]:
             envelope, is_envelope = Envelope.decode(body.data), True
         except WireError as error:
             envelope = Envelope(None, str(error))
-    is_named = usable_id(mapping(envelope.data).get("task_id")) is not None
-    named = "" if is_named else find_task_id(body.data)
+    sent = mapping(envelope.data).get("task_id")
+    named = "" if usable_id(sent) else text(sent).strip() or find_task_id(body.data)
     if body.fault is not None and not named and not envelope.data:
         raise body.fault
     return envelope, is_envelope, named

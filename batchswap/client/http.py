@@ -11,7 +11,17 @@ import msgspec
 from yarl import URL
 
 from batchswap import wire
-from batchswap.client.answers import HIDDEN, Answer, Body, open_envelope, parse_retry_after, read_body, unpack, without
+from batchswap.client.answers import (
+    HIDDEN,
+    LONGEST_HEADER,
+    Answer,
+    Body,
+    open_envelope,
+    parse_retry_after,
+    read_body,
+    unpack,
+    without,
+)
 from batchswap.client.error_mapping import mapped, translate
 from batchswap.client.request_trace import CancelledUnsent, Journey, awake, tracing
 from batchswap.client.uploads import Upload
@@ -174,6 +184,8 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
         middlewares=[_send_once],
         auto_decompress=False,  # a wrong label must not cost the answer
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
         trace_configs=[tracing()],
         trust_env=False,
     )

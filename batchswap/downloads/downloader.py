@@ -27,6 +27,7 @@ AGAIN = (4, 1.0)
 
 _BLOCK = 1024 * 1024
 _BUFFER = 128 * 1024  # what waits here unread is lost when the connection breaks, so not more
+_LONGEST_HEADER = 64 * 1024  # some hosts send longer ones than the 8,190 bytes that aiohttp takes by itself
 _PROGRESS = 64 * 1024  # bytes that must come within `stall` seconds, or the rest of the night goes into one file
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -56,6 +57,8 @@ class Downloader:
             middlewares=[_send_once],
             auto_decompress=False,  # labels are often wrong
             read_bufsize=_BUFFER,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
             trust_env=False,  # through a proxy, nobody here would see the address
         )
         self._again: dict[str, AsyncLimiter] = {}

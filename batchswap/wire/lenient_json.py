@@ -23,7 +23,10 @@ LONGEST_NUMBER = 400
 _TOKEN = re.compile(r'[\s\0\ufeff]*(?:([\[\]{},:])|("[^"\\]*(?:\\.[^"\\]*)*")|([^\s\0\[\]{},:"]+))', re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-_TASK_ID = re.compile(r'\\*"task_id\\*"\s*:\s*\\*"([^"\\]{1,256})\\*"')
+_TASK_ID = re.compile(
+    r"""(?<![a-z0-9_])task_?id\\*["']?\s*[:=]\s*(?:\\*["']\s*([^"'\\]{1,1000}?)\s*\\*["']|([0-9]{1,64})(?=[\s,}\]]))""",
+    re.IGNORECASE,
+)
 _WORDS = ("true", "false", "null")
 _CLOSING = {"{": "}", "[": "]"}
 _MISSING = "\ud800"
@@ -52,9 +55,12 @@ def decode(body: bytes) -> str:
 
 
 def find_task_id(body: bytes) -> str:
-    """Return the first "task_id" in any text, such as an answer that was cut off. "" where there is none."""
+    """Return the first "task_id" in any text, such as an answer that was cut off. "" where there is none.
+
+    It may be a number, a long text or one with other characters, which no task id is: it is evidence all the same.
+    """
     found = _TASK_ID.search(decode(body))
-    return found[1] if found else ""
+    return found[1] or found[2] if found else ""
 
 
 def _repaired(text: str) -> Iterator[str]:

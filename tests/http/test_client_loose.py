@@ -31,6 +31,7 @@ GOOD: dict[str, Act] = {
     "too long a Content-Length": scripted_replies.raw(head(200, {"Content-Length": str(len(BODY) + 9)}) + BODY),
     "chunks without an end": scripted_replies.chunked(BODY, complete=False),
     "reset behind it": scripted_replies.reset(after=head(200, {"Content-Length": "500"}) + BODY),
+    "a long header": reply(200, body=BODY, headers={"Content-Security-Policy": "a" * 60_000}),
     "stalled behind it": scripted_replies.stall(after=head(200, {"Content-Length": "500"}) + BODY),
 }
 
@@ -54,6 +55,9 @@ DOUBTED: dict[str, Act] = {
     "in JSON in JSON": reply(200, json=ok(json.dumps({"task_id": "t1"}))),
     "outside of data": reply(200, json={**ok(None), "task_id": "t1"}),
     "502 of a gateway": reply(502, body=CUT),
+    "with blanks": reply(200, json=ok({"task_id": " t1\n"})),
+    "under another name": reply(200, json=ok({"taskId": "t1"})),
+    "in single quotes": reply(200, body=str(ok({"task_id": "t1"})).encode()),
 }
 
 
@@ -61,6 +65,12 @@ DOUBTED: dict[str, Act] = {
 def test_an_id_in_an_answer_that_is_none_is_evidence(name: str) -> None:
     found, _ = answered(submit, then=DOUBTED[name])
     assert found.named == "t1"
+
+
+@pytest.mark.parametrize("sent", [12345, "t" * 300, "tä1"])
+def test_what_no_task_id_can_be_is_evidence_too(sent: int | str) -> None:
+    found, _ = answered(submit, then=reply(200, json=ok({"task_id": sent})))
+    assert found.named == str(sent)
 
 
 def test_a_bare_id_is_in_the_data() -> None:

@@ -44,6 +44,10 @@ def test_a_host_that_gives_no_length(place: Place, act: Act) -> None:
     fetched(place, act)
 
 
+def test_a_host_that_sends_a_long_header(place: Place) -> None:
+    fetched(place, media(MOVIE, headers={"Content-Security-Policy": "a" * 60_000}))
+
+
 def test_a_media_host_gets_nothing_but_the_request(place: Place) -> None:
     cookie = redirect(TARGET + "&again")
 

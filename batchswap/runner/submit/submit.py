@@ -97,7 +97,7 @@ class Submitting:
         else:
             run.on_answer(verdict, answer)
             self._note(verdict)
-        named = remote_id or wire.usable_id(clean(answer.named)) or ""
+        named = remote_id or clean(answer.named)
         return await finish(self._record(ready, attempt, verdict, named, answer.message, before))
 
     def _is_full(self, served_at: float) -> bool:
