@@ -25,6 +25,11 @@ LONGEST_PAUSE = 600.0
 """Seconds of a host's Retry-After that are honoured at most."""
 
 
+def silence(patience: float) -> float:
+    """Return the seconds without progress after which a download is broken off."""
+    return min(60.0, max(10.0, patience))
+
+
 class Trouble(Enum):
     """What a failed download says."""
 
@@ -121,10 +126,15 @@ class Host:
         self._answered(now)
         self._failed.setdefault(result, now)
 
-    def failed(self, result: int, now: float, pause: float | None, dice: float, patience: float) -> float:
-        """Record that the host gave no useful answer. Return seconds to wait; `pause` is its Retry-After."""
+    def failed(
+        self, result: int, now: float, pause: float | None, dice: float, patience: float, silent: float = 0.0
+    ) -> float:
+        """Record that the host gave no useful answer. Return seconds to wait; `pause` is its Retry-After.
+
+        `silent`: seconds for which it had sent nothing before it was given up.
+        """
         self._failed.setdefault(result, now)
-        self._down_since = min(self._down_since, now)
+        self._down_since = min(self._down_since, max(now - silent, self.good_at))
         self._tries += now >= self._free_at  # failures of one moment are one message
         wanted = max(backoff(self._tries, dice), min(pause or 0.0, LONGEST_PAUSE))
         wanted = min(wanted, max(patience - self.down_for(now), 1.0))  # one last look when patience ends

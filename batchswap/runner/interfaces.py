@@ -66,6 +66,9 @@ class ResultStore(Protocol):
     def taken(self, output: str) -> bool:
         """Whether something stands under the final name."""
 
+    def obstacle(self, output: str) -> str:
+        """Return why nothing can be stored in the output's folder; "" when it can."""
+
     def is_writable(self) -> bool:
         """Whether something can be made where results go."""
 

@@ -25,6 +25,7 @@ from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
+from batchswap.media_hosts import silence
 from batchswap.runner import signals
 from batchswap.runner.background import Watch, flush, watched
 from batchswap.runner.collect.result_store import Results
@@ -84,7 +85,9 @@ async def work_off(
                 Client(account.base_url, account.key, clock, keep_submits=settings.rate_limit is None)
             )
             private = await is_on_private_address(account.base_url)
-            downloader = await stack.enter_async_context(Downloader(allow_private=private))
+            downloader = await stack.enter_async_context(
+                Downloader(allow_private=private, stall=silence(settings.patience))
+            )
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
             log = open_log(settings, account, reading, clock, report)

@@ -191,6 +191,21 @@ def test_one_disk_failure_leaves_its_task_to_the_next_run(stall: Shop) -> None:
     assert stall.vendor.requests("submit") == 2
 
 
+def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid(stall: Shop) -> None:
+    pairs = stall.rows(2)
+    taken = stall.folder / "out" / "spring"
+    taken.parent.mkdir()
+    taken.write_text("a file where the batch's folder should be")
+    done = stall.run("--rate", "none")
+    assert (done.exit_code, stall.vendor.accepted.total()) == (3, 0)
+    shown = stall.call("show", "r0", "--db", str(stall.folder / "b.db")).output
+    assert f"{taken} is not a folder" in shown
+    taken.unlink()
+    assert stall.call("retry", "--db", str(stall.folder / "b.db")).exit_code == 0
+    assert stall.run("--rate", "none").exit_code == 0
+    assert stall.results() == stall.expected(pairs)
+
+
 def test_what_a_killed_trial_left_is_removed_by_the_next(stall: Shop) -> None:
     stall.rows(1)
     left = stall.folder / "out" / folder_trial.FOLDER / f"{os.uname().nodename}-{2**22 + 1}" / "names"

@@ -241,6 +241,9 @@ class Shelf:
     def taken(self, output: str) -> bool:
         return output in self.files
 
+    def obstacle(self, output: str) -> str:
+        return ""
+
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         return Trial()
 

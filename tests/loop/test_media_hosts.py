@@ -70,6 +70,23 @@ async def test_an_outage_is_waited_for_and_submits_pause(tmp_path: Path, in_flig
     assert sum(shelf.asked.values()) < 60 + 120
 
 
+async def test_a_host_that_accepts_and_never_answers_is_left_when_patience_ends(tmp_path: Path) -> None:
+    """The first look takes all of it; it is not followed by others that take as long."""
+    world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0)
+
+    class Silent(Troubled):
+        async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
+            self.asked[url] += 1
+            await asyncio.sleep(60.0)
+            raise DownloadError("timeout", "next to nothing for 60 s")
+
+    shelf = world.shelf = Silent(dark(1e9))
+    summary = await world.run(service, patience=60.0)
+    assert summary.exit_code == Exit.UNAVAILABLE
+    assert set(shelf.asked.values()) == {1}
+    assert summary.seconds < 80.0
+
+
 async def test_an_outage_beyond_patience_leaves_the_results_to_the_next_run(tmp_path: Path) -> None:
     world, service = World(tmp_path, 30), Service(VirtualClock(), durations=lambda _: 5.0)
     world.shelf = Troubled(dark(1e9))

@@ -14,6 +14,7 @@ from batchswap.media_hosts import (
     Trouble,
     decide,
     note,
+    silence,
     trouble_of,
 )
 
@@ -154,3 +155,18 @@ def test_trouble_is_said_once_and_its_end_too() -> None:
     host = down(2)
     assert [host.is_news(0.0), host.is_news(0.0)] == [True, False]
     assert [host.gave(1.0), host.gave(1.0)] == [True, False]
+
+
+def test_a_host_that_sent_nothing_was_down_all_that_time() -> None:
+    """Patience is a clock: the minute until a download is broken off counts, unless the host gave another result."""
+    host = Host()
+    host.failed(1, 100.0, None, 0.5, PATIENCE, silence(PATIENCE))
+    assert host.down_for(100.0) == 60.0
+    other = Host()
+    other.gave(90.0)
+    other.failed(1, 100.0, None, 0.5, PATIENCE, silence(PATIENCE))
+    assert other.down_for(100.0) == 10.0
+
+
+def test_a_silent_host_is_broken_off_sooner_where_patience_is_short() -> None:
+    assert [silence(patience) for patience in (1.0, 30.0, 7200.0)] == [10.0, 30.0, 60.0]

@@ -96,7 +96,8 @@ class Fetching:
             if error.reason not in self._unsaved:
                 self._unsaved.add(error.reason)
                 name = name_of(job.task)
-                words = f"{name} is paid for and could not be saved: {error}; `batchswap retry` fetches it"
+                first = "move that away, then " if error.reason == "output-taken" else ""
+                words = f"{name} is paid for and could not be saved: {error}; {first}`batchswap retry` fetches it"
                 self._run.report(LogEvent.RESULT_NOT_SAVED, words, logging.WARNING, task=name, code=error.reason)
             await self._leave(job, Event.UNSAVED, error)
             return SETTLED
@@ -215,7 +216,8 @@ class Fetching:
         wait = min(run.backoff(story.tries), CAP)
         if trouble is Trouble.HOST:
             pause = parse_retry_after(error.retry_after, run.clock.now())
-            wait = host.failed(result, now, pause, random.random(), patience)
+            silent = media_hosts.silence(patience) if error.reason == "timeout" else 0.0
+            wait = host.failed(result, now, pause, random.random(), patience, silent)
         elif trouble is Trouble.RESULT:
             host.missed(result, now)
         if host.is_news(now):

@@ -41,6 +41,15 @@ class Results:
         """Whether something stands under the final name."""
         return os.path.lexists(f"{self._out}/{output}")
 
+    def obstacle(self, output: str) -> str:
+        """Return why nothing can be stored in the output's folder; "" when it can, as far as can be seen."""
+        folder = (self._out / output).parent
+        while not os.path.lexists(folder):
+            folder = folder.parent
+        if not folder.is_dir():
+            return f"{folder} is not a folder"
+        return "" if os.access(folder, os.W_OK | os.X_OK) else f"nothing can be written to {folder}"
+
     def is_writable(self) -> bool:
         """Whether this user may make something where results go."""
         folder = self._standing()

@@ -119,6 +119,8 @@ class Preparing:
         if owner is not None:
             raise TaskInvalid("output-taken", f"{task.output} is also the output of {owner}")
         store = self._run.store
+        if words := store.obstacle(task.output):
+            raise TaskInvalid("output-taken", f"{task.output} cannot be stored: {words}")
         if not store.taken(task.output):
             return
         own = queries.previous_result(self._run.ledger.db, task.id).replaces
