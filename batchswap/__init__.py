@@ -6,7 +6,7 @@ The names of `__all__` are the Python API (docs/python-api.md). They are loaded 
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Settings", "open_ledger", "plan", "plan_async", "run", "run_async"]
 
 
