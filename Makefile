@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test cover soak demo bench check clean
+.PHONY: help install lint test cover docs soak demo bench check clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -33,6 +33,9 @@ cover: $(READY)  ## The tests with branch coverage
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+docs: $(READY)  ## Bring the tables and the examples of the documentation up to date with the code
+	$(BIN)/python -m tests.docs --write
 
 check: lint cover  ## Lint and tests with coverage
 

@@ -19,4 +19,5 @@ def topics() -> dict[str, str]:
 def lines_of(pages: dict[str, str]) -> Iterator[str]:
     """Yield a line for each page: its name, and its heading."""
     for name, text in pages.items():
-        yield f"- {name}: {text.splitlines()[0].lstrip('# ')}"
+        heading = text.splitlines()[0].removeprefix("# ").removeprefix(f"{name.capitalize()}: ")
+        yield f"- {name}: {heading}"
