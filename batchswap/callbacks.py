@@ -1,7 +1,7 @@
-"""Where the API says that a task has ended: one unguessable path per attempt, and nothing else.
+"""Receiver for the callbacks of the API, with one unguessable path per attempt.
 
-The API signs nothing (api.md, `callback_url`), so the path carries an HMAC of the attempt's ref. What a delivery says
-is data: whether its task id and inputs are the attempt's is for the reader of the queue to judge.
+The API does not sign callbacks (docs/api.md, `callback_url`), so the path has an HMAC of the attempt's ref. The reader
+of the queue checks whether the task id and the inputs in the body belong to the attempt.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ LARGEST = 256 * 1024
 """Bytes of a body."""
 
 WAITING = 10_000
-"""Deliveries that may wait to be read; more are answered 503, and the API may come again."""
+"""Maximum deliveries in the queue. Further ones are answered with 503, and the API may repeat them."""
 
 STRANGERS = (20, 1.0)
-"""Wrong paths that get an answer of their own, and the seconds in which."""
+"""Requests with wrong paths that are answered with 404, and the period in seconds. Further ones get 429."""
 
 _TOKEN_DIGITS = 32  # 128 bits
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery for the attempt `ref`. The same may come twice, late, or in another order.
+    """One delivery for the attempt `ref`. It can be repeated, late or out of order.
 
-    Who reads it sets `recorded` when it is worked off: only then is the API told that it has come.
+    The reader sets `recorded` once the ledger has it. Only then does the receiver answer with 200.
     """
 
     ref: str
@@ -42,22 +42,22 @@ class Delivery:
 
 
 def token(secret: bytes, ref: str) -> str:
-    """32 hex digits that only we can make for this attempt."""
+    """Return 32 hex digits that cannot be computed for this attempt without the secret."""
     return hmac.new(secret, ref.encode(), "sha256").hexdigest()[:_TOKEN_DIGITS]
 
 
 def callback_url(public_base: str, secret: bytes, ref: str) -> str:
-    """What CreateTask is given for the attempt. `ref`: a UUID; `public_base`: where the API reaches the receiver."""
+    """Return the callback URL of an attempt. `ref` is its UUID, `public_base` the receiver's public address."""
     return f"{public_base.rstrip('/')}/{ref}/{token(secret, ref)}"
 
 
 class Receiver:
-    """A context manager: while it is open, deliveries go into `deliveries`. `port` is known once it is open."""
+    """Listen for callbacks while open, as a context manager, and put them into `deliveries`. `port` is set on entry."""
 
     def __init__(self, secret: bytes, *, host: str = "127.0.0.1", port: int = 0, patience: float = 10.0) -> None:
-        """`secret` must outlive the run, or late deliveries for its attempts are strangers. At least 16 bytes.
+        """Take a secret of at least 16 bytes. Keep it after the run, so that late deliveries are still recognised.
 
-        `patience` in seconds: how long a body may take to arrive, and how long the API waits until it is recorded.
+        `patience` is the longest time in seconds for a body to arrive, and for a delivery to be recorded.
         """
         if len(secret) < 16:
             raise UsageError("the secret of the callback paths is too short")
@@ -70,7 +70,7 @@ class Receiver:
         self._strangers = AsyncLimiter(*STRANGERS)
         application = web.Application(client_max_size=LARGEST)
         application.router.add_route("*", "/{path:.*}", self._receive)
-        # No log may show a path: it holds the token.
+        # No access log: a path contains the token.
         self._runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
@@ -101,7 +101,7 @@ class Receiver:
         return web.Response(status=200) if is_recorded else web.Response(status=503, headers={"Retry-After": "60"})
 
     async def _hand_over(self, delivery: Delivery) -> bool:
-        """Whether it was worked off: what is answered with 200 never comes again."""
+        """Return whether the delivery was recorded. The API does not repeat what was answered with 200."""
         try:
             self.deliveries.put_nowait(delivery)
             async with asyncio.timeout(self._patience):
@@ -111,9 +111,9 @@ class Receiver:
         return not self._is_over
 
     def _attempt(self, path: str) -> str | None:
-        """The ref that the path proves. A proxy may have put its own path before ours.
+        """Return the ref of a path with a valid token, else None. A proxy may have added a prefix.
 
-        Whatever is wrong with a path, the same work is done for it: a token is made and compared.
+        Every path takes the same work, so that the time of the answer reveals nothing.
         """
         ref, _, given = ("/" + path).rpartition("/")
         ref = ref.rpartition("/")[2]
@@ -121,7 +121,7 @@ class Receiver:
         return ref if proven and ref else None
 
     async def _turn_away(self) -> web.Response:
-        """404 as long as strangers are few. Deliveries with a good token are never held up by them."""
+        """Answer a wrong path with 404, or with 429 when there are many. Valid deliveries are not slowed down."""
         if not self._strangers.has_capacity():
             return web.Response(status=429)
         await self._strangers.acquire()
@@ -129,7 +129,7 @@ class Receiver:
 
 
 async def _read(request: web.Request, patience: float) -> TaskInfo | None:
-    """The body's JSON object; None when it is not one, or did not come in time. Too large a body is answered 413."""
+    """Return the JSON object in the body; None if there is none in time. aiohttp answers a large body with 413."""
     try:
         async with asyncio.timeout(patience):
             body = read(await request.read())
@@ -139,7 +139,7 @@ async def _read(request: web.Request, patience: float) -> TaskInfo | None:
 
 
 def _is_showable(record: logging.LogRecord) -> bool:
-    """Not what aiohttp says of a malformed request: it repeats the bytes, and anybody can send such."""
+    """Leave out the messages of aiohttp about malformed requests, because they repeat bytes of the sender."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError)
 

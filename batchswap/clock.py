@@ -1,4 +1,4 @@
-"""The time, told to everything that must not look at it itself."""
+"""The clock that is passed to code which depends on the time."""
 
 import asyncio
 import time
@@ -6,20 +6,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Seconds. `now` is Unix time, for people and for the API; `monotonic` never jumps, for waiting and pacing."""
+    """Time in seconds: `now` for people and the API, `monotonic` for waiting and pacing."""
 
     def now(self) -> float:
-        """Unix time in seconds. May jump when the machine's clock is set."""
+        """Return Unix time in seconds. It jumps when the machine's clock is set."""
 
     def monotonic(self) -> float:
-        """Seconds since some start; the same for all processes of this machine until it restarts."""
+        """Return seconds that never jump, the same in all processes of this machine until it restarts."""
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after `seconds`."""
+        """Return after `seconds`."""
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the machine."""
 
     def now(self) -> float:
         return time.time()

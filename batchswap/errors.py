@@ -1,10 +1,10 @@
-"""The package's own errors, and the exit codes that they end a run with."""
+"""Exceptions of the package, and the exit codes of its commands."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """How a command ends. Scripts depend on these numbers."""
+    """Exit code of a command. Scripts depend on these numbers."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -34,22 +34,22 @@ SEVERITY = (
     Exit.TERMINATED,
     Exit.UNEXPECTED,
 )
-"""From best to worst, judged by how soon a person must look: what will mend itself in the next run stands first."""
+"""From best to worst, by how soon a person has to act. Trouble that the next run repairs comes first."""
 
 
 def worst(exits: set[Exit]) -> Exit:
-    """The exit code that wins. No exits at all: everything is done."""
+    """Return the worst exit code; DONE if there is none."""
     return max(exits, key=SEVERITY.index, default=Exit.DONE)
 
 
 class BatchswapError(Exception):
-    """Anything that batchswap says in words instead of a traceback. `exit` is the exit code it ends a command with."""
+    """Base of the errors that commands show as a sentence, without a traceback. `exit` is the exit code."""
 
     exit = Exit.UNEXPECTED
 
 
 class UsageError(BatchswapError):
-    """An option, a setting or a file that the user must mend."""
+    """An option, a setting or a file that the user has to correct."""
 
     exit = Exit.USAGE
 
@@ -63,7 +63,7 @@ class MissingExtra(UsageError):
 
 
 class ManifestProblem(Exception):
-    """One thing that is wrong with one place of a manifest."""
+    """One problem at one place of a manifest."""
 
     def __init__(self, file: str, line: int | None, field: str | None, message: str) -> None:
         self.file, self.line, self.field, self.message = file, line, field, message
@@ -75,7 +75,7 @@ class ManifestProblem(Exception):
 
 
 class ManifestErrors(UsageError):
-    """Everything that is wrong with the manifests, at once."""
+    """All problems of the manifests together."""
 
     def __init__(self, problems: list[ManifestProblem]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
@@ -83,44 +83,44 @@ class ManifestErrors(UsageError):
 
 
 class Flaw(Exception):
-    """What is wrong with one text, in words; whoever knows its place in the manifest makes a ManifestProblem of it."""
+    """The problem with one text. The caller adds the place in the manifest and raises a ManifestProblem."""
 
 
 class LedgerError(UsageError):
-    """The ledger cannot be used as it is: not SQLite, another program's, newer than this version, read-only."""
+    """The ledger cannot be used: not SQLite, from another program, newer than this version, or read-only."""
 
 
 class LedgerBehind(LedgerError):
-    """The submission log has attempts of this very ledger that it does not know: it is an older copy."""
+    """The submission log has attempts of this ledger that the ledger lacks: it is an older copy."""
 
 
 class LedgerFailed(LedgerError):
-    """The ledger was the right one and cannot be used any more: locked by others for long, damaged, write-protected.
+    """The ledger cannot be used at the moment: locked for long, damaged or write-protected.
 
-    Nothing that was asked for is wrong: the same command may go well later.
+    The command itself is correct and may succeed later.
     """
 
     exit = Exit.UNEXPECTED
 
 
 class LedgerDamaged(LedgerFailed):
-    """What was opened as a sound file is not one any more."""
+    """The file was intact when it was opened and is damaged now."""
 
 
 class LedgerFull(LedgerFailed):
-    """The ledger could not be written: the disk is full or failing. What was committed before is intact."""
+    """The ledger could not be written because the disk is full or failing. Earlier commits are intact."""
 
 
 class LostRace(BatchswapError):
-    """A task was not in the state that we believed it was in."""
+    """A task was not in the expected state."""
 
 
 class IdTaken(BatchswapError):
-    """The remote id is another attempt's already: whoever names it again speaks of that one's task."""
+    """Another attempt already has this remote id."""
 
 
 class LedgerBusy(BatchswapError):
-    """Another run holds the ledger."""
+    """Another run uses the ledger."""
 
     exit = Exit.BUSY
 
@@ -142,11 +142,11 @@ class NeverSent(BatchswapError):
 
 
 class MaybeSent(BatchswapError):
-    """The request may have arrived, and no answer came. Only a request that is safe to repeat may be sent again."""
+    """The request may have arrived, but no answer came. Send it again only if repeating it is safe."""
 
 
 class Refusal(BatchswapError):
-    """What the local server answers instead of data: `code` of api.md, "Codes"; the HTTP status, if it is another.
+    """Error answer of the local server, with a `code` of docs/api.md, "Codes", and the HTTP status if it differs.
 
     `retry_after` is the header's text: whole seconds, or an HTTP date.
     """
@@ -157,7 +157,7 @@ class Refusal(BatchswapError):
 
 
 class InputGone(BatchswapError):
-    """A local file that was to be uploaded cannot be read, or is not what it was when the upload began."""
+    """A local file cannot be read for its upload, or changed since the upload began."""
 
 
 class WireError(BatchswapError):
@@ -165,13 +165,13 @@ class WireError(BatchswapError):
 
 
 class PrivateAddress(OSError):
-    """A media host's name led to an address that is not public. An OSError, so that connecting fails with it."""
+    """The name of a media host resolves to an address that is not public. An OSError, so that connecting fails."""
 
 
 class DownloadError(BatchswapError):
-    """A result that could not be had. `reason` is a short code; `stale` asks for a fresh media URL.
+    """A download failed. `reason` is a short code; `stale` means that a fresh media URL may help.
 
-    `retry_after` is that header of the host, as it came.
+    `retry_after` is the unchanged header of the host.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class EngineError(BatchswapError):
     """The local engine cannot do this swap. `culprit` names the input: "video", "image" or "face"."""
 
     def __init__(self, culprit: str, message: str) -> None:
-        super().__init__(culprit, message)  # both, so that it survives the way back from a worker process
+        super().__init__(culprit, message)  # both: pickling passes them from a worker process
         self.culprit, self.message = culprit, message
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
-"""Media hosts in trouble: how long a result is asked for, and when nothing more is submitted. Pure: told the time.
+"""Media hosts in trouble: how long to retry a download, and when to pause submits. Pure: the caller passes the time.
 
-A result that fails alone may be at fault itself. Where several fail and none comes, the host is, and is waited for as
-the API is: for --patience, with one look at a time. What is then still missing is left to the next run, never failed.
+A single result that fails may have trouble of its own. When several fail and none succeeds, the host is in trouble and
+is retried like the API: for --patience, one download at a time. Results that are still missing then are left to the
+next run and do not fail.
 """
 
 from enum import Enum
@@ -12,31 +13,31 @@ import msgspec
 from batchswap.verdicts import backoff
 
 PROMISED = 300.0
-"""Seconds that a host which answers is asked for a result that it does not give, or not whole: hosts are late."""
+"""Seconds for which a missing or incomplete result is retried at a host that answers: results can be late."""
 LASTING = 60.0
-"""Seconds after which missing results are their host's trouble and not its delay."""
+"""Seconds after which missing results count as trouble of their host, not as a delay."""
 SOON = 10.0
-"""Seconds after which trouble that one result has is said."""
+"""Seconds after which the trouble of a single result is reported."""
 LOOK = 30.0
-"""Seconds that one look at a host in trouble may take before the next one leaves."""
+"""Seconds that one download from a host in trouble may take before the next one starts."""
 BEARABLE = 20
-"""Results that may wait for one host while other hosts give theirs and more is submitted."""
+"""Maximum results that wait for one host while other hosts deliver and submits continue."""
 LONGEST_PAUSE = 600.0
-"""Seconds of a host's Retry-After that are honoured at most."""
+"""Longest Retry-After of a host in seconds that is honoured."""
 
 
 def silence(patience: float) -> float:
-    """Return the seconds without progress after which a download is broken off."""
+    """Return the seconds without progress after which a download is aborted."""
     return min(60.0, max(10.0, patience))
 
 
 class Trouble(Enum):
-    """What a failed download says."""
+    """Cause of a failed download."""
 
-    FINAL = "asking again is useless"
-    LOCAL = "this machine's trouble"
-    HOST = "the host's trouble: no connection, no answer, 5xx, 429"
-    RESULT = "the host answers, but not with the result"
+    FINAL = "a retry cannot help"
+    LOCAL = "trouble on this machine"
+    HOST = "trouble of the host: no connection, no answer, 5xx, 429"
+    RESULT = "the host answers, without the result"
 
 
 _LOCAL = ("busy", "part-gone", "source-gone", "disk", "disk-full")
@@ -44,7 +45,7 @@ _HOST = ("unavailable", "unreachable", "timeout", "connection")
 
 
 def trouble_of(reason: str, *, final: bool) -> Trouble:
-    """`reason` and `final` are those of a DownloadError."""
+    """Classify a DownloadError by its `reason` and `final`."""
     if final:
         return Trouble.FINAL
     if reason in _LOCAL:
@@ -53,11 +54,11 @@ def trouble_of(reason: str, *, final: bool) -> Trouble:
 
 
 class Then(Enum):
-    """What to do next with a result."""
+    """Next step for a result."""
 
-    AGAIN = "ask again, after the seconds"
-    FRESH = "ask the API for a fresh URL"
-    FAIL = "give it up as failed"
+    AGAIN = "download again, after the seconds"
+    FRESH = "request a fresh URL from the API"
+    FAIL = "fail the task"
     LEAVE = "leave it to the next run"
 
 
@@ -69,24 +70,24 @@ class Next(msgspec.Struct, frozen=True):
 
 
 class DownloadHistory(msgspec.Struct):
-    """What one result has gone through. Times are monotonic seconds."""
+    """Failures of one result. Times are monotonic seconds."""
 
     tries: int = 0
     since: float = inf
     failed_at: float = inf
     counted: int = 0
-    """Failures that were the result's own, because its host gave others meanwhile."""
+    """Failures while the host delivered other results."""
 
 
 class Host:
-    """One media host, as all results together have found it."""
+    """State of one media host, from the downloads of all results."""
 
     def __init__(self) -> None:
         self.good_at = -inf
         """When it last answered."""
         self.has_given = False
         self._failed: dict[int, float] = {}
-        """Results that it did not give, since when; all are forgotten when it gives one."""
+        """Results that failed, with the time of the first failure. Cleared when the host delivers one."""
         self._waiting: set[int] = set()
         self._down_since = inf
         self._tries = 0
@@ -95,11 +96,11 @@ class Host:
 
     @property
     def is_shared(self) -> bool:
-        """Whether more than one result found it down."""
+        """Return whether the host failed for more than one result."""
         return self._down_since < inf and len(self._failed) > 1
 
     def claim(self, result: int, now: float) -> float:
-        """Return 0.0 when this result may be asked for now, else seconds to wait before claiming again."""
+        """Return 0.0 if this result may be downloaded now, else the seconds until the next claim."""
         if not self.is_shared:
             return 0.0
         self._waiting.add(result)
@@ -110,7 +111,7 @@ class Host:
         return 0.0
 
     def gave(self, now: float) -> bool:
-        """Record a whole result. True: the trouble that was said is over."""
+        """Record a complete result. Return whether it ends trouble that was reported."""
         was_said, self._is_said = self._is_said, False
         self.has_given = True
         self._failed.clear()
@@ -129,29 +130,29 @@ class Host:
     def failed(
         self, result: int, now: float, pause: float | None, dice: float, patience: float, silent: float = 0.0
     ) -> float:
-        """Record that the host gave no useful answer. Return seconds to wait; `pause` is its Retry-After.
+        """Record a failure of the host and return the seconds to wait. `pause` is its Retry-After.
 
-        `silent`: seconds for which it had sent nothing before it was given up.
+        `silent` is the time in seconds without data before the download was aborted.
         """
         self._failed.setdefault(result, now)
         self._down_since = min(self._down_since, max(now - silent, self.good_at))
-        self._tries += now >= self._free_at  # failures of one moment are one message
+        self._tries += now >= self._free_at  # simultaneous failures count once
         wanted = max(backoff(self._tries, dice), min(pause or 0.0, LONGEST_PAUSE))
-        wanted = min(wanted, max(patience - self.down_for(now), 1.0))  # one last look when patience ends
+        wanted = min(wanted, max(patience - self.down_for(now), 1.0))  # one last try when patience ends
         self._free_at, self._looks_until = max(self._free_at, now + wanted), -inf
         return wanted
 
     def forget(self, result: int) -> None:
-        """Forget a result that is not asked for any longer."""
+        """Forget a result that is not downloaded any more."""
         self._failed.pop(result, None)
         self._waiting.discard(result)
 
     def down_for(self, now: float) -> float:
-        """Seconds for which it gave no useful answer; 0.0 when it is not down."""
+        """Return the seconds since the last useful answer; 0.0 if the host is not down."""
         return max(0.0, now - self._down_since)
 
     def holds_submits(self, now: float, others_gave_at: float) -> bool:
-        """Whether a result more could not be fetched either. `others_gave_at`: when another host last gave one."""
+        """Return whether to pause submits. `others_gave_at` is the time of the last result from another host."""
         if len(self._failed) < 2:
             return False
         since = min(self._failed.values())
@@ -160,7 +161,7 @@ class Host:
         return self._down_since < inf or now - since >= LASTING
 
     def is_news(self, now: float) -> bool:
-        """Whether it is in lasting or shared trouble, and that was not asked for yet."""
+        """Return True once for lasting or shared trouble."""
         is_lasting = self.down_for(now) >= SOON or (
             len(self._failed) > 1 and now - min(self._failed.values()) >= LASTING
         )
@@ -182,7 +183,8 @@ def decide(
 ) -> Next:
     """Decide what follows the failure that `story` and `host` have recorded.
 
-    `wait`: seconds until the next try. `may_refresh`: the URL may have expired, and no fresh one was asked for yet.
+    `wait` is the time in seconds until the next try. `may_refresh`: the URL may have expired, and a fresh one was not
+    requested yet.
     """
     lasts, promised = now - story.since, min(PROMISED, patience) if retries else 0.0
     if trouble is Trouble.FINAL:
@@ -196,7 +198,7 @@ def decide(
         return Next(Then.FAIL) if is_over else Next(Then.AGAIN, wait)
     if story.counted > retries and lasts >= promised:
         return Next(Then.FAIL)
-    alone = host.has_given and not host.is_shared  # it may be this result's own trouble
+    alone = host.has_given and not host.is_shared  # the trouble may be that of this result alone
     is_over = host.down_for(now) >= (promised if alone else patience)
     return Next(Then.LEAVE) if is_over else Next(Then.AGAIN, wait)
 

@@ -1,4 +1,4 @@
-"""Everything a run can be told, checked and frozen. Built once, at the edge, and passed down."""
+"""The settings of a run, checked and frozen. A command builds them once and passes them down."""
 
 import os
 from pathlib import Path
@@ -13,41 +13,41 @@ Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Period = Annotated[float, msgspec.Meta(gt=0.0, le=366 * 86400.0)]
 _BY_PROVIDER: Any = msgspec.UNSET
-"""The default of what depends on the provider; no value of a field once the struct is made."""
+"""Placeholder for a default that depends on the provider. `__post_init__` replaces it."""
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Times in seconds, money in credits, sizes in bytes. The README's table of options says what each is for."""
+    """Times in seconds, money in credits, sizes in bytes. docs/reference.md explains each option."""
 
     db: Path = Path("batchswap.db")
     out: Path = Path("results")
     provider: Provider = "crun"
     base_url: str = "https://api.crun.ai"
     rate_limit: Positive | None = _BY_PROVIDER
-    """Requests in any `rate_period` seconds; None: no limit. Default: 20; for the local provider None."""
+    """Maximum requests in any `rate_period` seconds; None: no limit. Default: 20, or None for the local provider."""
     rate_period: Period = 10.0
     in_flight: Positive = _BY_PROVIDER
-    """Tasks at the API at once. Default: 100; for the local provider two for each core."""
+    """Maximum tasks in progress at the API. Default: 100, or two for each core with the local provider."""
     workers: Positive = 16
     downloads: Positive = 4
     ahead: Positive = 16
-    """Tasks that are made ready (uploaded, priced) before there is a place for them."""
+    """Tasks to upload and price before their turn to be submitted."""
     retries: Count = 3
     paid_attempts: Positive = 1
     budget: NotNegative | None = None
     budget_per_day: NotNegative | None = None
     deadline: float | None = None
-    """Unix time after which nothing more is asked of the API."""
+    """Unix time after which no request is sent."""
     ends_at: float | None = None
-    """The same in monotonic time (--max-duration): no setting of the clock moves it."""
+    """The same in monotonic time, for --max-duration. Setting the machine's clock does not move it."""
     callback_url: str | None = None
     callback_host: str | None = None
     callback_port: int = 0
     task_timeout: NotNegative = 6 * 3600.0
     patience: NotNegative = 2 * 3600.0
-    """How long the API may stay unavailable before the run ends."""
+    """Longest time without a useful answer from the API before the run ends."""
     same_refusals: Positive = 20
-    """Submits in a row that are refused in the same way before the run ends."""
+    """Number of submits refused in the same way, one after the other, that ends the run."""
     min_free: Size = 1_000_000_000
     upload_ttl: NotNegative = 24 * 3600.0
     max_upload: Size = 512 * 1024 * 1024
@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     limit: Count | None = None
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
-    """What is done with rows whose inputs another batch has done or is doing."""
+    """How to treat rows whose inputs another batch has finished or is working on."""
 
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on the provider."""
@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def has_budget(self) -> bool:
-        """Whether what a task may cost must be known before it is submitted."""
+        """Return whether the price of a task must be known before it is submitted."""
         return self.budget is not None or self.budget_per_day is not None
 
 

@@ -1,14 +1,14 @@
-"""What may happen to a task and to its attempts, and nothing else.
+"""States of tasks and attempts, and the transitions between them.
 
-Every transition of a task is in MOVES or BY_PERSON, every one of an attempt in ATTEMPT_MOVES. Groups of states are
-declared here alone; the SQL of the ledger and the lists of the reports are made from them.
+MOVES and BY_PERSON have every transition of a task, ATTEMPT_MOVES every one of an attempt. Groups of states are
+declared only here. The SQL of the ledger and the reports are built from them.
 """
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a task is. The ledger stores these words."""
+    """State of a task, as the ledger stores it."""
 
     QUEUED = "queued"
     SUBMITTING = "submitting"
@@ -21,32 +21,32 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What happened. The ledger logs these words."""
+    """Event in the life of a task, as the ledger logs it."""
 
-    SUBMITTED = "submitted"  # the attempt is on disk, the request may leave
-    REFUSED = "refused"  # known not to be accepted, and not the row's fault (429, 455, 402, nothing was sent)
-    REJECTED = "rejected"  # known not to be accepted, and the row's fault (422, 404)
-    UNFIT = "unfit"  # cannot be submitted at all: an input that is gone, a face that was not detected
+    SUBMITTED = "submitted"  # the attempt is on disk; its request may be sent
+    REFUSED = "refused"  # not accepted, for a reason outside of the row (429, 455, 402, nothing was sent)
+    REJECTED = "rejected"  # not accepted, because of the row (422, 404)
+    UNFIT = "unfit"  # cannot be submitted: an input is gone, a face was not detected
     ACCEPTED = "accepted"
-    UNKNOWN = "unknown"  # it is not known whether the submit was accepted
-    RESENT = "resent"  # the same attempt again, to a provider that honours Idempotency-Key
+    UNKNOWN = "unknown"  # the submit may have been accepted
+    RESENT = "resent"  # the same attempt was sent again, to a provider that honours Idempotency-Key
     SUCCEEDED = "succeeded"
     GENERATION_FAILED = "generation-failed"
     PAYABLE_AGAIN = "payable-again"  # the generation failed and --paid-attempts allows another attempt
-    LOST = "lost"  # the API no longer knows the task
-    TIMED_OUT = "timed-out"  # --task-timeout ended the waiting
+    LOST = "lost"  # the API does not have the task any more
+    TIMED_OUT = "timed-out"  # no result within --task-timeout
     SAVED = "saved"
-    STALE = "stale"  # the media URL has expired; TaskInfo must give a fresh one
-    UNSAVED = "unsaved"  # the download was given up
-    ATTACHED = "attached"  # a late callback, or a person, named the remote task
+    STALE = "stale"  # the media URL expired; TaskInfo has to return a fresh one
+    UNSAVED = "unsaved"  # the download failed for good
+    ATTACHED = "attached"  # a late callback or `batchswap resolve` named the remote task
     NOT_ACCEPTED = "not-accepted"
     GIVEN_UP = "given-up"
     RETRIED = "retried"  # a failed task is queued again and may cost again
-    RESUMED = "resumed"  # a task whose result is paid for, and is not there, is asked for again
-    REUSED = "reused"  # another task's result, made from the same inputs, serves this one too
-    REUSE_AGAIN = "reuse-again"  # the file that it got from another task is gone
-    ADOPTED = "adopted"  # an attempt that was accepted elsewhere is this task's: by the log of submits, or a person
-    DOUBTED = "doubted"  # the log of submits has an attempt for it, and does not tell whether it was accepted
+    RESUMED = "resumed"  # a result that is paid for and missing is requested again
+    REUSED = "reused"  # the task got the result that another task made from the same inputs
+    REUSE_AGAIN = "reuse-again"  # the file that came from another task is gone
+    ADOPTED = "adopted"  # the submission log or `batchswap adopt` has an accepted attempt for it
+    DOUBTED = "doubted"  # the submission log has an attempt for it, without an answer
     CHANGED = "changed"  # its row in the manifest was edited
     CANCELLED = "cancelled"
 
@@ -72,7 +72,7 @@ MOVES: dict[State, dict[Event, State]] = {
     State.UNCERTAIN: {Event.ATTACHED: State.RUNNING, Event.RESENT: State.SUBMITTING},
     State.CANCELLED: {},
 }
-"""What the program may do by itself."""
+"""Transitions that a run makes by itself."""
 
 BY_PERSON: dict[State, dict[Event, State]] = {
     State.QUEUED: {Event.CANCELLED: State.CANCELLED, Event.ADOPTED: State.RUNNING, Event.DOUBTED: State.UNCERTAIN},
@@ -94,38 +94,38 @@ BY_PERSON: dict[State, dict[Event, State]] = {
         Event.DOUBTED: State.UNCERTAIN,
     },
 }
-"""What takes a person's word: a command, or an edited manifest."""
+"""Transitions that only a person causes, by a command or an edited manifest."""
 
 FINAL = frozenset(state for state, moves in MOVES.items() if not moves)
-"""States that a run never leaves by itself."""
+"""States that a run does not leave by itself."""
 
 IN_FLIGHT = (State.SUBMITTING, State.RUNNING, State.FETCHING)
 """A run works on the task until it leaves these states."""
 TO_COLLECT = (State.RUNNING, State.FETCHING)
-"""The API accepted the task: a run polls and downloads it, and submits nothing."""
+"""The API accepted the task. A run only polls and downloads."""
 OPEN = (*IN_FLIGHT, State.UNCERTAIN)
-"""The last attempt is not settled: an edited row has to wait."""
+"""The last attempt has no final outcome yet. An edited row has to wait."""
 UNDONE = (State.QUEUED, State.FAILED, State.CANCELLED)
-"""Nothing is under way or done: the next attempt uses the inputs that the manifest names."""
+"""Nothing is in progress or done. The next attempt uses the inputs that the manifest has then."""
 TO_DO = (State.QUEUED, *IN_FLIGHT)
 """The next run of the manifest continues with the task."""
 UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
-"""The last attempt may have been accepted or not."""
+"""The last attempt may or may not have been accepted."""
 ENDED = (State.DONE, State.FAILED, State.UNCERTAIN)
-"""The run has finished with a task that it was asked to do."""
+"""A run has nothing left to do for the task."""
 
 
 class AttemptState(StrEnum):
-    """Where an attempt is, which decides what it costs. The ledger stores these words."""
+    """State of an attempt, as the ledger stores it. It decides whether the attempt costs credits."""
 
-    OPEN = "open"  # on disk; its request may leave
+    OPEN = "open"  # on disk; its request may be sent
     ACCEPTED = "accepted"
     REFUSED = "refused"  # not accepted, and not charged
     UNKNOWN = "unknown"  # it may have been accepted
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    LOST = "lost"  # the API no longer knows the task
-    GIVEN_UP = "given-up"  # a person stopped asking whether it was accepted
+    LOST = "lost"  # the API does not have the task any more
+    GIVEN_UP = "given-up"  # a person closed the question whether it was accepted
 
 
 ATTEMPT_MOVES: dict[AttemptState, tuple[AttemptState, ...]] = {
@@ -150,19 +150,19 @@ ATTEMPT_MOVES: dict[AttemptState, tuple[AttemptState, ...]] = {
 }
 
 UNANSWERED = (AttemptState.OPEN, AttemptState.UNKNOWN)
-"""It is not recorded whether the API accepted the attempt."""
+"""The ledger does not have an answer to the attempt."""
 RESERVED = (AttemptState.OPEN, AttemptState.ACCEPTED, AttemptState.UNKNOWN)
-"""The attempt may still be charged: its credits are reserved."""
+"""The attempt may still be charged. Its credits are reserved."""
 COSTS_MONEY = (AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.LOST, AttemptState.GIVEN_UP)
-"""The attempt is over and counts as spent, with the API's price or without one."""
+"""The attempt has ended and counts as spent, whether or not the API reported a price."""
 HAS_RESULT = (AttemptState.ACCEPTED, AttemptState.SUCCEEDED)
-"""The API took the attempt and it has not ended badly: asking for its result costs nothing more."""
+"""The API accepted the attempt and it did not fail. Requesting its result again is free."""
 MAY_HAVE_RESULT = (*UNANSWERED, *HAS_RESULT)
-"""Another attempt with the same inputs may be paid for twice."""
+"""A further attempt with the same inputs could be charged a second time."""
 
 
 class IllegalMove(Exception):
-    """A move that no table allows: a mistake in this program."""
+    """A transition that no table has: a bug."""
 
 
 def advance(state: State, event: Event) -> State:

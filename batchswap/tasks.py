@@ -1,4 +1,4 @@
-"""Row, Task and Attempt: frozen values that everything above passes around."""
+"""Row, Task and Attempt: the frozen values that the other modules pass around."""
 
 import hashlib
 import re
@@ -11,11 +11,11 @@ import msgspec
 from batchswap.states import State
 
 MediaKind = Literal["video", "image"]
-"""What a target and its result are."""
+"""Kind of a target and of its result."""
 
 
 class Model(StrEnum):
-    """What the API calls the work (api.md, "Endpoints")."""
+    """Model name in the API (docs/api.md, "Endpoints")."""
 
     VIDEO = "video-face-swap"
     IMAGE = "image-face-swap"
@@ -32,7 +32,7 @@ class Model(StrEnum):
 
     @property
     def target_field(self) -> str:
-        """The name of the target's URL in the API's `input`."""
+        """Return the name of the target's URL in the `input` of CreateTask."""
         return f"{self.media_kind}_url"
 
 
@@ -62,7 +62,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
-    """One row in the ledger, with where it is. `folder` is what its relative paths start from."""
+    """One row in the ledger, with its state. Relative paths start from `folder`."""
 
     id: int
     batch: str
@@ -77,7 +77,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     faces: Faces = ()
     consent: str = ""
     attempts: int = 0
-    """Attempts made so far, refused ones included: the next one's number is this plus one."""
+    """Attempts so far, including refused ones. The next attempt has this number plus one."""
     paid: int = 0
     """Attempts that were, or may have been, accepted."""
 
@@ -95,23 +95,23 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     charged: float | None = None
     accepted_at: float | None = None
     estimate: float | None = None
-    """What the API said beforehand; None: it is not known, and what was reserved is all that is."""
+    """Credits that the API estimated; None: unknown."""
 
     @property
     def expected(self) -> float:
-        """Credits that were estimated."""
+        """Return the estimated credits, or the reserved ones if there is no estimate."""
         return self.reserved if self.estimate is None else self.estimate
 
 
 def is_url(text: str) -> bool:
-    """Whether an input is an http(s) URL; anything else is a path."""
+    """Return whether an input is an http(s) URL; otherwise it is a path."""
     return text.startswith(("http://", "https://"))
 
 
 def is_nameable(host: str) -> bool:
-    """Whether a host can be asked for at all: no part of its name is empty, or longer than 63 bytes (RFC 1035, 2.3.4).
+    """Return whether a host name can be resolved: no label is empty or longer than 63 bytes (RFC 1035, 2.3.4).
 
-    The system's resolver raises UnicodeError for others, which nobody takes for an error of the network.
+    For other names the system's resolver raises UnicodeError, which would not be handled as a network error.
     """
     try:
         host.encode("idna")
@@ -121,7 +121,7 @@ def is_nameable(host: str) -> bool:
 
 
 def public(url: str) -> str:
-    """An input as it may be shown. Of a URL no user and password, no fragment, and "?…" for a query, maybe signed."""
+    """Return an input as it may be shown: a URL without user, password and fragment, and with "?…" for its query."""
     if "://" not in url:
         return "".join(c if c.isprintable() else "?" for c in url)
     try:
@@ -136,8 +136,8 @@ def public(url: str) -> str:
 
 
 _SECRETS = (
-    # The query of a URL, also of one in JSON or in another URL's query, and of a path without its host. Where it was
-    # taken out already, the signs behind it belong to the sentence.
+    # The query of a URL, also inside JSON or another URL's query, and of a path without a host. Where "?…" replaced the
+    # query earlier, the punctuation after it belongs to the sentence.
     (
         "?",
         re.compile(r"(https?:(?:\\?/){2}[^\s?\"'<>]*)\?(?:…(?=[).:;,]*(?:\s|$))|[^\s\"'<>]*)", re.IGNORECASE),
@@ -145,16 +145,16 @@ _SECRETS = (
     ),
     ("?", re.compile(r"(/[^\s?\"'<>]*)\?[^\s\"'<>=]*=[^\s\"'<>]*"), r"\1?…"),
     ("%", re.compile(r"(https?%3A%2F%2F[^\s\"'<>]*?)%3F[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
-    # The token behind an attempt's ref in a callback URL.
+    # The token after an attempt's ref in a callback URL.
     ("-", re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\\?/|%2F))[0-9a-f]+", re.IGNORECASE), r"\1…"),
-    # A key: what stands alone may be cut short, what hangs on another word must have its length.
+    # A key, which may be cut short at the start of a word and has its full length inside of one.
     ("ak_", re.compile(r"(?:\bak_(?=[\w-]{6})|ak_(?=[\w-]{20}))[\w-]+"), "ak_…"),
 )
-"""What every match contains, the match, and what is left of it."""
+"""For each secret: a text that every match contains, the pattern, and its replacement."""
 
 
 def clean(text: str, longest: int = 500) -> str:
-    """Foreign words as they may be stored and shown: one printable line without keys, callback tokens and queries."""
+    """Return foreign text as one printable line without keys, callback tokens and queries of URLs."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: longest * 4]).split())
     for sign, secret, left in _SECRETS:
         if sign in line:
@@ -163,7 +163,7 @@ def clean(text: str, longest: int = 500) -> str:
 
 
 def content_digest(model: Model, target: str, face: str, faces: Faces = ()) -> str:
-    """20 hex digits (80 bits) of SHA-256 over the model and the inputs as written: the same on any machine."""
+    """Return 20 hex digits (80 bits) of SHA-256 over the model and the inputs as written in the manifest."""
     text = f"{model}\0{target}\0{face}"
     for face_id, given in faces:
         text += f"\0{face_id}={given}"

@@ -1,8 +1,8 @@
-"""What an answer of the API means: the table of api.md, section "Codes", and nothing else decides it.
+"""Classify the answers of the API by the table in docs/api.md, section "Codes".
 
-`judge_submit` for CreateTask, `judge_safe` for every call that may be repeated, `judge_task` for what TaskInfo says.
-An HTTP status and a body's code that contradict each other are believed as far as they can do harm: on CreateTask
-a contradiction with a 5xx in it is "unknown", and so is a refusal that brings a task id.
+`judge_submit` is for CreateTask, `judge_safe` for every call that may be repeated, `judge_task` for a task in TaskInfo
+or a callback. Where the HTTP status and the code in the body contradict each other, the costlier reading counts: on
+CreateTask, a 5xx with another code is "unknown", and so is a refusal with a task id.
 """
 
 from enum import Enum
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Kind(Enum):
-    """What an answer means. The first group can be said of a submit, the second of a safe call, the third of a task."""
+    """Meaning of an answer: the first group is for submits, the second for safe calls, the third for tasks."""
 
     ACCEPTED = "accepted"
     RATE_LIMITED = "rate limited"
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What an answer means. `code` is a short reason for ledgers and scripts ("422", "not-json", "reset")."""
+    """A classified answer. `code` is a short reason for the ledger and for scripts ("422", "not-json", "reset")."""
 
     kind: Kind
     code: str = ""
@@ -52,9 +52,9 @@ REQUEST_TIMEOUT = 408
 
 
 def _deciding(status: int, code: int | None) -> int:
-    """The one number to judge by: whichever of the two is not a success, the body's code before the status.
+    """Return the number to classify by: the one that is not a success, and the body's code before the status.
 
-    Any 2xx status is a success: frameworks and gateways answer a POST with 201 or 202.
+    Any 2xx status is a success, because frameworks and gateways answer a POST with 201 or 202.
     """
     status = _OK if status in _TWO_HUNDREDS else status
     if code is not None and code != _OK:
@@ -63,16 +63,16 @@ def _deciding(status: int, code: int | None) -> int:
 
 
 def _contradicts(status: int, code: int | None) -> bool:
-    """A 5xx status whose body names something else: a gateway spoke over the API."""
+    """Return whether a 5xx status has another code in the body, as when a gateway answers for the API."""
     return status in _FIVE_HUNDREDS and code is not None and code != status
 
 
 def judge_submit(status: int, code: int | None, remote_id: str | None, *, is_envelope: bool = True) -> Verdict:
-    """CreateTask was answered. `remote_id` is the usable id in `data`, or None."""
+    """Classify the answer to CreateTask. `remote_id` is the usable id in `data`, or None."""
     decisive = _deciding(status, code)
     if _contradicts(status, code) or (not is_envelope and decisive == 505):
         return Verdict(Kind.UNKNOWN, str(status))
-    if remote_id and decisive != _OK:  # a refusal that names a task: somebody took it
+    if remote_id and decisive != _OK:  # a refusal with a task id: the task may have been accepted
         return Verdict(Kind.UNKNOWN, str(decisive))
     match decisive:
         case 200 if is_envelope and code == _OK:
@@ -88,9 +88,9 @@ def judge_submit(status: int, code: int | None, remote_id: str | None, *, is_env
 
 
 def judge_safe(status: int, code: int | None, *, is_envelope: bool = True, is_about_task: bool = False) -> Verdict:
-    """Any call but CreateTask was answered: it may be repeated, whatever came.
+    """Classify the answer to any other call, which may be repeated.
 
-    `is_about_task`: the answer names the very task that was asked for, so that a missing `code` is made up for.
+    `is_about_task`: the answer has the id of the requested task, which makes up for a missing `code`.
     """
     decisive = _deciding(status, code)
     match decisive:
@@ -99,7 +99,7 @@ def judge_safe(status: int, code: int | None, *, is_envelope: bool = True, is_ab
             return Verdict(Kind.OK) if is_good else Verdict(Kind.TROUBLE, "not-json")
         case 505 if not is_envelope:
             return Verdict(Kind.TROUBLE, "505")
-        case 404 if is_envelope:  # a gateway whose API has gone says so, too
+        case 404 if is_envelope:  # a gateway answers 404, too, while its API is down
             return Verdict(Kind.MISSING, "404")
         case 422:
             return Verdict(Kind.REJECTED, "422")
@@ -110,9 +110,9 @@ def judge_safe(status: int, code: int | None, *, is_envelope: bool = True, is_ab
 
 
 def judge_task(asked: str, task_id: str, status: str, media: int) -> Verdict:
-    """TaskInfo, or a callback, speaks of a task. `media` counts its URLs; `status` is lower case and decides alone.
+    """Classify a task in TaskInfo or a callback by its `status`, in lower case. `media` is the number of its URLs.
 
-    An answer that names another task says nothing of ours. A missing id is tolerated: we know what we asked for.
+    An answer with the id of another task is ignored. A missing id is accepted, because the request had one.
     """
     if task_id and task_id != asked:
         return Verdict(Kind.TROUBLE, "foreign-task")
@@ -126,15 +126,15 @@ def judge_task(asked: str, task_id: str, status: str, media: int) -> Verdict:
 
 
 def backoff(tries: int, dice: float, *, first: float = 1.0, cap: float = 60.0) -> float:
-    """Seconds to wait after the `tries`-th failure in a row (from 1). `dice` in [0, 1) spreads them by ±25 %."""
+    """Return the seconds to wait after `tries` failures in a row. `dice` in [0, 1) spreads them by ±25 %."""
     return min(cap, first * 2.0 ** min(tries - 1, 30)) * (0.75 + 0.5 * dice)
 
 
 class Retries(msgspec.Struct):
-    """The tries of one free call that may be repeated (--retries), told the time by the caller.
+    """Count the failures of one free call that may be repeated (--retries).
 
-    While the API answers nobody, a failure says nothing of the call: it is waited for. So a further try counts only if
-    something good was heard, by anybody, since the one before it. There is always one: it tells the two apart.
+    While the API answers no request at all, a failure does not count against the call. A failure counts only if any
+    request had a good answer since the failure before it. At least one retry is allowed, to tell the two cases apart.
     """
 
     allowed: int
@@ -143,7 +143,7 @@ class Retries(msgspec.Struct):
     counted: int = 0
 
     def failed(self, now: float, good_at: float) -> bool:
-        """One more has failed, and the last good answer came at `good_at`. Whether that was the last try."""
+        """Record a failure and return whether it was the last try. `good_at` is the time of the last good answer."""
         self.counted += good_at >= self.failed_at
         self.failures += 1
         self.failed_at = now
@@ -151,11 +151,11 @@ class Retries(msgspec.Struct):
 
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which one answer may silence a key, whatever it asks for."""
+"""Longest pause in seconds that one answer can impose on a key."""
 
 
 def clamp_retry_after(seconds: float | None, default: float, *, longest: float = LONGEST_PAUSE) -> float:
-    """Seconds to honour of a Retry-After: nothing or nonsense gives `default`, and never more than `longest`."""
+    """Return the seconds of a Retry-After to wait: at most `longest`, and `default` if it is missing or invalid."""
     if seconds is None or not seconds > 0.0:
         return min(default, longest)
     return min(max(seconds, default), longest)
@@ -166,13 +166,13 @@ LOST_AFTER_SECONDS = 300.0
 
 
 def is_lost(tries: int, seconds: float) -> bool:
-    """Whether a task is gone that TaskInfo has answered with 404 so often in a row, for so long.
+    """Return whether a task is gone after `tries` answers of 404 in a row, over `seconds`.
 
-    Right after creation a 404 is transient (api.md, 404); later it may be an API that is being mended.
+    Right after creation a 404 is transient (docs/api.md, 404). Later it may come from an API under repair.
     """
     return tries >= LOST_AFTER_TRIES and seconds >= LOST_AFTER_SECONDS
 
 
 def may_pay_again(paid: int, paid_attempts: int) -> bool:
-    """Whether a failed generation may be submitted, and charged, once more (--paid-attempts)."""
+    """Return whether a failed generation may be submitted and charged again (--paid-attempts)."""
     return paid < paid_attempts
