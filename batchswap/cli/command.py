@@ -60,6 +60,8 @@ class CommandOptions:
 
     command: ClassVar[str] = ""
     summary: ClassVar[str] = ""
+    package: ClassVar[str] = "batchswap.cli.commands"
+    """Where the module of the command is."""
     heading: ClassVar[str]
 
     def __init__(self, **values: Any) -> None:
@@ -100,7 +102,7 @@ class Command(click.Command):
         """Load the module of the command and call the function of the same name."""
         console = click.get_current_context().find_object(Console) or Console()
         console.is_quiet = bool(values.get("quiet"))
-        function = getattr(importlib.import_module(f"batchswap.cli.commands.{self.name}"), str(self.name))
+        function = getattr(importlib.import_module(f"{self._options.package}.{self.name}"), str(self.name))
         if "logging" in sys.modules:  # a command that does not load it has nothing to log
             console.show_logs()
         return function(console, self._options(**values))

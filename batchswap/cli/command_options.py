@@ -235,6 +235,7 @@ class BackupOptions(options.LedgerOptions):
     """
 
     command, summary = "backup", "copy the ledger, also during a run"
+    package = "batchswap.cli.commands.recovery"
     file: Path = argument(metavar="FILE", type=options.FILE)
 
 
@@ -248,6 +249,7 @@ class AdoptOptions(options.LedgerOptions, options.AccountOptions):
     """
 
     command, summary = "adopt", "attach tasks that the API already has; never submits"
+    package = "batchswap.cli.commands.recovery"
     key: str | None = argument(metavar="[KEY]", required=False)
     task_id: str | None = argument(metavar="[TASK_ID]", required=False)
     source: Path | None = option(
@@ -268,6 +270,7 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
     """
 
     command, summary = "rebuild", "rebuild a lost or outdated ledger; never submits"
+    package = "batchswap.cli.commands.recovery"
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 

@@ -339,6 +339,7 @@ def test_every_option_is_a_typed_field(options: type[CommandOptions]) -> None:
         "command",
         "summary",
         "heading",
+        "package",
     }
     assert typed == {param.name for param in root.commands[options.command].params if param.expose_value}
 

@@ -51,11 +51,11 @@ def rendered(text: str, width: int) -> str:
                         column.overflow = "fold"
                 yield each
 
-    class Document(Markdown):
+    class LinkedMarkdown(Markdown):
         elements: ClassVar = {**Markdown.elements, "table_open": FoldedTable}
 
     terminal = Terminal(file=io.StringIO(), width=width, force_terminal=True, legacy_windows=False)
-    terminal.print(Document(_LINK.sub(_as_command, text), hyperlinks=False, code_theme="ansi_dark"))
+    terminal.print(LinkedMarkdown(_LINK.sub(_as_command, text), hyperlinks=False, code_theme="ansi_dark"))
     written = terminal.file
     assert isinstance(written, io.StringIO)
     return written.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchswap import wire
 from batchswap.cli.command_options import AdoptOptions
-from batchswap.cli.commands.rebuild import conclude, gather
+from batchswap.cli.commands.recovery.rebuild import conclude, gather
 from batchswap.cli.commands.resolve import check_fit
 from batchswap.cli.console import Console
 from batchswap.cli.settings_from_options import build_settings
