@@ -69,6 +69,7 @@ class LogEvent(StrEnum):
     LEDGER_BEHIND = "ledger-behind", "the submission log has attempts that the ledger does not know"
     TASK_IN_FLIGHT = "task-in-flight", "a task's id, for when the ledger cannot keep it"
     LOG_UNAVAILABLE = "log-unavailable", "the submission log cannot be read or written"
+    KNOWN_ELSEWHERE = "known-elsewhere", "rows were submitted before with another ledger"
     LOG_RECOVERED = "log-recovered", "answers or rows were recovered from the submission log"
     BACKUP_SKIPPED = "backup-skipped", "the run made no copy of the ledger"
 

@@ -180,6 +180,8 @@ def _text(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
             raise UsageError(f"{path}: is a link that leads nowhere") from error
+        if (other := path.with_suffix(".yml")).exists():
+            raise UsageError(f"{other}: is not read under this name: rename it to {path.name}") from None
         return ""
     except NotReadable as error:
         raise UsageError(f"{path}: {error}") from error

@@ -2,13 +2,15 @@
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from batchswap.clock import SystemClock
 from batchswap.errors import LedgerBehind, UsageError
 from batchswap.events import LogEvent, report
-from batchswap.ledger.submission_log import adoption, comparison
+from batchswap.ledger.submission_log import adoption, comparison, entries
+from batchswap.ledger.submission_log.attempts import Gathered
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.submission_log.log import SubmissionLog
 from batchswap.ledger.submission_log.position import ledger_id
@@ -16,7 +18,7 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import LOCAL
 from batchswap.report.formatting import plural
-from batchswap.report.log_mismatch import SHOWN, Behind
+from batchswap.report.log_mismatch import SHOWN, Behind, repair
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import transaction
 from batchswap.state_folder import state_folder
@@ -46,6 +48,35 @@ def consult_log(db: sqlite3.Connection, settings: Settings, stamp: Stamp, *, is_
     if settled:
         words = f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log"
         report(LogEvent.LOG_RECOVERED, words)
+
+
+def report_known_elsewhere(db: sqlite3.Connection, settings: Settings, owner: str, batches: Sequence[str]) -> None:
+    """Warn that rows of new batches were submitted with another ledger, which may be lost: they would be paid again.
+
+    `owner`: the fingerprint of the key that would pay.
+    """
+    sql = "select 1 from batches where name = ? and generation = 1"
+    new = [batch for batch in batches if db.execute(sql, (batch,)).fetchone()]
+    found = Gathered()
+    try:
+        for entry in entries.of_batches(state_folder(), owner, new):
+            found.take(entry, owner)
+        known = [f"{each.batch}/{each.key}" for each in adoption.fitting(db, found)]
+    except (OSError, UsageError):
+        return
+    finally:
+        found.close()
+    if names := list(dict.fromkeys(known)):
+        shown = ", ".join(names[:SHOWN]) + " …" * (len(names) > SHOWN)
+        was = "was" if len(names) == 1 else "were"
+        report(
+            LogEvent.KNOWN_ELSEWHERE,
+            f"{plural(len(names), 'row')} of these manifests ({shown}) {was} submitted before with another ledger than"
+            f" {settings.db}, and will be paid for again: if that ledger is lost, press Ctrl-C, then"
+            f" `{repair(settings.db, settings.out)}` attaches what was submitted, without paying",
+            logging.WARNING,
+            rows=len(names),
+        )
 
 
 def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> None:

@@ -22,7 +22,7 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.local.server.work.engine_interface import Engine
 from batchswap.manifest import Options, Source
 from batchswap.operations.ledger_access import reading
-from batchswap.operations.log_access import attach_kept, consult_log
+from batchswap.operations.log_access import attach_kept, consult_log, report_known_elsewhere
 from batchswap.operations.provider import account_name, opened, require_engine
 from batchswap.report.formatting import plural, size
 from batchswap.runner.background import Watch
@@ -60,7 +60,8 @@ def enrolled_in(
     connection.exists(settings.db)  # what is no file is refused before anything is made next to it
     with holding(settings.db, wait=wait) as pin:
         name = account_name(settings, account)
-        enrolled = enrol(settings, sources, options, account=name, pin=pin, stdin=stdin)
+        owner = account.owner if account else ""
+        enrolled = enrol(settings, sources, options, account=name, owner=owner, pin=pin, stdin=stdin)
         report_enrolled(enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
@@ -84,13 +85,14 @@ def enrol(
     options: Options,
     *,
     account: str = "",
+    owner: str = "",
     pin: Callable[[], None] = lambda: None,
     stdin: BinaryIO | None = None,
 ) -> Enrolled:
     """Take the rows into the ledger, which is made if need be; remove a new ledger when that fails.
 
-    `account`: the name of the one that would pay. `pin` is called when the ledger is made. Raises DuplicateRows, and
-    LedgerBehind when the submission log knows more of the ledger than it does itself.
+    `account`: the name of the one that would pay; `owner`: the fingerprint of its key. `pin` is called when the ledger
+    is made. Raises DuplicateRows, and LedgerBehind when the submission log knows more of the ledger than the ledger.
     """
     existed = settings.db.exists()
     with made(settings.db, pin, existed=existed) as db:
@@ -98,6 +100,8 @@ def enrol(
         consult_log(db, settings, stamp, is_new=not existed)
         enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
         attach_kept(db, stamp)
+        if owner and enrolled.enrolment.new and decision is not Decision.PAY:
+            report_known_elsewhere(db, settings, owner, enrolled.batches)
         return enrolled
 
 

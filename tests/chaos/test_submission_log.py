@@ -150,6 +150,27 @@ def test_a_lost_disk(old_shop: Shop, are_results_left: bool) -> None:
     assert old_shop.results() == old_shop.expected(pairs)
 
 
+@pytest.mark.parametrize("options", [(), ("-q",)])
+def test_a_new_ledger_for_rows_that_a_lost_one_submitted_is_reported_with_the_command(
+    old_shop: Shop, options: tuple[str, ...]
+) -> None:
+    """Such as one in another working directory, from cron. Two ledgers with the same rows are no error."""
+    pairs = old_shop.rows(6)
+    assert run(old_shop) == 0
+    for path in old_shop.folder.glob("b.db*"):
+        path.unlink()
+    shutil.rmtree(old_shop.folder / "out")
+    said = old_shop.process("--rate", "none", "--limit", "0", *options).stderr.decode()
+    place = f"--out {old_shop.folder}/out --db {old_shop.folder}/b.db"
+    assert "6 rows of these manifests (spring/r0, spring/r1, spring/r2 …) were submitted before" in said
+    assert f"`batchswap rebuild {place}` attaches what was submitted" in said
+    rebuild(old_shop)
+    again = old_shop.process("--rate", "none")
+    assert (again.returncode, b"submitted before" in again.stderr) == (0, False)
+    assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
+    assert old_shop.results() == old_shop.expected(pairs)
+
+
 def test_a_rebuilt_ledger_is_the_lost_one_to_an_older_copy(old_shop: Shop) -> None:
     """A copy that turns up later is behind what the rebuilt ledger has submitted."""
     pairs = old_shop.rows(4)

@@ -144,6 +144,16 @@ def test_a_folder_of_options_that_there_is_not_is_no_error(place: Place, monkeyp
     assert given("m.csv")["workers"] == 16
 
 
+def test_a_file_of_options_with_another_ending_is_not_left_out(place: Place) -> None:
+    """A budget in it would not count."""
+    Path("batchswap.yml").write_text("budget: 100\n")
+    refused = call("status")
+    assert refused.exit_code == 2
+    assert "batchswap.yml: is not read under this name: rename it to batchswap.yaml" in refused.stderr
+    Path("batchswap.yml").rename("batchswap.yaml")
+    assert "is not read" not in call("status").stderr
+
+
 def test_a_path_in_a_file_may_begin_at_home(place: Place) -> None:
     write(Path("batchswap.yaml"), "out: ~/res\ndb: ~/a.db\nname-template: ~{key}{ext}\n")
     found = given("m.csv")

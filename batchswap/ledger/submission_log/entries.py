@@ -7,7 +7,7 @@ is bounded whatever the file holds.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -152,6 +152,16 @@ def read_file(path: Path) -> Iterator[list[LogEntry]]:
     with opened(path) as (handle, size):
         for some, _ in read(handle, 0, size):
             yield some
+
+
+def of_batches(folder: Path, owner: str, batches: Iterable[str]) -> Iterator[LogEntry]:
+    """Yield the entries of one key for rows of these batches. Raise OSError."""
+    for batch in batches:
+        needle = b'"batch":' + msgspec.json.encode(batch)
+        for name in logs_in(folder).get(owner, []):
+            with opened(folder / name) as (handle, size):
+                for some, _ in read(handle, 0, size, needle):
+                    yield from (entry for entry in some if entry.batch == batch)
 
 
 def is_log(path: Path) -> bool:
