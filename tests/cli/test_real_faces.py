@@ -110,6 +110,6 @@ def test_check_says_of_a_file_what_the_local_engine_would_say(cast: Place) -> No
     said = {each["line"]: each["message"] for each in json.loads(bad.stdout)["problems"]}
     assert set(said) == {2, 3, 4, 5}
     assert said[2].startswith("cut.mp4: the video ")
-    assert said[3] == "noise.ts: the video is not a media file that can be read"
+    assert said[3] == "noise.ts: the video is not a readable media file"
     assert said[4] == "duo.mp4 is a video, not an image"
     assert said[5] == "face.pdf is a PDF file, which cannot be read: export it as JPEG"

@@ -1,4 +1,4 @@
-"""What cannot be worked on is said in words that name the input, and leaves nothing behind."""
+"""A bad input gets a message that names it, and no file is left behind."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def cut(path: Path, source: Path, part: float = 0.6) -> Path:
 
 
 def with_thumbnail(media: Media) -> bytes:
-    """A JPEG as cameras make it: its EXIF holds a small one, whole, with an end marker of its own."""
+    """Return a JPEG as cameras make it: with a complete thumbnail in its EXIF, including an end marker."""
     data = media.grace.read_bytes()
     small = cv2.imencode(".jpg", cv2.resize(cv2.imread(str(media.grace)), (128, 150)))[1].tobytes()
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + small
@@ -64,18 +64,22 @@ BAD: dict[str, tuple[str, Maker, str]] = {
     "folder": ("face", lambda p, _m: p.parent, "the face picture is not a plain file"),
     "device": ("video", lambda _p, _m: Path("/dev/zero"), "the video is not a plain file"),
     "fifo": ("image", lambda p, _m: fifo(p), "the image is not a plain file"),
-    "text": ("video", lambda p, _m: text(p, "<html>404</html>" * 99), "the video is not a media file that can be read"),
-    "text for a face": ("face", lambda p, _m: text(p, "nothing"), "the face picture is not a picture that can be read"),
+    "text": ("video", lambda p, _m: text(p, "<html>404</html>" * 99), "the video is not a readable media file"),
+    "text for a face": (
+        "face",
+        lambda p, _m: text(p, "nothing"),
+        "the face picture is damaged or not a picture: use JPEG, PNG or WebP",
+    ),
     "playlist": (
         "video",
         lambda p, m: text(p, f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nfile://{m.carphone}\n#EXT-X-ENDLIST\n"),
-        "the video is not a media file that can be read",
+        "the video is not a readable media file",
     ),
     "cut off video": ("video", lambda p, m: cut(p, m.portrait), "the video is cut off"),
     "video without its index": (
         "video",
         lambda p, m: cut(p, m.carphone, 0.3),
-        "the video is (cut off|not a media file that can be read)",
+        "the video is (cut off|not a readable media file)",
     ),
     "cut off png": ("face", lambda p, m: cut(p, m.anna), "the face picture is cut off"),
     "cut off jpeg": ("image", lambda p, m: cut(p, m.grace), "the image is cut off"),
@@ -84,23 +88,27 @@ BAD: dict[str, tuple[str, Maker, str]] = {
         lambda p, m: write(p, with_thumbnail(m)[:-20_000]),
         "the image is cut off",
     ),
-    "cut off png that speaks of its end": (
+    "cut off png with an end marker in a text": (
         "image",
         lambda p, m: write(p, m.anna.read_bytes()[:33] + b"\0\0\0\4tEXtIEND\0\0\0\0" + m.anna.read_bytes()[33:-9999]),
         "the image is cut off",
     ),
-    "video for a face": ("face", lambda _p, m: m.carphone, "the face picture is not a picture that can be read"),
+    "video for a face": (
+        "face",
+        lambda _p, m: m.carphone,
+        "the face picture is damaged or not a picture: use JPEG, PNG or WebP",
+    ),
     "unknown coding": (
         "video",
         lambda p, m: write(p, m.portrait.read_bytes().replace(b"avc1", b"zzzz")),
-        "the video is coded in a way that is not known here",
+        "the video uses an unsupported codec: convert it to H.264",
     ),
     "sound": ("video", sound_only, "the video has no picture, only sound"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_probe_says_what_is_wrong(name: str, tmp_path: Path, media: Media) -> None:
+def test_probe_names_the_fault(name: str, tmp_path: Path, media: Media) -> None:
     culprit, make, sentence = BAD[name]
     with pytest.raises(EngineError) as caught:
         probe(make(tmp_path / "input", media), culprit)
@@ -108,13 +116,13 @@ def test_probe_says_what_is_wrong(name: str, tmp_path: Path, media: Media) -> No
     assert re.fullmatch(sentence, caught.value.message)
 
 
-def test_probe_knows_a_limit(media: Media) -> None:
+def test_probe_refuses_a_file_above_the_limit(media: Media) -> None:
     assert probe(media.carphone, "video", 10**6).frames == 120
     with pytest.raises(EngineError, match=r"the video is larger than the limit of 0\.5 MB"):
         probe(media.carphone, "video", 500_000)
 
 
-def test_probe_tells_stills_from_videos(media: Media) -> None:
+def test_probe_distinguishes_stills_and_videos(media: Media) -> None:
     still, clip = probe(media.anna, "image"), probe(media.portrait, "video")
     assert (still.kind, still.width, still.height) == ("image", 512, 512)
     assert (clip.kind, clip.width, clip.height, clip.frames, clip.has_audio) == ("video", 640, 480, 125, True)
@@ -144,31 +152,31 @@ def test_a_face_picture_without_a_face(tmp_path: Path, media: Media) -> None:
 
 
 @pytest.mark.parametrize("seen", [0, 5])
-def test_a_clip_without_a_face_or_with_too_little_of_one(tmp_path: Path, media: Media, seen: int) -> None:
-    """A face in so few frames is taken for a mistake of the finder; what is said must be true of it as well."""
+def test_a_clip_with_a_face_in_too_few_frames_is_refused(tmp_path: Path, media: Media, seen: int) -> None:
+    """A face in so few frames counts as an error of the finder. The message must be true in both cases."""
     clip = tmp_path / "wall.mp4"
     wall, face = (
         np.full((360, 480, 3), 90, np.uint8),
         view(read_anna(media.anna), (480, 360), centre=(240, 180), width=150),
     )
     write_video(clip, [*[wall] * 5, *[face] * seen, *[wall] * 5])
-    with pytest.raises(EngineError, match=r"^no face found in the video, or in fewer than 6 frames of it$") as caught:
+    with pytest.raises(EngineError, match=r"^no face found in the video, or only in fewer than 6 frames$") as caught:
         swap(SwapJob(clip, tmp_path / "out.mp4", ((None, media.anna),)))
     assert caught.value.culprit == "video"
     assert [path.name for path in tmp_path.iterdir()] == ["wall.mp4"]
 
 
 @pytest.mark.parametrize("size", [(120, 160), (16, 16), (2, 1400)])
-def test_nobody_to_detect_is_no_error(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_detecting_no_face_is_no_error(tmp_path: Path, size: tuple[int, int]) -> None:
     clip = tmp_path / "wall.mp4"
     write_video(clip, (np.full((*size, 3), 90, np.uint8) for _ in range(5)))
     assert detect(clip, tmp_path / "faces").faces == ()
 
 
-def test_a_still_where_a_video_is_wanted(tmp_path: Path, media: Media) -> None:
-    with pytest.raises(EngineError, match=r"^the video is a still$"):
+def test_the_kind_of_the_target_must_match_the_output(tmp_path: Path, media: Media) -> None:
+    with pytest.raises(EngineError, match=r"^the file is a still picture, not a video$"):
         swap(SwapJob(media.anna, tmp_path / "out.mp4", ((None, media.grace),)))
-    with pytest.raises(EngineError, match=r"^the image is a video$"):
+    with pytest.raises(EngineError, match=r"^the file is a video, not a still picture$"):
         swap(SwapJob(media.carphone, tmp_path / "out.png", ((None, media.grace),)))
 
 

@@ -175,8 +175,8 @@ def test_another_face_model_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(model.VARIABLE, str(other))
     assert engine.check_usable() == [f"the face model {other} cannot be read: No such file or directory"]
     other.write_bytes(b"something else")
-    assert "is not the one that is known" in engine.check_usable()[0]
-    with pytest.raises(EngineError, match=r"is not the one that is known"):
+    assert "has an unexpected SHA-256" in engine.check_usable()[0]
+    with pytest.raises(EngineError, match=r"has an unexpected SHA-256"):
         model.checked_path()
     other.write_bytes(model.find_packaged().read_bytes())
     assert engine.check_usable() == []
@@ -227,7 +227,7 @@ def test_errors_and_reports_come_back_from_a_worker_process(tmp_path: Path, medi
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:
         job = SwapJob(media.anna, tmp_path / "out.png", ((None, media.grace),))
         assert worker.submit(engine.swap, job).result(60).swapped_frames == 1
-        with pytest.raises(EngineError, match=r"^the video is a still$") as caught:
+        with pytest.raises(EngineError, match=r"^the file is a still picture, not a video$") as caught:
             worker.submit(engine.swap, replace(job, output=tmp_path / "out.mp4")).result(60)
     assert caught.value.culprit == "video"
 

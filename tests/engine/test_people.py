@@ -1,4 +1,4 @@
-"""Who is who: detection, chosen faces, and people who cross, leave and return."""
+"""People in a clip: detection, chosen faces, and people who cross, leave and return."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -23,7 +23,7 @@ COUNT = 30
 
 @pytest.fixture(scope="module")
 def clip(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first second of two faces beside each other."""
+    """Return the first second of two faces side by side."""
     pictures = duo_frames(read_anna(media.anna), read_grace(media.grace))
     return rendered(tmp_path_factory.mktemp("clip") / "duo.mp4", islice(pictures, COUNT))
 
@@ -39,7 +39,7 @@ def load(path: Path) -> Pixels:
 
 
 def test_detected_faces_come_largest_first(duo: DetectedPeople) -> None:
-    grace, anna = duo.faces  # Grace stands on the right and is larger
+    grace, anna = duo.faces  # Grace is on the right and larger
     assert (grace.id, anna.id) == (0, 1)
     assert grace.share > anna.share > 0.02
     assert (grace.frames, anna.frames) == (COUNT, COUNT)
@@ -82,7 +82,7 @@ def test_the_primary_face_is_the_largest(clip: Path, media: Media, tmp_path: Pat
 
 
 def test_an_unknown_id_names_the_known_ones(clip: Path, media: Media, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match=r"^there is no face 3 in the video: it has 0, 1$") as caught:
+    with pytest.raises(EngineError, match=r"^face 3 was not detected in the video; detected: 0, 1$") as caught:
         swap(SwapJob(clip, tmp_path / "out.mp4", ((0, media.anna), (3, media.grace))))
     assert caught.value.culprit == "video"
     assert not list(tmp_path.iterdir())
@@ -94,7 +94,7 @@ def rendered(path: Path, frames: Iterator[Pixels]) -> Path:
 
 
 def where(picture: Pixels, marked: Pixels) -> float:
-    """The middle column of what differs between two pictures; fails when nothing does."""
+    """Return the middle column of the difference between two pictures. Fail if there is none."""
     columns = np.nonzero((np.abs(picture.astype(np.int16) - marked).max(2) > 60).sum(0) > 3)[0]
     assert columns.size
     return float(columns.mean())
@@ -102,7 +102,7 @@ def where(picture: Pixels, marked: Pixels) -> float:
 
 @pytest.mark.parametrize("front", [ANNA, GRACE])
 def test_people_who_cross_keep_their_faces(media: Media, tmp_path: Path, front: int) -> None:
-    """The one behind starts on the left and ends on the right; a stranger's face follows it, and only it."""
+    """The person behind starts on the left and ends on the right. The new face follows only this person."""
     anna, grace = read_anna(media.anna), read_grace(media.grace)
     back, before = (grace, anna) if front == ANNA else (anna, grace)
     clip = rendered(tmp_path / "clip.mp4", rendering.crossing(back, before))
@@ -118,8 +118,8 @@ def test_people_who_cross_keep_their_faces(media: Media, tmp_path: Path, front: 
     assert landmarks.changed(original[20], swapped[20], np.ones(original[20].shape[:2], bool)) < 3
 
 
-def test_what_passes_before_a_face_stays_before_it(media: Media, tmp_path: Path) -> None:
-    """A microphone comes in from the left and covers a cheek."""
+def test_an_object_in_front_of_a_face_stays_visible(media: Media, tmp_path: Path) -> None:
+    """A microphone enters from the left and covers a cheek."""
     clip = rendered(tmp_path / "clip.mp4", rendering.covering(read_anna(media.anna)))
     output = tmp_path / "out.mp4"
     swap(SwapJob(clip, output, ((None, media.grace),)))
@@ -134,7 +134,7 @@ def test_what_passes_before_a_face_stays_before_it(media: Media, tmp_path: Path)
 
 
 @pytest.mark.parametrize("leaver", [ANNA, GRACE])
-def test_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path, leaver: int) -> None:
+def test_a_person_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path, leaver: int) -> None:
     people = [read_anna(media.anna), read_grace(media.grace)]
     clip = rendered(tmp_path / "clip.mp4", rendering.returning(people[leaver], people[1 - leaver]))
     found = detect(clip, tmp_path / "faces")
@@ -148,13 +148,13 @@ def test_who_leaves_and_returns_is_the_same_person(media: Media, tmp_path: Path,
 
 
 @pytest.mark.parametrize("way", ["crossing", "returning"])
-def test_two_who_exchange_faces_are_taken_for_each_other(media: Media, tmp_path: Path, way: str) -> None:
-    """Before and after they cross, or one is away: a network that the engine does not use knows the other in each."""
+def test_two_people_who_exchange_faces_are_recognised_as_each_other(media: Media, tmp_path: Path, way: str) -> None:
+    """Also after they cross, or after one was away. The engine does not use the network that recognises them."""
     anna, grace = read_anna(media.anna), read_grace(media.grace)
     moving = rendering.crossing if way == "crossing" else rendering.returning
     clip = rendered(tmp_path / "clip.mp4", moving(anna, grace))
     output = tmp_path / "out.mp4"
-    swap(SwapJob(clip, output, ((0, media.anna), (1, media.grace))))  # Grace stands in front, or stays
+    swap(SwapJob(clip, output, ((0, media.anna), (1, media.grace))))  # Grace is in front, or stays
     before, after = landmarks.frames(clip), landmarks.frames(output)
     for number in (5, 35) if way == "crossing" else (6, 40):
         new, old = face_identity.people(after[number]), face_identity.people(before[number])
@@ -163,5 +163,5 @@ def test_two_who_exchange_faces_are_taken_for_each_other(media: Media, tmp_path:
 
 
 def nearer(face: NDArray[np.float64], media: Media) -> int:
-    """Whose face this embedding is."""
+    """Return the person whose face is nearer to this embedding."""
     return int(np.argmin([face_identity.apart(face, face_identity.person(path)) for path in (media.anna, media.grace)]))

@@ -1,4 +1,4 @@
-"""Sound that changes midway, or is damaged, is heard to its end."""
+"""Sound that changes midway, or is damaged, is complete in the result."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ COUNT = 25
 
 @pytest.fixture(scope="module")
 def frames(media: Media) -> list[Pixels]:
-    """A second of Anna."""
+    """Return a second of Anna."""
     picture = view(read_anna(media.anna), (320, 240), centre=(150, 120), width=110)
     return [np.ascontiguousarray(picture[..., ::-1])] * COUNT
 
@@ -28,7 +28,7 @@ def run(clip: Path, media: Media) -> tuple[Path, SwapReport]:
 
 
 def joined(folder: Path, frames: list[Pixels], *sounds: Variant) -> Path:
-    """Transport streams put end to end, as recorders of broadcasts do it."""
+    """Join transport streams, as recorders of broadcasts do."""
     parts = [write(folder / f"part{number}", frames, sound) for number, sound in enumerate(sounds)]
     clip = folder / "clip.ts"
     clip.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -36,7 +36,7 @@ def joined(folder: Path, frames: list[Pixels], *sounds: Variant) -> Path:
 
 
 def loudness(path: Path) -> list[float]:
-    """Of each tenth of a second of the sound. Fails when a part of it cannot be decoded or lies before another."""
+    """Return the loudness of each tenth of a second. Fail if a part is undecodable or out of order."""
     with av.open(str(path)) as container:
         track = container.streams.audio[0]
         sounds = list(container.decode(track))
@@ -66,10 +66,10 @@ def test_sound_that_changes_midway_is_heard_to_the_end(
     then: tuple[int, str],
     told: str,
 ) -> None:
-    """Film, then advertisement."""
+    """As in a film with advertisements."""
     parts = [Variant(ending="ts", sound=codec, rate=rate, layout=layout) for rate, layout in (first, then)]
     output, report = run(joined(tmp_path, frames, *parts), media)
-    assert report.notes == (f"a sound track changes its format midway, so all of it became AAC ({told})",)
+    assert report.notes == (f"a sound track changes its format midway and was converted to AAC ({told})",)
     tenths = loudness(output)
     assert 19 <= len(tenths) <= 22
     assert min(tenths[1:9] + tenths[12:19]) > 0.5 * max(tenths)

@@ -1,4 +1,4 @@
-"""Pictures and videos that are upside down or lie on their side are swapped right, and it is said."""
+"""Pictures and videos that are upside down or on their side are swapped correctly, with a remark."""
 
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def turned(source: Path, target: Path, turns: int) -> Path:
 
 
 def said(noun: str, turns: int) -> tuple[str, ...]:
-    return (f"the {noun} shows faces {WORDS[turns]}: they were found all the same",)
+    return (f"the {noun} shows faces {WORDS[turns]}: it was turned to find them",)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_video_that_is_not_upright_is_swapped_as_it_is(
+def test_a_video_that_is_not_upright_is_swapped_and_keeps_its_orientation(
     tmp_path: Path, frames: list[Pixels], media: Media, turns: int
 ) -> None:
     clip = write(tmp_path / "clip", [np.rot90(frame, -turns) for frame in frames], Variant())
@@ -52,7 +52,9 @@ def test_a_video_that_is_not_upright_is_swapped_as_it_is(
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_still_that_is_not_upright_is_swapped_as_it_is(tmp_path: Path, media: Media, turns: int) -> None:
+def test_a_still_that_is_not_upright_is_swapped_and_keeps_its_orientation(
+    tmp_path: Path, media: Media, turns: int
+) -> None:
     picture = turned(media.anna, tmp_path / "in.png", -turns)
     report = swap(SwapJob(picture, tmp_path / "out.png", ((None, media.grace),)))
     straight = swap(SwapJob(media.anna, tmp_path / "straight.png", ((None, media.grace),)))

@@ -1,7 +1,7 @@
-"""The local engine: finds a face in every frame, warps a new one onto it, blends, writes. No HTTP, no asyncio.
+"""The local engine: find a face in every frame, warp a new one onto it, blend, write. No HTTP, no asyncio.
 
-Importing this is cheap; mediapipe, OpenCV and PyAV are loaded by the first call that needs them. Every call raises
-EngineError for what is wrong with an input and MissingExtra when batchswap[local] is not installed.
+This import is cheap: the first call that needs mediapipe, OpenCV or PyAV loads them. Every call raises EngineError for
+a bad input and MissingExtra when batchswap[local] is not installed.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
-    """What kind of media `path` is. Raises EngineError(culprit, …) when it is none, empty, cut off or too large."""
+    """Examine a media file. Raises EngineError(culprit, …) when it is no media, empty, cut off or too large."""
     load()
     from batchswap.local.engine.media.probe import probe as work  # noqa: PLC0415
 
@@ -34,7 +34,7 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
 
 
 def swap(job: SwapJob) -> SwapReport:
-    """Do the swap; under `job.output` there is then a complete file. Raises EngineError; nothing is left then."""
+    """Do a swap: `job.output` is then a complete file. Raises EngineError and leaves no file."""
     load()
     from batchswap.local.engine.swap_job import swap as work  # noqa: PLC0415
 
@@ -42,7 +42,7 @@ def swap(job: SwapJob) -> SwapReport:
 
 
 def detect(path: Path, folder: Path, threads: int | None = None) -> DetectedPeople:
-    """The faces of a video or still, with a JPEG picture of each in `folder`. No face: an empty tuple."""
+    """Detect the faces of a video or still and write a JPEG picture of each to `folder`. It may find none."""
     load()
     from batchswap.local.engine.detect_faces import detect as work  # noqa: PLC0415
 
@@ -50,7 +50,7 @@ def detect(path: Path, folder: Path, threads: int | None = None) -> DetectedPeop
 
 
 def look_at_face(path: Path) -> tuple[str, ...]:
-    """Return remarks on the picture of a new face. Raises EngineError("face", …) when it cannot be used."""
+    """Check the picture of a new face and return remarks on it. Raises EngineError("face", …) if it is unusable."""
     load()
     from batchswap.local.engine.rendering.new_face import read  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ def look_at_face(path: Path) -> tuple[str, ...]:
 
 
 def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """A PNG with the pictures side by side, each with its caption. Raises OSError."""
+    """Write a PNG with the pictures side by side, each with its caption. Raises OSError."""
     for name in ("numpy", "cv2"):
         load_one(name)
     from batchswap.local.engine.contact_sheet import draw_sheet as work  # noqa: PLC0415
@@ -67,5 +67,5 @@ def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
 
 
 def check_usable() -> list[str]:
-    """What keeps the engine from working here, in words with the remedy; empty when it is fit."""
+    """Return the problems of the engine on this machine with their remedies; empty if it works."""
     return find_problems()

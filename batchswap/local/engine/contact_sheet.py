@@ -1,4 +1,4 @@
-"""Pictures side by side, each with a caption: a contact sheet."""
+"""A contact sheet: pictures side by side, each with a caption."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from batchswap.local.engine.facemesh.geometry import ByteArray
 
 HIGH = 240
-"""Pixels: height of each picture."""
+"""Height of each picture in pixels."""
 CAPTION = 56
 EDGE = 16
 ACROSS = 6
@@ -18,7 +18,7 @@ WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Caption and file of each picture; one that cannot be read is left grey. Raises OSError."""
+    """Draw pictures, given as captions and files, to `path`. An unreadable picture stays grey. Raises OSError."""
     cells = [draw_cell(caption, cv2.imread(str(picture), cv2.IMREAD_COLOR)) for caption, picture in pictures]
     rows = [np.hstack(cells[first : first + ACROSS]) for first in range(0, len(cells), ACROSS)]
     width = max(row.shape[1] for row in rows)

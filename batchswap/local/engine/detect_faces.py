@@ -1,4 +1,4 @@
-"""Detects who is in a clip or still, with a picture of each."""
+"""Detect the people in a clip or still, with a picture of each."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +20,11 @@ from batchswap.local.engine.tracking.tracks import FaceTrack
 from batchswap.local.engine.values import DetectedPeople, DetectedPerson, MediaInfo
 
 SPACE = 0.45
-"""Around the face in its picture, of the face's size: a person must recognise it, and the engine find it again."""
+"""Margin around the face in its picture, as a part of its size: people and the engine must recognise the face."""
 LARGEST = 512
-"""Pixels on a picture's longer side."""
+"""Maximum of a picture's longer side in pixels."""
 TRIES = 200
-"""Frames of a person that are looked at for the best one."""
+"""Frames of a person that are compared to find the best one."""
 
 
 def detect(path: Path, folder: Path, threads: int | None) -> DetectedPeople:
@@ -41,7 +41,7 @@ def detect_still(path: Path, folder: Path, info: MediaInfo) -> DetectedPeople:
     turns, people = swap_still.find_people(picture)
     shown = np.rot90(picture.rgb, turns)
     for number, points in enumerate(people):
-        share = geometry.area(geometry.box(points)) / (info.width * info.height)
+        share = geometry.face_area(points) / (info.width * info.height)
         upright = geometry.turned(points, -turns, turned_size(picture.rgb, turns))
         faces.append(DetectedPerson(number, save(folder, number, shown, upright), share, 1))
     return DetectedPeople(info, tuple(faces))
@@ -65,7 +65,7 @@ def detect_clip(path: Path, folder: Path, info: MediaInfo, threads: int | None) 
 
 
 def best_sighting(tracks: list[FaceTrack], store: FrameStore) -> tuple[int, Floats]:
-    """Frame number and points where the face is large and looks straight at us."""
+    """Return frame number and points where the face is large and looks straight at the camera."""
     seen = [pair for track in tracks for pair in zip(track.frames, track.records, strict=True)]
     some = seen[:: max(1, len(seen) // TRIES)]
     points, frame = max(((store.read(record)[0], frame) for frame, record in some), key=lambda found: quality(found[0]))
@@ -75,15 +75,15 @@ def best_sighting(tracks: list[FaceTrack], store: FrameStore) -> tuple[int, Floa
 def quality(points: Floats) -> float:
     nose, right, left = points[1, :2], points[234, :2], points[454, :2]
     one, other = float(np.linalg.norm(nose - right)), float(np.linalg.norm(nose - left))
-    return geometry.area(geometry.box(points)) * min(one, other) / max(1e-6, one, other)
+    return geometry.face_area(points) * min(one, other) / max(1e-6, one, other)
 
 
 def save_frames(
     path: Path, folder: Path, wanted: Mapping[int, list[int]], points: list[Floats], more: int, threads: int | None
 ) -> dict[int, Path]:
-    """Cut the faces out of their frames, in one more pass that ends with the last of them.
+    """Cut the faces out of their frames, in a further pass that ends with the last face.
 
-    `more`: the quarter turns that bring the frames upright beyond those that they say.
+    `more`: quarter turns that bring the frames upright, in addition to those that the file names.
     """
     saved: dict[int, Path] = {}
     with reader.open_clip(path, "video", threads) as clip:
@@ -100,14 +100,14 @@ def save_frames(
 
 
 def turned_size(picture: NDArray[np.uint8], turns: int) -> tuple[int, int]:
-    """Width and height after `turns` quarter turns."""
-    high, wide = picture.shape[:2]
+    """Return width and height after `turns` quarter turns."""
+    wide, high = geometry.size_of(picture)
     return (high, wide) if turns % 2 else (wide, high)
 
 
 def save(folder: Path, number: int, picture: NDArray[np.uint8], points: Floats) -> Path:
-    """A JPEG of one face."""
-    size = (picture.shape[1], picture.shape[0])
+    """Write a JPEG of one face."""
+    size = geometry.size_of(picture)
     edges = geometry.window(geometry.box(points), SPACE, size, 1) or (0, 0, *size)
     left, top, right, bottom = edges
     part = np.ascontiguousarray(picture[top:bottom, left:right, ::-1])

@@ -1,4 +1,4 @@
-"""The face model: where it is, and that it is the one we trust."""
+"""Find the face model and check its hash."""
 
 import hashlib
 import importlib.util
@@ -16,29 +16,25 @@ INSIDE = Path("models") / "face_landmarker.task"
 
 
 def checked_path() -> Path:
-    """The model file, its SHA-256 checked. Raises MissingExtra or EngineError("engine", …)."""
-    return _check(find())
+    """Return the model file from BATCHSWAP_FACE_MODEL or its package, after checking its SHA-256.
 
-
-def find() -> Path:
-    """BATCHSWAP_FACE_MODEL, else the file inside the package that ships it."""
+    Raises MissingExtra or EngineError("engine", …).
+    """
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else find_packaged()
-
-
-def find_packaged() -> Path:
-    """The file inside its package, none of whose code is run. Raises MissingExtra."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingExtra("local", PACKAGE)
-    return Path(next(iter(spec.submodule_search_locations))) / INSIDE
-
-
-def _check(path: Path) -> Path:
+    path = Path(named) if named else find_packaged()
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise EngineError("engine", f"the face model {path} cannot be read: {error.strerror}") from error
     if found != SHA256:
-        raise EngineError("engine", f"the face model {path} is not the one that is known: its SHA-256 is {found}")
+        remedy = f"unset {VARIABLE}" if named else f"pip install --force-reinstall {PACKAGE}"
+        raise EngineError("engine", f"the face model {path} has an unexpected SHA-256, {found}: {remedy}")
     return path
+
+
+def find_packaged() -> Path:
+    """Find the model in its package without running the package's code. Raises MissingExtra."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("local", PACKAGE)
+    return Path(next(iter(spec.submodule_search_locations))) / INSIDE

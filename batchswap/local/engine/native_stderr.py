@@ -1,4 +1,4 @@
-"""Keeps what native libraries write to stderr away from the user's terminal."""
+"""Keep the stderr output of native libraries away from the user's terminal."""
 
 import contextlib
 import os
@@ -10,27 +10,27 @@ from typing import IO
 
 STDERR = 2
 LAST = 2000
-"""So many of the last bytes are worth showing with an error."""
+"""Maximum of bytes to show with an error."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What was written to stderr meanwhile."""
+class CapturedStderr:
+    """The file with the captured output."""
 
     file: IO[bytes]
 
     def text(self) -> str:
-        """The end of it."""
+        """Return the end of the output."""
         size = self.file.seek(0, os.SEEK_END)
         self.file.seek(max(0, size - LAST))
         return self.file.read().decode("utf-8", "replace").strip()
 
 
 @contextlib.contextmanager
-def kept_stderr() -> Iterator[Said]:
-    """Send this process's stderr, also that of C++ code, to a file that is gone afterwards.
+def kept_stderr() -> Iterator[CapturedStderr]:
+    """Redirect this process's stderr, including that of C++ code, to a temporary file.
 
-    It is a matter of the whole process: use it in a worker process, or where nothing else writes meanwhile.
+    This affects the whole process: use it in a worker process, or if nothing else writes to stderr meanwhile.
     """
     sys.stderr.flush()
     terminal = os.dup(STDERR)
@@ -38,7 +38,7 @@ def kept_stderr() -> Iterator[Said]:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), STDERR)
             try:
-                yield Said(file)
+                yield CapturedStderr(file)
             finally:
                 sys.stderr.flush()
                 os.dup2(terminal, STDERR)

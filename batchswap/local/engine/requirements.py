@@ -1,4 +1,4 @@
-"""Whether everything that the engine needs is on this machine, said in words when it is not."""
+"""Check that this machine has everything that the engine needs, and name a remedy if not."""
 
 import functools
 import importlib
@@ -22,15 +22,15 @@ DEBIAN = {
     "libglib-2.0.so": "libglib2.0-0",
     "libgthread-2.0.so": "libglib2.0-0",
 }
-"""Shared library -> the Debian package that has it."""
+"""Debian packages by shared library."""
 
 LIBRARY = re.compile(r"(lib[\w.+-]+\.so)[\w.]*: cannot open shared object file")
 
 
 def load() -> None:
-    """Import what the engine needs. Raises MissingExtra, or EngineError("engine", …) naming Debian packages."""
-    # All these count only before the libraries are there. Threads for products of small matrices would spin on cores
-    # that the encoder wants; a small file can hold a picture that takes all memory; warnings are told by our errors.
+    """Import the engine's libraries. Raises MissingExtra, or EngineError("engine", …) that names Debian packages."""
+    # These settings work only before the libraries are loaded. Threads for small matrix products would take cores from
+    # the encoder, a small file can expand to a picture that fills the memory, and errors already replace the warnings.
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     for name in MODULES:
@@ -48,27 +48,28 @@ def load_one(name: str) -> None:
         raise EngineError("engine", explain(name, str(error))) from error
 
 
-def explain(name: str, said: str) -> str:
-    """A sentence for an import that failed with the words `said`."""
-    found = LIBRARY.search(said)
+def explain(name: str, error: str) -> str:
+    """Return a message for an import that failed with `error`."""
+    found = LIBRARY.search(error)
     if found is None:
-        return f"{name} cannot be loaded: {said}"
+        return f"{name} cannot be loaded: {error}"
     package = DEBIAN.get(found[1])
     packages = " ".join(dict.fromkeys(DEBIAN.values()))
     remedy = f"apt-get install {packages}" if package else f"install the system package that has {found[1]}"
-    return f"{name} needs the system library {found[1]}, which is not on this machine: {remedy}"
+    return f"{name} needs the system library {found[1]}, which is not installed: {remedy}"
 
 
 def find_problems() -> list[str]:
-    """All that is missing, one sentence each."""
+    """Return one sentence for each problem."""
     problems = []
     for name in MODULES:
-        problems += said_by(functools.partial(load_one, name))
-    problems += said_by(model.checked_path)
-    return problems or said_by(try_finder)
+        problems += message_of(functools.partial(load_one, name))
+    problems += message_of(model.checked_path)
+    return problems or message_of(try_finder)
 
 
-def said_by(check: Callable[[], object]) -> list[str]:
+def message_of(check: Callable[[], object]) -> list[str]:
+    """Return the message of the error that `check` raises, if any."""
     try:
         check()
     except BatchswapError as error:
@@ -77,11 +78,11 @@ def said_by(check: Callable[[], object]) -> list[str]:
 
 
 def try_finder() -> None:
-    """Open the face finder once: its own library (libEGL, libGLES) is loaded only then."""
+    """Open the face finder once, because it loads its libraries (libEGL, libGLES) only then."""
     from batchswap.local.engine.tracking.finder import Finder  # noqa: PLC0415
 
-    with kept_stderr() as said:
+    with kept_stderr() as captured:
         try:
             Finder.for_stills().close()
         except (OSError, RuntimeError, ValueError) as error:
-            raise EngineError("engine", explain("mediapipe", f"{error} {said.text()}".strip())) from error
+            raise EngineError("engine", explain("mediapipe", f"{error} {captured.text()}".strip())) from error

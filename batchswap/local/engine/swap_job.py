@@ -1,4 +1,4 @@
-"""A swap from the files to the file."""
+"""A whole swap, from the input files to the result."""
 
 import av
 import cv2
@@ -10,7 +10,7 @@ from batchswap.local.engine.native_stderr import kept_stderr
 from batchswap.local.engine.rendering import new_face
 from batchswap.local.engine.swap_still import swap_still
 from batchswap.local.engine.swap_video import swap_clip
-from batchswap.local.engine.values import SwapJob, SwapReport
+from batchswap.local.engine.values import SwapJob, SwapReport, kind_noun
 
 
 def swap(job: SwapJob) -> SwapReport:
@@ -20,7 +20,7 @@ def swap(job: SwapJob) -> SwapReport:
     with kept_stderr():
         info = probe.probe(job.target, culprit, job.max_bytes)
         if info.kind != culprit:
-            raise EngineError(culprit, f"the {culprit} is a {'still' if info.kind == 'image' else 'video'}")
+            raise EngineError(culprit, f"the file is a {kind_noun(info.kind)}, not a {kind_noun(culprit)}")
         for _, face in job.faces:
             probe.probe(face, "face", job.max_bytes)
         faces = new_face.read_faces(job.faces)
@@ -29,4 +29,4 @@ def swap(job: SwapJob) -> SwapReport:
             with replacing(job.output) as part:
                 return work(job, info, faces, part)
         except av.error.FFmpegError as error:
-            raise EngineError(culprit, f"the {culprit} cannot be worked on: {error.strerror}") from error
+            raise EngineError(culprit, f"the {culprit} cannot be processed: {error.strerror}") from error

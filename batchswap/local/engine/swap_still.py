@@ -1,4 +1,4 @@
-"""Swaps faces in a still."""
+"""Swap faces in a still."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from batchswap.local.engine.values import MediaInfo, SwapJob, SwapReport
 CULPRIT = "image"
 CODING = Coding()
 SPACE = 0.1
-"""Around a face in what is worked on, of the face's size: more than any step asks for."""
+"""Margin around a face in the part that is processed, relative to the face's size: more than any step needs."""
 
 
 def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
-    """Write the swapped picture to `part`, in the format of its ending."""
+    """Write the swapped picture to `part`, in the format of its suffix."""
     picture = stills.read(job.target, CULPRIT)
     turns, found = find_people(picture)
     chosen = new_face.choose(faces, found, CULPRIT)
@@ -34,8 +34,8 @@ def swap_still(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], 
 
 
 def fit(rgb: ByteArray, points: Floats, fitter: Fitter) -> bool:
-    """Change a picture in place, and whether it did: only where the face is, for pictures can be very large."""
-    edges = geometry.window(geometry.box(points), SPACE, (rgb.shape[1], rgb.shape[0]))
+    """Change a picture in place and return whether anything changed. Process only the part around the face."""
+    edges = geometry.window(geometry.box(points), SPACE, geometry.size_of(rgb))
     if edges is None:
         return False
     left, top, right, bottom = edges
@@ -51,10 +51,10 @@ def fit(rgb: ByteArray, points: Floats, fitter: Fitter) -> bool:
 
 
 def find_people(picture: Picture) -> tuple[int, list[Floats]]:
-    """Return the quarter turns that bring the picture upright, and each face's points (478, 3) in it as it is.
+    """Return the quarter turns that bring the picture upright, and the points (478, 3) of its faces before the turn.
 
     The largest face comes first.
     """
     turns, found = look_upright(picture.rgb)
-    faces = geometry.turned(found, turns, (picture.rgb.shape[1], picture.rgb.shape[0]))
-    return turns, sorted(faces, key=lambda points: -geometry.area(geometry.box(points)))
+    faces = geometry.turned(found, turns, geometry.size_of(picture.rgb))
+    return turns, sorted(faces, key=geometry.face_area, reverse=True)

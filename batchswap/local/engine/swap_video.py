@@ -1,4 +1,4 @@
-"""Swaps faces in a video, in two passes: who is where, then the new faces into the frames."""
+"""Swap faces in a video in two passes: find everyone in every frame, then put the new faces into the frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ CULPRIT = "video"
 
 @dataclass
 class Counts:
-    """Frames so far, and remarks on the result."""
+    """Number of frames so far, and remarks on the result."""
 
     all: int = 0
     swapped: int = 0
@@ -35,7 +35,7 @@ class Counts:
 
 
 def swap_clip(job: SwapJob, info: MediaInfo, faces: dict[int | None, NewFace], part: Path) -> SwapReport:
-    """Write the swapped video to `part`. Raises EngineError when no face, or not each requested one, is in it."""
+    """Write the swapped video to `part`. Raises EngineError when a requested face, or every face, is missing."""
     with FrameStore(part.parent) as store:
         watched = watch(job.target, CULPRIT, store, job.threads)
         chosen = new_face.choose(faces, watched.follower.people(), CULPRIT)
@@ -65,7 +65,7 @@ def write(job: SwapJob, cast: list[tuple[Person, NewFace]], part: Path) -> Count
 
 
 def peek(items: Iterator[FrameOrPacket]) -> tuple[list[FrameOrPacket], VideoFrame | None]:
-    """What comes up to the first frame, and that frame."""
+    """Return all items up to the first frame, and that frame."""
     first: list[FrameOrPacket] = []
     for item in items:
         first.append(item)
@@ -80,7 +80,7 @@ def swapped(
     fitters: list[tuple[Person, Fitter]],
     counts: Counts,
 ) -> Iterator[FrameOrPacket]:
-    """All items, the frames with their new faces."""
+    """Yield all items, the frames with their new faces."""
     for item in chain(first, items):
         if isinstance(item, VideoFrame):
             counts.swapped += fit(item, counts.all, fitters)
@@ -89,11 +89,11 @@ def swapped(
 
 
 def fit(frame: VideoFrame, number: int, fitters: list[tuple[Person, Fitter]]) -> bool:
-    """Whether anything changed."""
+    """Put new faces into a frame. Return whether anything changed."""
     poses = [(pose, fitter) for person, fitter in fitters if (pose := person.at(number)) is not None]
     if not poses:
         return False
-    poses.sort(key=lambda found: geometry.area(geometry.box(found[0].points)))  # who is nearer is larger, and in front
-    frame.make_writable()  # the decoder still looks at its own copy
+    poses.sort(key=lambda found: geometry.face_area(found[0].points))  # a larger face is nearer, and in front
+    frame.make_writable()  # the decoder still uses its own copy
     planes = reader.planes_of(frame)
     return sum(fitter.fit(planes, pose) for pose, fitter in poses) > 0

@@ -1,4 +1,4 @@
-"""What goes into the engine and comes out of it: plain frozen values that travel between processes."""
+"""Inputs and outputs of the engine: plain frozen values that can be pickled."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,9 @@ from batchswap.tasks import MediaKind
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What `probe` found. Width and height are pixels as displayed, after rotation.
+    """The result of `probe`. Width and height are in displayed pixels, after rotation.
 
-    `duration_s` is 0 for a still; `frames` is None where the container does not say.
+    `duration_s` is 0 for a still. `frames` is None if the container does not store the number.
     """
 
     kind: MediaKind
@@ -25,8 +25,8 @@ class MediaInfo:
 class SwapJob:
     """One swap. `faces` maps the id of a detected face to the picture of its new face; id None is the primary face.
 
-    `output` gets an .mp4 for a video; for a still its ending (.png, .jpg, .webp) decides the format.
-    `label` (a task id) goes into the metadata. `threads` bounds what one swap uses; None: all cores.
+    `output` ends in .mp4 for a video. For a still, its suffix (.png, .jpg, .webp) selects the format.
+    `label` (a task id) goes into the metadata. `threads` limits one swap; None: all cores.
     """
 
     target: Path
@@ -39,7 +39,7 @@ class SwapJob:
 
 @dataclass(frozen=True)
 class SwapReport:
-    """What was written. `swapped_frames` of `frames` show a new face; `notes` are sentences for people."""
+    """A finished swap: `swapped_frames` of `frames` show a new face; `notes` are remarks for people."""
 
     frames: int
     swapped_frames: int
@@ -50,7 +50,7 @@ class SwapReport:
 
     @property
     def remark(self) -> str:
-        """Return all of it that a person should know, in one line."""
+        """All remarks for people in one line."""
         parts = f"{self.swapped_frames:,} of {self.frames:,}" if self.swapped_frames < self.frames else "all"
         counted = (f"{parts} frames show a new face",) if self.duration_s else ()
         return "; ".join((*counted, *self.notes))
@@ -58,7 +58,7 @@ class SwapReport:
 
 @dataclass(frozen=True)
 class DetectedPerson:
-    """One person of a video or still. `share` is the mean part of the picture's area that the face takes, 0 to 1."""
+    """One person of a video or still. `share` is the mean share of the face in the picture's area, 0 to 1."""
 
     id: int
     picture: Path
@@ -68,7 +68,7 @@ class DetectedPerson:
 
 @dataclass(frozen=True)
 class DetectedPeople:
-    """All faces, largest over the clip first: ids 0, 1, …; the same for the same file whenever it is asked."""
+    """All faces, the largest over the clip first, with ids 0, 1, … The same file always gives the same ids."""
 
     info: MediaInfo
     faces: tuple[DetectedPerson, ...]
@@ -78,5 +78,9 @@ NOUNS = {"face": "face picture", "video": "video", "image": "image"}
 
 
 def noun(culprit: str) -> str:
-    """Return what people call an input, by an EngineError's culprit."""
+    """Return the name of an input in messages, from an EngineError's culprit."""
     return NOUNS.get(culprit, culprit)
+
+
+def kind_noun(kind: str) -> str:
+    return "video" if kind == "video" else "still picture"

@@ -1,4 +1,4 @@
-"""Small calculations on the points of a face: (478, 3), pixels."""
+"""Small calculations on the points of a face: (478, 3), in pixels."""
 
 from typing import Any
 
@@ -12,8 +12,10 @@ Floats = NDArray[np.floating[Any]]
 ByteArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
+PixelWindow = tuple[int, int, int, int]
+"""The same in whole pixels of a picture."""
 SHIFT = 4
-"""Binary digits after the point in the corners that OpenCV draws."""
+"""Fractional bits of the corner coordinates that OpenCV gets."""
 
 
 def box(points: Floats) -> Box:
@@ -25,21 +27,31 @@ def area(edges: Box) -> float:
     return max(0.0, edges[2] - edges[0]) * max(0.0, edges[3] - edges[1])
 
 
+def face_area(points: Floats) -> float:
+    """Return the area of the face's box."""
+    return area(box(points))
+
+
+def size_of(picture: ByteArray) -> tuple[int, int]:
+    """Return the width and height of (h, w, …) pixels."""
+    return picture.shape[1], picture.shape[0]
+
+
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     common = area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
     return common / max(1e-6, area(one) + area(other) - common)
 
 
 def width(points: Floats) -> float:
-    """The face's width in three dimensions, so that it stays the same when the head turns. At least 1."""
+    """Return the face's width in three dimensions, at least 1. It stays the same when the head turns."""
     return max(1.0, float(np.linalg.norm(points[mesh.SIDES[1]] - points[mesh.SIDES[0]])))
 
 
-def window(edges: Box, margin: float, size: tuple[int, int], step: int = 2) -> tuple[int, int, int, int] | None:
-    """The box with a margin (a part of its longer side) around it, on multiples of `step`, inside a picture of `size`.
+def window(edges: Box, margin: float, size: tuple[int, int], step: int = 2) -> PixelWindow | None:
+    """Return the part of a picture of `size` around a box, with a margin that is relative to the box's longer side.
 
-    None when nothing of it lies inside. The last row or column of an odd size may end off a multiple.
+    Its edges are multiples of `step`, except at the edge of a picture of odd size. None: nothing lies inside.
     """
     space = margin * max(edges[2] - edges[0], edges[3] - edges[1])
     left, top = (max(0, int((edges[i] - space) // step) * step) for i in (0, 1))
@@ -48,10 +60,7 @@ def window(edges: Box, margin: float, size: tuple[int, int], step: int = 2) -> t
 
 
 def turned(points: Floats, quarter_turns: int, size: tuple[int, int]) -> Floats:
-    """Points found in a picture that was turned by np.rot90(picture, quarter_turns), back in the picture itself.
-
-    `size` is the width and height of the picture itself.
-    """
+    """Move points from np.rot90(picture, quarter_turns) back to the picture, whose width and height are `size`."""
     found = points.copy()
     x, y = points[..., 0], points[..., 1]
     wide, high = size
@@ -66,13 +75,13 @@ def turned(points: Floats, quarter_turns: int, size: tuple[int, int]) -> Floats:
 
 
 def rise(value: Floats, low: float, high: float) -> Floats:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Return 0 below `low`, 1 above `high`, and a smooth transition between them."""
     part = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(part * part * (3 - 2 * part), np.float32)
 
 
 def corners(points: Floats) -> NDArray[np.int32]:
-    """(…, 2) places, where 0.5 is the middle of the first cell, as OpenCV wants them with SHIFT."""
+    """Return (…, 2) places, where 0.5 is the middle of the first cell, in OpenCV's fixed-point format (SHIFT)."""
     return np.asarray(np.rint((points - 0.5) * (1 << SHIFT)), np.int32)
 
 

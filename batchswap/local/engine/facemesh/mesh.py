@@ -1,6 +1,6 @@
 """The topology of MediaPipe's face mesh: 468 points on the face and 5 on each iris, 478 in all.
 
-Left and right are the person's own. The figures are indices into the 478 points.
+Left and right are the person's own. The numbers are indices of the 478 points.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 POINTS = 478
 SURFACE = 468
-"""Points on the face's surface; the irises stand behind them."""
+"""Number of points on the face's surface. Those of the irises follow."""
 
 OVAL = tuple(edge.start for edge in Connections.FACE_LANDMARKS_FACE_OVAL)
 """The outline of the face, in order."""
@@ -27,7 +27,7 @@ RIGHT_IRIS, LEFT_IRIS = 468, 473
 EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
 
 SIDES = (234, 454)
-"""Where the outline is widest: the distance between them is called the face's width."""
+"""The points where the outline is widest. Their distance is called the face's width."""
 
 
 def _fan(ring: tuple[int, ...], centre: int) -> list[tuple[int, int, int]]:
@@ -35,7 +35,7 @@ def _fan(ring: tuple[int, ...], centre: int) -> list[tuple[int, int, int]]:
 
 
 def _strip(ring: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Triangles between the lower and the upper half of a ring whose corners are its first and its middle point."""
+    """Return triangles between the lower and upper half of a ring. Its first and middle points are the corners."""
     half = len(ring) // 2
     lower, upper = ring[: half + 1], (ring[0], *ring[: half - 1 : -1])
     found = []
@@ -52,17 +52,17 @@ def _surface() -> list[tuple[int, int, int]]:
 TRIANGLES: NDArray[np.int32] = np.array(
     [*_surface(), *_strip(INNER_LIPS), *(t for ring, iris in EYES for t in _fan(ring, iris))], np.int32
 )
-"""(n, 3): the surface, then the mouth's opening, then the eyes. One way round, seen from the front."""
+"""(n, 3): the surface, then the mouth's opening, then the eyes. All have the same winding, seen from the front."""
 
 
 FOREHEAD = (
     *(70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300),
     *(389, 251, 284, 332, 297, 338, 10, 109, 67, 103, 54, 21, 162),
 )
-"""The outline of what is above the brows, where a fringe may hang."""
+"""The outline of the area above the brows, where hair may hang."""
 
 CHEEKS = (50, 101, 118, 117, 123, 147, 187, 205, 36, 280, 330, 347, 346, 352, 376, 411, 425, 266, 4, 5, 195, 197, 6)
-"""Points that are skin if anything is."""
+"""Points that are most reliably skin."""
 
 
 ABOVE_BROWS = (
@@ -85,4 +85,4 @@ FEATURES = tuple(
         Connections.FACE_LANDMARKS_RIGHT_EYEBROW,
     )
 )
-"""Points whose colour is that of lips, lashes or brows and says little about the light."""
+"""Points with the colour of lips, lashes or brows, which shows little of the light."""

@@ -1,4 +1,4 @@
-"""How a video codes colour: RGB to its Y'CbCr and back, and where its planes lie in memory."""
+"""The colour coding of a video: conversion between RGB and Y'CbCr, and its planes in memory."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.facemesh.geometry import Floats
 
 ACROSS = 72
-"""Pixels that the face is brought down to: each sample is then a mean over a hundredth of it."""
+"""Width in pixels to which a face is scaled for sampling: each sample is then a mean over about 1% of the width."""
 
 # Kr, Kb of ITU-R BT.709, BT.601 and BT.2020 by their numbers in ITU-T H.273.
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
@@ -20,22 +20,22 @@ FULL_RANGE = 2
 
 @dataclass(frozen=True)
 class Coding:
-    """The matrix (H.273 number) and the range of 8-bit code values."""
+    """The matrix (number in H.273) and the range of 8-bit code values."""
 
     matrix: int = 6
     full: bool = True
 
     @property
     def black(self) -> float:
-        """The code value of black in Y'."""
+        """Code value of black in Y'."""
         return 0.0 if self.full else 16.0
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(h, w, 3) RGB 0-255 -> (h, w, 3) Y', Cb, Cr code values, not rounded."""
+        """Convert (h, w, 3) RGB 0-255 to (h, w, 3) code values of Y', Cb, Cr, without rounding."""
         return np.asarray(cv2.transform(rgb.astype(np.float32), self._forward()), np.float32)
 
     def decode(self, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The other way round, rounded and clipped."""
+        """Convert code values to RGB, rounded and clipped."""
         forward = self._forward().astype(np.float64)
         inverse = np.linalg.inv(forward[:, :3])
         matrix = np.hstack([inverse, -inverse @ forward[:, 3:]])
@@ -53,7 +53,7 @@ class Coding:
 
 
 def coding_of(matrix: int, colour_range: int, height: int) -> Coding:
-    """What a stream's tags mean. Where they say nothing, players take BT.709 for HD and BT.601 below."""
+    """Return the coding for a stream's tags. Without tags, assume BT.709 for HD and BT.601 below, as players do."""
     if matrix not in WEIGHTS:
         matrix = 1 if height >= 720 else 6
     return Coding(matrix, colour_range == FULL_RANGE)
@@ -61,7 +61,7 @@ def coding_of(matrix: int, colour_range: int, height: int) -> Coding:
 
 @dataclass(frozen=True)
 class Planes:
-    """Views of one picture's Y', Cb and Cr, 8 bit. Chroma has half the size in each direction where `halved`."""
+    """Views of a picture's Y', Cb and Cr, 8 bit. If `halved`, chroma has half the size in each direction."""
 
     luma: NDArray[np.uint8]
     blue: NDArray[np.uint8]
@@ -77,21 +77,21 @@ class Planes:
         return self.luma.shape[1], self.luma.shape[0]
 
     def window(self, left: int, top: int, right: int, bottom: int) -> "Planes":
-        """A part of the picture. Its edges must be even where chroma is halved."""
+        """Return a part of the picture. Its edges must be even if chroma is halved."""
         step = 2 if self.halved else 1
         chroma = np.s_[top // step : bottom // step, left // step : right // step]
         return Planes(self.luma[top:bottom, left:right], self.blue[chroma], self.red[chroma])
 
 
 def planes_of(codes: NDArray[np.uint8]) -> Planes:
-    """Copies of the three channels of (h, w, 3) code values."""
+    """Copy the three channels of (h, w, 3) code values."""
     return Planes(*(np.ascontiguousarray(codes[..., i]) for i in range(3)))
 
 
 def look(planes: Planes, points: Floats) -> NDArray[np.uint8]:
     """Return the colours at the points of a face's mesh: (468, 3) code values of Y', Cb, Cr.
 
-    They show what the light does there, and tell two people apart. Points outside the picture get its edge's colour.
+    They show the light on the face and distinguish people. Points outside the picture get the colour of its edge.
     """
     edges = geometry.window(geometry.box(points), 0.06, planes.size)
     if edges is None:
@@ -102,7 +102,7 @@ def look(planes: Planes, points: Floats) -> NDArray[np.uint8]:
 
 
 def _sample(plane: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
-    """Values at places given as parts (0 to 1) of the plane's width and height."""
+    """Return the values at places that are fractions (0 to 1) of the plane's width and height."""
     width = plane.shape[1]
     scale = min(1.0, ACROSS / width)
     small = plane if scale == 1 else cv2.resize(plane, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes: stills and videos that are read here, and some that are only known by name.
+"""File types by their first bytes: supported stills and videos, and some unsupported formats for clear messages.
 
 Sources: ISO/IEC 14496-12, 4.3 (brands); ISO/IEC 23008-12 (HEIF); AV1 Image File Format; each format's own signature.
 """
@@ -6,12 +6,12 @@ Sources: ISO/IEC 14496-12, 4.3 (brands); ISO/IEC 23008-12 (HEIF); AV1 Image File
 from pathlib import Path
 
 START = 256
-"""Bytes that tell the kind of a file: two packets of a transport stream are among the longest."""
+"""Bytes that are enough to recognise any type. A transport stream needs the start of two packets."""
 
 HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 AVIF = frozenset({b"avif", b"avis"})
 HEIF = frozenset({b"mif1", b"msf1", b"mif2"})
-"""Brands of pictures that say nothing of how they are coded: another of the brands does."""
+"""Brands of pictures in any coding. A further brand names the coding."""
 
 CODED = ("HEIC", "AVIF")
 
@@ -38,11 +38,11 @@ FOREIGN = {
     b"%PDF": "PDF",
 }
 ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-"""What MP4 and QuickTime begin with; files older than 2001 have no `ftyp`."""
+"""Possible first atoms of MP4 and QuickTime. Files from before 2001 have no `ftyp`."""
 
 
 def read_start(path: Path) -> bytes:
-    """Return the first bytes of a plain file, nothing of anything else."""
+    """Return the first bytes of a plain file, or nothing for any other path."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -50,7 +50,7 @@ def read_start(path: Path) -> bytes:
 
 
 def still_of(start: bytes) -> str:
-    """Return the name of a format that holds one picture; "" for all else."""
+    """Return the name of the still's format, or "" if it is no still."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WebP"
     if start[4:8] == b"ftyp":
@@ -59,14 +59,14 @@ def still_of(start: bytes) -> str:
 
 
 def coded_still(found: list[bytes]) -> str:
-    """Return the name for the brands of a file in boxes; "" when it is a film. The first brand decides."""
+    """Return the format of a still with these brands, or "" for a film. The first brand decides."""
     if not found or found[0] not in HEIC | AVIF | HEIF:
         return ""
     return "AVIF" if AVIF & set(found) and not HEIC & set(found[:1]) else "HEIC"
 
 
 def brands(start: bytes) -> list[bytes]:
-    """Return the major brand and those that it is compatible with."""
+    """Return the major brand and the compatible brands."""
     end = min(len(start), int.from_bytes(start[:4], "big"))
     return [start[8:12], *(start[place : place + 4] for place in range(16, end - 3, 4))]
 
@@ -76,7 +76,7 @@ def is_gif(start: bytes) -> bool:
 
 
 def film_of(start: bytes) -> str:
-    """Return the name of a format that holds a film; "" for all else. A GIF may be both."""
+    """Return the name of the film's format, or "" if it is no film. A GIF can be a film or a still."""
     if is_gif(start):
         return "GIF"
     if start[4:8] in ATOMS and not still_of(start):
@@ -89,6 +89,6 @@ def film_of(start: bytes) -> str:
 
 
 def foreign(start: bytes) -> str:
-    """Return the name of a format of pictures or pages that is known but not read here."""
+    """Return the name of an unsupported format of pictures or pages, or ""."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     return "SVG" if b"<svg" in text[:START] else next((n for mark, n in FOREIGN.items() if start.startswith(mark)), "")

@@ -1,4 +1,4 @@
-"""What a clip has and its result has not, in words."""
+"""Remarks on the tracks of a clip that its result lacks."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ TIMECODE = "timecode"
 
 
 def notes(clip: Clip) -> list[str]:
-    """Return a sentence for the tracks that are left out; none when there are none."""
+    """Return remarks on the tracks that are left out."""
     mute = len(clip.container.streams.audio) - len(clip.audio)
     found = ["a sound track cannot be read and is left out"] if mute else []
     left = others(clip)
@@ -28,14 +28,14 @@ def others(clip: Clip) -> Counter[str]:
         if video is not clip.video:
             is_cover = bool(video.disposition & Disposition.attached_pic)
             left["cover picture" if is_cover else "other video track"] += 1
-    left["subtitle track made of pictures"] = len(container.streams.subtitles) - len(subtitles.readable(container))
+    left["image-based subtitle track"] = len(container.streams.subtitles) - len(subtitles.readable(container))
     left["data track"] = len(container.streams.data) - hidden(container)
     left["attachment"] = len(container.streams.attachments)
     return +left
 
 
 def hidden(container: InputContainer) -> int:
-    """Count the data tracks that only hold what is carried over in another way: chapters, and the timecode."""
+    """Count the data tracks of chapters and timecode, which the result gets in another form."""
     has_timecode = any(TIMECODE in stream.metadata for stream in container.streams.data)
     in_boxes = "mp4" in container.format.name.split(",")
     return min(len(container.streams.data), has_timecode + (in_boxes and bool(container.chapters())))

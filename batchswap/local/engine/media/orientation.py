@@ -1,4 +1,4 @@
-"""How a coded picture is shown: turned by quarters, mirrored, or both.
+"""The orientation of a coded picture: quarter turns, a mirror, or both.
 
 Sources: ISO/IEC 14496-12, 6.2.2; the display matrix of FFmpeg (libavutil/display.h).
 """
@@ -13,11 +13,11 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 
 ONE = 1 << 16
-"""1 in the first two columns of a matrix, and in its shift."""
+"""The number 1 in the first two columns of a matrix, and in its shift."""
 UNIT = 1 << 30
-"""1 in its last column."""
+"""The number 1 in its last column."""
 SLANT = math.radians(1)
-"""A matrix that turns by this much more or less than a quarter is kept as it is."""
+"""A matrix that differs by more than this from quarter turns is kept unchanged."""
 
 Matrix = Sequence[int]
 """Nine values a, b, u, c, d, v, x, y, w: the pixel (p, q) is shown at (a p + c q + x, b p + d q + y)."""
@@ -32,16 +32,16 @@ class Orientation:
 
 
 def keep_matrix(frame: VideoFrame) -> Matrix | None:
-    """Note the matrix that a decoded frame came with, and return it. None: there is none, or it shows nothing.
+    """Attach a decoded frame's matrix to it, and return it. None: it has none, or one that would hide the picture.
 
-    Once a frame was made writable, PyAV can no longer read its side data.
+    PyAV cannot read the side data after the frame has been made writable.
     """
     frame.opaque = read_matrix(frame)
     return matrix_of(frame)
 
 
 def matrix_of(frame: VideoFrame) -> Matrix | None:
-    """Return what `keep_matrix` noted."""
+    """Return the matrix that `keep_matrix` attached."""
     return cast("Matrix | None", frame.opaque)
 
 
@@ -58,7 +58,7 @@ def determinant(matrix: Matrix) -> int:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Return the one of the eight that is nearest to the frame's matrix."""
+    """Return the orientation, one of eight, that is nearest to the frame's matrix."""
     matrix = matrix_of(frame)
     if matrix is None:
         return Orientation()
@@ -67,7 +67,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def nearest(matrix: Matrix) -> int:
-    """Return the quarter turns, counterclockwise, that are nearest to a matrix without a mirror."""
+    """Return the nearest number of counterclockwise quarter turns for a matrix without a mirror."""
     return round(angle(matrix) / (math.pi / 2)) % 4
 
 
@@ -77,15 +77,15 @@ def angle(matrix: Matrix) -> float:
 
 
 def unmirrored(matrix: Matrix, width: int) -> Matrix:
-    """Return the matrix for the same picture stored the other way round, from left to right, `width` pixels wide."""
+    """Return the matrix for the same picture, `width` pixels wide, with its pixels mirrored from left to right."""
     a, b, u, c, d, v, x, y, w = matrix
     return [-a, -b, u, c, d, v, x + a * width, y + b * width, w]
 
 
 def matrix_to_write(frame: VideoFrame) -> Matrix | None:
-    """Return the matrix for the result, whose pixels are not mirrored; None when it is shown as it is coded.
+    """Return the matrix for the result, whose pixels are not mirrored, or None if it needs none.
 
-    A scale is left out: it is already in the pixels' aspect ratio, and would count twice.
+    A scale is left out: the aspect ratio of the pixels already includes it.
     """
     matrix = matrix_of(frame)
     if matrix is None:
@@ -98,7 +98,7 @@ def matrix_to_write(frame: VideoFrame) -> Matrix | None:
 
 
 def quarters(turns: int, width: int, height: int) -> Matrix | None:
-    """Return the matrix that turns a picture counterclockwise and keeps its corner at (0, 0)."""
+    """Return the matrix for counterclockwise quarter turns that keep the picture's corner at (0, 0)."""
     match turns:
         case 1:
             return [0, -ONE, 0, ONE, 0, 0, 0, width * ONE, UNIT]

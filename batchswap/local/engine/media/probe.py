@@ -1,4 +1,4 @@
-"""What a file is, before any work is put into it."""
+"""Examine a file before a swap or a detection."""
 
 import stat
 from pathlib import Path
@@ -12,13 +12,13 @@ from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.values import MediaInfo, noun
 
 MOST_PIXELS = 50_000_000
-"""Of a frame; 8K has 33 million."""
+"""Limit for a frame; 8K has 33 million."""
 LATE = 0.1
-"""Seconds: a clock that begins no later than this tells the length well enough."""
+"""Seconds. If a clock starts later than this, the stored duration is not trusted."""
 
 
 def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
-    """Raises EngineError(culprit, …): no plain file, empty, too large, no media, cut off, not decodable."""
+    """See batchswap.local.engine.probe."""
     check_file(path, culprit, max_bytes)
     start = file_types.read_start(path)
     if file_types.still_of(start) or (file_types.is_gif(start) and culprit != "video"):
@@ -26,12 +26,12 @@ def probe(path: Path, culprit: str, max_bytes: int | None = None) -> MediaInfo:
     if name := file_types.foreign(start):
         raise stills.unreadable(culprit, name)
     if culprit == "face":
-        raise EngineError(culprit, "the face picture is not a picture that can be read")
+        raise stills.damaged(culprit, "")
     return probe_clip(path, culprit)
 
 
 def looks_still(path: Path) -> bool:
-    """Return whether a plain file begins as a picture does, rather than a film."""
+    """Return whether a file starts like a still."""
     return bool(file_types.still_of(file_types.read_start(path)))
 
 
@@ -77,10 +77,10 @@ def first_frame(clip: reader.Clip) -> VideoFrame:
 
 
 def stored_duration(clip: reader.Clip) -> float:
-    """Return the seconds that the file says, 0 where it says nothing that can be relied on.
+    """Return the duration that the file stores, or 0 if there is no reliable one.
 
-    A transport stream stores none. What FFmpeg says of it comes from its first and last stamp, between which the
-    clock may have started again. Where the clock does not begin at zero, most files store its end as the length.
+    A transport stream stores none: FFmpeg compares its first and last time stamps, but its clock may have restarted
+    in between. If the clock does not start at zero, most files store its end as the duration.
     """
     container, video = clip.container, clip.video
     if container.format.name in reader.CLOCKED or abs(clip.start) > LATE:

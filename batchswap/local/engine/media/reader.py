@@ -1,4 +1,4 @@
-"""Reads clips: opens only real media files, and yields their frames in one pixel format."""
+"""Open and read clips: only real media files, with all frames in one pixel format."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ from batchswap.local.engine.tracking.finder import LONGEST
 from batchswap.local.engine.values import noun
 
 VIDEOS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,gif"
-# A playlist could name other files and addresses; only files that hold their media themselves are opened.
+# No playlists, which could name other files and addresses: a file must contain its media.
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": VIDEOS, "export_xmp": "1"}
 FrameOrPacket: TypeAlias = "VideoFrame | Packet[Any]"
-"""What a clip is made of: frames, and packets of sound."""
+"""The items of a clip: decoded frames, and packets of sound and subtitles."""
 
 CLOCKED = ("mpegts", "mpeg")
 RGB = 0
-"""AVCOL_SPC_RGB: the stream holds no Y'CbCr at all."""
+"""AVCOL_SPC_RGB: the stream has RGB instead of Y'CbCr."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class Clip:
 
     @property
     def audio(self) -> tuple[AudioStream, ...]:
-        """Sound tracks that can be read: phones add one in a coding of their own, broadcasts announce empty ones."""
+        """The readable sound tracks. Phones add one in their own coding, and broadcasts announce empty ones."""
         return tuple(
             track for track in self.container.streams.audio if is_known(track) and track.codec_context.sample_rate
         )
 
     @property
     def start(self) -> Fraction:
-        """Return the seconds on the clip's clock at which it begins: that of a recording often began long before it.
+        """Time at which the clip starts by its own clock, which may have run long before.
 
-        What only the sound has before zero, its encoder's lead-in, is no part of the clip.
+        Sound before zero is the lead-in of its encoder and not part of the clip.
         """
         start = Fraction(self.container.start_time or 0, av.time_base)
         if start >= 0:
@@ -67,7 +67,7 @@ class Clip:
 
     @property
     def format(self) -> str:
-        """The pixel format to work and to encode in: 8 bit, halved chroma unless an odd size forbids it."""
+        """Pixel format for all frames and the result: 8 bit, with halved chroma unless the size is odd."""
         name = self.video.codec_context.pix_fmt or ""
         full = "j" if name.startswith("yuvj") else ""
         odd = self.video.codec_context.width % 2 or self.video.codec_context.height % 2
@@ -80,31 +80,31 @@ class Clip:
         return coding_of(context.colorspace, full, context.height)
 
     def frames(self) -> Iterator[VideoFrame]:
-        """In the order of showing, each in `format`, and none mirrored."""
+        """Yield the frames in display order, in `format` and not mirrored."""
         for item in self.packets(()):
             if isinstance(item, VideoFrame):
                 yield item
 
     def packets(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> Iterator[FrameOrPacket]:
-        """Frames, and between them the packets of `others`, undecoded; all by one clock (timeline.py)."""
-        with self._told():
-            for packet in self._placed(others):
+        """Yield frames, and between them the undecoded packets of `others`, all by one clock (timeline.py)."""
+        with self._as_engine_errors():
+            for packet in self._packets(others):
                 if packet.stream is self.video:
-                    yield from (self._normal(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
+                    yield from (self._normalized(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
                 elif packet.size:
                     yield packet
 
     def sound(self) -> "Iterator[Packet[AudioStream]]":
-        """The packets of all sound tracks, by the file's own clock."""
-        with self._told():
+        """Yield the packets of all sound tracks by the file's own clock."""
+        with self._as_engine_errors():
             if self.audio:
                 yield from cast("Iterator[Packet[AudioStream]]", self.container.demux(*self.audio))
 
     def measure(self) -> float:
-        """Seconds that the video's packets last. Reads the whole clip, but decodes nothing."""
+        """Return the duration of the video's packets. Read the whole clip, but decode nothing."""
         first, end = Fraction(0), None
-        with self._told():
-            for packet in self._placed(()):
+        with self._as_engine_errors():
+            for packet in self._packets(()):
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None and packet.time_base:
                     time = stamp * packet.time_base
@@ -112,21 +112,20 @@ class Clip:
                     end = max(time if end is None else end, time + (packet.duration or 0) * packet.time_base)
         return float((end or first) - first)
 
-    def _placed(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> "Iterator[Packet[Any]]":
+    def _packets(self, others: "tuple[AudioStream | SubtitleStream, ...]") -> "Iterator[Packet[Any]]":
         timeline = Timeline(restarts=bool(self.container.format.flags & cast("int", Flags.ts_discont.value)))
         for packet in self.container.demux(self.video, *others):
             timeline.place(packet)
             yield packet
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of the library become ours."""
+    def _as_engine_errors(self) -> Iterator[None]:
         try:
             yield
         except av.error.FFmpegError as error:
             raise EngineError(self.culprit, f"the {noun(self.culprit)} is damaged: {error.strerror}") from error
 
-    def _normal(self, frame: VideoFrame) -> VideoFrame:
+    def _normalized(self, frame: VideoFrame) -> VideoFrame:
         context = self.video.codec_context
         keep_matrix(frame)
         if frame.format.name != self.format or (frame.width, frame.height) != (context.width, context.height):
@@ -139,14 +138,14 @@ class Clip:
 
 @contextlib.contextmanager
 def open_clip(path: Path, culprit: str, threads: int | None = None) -> Iterator[Clip]:
-    """Raises EngineError(culprit, …) when it cannot be opened or has no video."""
+    """Open a clip. Raises EngineError(culprit, …) when it cannot be opened or has no video."""
     with open_media(path, culprit) as container:
         if not container.streams.video:
             raise EngineError(culprit, f"the {noun(culprit)} has no picture, only sound")
-        best = container.streams.best("video")  # not a cover picture, where there is also a film
+        best = container.streams.best("video")  # prefers a film to a cover picture
         video = best if isinstance(best, VideoStream) else container.streams.video[0]
         if not is_known(video):
-            raise EngineError(culprit, f"the {noun(culprit)} is coded in a way that is not known here")
+            raise EngineError(culprit, f"the {noun(culprit)} uses an unsupported codec: convert it to H.264")
         video.codec_context.thread_type = "AUTO"
         video.codec_context.thread_count = threads or 0
         yield Clip(container, video, culprit, path)
@@ -157,19 +156,19 @@ def open_media(path: Path, culprit: str) -> Iterator[InputContainer]:
     try:
         container = av.open(f"file:{path.absolute()}", "r", options=OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise EngineError(culprit, f"the {noun(culprit)} is not a media file that can be read") from error
+        raise EngineError(culprit, f"the {noun(culprit)} is not a readable media file") from error
     with container:
         yield container
 
 
 def is_known(stream: VideoStream | AudioStream) -> bool:
-    """Whether FFmpeg has a decoder for it."""
+    """Return whether FFmpeg has a decoder for the stream."""
     context: CodecContext | None = stream.codec_context
     return context is not None
 
 
 def planes_of(frame: VideoFrame) -> Planes:
-    """Views of the frame's own memory."""
+    """Return views of the frame's own memory."""
     views = []
     for plane in frame.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -178,15 +177,15 @@ def planes_of(frame: VideoFrame) -> Planes:
 
 
 def mirror(frame: VideoFrame) -> None:
-    """Turn a frame round from left to right, in place."""
-    frame.make_writable()  # the decoder still looks at its own copy
+    """Mirror a frame from left to right, in place."""
+    frame.make_writable()  # the decoder still uses its own copy
     planes = planes_of(frame)
     for plane in (planes.luma, planes.blue, planes.red):
         plane[:] = plane[:, ::-1].copy()
 
 
 def rgb_of(frame: VideoFrame) -> NDArray[np.uint8]:
-    """(h, w, 3), brought down to what the finder wants."""
+    """Return (h, w, 3) RGB, scaled down to the finder's maximum."""
     scale = min(1.0, LONGEST / max(frame.width, frame.height))
     size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
     return np.asarray(frame.reformat(*size, "rgb24", interpolation="BILINEAR").to_ndarray(), np.uint8)

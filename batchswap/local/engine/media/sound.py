@@ -1,4 +1,4 @@
-"""Sound tracks on their way into the result: copied where MP4 carries them, else coded again, as AAC."""
+"""Sound tracks of the result: copied if MP4 supports their format, otherwise converted to AAC."""
 
 import contextlib
 import math
@@ -18,28 +18,28 @@ from av.packet import Packet
 from batchswap.local.engine.media import reader
 
 CARRIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
-"""Sound that MP4 carries and players expect there; anything else becomes AAC."""
+"""Formats that MP4 supports and players expect there. Any other becomes AAC."""
 AAC_RATES = frozenset({96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000})
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-"""Channels -> how they are laid out; a file need not say. Anything else is mixed down."""
+"""Layouts by the number of channels, since a file may not name one. Any other number is mixed down to stereo."""
 OF_A_TRACK = frozenset({"language", "title", "handler_name"})
-"""What players choose a sound track by."""
+"""Metadata by which players choose a track."""
 
 
 @dataclass(frozen=True, order=True)
 class SampleFormat:
-    """Samples a second, and channels."""
+    """Samples per second, and channels."""
 
     rate: int
     channels: int
 
 
 SampleFormats = dict[int, set[SampleFormat]]
-"""By the track's number: every format that it has, more than one where it changes midway."""
+"""All formats of each track, by its number. A track that changes midway has more than one."""
 
 
 def formats(path: Path, culprit: str) -> SampleFormats:
-    """Decode the sound of a clip to see what formats it has: what a file says of a track is true of its beginning."""
+    """Decode the sound of a clip to find its formats. The file itself names only the first format of a track."""
     with reader.open_clip(path, culprit, 1) as clip:
         found: SampleFormats = {track.index: set() for track in clip.audio}
         for packet in clip.sound():
@@ -49,7 +49,7 @@ def formats(path: Path, culprit: str) -> SampleFormats:
 
 
 def decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
-    """Return what can be heard of a packet; nothing of a damaged one, as in players."""
+    """Decode a packet. A damaged one gives nothing, as in players."""
     with contextlib.suppress(av.error.InvalidDataError):
         return packet.decode()
     return []
@@ -57,11 +57,11 @@ def decoded(packet: "Packet[AudioStream]") -> list[AudioFrame]:
 
 @dataclass
 class Recoder:
-    """Brings decoded sound, whatever its format, into that of an encoder."""
+    """Converts decoded sound of any format to the format of an encoder."""
 
     encoder: AudioCodecContext
     next: int = 0
-    """The stamp after the last sample, in samples."""
+    """Time stamp after the last sample, in samples."""
     _resampler: AudioResampler | None = None
     _given: tuple[int, str, str] | None = None
 
@@ -75,12 +75,12 @@ class Recoder:
         yield from map(self._stamped, self._resampler.resample(frame))
 
     def rest(self) -> Iterator[AudioFrame]:
-        """What is still held back of the format so far."""
+        """Yield the sound that the resampler still holds."""
         if self._resampler is not None:
             yield from map(self._stamped, self._resampler.resample(None))
 
     def _stamped(self, frame: AudioFrame) -> AudioFrame:
-        """One unit for all stamps, and none before the end of the last frame."""
+        """Set the time stamp in the encoder's unit, not before the end of the last frame."""
         rate = self.encoder.sample_rate
         time = self.next if frame.pts is None or not frame.time_base else round(frame.pts * frame.time_base * rate)
         frame.pts, frame.time_base = max(time, self.next), Fraction(1, rate)
@@ -90,17 +90,17 @@ class Recoder:
 
 @dataclass
 class SoundTrack:
-    """One sound track on its way into the result. `recoder` is None where it is copied."""
+    """One sound track of the result. `recoder` is None if the track is copied."""
 
     source: AudioStream
     target: AudioStream
     recoder: Recoder | None
     notes: list[str] = field(default_factory=list)
     last: int | None = None
-    """Of a copied track, the last packet's stamp in the source's unit."""
+    """Time stamp of a copied track's last packet, in the source's unit."""
 
     def put(self, container: OutputContainer, packet: "Packet[AudioStream]", start: Fraction) -> None:
-        """Write a packet. `start`: seconds of the input that are zero in the result."""
+        """Write a packet. `start`: time in the input that is zero in the result."""
         if self.recoder is None:
             shift = round(start / packet.time_base) if packet.time_base else 0
             packet.pts = None if packet.pts is None else packet.pts - shift
@@ -115,7 +115,7 @@ class SoundTrack:
             self._encode(container, self.recoder.convert(frame))
 
     def finish(self, container: OutputContainer) -> None:
-        """Write what the encoder still holds."""
+        """Write the sound that the encoder still holds."""
         if self.recoder is not None:
             self._encode(container, self.recoder.rest())
             container.mux(self.target.encode(None))
@@ -125,7 +125,7 @@ class SoundTrack:
             container.mux(self.target.encode(frame))
 
     def _put_in_order(self, packet: "Packet[AudioStream]") -> None:
-        """At least a sample after the last packet: MP4 takes no stamp twice, and recordings overlap where they meet."""
+        """Move a packet at least a sample behind the last one. Joined recordings overlap; MP4 needs rising stamps."""
         if packet.dts is None or not packet.time_base:
             return
         if self.last is not None:
@@ -136,10 +136,10 @@ class SoundTrack:
 
 
 def add_track(container: OutputContainer, source: AudioStream, found: set[SampleFormat]) -> SoundTrack:
-    """Add a track to the result. `found`: the formats that it has (`formats`)."""
+    """Add a track to the result. `found`: its formats."""
     context = source.codec_context
     changes = len(found) > 1
-    if context.codec.canonical_name in CARRIED and not changes:  # a decoder has a name of its own: mp3float
+    if context.codec.canonical_name in CARRIED and not changes:  # a decoder's own name may differ: mp3float
         target, recoder = container.add_stream_from_template(source), None
     else:
         best = best_of(found or {SampleFormat(context.sample_rate, context.layout.nb_channels)})
@@ -149,12 +149,12 @@ def add_track(container: OutputContainer, source: AudioStream, found: set[Sample
     target.disposition = source.disposition
     track = SoundTrack(source, target, recoder)
     if changes:
-        track.notes.append(f"a sound track changes its format midway, so all of it became {describe(target)}")
+        track.notes.append(f"a sound track changes its format midway and was converted to {describe(target)}")
     return track
 
 
 def best_of(found: set[SampleFormat]) -> SampleFormat:
-    """Return the format of AAC that loses least of all these."""
+    """Return the AAC format that loses least."""
     rate, channels = max(each.rate for each in found), max(each.channels for each in found)
     return SampleFormat(rate if rate in AAC_RATES else 48_000, channels if channels in LAYOUTS else 2)
 

@@ -1,6 +1,6 @@
-"""Two stages of work at once: `ahead` runs the one before in a thread, `behind` the one after.
+"""Run two stages of work at once: `ahead` runs the previous stage in a thread, `behind` the next one.
 
-The native libraries release Python's lock, so one thread a stage is enough. Queues are short: memory stays flat.
+The native libraries release Python's lock, so one thread per stage is enough. Short queues limit the memory.
 """
 
 import contextlib
@@ -12,13 +12,13 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 LENGTH = 6
-"""Items between two stages."""
+"""Maximum of items between two stages."""
 LOOK = 0.1
-"""Seconds after which a thread that cannot hand on its work looks whether anyone still wants it."""
+"""Seconds until a waiting thread checks whether the other side has stopped."""
 
 
 class _ItemQueue(Generic[Item]):
-    """A short queue with an end, and with an error that ends it early. One thread puts, another takes."""
+    """A short queue between two threads. It has an end, or an error that ends it early."""
 
     def __init__(self) -> None:
         self._items: queue.Queue[Item | None] = queue.Queue(LENGTH)
@@ -26,7 +26,7 @@ class _ItemQueue(Generic[Item]):
         self.error: BaseException | None = None
 
     def put(self, item: Item | None) -> bool:
-        """False: the other side has stopped."""
+        """Put an item into the queue. Return False if the other side has stopped."""
         while not self.stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._items.put(item, timeout=LOOK)
@@ -34,7 +34,7 @@ class _ItemQueue(Generic[Item]):
         return False
 
     def take(self) -> Iterator[Item]:
-        """What was put, up to the end (None) or until it is stopped."""
+        """Yield items until the end (None) or until stopped."""
         while True:
             try:
                 item = self._items.get(timeout=LOOK)
@@ -49,7 +49,7 @@ class _ItemQueue(Generic[Item]):
 
 @contextlib.contextmanager
 def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
-    """Iterate over `items` in a thread that runs a few items ahead. Its error is raised where the items are taken."""
+    """Iterate over `items` in a thread, a few items ahead. The consumer gets the thread's error."""
     line: _ItemQueue[Item] = _ItemQueue()
 
     def work() -> None:
@@ -57,7 +57,7 @@ def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
             for item in items:
                 if not line.put(item):
                     return
-        except BaseException as error:  # noqa: BLE001 - it is raised again below, in the thread that asked
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the consumer's thread
             line.error = error
         finally:
             line.put(None)
@@ -78,9 +78,9 @@ def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
 
 @contextlib.contextmanager
 def behind(work: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
-    """Gives a function that hands an item to `work`, done in order in a thread. Leaving waits for the last one.
+    """Yield a function that hands items to `work`, which runs in a thread. Leaving the context waits for the last item.
 
-    An error of `work` is raised by the next call, or on leaving.
+    The next call, or leaving the context, raises an error of `work`.
     """
     line: _ItemQueue[Item] = _ItemQueue()
 
@@ -88,7 +88,7 @@ def behind(work: Callable[[Item], None]) -> Iterator[Callable[[Item], None]]:
         try:
             for item in line.take():
                 work(item)
-        except BaseException as error:  # noqa: BLE001 - it is raised again by hand() or below
+        except BaseException as error:  # noqa: BLE001 - raised again in hand() or below
             line.error = error
             line.stopped.set()
 

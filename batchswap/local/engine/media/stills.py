@@ -1,4 +1,4 @@
-"""Stills, read and written by Pillow: upright when read, labelled as synthetic when written."""
+"""Read and write stills with Pillow: upright when read, labelled as synthetic when written."""
 
 import contextlib
 import importlib
@@ -27,10 +27,10 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 JPEGS = (".jpg", ".jpeg")
 
 BY_PLUGIN = ("HEIC", "AVIF", "GIF")
-"""Formats that a message names, with the advice to export the picture as JPEG."""
+"""Formats that need a plugin or are rarely readable. Messages name them."""
 MOST_PIXELS = 100_000_000
 UNSOUND = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, LookupError, TypeError, struct.error)
-"""What Pillow raises for a damaged file, or for values that a format cannot hold."""
+"""Errors of Pillow for a damaged file, or for values that a format cannot hold."""
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -41,20 +41,19 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""By EXIF orientation. `ImageOps.exif_transpose` would also obey XMP, which viewers do not."""
+"""By EXIF orientation. `ImageOps.exif_transpose` would also follow XMP, unlike viewers."""
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
-"""Of a segment, or the end. Between scans and after a segment anything else is skipped, as decoders do: coded data
-(FF 00), restarts, filling."""
+"""A segment's marker, or the end. Coded data (FF 00), restarts and filling are skipped, as decoders do."""
 END, SCAN = b"\xd9", b"\xda"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`rgb` is (h, w, 3), upright; `alpha` (h, w) and the colour profile are as the file has them, or None.
+    """A decoded still: `rgb` (h, w, 3) is upright. `alpha` is (h, w) or None.
 
-    `exif` and `xmp` are what is carried over of the file's own.
+    `profile`, `exif` and `xmp` are metadata of the source file for the result.
     """
 
     rgb: ByteArray
@@ -65,7 +64,7 @@ class Picture:
 
 
 def read(path: Path, culprit: str) -> Picture:
-    """Decode a still, of a moving picture the first one. Raises EngineError(culprit, …) when it cannot be decoded."""
+    """Decode a still, or the first picture of an animation. Raises EngineError(culprit, …) when that fails."""
     start = file_types.read_start(path)
     kind = "GIF" if file_types.is_gif(start) else file_types.still_of(start)
     with warnings.catch_warnings(action="ignore"), opened(path, kind, culprit) as image:
@@ -75,7 +74,7 @@ def read(path: Path, culprit: str) -> Picture:
             image.load()
             about = dict(image.info)
             given = path.read_bytes() if kind == "TIFF" else about.get("exif") or b""
-            # Pillow itself turns a TIFF, and pillow-heif a HEIC.
+            # Pillow has already turned a TIFF, and pillow-heif a HEIC.
             turn = TURNS.get(exif.orientation(given)) if kind not in ("TIFF", "HEIC") else None
             shown = in_eight_bits(image if turn is None else image.transpose(turn))
             clear = shown.has_transparency_data
@@ -108,7 +107,7 @@ def opened(path: Path, kind: str, culprit: str) -> Iterator[Image.Image]:
 def damaged(culprit: str, kind: str) -> EngineError:
     if kind in BY_PLUGIN:
         return EngineError(culprit, f"the {noun(culprit)} is a damaged {kind} picture: export it as JPEG")
-    return EngineError(culprit, f"the {noun(culprit)} is not a picture that can be read")
+    return EngineError(culprit, f"the {noun(culprit)} is damaged or not a picture: use JPEG, PNG or WebP")
 
 
 def unreadable(culprit: str, kind: str, remedy: str = "") -> EngineError:
@@ -117,28 +116,28 @@ def unreadable(culprit: str, kind: str, remedy: str = "") -> EngineError:
 
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
-    """Return grey of 16 bits in 8: Pillow would cut it off at 255."""
+    """Convert 16-bit grey to 8 bits. Pillow itself would clip it at 255."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray(np.clip(np.asarray(image, np.int64) >> 8, 0, 255).astype(np.uint8))
 
 
 def profile_of(profile: bytes | None) -> bytes | None:
-    """Return a profile for RGB (ICC.1, 7.2.6); one for grey or CMYK no longer fits."""
+    """Return a profile if it is for RGB (ICC.1, 7.2.6). One for grey or CMYK does not fit the RGB result."""
     return profile if profile and profile[16:20] == b"RGB " else None
 
 
 def write(path: Path, picture: Picture, task: str) -> None:
-    """Encode by the ending of `path`, labelled as synthetic (XMP). Raises EngineError when that fails."""
+    """Encode a still in the format of the suffix of `path`, labelled as synthetic (XMP). Raises EngineError."""
     ending = path.suffix.lower()
     if ending not in ENDINGS:
-        raise EngineError("image", f"a still cannot be written as {ending or 'a file without ending'}")
+        raise EngineError("image", f"cannot write a still as {ending or 'a file without suffix'}: use .png or .jpg")
     image = Image.fromarray(picture.rgb)
     if picture.alpha is not None and ending not in JPEGS:
         image.putalpha(Image.fromarray(picture.alpha))
     packet = label.xmp(task, picture.xmp)
-    told = b"Exif\0\0" + picture.exif if picture.exif else b""
-    options: dict[str, Any] = {"exif": told, "icc_profile": picture.profile}
+    options: dict[str, Any] = {"exif": b"Exif\0\0" + picture.exif if picture.exif else b""}
+    options["icc_profile"] = picture.profile
     if ending == ".png":
         text = PngInfo()
         text.add_itxt("XML:com.adobe.xmp", packet)
@@ -149,14 +148,14 @@ def write(path: Path, picture: Picture, task: str) -> None:
     try:
         image.save(encoded, Image.registered_extensions()[ending], **options)
     except UNSOUND as error:
-        raise EngineError("image", f"the result cannot be written as {ending}") from error
+        raise EngineError("image", f"cannot write the result as {ending}: use .png") from error
     path.write_bytes(encoded.getvalue())
 
 
 def is_cut_off(data: bytes) -> bool:
-    """Return whether a JPEG (ITU-T T.81, annex B) or PNG file lacks its end. Decoders refuse other cut pictures.
+    """Return whether a JPEG (ITU-T T.81, annex B) or PNG file lacks its end. Decoders detect this in other formats.
 
-    Pillow accepts a JPEG without its last bytes, and does not tell a PNG that was cut off from a damaged one.
+    Pillow accepts a JPEG without its last bytes, and does not distinguish a cut-off PNG from a damaged one.
     """
     if data.startswith(JPEG):
         return not jpeg_ends(data)
@@ -164,7 +163,7 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def jpeg_ends(data: bytes) -> bool:
-    """Return whether the end follows the picture itself. Its EXIF may hold a small picture with its own end."""
+    """Return whether an end marker follows the main picture. A thumbnail in its EXIF has its own end marker."""
     place, scanned = 2, False
     while found := MARKER.search(data, place):
         if found[1] == END:
@@ -175,7 +174,7 @@ def jpeg_ends(data: bytes) -> bool:
 
 
 def png_ends(data: bytes) -> bool:
-    """Return whether its chunks lead to the last one."""
+    """Return whether the chunks lead to the last one."""
     place = len(PNG)
     while place + 12 <= len(data):
         if data[place + 4 : place + 8] == b"IEND":

@@ -1,4 +1,4 @@
-"""Subtitles made of text, on their way into the result: MP4 has one form of them, 3GPP Timed Text (TS 26.245)."""
+"""Text subtitles of the result, as 3GPP Timed Text (TS 26.245), the only form that MP4 supports."""
 
 import re
 import struct
@@ -14,9 +14,9 @@ from batchswap.local.engine.media.sound import OF_A_TRACK
 KEPT = frozenset({"mov_text", "subrip", "srt", "text", "webvtt", "ass", "ssa"})
 ASS = ("ass", "ssa")
 FIELDS = 8
-"""Of a line of ASS, before its text."""
+"""Number of fields before the text of an ASS line."""
 MARKS = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
-"""Italics, colours and places."""
+"""Markup for italics, colours and positions."""
 LONGEST = 65_535
 HEADER = b"""[Script Info]
 ScriptType: v4.00+
@@ -28,11 +28,11 @@ Style: Default,Arial,16,&Hffffff,2
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
-"""The style that the encoder wants to know, as ASS."""
+"""The style for the encoder, as ASS."""
 
 
 def readable(container: InputContainer) -> tuple[SubtitleStream, ...]:
-    """Return the tracks whose text can be carried over."""
+    """Return the text tracks, which the result can have too."""
     return tuple(stream for stream in container.streams.subtitles if coding(stream) in KEPT)
 
 
@@ -43,13 +43,13 @@ def coding(stream: SubtitleStream) -> str:
 
 @dataclass
 class Captions:
-    """One subtitle track on its way into the result."""
+    """One subtitle track of the result."""
 
     source: SubtitleStream
     target: SubtitleStream
 
     def put(self, container: OutputContainer, packet: "Packet[SubtitleStream]", start: Fraction) -> None:
-        """Write a packet. `start`: seconds of the input that are zero in the result."""
+        """Write a packet. `start`: time in the input that is zero in the result."""
         unit = packet.time_base
         if packet.pts is None or not unit:
             return
@@ -60,7 +60,7 @@ class Captions:
         container.mux_one(shown)
 
     def finish(self, container: OutputContainer) -> None:
-        """Nothing is held back."""
+        """Do nothing: every packet is already written."""
 
 
 def add_captions(container: OutputContainer, source: SubtitleStream) -> Captions:
@@ -74,7 +74,7 @@ def add_captions(container: OutputContainer, source: SubtitleStream) -> Captions
 
 
 def timed_text(data: bytes, coded: str) -> bytes:
-    """Return a sample: the length of the text, and the text without its marks."""
+    """Return a sample: the length of the text, and the text without markup."""
     text = data.decode("utf-8", "replace")
     if coded in ASS:
         text = text.split(",", FIELDS)[-1].replace(r"\N", "\n").replace(r"\n", "\n").replace(r"\h", " ")

@@ -1,6 +1,6 @@
-"""One time for a clip whose clock starts again: recordings put end to end, broadcasts that were switched.
+"""One continuous clock for clips whose own clock restarts, such as joined recordings or switched broadcasts.
 
-FFmpeg's own program does the like for its transports (`ts_discontinuity_process` in fftools/ffmpeg_demux.c).
+FFmpeg's own program does the same for transport streams (`ts_discontinuity_process` in fftools/ffmpeg_demux.c).
 """
 
 from fractions import Fraction
@@ -9,31 +9,31 @@ from typing import Any
 from av.packet import Packet
 
 BACK = Fraction(1, 10)
-"""Seconds: where a clock may start again, a larger step back means that it did; no coding order goes back in time."""
+"""Seconds. In a format whose clock may restart, a larger step back is a restart."""
 FAR_BACK = Fraction(1)
-"""The same where it ought not to: smaller steps are mistakes of a stamp, and are left to the writer."""
+"""The same for other formats. A smaller step back is a wrong time stamp, which the writer corrects."""
 AHEAD = Fraction(10)
-"""Seconds beyond all that was seen of any track, where a clock may start again. A smaller gap is one of the clip."""
+"""Seconds. In a format whose clock may restart, a larger step beyond the end of all tracks is a restart, not a gap."""
 
 
 class Timeline:
-    """Moves packets, in the order of the file, to their place on one clock.
+    """Moves packets, in the order of the file, to one continuous clock.
 
-    One shift is shared by picture and sound, so they stay together; but near a restart, packets of the old clock and
-    of the new one come mixed, and each track takes the new shift with its own first packet that needs it.
+    All tracks share one shift, so picture and sound stay together. Near a restart, packets of both clocks are mixed:
+    each track then changes to the new shift with its own first packet that needs it.
     """
 
     def __init__(self, *, restarts: bool) -> None:
-        """`restarts`: whether this kind of file may start its clock again, as transport streams do."""
+        """`restarts`: whether the clock of this format may restart, as in transport streams."""
         self._restarts = restarts
         self._newest = Fraction(0)
         self._shifts: dict[int, Fraction] = {}
         self._last: dict[int, Fraction] = {}
         self.end: Fraction | None = None
-        """Seconds at which the last of it ends."""
+        """End of the last packet on the continuous clock, in seconds."""
 
     def place(self, packet: "Packet[Any]") -> None:
-        """Change the packet's stamps; one without any keeps none."""
+        """Shift the packet's time stamps, if it has any."""
         unit, track = packet.time_base, packet.stream.index
         shown = packet.dts if packet.pts is None else packet.pts
         if shown is None or not unit:
@@ -49,7 +49,7 @@ class Timeline:
         self.end = end if self.end is None else max(self.end, end)
 
     def _shift(self, track: int, coded: Fraction, shown: Fraction, now: Fraction) -> Fraction:
-        """For a packet that has these times by its own clock."""
+        """Return the shift for a packet with these times by its own clock."""
         if self._follows(track, coded + now):
             return now
         if not self._follows(track, coded + self._newest):
@@ -57,7 +57,7 @@ class Timeline:
         return self._newest
 
     def _follows(self, track: int, time: Fraction) -> bool:
-        """Whether a packet of the track may come at that time."""
+        """Return whether a packet of the track can have this time without a restart."""
         last = self._last.get(track)
         if last is not None and time < last - (BACK if self._restarts else FAR_BACK):
             return False

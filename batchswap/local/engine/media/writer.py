@@ -1,4 +1,4 @@
-"""Writes the result: H.264 in MP4, with the time stamps, turn, colours and sound of the clip that it comes from."""
+"""Write the result: H.264 in MP4, with the time stamps, orientation, colours and sound of the source clip."""
 
 import contextlib
 import os
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 ENCODER = {"preset": "veryfast", "crf": "17"}
 OF_THE_PICTURE = frozenset({"language", "title", "timecode"})
 XMP = "xmp"
-"""The name under which FFmpeg hands out the XMP packet of an MP4 or QuickTime file."""
+"""FFmpeg's name for the XMP packet of an MP4 or QuickTime file."""
 OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", XMP})
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path next to `path` to write to; rename it on success, remove it on failure."""
+    """Yield a temporary path next to `path`. Rename it on success, remove it on failure."""
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
@@ -45,19 +45,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @dataclass
 class VideoWriter:
-    """Takes frames and sound packets in the order of the input."""
+    """Writes frames and packets in the order of the input."""
 
     container: OutputContainer
     video: VideoStream
     tracks: dict[int, SoundTrack | Captions]
     remarks: list[str]
     start: Fraction = Fraction(0)
-    """Seconds of the input that are zero in the result."""
+    """Time in the input that is zero in the result."""
     last: int | None = None
 
     @property
     def notes(self) -> list[str]:
-        """Return remarks on the tracks."""
+        """Remarks on the tracks."""
         sounds = (track for track in self.tracks.values() if isinstance(track, SoundTrack))
         return [*self.remarks, *(note for track in sounds for note in track.notes)]
 
@@ -72,14 +72,14 @@ class VideoWriter:
         unit = frame.time_base or Fraction(1, 1000)
         if frame.pts is not None:
             frame.pts -= round(self.start / unit)
-        # Old containers leave stamps out, broken ones repeat them; MP4 can do neither.
+        # MP4 needs rising time stamps. Old containers omit some, and broken ones repeat some.
         least = 0 if self.last is None else self.last + 1
         frame.pts = least if frame.pts is None or (self.last is not None and frame.pts < least) else frame.pts
         self.last = frame.pts
         self.container.mux(self.video.encode(frame))
 
     def finish(self) -> None:
-        """What the encoders still hold."""
+        """Write the frames and sound that the encoders still hold."""
         self.container.mux(self.video.encode(None))
         for track in self.tracks.values():
             track.finish(self.container)
@@ -89,7 +89,7 @@ class VideoWriter:
 def open_writer(
     path: Path, clip: Clip, first: VideoFrame | None, sounds: SampleFormats, task: str, threads: int | None
 ) -> Iterator[VideoWriter]:
-    """A writer for a file that has no reader yet; complete when this is left without an error."""
+    """Yield a writer. The file is complete after the context has been left without an error."""
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
@@ -109,7 +109,7 @@ def open_writer(
 
 
 def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
-    """What the clip said of itself, its labels above all, and that it is synthetic now."""
+    """Return the clip's own metadata, with labels, and the mark that the result is synthetic."""
     kept = {key: value for key, value in before.items() if key not in OF_THE_CONTAINER}
     for key in ("comment", "description"):
         kept[key] = " ".join(filter(None, [label.sentence(task), kept.get(key)]))
@@ -117,7 +117,7 @@ def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
 
 
 def chapters(clip: Clip) -> "list[Chapter]":
-    """Return the clip's chapters by the clock of the result."""
+    """Return the clip's chapters with times of the result."""
     moved = clip.container.chapters()
     for chapter in moved:
         shift = round(clip.start / (chapter["time_base"] or 1))
@@ -127,7 +127,7 @@ def chapters(clip: Clip) -> "list[Chapter]":
 
 @dataclass(frozen=True)
 class Interlacing:
-    """Whether each frame is two half pictures, of one moment each; players then show one after the other."""
+    """Interlaced video: each frame consists of two fields, which players show one after the other."""
 
     flags: int = 0
     notes: list[str] = field(default_factory=list)
@@ -136,8 +136,8 @@ class Interlacing:
     def of(cls, first: VideoFrame | None) -> Self:
         if first is None or not first.interlaced_frame:
             return cls()
-        if first.height % 4:  # x264 codes no other size in fields
-            return cls(notes=["the video is interlaced, and its result is not marked so"])
+        if first.height % 4:  # x264 needs a multiple of 4 for fields
+            return cls(notes=["the video is interlaced, but the result is not marked as interlaced"])
         return cls(int(Flags.interlaced_dct | Flags.interlaced_me))
 
 

@@ -1,8 +1,8 @@
-"""What the EXIF of a still says of who made it, when and with what rights, for the picture that is made from it.
+"""Carry the EXIF of a still over to its result: author, date, rights, camera and place.
 
-It is rebuilt here (TIFF 6.0; CIPA DC-008), since Pillow would write a copyright sign as `?` and change types of values.
-What is upright now is not turned again, and no small picture of the face
-that was replaced comes along, nor a maker's note, which may hold one too and names places by their old offsets.
+The EXIF is rebuilt here (TIFF 6.0; CIPA DC-008), because Pillow would write a copyright sign as `?` and change types
+of values. The orientation becomes upright. Thumbnails are left out, since they show the replaced face, and so is the
+maker's note, which may contain one and refers to old offsets.
 """
 
 import struct
@@ -10,25 +10,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 LARGEST = 60_000
-"""Bytes; a JPEG segment takes 65,533."""
+"""Limit in bytes; a JPEG segment can hold 65,533."""
 LONGEST = 16_384
-"""Bytes of one value."""
+"""Limit in bytes for one value."""
 
 BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Of a value, by its type."""
+"""Size of a value by its type."""
 SHORT, LONG = 3, 4
 ORIENTATION, EXIF, GPS = 0x0112, 0x8769, 0x8825
 KEPT = frozenset({0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x4746, 0x8298})
-"""Of the picture: description, make, model, resolution, software, date, artist, rating, copyright."""
+"""Tags of the picture: description, make, model, resolution, software, date, artist, rating, copyright."""
 KEPT_XP = frozenset(range(0x9C9B, 0x9CA0))
-"""Windows: title, comment, author, keywords, subject."""
+"""Tags of Windows: title, comment, author, keywords, subject."""
 DROPPED = frozenset({0x927C, 0xA002, 0xA003, 0xA005})
-"""Of the camera: the maker's note, width and height, a further directory."""
+"""Tags of the camera: the maker's note, width and height, a further directory."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tag with its value as stored in the file."""
+    """A tag with its value in the byte order of the file."""
 
     tag: int
     kind: int
@@ -36,12 +36,12 @@ class Entry:
 
     @property
     def room(self) -> int:
-        """Bytes that it takes: twelve in the directory, and those of a value that has no place there."""
+        """Bytes in a file: twelve in the directory, and the value behind it if it is longer than four bytes."""
         return 12 + (len(self.value) + 1) // 2 * 2 * (len(self.value) > 4)
 
 
 def carried(data: bytes) -> bytes | None:
-    """From the EXIF of a file, or a whole TIFF file; None when it says nothing or cannot be read."""
+    """Rebuild the EXIF of a file, or of a whole TIFF file. None: it is empty or unreadable."""
     data, order = opened(data)
     first = list(of_the_picture(data, order))
     within = {entry.tag: struct.unpack(order + "I", entry.value)[0] for entry in first if is_pointer(entry)}
@@ -61,18 +61,18 @@ def carried(data: bytes) -> bytes | None:
 
 
 def opened(data: bytes) -> tuple[bytes, str]:
-    """What begins as a TIFF file, and its order of bytes; "" when it is none."""
+    """Return data that starts like a TIFF file, and its byte order: "" if it is none."""
     data = data.removeprefix(b"Exif\0\0")
     return data, {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4], "") if len(data) >= 8 else ""
 
 
 def of_the_picture(data: bytes, order: str) -> Iterator[Entry]:
-    """The first directory; nothing of what has no order."""
+    """Return the entries of the first directory; none without a byte order."""
     return entries(data, order, *struct.unpack_from(order + "I", data, 4)) if order else iter(())
 
 
 def orientation(data: bytes) -> int:
-    """Return 1 to 8; 1, upright, by default."""
+    """Return the orientation, 1 to 8. The default is 1, upright."""
     data, order = opened(data)
     for entry in of_the_picture(data, order):
         if entry.tag == ORIENTATION and entry.kind == SHORT:
@@ -86,7 +86,7 @@ def is_pointer(entry: Entry) -> bool:
 
 
 def entries(data: bytes, order: str, place: int) -> Iterator[Entry]:
-    """Of the directory there, each tag once; without what lies outside of the data or is too long."""
+    """Yield the entries of the directory at `place`, each tag once. Skip values that are too long or outside."""
     if not 8 <= place <= len(data) - 2:
         return
     (count,) = struct.unpack_from(order + "H", data, place)
@@ -101,7 +101,7 @@ def entries(data: bytes, order: str, place: int) -> Iterator[Entry]:
 
 
 def written(order: str, folders: dict[int, list[Entry]]) -> bytes:
-    """The directories one after the other, that of the picture (0) first."""
+    """Write the directories one after the other, first that of the picture (0)."""
     upright = Entry(ORIENTATION, SHORT, struct.pack(order + "H", 1))
     first = [*folders[0], upright]
     within = {pointer: found for pointer, found in folders.items() if pointer and found}
@@ -120,12 +120,12 @@ def length(found: list[Entry]) -> int:
 
 
 def directory(order: str, found: list[Entry], place: int) -> bytes:
-    """Return a directory for `place`: its entries by their tags, no further directory, and the longer values."""
+    """Return a directory for `place`: its entries in the order of their tags, then the longer values."""
     lines, values = b"", b""
     start = place + 6 + 12 * len(found)
     for entry in sorted(found, key=lambda entry: entry.tag):
         short = len(entry.value) <= 4
-        told = entry.value.ljust(4, b"\0") if short else struct.pack(order + "I", start + len(values))
-        lines += struct.pack(order + "HHI", entry.tag, entry.kind, len(entry.value) // BYTES[entry.kind]) + told
+        field = entry.value.ljust(4, b"\0") if short else struct.pack(order + "I", start + len(values))
+        lines += struct.pack(order + "HHI", entry.tag, entry.kind, len(entry.value) // BYTES[entry.kind]) + field
         values += b"" if short else entry.value + bytes(len(entry.value) % 2)
     return struct.pack(order + "H", len(found)) + lines + bytes(4) + values

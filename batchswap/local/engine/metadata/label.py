@@ -1,7 +1,7 @@
-"""The words that mark a result as synthetic, for people and for machines.
+"""The labels that mark a result as synthetic, for people and for programs.
 
-Machines look for IPTC's Digital Source Type (https://cv.iptc.org/newscodes/digitalsourcetype/) in an XMP packet
-(ISO 16684-1); stills and MP4 files (in a top-level box; XMP specification part 3) carry it.
+Programs look for IPTC's Digital Source Type (https://cv.iptc.org/newscodes/digitalsourcetype/) in an XMP packet
+(ISO 16684-1). Stills contain it, and so do MP4 files, in a top-level box (XMP specification, part 3).
 """
 
 import struct
@@ -16,15 +16,16 @@ BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
 
 
 def sentence(task: str) -> str:
-    """For people."""
-    told = f" (task {task})" if task else ""
-    return f"AI-generated/synthetic: a face in this media was replaced by software, batchswap{told}."
+    """Return the label for people."""
+    named = f" (task {task})" if task else ""
+    return f"AI-generated/synthetic: a face in this media was replaced by software, batchswap{named}."
 
 
 def xmp(task: str, source: Carried = Carried()) -> str:  # noqa: B008 - frozen
-    """Return the whole packet with the source's properties; its description follows our sentence."""
-    told = {**source.told, "x-default": " ".join(filter(None, [sentence(task), source.told.get("x-default")]))}
-    lines = "".join(f"<rdf:li xml:lang={quoteattr(name)}>{escape(words)}</rdf:li>" for name, words in told.items())
+    """Return the whole packet. It has the source's properties, and its description after the label."""
+    default = " ".join(filter(None, [sentence(task), source.descriptions.get("x-default")]))
+    texts = {**source.descriptions, "x-default": default}
+    lines = "".join(f"<rdf:li xml:lang={quoteattr(name)}>{escape(text)}</rdf:li>" for name, text in texts.items())
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -37,6 +38,6 @@ def xmp(task: str, source: Carried = Carried()) -> str:  # noqa: B008 - frozen
 
 
 def box(task: str, source: Carried = Carried()) -> bytes:  # noqa: B008 - frozen
-    """The packet as a `uuid` box, to be put after the last box of an MP4 file."""
+    """Return the packet as a `uuid` box, which goes behind the last box of an MP4 file."""
     packet = xmp(task, source).encode()
     return struct.pack(">I4s16s", 24 + len(packet), b"uuid", BOX.bytes) + packet

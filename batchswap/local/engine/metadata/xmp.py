@@ -1,6 +1,6 @@
-"""What the XMP packet of a file says, for the file that is made from it (ISO 16684-1).
+"""Carry the XMP packet of a file over to its result (ISO 16684-1).
 
-A packet is text from anywhere: it is bounded, has no entities, and is left out when it is not sound.
+A packet is untrusted text: its size and depth are limited, it must not define entities, and a bad one is left out.
 """
 
 import xml.etree.ElementTree as ET
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
 LONGEST = 256 * 1024
-"""Bytes of a packet that is read."""
+"""Limit in bytes for reading a packet."""
 LARGEST = 50_000
-"""Bytes that are carried over; a JPEG segment takes 65,502."""
-LONGEST_TOLD = 8_000
-"""Bytes of a description that are repeated in ours."""
+"""Limit in bytes for the properties; a JPEG segment can hold 65,502."""
+LONGEST_DESCRIPTION = 8_000
+"""Limit in bytes for the descriptions."""
 DEEPEST = 50
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 DC = "{http://purl.org/dc/elements/1.1/}"
-TOLD = f"{DC}description"
+DESCRIPTION = f"{DC}description"
 LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 PREFIXES = {
     "rdf": RDF,
@@ -35,15 +35,15 @@ PREFIXES = {
 }
 RIGHTS = tuple(PREFIXES[name] for name in ("dc", "xmpRights", "photoshop", "Iptc4xmpCore", "Iptc4xmpExt", "plus", "cc"))
 REPLACED = (
-    TOLD,
+    DESCRIPTION,
     f"{PREFIXES['Iptc4xmpExt']}DigitalSourceType",
     f"{PREFIXES['tiff']}Orientation",
-    f"{PREFIXES['xmp']}Thumbnails",  # of the face that was replaced
-    "{http://ns.adobe.com/xmp/note/}",  # says that more follows, which is not read
-    "{http://ns.google.com/photos/",  # pictures in the picture, and where they begin
+    f"{PREFIXES['xmp']}Thumbnails",  # they show the replaced face
+    "{http://ns.adobe.com/xmp/note/}",  # refers to a second packet, which is not read
+    "{http://ns.google.com/photos/",  # offsets of embedded pictures
     "{http://ns.adobe.com/hdr-gain-map/",
 )
-"""Names, or how they begin."""
+"""Names of properties that are left out, or the beginnings of their names."""
 
 for _prefix, _name in PREFIXES.items():
     ET.register_namespace(_prefix, _name[1:-1])
@@ -51,18 +51,18 @@ for _prefix, _name in PREFIXES.items():
 
 @dataclass(frozen=True)
 class Carried:
-    """`properties` are rdf:Description elements as text; `told` is the description (dc:description) by language."""
+    """Contents of a packet: `properties` are rdf:Description elements, `descriptions` dc:description by language."""
 
     properties: str = ""
-    told: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
 
 
 def carried(packet: bytes) -> Carried:
-    """Nothing when the packet is no XMP, too long, too deep, or declares a document type and with it entities."""
+    """Read a packet. It is ignored if it is no XMP, too long, too deep, or declares a document type with entities."""
     if not 0 < len(packet) <= LONGEST:
         return Carried()
     try:
-        body = packet.rpartition(b"<?xpacket end=")[0] or packet  # some writers leave noise behind the end
+        body = packet.rpartition(b"<?xpacket end=")[0] or packet  # some writers leave garbage behind the end
         text = body.decode("utf-8").strip("\0\ufeff \r\n\t")
         if "<!DOCTYPE" in text:
             return Carried()
@@ -73,7 +73,7 @@ def carried(packet: bytes) -> Carried:
         return Carried()
     top = tree if tree.tag == f"{RDF}RDF" else tree.find(f"{RDF}RDF")
     found = [] if top is None else top.findall(f"{RDF}Description")
-    told = {language: words for one in found for language, words in descriptions(one).items()}
+    texts = {language: text for one in found for language, text in descriptions(one).items()}
     for one in found:
         strip(one, REPLACED)
     properties = as_text(found)
@@ -81,11 +81,11 @@ def carried(packet: bytes) -> Carried:
         for one in found:
             strip(one, tuple(name for name in names(one) if not name.startswith(RIGHTS)))
         properties = as_text(found)
-    return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(told))
+    return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(texts))
 
 
 def is_deep(tree: ET.Element) -> bool:
-    """Return whether elements are nested so deep that writing them again would exhaust the stack."""
+    """Return whether elements are nested so deeply that serialising them could exhaust the stack."""
     level = [tree]
     for _ in range(DEEPEST):
         level = [child for one in level for child in one]
@@ -93,23 +93,21 @@ def is_deep(tree: ET.Element) -> bool:
 
 
 def descriptions(one: ET.Element) -> dict[str, str]:
-    """dc:description by language; "x-default" where none is named."""
-    plain = one.get(TOLD) or "".join(element.text or "" for element in one.findall(TOLD)).strip()
+    """Return dc:description by language; "x-default" if none is named."""
+    plain = one.get(DESCRIPTION) or "".join(element.text or "" for element in one.findall(DESCRIPTION)).strip()
     found = {"x-default": plain} if plain else {}
-    for item in one.iterfind(f"{TOLD}/{RDF}Alt/{RDF}li"):
+    for item in one.iterfind(f"{DESCRIPTION}/{RDF}Alt/{RDF}li"):
         found[item.get(LANGUAGE, "x-default")] = (item.text or "").strip()
-    return {language: words for language, words in found.items() if words}
+    return {language: text for language, text in found.items() if text}
 
 
-def bounded(told: dict[str, str]) -> dict[str, str]:
-    """All of it, or of the first one as much as there is room for."""
-    if (
-        sum(len((quoteattr(language) + escape(words)).encode()) + 40 for language, words in told.items())
-        <= LONGEST_TOLD
-    ):
-        return told
-    words = told.get("x-default") or next(iter(told.values()))
-    return {"x-default": words.encode()[: LONGEST_TOLD // 5].decode(errors="ignore")}  # an & becomes five bytes
+def bounded(texts: dict[str, str]) -> dict[str, str]:
+    """Return all descriptions, or the start of the default one if they are too long together."""
+    size = sum(len((quoteattr(language) + escape(text)).encode()) + 40 for language, text in texts.items())
+    if size <= LONGEST_DESCRIPTION:
+        return texts
+    text = texts.get("x-default") or next(iter(texts.values()))
+    return {"x-default": text.encode()[: LONGEST_DESCRIPTION // 5].decode(errors="ignore")}  # an & becomes five bytes
 
 
 def names(one: ET.Element) -> list[str]:
@@ -117,7 +115,7 @@ def names(one: ET.Element) -> list[str]:
 
 
 def strip(one: ET.Element, unwanted: tuple[str, ...]) -> None:
-    """Take properties out whose names begin so, be they elements or attributes."""
+    """Remove properties whose names begin with one of `unwanted`, both elements and attributes."""
     for name in [name for name in one.keys() if name.startswith(unwanted)]:  # noqa: SIM118 - an element is no dict
         del one.attrib[name]
     for child in [child for child in one if child.tag.startswith(unwanted)]:
@@ -125,7 +123,7 @@ def strip(one: ET.Element, unwanted: tuple[str, ...]) -> None:
 
 
 def as_text(found: list[ET.Element]) -> str:
-    """Elements that say something, all about the file itself as the packet's other ones are."""
+    """Serialise the elements that are not empty, with rdf:about="" like the other elements of the result."""
     lines = []
     for one in found:
         one.attrib.pop("about", None)

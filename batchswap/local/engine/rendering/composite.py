@@ -1,4 +1,4 @@
-"""One new face on one picture: texture, light, warp and blend in their order."""
+"""Fit one new face into one picture: texture, light, warp and blend, in this order."""
 
 from dataclasses import dataclass, field, replace
 
@@ -18,14 +18,14 @@ from batchswap.local.engine.tracking.trajectory import Pose
 
 @dataclass(frozen=True)
 class Fitter:
-    """Keeps what a new face needs between frames."""
+    """Fits a new face into pictures and caches its lights between frames."""
 
     face: NewFace
     coding: Coding
     _lights: dict[int, Light] = field(default_factory=dict, repr=False)
 
     def fit(self, planes: Planes, pose: Pose) -> bool:
-        """Change `planes` in place. False when nothing of the face lies inside the picture."""
+        """Change `planes` in place. Return False if the face lies outside the picture."""
         texture = self.face.texture(self.coding, geometry.width(pose.points))
         warp = bend(pose.points, texture.points, planes.size)
         if warp is None or not warp.mask.any():
@@ -38,14 +38,14 @@ class Fitter:
         return True
 
     def _light(self, texture: Texture) -> Light:
-        key = id(texture)  # the face keeps its textures as long as it lives
+        key = id(texture)  # the ids stay unique, because the face keeps all its textures
         if key not in self._lights:
             self._lights[key] = light_for(texture, self.coding)
         return self._lights[key]
 
 
 def remap(field: Floats, places: Floats, texture: Texture) -> Floats:
-    """What a field over the texture (cells, cells, n) is at places in it (h, w, 2)."""
+    """Return the values of a field over the texture (cells, cells, n) at places in the texture (h, w, 2)."""
     height, width = texture.codes.shape[:2]
     scale = np.array([field.shape[1] / width, field.shape[0] / height], np.float32)
     return np.asarray(
@@ -54,9 +54,9 @@ def remap(field: Floats, places: Floats, texture: Texture) -> Floats:
 
 
 def blend(planes: Planes, warp: Warp, texture: NDArray[np.uint8]) -> None:
-    """Change `planes` in place, nowhere but inside the mask.
+    """Change `planes` in place, but only inside the mask.
 
-    `texture` (h, w, 4) has the same code values, and how much of it shows.
+    `texture` (h, w, 4) has code values and their opacity.
     """
     part = planes.window(*warp.window)
     face = cv2.remap(texture, warp.places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,7 +1,7 @@
-"""Puts the new face into the target's light: its low frequencies are those of the face that it replaces.
+"""Put the new face into the target's light: give it the low frequencies of the face that it replaces.
 
-A smooth field over the texture says, place by place, how much lighter and of what tint the target's skin is. It
-comes from the colours at the mesh's points only, so that hair or a hand before the face cannot draw edges into it.
+A smooth field over the texture holds the difference in brightness and tint to the target's skin. It is computed only
+from the colours at the mesh's points, so hair or a hand in front of the face causes no edges.
 """
 
 import functools
@@ -17,26 +17,27 @@ from batchswap.local.engine.rendering import hair
 from batchswap.local.engine.rendering.new_face import Texture
 
 NEUTRAL = (0.0, 128.0, 128.0)
-"""The code values of Cb and Cr without colour; luma has none of the kind."""
+"""Code values of Cb and Cr for grey; luma has no such value."""
 CELLS = 24
-"""The field's size in each direction."""
+"""Size of the field in each direction."""
 REACH = 0.09
-"""Of the texture's width: how far the colour at a point speaks for the skin around it."""
+"""Distance, relative to the texture's width, over which the colour at a point represents the skin around it."""
 CONTRAST = np.array([[0.6, 0.4, 0.4], [1.4, 1.3, 1.3]], np.float32)
-"""Limits, for Y', Cb and Cr, of how the new face's fine detail is weakened or strengthened towards the target's,
-in addition to the effect of the light as a whole."""
+"""Limits, for Y', Cb and Cr, of the factor that adapts the new face's fine detail to the target's, in addition to the
+effect of the overall light."""
 LIT = (0.06, 1.05)
-"""Limits of how the light as a whole scales contrast: in the dark it is less."""
+"""Limits of the factor by which the overall light scales contrast. Darkness has less contrast."""
 FEATURE = (16.0, 44.0)
-"""Steps of luma between a wrinkle and an eye, a brow or the rim of glasses, which keep their own contrast."""
+"""Luma differences: a wrinkle is below the first. An eye, a brow or the rim of glasses, which keep their own contrast,
+are above the second."""
 TINTED = (0.1, 0.5)
-"""Of the luma of the skin around, above black: below the first a pupil or a rim is dark whatever skin it is on, and
-keeps the tint it has; above the second the texture takes on the difference between the two skins' tints in full."""
+"""Luma above black, relative to the skin around. Below the first value, a pupil or a rim is dark on any skin and keeps
+its tint. Above the second, the texture gets the full difference between the two skins' tints."""
 GREY = (0.5, 1.5)
-"""Deviation of the target's chroma over the face, in code values, in full light: below the first the footage is black
-and white, above the second it is in colour. A face in colour has 2.5 to 10, one in a grey clip 0."""
+"""Deviation of the target's chroma over the face, in code values, in full light. Below the first value the footage is
+black and white, above the second it is in colour. A face in colour has 2.5 to 10, one in a grey clip 0."""
 LIKENESS = 0.7
-"""How far its contrast goes to the target's (1: all the way): wrinkles and freckles are part of who one is."""
+"""Part of the difference in contrast that is adapted. Less than 1, because wrinkles and freckles are individual."""
 
 
 SKIN = np.setdiff1d(np.arange(mesh.SURFACE), [*mesh.FEATURES, *mesh.OVAL, *mesh.ABOVE_BROWS])
@@ -44,12 +45,12 @@ SKIN = np.setdiff1d(np.arange(mesh.SURFACE), [*mesh.FEATURES, *mesh.OVAL, *mesh.
 
 @dataclass(frozen=True)
 class Light:
-    """For one texture, whose colours at the mesh's points are `colours` (468, 3).
+    """Precomputed values of one texture, whose colours at the mesh's points are `colours` (468, 3).
 
-    `planes` (3, h, w) are the texture itself, `tinted` (h, w) is how far it takes on another tint, 0 to 1. `skin`
-    (h, w) is 0 where it shows hair; `fine` (3, h, w) is what its skin differs from the skin around, without brows, eyes
-    and lips. How much each point has to say: at each cell `near` (cells², 468), at each point `own` (468, 468), and at
-    each point over larger distances `wide` (468, 468).
+    `planes` (3, h, w) are the texture itself, and `tinted` (h, w) is the share of another tint that it gets, 0 to 1.
+    `skin` (h, w) is 0 for hair. `fine` (3, h, w) is the detail of the skin, without brows, eyes and lips. The weights
+    of the points are `near` (cells², 468) for each cell, `own` (468, 468) for each point, and `wide` (468, 468) for
+    each point over larger distances.
     """
 
     coding: Coding
@@ -63,16 +64,16 @@ class Light:
     fine: Floats
 
     def relit(self, target: Floats, visible: Floats) -> ByteArray:
-        """The texture in the light of a face whose colours (468, 3) are `target`, where they are `visible` (468,).
+        """Return the texture in the light of a face with the colours `target` (468, 3), as far as `visible` (468,).
 
-        (h, w, 4): 8-bit code values, and how much of it is to be seen: 255 all, 0 nothing, for hair is no skin.
+        The result (h, w, 4) has 8-bit code values and their opacity: 255 for skin, 0 for hair.
         """
         coarse, fine, shift = self.field(target, visible)
         seen = (self.near @ hair.bare(target, self.coding)).reshape(CELLS, CELLS)
         size = self.skin.shape[::-1]
         layers = []
-        for i in range(3):  # OpenCV is quick on single planes, and rounds and clips in one go
-            neutral = float(NEUTRAL[i] * (1 - coarse[i]))  # what keeps grey grey
+        for i in range(3):  # OpenCV is fast on single planes, and rounds and clips at once
+            neutral = float(NEUTRAL[i] * (1 - coarse[i]))  # keeps grey unchanged
             mixed = cv2.addWeighted(self.planes[i], coarse[i], self.fine[i], fine[i] - coarse[i], neutral)
             tint = cv2.resize(shift[i] - neutral, size)
             layers.append(cv2.add(mixed, cv2.multiply(tint, self.tinted) if i else tint, dtype=cv2.CV_8U))
@@ -80,7 +81,7 @@ class Light:
         return np.asarray(cv2.merge(layers), np.uint8)
 
     def field(self, target: Floats, visible: Floats) -> tuple[Floats, Floats, Floats]:
-        """What to multiply everything by (3,), then fine detail by (3,), and what to add (3, cells, cells)."""
+        """Return factors for everything (3,) and for fine detail (3,), and the summand (3, cells, cells)."""
         here, there = self._smooth(target, visible)
         black = self.coding.black
         lit = (there[:, 0].mean() - black) / max(1.0, float(here[:, 0].mean()) - black)
@@ -91,12 +92,12 @@ class Light:
         return coarse, fine, np.ascontiguousarray((there - here * coarse).T.reshape(3, CELLS, CELLS), np.float32)
 
     def expected(self, target: Floats, visible: Floats) -> Floats:
-        """(cells, cells, 4): the colour that the skin has, also where something hides it, and how far it is hidden."""
+        """Return (cells, cells, 4): the colour of the skin, also where it is hidden, and the degree of hiding."""
         hidden = self.near @ (1 - visible)
         return np.column_stack([self._smooth(target, visible)[1], hidden]).reshape(CELLS, CELLS, 4).astype(np.float32)
 
     def _smooth(self, target: Floats, visible: Floats) -> tuple[Floats, Floats]:
-        """Colours (cells², 3) of the texture's skin and of the target's."""
+        """Return the smooth colours (cells², 3) of the texture's skin and of the target's."""
         trust = (self._trust(target) * (0.001 + visible))[:, None]
         sums = self.near @ (trust * np.hstack([self.colours, target, np.ones_like(trust)]))
         return sums[:, :3] / sums[:, 6:], sums[:, 3:6] / sums[:, 6:]
@@ -106,13 +107,13 @@ class Light:
         return self.detail(self.colours)
 
     def detail(self, colours: Floats) -> Floats:
-        """(3,): how much skin differs from the skin around it, as a typical deviation that outliers do not move."""
+        """Return (3,): the typical difference between a point of skin and the skin around it, without outliers."""
         apart = np.abs(colours - self.own @ colours)[SKIN]
         typical = np.partition(apart, round(0.7 * len(apart)), axis=0)[round(0.7 * len(apart))]
         return np.asarray(np.maximum(0.4, typical), np.float32)
 
     def _trust(self, target: Floats) -> Floats:
-        """Less for points whose colour does not fit their wide surroundings: hair, a hand, a highlight."""
+        """Return weights that are low for points unlike their wider surroundings: hair, a hand, a highlight."""
         black = self.coding.black
         ratio = np.log(np.maximum(1, target[:, 0] - black) / np.maximum(1, self.colours[:, 0] - black))
         chroma = (target[:, 1:] - self.colours[:, 1:]) / 16
@@ -123,7 +124,7 @@ class Light:
 
 
 def light_for(texture: Texture, coding: Coding) -> Light:
-    """What can be worked out once for a texture."""
+    """Compute the values that stay the same for a texture."""
     codes = texture.codes
     planes = planes_of(np.asarray(np.clip(np.rint(codes), 0, 255), np.uint8))
     height, width = codes.shape[:2]
@@ -152,19 +153,19 @@ def light_for(texture: Texture, coding: Coding) -> Light:
 
 
 def _planar(codes: Floats) -> Floats:
-    """(h, w, 3) -> (3, h, w)."""
+    """Convert (h, w, 3) to (3, h, w)."""
     return np.ascontiguousarray(codes.transpose(2, 0, 1), np.float32)
 
 
 def _fine(codes: Floats, smooth: Floats) -> Floats:
-    """Return the codes without their low frequencies (cells², 3) and without brows, eyes and other clear features."""
+    """Return the codes without low frequencies (`smooth`: cells², 3) and without eyes, brows and other features."""
     height, width = codes.shape[:2]
     apart = codes - cv2.resize(smooth.reshape(CELLS, CELLS, 3).astype(np.float32), (width, height))
     return np.asarray(apart * (1 - rise(np.abs(apart[..., :1]), *FEATURE)), np.float32)
 
 
 def _even(weights: Floats) -> Floats:
-    """Each row's sum is 1."""
+    """Normalise each row to a sum of 1."""
     return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)
 
 

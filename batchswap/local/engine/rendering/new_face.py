@@ -1,4 +1,4 @@
-"""The new faces: each found in its picture once, kept as textures of several sizes, and given to a person."""
+"""New faces: find each one in its picture, keep it as textures of several sizes, and assign it to a person."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ from batchswap.local.engine.values import noun
 Someone = TypeVar("Someone")
 
 MARGIN = 0.08
-"""Space around the face in the texture, of its longer side."""
+"""Margin around the face in the texture, relative to its longer side."""
 ENOUGH = 3072
-"""Pixels: of the smallest tile of a larger picture, the finder would not see more than of one of this size."""
+"""Pixels. A larger picture shows the finder no more detail, even in its smallest tile."""
 STEPS = 4
-"""Texture sizes in an octave."""
+"""Texture sizes per octave."""
 
 
 @dataclass(frozen=True)
 class Texture:
-    """The face in code values (h, w, 3), float, and its points (478, 2) in pixels of it."""
+    """A face in code values (h, w, 3), float, and its points (478, 2) in pixels."""
 
     codes: Floats
     points: Floats
@@ -53,7 +53,7 @@ class NewFace:
         return geometry.width(self.points)
 
     def texture(self, coding: Coding, width: float) -> Texture:
-        """In a size that suits a face `width` pixels wide: a little finer than that, so that it does not shimmer."""
+        """Return the texture for a face `width` pixels wide: a little finer than that, to prevent shimmering."""
         step = max(0, round(STEPS * np.log2(self.width / (1.15 * width))))
         key = (coding, step)
         if key not in self._textures:
@@ -63,7 +63,7 @@ class NewFace:
     def _make(self, coding: Coding, scale: float) -> Texture:
         small = self.picture
         if scale < 1:
-            # A Gaussian first: INTER_AREA alone leaves steps where the factor is no whole number.
+            # A Gaussian first: INTER_AREA alone leaves steps if the factor is no integer.
             soft = cv2.GaussianBlur(self.picture, (0, 0), 0.35 / scale)
             small = cv2.resize(soft, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         ratio = np.array([small.shape[1] / self.picture.shape[1], small.shape[0] / self.picture.shape[0]], np.float32)
@@ -71,20 +71,17 @@ class NewFace:
 
 
 def read(path: Path) -> NewFace:
-    """The largest face in the picture. Raises EngineError("face", …) when there is none."""
+    """Read the largest face in a picture. Raises EngineError("face", …) when there is none."""
     picture = stills.read(path, "face").rgb
-    turns, found = look_upright(picture)
+    turns, faces = look_upright(picture)
     picture = upright.turn(picture, turns)
-    if not len(found):
+    face = max(faces, key=geometry.face_area, default=None)
+    edges = None if face is None else geometry.window(geometry.box(face), MARGIN, geometry.size_of(picture), 1)
+    if face is None or edges is None:
         raise EngineError("face", "no face found in the face picture")
-    found = np.array(sorted(found, key=lambda points: -geometry.area(geometry.box(points))))
-    notes = [f"the face picture has {len(found)} faces: the largest is used"] if len(found) > 1 else []
-    height, width = picture.shape[:2]
-    edges = geometry.window(geometry.box(found[0]), MARGIN, (width, height), 1)
-    if edges is None:
-        raise EngineError("face", "no face found in the face picture")
+    notes = [f"the face picture has {len(faces)} faces: the largest is used"] if len(faces) > 1 else []
     left, top, right, bottom = edges
-    points = found[0] - np.array([left, top, 0], np.float32)
+    points = face - np.array([left, top, 0], np.float32)
     return NewFace(picture[top:bottom, left:right].copy(), points, (*notes, *upright.notes(turns, "face")))
 
 
@@ -104,7 +101,7 @@ def look_upright(picture: NDArray[np.uint8]) -> tuple[int, Floats]:
 
 
 def look_hard(picture: NDArray[np.uint8]) -> Floats:
-    """Faces of a still (n, 478, 3): looked for as it is, then with space around it, then with less confidence."""
+    """Find the faces of a still (n, 478, 3): first as it is, then with space around it, then with less confidence."""
     shrunk = shrink(picture)
     for confidence in (0.5, 0.3):
         with Finder.for_stills(confidence) as finder:
@@ -116,13 +113,13 @@ def look_hard(picture: NDArray[np.uint8]) -> Floats:
 
 
 def shrink(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most ENOUGH on its longer side, same shape."""
+    """Scale a picture to at most ENOUGH pixels on its longer side."""
     scale = ENOUGH / max(picture.shape[:2])
     return resized(picture, scale, cv2.INTER_AREA) if scale < 1 else picture
 
 
 def _look_with_space(finder: Finder, picture: NDArray[np.uint8], space: float) -> Floats:
-    """A face that fills the whole picture is found only with some space around it."""
+    """Find faces with space around the picture: the finder needs some for a face that fills the whole picture."""
     edge = round(space * max(picture.shape[:2]))
     framed = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(127, 127, 127))
     return look_everywhere(finder, framed) - np.array([edge, edge, 0], np.float32)
@@ -133,20 +130,20 @@ def choose(
 ) -> list[tuple[Someone, NewFace]]:
     """Pair `people` (in the order of their ids) with faces. Raises EngineError(culprit, …): none, or an unknown id."""
     if not people:
-        where = f"the video, or in fewer than {SEEN} frames of it" if culprit == "video" else f"the {noun(culprit)}"
+        where = f"the video, or only in fewer than {SEEN} frames" if culprit == "video" else f"the {noun(culprit)}"
         raise EngineError(culprit, f"no face found in {where}")
     chosen = []
     for number, face in faces.items():
         place = number or 0
         if not 0 <= place < len(people):
             known = ", ".join(str(i) for i in range(len(people)))
-            raise EngineError(culprit, f"there is no face {place} in the {noun(culprit)}: it has {known}")
+            raise EngineError(culprit, f"face {place} was not detected in the {noun(culprit)}; detected: {known}")
         chosen.append((people[place], face))
     return chosen
 
 
 def read_faces(faces: tuple[tuple[int | None, Path], ...]) -> dict[int | None, NewFace]:
-    """Read each picture once, however many ids it is for. Raises EngineError("face", …)."""
+    """Read each picture once, even if several ids use it. Raises EngineError("face", …)."""
     found = {path: read(path) for path in dict.fromkeys(path for _, path in faces)}
     return {number: found[path] for number, path in faces}
 

@@ -1,7 +1,7 @@
-"""Bends the new face onto the target's mesh: for every pixel, the place in the texture that belongs there.
+"""Bend the new face onto the target's mesh: compute the place in the texture for every pixel.
 
-The triangles are drawn into a grid of about CELLS across whatever the face's size, with the far ones first so that a
-turned head hides its own far side; the map is then softened and brought to the picture's pixels.
+The triangles are drawn into a grid of about CELLS cells, regardless of the face's size. Far triangles come first, so
+that a turned head hides its own far side. The map is then smoothed and scaled to the picture's pixels.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchswap.local.engine.facemesh import geometry, mesh
-from batchswap.local.engine.facemesh.geometry import SHIFT, Floats, corners, distance, fill, rise
+from batchswap.local.engine.facemesh.geometry import SHIFT, Floats, PixelWindow, corners, distance, fill, rise
 
 CELLS = 160
 FEATHER = 0.10
-"""Of the face's width: over this the mask rises from the outline inwards."""
+"""Width of the mask's soft edge, relative to the face's width."""
 INSET = 0.015
-"""Of the face's width: so far inside the outline the mask begins."""
+"""Distance between the outline and the start of the mask, relative to the face's width."""
 OPEN = (0.02, 0.07)
-"""Opening of the mouth over its width at which the target's own mouth begins to show, and shows fully."""
+"""Ratios of the mouth's opening to its width: the target's own mouth begins to show, and shows fully."""
 STRETCHED = (4.0, 9.0)
-"""How much coarser than elsewhere the texture may be seen before the target's own skin shows through."""
-
-PixelWindow = tuple[int, int, int, int]
+"""Magnification of the texture relative to its median: the target's own skin begins to show, and shows fully."""
 
 
 @dataclass(frozen=True)
 class Warp:
-    """For one frame and one face: `places` (h, w, 2) are texture pixels for the pixels of `window`, `mask` 0 to 1."""
+    """The map for one face in one frame: texture pixels `places` (h, w, 2) for `window`, and `mask` (h, w), 0 to 1."""
 
     window: PixelWindow
     places: Floats
@@ -36,7 +34,10 @@ class Warp:
 
 
 def bend(target: Floats, texture: Floats, size: tuple[int, int]) -> Warp | None:
-    """Points (478, 3) of the target, in pixels of a picture of `size`, and (478, 2) of the texture. None: not in it."""
+    """Map the texture with its points (478, 2) onto the target's points (478, 3) in a picture of `size`.
+
+    None: the face lies outside the picture.
+    """
     window = geometry.window(geometry.box(target), 0.02, size)
     if window is None:
         return None
@@ -53,7 +54,7 @@ def bend(target: Floats, texture: Floats, size: tuple[int, int]) -> Warp | None:
 
 
 def draw(points: Floats, depth: Floats, grid: tuple[int, int]) -> NDArray[np.int32]:
-    """(h, w): the number of the triangle that is seen in each cell, -1 where there is none."""
+    """Return (h, w): the number of the visible triangle in each cell, or -1."""
     drawn = np.full((grid[1], grid[0]), -1, np.int32)
     drawable = corners(points)[mesh.TRIANGLES]
     front = np.flatnonzero(signed_areas(points) < 0)
@@ -63,14 +64,14 @@ def draw(points: Floats, depth: Floats, grid: tuple[int, int]) -> NDArray[np.int
 
 
 def signed_areas(points: Floats) -> Floats:
-    """Twice the area of each triangle; negative where it faces us."""
+    """Return twice the area of each triangle, negative if it faces the camera."""
     one, two, three = (points[mesh.TRIANGLES[:, i]] for i in range(3))
     return (two[:, 0] - one[:, 0]) * (three[:, 1] - one[:, 1]) - (two[:, 1] - one[:, 1]) * (three[:, 0] - one[:, 0])
 
 
 def look_up(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Floats:
-    """(h, w, 2) texture pixels for the cells' centres; outside the mesh, where the face as a whole would put them."""
-    table = np.hstack([affine(points, texture), whole(points, texture)[:, None]])  # the last one is found by -1
+    """Return texture pixels (h, w, 2) for the cells' centres. Outside the mesh, use the map of the whole face."""
+    table = np.hstack([affine(points, texture), whole(points, texture)[:, None]])  # -1 selects the last one
     chosen = table[:, drawn]
     across = np.arange(drawn.shape[1], dtype=np.float32) + 0.5
     down = np.arange(drawn.shape[0], dtype=np.float32)[:, None] + 0.5
@@ -79,11 +80,11 @@ def look_up(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Floats
 
 
 def affine(points: Floats, texture: Floats) -> Floats:
-    """(6, triangles): a, b, c, d, e, f so that a triangle's place x, y lies at a x + b y + c, d x + e y + f."""
+    """Return (6, triangles): a, b, c, d, e, f that map a triangle's place (x, y) to (a x + b y + c, d x + e y + f)."""
     (one, two, three), (first, second, third) = (corner_places(places) for places in (points, texture))
     side, other = two - one, three - one
     area = side[0] * other[1] - side[1] * other[0]
-    area = np.where(np.abs(area) < 1e-3, np.inf, area)  # flat ones are never drawn
+    area = np.where(np.abs(area) < 1e-3, np.inf, area)  # flat triangles are never drawn
     to_side, to_other = second - first, third - first
     across = (to_side * other[1] - to_other * side[1]) / area
     down = (to_other * side[0] - to_side * other[0]) / area
@@ -92,21 +93,21 @@ def affine(points: Floats, texture: Floats) -> Floats:
 
 
 def corner_places(points: Floats) -> Floats:
-    """(3, 2, triangles): x and y of each triangle's corners."""
+    """Return (3, 2, triangles): x and y of each triangle's corners."""
     return points[mesh.TRIANGLES, :2].transpose(1, 2, 0).astype(np.float64)
 
 
 def whole(points: Floats, texture: Floats) -> Floats:
-    """(6,): as `affine`, for the face as one piece."""
+    """Return (6,): like `affine`, but one map for the whole face."""
     homogeneous = np.column_stack([points, np.ones(len(points), np.float32)])
     return np.asarray(np.linalg.lstsq(homogeneous, texture, rcond=None)[0].T.ravel(), np.float32)
 
 
 def face_mask(points: Floats, grid: tuple[int, int]) -> Floats:
-    """(h, w): 0 outside the face's outline, rising inwards to 1, and 0 again inside an open mouth."""
+    """Return (h, w): 0 outside the face's outline, rising inwards to 1, and 0 inside an open mouth."""
     inside = np.zeros((grid[1], grid[0]), np.uint8)
     fill(inside, points[list(mesh.OVAL)], 1)
-    # The picture's own edge is no outline: a face that it cuts off is swapped right up to it.
+    # The picture's own edge is no outline: a face that it cuts off is swapped up to the edge.
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     width = max(distance(points, *mesh.SIDES), 0.7 * distance(points, 10, 152))
     mask = rise(depth / width, INSET, INSET + FEATHER)
@@ -114,7 +115,7 @@ def face_mask(points: Floats, grid: tuple[int, int]) -> Floats:
 
 
 def mouth(points: Floats, grid: tuple[int, int], width: float) -> Floats:
-    """(h, w): 1 inside the open mouth, with a soft edge on the lips."""
+    """Return (h, w): 1 inside the open mouth, with a soft edge on the lips."""
     hole = np.zeros((grid[1], grid[0]), np.float32)
     opening = distance(points, 13, 14) / max(1e-3, distance(points, 78, 308))
     strength = float(rise(np.array(opening), *OPEN))
@@ -125,12 +126,12 @@ def mouth(points: Floats, grid: tuple[int, int], width: float) -> Floats:
 
 
 def unstretched(drawn: NDArray[np.int32], points: Floats, texture: Floats) -> Floats:
-    """(h, w): 1 where the texture shows as much as is seen of the target, 0 where it would be drawn out."""
+    """Return (h, w): 1 where the texture has enough detail for the target, 0 where it would be stretched."""
     seen, had = np.abs(signed_areas(points)), np.abs(signed_areas(texture))
     ratio = seen / np.maximum(had, 0.02 * had.mean())
     surface = ratio[: -len(mesh.EYES) * 16]
     ratio = ratio / max(1e-6, float(np.median(surface)))
     good = (1 - rise(ratio.astype(np.float32), *STRETCHED)).astype(np.float32)
-    good[len(mesh.TRIANGLES) - 50 :] = 1  # eyes and mouth open and close: that is no stretching
+    good[len(mesh.TRIANGLES) - 50 :] = 1  # an opening eye or mouth is not stretched
     field = np.append(good, np.float32(1))[drawn]
     return cv2.blur(field, (9, 9))  # type: ignore[no-any-return]

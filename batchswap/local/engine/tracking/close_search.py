@@ -1,6 +1,6 @@
-"""Looks closer where the finder, which sees a whole picture at once, misses faces: small ones, and lost ones.
+"""Look closer where the finder misses faces in the whole picture: small faces and lost ones.
 
-The finder's first network works on 128 pixels; a face under a tenth of the picture's width is too small for it.
+The finder's first network works on 128 pixels: it misses faces under a tenth of the picture's width.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,30 +8,29 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from batchswap.local.engine.facemesh import geometry, mesh
-from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
+from batchswap.local.engine.facemesh.geometry import ByteArray, Floats, PixelWindow
 from batchswap.local.engine.tracking.finder import Finder
 
-Tile = tuple[int, int, int, int]
 Layout = tuple[int, float, int]
 
 LAYOUTS = ((2, 0.6, 320), (3, 0.42, 900))
-"""Tiles in each direction, their part of the picture's size, and the picture's longer side from which on they pay."""
+"""Tiles in each direction, their relative size, and the least longer side of a picture that needs them."""
 FINER = ((5, 0.26, 900),)
-"""The same, for a picture in which those show no face."""
+"""The same for a picture without faces in those tiles."""
 LEAST = 64
-"""Pixels: in a picture that is narrower, no part of it shows more."""
+"""Pixels. Tiles of a narrower picture show no more detail."""
 SAME = 0.3
-"""Overlap of two boxes from which on they are one face."""
+"""Least overlap of two boxes of the same face."""
 STEADY = 0.06
-"""Of its width: a face found at another place when looked at again is only a pattern like one."""
+"""Distance relative to the face's width. If a second look finds a face farther away, it is only a similar pattern."""
 NEAR = 0.9
-"""Space around a face, of its size, when it is looked for where it was."""
+"""Margin of the search around a face's last place, relative to its size."""
 PATIENCE = 25
-"""Frames for which it is looked for there: a blur or a hand hides a face for longer than one."""
+"""Number of frames to search there: a blur or a hand can hide a face for several frames."""
 
 
-def tiles(size: tuple[int, int], layouts: Sequence[Layout] = LAYOUTS) -> list[Tile]:
-    """Left, top, right, bottom of overlapping parts of a picture of `size` (width, height)."""
+def tiles(size: tuple[int, int], layouts: Sequence[Layout] = LAYOUTS) -> list[PixelWindow]:
+    """Return overlapping parts of a picture of `size` (width, height)."""
     found = []
     for count, part, pays in layouts:
         if max(size) >= pays and min(size) >= LEAST:
@@ -41,32 +40,27 @@ def tiles(size: tuple[int, int], layouts: Sequence[Layout] = LAYOUTS) -> list[Ti
     return found
 
 
-def look_into(finder: Finder, picture: ByteArray, tile: Tile) -> list[Floats]:
-    """Faces (478, 3) in a part of a picture, in its pixels; none that the part's edge cuts off."""
+def look_into(finder: Finder, picture: ByteArray, tile: PixelWindow) -> list[Floats]:
+    """Find faces (478, 3) in a part of a picture, without those that the part's edge cuts off."""
     left, top, right, bottom = tile
     faces = finder.find(picture[top:bottom, left:right]) + np.array([left, top, 0], np.float32)
-    return [face for face in faces if is_whole(face, tile, (picture.shape[1], picture.shape[0]))]
+    return [face for face in faces if is_whole(face, tile, geometry.size_of(picture))]
 
 
-def look_twice(finder: Finder, picture: ByteArray, tile: Tile) -> list[Floats]:
-    """The same, of such faces as are seen again when they are looked at alone."""
-    size = (picture.shape[1], picture.shape[0])
-    found = [(face, around(face, size)) for face in look_into(finder, picture, tile)]
-    return [face for face, place in found if place and is_steady(face, look_into(finder, picture, place))]
-
-
-def is_steady(face: Floats, again: Sequence[Floats]) -> bool:
-    return distance_from(face, again) < STEADY
+def look_twice(finder: Finder, picture: ByteArray, tile: PixelWindow) -> list[Floats]:
+    """Find faces in a part of a picture, but only those that a second, closer look confirms."""
+    found = [(face, around(face, geometry.size_of(picture))) for face in look_into(finder, picture, tile)]
+    return [face for face, place in found if place and distance_from(face, look_into(finder, picture, place)) < STEADY]
 
 
 def distance_from(face: Floats, others: Sequence[Floats]) -> float:
-    """Return the mean distance of a face's points from those of the nearest other, in its widths; inf without any."""
+    """Return the mean distance of the points from those of the nearest other face, in face widths; inf without any."""
     apart = (float(np.linalg.norm((face - other)[: mesh.SURFACE, :2], axis=1).mean()) for other in others)
     return min(apart, default=float("inf")) / geometry.width(face)
 
 
-def is_whole(face: Floats, tile: Tile, size: tuple[int, int]) -> bool:
-    """Whether the face ends inside the tile, or with the picture itself."""
+def is_whole(face: Floats, tile: PixelWindow, size: tuple[int, int]) -> bool:
+    """Return whether the face lies inside the tile, except at the edges of the picture itself."""
     left, top, right, bottom = geometry.box(face)
     return (
         (left > tile[0] or tile[0] == 0)
@@ -76,8 +70,8 @@ def is_whole(face: Floats, tile: Tile, size: tuple[int, int]) -> bool:
     )
 
 
-def around(face: Floats, size: tuple[int, int]) -> Tile | None:
-    """Where to look for a face that was here a moment ago."""
+def around(face: Floats, size: tuple[int, int]) -> PixelWindow | None:
+    """Return the part of the picture in which to search for a face that was here a moment ago."""
     return geometry.window(geometry.box(face), NEAR, size, 1)
 
 
@@ -87,7 +81,7 @@ def is_new(face: Floats, known: Sequence[Floats]) -> bool:
 
 
 def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
-    """(n, 478, 3): every face once, as it was found first."""
+    """Return (n, 478, 3): every face once, as it was first found."""
     kept: list[Floats] = []
     for group in groups:
         for face in group:
@@ -97,17 +91,17 @@ def merged(groups: Iterable[Iterable[Floats]]) -> Floats:
 
 
 def look_everywhere(finder: Finder, picture: ByteArray) -> Floats:
-    """Return all faces of a still (n, 478, 3). Small ones next to larger ones are not worth an even closer look."""
-    size = (picture.shape[1], picture.shape[0])
+    """Return all faces of a still (n, 478, 3). Use the finer tiles only if the others show no face."""
+    size = geometry.size_of(picture)
     faces = merged([finder.find(picture), *(look_into(finder, picture, tile) for tile in tiles(size))])
     return faces if len(faces) else merged(look_twice(finder, picture, tile) for tile in tiles(size, FINER))
 
 
 class Scout:
-    """Next to a finder that follows a clip's faces, finds those that are too small for it and those that it lost."""
+    """Finds the faces of a clip that are too small for the finder that follows faces, and those that it lost."""
 
     EVERY = (2, 6)
-    """One tile is looked at in each such frame: while no face is known, and otherwise. All tiles after a cut."""
+    """Frames per examined tile: while no face is known, and otherwise. After a cut, all tiles are examined at once."""
     CUT = 22.0
     """Mean difference of two tiny frames, in code values."""
 
@@ -120,9 +114,9 @@ class Scout:
         self._frame = 0
 
     def add(self, picture: ByteArray, found: Floats, *, cut: bool) -> Floats:
-        """What the finder found in the next frame (n, 478, 3), and what else there is. `cut`: what `is_cut` says of it.
+        """Return the finder's faces in the next frame (n, 478, 3) and further ones. `cut`: the result of `is_cut`.
 
-        After a cut the finder still starts from where a face was before it; a look without that past goes first.
+        After a cut, the finder still starts at the faces' old places. An independent look takes precedence then.
         """
         if cut:
             faces = merged([look_everywhere(self._finder, picture), found])
@@ -134,13 +128,13 @@ class Scout:
         return faces
 
     def _look_closer(self, picture: ByteArray, faces: list[Floats]) -> Floats:
-        """Where faces were lost, and into the tile whose turn it is."""
-        size = (picture.shape[1], picture.shape[0])
+        """Look for lost faces, and look into the next tile."""
+        size = geometry.size_of(picture)
         awaited = [*((face, 0) for face in self._known), *self._lost]
         self._lost = []
         for lost, frames in awaited:
             if is_new(lost, faces) and (tile := around(lost, size)) is not None:
-                look = look_twice if frames else look_into  # what was there a frame ago needs no proof
+                look = look_twice if frames else look_into  # a face of the last frame needs no proof
                 again = [face for face in look(self._finder, picture, tile) if is_new(face, faces)]
                 faces += again
                 if not again and frames < PATIENCE:
@@ -148,7 +142,7 @@ class Scout:
         return merged([faces, self._look_around(picture, size)])
 
     def _look_around(self, picture: ByteArray, size: tuple[int, int]) -> list[Floats]:
-        """Look into the tile whose turn it is; the finer ones have theirs only while no face is known."""
+        """Look into the next tile. The finer tiles take part only while no face is known."""
         turn, rest = divmod(self._frame, self.EVERY[bool(self._known)])
         coarse, fine = tiles(size), [] if self._known else tiles(size, FINER)
         if rest or not coarse:
@@ -159,7 +153,7 @@ class Scout:
         return look_twice(self._finder, picture, fine[place - len(coarse)])
 
     def is_cut(self, picture: ByteArray) -> bool:
-        """Whether the next frame is another shot than the last one; also true of the first frame."""
+        """Return whether the next frame starts a new shot. True for the first frame."""
         step = max(1, min(picture.shape[:2]) // 24)
         tiny = picture[::step, ::step].astype(np.float32)
         before, self._tiny = self._tiny, tiny

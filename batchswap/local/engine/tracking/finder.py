@@ -1,4 +1,4 @@
-"""Finds faces: MediaPipe's Face Landmarker, 478 points for each face in a picture."""
+"""Find faces with MediaPipe's Face Landmarker: 478 points for each face in a picture."""
 
 from typing import Self
 
@@ -13,19 +13,19 @@ from batchswap.local.engine.facemesh.geometry import ByteArray, Floats
 
 MOST_FACES = 6
 LONGEST = 1280
-"""Pixels. The network looks at 256 of them across a face; a larger picture only takes longer."""
+"""Pixels on the longer side. The network uses 256 pixels across a face, so a larger picture only takes longer."""
 SHORTEST = 480
-"""Pixels on the long side. Enlarged to this, the faces of a tiny picture are found more steadily."""
+"""Pixels on the longer side. Enlarging a tiny picture to this size makes its faces steadier."""
 
 
 class Finder:
-    """Looks at one picture after another. Close it after use."""
+    """Finds the faces of one picture after another. Close it after use."""
 
     def __init__(self, *, video: bool, confidence: float = 0.5) -> None:
         mode = vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE
         self._video = video
         self._next = 0
-        # With one face MediaPipe smooths the points itself, and lags; with more it leaves that to us.
+        # If limited to one face, MediaPipe smooths the points itself and lags. With more, it does not.
         self._task = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
                 base_options=BaseOptions(model_asset_path=str(model.checked_path())),
@@ -39,16 +39,16 @@ class Finder:
 
     @classmethod
     def for_video(cls) -> Self:
-        """For the frames of a clip in their order: a face found once is followed."""
+        """Return a finder for the frames of a clip in their order. It follows the faces that it has found."""
         return cls(video=True)
 
     @classmethod
     def for_stills(cls, confidence: float = 0.5) -> Self:
-        """For pictures that have nothing to do with each other."""
+        """Return a finder for unrelated pictures."""
         return cls(video=False, confidence=confidence)
 
     def find(self, picture: ByteArray) -> Floats:
-        """(faces, 478, 3): x, y in pixels of `picture` (h, w, 3; RGB), z in the same unit, negative towards us."""
+        """Return (faces, 478, 3) for RGB (h, w, 3): x and y in pixels, z in the same unit, smaller if nearer."""
         height, width = picture.shape[:2]
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(fit(picture)))
         if self._video:
@@ -70,7 +70,7 @@ class Finder:
 
 
 def fit(picture: ByteArray) -> ByteArray:
-    """The picture in a size that the finder likes, same shape."""
+    """Scale a picture to a size that suits the finder."""
     longest = max(picture.shape[:2])
     if longest > LONGEST:
         return resized(picture, LONGEST / longest, cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""The first pass: looks at every frame, keeps what it saw in a store, and learns who is in the clip."""
+"""The first pass: find the faces of every frame, keep them in a store, and join them into people."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from batchswap.local.engine.tracking.tracks import Follower, Sighting, describe
 
 @dataclass(frozen=True)
 class Watched:
-    """Who is in a clip. `turns`: the quarter turns that bring it upright beyond those that the file names."""
+    """The people in a clip. `turns`: quarter turns that bring it upright, in addition to those that the file names."""
 
     follower: Follower
     turns: int
@@ -30,10 +30,10 @@ class Watched:
 
 
 def watch(path: Path, culprit: str, store: FrameStore, threads: int | None) -> Watched:
-    """Find every face in every frame. The store's points are pixels of the frame as it is coded, not turned.
+    """Find every face in every frame. The store's points are pixels of the coded frame, before any turn.
 
-    A clip in which no face is found, or none that stays in its place, may be upside down: it is watched again, turned,
-    when that shows more.
+    A clip without a face, or only with unsteady ones, may be upside down: find its faces again after turning it, if
+    more of them are then visible.
     """
     watched = watch_turned(path, culprit, store, threads, 0)
     if not watched.is_sure and (turns := find_turns(path, culprit, watched.follower.frames, threads)):
@@ -42,7 +42,7 @@ def watch(path: Path, culprit: str, store: FrameStore, threads: int | None) -> W
 
 
 def find_turns(path: Path, culprit: str, count: int, threads: int | None) -> int:
-    """Return the quarter turns by which a clip of `count` frames shows faces best."""
+    """Return the quarter turns after which a clip of `count` frames shows faces best."""
     wanted = {int(number) for number in np.linspace(0, count - 1, min(count, upright.SAMPLES))}
     with reader.open_clip(path, culprit, threads) as clip:
         pictures = (picture for number, (_, _, picture) in enumerate(decoded(clip, 0)) if number in wanted)
@@ -50,9 +50,9 @@ def find_turns(path: Path, culprit: str, count: int, threads: int | None) -> int
 
 
 def watch_turned(path: Path, culprit: str, store: FrameStore, threads: int | None, turns: int) -> Watched:
-    """Watch a clip turned by so many quarters more than it says.
+    """Find the faces of a clip after `turns` quarter turns in addition to those that the file names.
 
-    Three threads: one decodes, one runs the finder that takes most of the time, this one does the rest.
+    Of three threads, one decodes, one runs the finder, which takes most of the time, and this one does the rest.
     """
     follower = Follower()
     with (
@@ -74,7 +74,7 @@ def watch_turned(path: Path, culprit: str, store: FrameStore, threads: int | Non
 
 @dataclass(frozen=True)
 class FrameView:
-    """A frame, and what the finder sees of it: `upright` (h, w, 3) after `turns`, with the `faces` (n, 478, 3)."""
+    """A frame as the finder gets it, `upright` (h, w, 3) after `turns`, and the found `faces` (n, 478, 3)."""
 
     frame: VideoFrame
     turns: int
@@ -84,21 +84,21 @@ class FrameView:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the picture before it is turned."""
-        high, wide = self.upright.shape[:2]
+        wide, high = geometry.size_of(self.upright)
         return (high, wide) if self.turns % 2 else (wide, high)
 
     @property
     def scale(self) -> Floats:
-        """From its pixels to those of the frame, for x, y, z."""
+        """Factors from pixels of the picture to pixels of the frame, for x, y and z."""
         across, down = self.frame.width / self.size[0], self.frame.height / self.size[1]
         return np.array([across, down, across], np.float32)
 
 
 def decoded(clip: reader.Clip, more: int) -> Iterator[tuple[VideoFrame, int, ByteArray]]:
-    """Frames, with the turns that bring them upright, `more` than they say, and upright."""
+    """Yield frames, the turns that bring them upright (`more` than the file names), and the upright pictures."""
     for frame in clip.frames():
         turns = (orientation_of(frame).turns + more) % 4
-        yield frame, turns, np.ascontiguousarray(np.rot90(reader.rgb_of(frame), turns))
+        yield frame, turns, upright.turn(reader.rgb_of(frame), turns)
 
 
 def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, ByteArray]]) -> Iterator[FrameView]:
@@ -107,7 +107,7 @@ def found(finder: Finder, frames: Iterable[tuple[VideoFrame, int, ByteArray]]) -
 
 
 def sightings(frame: VideoFrame, faces: Floats, store: FrameStore, number: int) -> list[Sighting]:
-    """Keep the faces (n, 478, 3) of a frame."""
+    """Store the faces (n, 478, 3) of a frame."""
     planes = reader.planes_of(frame)
     seen = []
     for points in faces:

@@ -1,4 +1,4 @@
-"""What was seen in the frames, kept in a file that has no name: memory does not grow with the clip."""
+"""The faces of all frames in a file without a name, so that memory does not grow with the clip."""
 
 import os
 import tempfile
@@ -15,14 +15,14 @@ RECORD = np.dtype([("points", "<f4", (mesh.POINTS, 3)), ("colours", "u1", (mesh.
 
 
 class FrameStore:
-    """An array of records on disk. The file is gone with the process, however that ends."""
+    """An array of records on disk. The file disappears with the process, even after a crash."""
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._count = 0
 
     def append(self, points: Floats, colours: NDArray[np.uint8]) -> int:
-        """The new record's number."""
+        """Append a record and return its number."""
         record = np.zeros((), RECORD)
         record["points"], record["colours"] = points, colours
         self._file.seek(0, os.SEEK_END)
@@ -31,7 +31,7 @@ class FrameStore:
         return self._count - 1
 
     def read(self, number: int) -> tuple[Floats, Floats]:
-        """Points (478, 3) and colours (468, 3), code values."""
+        """Return the points (478, 3) and colours (468, 3; code values) of a record."""
         self._file.seek(number * RECORD.itemsize)
         record = np.frombuffer(self._file.read(RECORD.itemsize), RECORD)[0]
         return record["points"], record["colours"].astype(np.float32)

@@ -1,7 +1,7 @@
-"""Notices what passes before a face, a hand or a microphone: skin that is suddenly of quite another colour.
+"""Detect objects in front of a face, such as a hand or a microphone, by a clear change in the skin's colour.
 
-Each point's colour is held against what it usually is through the clip, after the light as a whole is allowed for.
-Only clear cases count: a shadow that moves over a face is no hand, and a hand of the same colour stays unnoticed.
+The colour of each point is compared with its usual colour in the clip, unless the overall light has changed. Only
+clear cases count: a moving shadow is not a hand, and a hand of the same colour is not detected.
 """
 
 import cv2
@@ -12,20 +12,20 @@ from batchswap.local.engine.facemesh.geometry import Floats, rise
 from batchswap.local.engine.media.colour_planes import Planes
 
 DARKER = (0.8, 1.2)
-"""Logarithm of the change in luma between a hard shadow and something else."""
+"""Logarithm of the change in luma: a hard shadow below the first value, an object above the second."""
 OTHER = (8.0, 14.0)
-"""Difference of chroma, code values, from what skin would have in such a shadow."""
+"""Difference in chroma, in code values, from skin in such a shadow."""
 NEAR = (0.03, 0.2)
-"""Hiddenness of the points around, from which on a pixel is asked."""
+"""Degree of hiding of the points around a pixel: the pixel is not examined below the first value."""
 ALWAYS = 0.5
-"""A part of the points: when more than these differ, the light has changed, and nothing hides the face."""
+"""Fraction of the points. If more of them differ, the light has changed and nothing hides the face."""
 
 FIRM = np.setdiff1d(np.arange(mesh.SURFACE), [*mesh.FEATURES, *mesh.OVAL, *mesh.ABOVE_BROWS])
-"""Points that show skin whatever the face does."""
+"""Points that show skin with every facial expression."""
 
 
 def visible(colours: Floats, usual: Floats) -> Floats:
-    """(468,) from colours (468, 3) of a frame and of the clip: 1 as ever, 0 hidden."""
+    """Compare the colours (468, 3) of a frame with the usual ones. Return (468,): 1 if visible, 0 if hidden."""
     found = np.ones(mesh.SURFACE, np.float32)
     hidden = unlike(colours[FIRM], usual[FIRM])
     if np.mean(hidden > 0.5) < ALWAYS:
@@ -34,7 +34,7 @@ def visible(colours: Floats, usual: Floats) -> Floats:
 
 
 def unlike(now: Floats, ever: Floats) -> Floats:
-    """(…) from colours (…, 3): 0 the same or in a shadow, 1 something else."""
+    """Compare colours (…, 3). Return (…): 0 for the same skin, even in a shadow, 1 for something else."""
     change = np.log(np.maximum(8, now[..., 0]) / np.maximum(8, ever[..., 0]))
     shade = np.exp(np.minimum(0, change))[..., None]
     other = np.abs((now[..., 1:] - 128) - (ever[..., 1:] - 128) * shade).max(-1)
@@ -42,9 +42,9 @@ def unlike(now: Floats, ever: Floats) -> Floats:
 
 
 def clear(part: Planes, expected: Floats) -> Floats:
-    """(h, w), 1 where a part of a picture shows skin, from the skin's colour and hiddenness (h, w, 4) there.
+    """Return (h, w): 1 where a part of a picture shows skin. `expected` (h, w, 4): the skin's colour and its hiding.
 
-    Only near hidden points is each pixel asked, for eyes and brows are no skin either.
+    Examine only pixels near hidden points, because eyes and brows do not have the colour of skin either.
     """
     size = (part.luma.shape[1], part.luma.shape[0])
     colours = cv2.merge([part.luma, *(cv2.resize(plane, size) for plane in (part.blue, part.red))])

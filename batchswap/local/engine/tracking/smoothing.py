@@ -1,9 +1,9 @@
-"""Steadies a face's points over time without lagging behind: it may look at the frames to come as well.
+"""Smooth a face's points over time. There is no lag, because later frames are available too.
 
-Head movement (place, size, tilt) and the face's shape are treated apart. The movement is fitted by a parabola over
-the frames around (Savitzky and Golay, 1964), but the place follows it only where it is as near as noise would bring
-it: a head that is shaken takes its face along. The shape is averaged over those frames, each point only with frames
-in which it stood in nearly the same place, so that a blink stays a blink.
+The movement of the head (place, size, tilt) and the shape of the face are smoothed separately. A parabola over the
+frames around is fitted to the movement (Savitzky and Golay, 1964). The place follows it only within the range of
+noise, so the face stays on a shaking head. The shape is averaged over the same frames, but each point only with frames
+in which it is in nearly the same place, so a blink remains.
 """
 
 import functools
@@ -15,16 +15,16 @@ from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.facemesh.geometry import Floats
 
 REACH = 4
-"""Frames before and after."""
+"""Number of frames before and after."""
 SAME_PLACE = 0.012
-"""Of the face's width: further apart is a movement of the face, not noise."""
+"""Distance relative to the face's width. A larger one is a movement of the face, not noise."""
 NOISE = 0.002
-"""Of the face's width: how far the mean of all points lies off its true place. What is farther off the parabola than
-this is the head's own movement; smoothing that away would let the face swim on the head."""
+"""Error of the mean of all points, relative to the face's width. A larger distance from the parabola is a movement of
+the head; without it, the face would slide on the head."""
 
 
 def smooth(frames: Floats) -> Floats:
-    """(2 r + 1, n, 3) points of consecutive frames -> (n, 3) for the middle one. One frame comes back as it is."""
+    """Smooth points (2 r + 1, n, 3) of consecutive frames. Return (n, 3) for the middle frame."""
     reach = len(frames) // 2
     middle = np.asarray(frames[reach])
     if reach == 0:
@@ -45,7 +45,7 @@ def smooth(frames: Floats) -> Floats:
 def _average(
     shapes: NDArray[np.complex128], depths: Floats, width: float
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
-    """Each point's mean over the frames, weighted by nearness in time and in place."""
+    """Return each point's mean over the frames, weighted by nearness in time and place."""
     reach = len(shapes) // 2
     away = np.abs(shapes - shapes[reach]) / (SAME_PLACE * width)
     weights = np.exp(-0.5 * away**2) * _bell(reach)[:, None]
@@ -61,7 +61,7 @@ def _bell(reach: int) -> NDArray[np.float64]:
 
 @functools.cache
 def _parabola(reach: int) -> NDArray[np.float64]:
-    """Weights that give the middle value of the parabola fitted through 2 r + 1 values."""
+    """Return weights for the middle value of the parabola fitted to 2 r + 1 values."""
     time = np.arange(-reach, reach + 1)
     root = np.sqrt(_bell(reach))
     columns = np.stack([np.ones_like(time), time, time**2][: 3 if reach > 1 else 1], 1)
@@ -69,9 +69,9 @@ def _parabola(reach: int) -> NDArray[np.float64]:
 
 
 def steady(colours: Floats) -> Floats:
-    """(2 r + 1, n, 3) colours of consecutive frames -> (n, 3): the light of the middle one, without noise."""
+    """Smooth colours (2 r + 1, n, 3) of consecutive frames. Return (n, 3) for the middle frame."""
     reach = len(colours) // 2
-    # A sudden change of the light as a whole is kept: frames that differ in it weigh little.
+    # Frames with a different overall light have little weight, so a sudden change of the light remains.
     levels = np.median(colours[..., 0], 1)
     weights = _bell(max(1, reach))[-reach - 1 - reach :] if reach else np.ones(1)
     weights = weights * np.exp(-0.5 * ((levels - levels[reach]) / 6.0) ** 2)

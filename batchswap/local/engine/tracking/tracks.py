@@ -1,7 +1,7 @@
-"""Who is who: joins the faces found in single frames into people, through the whole clip.
+"""Join the faces of single frames into the people of a clip.
 
-First, frame by frame, a face continues the track that it fits by place, size and look; where two faces cover each
-other or one is away, the track ends. Then tracks that are never seen at the same time and look alike are one person.
+First, frame by frame, a face continues the track that fits its place, size and look. A track ends when its face is
+covered or away. Then tracks that never occur at the same time and look alike become one person.
 """
 
 import array
@@ -17,18 +17,18 @@ from batchswap.local.engine.facemesh.geometry import Box, Floats
 PATIENCE = 8
 """Frames that a face may be away before its track ends."""
 FARTHEST = 0.9
-"""Of the face's size, per frame: a face farther from where it is expected is another one."""
+"""Distance from the expected place per frame, relative to the face's size. A face farther away is another one."""
 UNLIKE = 0.5
-"""Looks farther apart than this belong to different people, however near they stand."""
+"""Looks with a larger difference belong to different people, even in the same place."""
 ALIKE = 0.38
-"""Tracks whose looks are nearer than this are one person."""
+"""Tracks with a smaller difference of looks belong to one person."""
 SEEN = 6
-"""Frames that a person must be found in; less is a mistake of the finder. A shorter clip asks for as many as it has."""
+"""Frames in which a person must be found. Fewer are an error of the finder. In a shorter clip, all frames."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One face in one frame. `record` is where the store has it."""
+    """One face in one frame. `record` is its number in the store."""
 
     frame: int
     record: int
@@ -47,7 +47,7 @@ class Sighting:
 
 @dataclass
 class FaceTrack:
-    """One face followed without a doubt. Memory: 16 bytes a frame."""
+    """One face in consecutive frames. Memory: 16 bytes per frame."""
 
     frames: "array.array[int]" = field(default_factory=lambda: array.array("q"))
     records: "array.array[int]" = field(default_factory=lambda: array.array("q"))
@@ -58,7 +58,7 @@ class FaceTrack:
     speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
 
     def add(self, seen: Sighting, *, clear: bool) -> None:
-        """`clear`: nothing covers it, so its look may be learned."""
+        """Continue the track. If the face is `clear`, not covered by another one, also learn its look."""
         if self.last is not None:
             step = (seen.centre - self.last.centre) / max(1, seen.frame - self.last.frame)
             self.speed = 0.5 * self.speed + 0.5 * step
@@ -72,7 +72,7 @@ class FaceTrack:
             self.look = seen.look if self.looks == 1 else self.look + weight * (seen.look - self.look)
 
     def cost(self, seen: Sighting) -> float:
-        """Return how badly `seen` would continue this track; inf when it cannot be the same face."""
+        """Return the cost of continuing this track with `seen`; inf if it cannot be the same face."""
         assert self.last is not None
         gap = seen.frame - self.last.frame
         expected = self.last.centre + self.speed * gap
@@ -86,12 +86,12 @@ class FaceTrack:
 
 
 def difference(one: Floats, other: Floats) -> float:
-    """Between two looks: 0 the same; what it is for one person and for two is in the constants above."""
+    """Return the difference of two looks, 0 if they are equal."""
     return float(np.mean(np.abs(one - other)))
 
 
 def describe(colours: NDArray[np.uint8]) -> Floats:
-    """The look (1404,) of a face from its colours (468, 3): light and dark as such, its tint as it is."""
+    """Return the look (1404,) of a face from its colours (468, 3): normalised luma, and chroma."""
     codes = colours.astype(np.float32)
     luma = codes[:, 0]
     spread = max(4.0, float(luma.std()))
@@ -99,17 +99,17 @@ def describe(colours: NDArray[np.uint8]) -> Floats:
 
 
 class Follower:
-    """Takes the faces of one frame after another; `people` then says who they are."""
+    """Collects the faces of one frame after another. Afterwards, `people` joins them into people."""
 
     def __init__(self) -> None:
         self.frames = 0
         self.cuts: list[int] = []
-        """Frames that begin a shot, in order."""
+        """Frames that start a shot, in order."""
         self._open: list[FaceTrack] = []
         self._closed: list[FaceTrack] = []
 
     def see(self, sightings: list[Sighting], *, cut: bool = False) -> None:
-        """All faces of the next frame. `cut`: it begins a shot."""
+        """Add all faces of the next frame. `cut`: it starts a shot."""
         frame = self.frames
         if cut:
             self.cuts.append(frame)
@@ -117,10 +117,10 @@ class Follower:
         self._close([track for track in self._open if track.last and frame - track.last.frame > PATIENCE])
         costs = [(track.cost(seen), t, s) for t, track in enumerate(self._open) for s, seen in enumerate(sightings)]
         taken: set[int] = set()
-        gone_on: set[int] = set()
+        continued: set[int] = set()
         for cost, t, s in sorted(costs):
-            if cost < float("inf") and t not in gone_on and s not in taken:
-                gone_on.add(t)
+            if cost < float("inf") and t not in continued and s not in taken:
+                continued.add(t)
                 taken.add(s)
                 self._open[t].add(sightings[s], clear=is_clear(sightings, s))
         for s, seen in enumerate(sightings):
@@ -130,7 +130,7 @@ class Follower:
                 self._open.append(track)
 
     def people(self) -> list[list[FaceTrack]]:
-        """Each person's tracks in the order of time; the person with the largest area over the clip comes first."""
+        """Return the tracks of each person in order. The person with the largest area over the clip comes first."""
         self._close(list(self._open))
         people: list[list[FaceTrack]] = []
         for track in sorted(self._closed, key=lambda track: (-track.area, track.frames[0])):
@@ -152,7 +152,7 @@ class Follower:
 
 
 def may_be(person: list[FaceTrack], track: FaceTrack) -> bool:
-    """Whether a track can be the same person's: never at the same time, and alike."""
+    """Return whether a track can belong to a person: they look alike and never occur at the same time."""
     together = any(other.frames[0] <= track.frames[-1] and track.frames[0] <= other.frames[-1] for other in person)
     return not together and difference(person[0].look, track.look) < ALIKE
 
