@@ -1,6 +1,6 @@
-"""The two ends of `make demo`: the media that demo.csv and demo.yaml name, and the picture of what became of them.
+"""The first and last step of `make demo`: the input media, and the picture that compares them with the results.
 
-`python -m manifests.demo media` and `python -m manifests.demo picture`; everything goes below demo/.
+`python -m manifests.demo media` and `python -m manifests.demo picture` write to the folder demo/.
 """
 
 import sys
@@ -13,8 +13,9 @@ PICTURE = FOLDER / "before-after.png"
 
 
 def make_media() -> None:
-    from manifests import demo_media  # noqa: PLC0415 - after the check that it can be imported
+    from manifests import demo_media  # noqa: PLC0415 - main() checks first that the libraries are installed
 
+    print("Preparing the demo media …", flush=True)  # noqa: T201
     demo_media.make(FOLDER / "media")
 
 
@@ -32,7 +33,7 @@ def draw() -> None:
     newest = max(pair.after.stat().st_mtime for pair in pairs)
     if not PICTURE.exists() or PICTURE.stat().st_mtime < newest:
         make_picture(pairs, PICTURE)
-    print(f"videos: {results}/\nbefore and after, at a glance: {PICTURE}")  # noqa: T201
+    print(f"The swapped media are in {results}/.\nCompare before and after: {PICTURE}")  # noqa: T201
 
 
 def main() -> int:

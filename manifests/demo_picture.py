@@ -1,6 +1,7 @@
-"""The before/after picture: what went into some swaps and what came out, at a glance."""
+"""A picture that compares some swaps: frames before and after."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ Pixels = NDArray[np.uint8]
 """(h, w, 3), BGR."""
 
 HIGH = 240
-"""Pixels: a frame's height in the before/after picture."""
+"""Height of a frame in pixels."""
 COLUMNS = 5
 
 
@@ -27,7 +28,7 @@ class Pair:
 
 
 def make_picture(pairs: Sequence[Pair], path: Path) -> None:
-    """A PNG with a band for each pair: the new face, then frames across the clip, before above after."""
+    """Write a PNG with a band for each pair: the new face, then frames of the clip, each before above after."""
     bands = [band(pair) for pair in pairs]
     width = max(part.shape[1] for part in bands)
     edge = 12
@@ -35,9 +36,16 @@ def make_picture(pairs: Sequence[Pair], path: Path) -> None:
         cv2.copyMakeBorder(part, edge, 0, edge, edge + width - part.shape[1], cv2.BORDER_CONSTANT) for part in bands
     ]
     sheet = cv2.copyMakeBorder(np.vstack(rows), 0, edge, 0, 0, cv2.BORDER_CONSTANT)
+    with replacing(path) as part:
+        cv2.imwrite(str(part), sheet)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`. Rename it on success, remove it on failure."""
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        cv2.imwrite(str(part), sheet)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -55,7 +63,7 @@ def band(pair: Pair) -> Pixels:
 
 
 def changed(pictures: Sequence[tuple[Pixels, Pixels]]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what differs, with room around it, so that the faces are large enough to see."""
+    """Return left, top, right, bottom of the part that differs, with a margin. Cropping to it enlarges the faces."""
     apart = np.max([np.abs(before.astype(np.int16) - after).max(2) for before, after in pictures], 0)
     rows, columns = np.nonzero(apart > 40)
     height, width = apart.shape
@@ -73,7 +81,7 @@ def high(picture: Pixels, height: int) -> Pixels:
 
 
 def some_frames(path: Path) -> list[Pixels]:
-    """COLUMNS frames spread over a clip; a still gives one."""
+    """Return COLUMNS frames spread over a clip, or the only one of a still."""
     if path.suffix != ".mp4":
         return [read_picture(path)]
     with av.open(str(path)) as container:
@@ -85,7 +93,7 @@ def some_frames(path: Path) -> list[Pixels]:
 
 
 def read_picture(path: Path) -> Pixels:
-    """(h, w, 3), BGR."""
+    """Read a picture as (h, w, 3), BGR."""
     found = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if found is None:
         raise FileNotFoundError(path)
