@@ -1,4 +1,4 @@
-"""Media and swaps that several tests look at, made once."""
+"""Media and swaps that several tests share, made once."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def portrait(media: Media, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture(scope="session")
 def before(media: Media) -> Seen:
-    """The talking head as it was."""
+    """The talking head before the swap."""
     return see(media.carphone)
 
 
@@ -43,7 +43,7 @@ def after(carphone: tuple[Path, SwapReport]) -> Seen:
 
 @pytest.fixture(scope="session")
 def plain(media: Media, tmp_path_factory: pytest.TempPathFactory) -> list[Pixels]:
-    """The talking head decoded and encoded by the same codecs, without a swap: all that differs is their noise."""
+    """The talking head decoded and encoded by the same codecs without a swap: it shows only their noise."""
     path = tmp_path_factory.mktemp("plain") / "plain.mp4"
     transcode(media.carphone, path)
     return frames(path)

@@ -1,7 +1,7 @@
-"""Frames that are hard to swap, made from real faces: turned heads, glasses, a hand before the face, open mouths.
+"""Frames that are hard to swap, made from real faces: turned heads, glasses, a hand in front of the face, open mouths.
 
-`python -m tests.engine.difficult_clips FOLDER` swaps them and writes a contact sheet of each kind for people to look
-at: above the frames as they were, below with the new face.
+`python -m tests.engine.difficult_clips FOLDER` swaps them and writes a contact sheet of each kind for a visual check:
+the original frames above, the swapped ones below.
 """
 
 import sys
@@ -26,12 +26,12 @@ WALL = (150, 148, 160)
 TURNS = (0, 15, 30, 45, 60, 75)
 """Degrees."""
 CELLS = 30
-"""The head's surface is a net of so many cells each way."""
+"""Cells in each direction of the net that represents the head's surface."""
 DARK, SKIN = (60, 70, 95), (150, 175, 225)
 
 
 def turned(portrait: Portrait, degrees: Sequence[float]) -> Iterator[Pixels]:
-    """The head turned about its axis in space; its depth is that of the landmarks, and beyond them a guess."""
+    """Turn the head about its axis in space. Its depth comes from the landmarks, and is estimated beyond them."""
     net, deep, face_width = surface(portrait)
     order = np.arange((CELLS + 1) ** 2).reshape(CELLS + 1, -1)
     one, right, down, last = (
@@ -50,7 +50,7 @@ def turned(portrait: Portrait, degrees: Sequence[float]) -> Iterator[Pixels]:
 
 
 def surface(portrait: Portrait) -> tuple[Floats, Floats, float]:
-    """Places in the picture (n, 2), how deep each lies (n,), and the face's width; all in pixels."""
+    """Return places in the picture (n, 2), their depths (n,) and the face's width, all in pixels."""
     face = landmarks.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
     middle, unit = face[: mesh.SURFACE].mean(0), width(face)
     steps = [np.linspace(middle[i] - unit, middle[i] + unit, CELLS + 1) for i in (0, 1)]
@@ -63,7 +63,7 @@ def surface(portrait: Portrait) -> tuple[Floats, Floats, float]:
 
 
 def put(frame: Pixels, picture: Pixels, source: Floats, target: Floats) -> None:
-    """One triangle of the picture into the frame."""
+    """Draw one triangle of the picture into the frame."""
     low, high = np.floor(target.min(0)).astype(int) - 1, np.ceil(target.max(0)).astype(int) + 1
     (left, top), (right, bottom) = np.maximum(low, 0), np.minimum(high, SIZE)
     if right <= left or bottom <= top:
@@ -77,7 +77,7 @@ def put(frame: Pixels, picture: Pixels, source: Floats, target: Floats) -> None:
 
 
 def glasses(portrait: Portrait, *, dark: bool) -> Iterator[Pixels]:
-    """A head with round glasses moves sideways."""
+    """Yield a head with round glasses that moves sideways."""
     face = landmarks.points([np.ascontiguousarray(portrait.picture[..., ::-1])])[0]
     eyes = (face[[mesh.RIGHT_IRIS, mesh.LEFT_IRIS], :2] - portrait.centre) * WIDE / portrait.size
     for number in range(20):
@@ -91,7 +91,7 @@ def glasses(portrait: Portrait, *, dark: bool) -> Iterator[Pixels]:
 
 
 def hand(portrait: Portrait, colour: tuple[int, int, int]) -> Iterator[Pixels]:
-    """Four fingers and a palm come in from the left and stay before the mouth."""
+    """Yield a hand that enters from the left and stays in front of the mouth."""
     shade = np.array(colour) * (1 + 0.12 * np.sin(np.arange(SIZE[1]) / 5))[:, None, None]
     for number in range(60):
         x = min(260, 60 + 5 * number)
@@ -105,7 +105,7 @@ def hand(portrait: Portrait, colour: tuple[int, int, int]) -> Iterator[Pixels]:
 
 
 def sheet(clip: Path, face: Path, numbers: Sequence[int]) -> None:
-    """Swap, and write the picture beside the clip."""
+    """Swap, and write the picture next to the clip."""
     output = clip.with_name(f"{clip.stem}-swapped.mp4")
     swap(SwapJob(clip, output, ((None, face),)))
     rows = [np.hstack([landmarks.frames(path)[number] for number in numbers]) for path in (clip, output)]

@@ -1,7 +1,7 @@
-"""Who a face is, told by a network that the engine knows nothing of: dlib's ResNet, trained for recognition.
+"""Recognise people with a network that the engine does not use: dlib's ResNet, trained for recognition.
 
-Its weights are files of the package face_recognition_models, none of whose code is run. They were published by
-Davis King with dlib 19.3 (2017): faces of one person lie within 0.6 of each other, most strangers further apart.
+Its weights are files of the package face_recognition_models, whose code is not run. Davis King published them with
+dlib 19.3 (2017): faces of one person are within 0.6 of each other, and most strangers are further apart.
 """
 
 import functools
@@ -22,7 +22,7 @@ from manifests.demo_media import find_data
 from tests.engine.landmarks import Pixels, points
 
 SIDE, SPACE = 150, 0.25
-"""Pixels of the picture that the network looks at, and the space around the face in it: what it was trained with."""
+"""Size in pixels of the network's input, and the margin around the face in it, as in its training."""
 
 
 def _model(name: str) -> str:
@@ -36,12 +36,12 @@ def _network() -> Any:
 
 @functools.cache
 def _corners() -> Any:
-    """Finds the corners of the eyes and the nose, by which a face is brought upright."""
+    """Return the model that finds the corners of the eyes and the nose, which are used to turn a face upright."""
     return dlib.shape_predictor(_model("shape_predictor_5_face_landmarks"))
 
 
 def embedding(picture: Pixels, place: Floats) -> NDArray[np.float64]:
-    """(128,) for the face of an RGB picture that stands at `place` (478, 3), of which only the box is used."""
+    """Return the embedding (128,) of the face at `place` (478, 3; only its box is used) in an RGB picture."""
     left, top, right, bottom = (round(edge) for edge in geometry.box(place))
     shape = _corners()(np.ascontiguousarray(picture), dlib.rectangle(left, top, right, bottom))
     chip = dlib.get_face_chip(np.ascontiguousarray(picture), shape, SIDE, SPACE)
@@ -49,7 +49,7 @@ def embedding(picture: Pixels, place: Floats) -> NDArray[np.float64]:
 
 
 def people(picture: Pixels) -> list[NDArray[np.float64]]:
-    """The embeddings of all faces of an RGB picture, from left to right."""
+    """Return the embeddings of all faces of an RGB picture, from left to right."""
     with kept_stderr(), Finder.for_stills() as finder:
         places = look_everywhere(finder, picture)
     return [embedding(picture, place) for place in sorted(places, key=lambda place: geometry.box(place)[0])]
@@ -57,7 +57,7 @@ def people(picture: Pixels) -> list[NDArray[np.float64]]:
 
 @functools.cache
 def person(path: Path) -> NDArray[np.float64]:
-    """The embedding of the largest face in a picture file."""
+    """Return the embedding of the largest face in a picture file."""
     picture = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)
     return embedding(picture, points([picture])[0])
 

@@ -1,4 +1,4 @@
-"""What the tests see in clips, with the engine's finder but none of its judgement."""
+"""Frames and landmarks of clips for the tests, from the engine's finder alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Seen:
 
 
 def frames(path: Path) -> list[Pixels]:
-    """RGB, as coded."""
+    """Return the frames in RGB, as coded."""
     with av.open(str(path)) as container:
         return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]
 
 
 def times(path: Path) -> list[Fraction]:
-    """When each frame is shown, in seconds from the first one."""
+    """Return the time of each frame in seconds after the first one."""
     with av.open(str(path)) as container:
         found = [
             frame.pts * frame.time_base
@@ -44,13 +44,13 @@ def times(path: Path) -> list[Fraction]:
 
 
 def points(pictures: Sequence[Pixels]) -> list[Floats]:
-    """The largest face of each frame. Fails when one has none."""
+    """Return the largest face of each frame. Fail if a frame has none."""
     with kept_stderr(), Finder.for_video() as finder:
         return [max(finder.find(picture), key=lambda face: area(box(face))) for picture in pictures]
 
 
 def see(path: Path, count: int | None = None) -> Seen:
-    """The first frames of a clip, or all. Fails when one has no face."""
+    """Read the first frames of a clip, or all. Fail if a frame has no face."""
     pictures = frames(path)[:count]
     return Seen(pictures, points(pictures))
 
@@ -58,7 +58,7 @@ def see(path: Path, count: int | None = None) -> Seen:
 def inside(
     face: Floats, size: tuple[int, int], outline: Sequence[int] = mesh.OVAL, grow: float = 0.0
 ) -> NDArray[np.bool_]:
-    """Which pixels of a picture of `size` (h, w) lie in the outline, grown by a part of the face's width."""
+    """Return which pixels of a picture of `size` (h, w) lie in the outline, which is grown by a part of its width."""
     mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [np.rint(face[list(outline), :2]).astype(np.int32)], 1)
     reach = round(abs(grow) * width(face))
@@ -69,15 +69,15 @@ def inside(
 
 
 def changed(before: Pixels, after: Pixels, where: NDArray[np.bool_]) -> float:
-    """Mean difference in code values over some pixels."""
+    """Return the mean difference in code values over some pixels."""
     return float(np.abs(before.astype(np.int16) - after)[where].mean())
 
 
 def apart(one: Floats, other: Floats) -> float:
-    """Mean distance of the surface's points, as a part of the face's width."""
+    """Return the mean distance of the surface's points, relative to the face's width."""
     return float(np.linalg.norm((one - other)[: mesh.SURFACE, :2], axis=1).mean()) / width(one)
 
 
 def read_rgb(path: Path) -> Pixels:
-    """A picture file, upright."""
+    """Read a picture file and turn it upright."""
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -1,7 +1,7 @@
-"""How good a swap is, in four figures: who it shows, how it is posed, how steady it stands, and its seam.
+"""Four measures of a swap's quality: identity, pose, steadiness and seam.
 
-Each is measured in the frames as they were and as they are. What the encoder alone does to a figure, its noise floor,
-is what the same function says of the clip that was only decoded and encoded again.
+Each one compares the frames before and after the swap. Its noise floor, the effect of the encoder alone, is its value
+for a clip that was only decoded and encoded again.
 """
 
 from collections.abc import Sequence
@@ -17,46 +17,46 @@ from tests.engine import face_identity
 from tests.engine.landmarks import Pixels, Seen, apart
 
 EVERY = 8
-"""Identity and seams are looked at in every eighth frame."""
+"""Identity and seams are measured in every eighth frame."""
 
 FIRM = np.setdiff1d(mesh.FEATURES, [end for edge in Connections.FACE_LANDMARKS_LIPS for end in (edge.start, edge.end)])
-"""Eyes and brows: where one sees a face swim. Lips move by themselves, and skin has little to hold on to."""
+"""Eyes and brows, where a sliding face is most visible. Lips move by themselves, and skin has few features."""
 INNER = np.setdiff1d(np.arange(mesh.SURFACE), mesh.OVAL)[::3]
-"""Some points of the whole face but its outline."""
+"""Some points of the whole face except its outline."""
 ACROSS, WINDOW = 200, 31
-"""Pixels: a face's width when movement is measured, and the patch that is followed from frame to frame."""
+"""Pixels: the width of a face for measuring movement, and the size of the tracked patch."""
 
 RAYS, TOGETHER = 180, 9
-"""Places along the mask's edge, and how many of them are averaged: a seam runs along it, hair and pores do not."""
+"""Places along the mask's edge, and the number of them in one average. A seam follows the edge; hair does not."""
 ACROSS_EDGE = np.arange(-0.09, 0.081, 0.01)
-"""Of the face's width: how far inside the outline colours are taken. The mask begins to rise there."""
+"""Distance from the outline, relative to the face's width, at which colours are compared. The mask begins there."""
 STEP = 2
-"""Of these places: two per cent of the face's width."""
+"""Number of these places in two per cent of the face's width."""
 VISIBLE = 2.5
-"""Code values. Without relighting, or with a hard mask, the demo's clips have steps of 3 to 35."""
+"""Limit in code values. Without relighting, or with a hard mask, the demo's clips have steps of 3 to 35."""
 SLACK = 7
-"""Places along and across in which the original may have the same step: three per cent, the bound on the pose."""
+"""Tolerance, in places along and across, for the same step in the original: three per cent, like that of the pose."""
 
 
 def looks(before: Seen, after: Sequence[Pixels]) -> NDArray[np.float64]:
-    """(n, 128): who is seen in every eighth frame of `after`, at the places that the faces have in `before`."""
+    """Return embeddings (n, 128) for every eighth frame of `after`, at the places of the faces in `before`."""
     some = range(0, len(before.frames), EVERY)
     return np.array([face_identity.embedding(after[number], before.points[number]) for number in some])
 
 
 def likeness(shown: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
-    """The part of the frames whose faces (n, 128) are nearer to the new one (128,) than to those before (n, 128)."""
+    """Return the part of the faces (n, 128) that are nearer to the new one (128,) than to the old ones (n, 128)."""
     return float(np.mean(np.linalg.norm(shown - new, axis=1) < np.linalg.norm(shown - old, axis=1)))
 
 
 def misplacing(before: Seen, after: Seen) -> NDArray[np.float64]:
-    """For each frame: mean distance of the landmarks found from those there were, as a part of the face's width."""
+    """Return, for each frame, the mean distance between old and new landmarks, relative to the face's width."""
     return np.array([apart(one, two) for one, two in zip(before.points, after.points, strict=True)])
 
 
 def shaking(before: Seen, heads: Sequence[Floats], after: Sequence[Pixels]) -> float:
-    """How eyes and brows of `after` shake against the `heads` of `before`: the mean change of their speed from frame
-    to frame, as a part of the face's width.
+    """Return how eyes and brows of `after` shake against the `heads` of `before`: the mean change of their speed from
+    frame to frame, relative to the face's width.
 
     Speeds are those of picture patches (Lucas and Kanade, 1981), not of landmarks, whose noise is larger.
     """
@@ -65,8 +65,8 @@ def shaking(before: Seen, heads: Sequence[Floats], after: Sequence[Pixels]) -> f
 
 
 def movements(before: Seen) -> list[Floats]:
-    """For each pair of frames: how the FIRM points move with the head as a whole, in widths. That is the turn, shift
-    and growth that fits most points of the face.
+    """Return, for each pair of frames, the movement of the FIRM points with the whole head, in face widths: the turn,
+    shift and growth that fit most points of the face.
     """
     found = []
     for flow, face in zip(flows(before, before.frames, INNER), before.points, strict=False):
@@ -77,7 +77,7 @@ def movements(before: Seen) -> list[Floats]:
 
 
 def flows(before: Seen, after: Sequence[Pixels], which: NDArray[np.int_]) -> list[Floats]:
-    """For each pair of frames of `after`: how far its patches at some points of `before` (n, 2) move, in widths."""
+    """Return, for each pair of frames of `after`, the movement of patches at points of `before` (n, 2), in widths."""
     scale = ACROSS / float(np.median([width(face) for face in before.points]))
     how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     grey = [
@@ -93,8 +93,8 @@ def flows(before: Seen, after: Sequence[Pixels], which: NDArray[np.int_]) -> lis
 
 
 def seam(before: Seen, after: Sequence[Pixels]) -> float:
-    """The 95th percentile, over places along the mask's edge, of the largest step in colour across it that the
-    original has not: code values in two per cent of the face's width.
+    """Return the 95th percentile, over places along the mask's edge, of the largest step in colour across the edge
+    that the original does not have: code values in two per cent of the face's width.
     """
     extra = []
     for number in range(0, len(before.frames), EVERY):
@@ -106,7 +106,7 @@ def seam(before: Seen, after: Sequence[Pixels]) -> float:
 
 
 def steps(frame: Pixels, face: Floats) -> Floats:
-    """(RAYS, places): how much the colour changes across the outline there."""
+    """Return the change of colour across the outline (RAYS, places)."""
     places = across(face[list(mesh.OVAL), :2], width(face))
     strip = cv2.remap(frame, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     wrapped = cv2.copyMakeBorder(strip, TOGETHER, TOGETHER, 0, 0, cv2.BORDER_WRAP).astype(np.float32)
@@ -115,7 +115,7 @@ def steps(frame: Pixels, face: Floats) -> Floats:
 
 
 def across(outline: Floats, unit: float) -> Floats:
-    """(RAYS, places, 2): where to look, at even distances along the outline and ACROSS_EDGE it, in units."""
+    """Return places (RAYS, places, 2) at even distances along the outline and ACROSS_EDGE it, in units."""
     closed = np.vstack([outline, outline[:1]])
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     stops = np.linspace(0, lengths[-1], RAYS, endpoint=False)

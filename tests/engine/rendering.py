@@ -13,11 +13,11 @@ SIZE = (448, 256)
 WALL = (96, 110, 104)
 
 Path = Callable[[int], tuple[float, float] | None]
-"""Frame number -> where the middle of a face is; None: not there."""
+"""The middle of a face by frame number; None: it is not in the frame."""
 
 
 def paste(frame: Pixels, portrait: Portrait, centre: tuple[float, float], width: float) -> None:
-    """Put a head into the frame, cut out by an oval with a soft edge."""
+    """Draw a head into the frame as an oval with a soft edge."""
     head = view(portrait, SIZE, centre=centre, width=width)
     down, across = np.mgrid[: SIZE[1], : SIZE[0]]
     away = np.hypot((across - centre[0]) / (0.85 * width), (down - centre[1] + 0.05 * width) / (1.05 * width))
@@ -26,7 +26,7 @@ def paste(frame: Pixels, portrait: Portrait, centre: tuple[float, float], width:
 
 
 def scene(count: int, people: list[tuple[Portrait, float, Path]]) -> Iterator[Pixels]:
-    """`count` frames with each portrait, so wide, on its path; later ones stand before earlier ones."""
+    """Yield `count` frames with each portrait, in its width and on its path. Later ones cover earlier ones."""
     wall = np.full((SIZE[1], SIZE[0], 3), WALL, np.uint8)
     for number in range(count):
         frame = wall.copy()
@@ -38,7 +38,7 @@ def scene(count: int, people: list[tuple[Portrait, float, Path]]) -> Iterator[Pi
 
 
 def crossing(back: Portrait, front: Portrait) -> Iterator[Pixels]:
-    """Forty frames: two people change sides, `front` passing before `back`, who starts on the left."""
+    """Yield forty frames: two people change sides. `front` passes in front of `back`, which starts on the left."""
     return scene(
         40,
         [
@@ -49,7 +49,7 @@ def crossing(back: Portrait, front: Portrait) -> Iterator[Pixels]:
 
 
 def returning(one: Portrait, other: Portrait) -> Iterator[Pixels]:
-    """Fifty frames: `other` stays; `one` is away in frames 14-33 and comes back on the other side."""
+    """Yield fifty frames: `other` stays; `one` is away in frames 14-33 and returns on the other side."""
 
     def path(number: int) -> tuple[float, float] | None:
         if number < 14:
@@ -60,7 +60,7 @@ def returning(one: Portrait, other: Portrait) -> Iterator[Pixels]:
 
 
 def covering(portrait: Portrait) -> Iterator[Pixels]:
-    """A hundred frames: a dark stick comes up to the middle of a cheek and goes away again."""
+    """Yield a hundred frames: a dark stick covers half a cheek and disappears again."""
     for number, frame in enumerate(scene(100, [(portrait, 110, lambda n: (224 + 0.1 * n, 130))])):
         edge = min(200, 30 + 5 * number, 400 - 5 * number)
         cv2.ellipse(frame, (edge - 16, 200), (16, 95), 8, 0, 360, (30, 30, 34), -1, cv2.LINE_AA)

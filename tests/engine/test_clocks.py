@@ -1,4 +1,4 @@
-"""A clip lasts from its first frame to its last one, wherever its clock began; picture and sound stay together."""
+"""A clip lasts from its first frame to its last one for any start of its clock; picture and sound stay in sync."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ from tests.engine.variants import Variant, write
 
 COUNT = 25
 HOUR = 3600 * 600
-"""In steps of the time stamps."""
+"""In units of the time stamps."""
 
 
 @pytest.fixture(scope="module")
 def frames(media: Media) -> list[Pixels]:
-    """A second of Anna."""
+    """Return a second of Anna."""
     anna = read_anna(media.anna)
     pictures = (view(anna, (320, 240), centre=(150 + n, 120), width=110) for n in range(COUNT))
     return [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
 
 
 def starts(path: Path) -> tuple[float, float]:
-    """Seconds at which picture and sound begin: the earliest stamp of each."""
+    """Return the start of picture and sound in seconds: the earliest time stamp of each."""
     found: dict[str, list[float]] = {"video": [], "audio": []}
     with av.open(str(path)) as container:
         for packet in container.demux():
@@ -52,10 +52,10 @@ LATE = [
 
 
 @pytest.mark.parametrize("variant", LATE, ids=lambda variant: f"{variant.ending}-{variant.sound}")
-def test_a_clock_that_begins_late_is_set_to_zero(
+def test_a_clock_that_starts_late_is_set_to_zero(
     tmp_path: Path, frames: list[Pixels], media: Media, variant: Variant
 ) -> None:
-    """As parts of live recordings have it. The price is by the second, so the length counts as well."""
+    """Parts of live recordings have such clocks. The price is per second, so the duration matters too."""
     stamps = range(HOUR, HOUR + 24 * COUNT, 24)
     clip = write(tmp_path / "clip", frames, Variant(**{**vars(variant), "stamps": stamps}))
     assert 0.9 < probe(clip, "video").duration_s < 1.1
@@ -71,7 +71,7 @@ def test_a_clock_that_begins_late_is_set_to_zero(
 
 
 @pytest.mark.parametrize("shift", [-300, 300])
-def test_sound_that_begins_with_another_time_than_the_picture_keeps_it(
+def test_sound_keeps_its_distance_to_the_picture(
     tmp_path: Path, frames: list[Pixels], media: Media, shift: int
 ) -> None:
     stamps = range(HOUR, HOUR + 24 * COUNT, 24)
@@ -83,7 +83,7 @@ def test_sound_that_begins_with_another_time_than_the_picture_keeps_it(
     assert after[1] - after[0] == pytest.approx(before[1] - before[0], abs=0.005)
 
 
-def test_a_pause_in_the_middle_stays_and_counts(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+def test_a_pause_in_the_middle_is_kept_and_counts(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
     stamps = [HOUR + 24 * n + (1800 if n > 12 else 0) for n in range(COUNT)]
     clip = write(tmp_path / "clip", frames, Variant(ending="mkv", stamps=stamps))
     assert 3.9 < probe(clip, "video").duration_s < 4.1

@@ -1,4 +1,4 @@
-"""The new face's colours belong to somebody: to the target's light or to the new face, and to no third."""
+"""The new face's colours come from the target's light or from the new face, and from nothing else."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SIZE = (480, 360)
 
 
 def tint(picture: Pixels, place: tuple[int, int]) -> tuple[float, float]:
-    """Cr and Cb around a place."""
+    """Return Cr and Cb around a place."""
     x, y = place
     codes = cv2.cvtColor(picture[y - 2 : y + 3, x - 2 : x + 3], cv2.COLOR_RGB2YCrCb).astype(float)
     return float(codes[..., 1].mean()), float(codes[..., 2].mean())
@@ -27,8 +27,8 @@ def irises(picture: Pixels) -> list[tuple[float, float]]:
     return [tint(picture, (round(float(x)), round(float(y)))) for x, y, _ in face[[mesh.RIGHT_IRIS, mesh.LEFT_IRIS]]]
 
 
-def test_dark_eyes_do_not_take_on_what_the_skins_differ_by(media: Media, portrait: tuple[Path, object]) -> None:
-    """Grace's skin is redder than Anna's: what is taken from it must not turn her brown eyes teal."""
+def test_dark_eyes_do_not_get_the_difference_between_the_skins(media: Media, portrait: tuple[Path, object]) -> None:
+    """Grace's skin is redder than Anna's: the correction must not turn her brown eyes teal."""
     old = irises(landmarks.frames(media.portrait)[45])
     new = irises(landmarks.frames(portrait[0])[45])
     own = irises(np.asarray(cv2.imread(str(media.grace), cv2.IMREAD_COLOR_RGB), np.uint8))

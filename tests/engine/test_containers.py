@@ -1,4 +1,4 @@
-"""Whatever a clip is wrapped in, its time stamps, turn, size, colours and sound come out as they went in."""
+"""For any container, the result keeps the clip's time stamps, orientation, size, colours and sound."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def frames(media: Media) -> list[Pixels]:
-    """Anna, moving a little."""
+    """Return frames of Anna with a little movement."""
     anna = read_anna(media.anna)
     pictures = (view(anna, (320, 240), centre=(160 + 2 * n, 120), width=110) for n in range(COUNT))
     return [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
@@ -36,7 +36,7 @@ def stream(path: Path) -> tuple[object, ...]:
 
 
 def test_a_turned_clip_stays_turned(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
-    lying = [np.rot90(frame, -1) for frame in frames]  # a phone held upright stores it so, and says how to turn it
+    lying = [np.rot90(frame, -1) for frame in frames]  # an upright phone stores a turned picture and its rotation
     clip = write(tmp_path / "clip", lying, Variant(rotation=90))
     info = probe(clip, "video")
     assert (info.width, info.height) == (320, 240)
@@ -120,7 +120,7 @@ def test_sound_is_kept(
     assert 16_000 <= samples <= 18_500  # a second, and the encoder's padding
 
 
-def test_sound_that_mp4_carries_is_not_coded_again(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+def test_sound_in_a_format_of_mp4_is_copied(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
     clip = write(tmp_path / "clip", frames, Variant(sound="libmp3lame"))
     output, _ = run(clip, media)
     assert sound_packets(output) == sound_packets(clip)
@@ -135,13 +135,13 @@ def sound_packets(path: Path) -> list[bytes]:
 def test_a_sound_track_keeps_its_language_and_its_name(
     tmp_path: Path, frames: list[Pixels], media: Media, sound: str
 ) -> None:
-    """By which a player chooses between two of them."""
+    """Players choose between tracks by them."""
     clip = write(tmp_path / "clip", frames, Variant(ending="mkv", sound=sound, language="ger", track="Deutsch"))
     output, _ = run(clip, media)
     with av.open(str(output)) as container:
         audio = container.streams.audio[0]
         assert audio.language == "ger"
-        assert audio.metadata["name"] == "Deutsch"  # what FFmpeg calls a track's title in MP4
+        assert audio.metadata["name"] == "Deutsch"  # FFmpeg's name for a track's title in MP4
 
 
 def test_frames_without_a_face_pass_through(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
@@ -166,7 +166,7 @@ def test_a_broadcasts_clock_is_set_to_zero(tmp_path: Path, frames: list[Pixels],
     assert landmarks.times(output) == landmarks.times(clip)
 
 
-def test_what_the_clip_says_of_itself_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+def test_the_metadata_of_the_clip_is_kept(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
     clip = write(tmp_path / "clip", frames, Variant(title="A test", comment="Made by a model"))
     output, _ = run(clip, media)
     with av.open(str(output)) as container:
@@ -174,10 +174,10 @@ def test_what_the_clip_says_of_itself_is_kept(tmp_path: Path, frames: list[Pixel
         assert container.metadata["comment"] == f"{label.sentence('')} Made by a model"
 
 
-def test_a_sound_track_that_cannot_be_read_is_left_out_and_said(
+def test_an_unreadable_sound_track_is_left_out_with_a_remark(
     tmp_path: Path, frames: list[Pixels], media: Media
 ) -> None:
-    """As newer phones add one, beside the one that all can play."""
+    """Newer phones add one next to the one that all players support."""
     clip = write(tmp_path / "clip", frames, Variant(ending="mkv", sound="aac"))
     clip.write_bytes(clip.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
     output, report = run(clip, media)
@@ -186,9 +186,7 @@ def test_a_sound_track_that_cannot_be_read_is_left_out_and_said(
         assert not container.streams.audio
 
 
-def test_a_broadcast_that_announces_a_sound_track_without_sound_is_swapped(
-    tmp_path: Path, frames: list[Pixels], media: Media
-) -> None:
+def test_a_broadcast_with_an_empty_sound_track_is_swapped(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
     clip = write(tmp_path / "clip", frames, Variant(ending="ts", sound="aac"))
     sound = next(pid for pid in (0x100, 0x101) if pid != picture_of(clip))
     packets = (clip.read_bytes()[start : start + 188] for start in range(0, clip.stat().st_size, 188))
@@ -199,6 +197,6 @@ def test_a_broadcast_that_announces_a_sound_track_without_sound_is_swapped(
 
 
 def picture_of(clip: Path) -> int:
-    """The id of its packets in a transport stream."""
+    """Return the id of the picture's packets in a transport stream."""
     with av.open(str(clip)) as container:
         return container.streams.video[0].id

@@ -1,4 +1,4 @@
-"""Nothing of a face is carried over a cut: not its place into a shot without it, nor its size into the next shot."""
+"""A face ends at a cut: neither its place nor its size continues in the next shot."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ from tests.engine import landmarks
 SIZE = (640, 480)
 COUNT, CUT = 40, 20
 RIGHT, LEFT = mesh.RIGHT_EYE[0], mesh.LEFT_EYE[8]
-"""The eyes' outer corners."""
+"""The outer corners of the eyes."""
 
 
 def shot(portrait: Portrait, count: int, wide: float) -> Iterator[Pixels]:
-    """A head that moves a little; its face is about `wide` pixels wide."""
+    """Yield a head that moves a little, with a face of about `wide` pixels."""
     for number in range(count):
         centre = (320 + 2 * np.sin(number / 5), 240.0)
         yield view(portrait, SIZE, centre=centre, width=wide, tilt=np.sin(number / 7))
@@ -46,7 +46,7 @@ def test_no_face_appears_in_a_short_shot_without_one(
 
 
 def test_a_face_has_its_own_size_up_to_a_cut_and_from_it_on(media: Media, tmp_path: Path) -> None:
-    """A punch-in: the same person, half as large again from one frame to the next."""
+    """A punch-in: from one frame to the next, the same person is half as large again."""
     anna = read_anna(media.anna)
     clip, output = tmp_path / "clip.mp4", tmp_path / "out.mp4"
     write_video(clip, [*shot(anna, CUT, 140), *shot(anna, COUNT - CUT, 215)])

@@ -1,4 +1,4 @@
-"""What a clip has besides picture and sound is kept, or what is left out is said."""
+"""Further tracks of a clip are kept, or the report names those that are left out."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.engine.variants import Variant, write
 
 COUNT = 12
 LATE = Fraction(100)
-"""Seconds at which the clock of a clip begins."""
+"""Start of a clip's clock in seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(clip: Path, media: Media) -> tuple[Path, SwapReport]:
 
 
 def chapter(start: int, title: str) -> Any:
-    """A fifth of a second."""
+    """Return a chapter of a fifth of a second."""
     return {
         "id": start,
         "start": start,
@@ -44,7 +44,7 @@ def chapter(start: int, title: str) -> Any:
 
 
 def rich(path: Path, frames: list[Pixels], coded: str, lines: list[bytes]) -> Path:
-    """A film with subtitles, chapters, a font and a second picture track."""
+    """Write a film with subtitles, chapters, a font and a second video track."""
     stamps = range(int(LATE * 600), int(LATE * 600) + 24 * COUNT, 24)
     plain = write(path.with_name("plain"), frames, Variant(ending="mkv", stamps=stamps))
     with av.open(str(plain)) as reader, av.open(str(path), "w") as writer:
@@ -99,7 +99,7 @@ def test_subtitles_and_chapters_are_kept(
 
 
 def test_subtitles_of_a_result_are_kept_again(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
-    """MP4's own form, its chapters, and no word of the track that holds them."""
+    """In MP4's own form, with its chapters, and without a remark on the track that holds them."""
     first, _ = run(rich(tmp_path / "clip.mkv", frames, "subrip", [b"one", b"two"]), media)
     again = first.rename(tmp_path / "again.mp4")
     output, report = run(again, media)
@@ -120,14 +120,14 @@ def test_subtitles_of_a_result_are_kept_again(tmp_path: Path, frames: list[Pixel
         (b"x" * 70_000, "text", "x" * 65_535),
     ],
 )
-def test_text_is_brought_into_the_form_of_mp4(data: bytes, coded: str, text: str) -> None:
+def test_text_is_converted_to_the_form_of_mp4(data: bytes, coded: str, text: str) -> None:
     sample = subtitles.timed_text(data, coded)
     assert int.from_bytes(sample[:2], "big") == len(sample) - 2
     assert sample[2:].decode() == text
 
 
-def test_a_recording_in_fields_stays_one(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
-    """As television and older cameras make them."""
+def test_an_interlaced_recording_stays_interlaced(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+    """Television and older cameras make such recordings."""
     clip = tmp_path / "clip.mp4"
     with av.open(str(clip), "w") as container:
         video = container.add_stream("libx264", rate=25)

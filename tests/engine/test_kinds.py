@@ -1,4 +1,4 @@
-"""Pictures in every format that phones and the web make are upright, as face and as target."""
+"""Pictures in every format of phones and the web are upright, both as face and as target."""
 
 import sys
 from pathlib import Path
@@ -28,8 +28,8 @@ def oriented(stored: Image.Image, orientation: int) -> Image.Exif:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "heic", "avif"])
-def test_a_picture_is_shown_as_its_orientation_says(tmp_path: Path, ending: str, orientation: int) -> None:
-    """The upper left quarter of what is shown is red, the rest of its left half is green."""
+def test_a_picture_is_turned_by_its_orientation(tmp_path: Path, ending: str, orientation: int) -> None:
+    """The upper left quarter of the displayed picture is red, and the rest of its left half is green."""
     shown = np.full((96, 128, 3), 255, np.uint8)
     shown[:, :64], shown[:48, :64] = (0, 200, 0), (200, 0, 0)
     flips = {2: np.fliplr, 3: lambda p: np.rot90(p, 2), 4: np.flipud}
@@ -108,7 +108,7 @@ def test_a_picture_of_any_colours_is_a_face(tmp_path: Path, media: Media, mode: 
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path, data: bytes, name: str) -> None:
+def test_an_unsupported_picture_is_named(tmp_path: Path, data: bytes, name: str) -> None:
     path = tmp_path / "face.jpg"
     path.write_bytes(data)
     with pytest.raises(EngineError) as caught:
@@ -155,7 +155,7 @@ def test_a_damaged_heic_picture_is_named(tmp_path: Path, media: Media) -> None:
         (b"qt  " + bytes(4), ""),
     ],
 )
-def test_the_brands_of_a_file_tell_pictures_from_films(brands: bytes, still: str) -> None:
+def test_the_brands_of_a_file_distinguish_pictures_and_films(brands: bytes, still: str) -> None:
     start = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands + b"\0\0\0\x08free"
     assert file_types.still_of(start) == still
     assert file_types.film_of(start) == ("" if still else "MP4 or QuickTime")

@@ -1,4 +1,4 @@
-"""However a clip is stored, turned, mirrored or both: its faces are found, and the result is shown upright."""
+"""The faces of a turned or mirrored clip are found, and its result is displayed upright."""
 
 import itertools
 from pathlib import Path
@@ -19,26 +19,26 @@ COUNT = 8
 WIDE, HIGH = 320, 240
 SIGNS = tuple(itertools.product((1, -1), (1, -1)))
 ALL = (*((a, 0, 0, d) for a, d in SIGNS), *((0, b, c, 0) for b, c in SIGNS))
-"""The eight ways to show a picture: a, b, c, d of the display matrix."""
+"""The eight orientations: a, b, c, d of the display matrix."""
 
 
 @pytest.fixture(scope="module")
 def frames(media: Media) -> list[Pixels]:
-    """Anna, moving a little; one of her sides is not the other."""
+    """Return frames of Anna with a little movement. The picture is not symmetric."""
     anna = read_anna(media.anna)
     pictures = (view(anna, (WIDE, HIGH), centre=(150 + 2 * n, 120), width=110) for n in range(COUNT))
     return [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
 
 
 def matrix(way: tuple[int, int, int, int], size: tuple[int, int], scale: float = 1) -> list[int]:
-    """The display matrix for a coded picture of `size` (width, height), with its shift back to the corner."""
+    """Return the display matrix for a coded picture of `size` (width, height), with its shift back to the corner."""
     a, b, c, d = (round(value * scale * ONE) for value in way)
     x, y = (-sum(min(0, edge * value) for edge, value in zip(size, pair, strict=True)) for pair in ((a, c), (b, d)))
     return [a, b, 0, c, d, 0, x, y, UNIT]
 
 
 def stored(shown: Pixels, way: tuple[int, int, int, int]) -> Pixels:
-    """The coded picture that looks like `shown`: each of its pixels, by the definition of the matrix."""
+    """Return the coded picture that is displayed as `shown`, by the definition of the matrix."""
     a, b, c, d = way
     wide, high = (shown.shape[1], shown.shape[0]) if a else (shown.shape[0], shown.shape[1])
     q, p = np.mgrid[:high, :wide]
@@ -47,7 +47,7 @@ def stored(shown: Pixels, way: tuple[int, int, int, int]) -> Pixels:
 
 
 @pytest.mark.parametrize("way", ALL, ids=str)
-def test_each_of_the_eight_ways_to_store_a_clip_comes_out_upright(
+def test_a_clip_in_each_of_the_eight_orientations_becomes_upright(
     tmp_path: Path, frames: list[Pixels], media: Media, way: tuple[int, int, int, int]
 ) -> None:
     coded = [stored(frame, way) for frame in frames]
@@ -101,7 +101,9 @@ def test_a_matrix_with_a_scale_or_a_rounding_error_means_the_nearest_of_the_eigh
 
 
 @pytest.mark.parametrize("values", [[0] * 9, [ONE, ONE, 0, ONE, ONE, 0, 0, 0, UNIT]])
-def test_a_matrix_that_shows_nothing_is_left_out(tmp_path: Path, frames: list[Pixels], values: list[int]) -> None:
+def test_a_matrix_that_would_hide_the_picture_is_left_out(
+    tmp_path: Path, frames: list[Pixels], values: list[int]
+) -> None:
     clip = write(tmp_path / "clip", frames[:1], Variant(matrix=values))
     with av.open(str(clip)) as container:
         frame = next(container.decode(video=0))
@@ -109,7 +111,7 @@ def test_a_matrix_that_shows_nothing_is_left_out(tmp_path: Path, frames: list[Pi
         assert orientation.orientation_of(frame) == Orientation()
 
 
-def test_a_slant_stays_as_it_is() -> None:
+def test_a_slant_is_kept() -> None:
     frame = av.VideoFrame(WIDE, HIGH, "yuv420p")
     frame.opaque = matrix((0.966, 0.259, -0.259, 0.966), (WIDE, HIGH))  # type: ignore[arg-type]
     assert orientation.orientation_of(frame) == Orientation()

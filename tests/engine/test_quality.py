@@ -1,4 +1,4 @@
-"""The four figures of a good swap, held to their goals on real faces."""
+"""The four measures of a swap's quality reach their goals on real faces."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.engine.landmarks import Pixels, Seen
 Swapped = tuple[Path, SwapReport]
 Turning = tuple[Seen, Seen, list[Pixels]]
 COUNT = 75
-"""Frames of the portrait in motion: three seconds."""
+"""Frames of the moving portrait: three seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def older(media: Media, tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 @pytest.fixture(scope="module")
 def turning(media: Media, portrait: Swapped, tmp_path_factory: pytest.TempPathFactory) -> Turning:
-    """The portrait in motion: as it was, with Grace's face, and only encoded again."""
+    """Return the moving portrait before the swap, with Grace's face, and only encoded again."""
     path = tmp_path_factory.mktemp("turning") / "plain.mp4"
     transcode(media.portrait, path)
     return landmarks.see(media.portrait, COUNT), landmarks.see(portrait[0], COUNT), landmarks.frames(path)[:COUNT]
@@ -38,7 +38,7 @@ def test_the_new_face_is_recognised(
     media: Media, before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
     anna, grace = (face_identity.person(path) for path in (media.anna, media.grace))
-    assert face_identity.apart(anna, grace) > 0.6  # to the network they are strangers
+    assert face_identity.apart(anna, grace) > 0.6  # two strangers for the network
     old, upright = (measures.looks(seen, seen.frames) for seen in (before, turning[0]))
     assert measures.likeness(measures.looks(before, plain), old, anna) == 0
     assert measures.likeness(measures.looks(before, after.frames), old, anna) >= 0.9
@@ -58,7 +58,7 @@ def test_the_new_face_has_the_old_ones_pose_in_every_frame(
 def test_the_new_face_is_as_steady_on_the_head_as_the_old_one(
     before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
-    """As the old one behind the same encoder, whose noise is most of what is left to measure."""
+    """Compared with the old one after the same encoder, because its noise dominates the measure."""
     heads = measures.movements(before)
     floor = measures.shaking(before, heads, plain)
     assert measures.shaking(before, heads, after.frames) < 1.5 * floor
@@ -70,7 +70,7 @@ def test_the_new_face_is_as_steady_on_the_head_as_the_old_one(
 
 def test_its_landmarks_are_as_steady_as_the_old_ones(before: Seen, after: Seen, older: Seen) -> None:
     def shake(seen: Seen) -> float:
-        """Mean second difference of the points relative to the face's middle, in pixels."""
+        """Return the mean second difference of the points relative to the face's middle, in pixels."""
         faces = np.array(seen.points)[:, : mesh.SURFACE, :2]
         shapes = faces - faces.mean(1, keepdims=True)
         return float(np.linalg.norm(np.diff(shapes, 2, axis=0), axis=2).mean())
@@ -81,14 +81,14 @@ def test_its_landmarks_are_as_steady_as_the_old_ones(before: Seen, after: Seen, 
 def test_no_step_in_colour_at_the_edge(
     before: Seen, after: Seen, older: Seen, plain: list[Pixels], turning: Turning
 ) -> None:
-    assert measures.seam(before, plain) < 0.5  # the encoder's noise is no step
+    assert measures.seam(before, plain) < 0.5  # without the encoder's noise
     assert measures.seam(before, after.frames) < measures.VISIBLE
     assert measures.seam(before, older.frames) < measures.VISIBLE
     assert measures.seam(turning[0], turning[1].frames) < measures.VISIBLE
 
 
-def test_a_head_that_turns_away_loses_the_new_face_bit_by_bit(media: Media, tmp_path: Path) -> None:
-    """Up to 45 degrees it is there, in profile the head's own shows through; around the head nothing changes."""
+def test_a_head_that_turns_away_loses_the_new_face_gradually(media: Media, tmp_path: Path) -> None:
+    """It is visible up to 45 degrees. In profile, the head's own face is visible. Nothing changes around the head."""
     clip, output = tmp_path / "turned.mp4", tmp_path / "out.mp4"
     write_video(
         clip,

@@ -1,4 +1,4 @@
-"""Clips whose clock starts again (recordings put end to end), and clips that do not say how long they are."""
+"""Clips whose clock restarts (joined recordings), and clips that do not store their duration."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tests.engine.landmarks import Pixels
 
 COUNT, RATE, SAMPLES = 25, 25, 48_000
 CLICK = 12
-"""The frame of each part with which a click is heard."""
+"""The frame of each part at which a click is heard."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def frames(media: Media) -> list[Pixels]:
 
 
 def part(frames: Sequence[Pixels], start: int, sound: str | None, form: str = "mpegts") -> bytes:
-    """A second of a recording, whose clock stands at `start` seconds when it begins."""
+    """Return a second of a recording whose clock starts at `start` seconds."""
     target = io.BytesIO()
     with av.open(target, "w", format=form) as container:
         video = container.add_stream("libx264", rate=RATE)
@@ -51,7 +51,7 @@ def part(frames: Sequence[Pixels], start: int, sound: str | None, form: str = "m
 
 
 def clicks(path: Path) -> list[float]:
-    """Seconds at which each is heard."""
+    """Return the times of the clicks in seconds."""
     found: list[float] = []
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
@@ -65,7 +65,7 @@ def clicks(path: Path) -> list[float]:
 
 
 def shown(path: Path) -> list[float]:
-    """Seconds at which each frame is."""
+    """Return the times of the frames in seconds."""
     with av.open(str(path)) as container:
         stamps = [(frame.pts, frame.time_base) for frame in container.decode(video=0)]
     return [float(pts * unit) for pts, unit in stamps if pts is not None and unit]
@@ -73,7 +73,7 @@ def shown(path: Path) -> list[float]:
 
 @pytest.mark.parametrize("starts", [(0, 0, 0), (5, 3), (2000, 1), (0, 4000)], ids=str)
 @pytest.mark.parametrize("sound", [None, "aac", "mp2"])
-def test_a_clock_that_starts_again(
+def test_joined_recordings_get_one_clock(
     tmp_path: Path, frames: list[Pixels], media: Media, starts: tuple[int, ...], sound: str | None
 ) -> None:
     clip, output = tmp_path / "clip.ts", tmp_path / "out.mp4"
@@ -92,7 +92,7 @@ def test_a_clock_that_starts_again(
             assert time == pytest.approx(times[number * COUNT + CLICK], abs=0.03)
 
 
-def test_a_part_without_sound(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
+def test_a_part_without_sound_stays_in_sync(tmp_path: Path, frames: list[Pixels], media: Media) -> None:
     clip, output = tmp_path / "clip.ts", tmp_path / "out.mp4"
     clip.write_bytes(part(frames, 0, "aac") + part(frames, 0, None) + part(frames, 0, "aac"))
     swap(SwapJob(clip, output, ((None, media.grace),), threads=2))
@@ -102,7 +102,7 @@ def test_a_part_without_sound(tmp_path: Path, frames: list[Pixels], media: Media
 
 
 class Pipe:
-    """What a recorder writes to that cannot go back to fill in the length."""
+    """An output without seeking, as of a recorder that cannot fill in the duration afterwards."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -112,7 +112,7 @@ class Pipe:
         return len(data)
 
 
-def test_a_length_that_is_stored_nowhere_is_measured(tmp_path: Path, frames: list[Pixels]) -> None:
+def test_a_duration_that_is_not_stored_is_measured(tmp_path: Path, frames: list[Pixels]) -> None:
     pipe = Pipe()
     with av.open(pipe, "w", format="matroska") as container:
         video = container.add_stream("libx264", rate=RATE)

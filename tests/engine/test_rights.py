@@ -1,4 +1,4 @@
-"""What a file says of its makers and its rights stays with what is made from it, and no file's words do harm."""
+"""The result keeps the metadata about authors and rights, and no metadata can do harm."""
 
 import struct
 import xml.etree.ElementTree as ET
@@ -32,7 +32,7 @@ SMALL = b"\xff\xd8 a small picture of the old face \xff\xd9"
 
 
 def check_packet(packet: bytes) -> None:
-    """It is ours, says what the source's said, and nothing of it that is no longer so."""
+    """Check that the packet has the label and the source's properties, but none that are no longer true."""
     tree = ET.fromstring(packet.decode())
     for name, language, words in (
         ("rights", "x-default", RIGHTS),
@@ -48,7 +48,7 @@ def check_packet(packet: bytes) -> None:
 
 
 def camera_exif() -> bytes:
-    """As cameras write it: turned, with the rights, a maker's note and a small picture."""
+    """Return EXIF as cameras write it: turned, with rights, a maker's note and a thumbnail."""
     told = Image.Exif()
     told[ExifTags.Base.Orientation] = 6
     told[ExifTags.Base.Copyright] = RIGHTS
@@ -82,7 +82,7 @@ def test_a_still_keeps_its_rights(tmp_path: Path, media: Media, ending: str) -> 
 
 
 def test_a_png_has_its_label_and_nothing_behind_it(tmp_path: Path) -> None:
-    """Whatever stands in memory there: OpenCV's own text chunk ends at the next zero."""
+    """OpenCV's own text chunk would continue with random memory up to the next zero."""
     path, grey = tmp_path / "out.png", np.full((8, 8, 3), 128, np.uint8)
     for number in range(50):
         task = "ü" * number
@@ -92,7 +92,7 @@ def test_a_png_has_its_label_and_nothing_behind_it(tmp_path: Path) -> None:
             assert picture.info["xmp"] == label.xmp(task).encode()
 
 
-def test_what_stands_behind_a_packet_is_not_of_it() -> None:
+def test_data_behind_a_packet_is_ignored() -> None:
     assert RIGHTS in xmp.carried(PACKET.encode()).properties
     assert xmp.carried(PACKET.encode() + b"&fv\xeb\0") == xmp.carried(PACKET.encode())
 
@@ -175,11 +175,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_packet_that_is_not_sound_is_left_out(name: str) -> None:
+def test_a_bad_packet_is_left_out(name: str) -> None:
     assert xmp.carried(BAD[name]) == Carried()
 
 
-def test_the_rights_are_carried_before_all_else() -> None:
+def test_rights_take_precedence_over_other_properties() -> None:
     much = f'<x:edits xmlns:x="urn:x">{"é" * 40_000}</x:edits>'
     kept = xmp.carried(described(f"{much}<dc:rights>mine</dc:rights><dc:description>{'é' * 9_000}</dc:description>"))
     assert "mine" in kept.properties
@@ -188,7 +188,7 @@ def test_the_rights_are_carried_before_all_else() -> None:
 
 
 def test_a_full_packet_fits_into_every_still(tmp_path: Path, media: Media) -> None:
-    """A JPEG segment takes 65,533 bytes; what is more must not fail the picture."""
+    """A JPEG segment can hold 65,533 bytes. Longer metadata must not fail the picture."""
     full = described(
         f"<dc:rights>{'x' * (xmp.LARGEST - 400)}</dc:rights><dc:description>{'&amp;' * 7_900}</dc:description>"
     )
@@ -201,7 +201,7 @@ def test_a_full_packet_fits_into_every_still(tmp_path: Path, media: Media) -> No
     swap(SwapJob(source, output, ((None, media.anna),)))
     with Image.open(output) as picture:
         assert b"synthetic" in picture.info["xmp"]
-        assert len(picture.getexif()) == 4  # three of the four, and which way is up
+        assert len(picture.getexif()) == 4  # three of the four, and the orientation
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
@@ -234,7 +234,7 @@ def test_any_exif_is_read_or_left_out() -> None:
     assert len(exif.carried(greedy) or b"") < 20_000
 
 
-def test_a_jpeg_is_labelled_where_machines_look(tmp_path: Path, media: Media) -> None:
+def test_a_jpeg_has_its_label_where_programs_look(tmp_path: Path, media: Media) -> None:
     swap(SwapJob(media.grace, tmp_path / "out.jpg", ((None, media.anna),)))
     with Image.open(tmp_path / "out.jpg") as picture:
         assert label.SOURCE_TYPE.encode() in picture.info["xmp"]

@@ -1,4 +1,4 @@
-"""Small faces are found, and found again soon after something hid them."""
+"""Small faces are found, and found again soon after they were hidden."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ COUNT, HIDDEN = 36, (10, 11, 12)
 
 
 def blurred(portrait: Portrait) -> Iterator[Pixels]:
-    """A small face that a blur hides for a moment."""
+    """Yield a small face that a blur hides for a moment."""
     scene = rendering.scene(COUNT, [(portrait, 34, lambda n: (160 + n, 120.0))])
     for number, frame in enumerate(scene):
         yield np.asarray(cv2.blur(frame, (41, 41)), np.uint8) if number in HIDDEN else frame
@@ -49,7 +49,7 @@ def test_one_small_face_in_a_wide_picture_is_found(media: Media, across: int, pl
 
 
 @pytest.mark.parametrize("wide", [1000, 1280])
-def test_what_looks_like_a_small_face_only_once_is_none(wide: int) -> None:
+def test_a_small_face_needs_a_second_look(wide: int) -> None:
     source = read_picture(find_data("skimage", "data/motorcycle_left.png"))
     small = cv2.resize(source, (wide, round(wide * source.shape[0] / source.shape[1])))
     picture = np.ascontiguousarray(small[..., ::-1])

@@ -1,4 +1,4 @@
-"""Stills get the same treatment as frames, and lose nothing else."""
+"""Stills are swapped like frames and lose nothing else."""
 
 import tracemalloc
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.engine import landmarks
 
 
 def load(path: Path) -> landmarks.Pixels:
-    """As the file has it: BGR, and transparency where there is any."""
+    """Read the file unchanged: BGR, and transparency if there is any."""
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
@@ -60,8 +60,8 @@ def test_transparency_of_16_bits_is_kept_in_8(tmp_path: Path, media: Media) -> N
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", [".png", ".webp"])
-def test_transparency_is_turned_with_its_picture(tmp_path: Path, ending: str, orientation: int) -> None:
-    """What is red is transparent, however the two are stored."""
+def test_transparency_is_turned_with_the_picture(tmp_path: Path, ending: str, orientation: int) -> None:
+    """The red part is transparent in every orientation."""
     stored = np.full((30, 40, 4), 255, np.uint8)
     stored[:10, :20] = (0, 0, 255, 0)
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation]) + bytes(7)
@@ -88,7 +88,7 @@ def test_a_picture_turned_by_exif_comes_out_upright(tmp_path: Path, media: Media
     )
 
 
-def test_the_largest_of_several_faces_is_used_and_said(tmp_path: Path, media: Media) -> None:
+def test_the_largest_of_several_faces_is_used_with_a_remark(tmp_path: Path, media: Media) -> None:
     both = np.hstack([load(media.anna), load(media.grace)[:512]])
     cv2.imwrite(str(tmp_path / "both.png"), both)
     report = swap(SwapJob(media.anna, tmp_path / "out.png", ((None, tmp_path / "both.png"),)))
@@ -115,8 +115,8 @@ def test_a_still_without_a_face(tmp_path: Path, media: Media) -> None:
         swap(SwapJob(tmp_path / "wall.png", tmp_path / "out.png", ((None, media.anna),)))
 
 
-def test_a_face_in_a_very_large_picture_is_found_where_it_is(media: Media) -> None:
-    """The search goes over a smaller copy; places are those of the picture itself."""
+def test_a_face_in_a_very_large_picture_is_found_in_its_place(media: Media) -> None:
+    """The search uses a smaller copy, but the places are those of the picture itself."""
     anna, size = read_anna(media.anna), (6400, 4800)
     small = landmarks.points([view(anna, (640, 480), centre=(420, 260), width=120)])[0]
     picture = view(anna, size, centre=(4204.5, 2604.5), width=1200)

@@ -1,4 +1,4 @@
-"""A real talking head gets a new face: what changes, what must not, and how it moves."""
+"""A real talking head gets a new face: the changes, the rest of the picture, and the movement."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.engine.landmarks import Seen
 Swapped = tuple[Path, SwapReport]
 
 
-def test_report_tells_what_was_written(carphone: Swapped) -> None:
+def test_the_report_describes_the_result(carphone: Swapped) -> None:
     path, report = carphone
     assert report == SwapReport(120, 120, pytest.approx(4.004), 176, 144)  # type: ignore[arg-type]
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -47,8 +47,8 @@ def test_an_open_mouth_stays_open(before: Seen, after: Seen) -> None:
     assert np.mean(seen) < 10
 
 
-def test_the_new_face_stands_in_the_old_ones_light(before: Seen, after: Seen) -> None:
-    """Its mean colour is that of the face it replaces, in each frame, though the portrait is much brighter."""
+def test_the_new_face_is_in_the_light_of_the_old_one(before: Seen, after: Seen) -> None:
+    """In each frame, its mean colour is that of the old face, although the portrait is much brighter."""
     for one, two, face in zip(before.frames, after.frames, before.points, strict=True):
         skin = landmarks.inside(face, one.shape[:2], grow=-0.08)
         assert np.abs(one[skin].mean(0) - two[skin].mean(0)).max() < 9
@@ -61,7 +61,7 @@ def test_it_is_labelled_as_synthetic(carphone: Swapped) -> None:
     assert label.SOURCE_TYPE.encode() in carphone[0].read_bytes().split(label.BOX.bytes)[1]
 
 
-def test_it_can_be_played_while_it_loads(carphone: Swapped) -> None:
+def test_the_result_can_be_played_while_it_loads(carphone: Swapped) -> None:
     data = carphone[0].read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
 

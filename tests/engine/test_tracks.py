@@ -1,4 +1,4 @@
-"""Joining sightings into people: by place, by look, and never two at once."""
+"""Sightings are joined into people by place and look, and never two of the same frame."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -15,7 +15,7 @@ def sighting(frame: int, x: float, look: Floats = LOOKS[0], size: float = 50, re
 
 
 def follow(frames: list[list[tuple[float, int]]], size: float = 50) -> list[list[tuple[int, int]]]:
-    """Frames with (x, whose look) of each face -> each person's first and last frame of each track."""
+    """Follow frames with (x, look) of each face. Return the first and last frame of each person's tracks."""
     follower = Follower()
     for number, faces in enumerate(frames):
         follower.see([sighting(number, x, LOOKS[who], size) for x, who in faces])
@@ -31,21 +31,21 @@ def test_a_face_may_be_missed_for_some_frames() -> None:
 
 
 def test_another_face_in_the_same_place_is_another_person() -> None:
-    """A cut between two people in the same shot."""
+    """As after a cut between two people."""
     assert follow([[(100, n // 10)] for n in range(20)]) == [[(0, 9)], [(10, 19)]]
 
 
-def test_who_returns_elsewhere_is_known_by_the_look() -> None:
+def test_a_person_who_returns_elsewhere_is_recognised_by_the_look() -> None:
     there = [[(100.0, 0)]] * 10 + [[]] * 20 + [[(600.0, 0)]] * 10
     assert follow(there) == [[(0, 9), (30, 39)]]
 
 
-def test_a_stranger_who_comes_later_is_not_taken_for_who_left() -> None:
+def test_a_later_stranger_is_another_person() -> None:
     there = [[(100.0, 0)]] * 10 + [[]] * 20 + [[(110.0, 1)]] * 12
     assert follow(there) == [[(30, 41)], [(0, 9)]]
 
 
-def test_two_who_look_the_same_are_two_while_both_are_seen() -> None:
+def test_two_people_of_the_same_look_are_two_while_both_are_visible() -> None:
     assert follow([[(100, 0), (400, 0)]] * 10) == [[(0, 9)], [(0, 9)]]
 
 
@@ -55,7 +55,7 @@ def test_twins_who_come_and_go_at_the_same_time_stay_two() -> None:
     assert sorted(len(person) for person in people) == [2, 2]
 
 
-def test_a_glimpse_is_no_person() -> None:
+def test_a_face_in_few_frames_is_no_person() -> None:
     assert follow([[(100.0, 0)]] * 20 + [[(100, 0), (500, 1)]] * 3) == [[(0, 22)]]
 
 
@@ -68,14 +68,14 @@ def test_the_largest_over_the_whole_clip_comes_first() -> None:
     for number in range(20):
         near = [sighting(number, 400, LOOKS[1], 90)] if number < 5 else []
         follower.see([sighting(number, 100, LOOKS[0], 60), *near, sighting(number, 700, LOOKS[2], 50)])
-    # large for five frames is less than middling for twenty
+    # a large face for five frames counts less than a medium one for twenty
     sizes = [person[0].area / len(person[0].frames) for person in follower.people()]
     assert sizes == [60**2, 50**2]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.floats(0, 900), st.integers(0, 2)), max_size=4), min_size=1, max_size=40))
-def test_nobody_is_in_two_places_at_once(frames: list[list[tuple[float, int]]]) -> None:
+def test_a_person_is_never_in_two_places_at_once(frames: list[list[tuple[float, int]]]) -> None:
     follower = Follower()
     record = 0
     for number, faces in enumerate(frames):

@@ -1,4 +1,4 @@
-"""The same short clip in many wrappings: what cameras, phones and editors make."""
+"""The same short clip in many containers, as cameras, phones and editors make them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ STEP = Fraction(1, 600)
 
 @dataclass(frozen=True)
 class Variant:
-    """`rotation` is how a player is to turn it, degrees counterclockwise; `matrix` says the same and more.
+    """A variant of a clip. `rotation` (degrees counterclockwise) or `matrix` is its display orientation.
 
-    `stamps` are in STEPs, as is `sound_at`, when the sound begins; `rate` and `layout` are the sound's, and so are
-    `language` and `track`; `title` and `comment` are the file's.
+    `stamps` and `sound_at`, the start of the sound, are in STEPs. `rate`, `layout`, `language` and `track` describe the
+    sound, `title` and `comment` the file.
     """
 
     ending: str = "mp4"
@@ -43,7 +43,7 @@ class Variant:
 
 
 def write(path: Path, frames: Sequence[Pixels], variant: Variant) -> Path:
-    """RGB frames into `path`, which gets the variant's ending."""
+    """Write RGB frames to `path` with the variant's suffix."""
     path = path.with_suffix(f".{variant.ending}")
     stamps = variant.stamps or range(0, 24 * len(frames), 24)
     with av.open(str(path), "w") as container:
