@@ -1,5 +1,7 @@
-"""All benchmarks and the table of goals: `make bench`. About nine minutes; not all figures need an idle machine, but
-the ratios are steadier on one."""
+"""Run all benchmarks and print the table of goals: `make bench`. It takes about nine minutes.
+
+The ratios are steadier on an idle machine.
+"""
 
 import subprocess
 import sys
@@ -13,7 +15,7 @@ ENGINE_FRAMES = 100
 
 
 def engine() -> list[Goal]:
-    """Goal 6, from the engine's own benchmark, which runs in a process of its own."""
+    """Measure goal 6 with the engine's own benchmark in a separate process."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_engine", "--frames", str(ENGINE_FRAMES)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout.splitlines()
     ratio = next(line.split() for line in lines if line.startswith("ratio"))

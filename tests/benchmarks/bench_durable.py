@@ -1,7 +1,9 @@
-"""Goal 4: tasks a second when the API is no limit, every transition durable, beside the bare loop that records nothing,
-and beside the same loop with the least record that is as durable, which shows what durability itself costs.
+"""Goal 4: tasks per second with an API without limits and with every transition durable.
 
-`python -m tests.benchmarks.bench_durable [TASKS]`. In turn, several times; the median ratio counts.
+The comparisons are a bare loop that records nothing, and the same loop with the smallest record that is as durable,
+which shows the cost of durability.
+
+`python -m tests.benchmarks.bench_durable [TASKS]` runs them in turn, several times. The median ratio counts.
 """
 
 import os
@@ -11,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.benchmarks.contest import batchswap, script, serving, told
+from tests.benchmarks.contest import batchswap, script, server_report, serving
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least
 from tests.processes import Process
@@ -24,7 +26,7 @@ FLAGS = ("--rate", "none", "--workers", str(WORKERS), "--in-flight", "100", "--d
 
 
 class Pace(NamedTuple):
-    """Wall-clock and processor time a task, in milliseconds."""
+    """Wall-clock and processor time per task, in milliseconds."""
 
     wall: float
     processor: float
@@ -34,11 +36,11 @@ def time_of(process: Process, url: str, tasks: int) -> Pace:
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
-    return Pace(told(url)["seconds"] / tasks * 1e3, (used.ru_utime + used.ru_stime) / tasks * 1e3)
+    return Pace(server_report(url)["seconds"] / tasks * 1e3, (used.ru_utime + used.ru_stime) / tasks * 1e3)
 
 
 def trio(tasks: int, folder: Path) -> tuple[Pace, Pace, Pace]:
-    """The bare loop, the same with a record, and the real run, one after the other."""
+    """Measure the bare loop, the same with a record, and the real run, one after the other."""
     plan = Plan(limit=None, kind="none")
     with serving(plan) as url:
         bare = time_of(script("bare", url, tasks, workers=WORKERS), url, tasks)
@@ -52,7 +54,7 @@ def trio(tasks: int, folder: Path) -> tuple[Pace, Pace, Pace]:
 
 
 def main(tasks: int = TASKS) -> list[Goal]:
-    # One folder until the end: where thousands of files were just deleted, ext4 makes new ones ten times more slowly.
+    # One folder until the end: after the deletion of thousands of files, ext4 creates new ones ten times more slowly.
     with tempfile.TemporaryDirectory() as folder:
         found = [trio(tasks, Path(folder) / str(number)) for number in range(ROUNDS)]
     bare, recording, own = (median(1e3 / each[side].wall for each in found) for side in range(3))

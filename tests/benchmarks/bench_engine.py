@@ -1,9 +1,9 @@
-"""The engine beside the plain transcode: same clip, same decoder, same encoder and settings, no swap.
+"""Compare the engine with the plain transcode: same clip, decoder, encoder and settings, but no swap.
 
-The swap runs in a worker process, as the local provider runs it; its start is not counted.
+The swap runs in a worker process, as in the local provider. The start of the process does not count.
 
-`python -m tests.benchmarks.bench_engine [--frames N]`: 1280x720, one face. Each is run three times in turn, and the
-best time of each counts, so that a busy machine does not favour either.
+`python -m tests.benchmarks.bench_engine [--frames N]`: 1280x720, one face. Both run three times in turn. The best time
+of each counts, so a busy machine favours neither.
 """
 
 import argparse
@@ -30,7 +30,7 @@ ROUNDS = 3
 
 
 def frames(portrait: Portrait, count: int) -> Iterator[Pixels]:
-    """A head that moves and turns, with a little noise as a camera has it."""
+    """Yield a head that moves and turns, with a little noise like that of a camera."""
     dice = np.random.default_rng(1)
     for number in range(count):
         moment = number / 25
@@ -42,7 +42,7 @@ def frames(portrait: Portrait, count: int) -> Iterator[Pixels]:
 
 
 def transcode(source: Path, target: Path) -> None:
-    """Decode and encode, nothing between."""
+    """Decode and encode without any change."""
     with av.open(str(source)) as reader, av.open(str(target), "w", options={"movflags": "+faststart"}) as writer:
         video = reader.streams.video[0]
         video.thread_type = "AUTO"
@@ -62,7 +62,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def measure(clip: Path, face: Path, folder: Path) -> tuple[float, float]:
-    """The best times of the plain transcode and of the swap, in seconds."""
+    """Return the best times of the plain transcode and of the swap, in seconds."""
     job = SwapJob(clip, folder / "swapped.mp4", ((None, face),))
     plain, whole = [], []
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:

@@ -1,7 +1,7 @@
-"""Goals 1 to 3: how near real runs come to what a strict limit allows, beside the naive script on the same server.
+"""Goals 1 to 3: compare real runs with the optimum under a strict limit, and with the naive script on the same server.
 
-`python -m tests.benchmarks.bench_limit`: about three minutes. What is measured spends its time waiting, so several
-contenders run at once, each with a server of its own; every figure is the median over SEEDS.
+`python -m tests.benchmarks.bench_limit` takes about three minutes. Contenders mostly wait, so several run at once, each
+with its own server. Every figure is the median over SEEDS.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.bounds import greedy
-from tests.benchmarks.contest import batchswap, finish, script, serving, told
+from tests.benchmarks.contest import batchswap, finish, script, server_report, serving
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most, middle
 from tests.ports import callback_options
@@ -20,28 +20,28 @@ from tests.processes import Process
 TASKS = 200
 MANY = 600
 SEEDS = (8, 11, 25)
-"""The first ones whose draws are as hard as those that the goals in seconds were set for: the end of the last task is
-possible at 23.5 s, and 40 in flight are busy for 32 s. Other draws differ by seconds, whoever works them off."""
+"""The first seeds with draws that are as hard as those for which the goals in seconds were set: the last task can end
+at 23.5 s, and 40 in flight are busy for 32 s. Other draws differ by seconds for every contender."""
 INTERVALS = (2.0, 3.0)
-"""Seconds between two polls of the evenly paced script; the best one counts."""
+"""Seconds between two polls of the evenly paced script. The best interval counts."""
 LOSING = 2.0
-"""Median of the durations where callbacks are lost."""
+"""Median of the durations in the runs with lost callbacks."""
 UNCAPPED = 100_000
 GOALS = {100: (29.5, 27.5), 40: (46.0, 43.0)}
-"""Tasks in flight -> seconds at most, and what a greedy rule needed in a simulation with the same durations."""
+"""By tasks in flight: the goal in seconds, and the time of a greedy rule in a simulation with the same durations."""
 AT_ONCE = 7
-"""Contenders that run at the same time. More of them fill two cores, and what they wait for is a processor then."""
+"""Contenders that run at the same time. More of them would wait for one of the two cores."""
 
 Start = Callable[[Path, str], list[Process]]
 Tale = dict[str, Any]
 
 
 def one(plan: Plan, start: Start) -> Tale:
-    """What one server saw of one contender."""
+    """Run one contender and return the report of its server."""
     with tempfile.TemporaryDirectory() as folder, serving(plan) as url:
         for process in start(Path(folder), url):
             finish(process)
-        return told(url)
+        return server_report(url)
 
 
 def run(tasks: int, in_flight: int, *options: str) -> Start:
@@ -50,7 +50,7 @@ def run(tasks: int, in_flight: int, *options: str) -> Start:
 
 
 def calling(tasks: int) -> Start:
-    """With callbacks."""
+    """Return a contender with callbacks."""
 
     def start(folder: Path, url: str) -> list[Process]:
         return run(tasks, UNCAPPED, *callback_options())(folder, url)  # a port for each of those that run at once
@@ -59,7 +59,7 @@ def calling(tasks: int) -> Start:
 
 
 def pair(tasks: int) -> Start:
-    """Two runs beside each other, with one key."""
+    """Run two processes with one key at the same time."""
     flags = ("--rate", "20/1s", "--in-flight", str(UNCAPPED), "--workers", "64")
     return lambda folder, url: [batchswap(folder / name, url, tasks // 2, *flags) for name in "ab"]
 
@@ -88,7 +88,7 @@ def contenders() -> dict[str, tuple[Plan, Start]]:
 
 
 def measure() -> dict[str, list[Tale]]:
-    """Name of a contender -> a tale for each seed."""
+    """Return a tale for each seed, by the name of the contender."""
     jobs = [(name, plan._replace(seed=seed), start) for name, (plan, start) in contenders().items() for seed in SEEDS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         tales = list(pool.map(lambda job: one(job[1], job[2]), jobs))
@@ -103,7 +103,7 @@ def measure() -> dict[str, list[Tale]]:
     return found
 
 
-def beside_greedy(tales: list[Tale], cap: int) -> float:
+def compare_to_greedy(tales: list[Tale], cap: int) -> float:
     plan = Plan()
     for tale in tales:
         bound = greedy(tale["took"], in_flight=cap, rate=20.0, median=plan.median, sigma=plan.sigma)
@@ -142,11 +142,11 @@ def judge(found: dict[str, list[Tale]]) -> list[Goal]:
             )
         )
         what = f"the same, × a simulated greedy rule that knows the distribution ({simulated:g} s for the goal's draws)"
-        goals.append(at_most(what, beside_greedy(found[own], cap), most / simulated))
+        goals.append(at_most(what, compare_to_greedy(found[own], cap), most / simulated))
         peer = f"({best.split()[-1]} s, evenly paced: {seconds(best):.1f} s)"
-        what = f"the same beside the best fixed-interval script {peer}"
+        what = f"the same, × the best fixed-interval script {peer}"
         goals.append(at_most(what, seconds(own) / seconds(best), 1.0))
-    what = "makespan, 100 in flight, beside `AsyncLimiter(20, 1)` with a poll every 0.5 s"
+    what = "makespan, 100 in flight, × `AsyncLimiter(20, 1)` with a poll every 0.5 s"
     goals.append(at_most(what, seconds("cap 100") / seconds("burst"), 1.0, "", f" ({seconds('burst'):.1f} s)"))
     goals += [
         at_most("requests a task with callbacks", middle(found["calls"], "a task"), 1.05),

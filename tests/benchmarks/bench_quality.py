@@ -1,7 +1,7 @@
-"""How good the local engine's swaps are: identity, pose, steadiness and seams of real faces, held to their goals.
+"""The quality of the local engine's swaps: identity, pose, steadiness and seams of real faces, compared with goals.
 
-`python -m tests.benchmarks.bench_quality`: three swaps of the demo's media, the worst of them in each line. The noise
-floor is what the same figure is for the original that was only decoded and encoded again.
+`python -m tests.benchmarks.bench_quality` makes three swaps of the demo's media and shows the worst one in each line.
+The noise floor is the same figure for the original that was only decoded and encoded again.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ PERCENT = 100
 
 
 class Original(NamedTuple):
-    """A clip before any swap, who is in it, how the head moves, and the clip behind the encoder alone."""
+    """A clip before any swap, its person, the movement of the head, and the clip after the encoder alone."""
 
     seen: Seen
     looks: NDArray[np.float64]
@@ -32,7 +32,7 @@ class Original(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Of one swap."""
+    """Measures of one swap."""
 
     likeness: float
     misplacing: float

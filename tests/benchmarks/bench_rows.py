@@ -1,6 +1,6 @@
-"""Goal 5: a million rows, beside `sqlite-utils insert --csv` on the same file; and a ledger with half of them done.
+"""Goal 5: a million rows, compared with `sqlite-utils insert --csv` on the same file, and a ledger that is half done.
 
-`python -m tests.benchmarks.bench_rows [ROWS]`. The clock decides; the ratio of processor time stands beside it.
+`python -m tests.benchmarks.bench_rows [ROWS]`. Wall-clock time counts; the ratio of processor time is shown too.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchswap.manifest import Source, check
-from tests.benchmarks.contest import environment, serving, told
+from tests.benchmarks.contest import environment, server_report, serving
 from tests.benchmarks.manifests import bare_yaml, seconds, write_csv, write_yaml
 from tests.benchmarks.server import Plan
 from tests.benchmarks.table import Goal, at_least, at_most
@@ -26,7 +26,7 @@ from tests.waits import wait_until
 ROWS = 1_000_000
 YAML_TASKS = 100_000
 PEER_PART = 5
-"""sqlite-utils gets a fifth of the rows, and that much time is counted for each fifth: minutes are saved."""
+"""sqlite-utils gets a fifth of the rows, and its time is multiplied by five. This saves minutes."""
 MEMORY = 150.0
 BIN = Path(sys.executable).parent
 ENROL = """
@@ -55,7 +55,7 @@ FINISH_HALF = """
 
 
 class Cost(NamedTuple):
-    """Seconds of the clock and of processors, and megabytes at most."""
+    """Wall-clock and processor seconds, and peak memory in megabytes."""
 
     wall: float
     processor: float
@@ -73,7 +73,7 @@ def cost(folder: Path, command: Sequence[str]) -> Cost:
 
 
 def _peak(process: "subprocess.Popen[bytes]") -> float:
-    """VmHWM as long as the process lives: ru_maxrss begins with what the parent had."""
+    """Return VmHWM while the process lives. ru_maxrss would start with the value of the parent."""
     most = 0.0
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         most = max(most, _megabytes(process.pid))
@@ -90,7 +90,7 @@ def _megabytes(pid: int) -> float:
 
 
 def reading(folder: Path, rows: int) -> list[Goal]:
-    """`check` and enrolment beside sqlite-utils."""
+    """Compare `check` and enrolment with sqlite-utils."""
     write_csv(folder / "rows.csv", rows)
     write_csv(folder / "fewer.csv", rows // PEER_PART)
     peer = cost(folder, [str(BIN / "sqlite-utils"), "insert", "peer.db", "rows", "fewer.csv", "--csv"])
@@ -118,7 +118,7 @@ def reading_yaml(folder: Path, tasks: int) -> list[Goal]:
 
 
 def half_done(folder: Path) -> list[Goal]:
-    """`status` and the start of `run` on the ledger that `reading` has left, half of it done."""
+    """Measure `status` and the start of `run` on the ledger of `reading`, with half of it done."""
     with closing(sqlite3.connect(folder / "batchswap.db")) as db:
         db.executescript(FINISH_HALF)
     status = cost(folder, [sys.executable, "-m", "batchswap", "status"])
@@ -126,7 +126,7 @@ def half_done(folder: Path) -> list[Goal]:
         command = [sys.executable, "-m", "batchswap", "run", "rows.csv", "--base-url", url, "--min-free", "0", "-q"]
         start = time.monotonic()
         with started(command, cwd=folder, env=environment(folder), stderr=subprocess.DEVNULL) as process:
-            first = wait_until(lambda: told(url)["first"], "the first request", 120.0, pause=0.02)
+            first = wait_until(lambda: server_report(url)["first"], "the first request", 120.0, pause=0.02)
             time.sleep(3.0)
             peak = _megabytes(process.pid)
             process.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""Goal 7: how long the commands take to start, beside `python -c pass`.
+"""Goal 7: the start of the commands, compared with `python -c pass`.
 
-`python -m tests.benchmarks.bench_start`. In turn, many times; the median counts.
+`python -m tests.benchmarks.bench_start` runs them in turn, many times. The median counts.
 """
 
 import subprocess

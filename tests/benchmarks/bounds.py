@@ -1,4 +1,4 @@
-"""How soon the work of a benchmark could be done, for the durations that were drawn."""
+"""Lower bounds for the makespan of a benchmark with its drawn durations."""
 
 from collections.abc import Sequence
 from math import log
@@ -6,17 +6,17 @@ from statistics import NormalDist
 
 
 def greedy(took: Sequence[float], *, in_flight: int, rate: float, median: float, sigma: float) -> float:
-    """Seconds that a greedy rule needs without any latency, margin or learning: it knows the distribution (lognormal).
+    """Return the seconds of a greedy rule without latency or margin, and with a known distribution (lognormal).
 
-    At each of `rate` places a second: a submit while fewer than `in_flight` tasks run as far as it knows, else a poll
-    of the task that has most likely ended since it was last seen running.
+    At each of `rate` places per second, it submits while fewer than `in_flight` tasks seem to run. Otherwise it polls
+    the task that has most likely ended since its last poll.
     """
     shape = NormalDist(log(median), sigma)
 
     def ended(age: float) -> float:
         return shape.cdf(log(age)) if age > 0.0 else 0.0
 
-    running: dict[int, tuple[float, float]] = {}  # number -> when it began, the share that had ended when last seen
+    running: dict[int, tuple[float, float]] = {}  # by number: its start, and the share ended at its last poll
     submitted = places = 0
     while submitted < len(took) or running:
         now = places / rate

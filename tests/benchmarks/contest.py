@@ -1,4 +1,4 @@
-"""Starts a server and those who are measured at it, each in a process of its own."""
+"""Start a server and its contenders, each in its own process."""
 
 import json
 import os
@@ -14,20 +14,20 @@ from tests.benchmarks.server import Plan
 from tests.processes import Process, server
 
 PATIENCE = 240.0
-"""Seconds for one contender."""
+"""Time limit for one contender, in seconds."""
 
 
 @contextmanager
 def serving(plan: Plan) -> Iterator[str]:
-    """A server's base URL, until the block ends."""
+    """Yield the base URL of a server that runs until the block ends."""
     with server("tests.benchmarks.server", json.dumps(plan._asdict())) as (url, _):
         yield url
 
 
-def told(base_url: str) -> dict[str, Any]:
-    """What the server saw so far."""
+def server_report(base_url: str) -> dict[str, Any]:
+    """Return the server's report so far."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{base_url}/told", timeout=10) as response:
+    with opener.open(f"{base_url}/report", timeout=10) as response:
         found = json.load(response)
     assert isinstance(found, dict)
     return found
@@ -41,12 +41,12 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """With a key, and the key's window below `folder`."""
+    """Return an environment with a key and with the key's window below `folder`."""
     return {**os.environ, "CRUN_API_KEY": "ak_" + "0" * 32, "XDG_STATE_HOME": str(folder / "state")}
 
 
 def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Process:
-    """A real run, as a user starts it. Runs in the folders of one folder share the key's window."""
+    """Start a real run, as a user does. Runs in subfolders of one folder share the key's window."""
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "rows.csv", tasks)
     command = [sys.executable, "-m", "batchswap", "run", "rows.csv", "--base-url", base_url, "--min-free", "0", "-q"]
@@ -57,13 +57,13 @@ def batchswap(folder: Path, base_url: str, tasks: int, *options: str) -> Process
 
 
 def script(name: str, base_url: str, tasks: int, **options: Any) -> Process:
-    """One of the peers."""
+    """Start one of the peers."""
     command = [sys.executable, "-m", "tests.benchmarks.peers", name, base_url, str(tasks), json.dumps(options)]
     return subprocess.Popen(command, text=True)
 
 
 def finish(process: Process) -> None:
-    """Wait for the end; it must be a good one."""
+    """Wait for the end of a contender, and fail unless it succeeded."""
     with process:
         try:
             assert process.wait(PATIENCE) == 0, process.args

@@ -1,4 +1,4 @@
-"""How fast manifests are read, next to the bare parsers on the same files in the same run.
+"""The speed of reading manifests, compared with the bare parsers on the same files in the same run.
 
 `python -m tests.benchmarks.manifests [ROWS]` makes the files (seeded), reads them and prints ratios.
 """
@@ -22,7 +22,7 @@ YAML_TASKS = 100_000
 
 
 def write_csv(path: Path, rows: int = ROWS, seed: int = SEED) -> None:
-    """id, video, face, consent, tags: 138 bytes a row, 200 faces, 50 releases."""
+    """Write id, video, face, consent and tags: 138 bytes per row, 200 faces, 50 releases."""
     dice = random.Random(seed)
     tags = ["de;hero", "en", "fr;hero;spring", ""]
     with path.open("w", encoding="utf-8") as file:
@@ -34,7 +34,7 @@ def write_csv(path: Path, rows: int = ROWS, seed: int = SEED) -> None:
 
 
 def write_yaml(path: Path, tasks: int = YAML_TASKS, seed: int = SEED) -> None:
-    """One flow mapping a line, as in docs/reference.md."""
+    """Write one flow mapping per line."""
     dice = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
         file.write("name: spring\ndefaults: {face: https://cdn.example.com/anna.jpg, consent: release-114}\ntasks:\n")
@@ -44,7 +44,7 @@ def write_yaml(path: Path, tasks: int = YAML_TASKS, seed: int = SEED) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of this process alone: reading is one thread's work, and other work on the machine must not count."""
+    """Return the processor seconds of this process, because other work on the machine must not count."""
     start = time.process_time()
     work()
     return time.process_time() - start
@@ -62,7 +62,7 @@ def bare_yaml(path: Path) -> None:
 
 
 def peak_megabytes(path: Path) -> float:
-    """Of a process that does nothing else. VmHWM, because ru_maxrss is inherited from the process that starts it."""
+    """Return the peak memory of a process that only reads. VmHWM, because ru_maxrss is inherited from the parent."""
     code = (
         "import sys; from batchswap.manifest import Source, check; check([Source(sys.argv[1])]);"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

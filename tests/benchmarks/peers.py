@@ -1,4 +1,4 @@
-"""What batchswap is measured against: the scripts that people write, which record nothing and lose what breaks.
+"""Peers of batchswap: scripts as people write them, which record nothing and lose failed tasks.
 
 `python -m tests.benchmarks.peers naive BASE_URL TASKS '{"in_flight": 100, "interval": 0.5, "even": false}'`
 `python -m tests.benchmarks.peers bare BASE_URL TASKS '{"workers": 32}'`
@@ -27,9 +27,9 @@ BODY = {
 
 
 async def naive(base_url: str, tasks: int, *, in_flight: int, interval: float, even: bool, rate: int = 20) -> None:
-    """A worker per task, a limiter around every request, a fixed interval between two polls of a task.
+    """Run a worker per task with a limiter for requests and a fixed interval between two polls of a task.
 
-    `even`: the limiter lets one request out every 1/rate seconds instead of a burst of `rate` first.
+    `even`: the limiter allows one request every 1/rate seconds, without an initial burst of `rate` requests.
     """
     limiter = AsyncLimiter(1, 1 / rate) if even else AsyncLimiter(rate, 1)
     places = asyncio.Semaphore(in_flight)
@@ -56,7 +56,7 @@ async def naive(base_url: str, tasks: int, *, in_flight: int, interval: float, e
 
 
 async def bare(base_url: str, tasks: int, *, workers: int) -> None:
-    """The three requests of each task, one after the other, by `workers` loops; what comes is read and forgotten."""
+    """Send the three requests of each task one after the other, in `workers` loops, and discard the results."""
     left = iter(range(tasks))
 
     async def work(session: aiohttp.ClientSession) -> None:
@@ -74,7 +74,7 @@ async def bare(base_url: str, tasks: int, *, workers: int) -> None:
 
 
 class Record:
-    """The least that is as durable as a ledger: a state and an event a move, group commit, two syncs a file."""
+    """The smallest record as durable as a ledger: a state and an event per move, group commit, two syncs per file."""
 
     def __init__(self, folder: str, tasks: int) -> None:
         self.folder, self.open = folder, os.open(folder, os.O_RDONLY)
@@ -124,7 +124,7 @@ class Record:
 
 
 async def recording(base_url: str, tasks: int, *, workers: int, folder: str) -> None:
-    """The bare loop, with each step on the disk before the next one; nothing is ever judged, paced or resumed."""
+    """Run the bare loop with each step on the disk before the next one, but without pacing, checks or resuming."""
     record, left = Record(folder, tasks), iter(range(tasks))
 
     async def work(session: aiohttp.ClientSession) -> None:

@@ -1,8 +1,8 @@
-"""A lean server that speaks as much of the API as the benchmarks ask for, in a process of its own.
+"""A lean server for the benchmarks in its own process, with only the necessary part of the API.
 
 `python -m tests.benchmarks.server '{"limit": 20, "seed": 7}'` prints its base URL and serves until its standard input
-ends. Its window is strict: in no `period` seconds are more than `limit` requests answered, the others get a 429.
-Everybody who is measured is measured here: `GET /told` says what came and when.
+ends. Its window is strict: within any `period` seconds, it answers at most `limit` requests, and the others with a 429.
+It measures all contenders: `GET /report` returns the times and kinds of their requests.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ MEDIA = (
 
 
 class Plan(NamedTuple):
-    """What the server is like. `limit` None: no limit. `kind` of durations: "lognormal", "bimodal" or "none"."""
+    """Settings of the server. `limit` None: no limit. `kind` of durations: "lognormal", "bimodal" or "none"."""
 
     limit: int | None = 20
     period: float = 1.0
@@ -36,11 +36,11 @@ class Plan(NamedTuple):
     sigma: float = 0.35
     seed: int = 1
     lost_calls: float = 0.0
-    """The share of callbacks that never come."""
+    """Share of callbacks that are lost."""
 
 
 def draw(plan: Plan, dice: random.Random) -> float:
-    """Seconds that one task takes."""
+    """Draw the duration of one task in seconds."""
     if plan.kind == "none":
         return 0.0
     if plan.kind == "bimodal":
@@ -57,25 +57,25 @@ class Service:
         self.dice, self.losing = random.Random(plan.seed), random.Random(plan.seed + 1)
         self.window: deque[float] = deque()
         self.tasks: dict[str, tuple[float, float]] = {}
-        self.told: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.durations: list[float] = []
         self.found: set[str] = set()
         self.late: list[float] = []
-        """Seconds between a task's end and the request that found it."""
+        """Seconds between the end of each task and the request that found it."""
         self.early: list[tuple[str, float, float]] = []
-        """The refused: what they were, by how many seconds they came too early, and when."""
+        """Refused requests: their kinds, the seconds by which they were too early, and their times."""
         self.first = self.last = 0.0
         self.calls: set[asyncio.Task[None]] = set()
 
     def answer(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body."""
+        """Return status and body."""
         path, _, query = target.partition("?")
         if path == "/media.mp4":
-            self.told["media"] += 1
+            self.counts["media"] += 1
             self.last = time.monotonic()
             return 200, MEDIA
-        if path == "/told":
-            return 200, json.dumps(self.tell()).encode()
+        if path == "/report":
+            return 200, json.dumps(self.report()).encode()
         kind = path.rpartition("/")[2]
         code, data = (200, self.act(kind, query, body)) if self.admit(kind) else (429, None)
         return code, json.dumps({"code": code, "message": "", "data": data}).encode()
@@ -83,13 +83,13 @@ class Service:
     def admit(self, kind: str) -> bool:
         now = time.monotonic()
         self.first = self.first or now
-        self.told[kind] += 1
+        self.counts[kind] += 1
         if self.plan.limit is None:
             return True
         while self.window and self.window[0] <= now - self.plan.period:
             self.window.popleft()
         if len(self.window) >= self.plan.limit:
-            self.told["429"] += 1
+            self.counts["429"] += 1
             self.early.append((kind, self.window[0] + self.plan.period - now, now - self.first))
             return False
         self.window.append(now)
@@ -139,7 +139,7 @@ class Service:
             self.last = now
 
     async def call_back(self, task_id: str, url: str, took: float) -> None:
-        """One delivery, if it is not lost."""
+        """Deliver a callback once, unless it is drawn to be lost."""
         await asyncio.sleep(took + 0.001)
         if self.losing.random() < self.plan.lost_calls:
             return
@@ -151,8 +151,8 @@ class Service:
         await reader.read()
         writer.close()
 
-    def tell(self) -> dict[str, Any]:
-        """What was seen; `floor` is the shortest makespan that was possible with the durations that were drawn."""
+    def report(self) -> dict[str, Any]:
+        """Return the report. `floor` is the shortest possible makespan with the drawn durations."""
         rate = self.plan.limit / self.plan.period if self.plan.limit else float("inf")
         ends = [number / rate + took for number, took in enumerate(self.durations)]
         return {
@@ -161,16 +161,16 @@ class Service:
             "floor": max([2 * len(ends) / rate, *ends]),
             "ended": len(self.found),
             "tasks": len(self.tasks),
-            "requests": sum(n for kind, n in self.told.items() if kind not in ("media", "429")),
+            "requests": sum(n for kind, n in self.counts.items() if kind not in ("media", "429")),
             "late": sorted(self.late),
             "took": self.durations,
             "early": self.early,
-            **self.told,
+            **self.counts,
         }
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 as far as well-behaved clients need it."""
+    """HTTP/1.1, as far as well-behaved clients need it."""
 
     def __init__(self, service: Service) -> None:
         self.service, self.waiting = service, b""

@@ -1,4 +1,4 @@
-"""Goals, what was measured, and the table that `batchswap/docs/performance.md` shows."""
+"""Goals, measured figures, and the table for `batchswap/docs/performance.md`."""
 
 import platform
 import sqlite3
@@ -30,12 +30,12 @@ def at_least(what: str, measured: float, goal: float, unit: str = "", detail: st
 
 
 def middle(found: Iterable[Any], name: str) -> float:
-    """The median of one figure over several servers' tales."""
+    """Return the median of one figure over the reports of several servers."""
     return float(median(each[name] for each in found))
 
 
 def machine() -> str:
-    """Where and with what this was measured."""
+    """Describe the machine and the versions of the programs."""
     names = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"{platform.machine()}, {cpu_count()} cores, Linux {platform.release()}, Python {sys.version.split()[0]}, "
