@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a place with a vendor, and a ledger that knows how long tasks take."""
+"""Fixtures of this folder: a working directory with a vendor, and a ledger that knows the durations of tasks."""
 
 import os
 import sqlite3
@@ -28,7 +28,7 @@ PROFILE = settings.get_profile(f"chaos-{os.environ.get('CHAOS_PROFILE', 'quick')
 
 @pytest.fixture(scope="session")
 def _experience(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger with a finished batch: without one, nothing is asked for in the first seconds."""
+    """Make a ledger with a finished batch. Without it, no poll would be sent in the first seconds."""
     folder = tmp_path_factory.mktemp("experience")
     with selling() as vendor:
         shop = Shop(folder, vendor)
@@ -43,13 +43,13 @@ def _experience(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
-    """A place where nothing has ever run."""
+    """A working directory without any earlier run."""
     with selling() as vendor:
         yield Shop(tmp_path, vendor)
 
 
 @pytest.fixture
 def old_shop(shop: Shop, _experience: Path) -> Shop:
-    """A place with a ledger that has had its first batch."""
+    """A working directory with a ledger that has finished its first batch."""
     (shop.folder / "b.db").write_bytes(_experience.read_bytes())
     return shop

@@ -1,4 +1,4 @@
-"""The service in memory, gone wrong as a schedule says. What must hold at every single request is asserted here."""
+"""The service in memory with the faults of a schedule. It asserts the invariants at every request."""
 
 import asyncio
 from collections import deque
@@ -17,11 +17,11 @@ from tests.virtual import VirtualClock
 
 
 class Witness(Protocol):
-    """Who can look into the ledger at any moment."""
+    """An object that can read the ledger at any moment."""
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process that runs was killed."""
+        """Return whether the current process was killed."""
 
     def check_intent(self, ref: str) -> None: ...
     def check_known(self, remote_id: str) -> None: ...
@@ -29,8 +29,8 @@ class Witness(Protocol):
     def deliver(self, ref: str, info: wire.TaskInfo) -> None: ...
 
 
-class Crooked(Service):
-    """One account that does what the schedule says."""
+class FaultyService(Service):
+    """One account with the faults of a schedule."""
 
     def __init__(self, schedule: Schedule, world: Witness) -> None:
         super().__init__(VirtualClock(), durations=lognormal(schedule.median, 0.5), failing=schedule.failing)
@@ -43,12 +43,12 @@ class Crooked(Service):
         self._schedule, self._world = schedule, world
         self._callbacks = deque(schedule.callbacks or ())
         self.came: list[float] = []
-        """When requests arrived, also those that were refused."""
-        self.told: dict[str, list[tuple[str, str | None]]] = {}
-        """By inputs: what was said of each submit that arrived, and the task that was made of it."""
+        """Arrival times of all requests, including refused ones."""
+        self.answered: dict[str, list[tuple[str, str | None]]] = {}
+        """By inputs: the answer to each submit, and the task that it created."""
         self._refs: set[str] = set()
         self._closed = (0.0, 0.0)
-        """From when until when Retry-After forbids everything. What had its place before it was heard may leave."""
+        """Periods in which Retry-After forbids requests. Requests scheduled before its arrival may still leave."""
 
     def _next_fault(self, kind: str) -> str | None:
         now = self.clock.monotonic()
@@ -93,7 +93,7 @@ class Crooked(Service):
         self._world.check_intent(ref)
         assert ref not in self._refs, "an attempt was sent twice"
         self._refs.add(ref)
-        before = self.told.setdefault(pair, [])
+        before = self.answered.setdefault(pair, [])
         self._check_again(before)
 
         def accept() -> tuple[int, Any]:
@@ -110,7 +110,7 @@ class Crooked(Service):
         return await self._deal("submit", fault, accept)
 
     def _check_again(self, before: list[tuple[str, str | None]]) -> None:
-        """Invariant 2: further attempts only after the last one was refused in clear words, or its task has failed."""
+        """Check invariant 2: a further attempt needs a clear refusal of the last one, or its failed task."""
         for fault, task_id in before:
             if task_id is None:
                 assert fault not in UNCLEAR, f"sent again after {before}"
@@ -131,7 +131,7 @@ class Crooked(Service):
     def _call_back(self, task_id: str, ref: str, how: str) -> None:
         info = self.info(task_id, self.clock.monotonic())
         match how:
-            case "foreign":  # another task's, at this attempt's address
+            case "foreign":  # another task's callback to the URL of this attempt
                 param = {"model": "video-face-swap", "input": {"video_url": "https://cdn.example/other.mp4"}}
                 info = msgspec.structs.replace(info, task_id="other", param=param, status=wire.FAILED)
             case "nameless":
@@ -145,7 +145,7 @@ class Crooked(Service):
         return await super().task_info(remote_id)
 
     def busiest_of_all(self, period: float) -> int:
-        """The most requests, refused ones included, that came within any `period` seconds."""
+        """Return the maximum of requests, including refused ones, within any `period` seconds."""
         most = 0
         for i, at in enumerate(self.came):
             most = max(most, sum(1 for other in self.came[i : i + 100] if other < at + period))
@@ -153,7 +153,7 @@ class Crooked(Service):
 
 
 def _bend(fault: str | None, code: int, data: Any) -> tuple[int, int | None, Any]:
-    """HTTP status, the body's code (None: no envelope) and data, as the fault wants them."""
+    """Return HTTP status, the body's code (None: no envelope) and data, changed by the fault."""
     match fault:
         case "429+":
             return 429, 429, None
@@ -183,8 +183,8 @@ def _bend(fault: str | None, code: int, data: Any) -> tuple[int, int | None, Any
             return code, code, data
 
 
-class CrookedShelf(Shelf):
-    """Results in memory, and what goes wrong on the way to them."""
+class FaultyDownloads(Shelf):
+    """Results in memory, with faults in their downloads."""
 
     def __init__(self, schedule: Schedule, world: Witness) -> None:
         super().__init__()

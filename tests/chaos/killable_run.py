@@ -1,4 +1,4 @@
-"""A ledger, and processes that die when the schedule says so. What must hold at every commit is asserted here."""
+"""A ledger, and processes that a schedule kills. They assert the invariants at every commit."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from batchswap.downloads import Verified
 from batchswap.ledger import budgets
 from batchswap.ledger.file import connection
-from tests.chaos.faulty_service import Crooked, CrookedShelf
+from tests.chaos.faulty_service import FaultyDownloads, FaultyService
 from tests.chaos.schedules import Kill, Schedule
 from tests.loop.world import World
 from tests.virtual import Inline, VirtualClock
@@ -19,8 +19,8 @@ LONGEST_LIFE = 2 * 86400.0
 """Virtual seconds."""
 
 
-class Deadly(Inline):
-    """Commits, until the process is killed."""
+class KillableWriter(Inline):
+    """Commits until the process is killed."""
 
     def __init__(self, kill: Kill | None, check: Callable[[], None]) -> None:
         self._kill, self._check, self._commits = kill, check, 0
@@ -38,8 +38,8 @@ class Deadly(Inline):
         return found
 
 
-class Jumpy(VirtualClock):
-    """A wall clock that is set now and then."""
+class JumpingClock(VirtualClock):
+    """A wall clock that is set to another time now and then."""
 
     def __init__(self, jumps: list[tuple[float, float]]) -> None:
         self._jumps = jumps
@@ -49,8 +49,8 @@ class Jumpy(VirtualClock):
         return super().now() + sum(by for when, by in self._jumps if when <= at)
 
 
-class Mortal(World):
-    """A ledger, and lives that end as the schedule says."""
+class KillableRuns(World):
+    """A ledger, and processes that the schedule ends."""
 
     def __init__(self, folder: Path, schedule: Schedule) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class Mortal(World):
             paid_attempts=schedule.paid_attempts,
         )
         self.schedule = schedule
-        self.shelf = CrookedShelf(schedule, self)
+        self.shelf = FaultyDownloads(schedule, self)
         self.lives = 0
         self._eyes = connection.connect(self.settings.db, write=False)
 
@@ -71,10 +71,10 @@ class Mortal(World):
         self._eyes.close()
 
     def clock(self) -> VirtualClock:
-        return Jumpy(self.schedule.jumps)
+        return JumpingClock(self.schedule.jumps)
 
     def executor(self) -> Inline:
-        return Deadly(self._death, self.check_commit)
+        return KillableWriter(self._death, self.check_commit)
 
     @property
     def _death(self) -> Kill | None:
@@ -82,7 +82,7 @@ class Mortal(World):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a run would have something to do."""
+        """Return whether a run would have something to do."""
         counts = self.counts()
         return any(counts[state] for state in ("queued", "submitting", "running", "fetching"))
 
@@ -96,29 +96,29 @@ class Mortal(World):
     # What must hold at each moment.
 
     def check_intent(self, ref: str) -> None:
-        """Invariant 1: the attempt is committed before its request leaves."""
+        """Check invariant 1: the attempt is committed before its request leaves."""
         assert self.select("select state from attempts where ref = ?", ref) == [("open",)]
 
     def check_known(self, remote_id: str) -> None:
-        """Invariant 4."""
+        """Check invariant 4."""
         assert self.select("select 1 from attempts where remote_id = ?", remote_id)
 
     def check_verified(self, output: str, part: Verified) -> None:
-        """Invariant 5, first half: what gets a final name is recorded as verified."""
+        """Check the first half of invariant 5: a file is recorded as verified before it gets its final name."""
         assert self.select("select sha256 from tasks where output = ? and state = 'fetching'", output) == [
             (part.sha256,)
         ]
 
     def check_commit(self) -> None:
-        """Invariants 5 (done after the rename) and 7 (money), at every commit."""
+        """Check invariants 5 (done after the rename) and 7 (money) at every commit."""
         done = {output for (output,) in self.select("select output from tasks where state = 'done'")}
         assert done <= set(self.shelf.files)
         if self.settings.budget is not None:
             [(run_id,)] = self.select("select max(id) from runs")
             assert budgets.committed(self._eyes, run_id) <= self.settings.budget
 
-    async def live(self, service: Crooked) -> bool:
-        """One process, to its end or its death. Whether it came to its end."""
+    async def live(self, service: FaultyService) -> bool:
+        """Run one process to its end or its death. Return whether it reached its end."""
         life = asyncio.ensure_future(self.run(service, callbacks=self.schedule.callbacks is not None, heed=False))
         death = self._death
 

@@ -1,4 +1,4 @@
-"""A working directory, a home and a vendor; and `batchswap` in it, as a process or within this one."""
+"""A working directory, a home and a vendor, with `batchswap` as a process or inside this one."""
 
 import hashlib
 import os
@@ -21,13 +21,13 @@ VICTIM = Path(__file__).parent / "victim"
 
 @dataclass(frozen=True)
 class Shop:
-    """`folder` is the working directory; every file that the product makes lies below it."""
+    """A place for commands. All files of the product are below the working directory `folder`."""
 
     folder: Path
     vendor: Vendor
     key: str = KEY
     home: Path | None = None
-    """Where the user's own files live; None: in the folder."""
+    """Folder of the user's own files; None: the working directory."""
 
     def environment(self) -> dict[str, str]:
         kept = {
@@ -51,7 +51,7 @@ class Shop:
         (self.folder / "spring.csv").write_text("\n".join(["id,video,face", *rows, ""]), encoding="utf-8")
 
     def rows(self, count: int, letter: str = "r") -> list[Pair]:
-        """A manifest of so many different pairs, which are returned."""
+        """Write a manifest of `count` different pairs, and return the pairs."""
         pairs = [(f"https://cdn.example/{i}.mp4", "https://cdn.example/anna.jpg") for i in range(count)]
         self.write(*(f"{letter}{i},{video},{face}" for i, (video, face) in enumerate(pairs)))
         return pairs
@@ -59,13 +59,13 @@ class Shop:
     def process(
         self, *more: str, point: str = "", before: tuple[str, ...] = (), zone: str = ""
     ) -> "subprocess.CompletedProcess[bytes]":
-        """`batchswap run` to its end, whichever that is. `before` comes before the command (strace)."""
+        """Run `batchswap run` to any end. `before` goes before the command (strace)."""
         return self.command(*self.arguments(*more), point=point, before=before, zone=zone)
 
     def command(
         self, *arguments: str, point: str = "", before: tuple[str, ...] = (), zone: str = ""
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Any command, as a process."""
+        """Run any command as a process."""
         environment = {**self.environment(), **({"TZ": zone} if zone else {})}
         if point:
             paths = [str(VICTIM), *filter(None, [environment.get("PYTHONPATH")])]
@@ -79,7 +79,7 @@ class Shop:
         return subprocess.CompletedProcess(command, run.returncode, out, err)
 
     def call(self, *arguments: str) -> Result:
-        """A command, run in this process."""
+        """Run a command in this process."""
         environment: dict[str, str | None] = dict.fromkeys(os.environ)
         return CliRunner(env={**environment, **self.environment()}).invoke(root, list(arguments))
 
@@ -91,7 +91,7 @@ class Shop:
             return db.execute(sql).fetchall()
 
     def results(self) -> dict[str, str]:
-        """Every file below --out, whatever its name, and the SHA-256 of what it holds."""
+        """Return every file below --out with the SHA-256 of its content."""
         out = self.folder / "out"
         return {
             str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -100,7 +100,7 @@ class Shop:
         }
 
     def expected(self, pairs: list[Pair]) -> dict[str, str]:
-        """The files of an undisturbed run."""
+        """Return the files of an undisturbed run."""
         return {
             f"spring/r{i}.mp4": hashlib.sha256(self.vendor.content(pair)).hexdigest() for i, pair in enumerate(pairs)
         }

@@ -1,4 +1,4 @@
-"""`adopt` attaches what the API has, and nothing else; `backup` copies ledgers, and nothing else."""
+"""`adopt` attaches only tasks that the API has, and `backup` copies only ledgers."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.waits import wait_until
 
 
 def paid_elsewhere(shop: Shop, count: int) -> list[Pair]:
-    """A ledger whose rows were submitted by another one, whose log is gone."""
+    """Make a ledger whose rows were submitted from another one, and delete the log."""
     pairs = shop.rows(count)
     other = ["run", str(shop.folder / "spring.csv"), "--db", str(shop.folder / "other.db"), "--no-backup"]
     place = [
@@ -32,7 +32,7 @@ def paid_elsewhere(shop: Shop, count: int) -> list[Pair]:
     assert shop.call(*other, *place, *callback_options()).exit_code == 0
     for path in (shop.folder / "state" / "batchswap").glob("submits-*"):
         path.rename(shop.folder / path.name)
-    # The ledger gets its rows; an API that takes nothing more leaves them queued.
+    # The ledger gets its rows. They stay queued, because the API accepts no more.
     assert shop.run("--rate", "none", "--budget", "0").exit_code == 6
     return pairs
 
@@ -52,13 +52,13 @@ def finish(shop: Shop, pairs: list[Pair]) -> None:
     assert shop.results() == shop.expected(pairs)
 
 
-def test_a_key_and_its_task_id(shop: Shop) -> None:
+def test_a_key_and_its_task_id_are_adopted(shop: Shop) -> None:
     pairs = paid_elsewhere(shop, 1)
     assert adopt(shop, "r0", id_of(shop, pairs[0])).exit_code == 0
     finish(shop, pairs)
 
 
-def test_a_file_of_them(shop: Shop) -> None:
+def test_a_file_of_keys_and_task_ids_is_adopted(shop: Shop) -> None:
     pairs = paid_elsewhere(shop, 3)
     rows = [f"r{i},{id_of(shop, pair)},spring" for i, pair in enumerate(pairs)]
     (shop.folder / "ids.csv").write_text("\n".join(["key,task_id,batch", *rows, ""]))
@@ -66,14 +66,14 @@ def test_a_file_of_them(shop: Shop) -> None:
     finish(shop, pairs)
 
 
-def test_a_submission_log(shop: Shop) -> None:
+def test_a_submission_log_is_adopted(shop: Shop) -> None:
     pairs = paid_elsewhere(shop, 3)
     [log] = shop.folder.glob("submits-*")
     assert adopt(shop, "--from", str(log)).exit_code == 0
     finish(shop, pairs)
 
 
-def test_what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) -> None:
+def test_a_wrong_task_is_refused_and_changes_nothing(shop: Shop) -> None:
     pairs = paid_elsewhere(shop, 2)
     first, second = (id_of(shop, pair) for pair in pairs)
     before = shop.vendor.requests("submit")
@@ -106,7 +106,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) -> None:
         ("key,task_id\n", "there is no row"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused(shop: Shop, content: str, words: str) -> None:
+def test_a_malformed_file_is_refused(shop: Shop, content: str, words: str) -> None:
     (shop.folder / "ids.csv").write_text(content)
     said = adopt(shop, "--from", str(shop.folder / "ids.csv"))
     assert said.exit_code == 2
@@ -117,7 +117,7 @@ def backup(shop: Shop, target: Path) -> Result:
     return shop.call("backup", str(target), "--db", str(shop.folder / "b.db"))
 
 
-def test_a_backup_replaces_copies_alone(old_shop: Shop) -> None:
+def test_a_backup_replaces_only_copies(old_shop: Shop) -> None:
     ledger, copy, other = (old_shop.folder / name for name in ("b.db", "copy.db", "other"))
     assert backup(old_shop, copy).exit_code == 0
     assert backup(old_shop, copy).exit_code == 0

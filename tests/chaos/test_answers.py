@@ -1,4 +1,4 @@
-"""Whole runs against an API whose answers are nearly right: what was paid is collected, and no id is lost."""
+"""Whole runs against an API with slightly wrong answers: every paid result is collected, and no id is lost."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ FAST = ("--rate", "none", "--no-progress", "--task-timeout", "20s")
 
 
 def bend(status: int = 200, *, kinds: tuple[str, ...] = ("submit", "poll"), **changes: bytes) -> Spoil:
-    """Good answers to calls of these kinds, with another status and with bytes replaced."""
+    """Give good answers to calls of these kinds, but with another status and with bytes replaced."""
 
     def spoil(vendor: Vendor, kind: str, request: Request) -> Act | None:
         if kind not in kinds:
@@ -33,7 +33,7 @@ def bend(status: int = 200, *, kinds: tuple[str, ...] = ("submit", "poll"), **ch
 
 
 def mark(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """A byte order mark before every answer."""
+    """Put a byte order mark before every answer."""
     if kind == "submit":
         return reply(body=b"\xef\xbb\xbf" + json.dumps(ok({"task_id": vendor.accept(request)})).encode())
     if kind == "poll":
@@ -42,7 +42,7 @@ def mark(vendor: Vendor, kind: str, request: Request) -> Act | None:
 
 
 def bare(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """TaskInfo without the envelope."""
+    """Send TaskInfo without the envelope."""
     return reply(json=vendor.info(request.query["task_id"])) if kind == "poll" else None
 
 
@@ -61,7 +61,7 @@ def bare(vendor: Vendor, kind: str, request: Request) -> Act | None:
     ],
     ids=["NaN", "1e400", "deep", "cut character", "half pair", "201", "202", "mark", "bare"],
 )
-def test_answers_that_a_lenient_reader_takes_are_answers(tmp_path: Path, spoil: Spoil) -> None:
+def test_slightly_wrong_answers_are_understood(tmp_path: Path, spoil: Spoil) -> None:
     with selling() as vendor:
         shop = Shop(tmp_path, vendor)
         pairs = shop.rows(3)
@@ -73,14 +73,14 @@ def test_answers_that_a_lenient_reader_takes_are_answers(tmp_path: Path, spoil: 
 
 
 def doubt(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """The answer to a submit is cut off behind the id."""
+    """Cut off the answer to a submit after the id."""
     if kind != "submit":
         return None
     body = json.dumps(ok({"task_id": vendor.accept(request)})).encode()
     return scripted_replies.raw(head(200, {"Content-Length": str(len(body))}) + body[: body.index(b"}")])
 
 
-def test_an_id_that_came_with_half_an_answer_is_recorded_shown_and_resolves(tmp_path: Path) -> None:
+def test_an_id_in_half_an_answer_is_recorded_shown_and_resolvable(tmp_path: Path) -> None:
     with selling() as vendor:
         shop = Shop(tmp_path, vendor)
         pairs = shop.rows(1)
@@ -99,7 +99,7 @@ def test_an_id_that_came_with_half_an_answer_is_recorded_shown_and_resolves(tmp_
 
 
 def media_answer(act_of: Callable[[bytes], Act]) -> Spoil:
-    """An answer of the media host, made of the result."""
+    """Make an answer of the media host from the result."""
 
     def spoil(vendor: Vendor, kind: str, request: Request) -> Act | None:
         if kind != "media":
@@ -111,7 +111,7 @@ def media_answer(act_of: Callable[[bytes], Act]) -> Spoil:
 
 
 def cover_first(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """TaskInfo names a picture before the video, neither with an ending; or the picture is asked for."""
+    """Name a picture before the video in TaskInfo, both without a suffix, or answer the request for the picture."""
     if kind == "media" and request.path.endswith("/cover"):
         return reply(body=picture(".jpg"))
     if kind == "media":
@@ -139,7 +139,7 @@ def cover_first(vendor: Vendor, kind: str, request: Request) -> Act | None:
     ],
     ids=["aws-chunked", "gzip", "203", "206", "cover first"],
 )
-def test_results_that_come_in_an_odd_way_are_saved(tmp_path: Path, spoil: Spoil) -> None:
+def test_results_in_unusual_responses_are_saved(tmp_path: Path, spoil: Spoil) -> None:
     with selling() as vendor:
         shop = Shop(tmp_path, vendor)
         pairs = shop.rows(2)
@@ -149,7 +149,7 @@ def test_results_that_come_in_an_odd_way_are_saved(tmp_path: Path, spoil: Spoil)
         assert shop.results() == shop.expected(pairs)
 
 
-def test_an_outage_of_the_media_host_beyond_patience_is_made_good_by_the_same_command(tmp_path: Path) -> None:
+def test_the_same_command_fetches_results_after_a_long_outage_of_the_media_host(tmp_path: Path) -> None:
     with selling() as vendor:
         shop = Shop(tmp_path, vendor)
         pairs = shop.rows(12)

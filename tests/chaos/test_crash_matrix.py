@@ -1,4 +1,4 @@
-"""SIGKILL at every arrow: run again, and the files are the same, nothing is paid twice, and nothing is lost."""
+"""SIGKILL at every step: after another run, the files are the same and nothing is paid twice or lost."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ def points(found: dict[str, str]) -> pytest.MarkDecorator:
 
 
 def check(shop: Shop, pairs: list[Pair], *options: str) -> None:
-    """Run again to the end; then everything that must hold after a crash."""
+    """Run again to the end, then check everything that must hold after a crash."""
     again = shop.run("--rate", "none", *options)
     assert again.exit_code in (0, 4), again.output
     check_books(shop, pairs)
@@ -76,7 +76,7 @@ def check(shop: Shop, pairs: list[Pair], *options: str) -> None:
 
 
 def check_books(shop: Shop, pairs: list[Pair]) -> None:
-    """Accepted at most once, files = done, and every accepted task is accounted for."""
+    """Check that inputs were accepted at most once, done tasks have files, and the ledger has every accepted task."""
     vendor, states = shop.vendor, dict(shop.select("select key, state from tasks where key like 'r%'"))
     assert max(vendor.accepted.values(), default=0) <= 1
     done = {f"spring/{key}.mp4" for key, state in states.items() if state == "done"}
@@ -89,7 +89,7 @@ def check_books(shop: Shop, pairs: list[Pair]) -> None:
 
 
 def unmoved(shop: Shop, code: int) -> None:
-    """Once more costs not even a request."""
+    """Check that a further run sends no request."""
     before = shop.vendor.requests()
     assert shop.run().exit_code == code
     assert shop.vendor.requests() == before
@@ -100,7 +100,7 @@ def uncertain(shop: Shop) -> list[str]:
 
 
 def ask_a_person(shop: Shop, pairs: list[Pair], key: str) -> None:
-    """Who has looked at the account's page and knows."""
+    """Resolve uncertain tasks like a person who has seen the account's page."""
     pair = pairs[int(key[1:])]
     ids = [task_id for task_id, (accepted, _, _) in shop.vendor.tasks.items() if accepted == pair]
     word = ["--task-id", ids[0]] if ids else ["--not-accepted"]
@@ -109,7 +109,7 @@ def ask_a_person(shop: Shop, pairs: list[Pair], key: str) -> None:
 
 
 @points(ARROWS)
-def test_killed_at_an_arrow(old_shop: Shop, point: str) -> None:
+def test_killed_at_a_step(old_shop: Shop, point: str) -> None:
     pairs = old_shop.rows(5)
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     check(old_shop, pairs)
@@ -135,11 +135,11 @@ def test_killed_during_a_migration(shop: Shop, point: str) -> None:
     ]
 
 
-# What only the other side can see: the server kills the process.
+# Moments that only the server can see: it kills the process.
 
 
 class KillAt:
-    """Kills the client when the `call`-th request of a kind is there, and never answers it."""
+    """Kills the client when the `call`-th request of a kind arrives, and never answers it."""
 
     def __init__(self, kind: str, call: int, *, accept: bool = False) -> None:
         self.kind, self.left, self.accept = kind, call, accept
@@ -171,7 +171,7 @@ def test_killed_while_polling(old_shop: Shop) -> None:
 
 
 def test_killed_in_the_middle_of_a_download(old_shop: Shop) -> None:
-    """What had come is not fetched again."""
+    """The next run continues after the bytes that had arrived."""
     pairs, vendor = old_shop.rows(2), old_shop.vendor
     vendor.padding = 3 * 2**20
     ranges: list[str] = []
@@ -198,7 +198,7 @@ def test_killed_in_the_middle_of_a_download(old_shop: Shop) -> None:
 
 
 async def until_written(shop: Shop, size: int) -> None:
-    """A part of this size is on its way."""
+    """Wait until a partial file has this size."""
     for _ in range(1000):
         if any(path.stat().st_size >= size for path in (shop.folder / "out").rglob("*") if path.is_file()):
             return
@@ -207,7 +207,7 @@ async def until_written(shop: Shop, size: int) -> None:
 
 
 def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
-    """Uploading again costs nothing; the content, not its URL, is what may be paid once."""
+    """A repeated upload is free. The content, not its URL, must be paid only once."""
     (old_shop.folder / "face.png").write_bytes(b"\x89PNG" + os.urandom(100))
     old_shop.write("r0,https://cdn.example/0.mp4,face.png", "r1,https://cdn.example/1.mp4,face.png")
     point = "batchswap.ledger.api_cache:remember_upload@after"

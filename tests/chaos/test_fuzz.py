@@ -1,4 +1,4 @@
-"""Arbitrary JSON and bytes where the API's are expected: nothing comes out but values and the package's own errors."""
+"""Arbitrary JSON and bytes instead of the API's answers lead only to values or to the package's own errors."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ ALMOST = st.fixed_dictionaries(
         "param": st.fixed_dictionaries({}, optional={"model": JSON, "input": JSON}) | JSON,
     },
 )
-"""The API's own field names, with anything in them."""
+"""The API's own field names with any values."""
 
 READERS: list[Callable[[Any], Any]] = [
     wire.CreateTask.from_json, wire.CreateTaskAccepted.from_json, wire.Result.from_json, wire.TaskInfo.from_json,
@@ -70,7 +70,7 @@ READERS: list[Callable[[Any], Any]] = [
 def test_any_json_is_read(read: Callable[[Any], Any], found: Any) -> None:
     value = read(found)
     if value is not None:
-        assert read(value.to_json()) == value  # and what was read is the same when it is written and read again
+        assert read(value.to_json()) == value  # writing and reading it again gives the same value
 
 
 @PROFILE
@@ -109,7 +109,7 @@ def test_any_retry_after_is_seconds_or_nothing(value: str, now: float) -> None:
 @PROFILE
 @given(st.integers(100, 999), st.none() | st.integers(), st.none() | st.text(), st.booleans())
 def test_every_answer_has_a_meaning(status: int, code: int | None, remote_id: str | None, is_envelope: bool) -> None:
-    """And a submit that is not known to be refused is never taken for one."""
+    """And a submit counts as refused only if that is certain."""
     verdicts.judge_safe(status, code, is_envelope=is_envelope)
     found = verdicts.judge_submit(status, code, wire.usable_id(remote_id), is_envelope=is_envelope)
     if 500 <= status < 600 and status != 505:
@@ -135,7 +135,7 @@ def test_any_param_fits_or_does_not(param: Any) -> None:
 
 
 class Babbling(Service):
-    """Answers with what was drawn, for a while; its submits are what they say they are."""
+    """Gives drawn answers for a while. Its answers to submits are true."""
 
     def __init__(self, said: list[tuple[int, Any, Any, str]]) -> None:
         super().__init__(VirtualClock(), durations=lognormal(1.0, 0.1))
@@ -159,8 +159,8 @@ CODE = st.sampled_from([200, 200, 200, "200", None, 404, 422, 429, 501, 10**30])
 @PROFILE
 @given(st.lists(st.tuples(STATUS, CODE, ALMOST | JSON, st.text()), max_size=12))
 @on_virtual_time
-async def test_a_run_survives_whatever_the_api_says(said: list[tuple[int, Any, Any, str]]) -> None:
-    """No exception, no second submit of what may have been accepted, and the next run comes to the end."""
+async def test_a_run_survives_any_answers_of_the_api(said: list[tuple[int, Any, Any, str]]) -> None:
+    """No exception, no second submit of possibly accepted inputs, and the next run reaches the end."""
     random.seed(1)
     with tempfile.TemporaryDirectory() as folder:
         world, service = World(Path(folder), 2), Babbling(said)
@@ -197,7 +197,7 @@ PATHS = st.sampled_from([f"{REF}/{token(SECRET, REF)}".encode(), f"{REF}/x".enco
 @PROFILE
 @given(st.lists(st.tuples(HEADS, PATHS, st.lists(LINES, max_size=4), st.binary(max_size=40)), min_size=1, max_size=5))
 def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[bytes], bytes]]) -> None:
-    """And takes in nothing but JSON objects at the right path."""
+    """And it accepts only JSON objects at the right path."""
 
     async def main() -> None:
         found: list[Delivery] = []
@@ -222,7 +222,7 @@ def test_the_receiver_outlives_any_bytes(talks: list[tuple[bytes, bytes, list[by
 
 
 async def shout(port: int, data: bytes, *, is_over: bool = True) -> bytes:
-    """Bytes to the receiver, and what came back before it hung up. `is_over`: we hang up first."""
+    """Send bytes to the receiver and return its answer. `is_over`: the client closes the connection first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)

@@ -1,4 +1,4 @@
-"""Manifest fields and the API's words are foreign: terminals, spreadsheets and scripts get them harmless."""
+"""Manifest fields and the API's messages are untrusted: terminals, spreadsheets and scripts get them harmless."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def quoted(*cells: str) -> str:
 
 
 def write(shop: Shop, fields: dict[str, str], name: str = "spring.csv") -> None:
-    """A manifest with one row for each formula, and these fields in each."""
+    """Write a manifest with one row for each formula, and these fields in each row."""
     lines = [quoted("id", "video", "face", *fields)]
     for i, formula in enumerate(FORMULAS):
         lines.append(quoted(formula, f"https://cdn.example/{i}.mp4", "https://cdn.example/a.jpg", *fields.values()))
@@ -42,12 +42,12 @@ def write(shop: Shop, fields: dict[str, str], name: str = "spring.csv") -> None:
 
 
 def unsafe(text: str) -> set[str]:
-    """Characters that a terminal may act upon, or that turn the reading direction."""
+    """Return characters that control a terminal or change the reading direction."""
     return {c for c in text if c not in HARMLESS_BREAKS and unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs")}
 
 
 def bad_words(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """Every task ends in another way, and with the same words."""
+    """End every task in another way with the same message."""
     if kind == "submit" and "/0.mp4" in request.body.decode():
         return reply(json=ok(None, 422, WORDS))
     if kind == "submit" and "/1.mp4" in request.body.decode():
@@ -72,7 +72,7 @@ def commands(shop: Shop) -> list[list[str]]:
     return [*shown, *(["tasks", *db, "--format", form] for form in forms), ["status", *db], ["status", *db, "--json"]]
 
 
-def test_what_commands_print_does_nothing_to_a_terminal(filled: Shop) -> None:
+def test_printed_text_cannot_control_a_terminal(filled: Shop) -> None:
     done = filled.run("--rate", "none", *callback_options())
     assert done.exit_code == 4, done.output
     assert not unsafe(done.output)
@@ -84,7 +84,7 @@ def test_what_commands_print_does_nothing_to_a_terminal(filled: Shop) -> None:
         assert said.exit_code == 0, (command, said.output)
         assert not unsafe(said.output), command
     table = filled.call("tasks", "--db", str(filled.folder / "b.db")).output
-    assert MARKUP in table  # as it was written: nothing reads it as markup
+    assert MARKUP in table  # unchanged, not interpreted as markup
 
 
 def test_no_cell_of_an_export_is_a_formula(filled: Shop) -> None:
@@ -96,7 +96,7 @@ def test_no_cell_of_an_export_is_a_formula(filled: Shop) -> None:
     assert {row[1] for row in rows[1:]} == {f"'{key}" for key in FORMULAS}
 
 
-def test_a_script_gets_the_fields_as_they_were_written(filled: Shop) -> None:
+def test_a_script_gets_the_original_fields(filled: Shop) -> None:
     filled.run("--rate", "none", *callback_options())
     text = filled.call("tasks", "--db", str(filled.folder / "b.db"), "--batch", "spring", "--format", "json").stdout
     found = json.loads(text)
@@ -106,8 +106,8 @@ def test_a_script_gets_the_fields_as_they_were_written(filled: Shop) -> None:
 
 @pytest.mark.parametrize("hostile", [ANSI, TITLE, BIDI, "a\x00b", "\x9b2J", "\u2066x\u2069", "../../etc/x", "x" * 5000])
 @pytest.mark.parametrize("field", ["id", "consent", "tags", "output", "x_note"])
-def test_hostile_fields_are_refused_in_harmless_words_or_shown_harmless(shop: Shop, field: str, hostile: str) -> None:
-    """Nothing is sent for a manifest that is refused; nothing leaves --out for one that is taken."""
+def test_hostile_fields_are_refused_or_shown_harmless(shop: Shop, field: str, hostile: str) -> None:
+    """Nothing is sent for a refused manifest, and an accepted one writes only below --out."""
     given = {"id": "r0", "video": "https://cdn.example/0.mp4", "face": "https://cdn.example/a.jpg", field: hostile}
     text = f"{quoted(*given)}\n{quoted(*given.values())}\n"
     (shop.folder / "spring.csv").write_text(text, encoding="utf-8", newline="")
@@ -123,16 +123,16 @@ def test_hostile_fields_are_refused_in_harmless_words_or_shown_harmless(shop: Sh
         assert (shop.folder / "out" / output).resolve().is_relative_to((shop.folder / "out").resolve())
 
 
-def test_the_live_display_reads_no_markup_and_no_escapes(filled: Shop) -> None:
-    """On a real terminal, with a batch that is named to be misread."""
+def test_the_live_display_interprets_no_markup_and_no_escapes(filled: Shop) -> None:
+    """On a real terminal, with a batch whose name looks like markup."""
     seen = on_terminal(filled, "--rate", "none", "--batch", "[red]b[/]", *callback_options())
-    assert re.search(r"\[red\]b\[/\]\s+[━╸╺]", COLOURS.sub("", seen))  # beside the bar, as it was written
+    assert re.search(r"\[red\]b\[/\]\s+[━╸╺]", COLOURS.sub("", seen))  # next to the bar, unchanged
     for words in (ANSI, TITLE, BIDI, "\x9b", "\u2066", "\x00", "\x08"):
         assert words not in seen
 
 
 def on_terminal(shop: Shop, *options: str) -> str:
-    """What a run writes to a terminal."""
+    """Return the output of a run on a terminal."""
     ours, theirs = pty.openpty()
     environment = {**shop.environment(), "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
     command = [sys.executable, "-m", "batchswap", *shop.arguments(*options)]

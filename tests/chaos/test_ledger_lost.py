@@ -19,7 +19,7 @@ from tests.waits import wait_until
 
 ROWS = 12
 PAID = 4
-"""Tasks that are accepted before it happens."""
+"""Number of tasks that are accepted before the ledger is harmed."""
 Harm = Callable[[Path], None]
 """Does something to the ledger at this path."""
 
@@ -32,7 +32,7 @@ def command(shop: Shop, *more: str, db: Path | None = None) -> list[str]:
 
 @contextmanager
 def harmed(shop: Shop, harm: Harm, db: Path | None = None, *more: str, cwd: Path | None = None) -> Iterator[Process]:
-    """A run whose ledger is harmed while it asks for the submit after PAID others."""
+    """Run with a ledger that is harmed during the submit after PAID others."""
     done: list[bool] = []
 
     def spoil(vendor: Vendor, kind: str, request: Request) -> Act | None:
@@ -49,7 +49,7 @@ def harmed(shop: Shop, harm: Harm, db: Path | None = None, *more: str, cwd: Path
 
 
 def call(shop: Shop, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Another command at the same time, or afterwards."""
+    """Run another command at the same time or afterwards."""
     return subprocess.run(
         arguments, cwd=shop.folder, env=shop.environment(), capture_output=True, text=True, timeout=60, check=False
     )
@@ -60,7 +60,7 @@ def rename(path: Path, name: Path) -> None:
 
 
 def to_end(shop: Shop, harm: Harm, db: Path | None = None, *more: str) -> str:
-    """What such a run shows, to its end."""
+    """Check the messages and the end of such a run."""
     with harmed(shop, harm, db, *more) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
@@ -70,7 +70,7 @@ def to_end(shop: Shop, harm: Harm, db: Path | None = None, *more: str) -> str:
 
 
 def again(shop: Shop, db: Path) -> None:
-    """The next run with this ledger finishes everything, and pays nothing twice."""
+    """Check that the next run with this ledger finishes everything and pays nothing twice."""
     done = call(shop, *command(shop, db=db))
     assert done.returncode == 0, done.stderr
     assert (len(shop.vendor.accepted), set(shop.vendor.accepted.values())) == (ROWS, {1})
@@ -106,7 +106,7 @@ def replace_log(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [remove, remove_all, move, remove_log, remove_index, replace_log])
-def test_what_a_run_knows_is_written_back_under_the_ledgers_name(shop: Shop, harm: Harm) -> None:
+def test_a_run_writes_its_knowledge_back_under_the_ledgers_name(shop: Shop, harm: Harm) -> None:
     err = to_end(shop, harm, None, "-q")
     assert "b.db" in err
     assert "what this run knows was written back to" in err
@@ -115,7 +115,7 @@ def test_what_a_run_knows_is_written_back_under_the_ledgers_name(shop: Shop, har
 
 @pytest.mark.parametrize("how", ["moved", "linked"])
 def test_a_ledger_is_held_under_each_name_and_a_moved_one_is_complete(shop: Shop, how: str) -> None:
-    """By another run, and by each command that changes it."""
+    """Another run, and each command that changes the ledger, respects the lock."""
     shop.vendor.seconds = 60.0
     moved, link = shop.folder / "moved.db", shop.folder / "link.db"
     link.symlink_to(shop.folder / "b.db")
@@ -138,7 +138,7 @@ def test_a_folder_that_is_moved_away_is_made_again(shop: Shop) -> None:
     again(shop, db)
 
 
-def test_a_folder_that_is_moved_with_the_run_in_it_is_no_harm(shop: Shop) -> None:
+def test_moving_the_folder_of_a_run_is_harmless(shop: Shop) -> None:
     folder, moved = shop.folder / "work", shop.folder / "moved"
     folder.mkdir()
     with harmed(shop, lambda _: rename(folder, moved), Path("b.db"), cwd=folder) as process:
@@ -148,7 +148,7 @@ def test_a_folder_that_is_moved_with_the_run_in_it_is_no_harm(shop: Shop) -> Non
     assert known(moved / "b.db") == ROWS
 
 
-def test_a_second_name_stops_submits_and_is_refused_until_it_is_gone(shop: Shop) -> None:
+def test_a_second_name_stops_submits_and_is_refused_until_it_is_removed(shop: Shop) -> None:
     other = shop.folder / "other.db"
     err = to_end(shop, other.hardlink_to)
     assert "second name" in err
@@ -158,7 +158,7 @@ def test_a_second_name_stops_submits_and_is_refused_until_it_is_gone(shop: Shop)
     again(shop, shop.folder / "b.db")
 
 
-def test_a_link_that_leads_elsewhere_loses_nothing(shop: Shop) -> None:
+def test_a_changed_link_loses_nothing(shop: Shop) -> None:
     real, link = shop.folder / "real.db", shop.folder / "link.db"
     link.symlink_to(real)
 
@@ -171,7 +171,7 @@ def test_a_link_that_leads_elsewhere_loses_nothing(shop: Shop) -> None:
 
 
 def older(shop: Shop) -> Path:
-    """A ledger from before everything."""
+    """Make a ledger from before all submits."""
     path = shop.folder / "older.db"
     shop.rows(ROWS)
     assert call(shop, *command(shop, "--limit", "0", db=path)).returncode == 0
@@ -179,7 +179,7 @@ def older(shop: Shop) -> Path:
 
 
 @pytest.mark.parametrize("how", ["renamed over it", "copied over it"])
-def test_what_a_run_knows_is_saved_next_to_what_was_restored(shop: Shop, how: str) -> None:
+def test_a_run_saves_its_knowledge_next_to_a_restored_ledger(shop: Shop, how: str) -> None:
     path = older(shop)
     content = path.read_bytes()
 
@@ -198,15 +198,15 @@ def test_what_a_run_knows_is_saved_next_to_what_was_restored(shop: Shop, how: st
     again(shop, saved)
 
 
-def test_the_ids_of_what_is_paid_for_are_shown_when_the_ledger_was_emptied(shop: Shop) -> None:
-    """Nothing can be saved: what was in the file is nowhere else."""
+def test_the_ids_of_paid_tasks_are_shown_when_the_ledger_was_emptied(shop: Shop) -> None:
+    """Nothing can be saved, because only that file had the contents."""
     shop.vendor.seconds = 60.0
     err = to_end(shop, lambda path: os.truncate(path, 0), None, "-q")
     assert "was overwritten" in err
     assert all(task_id in err for task_id in shop.vendor.tasks)
 
 
-def test_where_nothing_can_be_saved_that_is_shown_and_what_is_paid_for_is_fetched(shop: Shop) -> None:
+def test_without_a_place_to_save_a_run_says_so_and_fetches_paid_results(shop: Shop) -> None:
     db = shop.folder / "deep" / "b.db"
 
     def block(path: Path) -> None:
@@ -229,7 +229,7 @@ def test_after_the_rescue_a_kill_loses_nothing_more(shop: Shop) -> None:
 
 
 def known(path: Path) -> int:
-    """Attempts whose ids are in the ledger."""
+    """Return the attempts whose ids are in the ledger."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             return int(db.execute("select count(*) from attempts where remote_id is not null").fetchone()[0])

@@ -1,4 +1,4 @@
-"""Invariant 1 for the disk: between an intent and its request stands a sync, shown by a real run's system calls."""
+"""Invariant 1 on the disk: the system calls of a real run show a sync between an intent and its request."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ TRACED = "trace=fdatasync,fsync,sendto,sendmsg,write,pwrite64"
 
 @dataclass(frozen=True)
 class Call:
-    """One system call. `text` is the whole line, with what was written as strace shows it."""
+    """One system call. `text` is the whole line of strace, with the written bytes."""
 
     name: str
     file: str
@@ -23,7 +23,7 @@ class Call:
 
 
 def calls(trace: Path) -> Iterator[Call]:
-    """The calls in the order in which they began; a sync counts from where it came back."""
+    """Return the calls in the order of their starts, but a sync at the time of its return."""
     begun: dict[str, str] = {}
     for line in trace.read_text(encoding="utf-8", errors="replace").splitlines():
         pid, _, text = line.partition(" ")

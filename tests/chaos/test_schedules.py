@@ -1,4 +1,4 @@
-"""Drawn nights: whatever goes wrong, in whatever order, and whenever the process dies."""
+"""Drawn nights: any faults in any order, with the process killed at any moment."""
 
 import asyncio
 import tempfile
@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.chaos.conftest import PROFILE
-from tests.chaos.faulty_service import Crooked
-from tests.chaos.killable_run import Mortal
+from tests.chaos.faulty_service import FaultyService
+from tests.chaos.killable_run import KillableRuns
 from tests.chaos.schedules import (
     CALLBACKS,
     DOWNLOAD_FAULTS,
@@ -62,7 +62,7 @@ SCHEDULES = st.builds(
 @example(Schedule(tasks=6, submits=[None, "429+", "named-429"], limit=20))
 @given(SCHEDULES)
 def test_nothing_lost_nothing_paid_twice(schedule: Schedule) -> None:
-    with tempfile.TemporaryDirectory() as folder, closing(Mortal(Path(folder), schedule)) as world:
+    with tempfile.TemporaryDirectory() as folder, closing(KillableRuns(Path(folder), schedule)) as world:
         run(live_on(world, schedule))
 
 
@@ -70,16 +70,16 @@ def test_nothing_lost_nothing_paid_twice(schedule: Schedule) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("commit", range(1, 13))
 def test_killed_at_every_commit(tmp_path: Path, commit: int, after: bool, callbacks: list[str] | None) -> None:
-    """Of a small batch whose results come while others are submitted; the next life dies there too."""
+    """In a small batch whose results arrive during other submits. The next process is killed there too."""
     kills, tasks = [Kill(commit=commit, after=after)] * 2, 3 if callbacks is None else 1
     schedule = Schedule(tasks=tasks, kills=kills, callbacks=callbacks, in_flight=2, limit=20, median=1.0)
-    with closing(Mortal(tmp_path, schedule)) as world:
+    with closing(KillableRuns(tmp_path, schedule)) as world:
         run(live_on(world, schedule))
 
 
-async def live_on(world: Mortal, schedule: Schedule) -> None:
-    """Run again and again, as cron would, until nothing is left to do and nothing moves any more."""
-    service = Crooked(schedule, world)
+async def live_on(world: KillableRuns, schedule: Schedule) -> None:
+    """Run again and again, as cron would, until nothing is left to do and nothing changes any more."""
+    service = FaultyService(schedule, world)
     before = None
     while world.is_busy or before != (before := (world.counts(), len(service.came))):
         assert world.lives < MOST_LIVES, "it never comes to rest"
@@ -89,10 +89,10 @@ async def live_on(world: Mortal, schedule: Schedule) -> None:
     check_end(world, service)
 
 
-def check(world: Mortal, service: Crooked, schedule: Schedule) -> None:
-    """What holds after every life."""
+def check(world: KillableRuns, service: FaultyService, schedule: Schedule) -> None:
+    """Check everything that must hold after every process."""
     counts = world.counts()
-    assert max(service.accepted.values(), default=0) <= schedule.paid_attempts  # more: Crooked looks at each
+    assert max(service.accepted.values(), default=0) <= schedule.paid_attempts  # more: FaultyService looks at each
     at_rest = counts["queued"] + counts["cancelled"]
     accepted = sum(1 for times in service.accepted.values() if times)
     queued_again = world.select("select count(*) from tasks where state = 'queued' and paid > 0")[0][0]
@@ -104,8 +104,8 @@ def check(world: Mortal, service: Crooked, schedule: Schedule) -> None:
     assert recorded <= set(service.tasks)
 
 
-def check_end(world: Mortal, service: Crooked) -> None:
-    """What holds when nothing moves any more."""
+def check_end(world: KillableRuns, service: FaultyService) -> None:
+    """Check everything that must hold at the end."""
     counts = world.counts()
     assert len(world.shelf.files) == counts["done"]
     recorded = {row[0] for row in world.select("select remote_id from attempts where remote_id is not null")}

@@ -1,4 +1,4 @@
-"""Invariant 9: a server that repeats every secret it is told, and nothing of it anywhere that people read."""
+"""Invariant 9: a server repeats every secret that it gets, but no text for people contains one."""
 
 import os
 import sqlite3
@@ -28,7 +28,7 @@ ROWS = ("fine", "refused", "unclear", "failing", "gone", "troubled", "limited", 
 
 
 class Echo:
-    """Each row meets one kind of trouble, and every message repeats what it should not."""
+    """Gives each row a different fault. Every message repeats secrets."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -67,7 +67,7 @@ class Echo:
         return is_first
 
     def words(self, vendor: Vendor, kind: str, request: Request) -> str:
-        """Everything that the request carried, and what was submitted for the task that it names."""
+        """Return all values of the request, and the inputs of the task that it names."""
         about = request.query.get("task_id", "") if kind == "poll" else request.path[7:-4] if kind == "media" else ""
         told = vendor.tasks[about][2] if about in vendor.tasks else None
         body = request.body.decode() if kind == "submit" else str(told)
@@ -82,7 +82,7 @@ def fill(shop: Shop) -> None:
 
 
 def watched(shop: Shop, *options: str) -> tuple[str, list[str]]:
-    """What a run said, and the argument lists that the machine could see meanwhile."""
+    """Return the messages of a run, and the argument lists that were visible on the machine meanwhile."""
     command = [sys.executable, "-m", "batchswap", *shop.arguments(*options)]
     seen = []
     with (shop.folder / "said").open("w+") as said:
@@ -98,14 +98,14 @@ def watched(shop: Shop, *options: str) -> tuple[str, list[str]]:
 
 
 def readable(db: sqlite3.Connection) -> Iterator[str]:
-    """Every text in every column of every table."""
+    """Return every text in every column of every table."""
     for (table,) in db.execute("select name from sqlite_master where type = 'table'").fetchall():
         for row in db.execute(f'select * from "{table}"'):
             yield from (value for value in row if isinstance(value, str))
 
 
 def secrets_of(shop: Shop) -> list[str]:
-    """The key, the signatures, and every attempt's callback token."""
+    """Return the key, the signatures, and every attempt's callback token."""
     [(secret,)] = shop.select("select value from meta where name = 'secret'")
     tokens = [token(secret, ref) for (ref,) in shop.select("select ref from attempts")]
     assert len(tokens) >= len(ROWS) - 1
@@ -150,7 +150,7 @@ def test_invariant_9_no_secret_anywhere(old_shop: Shop, key: str, style: list[st
 
 
 def check_that_it_was_told(shop: Shop, echo: Echo) -> None:
-    """The server knew the secrets and had its say: otherwise all this shows nothing."""
+    """Check that the server knew the secrets and repeated them. Otherwise this test would show nothing."""
     assert all(any(secret in words for words in echo.seen) for secret in (shop.key, "SIGINPUT", "SIGNATURE"))
     states = dict(shop.select("select key, state from tasks where key not like 'w%'"))
     ends = {"fine": "done", "troubled": "done", "limited": "done", "unclear": "uncertain"}
@@ -160,7 +160,7 @@ def check_that_it_was_told(shop: Shop, echo: Echo) -> None:
 
 
 def check_bytes(shop: Shop) -> None:
-    """Keys and tokens are in no file at all; inputs' signatures must be somewhere, or nothing could be resumed."""
+    """Check that no file has keys or tokens. Signatures of inputs may be stored, because resuming needs them."""
     [(secret,)] = shop.select("select value from meta where name = 'secret'")
     tokens = [token(secret, ref).encode() for (ref,) in shop.select("select ref from attempts")]
     for path in shop.folder.rglob("*"):
@@ -191,8 +191,8 @@ REF, TOKEN = "5b6f9c1e-8f7f-4c57-9a7e-3a2f0b1c9d10", "0123456789abcdef" * 2
         (f"attempt {REF}", f"attempt {REF}"),
     ],
 )
-def test_words_of_strangers_lose_their_secrets(said: str, shown: str) -> None:
-    """What callbacks say comes without a key to compare with."""
+def test_messages_in_callbacks_lose_their_secrets(said: str, shown: str) -> None:
+    """There is no key with which to compare them."""
     assert clean(said) == shown
 
 
@@ -202,7 +202,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_ledger_and_state_are_their_owners_alone(shop: Shop, umask: int) -> None:
-    """Looked at while the run goes on: then the write-ahead logs are there too."""
+    """The test looks during the run, when the write-ahead logs exist too."""
     shop.rows(1)
     seen: dict[str, int] = {}
     folders: set[int] = set()

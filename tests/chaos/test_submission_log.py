@@ -1,4 +1,4 @@
-"""Ledgers that were restored, cut short or lost: the submission log knows what was paid, and nothing is paid again."""
+"""Ledgers that were restored, truncated or lost: the submission log knows the paid tasks, and none is paid again."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def rebuild(shop: Shop, *manifests: str) -> str:
 
 
 def refused(shop: Shop, count: int) -> None:
-    """A run says what is wrong and how to repair it, and sends nothing."""
+    """Check that a run names the fault and its repair, and sends nothing."""
     before = shop.vendor.requests()
     done = shop.process("--rate", "none")
     said = done.stderr.decode()
@@ -74,8 +74,8 @@ def test_a_restored_backup_is_refused_and_after_the_command_nothing_is_paid_agai
     assert old_shop.results() == old_shop.expected(pairs)
 
 
-def test_the_same_of_a_ledger_that_knew_its_rows(old_shop: Shop) -> None:
-    """The results are still there: they are done without a request."""
+def test_a_restored_ledger_that_knew_its_rows_is_repaired_too(old_shop: Shop) -> None:
+    """The results still exist, so the tasks are done without a request."""
     pairs = old_shop.rows(8)
     assert run(old_shop, "--limit", "2") == 0
     copy = (old_shop.folder / "b.db.bak").read_bytes()
@@ -91,7 +91,7 @@ def test_the_same_of_a_ledger_that_knew_its_rows(old_shop: Shop) -> None:
 
 
 class KillAt:
-    """The `number`-th request of a kind kills the client, after the API has accepted it."""
+    """Kills the client at the `number`-th request of a kind, after the API has accepted it."""
 
     def __init__(self, kind: str, number: int) -> None:
         self.kind, self.left = kind, number
@@ -106,8 +106,8 @@ class KillAt:
 
 
 @pytest.mark.parametrize("is_old", [True, False])
-def test_a_wal_that_was_removed_after_a_kill(shop: Shop, old_shop: Shop, is_old: bool) -> None:
-    """Also of a ledger that was made by the run that was killed."""
+def test_a_wal_removed_after_a_kill_is_noticed(shop: Shop, old_shop: Shop, is_old: bool) -> None:
+    """Also for a ledger that the killed run had created."""
     if not is_old:
         (shop.folder / "b.db").unlink()
     pairs = shop.rows(8)
@@ -122,7 +122,7 @@ def test_a_wal_that_was_removed_after_a_kill(shop: Shop, old_shop: Shop, is_old:
 
 
 def finish(shop: Shop, pairs: list[Pair], *more: str) -> None:
-    """Run to the end, with a person who knows what the API has of uncertain tasks."""
+    """Run to the end, and resolve uncertain tasks from the API's records."""
     assert run(shop, *more) in (0, 4)
     for (key,) in shop.select("select key from tasks where state = 'uncertain'"):
         pair = pairs[int(key[1:])]
@@ -135,7 +135,7 @@ def finish(shop: Shop, pairs: list[Pair], *more: str) -> None:
 
 
 @pytest.mark.parametrize("are_results_left", [True, False])
-def test_a_lost_disk(old_shop: Shop, are_results_left: bool) -> None:
+def test_a_lost_disk_costs_nothing_twice(old_shop: Shop, are_results_left: bool) -> None:
     pairs = old_shop.rows(6)
     assert run(old_shop) == 0
     for path in old_shop.folder.glob("b.db*"):
@@ -172,7 +172,7 @@ def test_a_new_ledger_for_rows_that_a_lost_one_submitted_is_reported_with_the_co
 
 
 def test_a_rebuilt_ledger_is_the_lost_one_to_an_older_copy(old_shop: Shop) -> None:
-    """A copy that turns up later is behind what the rebuilt ledger has submitted."""
+    """A copy that appears later lacks the submits of the rebuilt ledger."""
     pairs = old_shop.rows(4)
     assert run(old_shop, "--limit", "2") == 0
     copy = (old_shop.folder / "b.db.bak").read_bytes()
@@ -185,7 +185,7 @@ def test_a_rebuilt_ledger_is_the_lost_one_to_an_older_copy(old_shop: Shop) -> No
     assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
 
 
-def test_a_file_that_is_not_the_result_is_not_taken_for_it(old_shop: Shop) -> None:
+def test_another_file_is_not_used_as_the_result(old_shop: Shop) -> None:
     old_shop.rows(2)
     assert run(old_shop) == 0
     for path in old_shop.folder.glob("b.db*"):
@@ -223,7 +223,7 @@ def test_an_answer_that_the_ledger_did_not_record_is_taken_from_the_log(old_shop
 )
 @pytest.mark.parametrize("options", [(), ("--budget-per-day", "100")])
 def test_killed_between_the_log_and_the_ledger(old_shop: Shop, point: str, options: tuple[str, ...]) -> None:
-    """The next run goes on: a ledger that died is not taken for an older copy."""
+    """The next run continues: it does not mistake the ledger for an older copy."""
     pairs = old_shop.rows(5)
     assert old_shop.process("--rate", "none", *options, point=point).returncode == -signal.SIGKILL
     finish(old_shop, pairs, *options)
@@ -271,7 +271,7 @@ def test_plan_status_and_doctor_name_a_ledger_that_is_behind(old_shop: Shop) -> 
 
 @pytest.mark.parametrize("is_same_ledger", [True, False])
 def test_ledgers_with_one_key_share_the_day_in_all_time_zones(shop: Shop, is_same_ledger: bool) -> None:
-    """The day is that of its first run."""
+    """The first run determines the day."""
     shop.rows(5)
     assert run(shop, "--budget-per-day", "3", *callback_options()) == 6
     assert shop.vendor.accepted.total() == 3
@@ -300,7 +300,7 @@ def test_refused_submits_do_not_use_up_the_day(shop: Shop) -> None:
 
 
 def test_two_runs_at_once_do_not_overspend_the_day(shop: Shop) -> None:
-    """Each has a ledger of its own and a budget that one of them alone would use up."""
+    """Each has its own ledger, and a budget that a single run would use up."""
     shop.rows(12)
     place = ["--out", "out", "--provider", "crun", "--base-url", shop.vendor.url, "--min-free", "0", "--rate", "none"]
     each = ["run", "spring.csv", *place, "--budget-per-day", "7"]
@@ -321,7 +321,7 @@ def test_two_runs_at_once_do_not_overspend_the_day(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "content", [b"\0" * 5000, b"{" * 10_000_000, b'{"at":1,"what":"sent"', b"[]\n{}\n\xff\xfe\n", b""]
 )
-def test_garbage_in_the_log_costs_itself_alone(old_shop: Shop, content: bytes) -> None:
+def test_garbage_in_the_log_affects_no_other_line(old_shop: Shop, content: bytes) -> None:
     old_shop.rows(3)
     copy = (old_shop.folder / "b.db").read_bytes()
     assert run(old_shop, "--limit", "1") == 0
@@ -334,7 +334,7 @@ def test_garbage_in_the_log_costs_itself_alone(old_shop: Shop, content: bytes) -
 
 
 @pytest.mark.parametrize("kind", ["missing", "a file", "fifo", "folder"])
-def test_without_a_log_the_run_goes_on_and_says_so_once(old_shop: Shop, kind: str) -> None:
+def test_without_a_log_the_run_continues_and_warns_once(old_shop: Shop, kind: str) -> None:
     pairs = old_shop.rows(3)
     assert run(old_shop, "--limit", "1") == 0
     path = log_of(old_shop)
@@ -358,7 +358,7 @@ def test_without_a_log_the_run_goes_on_and_says_so_once(old_shop: Shop, kind: st
         assert "the submission log" not in old_shop.process("--rate", "none").stderr.decode()
 
 
-def test_a_month_later_both_files_count_and_a_year_later_the_old_one_is_gone(old_shop: Shop) -> None:
+def test_a_month_later_both_files_count_and_a_year_later_the_old_one_is_deleted(old_shop: Shop) -> None:
     old_shop.rows(3)
     copy = (old_shop.folder / "b.db").read_bytes()
     assert run(old_shop, "--limit", "1") == 0

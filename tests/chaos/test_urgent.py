@@ -1,4 +1,4 @@
-"""What concerns money is shown at every verbosity, and wherever it can be shown."""
+"""Messages about money appear at every verbosity, and on any stream that still works."""
 
 import json
 import resource
@@ -17,14 +17,14 @@ from tests.processes import started
 
 
 def fill_disk(vendor: Vendor, kind: str, request: Request) -> Act | None:
-    """From the first submit on, no file of the run can grow any more."""
+    """Make all files of the run unable to grow from the first submit on."""
     if kind == "submit":
         resource.prlimit(vendor.victim, resource.RLIMIT_FSIZE, (0, 0))
     return None
 
 
 def run(shop: Shop, *more: str, stderr: Path | None = None, before: tuple[str, ...] = ()) -> tuple[str, str]:
-    """What a run that can write no longer shows: stdout and stderr."""
+    """Return stdout and stderr of a run that can no longer write files."""
     shop.rows(1)
     shop.vendor.spoil = fill_disk
     with ExitStack() as stack:
@@ -49,17 +49,17 @@ def test_the_id_of_a_paid_task_that_cannot_be_recorded_is_shown(shop: Shop, how:
         assert json.loads(line)["level"] == "warning"
 
 
-def test_an_id_that_stderr_does_not_take_is_written_to_stdout(shop: Shop) -> None:
+def test_an_id_that_stderr_cannot_take_is_written_to_stdout(shop: Shop) -> None:
     out, _ = run(shop, "-q", stderr=shop.folder / "night.log")
     assert next(iter(shop.vendor.tasks)) in out
 
 
-def test_an_id_that_a_closed_stderr_does_not_take_is_written_to_stdout(shop: Shop) -> None:
+def test_an_id_that_a_closed_stderr_cannot_take_is_written_to_stdout(shop: Shop) -> None:
     out, _ = run(shop, "-q", before=("sh", "-c", 'exec "$@" 2>&-', "sh"))
     assert next(iter(shop.vendor.tasks)) in out
 
 
-def test_an_id_that_stderr_does_not_take_is_in_the_document(shop: Shop) -> None:
+def test_an_id_that_stderr_cannot_take_is_in_the_document(shop: Shop) -> None:
     out, _ = run(shop, "-q", "--json", stderr=shop.folder / "night.log")
     assert any(next(iter(shop.vendor.tasks)) in line for line in json.loads(out)["warnings"])
 

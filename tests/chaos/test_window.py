@@ -1,4 +1,4 @@
-"""Invariant 6 on real processes: two runs with one key share its window."""
+"""Invariant 6 with real processes: two runs with one key share its window."""
 
 import signal
 import sqlite3
@@ -14,11 +14,11 @@ from tests.waits import wait_until
 
 RATE, LIMIT, PERIOD = "16/1s", 16, 1.0
 TRAVEL = 0.1
-"""Seconds by which requests may travel at different speeds on a busy machine."""
+"""Difference in seconds between the travel times of requests on a busy machine."""
 
 
-def beside(shop: Shop, name: str) -> Shop:
-    """Another ledger, with the same key, home and vendor. A copy with the same id is refused once the other submits."""
+def second_ledger(shop: Shop, name: str) -> Shop:
+    """Make another ledger with the same key, home and vendor. A copy of the same ledger would be refused."""
     folder = shop.folder / name
     folder.mkdir()
     (folder / "b.db").write_bytes((shop.folder / "b.db").read_bytes())
@@ -28,7 +28,7 @@ def beside(shop: Shop, name: str) -> Shop:
 
 
 def test_invariant_6_two_processes_stay_in_one_window(old_shop: Shop) -> None:
-    shops = [beside(old_shop, name) for name in "ab"]
+    shops = [second_ledger(old_shop, name) for name in "ab"]
     for shop, letter in zip(shops, "rs", strict=True):
         shop.rows(8, letter)
         text = (shop.folder / "spring.csv").read_text()
@@ -50,7 +50,7 @@ def test_invariant_6_a_command_with_another_rate_makes_no_run_faster(old_shop: S
     assert old_shop.vendor.busiest(PERIOD - TRAVEL) <= 8 + 1
 
 
-def test_a_damaged_window_stops_no_command(old_shop: Shop) -> None:
+def test_a_damaged_window_does_not_stop_commands(old_shop: Shop) -> None:
     pairs = old_shop.rows(2)
     assert old_shop.call("balance", "--base-url", old_shop.vendor.url).exit_code == 0
     (window,) = (old_shop.folder / "state/batchswap").glob("window-*.db")
@@ -62,8 +62,8 @@ def test_a_damaged_window_stops_no_command(old_shop: Shop) -> None:
     assert old_shop.results() == old_shop.expected(pairs)
 
 
-def test_invariant_6_a_restart_goes_on_with_the_window(old_shop: Shop) -> None:
-    """The vendor asks for a pause and the process dies at once: the next one keeps the pause."""
+def test_invariant_6_a_restart_continues_the_window(old_shop: Shop) -> None:
+    """The vendor requests a pause and the process dies at once. The next process keeps the pause."""
     pairs = old_shop.rows(4)
     old_shop.vendor.spoil = refuse_once
     point = "batchswap.ratelimit.shared_window:SharedWindow.pushed_back@after"

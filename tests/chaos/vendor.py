@@ -1,6 +1,6 @@
-"""The API of api.md on raw sockets, in a thread of its own: it counts what it accepts by inputs, and sees its window.
+"""The API of api.md on raw sockets in its own thread. It counts accepted tasks by inputs, and all requests by time.
 
-It shares nothing with the package. A test tells it what to do with a call through `spoil`.
+It shares no code with the package. A test changes its answers with `spoil`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ CALLS = {
 }
 Pair = tuple[str, str]
 Spoil = Callable[["Vendor", str, Request], Act | None]
-"""A call's kind ("submit", "poll", …, "media", "put") and its request -> what to do instead of a good answer."""
+"""Takes a call's kind ("submit", "poll", …, "media", "put") and its request, and returns what replaces the answer."""
 
 
 def box(kind: bytes, payload: bytes) -> bytes:
@@ -38,7 +38,7 @@ def box(kind: bytes, payload: bytes) -> bytes:
 
 
 class Vendor:
-    """One account. Tasks end `seconds` after they were accepted; results hold `padding` bytes that players skip."""
+    """One account. Tasks end `seconds` after their acceptance. Results have `padding` bytes that players skip."""
 
     def __init__(self, *, seconds: float = 0.0, padding: int = 0) -> None:
         self.seconds, self.padding = seconds, padding
@@ -46,26 +46,26 @@ class Vendor:
         self.tasks: dict[str, tuple[Pair, float, Any]] = {}
         self.files: dict[str, str] = {}
         self.arrivals: list[tuple[float, str]] = []
-        """When each request came (monotonic), and its kind."""
+        """Arrival time (monotonic) and kind of each request."""
         self.spoil: Spoil = lambda _, __, ___: None
         self.owed: list[tuple[str, Any]] = []
         """Callbacks to deliver: URL and body."""
         self.victim = 0
-        """The process that runs at the moment."""
+        """The current process of the client."""
         self.url = ""
 
-    # What the tests ask.
+    # For the tests.
 
     def requests(self, kind: str | None = None) -> int:
         return sum(1 for _, each in self.arrivals if kind in (None, each))
 
     def busiest(self, period: float) -> int:
-        """The most calls that came within any `period` seconds. Media and uploaded bytes are not the API's affair."""
+        """Return the maximum of API calls within any `period` seconds. Media and uploads are no API calls."""
         times = [at for at, kind in self.arrivals if kind not in ("media", "put")]
         return max((sum(1 for at in times if start <= at < start + period) for start in times), default=0)
 
     def content(self, pair: Pair) -> bytes:
-        """The result of a pair of inputs: always the same."""
+        """Return the result for a pair of inputs, always the same."""
         return movie() + box(b"free", "|".join(pair).encode()) + box(b"free", bytes(self.padding))
 
     def kill(self) -> None:
@@ -74,11 +74,11 @@ class Vendor:
     # The API.
 
     def choose(self, request: Request) -> Act:
-        """Called with the head; what needs the body is chosen when it is there."""
+        """Choose the answer from the head. If the body matters, the returned function decides later."""
 
         async def do(exchange: Exchange) -> bool:
             act = self.act(exchange.request)
-            while self.owed:  # before CreateTask itself is answered: then nobody waits for a poll
+            while self.owed:  # before the answer to CreateTask, so the client needs no poll
                 await post(*self.owed.pop())
             return await act(exchange)
 
@@ -90,7 +90,7 @@ class Vendor:
         return self.spoil(self, kind, request) or self.answer(kind, request)
 
     def answer(self, kind: str, request: Request) -> Act:
-        """What should be answered."""
+        """Return the good answer."""
         match kind:
             case "submit":
                 return reply(json=ok({"task_id": self.accept(request)}))
@@ -112,7 +112,7 @@ class Vendor:
                 return media(self.content(self.tasks[task_id][0]), etag=f'"{task_id}"')
 
     def accept(self, request: Request) -> str:
-        """Take the task, and the money."""
+        """Accept and charge the task."""
         body = request.json()
         given = (body["input"]["video_url"], body["input"]["new_face"])
         pair = (self.files.get(given[0], given[0]), self.files.get(given[1], given[1]))
@@ -141,7 +141,7 @@ class Vendor:
 
 
 async def post(url: str, body: Any) -> None:
-    """One delivery; what the receiver says of it is its own affair."""
+    """Deliver a callback once, and ignore the answer."""
     parts = urlsplit(url)
     content = json.dumps(body).encode()
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -158,7 +158,7 @@ async def post(url: str, body: Any) -> None:
 
 @contextmanager
 def selling(**options: Any) -> Iterator[Vendor]:
-    """A vendor that serves until the block ends."""
+    """Yield a vendor that serves until the block ends."""
     vendor = Vendor(**options)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 

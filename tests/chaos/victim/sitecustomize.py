@@ -1,6 +1,6 @@
-"""Found on the PYTHONPATH of a process that is to die: SIGKILL at a named point, without a word of it in the product.
+"""Kill a process at a named point, without any code in the product. The process finds this file on its PYTHONPATH.
 
-CHAOS_POINT is `module:name@before#2`: kill at the second call, before it begins; `after`: when it has returned.
+CHAOS_POINT is `module:name@before#2`: SIGKILL before the second call. With `after`, when the call has returned.
 """
 
 import functools
@@ -17,7 +17,7 @@ def die() -> None:
 
 
 def deadly(function: Callable[..., Any], *, before: bool, call: int) -> Callable[..., Any]:
-    """The function, which kills the process at its `call`-th call."""
+    """Return a function that kills the process at its `call`-th call."""
     calls = 0
 
     def count() -> bool:
@@ -53,7 +53,7 @@ def arm(point: str) -> None:
     wrapped = deadly(getattr(owner, name), before=when == "before", call=int(call or 1))
     setattr(owner, name, wrapped)
     for step in getattr(getattr(owner, "steps", None), "_migrations", ()):
-        if step.name == name:  # a step of the schema is called through this list
+        if step.name == name:  # the steps of the schema are called through this list
             step.fn = wrapped
 
 
