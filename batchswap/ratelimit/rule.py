@@ -1,11 +1,11 @@
-"""When the next request may leave. Pure: the caller brings the time, keeps the `Pace` and does the waiting.
+"""The rate limit rule: when the next request may leave. Pure: the caller brings the time, keeps the `Pace`, and waits.
 
-All processes that use one key share what has left, the slowest rate that one of them was given, and a `Pace`: what 429s
-have taught. The rule is a strict sliding window (in no `period` seconds do more than `limit` requests leave) with even
-spaces inside it: a bucket would let nearly twice the limit out at first.
-A 429 says that the true limit is lower. The requests that the window held at that moment are a measurement of it,
-so the pace drops there at once instead of by guesses. What was measured is `proven`: after a storm of 429s that drove
-the pace below it, the pace comes back to it in a few periods; beyond it, one request a `hold` at a time.
+All processes that use a key share the recent departures, the slowest of their configured rates, and a `Pace`, the
+limit learned from 429s. The rule is a strict sliding window (at most `limit` requests leave in any `period` seconds)
+with even spaces between requests; a leaky bucket would let through almost twice the limit at first.
+A 429 means that the true limit is lower. The number of requests in the window at that moment is a measurement of it,
+so the pace drops to this `proven` limit at once. If many 429s push the pace below it, the pace returns to it within a
+few periods. Beyond it, the pace rises by one step per `hold`.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from math import ceil, inf
 import msgspec
 
 MARGIN = 0.01
-"""Part of the period left free, for what the times of answers do not tell of the way of a request, …"""
+"""Fraction of the period that is left free, because the travel time of a request is only estimated."""
 LEAST_MARGIN = 0.01
-"""… and at least so many seconds."""
+"""Least margin in seconds."""
 WAY = 0.05
-"""Part of the period by which a request is believed to have come to the API later than it left, at most, …"""
+"""Fraction of the period: the longest assumed time between a request's departure and its arrival at the API."""
 LEAST_WAY = 0.25
-"""… or so many seconds: a busy machine holds one back, however short the period."""
+"""Least value of that time in seconds, because a busy machine delays requests whatever the period is."""
 FIRST_HOLD = 60.0
 LONGEST_HOLD = 3600.0
 
@@ -41,10 +41,10 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Departures(msgspec.Struct):
-    """Requests that have left: the last place that was given to one, and when each left, or came, oldest first.
+    """Recent requests: the place of the last one, and the times at which they left or arrived, oldest first.
 
-    Spaces are kept between places, which may be a little before their requests, so that the pace does not suffer.
-    `slowest` is the slowest rate that a run in progress was given, if that is known.
+    Spaces are kept between places. A place may be a little earlier than its request, so that delays do not add up.
+    `slowest` is the slowest rate among the runs in progress, if known.
     """
 
     place: float = -inf
@@ -53,23 +53,24 @@ class Departures(msgspec.Struct):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """What 429s have taught about one key. Times are monotonic seconds.
-
-    `limit` is what is believed of the API, in `period` seconds; None: nothing, so that only the given rates apply.
-    `top` is what was tried when it was first taught: back there, it is over. `proven` is what the API once allowed,
-    measured when a 429 came; `sound` is the limit before the last raise; `paused_until` is a Retry-After or a
-    maintenance; `pushed_at` is when the last 429 was taken to heart; after `raise_at` one more request may be tried.
-    """
+    """The limit of one key, learned from 429s. Times are monotonic seconds."""
 
     limit: int | None = None
+    """The learned limit in `period` seconds; None if only the configured rates apply."""
     period: float = 0.0
     top: int = 0
+    """The limit in force at the first 429. When the pace is back there, the learned limit is dropped."""
     proven: int | None = None
+    """The measured limit at the first 429."""
     sound: int = 1
+    """The limit before the last raise."""
     paused_until: float = -inf
+    """The end of a Retry-After or a maintenance."""
     pushed_at: float = -inf
+    """When a 429 last lowered the pace."""
     raised_at: float = -inf
     raise_at: float = inf
+    """When the limit may be raised again."""
     hold: float = FIRST_HOLD
 
     @property
@@ -78,9 +79,9 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 def wait(pace: Pace, rate: Rate, sent: Departures, now: float) -> float:
-    """Return 0.0 when a request may leave now at `rate`, otherwise seconds to wait before asking again.
+    """Return 0.0 if a request may leave now at `rate`, otherwise the seconds to wait before the next try.
 
-    `sent` is what came to the API in the last `reach` seconds at least.
+    `sent` must cover at least the last `reach` seconds.
     """
     if now < pace.paused_until:
         return pace.paused_until - now
@@ -88,12 +89,12 @@ def wait(pace: Pace, rate: Rate, sent: Departures, now: float) -> float:
 
 
 def reach(pace: Pace, *rates: Rate) -> float:
-    """Return how many seconds back a departure may still count for one of the rates, with some more for late ones."""
+    """Return for how many seconds a departure counts for one of the rates, with some extra for late departures."""
     return 2 * max(pace.period if pace.taught else 0.0, *(rate.period for rate in rates))
 
 
 def _in_force(pace: Pace, rate: Rate, sent: Departures) -> Iterator[Rate]:
-    """Yield every rate that a request sent at `rate` has to keep; whatever has left counts for each of them."""
+    """Yield the rates that a request sent at `rate` must keep. All departures count for each of them."""
     yield rate
     if sent.slowest and sent.slowest.speed < rate.speed:
         yield sent.slowest
@@ -115,48 +116,48 @@ def _space(rate: Rate) -> float:
 
 
 def place(pace: Pace, rate: Rate, sent: Departures, now: float) -> float:
-    """Return the place of a request that may leave now: what the next space is counted from.
+    """Return the place of a request that may leave now. The next space starts there.
 
-    A process that wakes up a little late for each place would else be slower than the limit by all these moments.
+    The place may lie in the past: otherwise, the small delays of a process would add up.
     """
     return max(_place(each, sent, now) for each in _in_force(pace, rate, sent))
 
 
 def _place(rate: Rate, left: Departures, now: float) -> float:
     if now - left.place >= 2 * _space(rate):
-        return now  # the place was free for long
+        return now  # the window was idle
     return min(now, left.place + _space(rate))
 
 
 def longest_way(rate: Rate) -> float:
-    """Seconds by which requests may travel at different speeds. What takes longer is taken for work at the API."""
+    """Return the longest assumed travel time of a request. Any longer time counts as work at the API."""
     return max(rate.period * WAY, LEAST_WAY)
 
 
 def allowed(pace: Pace, rate: Rate) -> int:
-    """Requests in the rate's period that may leave at it now: at least one, sooner or later."""
+    """Return how many requests may leave in the rate's period now: at least one."""
     if pace.limit is None:
         return rate.limit
     return max(1, min(rate.limit, int(pace.limit * (rate.period / pace.period))))
 
 
 def _limit_in(period: float, rate: Rate) -> int:
-    """The least limit for this period that leaves the rate as it is."""
+    """Convert the rate to a limit for this period, rounded up."""
     return ceil(rate.limit * (period / rate.period))
 
 
 def pushed_back(pace: Pace, rate: Rate, sent: Departures, *, sent_at: float, now: float, pause: float) -> Pace:
-    """The pace after a 429 to the request that left at `sent_at`. `pause` seconds nobody sends anything.
+    """Return the pace after a 429 to the request that left at `sent_at`. Nothing is sent for `pause` seconds.
 
-    `sent` is what has left. Requests that left before the last push-back had been heard tell nothing new: a burst of
-    429s is one message. It is measured in the period that something was taught for already, else in the rate's own.
+    A request that left before the pace was last lowered brings no new information: a burst of 429s counts once.
+    The measurement uses the period of the learned limit if there is one, else the period of the rate.
     """
     until = max(pace.paused_until, now + pause)
     if sent_at <= pace.pushed_at:
         return msgspec.structs.replace(pace, paused_until=until)
     pushed = msgspec.structs.replace(pace, paused_until=until, pushed_at=now, raised_at=-inf)
     if 0.0 <= sent_at - pace.raised_at <= 2 * pace.period:
-        # A faster pace was tried and was too fast: the one before it was sound. Try again, but not as soon.
+        # The last raise was too much: return to the limit before it, and wait longer until the next try.
         hold = min(pace.hold * 2, LONGEST_HOLD)
         return msgspec.structs.replace(pushed, limit=pace.sound, proven=pace.sound, raise_at=until + hold, hold=hold)
     period = rate.period if pace.limit is None else pace.period
@@ -178,9 +179,9 @@ def pushed_back(pace: Pace, rate: Rate, sent: Departures, *, sent_at: float, now
 
 
 def recovered(pace: Pace, rate: Rate, now: float) -> Pace:
-    """The pace after a quiet time: fast back to what is proven, beyond it one request more at a time.
+    """Return the pace after a time without 429s: quickly back to the proven limit, and in small steps beyond it.
 
-    Nobody raises it beyond what he needs himself, and only who gets back to what was tried may call it over.
+    A process raises the limit only up to its own rate, and drops it only when that reaches `top`.
     """
     if pace.limit is None or now < pace.raise_at:
         return pace
@@ -198,5 +199,5 @@ def recovered(pace: Pace, rate: Rate, now: float) -> Pace:
 
 
 def pause(pace: Pace, until: float) -> Pace:
-    """Nobody sends before `until` (maintenance)."""
+    """Return the pace with a pause until `until` (maintenance)."""
     return msgspec.structs.replace(pace, paused_until=max(pace.paused_until, until))

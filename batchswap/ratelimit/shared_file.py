@@ -1,7 +1,7 @@
-"""A small SQLite file that processes share and may lose: it helps them, and nothing is lost or paid twice without it.
+"""A small SQLite file that processes share. If it is lost, no work is lost and nothing is paid twice.
 
-It is not synced, so a power cut may damage it. Whoever finds that begins it anew, alone; the others notice that another
-file stands under its name, and go on with that one.
+The file is not synced, so a power cut may damage it. The process that finds the damage creates a new file under a
+lock; the others notice the replacement and switch to the new file.
 """
 
 import fcntl
@@ -18,37 +18,37 @@ from batchswap.state_folder import USE, identity
 
 T = TypeVar("T")
 Begin = Callable[[sqlite3.Connection, bool], None]
-"""Makes what the file is to hold, or goes on with what it holds. True: nobody has used it before."""
+"""Create the tables, or adopt existing ones. The flag is true for a new file."""
 Transaction = Callable[[sqlite3.Connection], T]
 
 _PATIENCE = 10.0
-"""Seconds that one waits for the others; each needs the file for less than a thousandth of one."""
+"""Seconds to wait for other processes. Each one uses the file for less than a millisecond."""
 
 
 class Shared:
-    """The file. Raises LedgerFailed where it can be neither used nor begun anew."""
+    """The open file. Methods raise LedgerFailed if it can be neither used nor replaced."""
 
     def __init__(self, path: Path, begin: Begin) -> None:
         self._path, self._begin = path, begin
         self._db, self._identity = self._open(may_be_new=True)
 
     def change(self, work: Transaction[T]) -> T:
-        """What `work` returns, in one transaction. It may be done twice, with the first time undone."""
+        """Run `work` in a transaction and return its result. It runs a second time if the file had to be replaced."""
 
         def whole(db: sqlite3.Connection) -> T:
             with transaction(db):
                 return work(db)
 
-        return self._surely(whole)
+        return self._run(whole)
 
     def read(self, work: Transaction[T]) -> T:
-        """What `work` returns, which asks one question."""
-        return self._surely(work)
+        """Run `work`, a single query, and return its result."""
+        return self._run(work)
 
     def close(self) -> None:
         self._db.close()
 
-    def _surely(self, work: Transaction[T]) -> T:
+    def _run(self, work: Transaction[T]) -> T:
         if identity(self._path) != self._identity:
             self._reopen()
         try:
@@ -64,7 +64,7 @@ class Shared:
         self._db, self._identity = self._open(may_be_new=False)
 
     def _open(self, *, may_be_new: bool) -> tuple[sqlite3.Connection, tuple[int, int]]:
-        """A connection to a sound file, and which file that is. What is not sound is removed."""
+        """Open the file and return the connection and the file's identity. A damaged file is replaced."""
         with _usable(self._path.parent):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -72,8 +72,8 @@ class Shared:
             try:
                 db = self._connect(may_be_new=may_be_new)
             except LedgerDamaged:
-                for beside in ("-wal", "-shm", "-journal", ""):
-                    Path(f"{self._path}{beside}").unlink(missing_ok=True)
+                for suffix in ("-wal", "-shm", "-journal", ""):
+                    Path(f"{self._path}{suffix}").unlink(missing_ok=True)
                 db = self._connect(may_be_new=False)
             return db, identity(self._path)
 
@@ -94,13 +94,13 @@ class Shared:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """Small as the file is, it costs next to nothing to look at all of it."""
-    if (said := db.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
-        raise LedgerDamaged(f"{path}: is damaged ({said})")
+    """Check the whole file, which is quick because it is small."""
+    if (found := db.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
+        raise LedgerDamaged(f"{path}: is damaged ({found})")
 
 
 def _make(path: Path) -> bool:
-    """An empty file that only its owner may read. False: there was one already."""
+    """Create an empty file that only its owner can read. Return False if it exists already."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
@@ -110,17 +110,17 @@ def _make(path: Path) -> bool:
 
 @contextmanager
 def _usable(folder: Path) -> Iterator[None]:
-    """Raises UsageError where the folder cannot be made, or nothing in it."""
+    """Raise UsageError if the folder, or a file in it, cannot be created."""
     try:
         yield
     except OSError as error:
-        words = f"{folder}: nothing can be written there ({error.strerror}), where {USE} belongs"
-        raise UsageError(f"{words}: set XDG_STATE_HOME to a folder of yours") from error
+        words = f"{folder}: cannot write there ({error.strerror}), but it is the place for {USE}"
+        raise UsageError(f"{words}: set XDG_STATE_HOME to a folder that you can write to") from error
 
 
 @contextmanager
 def _alone(lock: int) -> Iterator[None]:
-    """No other process opens or replaces the file meanwhile. The lock is of the kind that SQLite needs as well."""
+    """Hold a lock, so that no other process opens or replaces the file. SQLite uses the same kind of lock."""
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX)
         yield

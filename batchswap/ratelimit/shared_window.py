@@ -1,9 +1,8 @@
-"""The sent requests of one API key, shared by all processes of this user on this machine.
+"""The rate limit window of one API key, shared by all processes of this user on this machine.
 
-One small SQLite file per key: what has left, the rates of the runs in progress, and what 429s have taught. Runs with
-different rates share the lowest one; a command that runs beside them adopts it. The file is a log of the recent past,
-not a record: it is not synced, and if it is lost nothing is paid twice. Its name is a fingerprint of the
-key, never the key.
+One small SQLite file per key holds the recent departures, the rates of the runs in progress, and the limit learned
+from 429s. Runs with different rates share the lowest one; a one-off command adopts it. The file is not synced: losing
+it costs nothing. Its name is a fingerprint of the key, never the key itself.
 """
 
 import hashlib
@@ -22,19 +21,19 @@ from batchswap.ratelimit.rule import Departures, Pace, Rate
 from batchswap.ratelimit.shared_file import Shared
 
 FEW = 10
-"""Answers that do not tell yet how quick one can be: the first ones wait for connections."""
+"""First answers to ignore when measuring the quickest one, because they include the time to connect."""
 KEPT = 10_000
-"""Departures that are kept at least: a rate with a long period needs more than others."""
+"""Least number of departures to keep. A high limit needs more."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def fingerprint(key: str, base_url: str) -> str:
-    """12 hex digits that name a key at an API without telling it."""
+    """Return 12 hex digits that identify a key at an API without revealing it."""
     return hashlib.blake2b(f"{base_url}\0{key}".encode(), digest_size=6).hexdigest()
 
 
 def _boot() -> str:
-    """What tells one uptime of the machine from the next: monotonic time starts anew with it."""
+    """Return an identifier of the machine's uptime. Monotonic time restarts with each uptime."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
@@ -42,30 +41,30 @@ def _boot() -> str:
 
 
 class SharedWindow:
-    """When the next request may leave, over all processes that use the key (invariant 6)."""
+    """The window of all processes that use the key (invariant 6)."""
 
     def __init__(
         self, path: Path, rate: Rate, clock: Clock, patience: float = inf, *, adopts_rate: bool = False
     ) -> None:
-        """`patience`: seconds for which a pause is kept, whoever was asked for it; then a request tries again.
+        """`patience` is the longest time to respect a pause, in seconds. Then, a request tries again.
 
-        `adopts_rate`: where runs are in progress, their rate holds in place of this one, and is not changed by it.
+        With `adopts_rate`, the rate of the runs in progress replaces this one and is not changed by it.
         """
         self._adopts_rate = adopts_rate
         self._path, self._rate, self._clock, self._patience = path, rate, clock, patience
         self._paused_since = inf
-        """When this process first met the pause that lasts."""
+        """When this process first noticed the present pause."""
         self._ticket, self._kept = 0, max(KEPT, 2 * rate.limit)
         self._quickest, self._answers = inf, 0
-        """The shortest time that an answer took: as long as that, every request is on its way and back."""
+        """The shortest response time, taken as the travel time of all requests and answers."""
         self._open: dict[int, float] = {}
-        """Tickets of this process without an answer, and when their requests left."""
+        """When the unanswered requests of this process left, by ticket."""
         self._file = Shared(path, self._begin)
 
     def _begin(self, db: sqlite3.Connection, is_new: bool) -> None:
-        """Go on with what other processes left; after a restart of the machine, in the new uptime's time.
+        """Adopt the state of other processes. After a restart of the machine, convert it to the new monotonic time.
 
-        What has left is not known of a file that was damaged, nor of an older version's: it is taken for full.
+        If the file was damaged or is of an older version, the departures are unknown and the window counts as full.
         """
         self._open.clear()
         _make_tables(db)
@@ -78,7 +77,7 @@ class SharedWindow:
                 _add(db, now, place=now + way, way=way)
             self._save(db, Pace())
         elif found[0] != boot or found[2] > now:
-            # How long ago the old uptime's last request left is known by the wall clock alone; never less than nothing.
+            # Only the wall clock tells how long ago the last request of the old uptime left. It may have been set back.
             shift = now - max(0.0, wall - found[1]) - found[2]
             db.execute("update departures set claimed = min(claimed + ?1, ?2), at = min(at + ?1, ?2)", (shift, now))
             db.execute("delete from rates")
@@ -99,16 +98,16 @@ class SharedWindow:
         )
 
     def _came(self, db: sqlite3.Connection, since: float, now: float) -> Departures:
-        """What came to the API at the latest since then, on a clock that is behind by the quickest way there.
+        """Return the latest possible arrivals at the API since `since`, minus the shortest travel time.
 
-        The API counts what comes and not what leaves, and between the two a busy machine may hold a request back. The
-        answer tells by how much; before it is there, the request may be on its way still.
+        The API counts requests when they arrive, and a busy machine may delay a request after its departure. The
+        answer shows by how much; until it is there, the request may still be on its way.
         """
         sql = "at + coalesce(way, max(0.0, min(? - at, ?)))"
         return self._gather(db, sql, since, now, rule.longest_way(self._rate))
 
     def _gather(self, db: sqlite3.Connection, moment: str, since: float, *values: float) -> Departures:
-        """Return what has left back to `since`, by what `moment` says of each; all but late ones are in order."""
+        """Return the departures since `since`. The SQL expression `moment` gives their times, mostly in order."""
         place, found = -inf, list[float]()
         with closing(db.execute(f"select claimed, {moment} from departures order by id desc", values)) as rows:
             for claimed, at in rows:
@@ -119,20 +118,20 @@ class SharedWindow:
         return Departures(place, sorted(found))
 
     def _rates(self, db: sqlite3.Connection, now: float) -> tuple[Rate, Rate | None]:
-        """Return the rate that holds for this process, and the slowest one of the runs in progress."""
+        """Return the rate of this process, and the slowest one of the runs in progress."""
         rows = db.execute("select requests, period from rates where seen > ? - 2 * period", (now,))
         slowest = min((Rate(*row) for row in rows), key=lambda each: each.speed, default=None)
         return slowest if slowest and self._adopts_rate else self._rate, slowest
 
     def claim(self) -> float:
-        """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
+        """Claim a place for a request. Return 0.0, or the seconds to wait before the next try."""
         left, ticket, now = self._file.change(self._claim)
         if ticket:
             self._ticket, self._open[ticket] = ticket, now
         return left
 
     def _claim(self, db: sqlite3.Connection) -> tuple[float, int, float]:
-        """Seconds to wait, the ticket, and when it was given out."""
+        """Return the seconds to wait, the ticket (0 for none), and the time."""
         now = self._clock.monotonic()
         pace = self._load(db)
         faster = rule.recovered(pace, self._rate, now)
@@ -151,7 +150,7 @@ class SharedWindow:
         return 0.0, ticket, now
 
     def _clamped(self, pace: Pace, now: float) -> Pace:
-        """The pace as far as this process is patient with its pause: the others keep what they read."""
+        """Limit the pause to this process's patience. Other processes keep the full pause."""
         if now >= pace.paused_until:
             self._paused_since = inf
             return pace
@@ -160,21 +159,21 @@ class SharedWindow:
         return msgspec.structs.replace(pace, paused_until=until)
 
     def ticket(self) -> int:
-        """What names the last claim that was granted here."""
+        """Return the number of the last claim that was granted here."""
         return self._ticket
 
     def left(self, ticket: int) -> None:
-        """The request of that claim leaves only now, because something had to be recorded first: the window moves on.
+        """Record that the request of this claim leaves only now, because something had to be committed first.
 
-        Without this, one that is held back and one that is not would come to the API closer than they were claimed.
+        Without this, a delayed request and the next one could arrive closer together than their places.
         """
         now = self._clock.monotonic()
         if ticket in self._open:
             self._open[ticket] = now
         self._file.change(lambda db: db.execute("update departures set at = max(at, ?) where id = ?", (now, ticket)))
 
-    def heard(self, sent_at: float, answered_at: float) -> None:
-        """The request that left at `sent_at` was answered. It came no later than the quickest way back before that."""
+    def on_answer(self, sent_at: float, answered_at: float) -> None:
+        """Record the answer to the request that left at `sent_at`, which bounds the time of its arrival."""
         self._quickest = min(self._quickest, answered_at - sent_at)
         self._answers += 1
         left, ticket = max(((left, each) for each, left in self._open.items() if left <= sent_at), default=(0.0, 0))
@@ -188,7 +187,7 @@ class SharedWindow:
         self._file.change(lambda db: db.execute("update departures set way = ? where id = ?", (way, ticket)))
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
-        """A 429 answered the request that left at `sent_at`. True when the pace was lowered for it."""
+        """Record a 429 to the request that left at `sent_at`. Return whether the pace was lowered."""
 
         def push_back(db: sqlite3.Connection, pace: Pace, now: float) -> Pace:
             sent = self._gather(db, "at", sent_at - rule.reach(pace, self._rate))
@@ -198,7 +197,7 @@ class SharedWindow:
         return self._change(push_back)
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for a while (maintenance)."""
+        """Send nothing for `seconds`, in all processes (maintenance)."""
         self._change(lambda _, pace, now: rule.pause(pace, now + seconds))
 
     def _change(self, change: Callable[[sqlite3.Connection, Pace, float], Pace]) -> bool:
@@ -211,7 +210,7 @@ class SharedWindow:
         return self._file.change(work)
 
     def limit(self) -> int:
-        """Requests per period that are believed to be allowed to this process now."""
+        """Return the estimated number of requests per period that this process may send."""
         return self._file.read(lambda db: rule.allowed(self._load(db), self._rate))
 
     def close(self) -> None:
@@ -238,7 +237,7 @@ def _add(db: sqlite3.Connection, now: float, *, place: float, way: float | None 
 
 
 class NoWindow:
-    """No limit is configured: only push-backs and pauses hold requests back. In memory, for this process."""
+    """The window without a configured limit. Only 429s and pauses of this process delay requests."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -251,10 +250,10 @@ class NoWindow:
         return 0
 
     def left(self, ticket: int) -> None:
-        """Nothing is counted."""
+        """Do nothing: departures are not counted."""
 
-    def heard(self, sent_at: float, answered_at: float) -> None:
-        """Nothing is learned."""
+    def on_answer(self, sent_at: float, answered_at: float) -> None:
+        """Do nothing: travel times are not measured."""
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
         self.pause(pause)
@@ -267,4 +266,4 @@ class NoWindow:
         return None
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""

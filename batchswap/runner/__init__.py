@@ -1,1 +1,1 @@
-"""The only loop: take what is due, wait for the pacer, act, judge, move, record, put back."""
+"""The run: prepare, submit, poll and download every task, in one loop."""

@@ -1,4 +1,4 @@
-"""What goes on beside the loop: the display, the callbacks, the record of the traffic."""
+"""Work next to the loop: the display, the callbacks, the record of the traffic."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,11 +16,11 @@ from batchswap.runner.scheduler import Loop
 from batchswap.states import State
 
 FLUSH_EVERY = 5.0
-"""Seconds between two writes of what was sent when."""
+"""Seconds between two records of the traffic."""
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """A run at one moment, for a display."""
+    """A snapshot of a run, for the display."""
 
     counts: dict[str, int]
     spent: float
@@ -30,21 +30,21 @@ class RunView(msgspec.Struct, frozen=True):
     queued: int
     """Tasks that this run will submit."""
     left_out: int = 0
-    """Tasks that are queued, too, and that it will not submit."""
+    """Queued tasks that this run will not submit."""
     waiting: str = ""
-    """For what, in words."""
+    """The reason for waiting."""
 
 
 Watch = Callable[[Callable[[], RunView]], Awaitable[None]]
-"""Shows views until it is cancelled."""
+"""Show views until cancelled."""
 
 
 @asynccontextmanager
 async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
-    """The display. What goes wrong with it is not the run's affair."""
+    """Keep the display up to date. An error in the display does not stop the run."""
 
     @cache
-    def left_out() -> int:  # nothing but a run moves them, and this one does not
+    def left_out() -> int:  # constant: only a run moves these tasks, and this run does not select them
         return selections.left_out(run.ledger.db, selections.selection_of(run.settings))
 
     display = asyncio.ensure_future(watch(lambda: look(run, left_out())))
@@ -56,7 +56,7 @@ async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
 
 
 def accompany(run: RunContext, loop: Loop) -> None:
-    """Callbacks and the record of the traffic, as long as the loop works. When the ledger fails them, the run ends."""
+    """Start the work that accompanies the loop. A ledger error in it ends the run."""
     loop.spawn(storage_trouble.try_out(run))
     loop.spawn(_keep_flushing(run))
     if run.inbox.calls is not None:
@@ -86,9 +86,9 @@ async def flush(run: RunContext) -> None:
 
 
 def look(run: RunContext, left_out: int) -> RunView:
-    """Return the run at this moment. `left_out` counts queued tasks that are not selected.
+    """Return a view of the run. `left_out` counts the queued tasks that are not selected.
 
-    While no budget is left, and when submitting has stopped, all that are queued are left out.
+    When the budget is used up or submitting has stopped, all queued tasks count as left out.
     """
     counts = queries.counts_in(run.ledger.db, run.settings.batches)
     money = queries.credits_in(run.ledger.db, run.settings.batches)

@@ -1,4 +1,4 @@
-"""What the next place in the key's window is used for. Pure: it reads a view of the run and the time."""
+"""Choose the next request. Pure: depends only on a view of the run and the time."""
 
 from math import inf
 
@@ -6,47 +6,50 @@ import msgspec
 
 
 class ChoiceView(msgspec.Struct, frozen=True):
-    """What the choice depends on. Times are monotonic seconds; inf: never."""
+    """The facts that the choice depends on. Times are monotonic seconds; inf means never."""
 
     is_over: bool = False
-    """Whether nothing more is sent at all."""
+    """Whether the run sends no further requests."""
     has_worker: bool = True
     probe_at: float = inf
-    """When to ask for the balance to see whether the API answers."""
+    """When to request the balance to see whether the API answers."""
     is_paused: bool = False
-    """Whether nothing but that is sent until it answers."""
+    """Whether only probes are sent until the API answers."""
     is_probing: bool = False
-    """Whether the balance is being asked for."""
+    """Whether a balance call is open."""
     has_free_call: bool = False
-    """Whether an estimate, a detection or the like waits for its turn."""
+    """Whether a free call (such as an estimate or a detection) waits for its turn."""
     was_free_call: bool = False
-    """Whether the last turn went to one."""
+    """Whether the last turn went to a free call."""
     is_waiting: bool = False
     """Whether a task is ready and submits are not held back."""
     unclear: int = 0
     """Submits without a clear answer since the balance was last read."""
     is_after_unclear: bool = False
-    """Whether no submit has had a clear answer since one had none."""
+    """Whether no submit has had a clear answer since the last unclear one."""
     submits: int = 0
-    """Submits whose answer is still to come."""
+    """Submits that wait for an answer."""
     in_flight: int = 0
     allowed: int = 0
-    """Tasks in flight, submits included, and how many there may be."""
+    """Tasks in flight including open submits, and the most that are allowed."""
     is_in_budget: bool = True
-    """Whether the budget allows one of the ready tasks now."""
+    """Whether the budget allows to submit one of the ready tasks now."""
     is_capacity_unclear: bool = False
-    """Whether a 429 to a submit may mean the requests or the tasks in flight."""
+    """Whether the last 429 to a submit may concern either the requests or the tasks in flight."""
     grows_at: float = inf
-    """When more tasks in flight will be allowed."""
+    """When another task in flight will be allowed."""
     has_forgotten: bool = False
     """Whether the callback of a task is long overdue."""
     poll_at: float = inf
-    """When a poll is worth its place: the sooner, if `is_pressing`."""
+    """When a poll is worth a place in the window; earlier if `is_pressing`."""
     is_pressing: bool = False
 
     @property
     def has_place(self) -> bool:
-        """Whether one more task may be submitted. After an unclear answer they go one by one until one is clear."""
+        """Return whether one more task may be submitted.
+
+        After an unclear answer, submit one task at a time until an answer is clear.
+        """
         if self.unclear or (self.is_after_unclear and self.submits):
             return False
         return self.in_flight < self.allowed and self.is_in_budget
@@ -57,7 +60,7 @@ class Submit(msgspec.Struct, frozen=True):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """Ask for the task that has most likely ended."""
+    """Poll the task that has most likely ended."""
 
     pressing: bool
 
@@ -67,11 +70,11 @@ class FreeCall(msgspec.Struct, frozen=True):
 
 
 class CheckBalance(msgspec.Struct, frozen=True):
-    """Read the balance: evidence for unclear submits, or whether anything but submits is served."""
+    """Read the balance, as evidence about unclear submits or to see whether the API serves other calls."""
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Ask for the balance to see whether the API answers."""
+    """Request the balance to see whether the API answers."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ Action = Request | Wait
 
 
 def choose(view: ChoiceView, now: float) -> Action:
-    """Return the request that should leave next, or for how long to wait if nothing changes."""
+    """Return the next request, or how long to wait if nothing changes."""
     if view.is_over or not view.has_worker:
         return Wait(inf)
     probe_at = inf if view.is_probing else view.probe_at
@@ -98,7 +101,7 @@ def choose(view: ChoiceView, now: float) -> Action:
 
 
 def _choose_work(view: ChoiceView, now: float) -> Action:
-    """Return the request that serves the batch best."""
+    """Return the most useful request while the API answers."""
     if view.has_free_call:
         is_submit_next = view.is_waiting and view.was_free_call and not view.is_capacity_unclear and view.has_place
         return Submit() if is_submit_next else FreeCall()
@@ -108,7 +111,7 @@ def _choose_work(view: ChoiceView, now: float) -> Action:
         if view.has_forgotten:
             return Poll(pressing=True)
         if view.is_capacity_unclear:
-            return _ask_else(view, now)
+            return _test_other_call(view, now)
         if view.has_place:
             return Submit()
     if view.poll_at <= now:
@@ -116,8 +119,8 @@ def _choose_work(view: ChoiceView, now: float) -> Action:
     return Wait(min(view.poll_at, view.grows_at) - now)
 
 
-def _ask_else(view: ChoiceView, now: float) -> Action:
-    """After a 429 to a submit, see whether anything else is served: any poll tells, or else the balance."""
+def _test_other_call(view: ChoiceView, now: float) -> Action:
+    """After a 429 to a submit, see whether the API serves other calls: a poll if one is due, else the balance."""
     if view.poll_at <= now:
         return Poll(pressing=True)
     return Wait(view.poll_at - now) if view.is_probing else CheckBalance()

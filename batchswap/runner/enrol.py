@@ -1,4 +1,4 @@
-"""Manifests into the ledger. An unchanged one is known by its bytes and not read again, unless it has patterns."""
+"""Enrol manifests in the ledger. A manifest whose bytes did not change is not read again, unless it has patterns."""
 
 import hashlib
 import sqlite3
@@ -16,12 +16,12 @@ from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import STDIN, Options, Source
 from batchswap.runner.prepare.uploads import hash_file
 
-WAY = 3
-"""Of marking, and of reading. Raised when either changes: what an older version has marked is then read again."""
+VERSION = 3
+"""Raise it when marking or reading changes, so that manifests marked by an older version are read again."""
 
 
 class Enrolled(msgspec.Struct, frozen=True):
-    """What the manifests hold, and what enrolling them did. `unchanged`: they were not even read."""
+    """The result of enrolling manifests. `unchanged` means that they did not need to be read."""
 
     batches: tuple[str, ...]
     enrolment: Enrolment
@@ -43,9 +43,9 @@ def enrol_manifests(
     account: str = "",
     decision: Decision = Decision.REFUSE,
 ) -> Enrolled:
-    """Take all rows into the ledger, or none. Raises ManifestErrors with everything that is wrong, or DuplicateRows.
+    """Add all rows to the ledger, or none. Raise ManifestErrors with every error found, or DuplicateRows.
 
-    `account`: the name of the one that would pay; `decision`: what is done about rows that it has paid for already.
+    `account` is the name of the account that would pay. `decision` applies to rows that it has paid for already.
     """
 
     def settled(db: sqlite3.Connection, batches: tuple[str, ...], rows: int | None) -> int:
@@ -61,7 +61,10 @@ def enrol_manifests(
 
 
 def _mark(source: Source, options: Options) -> str:
-    """What tells one content, read with these options, from another. "" when it cannot be told: the reader says why."""
+    """Return a mark that identifies the content and the options it is read with; "" if the file cannot be read.
+
+    In that case, the reader raises the error.
+    """
     path = Path(source.path)
     try:
         if source.path == STDIN or not path.is_file():
@@ -70,5 +73,5 @@ def _mark(source: Source, options: Options) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-    asked = f"{WAY}|{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
-    return f"{content}|{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+    how = f"{VERSION}|{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
+    return f"{content}|{hashlib.sha256(how.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""What the runner needs of the rooms below it, so that a test can run a night against a service in memory."""
+"""The interfaces that the runner depends on. Tests implement them in memory."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +11,7 @@ from batchswap.tasks import MediaKind
 
 
 class Api(Protocol):
-    """One request in; one answer, or NeverSent or MaybeSent, out. `batchswap.client.Client` is the real one."""
+    """Send one request; return its answer or raise NeverSent or MaybeSent. See `batchswap.client.Client`."""
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer: ...
     async def task_info(self, remote_id: str) -> Answer: ...
@@ -24,53 +24,56 @@ class Api(Protocol):
 
 
 class Pacer(Protocol):
-    """When the next request may leave. `ratelimit.shared_window.SharedWindow` is the real one."""
+    """The rate limit of the key. See `ratelimit.shared_window.SharedWindow`."""
 
     def claim(self) -> float:
-        """0.0: a request may leave, and is counted. Otherwise seconds to wait before asking again."""
+        """Claim a place for a request. Return 0.0, or the seconds to wait before the next try."""
 
     def ticket(self) -> int:
-        """What names the last claim that was granted to this process."""
+        """Return the number of the last claim that was granted to this process."""
 
     def left(self, ticket: int) -> None:
-        """The request of that claim leaves only now."""
+        """Record that the request of this claim leaves only now."""
 
-    def heard(self, sent_at: float, answered_at: float) -> None:
-        """A request that left at `sent_at` was answered (both monotonic)."""
+    def on_answer(self, sent_at: float, answered_at: float) -> None:
+        """Record the answer to the request that left at `sent_at` (both times are monotonic)."""
 
     def pushed_back(self, sent_at: float, pause: float) -> bool:
-        """A 429 answered the request that left at `sent_at` (monotonic): nobody sends for `pause` seconds."""
+        """Record a 429 to the request that left at `sent_at` (monotonic), and send nothing for `pause` seconds.
+
+        Return whether the pace was lowered.
+        """
 
     def pause(self, seconds: float) -> None:
-        """Nobody sends anything for a while."""
+        """Send nothing for `seconds`, in all processes."""
 
     def limit(self) -> int | None:
-        """Requests per period that are believed to be allowed now; None: no limit is known."""
+        """Return the estimated number of requests allowed per period; None without a known limit."""
 
 
 class ResultStore(Protocol):
-    """Where results go. `collect.result_store.Results` is the real one. Raises DownloadError."""
+    """The folder for results. Methods raise DownloadError. See `collect.result_store.Results`."""
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
-        """Find out what the folder can do, and which of these outputs it does not take."""
+        """Test what the folder supports, and which of these names it cannot hold."""
 
     async def fetch(self, url: str, output: str, *, kind: MediaKind, tries: int, remote_id: str) -> Verified:
-        """Download and check; the result of `remote_id` then stands as a part beside its final place."""
+        """Download and check the result of `remote_id`. Leave it as a part file next to its final place."""
 
     async def publish(self, output: str, part: Verified, *, replaces: str | None) -> None:
-        """Give the part its final name. `replaces` is the SHA-256 of the task's own earlier file."""
+        """Rename the part to its final name. `replaces` is the SHA-256 of the task's own earlier file."""
 
     async def holds(self, output: str, sha256: str) -> bool:
-        """Whether this very file stands under the final name."""
+        """Return whether the file under the final name has this SHA-256."""
 
     def taken(self, output: str) -> bool:
-        """Whether something stands under the final name."""
+        """Return whether a file exists under the final name."""
 
     def obstacle(self, output: str) -> str:
         """Return why nothing can be stored in the output's folder; "" when it can."""
 
     def is_writable(self) -> bool:
-        """Whether something can be made where results go."""
+        """Return whether files can be created in the folder."""
 
     def free(self) -> int:
-        """Bytes free where results go."""
+        """Return the free bytes on the folder's disk."""

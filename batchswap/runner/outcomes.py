@@ -1,4 +1,4 @@
-"""What a step made of a task. The scheduler alone acts on it: see `Loop.apply`."""
+"""Outcomes of a step. Only the scheduler acts on them: see `Loop.apply`."""
 
 import msgspec
 
@@ -7,11 +7,11 @@ from batchswap.tasks import Task
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The run has nothing left to do with the task: it ended, is uncertain, or is left to the next run."""
+    """The run has finished with the task: it ended, is uncertain, or is left to the next run."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The API has the task. `is_due`: ask for it at once."""
+    """The API has accepted the task. `is_due` means to poll it at once."""
 
     job: Job
     is_due: bool = False
@@ -24,13 +24,13 @@ class SendAgain(msgspec.Struct, frozen=True):
 
 
 class PrepareAgain(msgspec.Struct, frozen=True):
-    """The task was refused, perhaps because its preparation no longer holds."""
+    """The task was refused, perhaps because its preparation is no longer valid."""
 
     task: Task
 
 
 class StillRunning(msgspec.Struct, frozen=True):
-    """The poll told nothing new; the agenda has the next one."""
+    """The poll brought nothing new; the agenda has scheduled the next one."""
 
 
 class ResultReady(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class ResultReady(msgspec.Struct, frozen=True):
 
 
 class PayAgain(msgspec.Struct, frozen=True):
-    """The generation failed, and may be paid once more."""
+    """The generation failed, and the task may be paid for again."""
 
     task_id: int
 
@@ -51,7 +51,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class UrlExpired(msgspec.Struct, frozen=True):
-    """The API must give a fresh media URL."""
+    """The media URL has expired; the API must give a new one."""
 
     job: Job
 

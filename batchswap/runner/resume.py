@@ -1,4 +1,4 @@
-"""What earlier runs left open: what is this account's goes on, what is not is named, and waits for its own provider."""
+"""Continue the tasks that earlier runs left open at this account, and report those of other accounts."""
 
 import logging
 import sqlite3
@@ -17,7 +17,7 @@ from batchswap.states import TO_COLLECT, State
 
 
 def resume(run: RunContext, loop: Loop) -> None:
-    """Go on with what the ledger has open at this account."""
+    """Continue the tasks that the ledger has open at this account."""
     accompany(run, loop)
     now, wall = run.clock.monotonic(), run.clock.now()
     elsewhere = Counter[str]()
@@ -36,25 +36,24 @@ def resume(run: RunContext, loop: Loop) -> None:
         job.is_timed = age is not None
         job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
-            # Its callback may have come while no run listened.
+            # Its callback may have arrived while no run listened.
             loop.apply(Accepted(job, is_due=run.inbox.calls is not None))
         elif found.task.state is State.FETCHING:
             loop.apply(ResultReady(job, found.media))
         elif run.account.is_idempotent:
             loop.queue.resend(found.task, found.attempt)
         elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
-            run.evidence.submit_was_unclear(
-                found.attempt, unexplained[1]
-            )  # the process died before it could look at the balance
+            # The process died before it could read the balance.
+            run.evidence.submit_was_unclear(found.attempt, unexplained[1])
     if elsewhere:
         run.report(LogEvent.OTHER_ACCOUNT, elsewhere_words(elsewhere), logging.WARNING, tasks=elsewhere.total())
     if others:
-        tasks, are = ("task was", "it is") if others == 1 else ("tasks were", "they are")
-        words = f"{others:,} unfinished {tasks} submitted with another key: {are} asked for with this one"
+        tasks, them = ("task was", "it") if others == 1 else ("tasks were", "them")
+        words = f"{others:,} unfinished {tasks} submitted with another key: this run polls {them} with the present key"
         run.report(LogEvent.OTHER_ACCOUNT, words, logging.WARNING, tasks=others)
 
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:
-    """Tasks of these batches that are paid for and that no run with this account collects, by their own account."""
+    """Count, by account, the paid tasks of these batches that a run with this account cannot collect."""
     found = queries.unfinished(db, *TO_COLLECT)
     return Counter(each.account for each in found if each.account != account and each.task.batch in batches)

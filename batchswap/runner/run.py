@@ -1,4 +1,4 @@
-"""One run from its lock to its exit code: enrol, recover, work off, conclude."""
+"""One run on an open ledger: recover, work, conclude."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ from batchswap.verdicts import Kind
 __all__ = ["Account", "open_pacer", "run", "work_off"]
 
 LAST_LOOK = 20.0
-"""Seconds that the balance is waited for at the end, when all is done."""
+"""Seconds to wait for the balance at the end of a run."""
 
 
 async def work_off(
@@ -62,10 +62,10 @@ async def work_off(
     clock: Clock | None = None,
     heed_signals: bool = True,
 ) -> Summary:
-    """Work off the batches of `settings`, which are enrolled, and collect what earlier runs left.
+    """Complete the enrolled batches of `settings`, including tasks that earlier runs left open.
 
-    The caller holds the ledger's lock. Raises LedgerError, and UsageError where callbacks cannot be listened for; how
-    the run ended is in the summary.
+    The caller holds the ledger's lock. Raise LedgerError, or UsageError if the address for callbacks cannot be
+    used. The summary tells how the run ended.
     """
     clock = clock or SystemClock()
     with (
@@ -118,7 +118,7 @@ async def _reuse(
     clock: Clock,
     report: Report,
 ) -> None:
-    """Results that other tasks have already, before anything is sent."""
+    """Reuse results of other tasks before anything is sent."""
     if not selections.waiting(reading, selection_of(settings)):
         return
     ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0)
@@ -140,7 +140,7 @@ async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Conne
 def open_log(
     settings: Settings, account: Account, db: sqlite3.Connection, clock: Clock, report: Report
 ) -> SubmissionLog | NoLog:
-    """The key's submission log. The local provider has none: nobody pays for it, and its tasks stay on this machine."""
+    """Return the key's submission log. The local provider has none, because its tasks are free."""
     if account.name != account.base_url:
         return NoLog()
     name, warn = account.owner, partial(report, LogEvent.LOG_UNAVAILABLE, level=logging.WARNING)
@@ -156,9 +156,9 @@ def open_log(
 
 
 def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) -> bool:
-    """Whether there is nothing to do: then not even one request is sent (invariant 8).
+    """Return whether there is nothing to do: then the run sends no request at all (invariant 8).
 
-    What a run was submitting when it died is to be recorded as uncertain, whoever has it.
+    A task that was being submitted when a run died must still be recorded as uncertain, for every account.
     """
     found = queries.unfinished(db, *(OPEN if account.is_idempotent else IN_FLIGHT))
     to_do = any(each.account == account.name or each.task.state is State.SUBMITTING for each in found)
@@ -166,7 +166,7 @@ def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) ->
 
 
 async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -> Summary:
-    """The run itself, on whatever stands behind the interfaces."""
+    """Run the loop and return the summary."""
     settings, ledger, clock = context.settings, context.ledger, context.clock
     started, stamp = clock.monotonic(), ledger.stamp()
     loop = Loop(context, selection_of(settings))
@@ -180,7 +180,7 @@ async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -
                 (class_of(past.model, past.seconds).group, past.took) for past in queries.took(ledger.db)
             )
             loop.prices.recall()
-            with signals.heeded(context.state.stop_run, context.report) if heed_signals else nullcontext():
+            with signals.handled(context.state.stop_run, context.report) if heed_signals else nullcontext():
                 async with watched(context, watch):
                     await loop.work(partial(resume, context, loop))
                 await _last_balance(context)
@@ -196,9 +196,9 @@ async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -
 
 
 async def _last_balance(context: RunContext) -> None:
-    """What is left on the account, once, when something was charged. None when the API does not say it at once.
+    """Read the balance once more if the run may have been charged. It stays None if the API does not answer soon.
 
-    Who ends the run now ends this alone: how it went is still recorded and said.
+    A signal during this call ends only the call: the run is still recorded and reported.
     """
     if context.state.run_stop is not None or not (
         context.traffic.requests["submit"] or context.evidence.unclear_submits
@@ -207,13 +207,13 @@ async def _last_balance(context: RunContext) -> None:
     context.evidence.note(None)
     while wait := context.pacer.claim():
         if wait > context.settings.rate_period or not await rest(wait, context.state.over):
-            return  # a pause, not a pace
+            return  # the API requested a long pause
     try:
         async with asyncio.timeout(min(context.settings.patience, LAST_LOOK)):
             with context.calling("balance"):
                 answer = await unless(context.state.over, context.api.balance())
     except (NeverSent, MaybeSent, TimeoutError):
-        return  # the work is done; that the API is gone by now changes nothing
+        return  # all work is done, so a missing balance is no failure
     if answer is None:
         return
     verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)

@@ -1,4 +1,4 @@
-"""The loop: it gives every place in the key's window to the request that serves the batch best, and waits otherwise."""
+"""The loop: give each place in the key's window to the most useful request, and wait otherwise."""
 
 import asyncio
 import sqlite3
@@ -39,28 +39,28 @@ from batchswap.runner.task_context import Job, Ready, class_of
 
 DAY = 86_400.0
 LOOK_EVERY = 30.0
-"""Seconds between two looks at the time of day, at most, with a deadline: the clock may be set."""
+"""Longest wait in seconds when there is a deadline, because the clock may be set."""
 GRACE = 10.0
-"""Seconds that open calls get to end when the run is ended."""
+"""Seconds that open calls get when the run ends."""
 SLICE = 1.0
-"""Seconds of it that one wait counts at most: a process that was stopped still reads what has come meanwhile."""
+"""Longest part of GRACE that one wait counts for: a process that was stopped still reads the answers that came."""
 LAST = 1.0
-"""Seconds that a last look gets when --patience is over."""
+"""Seconds for a last probe when --patience is over."""
 AWAY = 5.0
-"""Seconds by which the loop wakes too late where the whole process was stopped."""
+"""Seconds of oversleeping from which the process is taken to have been stopped."""
 
 
 class Loop:
-    """Works off a selection. `work` returns when nothing is left to do, or the run was ended."""
+    """Completes the selected tasks. `work` returns when nothing is left to do or the run was stopped."""
 
     def __init__(self, run: RunContext, selection: Selection) -> None:
         self._run = run
         self._is_limited = run.pacer.limit() is not None
         self._calls = self._fetches = 0
         self._begun_at = -inf
-        """When a submit or a download last began."""
+        """When the latest submit or download began."""
         self._was_free_call = False
-        """Whether the last place went to a preparation or the like: a task that is ready goes before one more."""
+        """Whether the last place went to a free call; a ready task then goes first."""
         self.prices = prices = CostEstimates(run)
         self.queue = Queueing(run, selection, Preparing(run, prices))
         self._balance = BalanceProbe(run)
@@ -75,20 +75,23 @@ class Loop:
         return len(self.collecting.jobs) + self._run.evidence.submits
 
     async def work(self, begin: Callable[[], None]) -> None:
-        """`begin` puts in what an earlier run left. Raises what a step raises: a bug, or a ledger that is full."""
+        """Work until the run is finished. `begin` adds the tasks that an earlier run left open.
+
+        Raise the first exception of a step, such as a bug or a full disk.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 begin()
-                while await self._goes_on():
+                while await self._has_work():
                     await self._turn()
                 await self._let_calls_end()
         except ExceptionGroup as group_error:
-            # One broken step ends all others; the first one says why, the rest fell with it.
+            # One failed step cancels all others, so the first exception is the cause.
             raise _first(group_error) from group_error
 
-    async def _goes_on(self) -> bool:
-        """Whether anything is left. At the end, rows that were edited while their task was at work are queued."""
+    async def _has_work(self) -> bool:
+        """Return whether work is left. At the end, queue the rows that were edited while their task was running."""
         if not self._is_finished():
             return True
         run = self._run
@@ -96,11 +99,11 @@ class Loop:
         if edited + await reuse(run.ledger, run.settings, run.account.name, run.report):
             self.queue.begin_again()
         if run.state.run_stop is None:
-            await run.inbox.handled()  # one may have begun new work
+            await run.inbox.handled()  # a callback may have started new work
         return not self._is_finished()
 
     def _take_edits(self, db: sqlite3.Connection, stamp: Stamp) -> int:
-        """Rows that were edited while their task was at work; another batch may have their new inputs."""
+        """Queue rows that were edited while their task was running, except duplicates; return how many were edited."""
         run, settings = self._run, self._run.settings
         taken = enrol.take_edits(db, stamp)
         if taken:
@@ -131,7 +134,7 @@ class Loop:
             await self._wait(min(wait, look, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
 
     async def _wait(self, seconds: float) -> None:
-        """Until something changes, at most `seconds`. The time in which the process was stopped tries no patience."""
+        """Wait until something changes, at most `seconds`. Time in which the process was stopped spends no patience."""
         run = self._run
         wakes_at = run.clock.monotonic() + max(seconds, 0.0)
         await run.state.wait(seconds)
@@ -139,7 +142,7 @@ class Loop:
             run.health.patience.away(late)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it next to the loop. When it fails, everything ends."""
+        """Start a step next to the loop. Its failure ends the run."""
         if self._group is None:
             raise RuntimeError("the loop does not run")
         task = self._group.create_task(work)
@@ -151,7 +154,7 @@ class Loop:
         self._run.state.wake()
 
     def _view(self, now: float) -> ChoiceView:
-        """What the next request depends on. Changes nothing."""
+        """Return the facts for `choose`."""
         run, capacity, agenda = self._run, self.submitting.capacity, self._run.agenda
         if run.state.run_stop is not None or self._calls >= run.settings.workers:
             return ChoiceView(is_over=run.state.run_stop is not None, has_worker=False)
@@ -159,7 +162,7 @@ class Loop:
             bool(self.queue.ready) and run.state.submit_stop is None and not run.state.is_short and not self._is_held()
         )
         in_flight, allowed = self.in_flight, capacity.allowed(now)
-        is_pressing = is_waiting or not self._is_limited  # without a limit a poll takes no submit's place
+        is_pressing = is_waiting or not self._is_limited  # without a rate limit, a poll does not delay a submit
         return ChoiceView(
             probe_at=run.health.probe_due(),
             is_paused=run.health.is_paused,
@@ -181,17 +184,17 @@ class Loop:
         )
 
     def _is_held(self) -> bool:
-        """Return whether new submits wait for downloads, or for the trial of the folder that receives them."""
+        """Return whether new submits wait for downloads, or for the test of the output folder."""
         is_tried = self._run.state.is_storage_tried
         return not is_tried or self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
 
     def _first(self) -> Ready | None:
-        """The first task that may be submitted now: with a budget, few do until the price of their class is known."""
+        """Return the first task that may be submitted now. A budget allows few until their price is known."""
         trials, price = self.prices.trials, self.prices.of_ready
         return next((each for each in self.queue.ready if trials.may_go(each, price(each))), None)
 
     async def _send(self, request: Request, ticket: int) -> None:
-        """Send the request. `ticket` names the place in the window that it has."""
+        """Send the request for which `ticket` was claimed."""
         try:
             match request:
                 case Submit():
@@ -229,7 +232,7 @@ class Loop:
             run.evidence.submit_ended()
 
     def _look_at_budget(self) -> None:
-        """Stop submitting when the budget is too small and no task is left that may cost less than it reserves."""
+        """Stop submitting when the budget is used up and no task in flight may cost less than its reservation."""
         state = self._run.state
         if state.is_short and state.submit_stop is None and not self.in_flight:
             state.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
@@ -248,7 +251,7 @@ class Loop:
             self._fetches -= 1
 
     def apply(self, outcome: Outcome) -> None:
-        """Move a task between queued, ready, running and downloading. Nothing else does."""
+        """Move a task between queued, ready, running and downloading. No other code does this."""
         match outcome:
             case Accepted(job, is_due):
                 self.collecting.watch(job, due=is_due)
@@ -257,7 +260,7 @@ class Loop:
             case SendAgain(ready):
                 self.queue.ready.appendleft(ready)
             case PrepareAgain(task):
-                self.queue.prepare_anew(task)
+                self.queue.prepare_again(task)
             case PayAgain(task_id):
                 self.queue.put_again(task_id)
             case ResultReady(job, urls):
@@ -267,8 +270,6 @@ class Loop:
                 self.spawn(self._download(job, urls))
             case StillRunning() | Saved() | Settled():
                 pass
-
-    # The end.
 
     def _is_finished(self) -> bool:
         run = self._run
@@ -285,28 +286,28 @@ class Loop:
         return max(0.0, min(by_the_day, by_the_watch))
 
     def _look_at_deadline(self) -> None:
-        """Submitting stops early enough that what runs can be collected; at the deadline everything stops."""
+        """Stop submitting early enough to collect the running tasks before the deadline; then end the run."""
         run = self._run
         left = self._until_deadline()
         if left == inf:
             return
         if left <= 0.0:
-            run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has come: the rest goes on with the next run"))
+            run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has passed: the next run continues"))
         elif run.state.submit_stop is None and self.queue.ready:
             first = self.queue.ready[0]
             expected = run.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)
             limit = run.pacer.limit()
-            asking = (self.in_flight + 1) * run.settings.rate_period / limit if limit else 0.0
-            if left < expected + asking:
+            polling = (self.in_flight + 1) * run.settings.rate_period / limit if limit else 0.0
+            if left < expected + polling:
                 near = f"the deadline is near, and a task may take {min(expected, DAY):.0f} s"
                 run.state.stop_submits(
-                    Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, what runs is collected")
+                    Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, running tasks are collected")
                 )
 
     async def _let_calls_end(self) -> None:
-        """Open calls get a little time; a submit among them is recorded either way.
+        """Give open calls a little time to end. A submit among them is recorded in any case.
 
-        An API that answered nobody for all of --patience has had its time: submits alone get theirs in full.
+        If the API did not answer for all of --patience, the time that has passed counts, and only submits are awaited.
         """
         run = self._run
         is_gone = run.state.run_stop is not None and run.state.run_stop.exit is Exit.UNAVAILABLE

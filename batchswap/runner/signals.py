@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a terminal that goes away: the first ends the run in order, the second leaves at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first signal ends the run in order, the second one exits at once."""
 
 import asyncio
 import os
@@ -18,25 +18,25 @@ _ENDS = {
 
 
 @contextmanager
-def heeded(stop_run: Callable[[Stop], None], report: Report) -> Iterator[None]:
-    """Let signals end the run within the context. Leaving at once loses nothing: the ledger is always complete."""
+def handled(stop_run: Callable[[Stop], None], report: Report) -> Iterator[None]:
+    """Let signals end the run within the context. An immediate exit loses nothing: the ledger is always complete."""
     loop = asyncio.get_running_loop()
-    # Under nohup a run outlives its terminal.
+    # Under nohup, SIGHUP is ignored and the run outlives its terminal.
     numbers = [number for number in _ENDS if number is not signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
     seen: list[signal.Signals] = []
 
-    def heed(number: signal.Signals) -> None:
+    def handle(number: signal.Signals) -> None:
         if seen and number is signal.SIGHUP:
-            return  # the terminal's going is told by the kernel, and once more by the shell
+            return  # both the kernel and the shell send SIGHUP when the terminal closes
         if seen:
             os._exit(_ENDS[number])
         seen.append(number)
         stop_run(Stop(_ENDS[number], "interrupted" if number is signal.SIGINT else "terminated"))
-        words = "ending: nothing more is submitted, open calls get up to 10 s; once more leaves at once"
+        words = "ending: nothing more is submitted, open calls get up to 10 s; a second signal exits at once"
         report(LogEvent.INTERRUPTED, words)
 
     for number in numbers:
-        loop.add_signal_handler(number, heed, number)
+        loop.add_signal_handler(number, handle, number)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""One free call outside of a run: within the key's window like every other request, tried again while that may help."""
+"""Free calls outside of a run. They use the key's shared window, and are retried."""
 
 import asyncio
 import logging
@@ -22,44 +22,47 @@ from batchswap.verdicts import Kind, Verdict
 
 _LOG = logging.getLogger(__name__)
 LONGEST = 30.0
-"""Seconds that a person waits for one call to be let through; a run is more patient."""
+"""Longest wait in seconds for a place in the window. A run waits longer."""
 PATIENCE = 60.0
-"""Seconds for one call with all its tries."""
+"""Seconds for one call, including its retries."""
 SILENCE = 5.0
-"""Seconds after which it is said what is waited for."""
+"""Seconds after which a message explains the wait."""
 
 ClientCall = Callable[[Client], Awaitable[Answer]]
 
 
 class Errands:
-    """Calls that may be repeated."""
+    """Calls that cost nothing and may be repeated."""
 
     def __init__(self, client: Client, pacer: SharedWindow | NoWindow, tries: int, host: str) -> None:
         self._client, self._pacer, self._tries, self._host = client, pacer, tries, host
         self._trouble = ""
-        """What kept the last call from its answer."""
+        """The last reason why a call had no answer."""
 
     async def ask(self, call: ClientCall) -> Answer:
-        """A good answer. Raises AccountRefused, ApiUnavailable, UsageError for a 422, BatchswapError for the rest."""
-        answer, verdict = await self.hear(call)
+        """Return a good answer.
+
+        Raise AccountRefused, ApiUnavailable, UsageError for a 422, or BatchswapError for any other refusal.
+        """
+        answer, verdict = await self.call(call)
         if verdict.kind is not Kind.OK:
             refused = UsageError if verdict.kind is Kind.REJECTED else BatchswapError
             raise refused(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
         return answer
 
-    async def hear(self, call: ClientCall) -> tuple[Answer, Verdict]:
-        """Whatever the API has to say about it: OK, MISSING, REJECTED, NO_CREDITS. Raises as `ask`."""
+    async def call(self, call: ClientCall) -> tuple[Answer, Verdict]:
+        """Return the answer and its verdict: OK, MISSING, REJECTED or NO_CREDITS. Raise as `ask` does without one."""
         self._trouble = ""
         words = f"waiting for {self._host}, for {PATIENCE:g} s at most"
-        speaking = asyncio.get_running_loop().call_later(SILENCE, lambda: _LOG.warning(words))
+        notice = asyncio.get_running_loop().call_later(SILENCE, lambda: _LOG.warning(words))
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._try(call)
         except TimeoutError:
-            why = self._trouble or "it takes the call and does not answer"
-            raise ApiUnavailable(f"the API cannot be reached in {PATIENCE:g} s: {why}") from None
+            why = self._trouble or "it accepts the connection but does not answer"
+            raise ApiUnavailable(f"the API did not answer within {PATIENCE:g} s: {why}") from None
         finally:
-            speaking.cancel()
+            notice.cancel()
 
     async def _try(self, call: ClientCall) -> tuple[Answer, Verdict]:
         for tries in range(1, self._tries + 1):
@@ -89,17 +92,17 @@ class Errands:
         raise ApiUnavailable(f"the API cannot be reached: {self._trouble}")
 
     async def upload(self, path: Path) -> str:
-        """The URL that the API knows a file by from now on. Raises BatchswapError."""
+        """Upload a file and return its URL at the API. Raise BatchswapError."""
         content_type = content_type_of(path)
         if content_type is None:
-            raise UsageError(f"{path}: its ending does not say what kind of file it is")
+            raise UsageError(f"{path}: unknown file type, rename it to an ending such as .jpg, .png or .mp4")
         try:
             digest = await asyncio.to_thread(hash_file, path)
             answer = await self.ask(lambda client: client.upload_url(content_type, path.suffix.lower()))
             place = place_for(path, answer)
             stored = await self._client.put_file(place.presigned_url, path, content_type)
             if not 200 <= stored.status < 300:
-                raise BatchswapError(f"{path}: the upload was answered with {stored.status}")
+                raise BatchswapError(f"{path}: the upload failed with HTTP status {stored.status}")
             await check_unchanged(path, digest)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
@@ -108,11 +111,11 @@ class Errands:
         return place.file_url
 
     async def detect(self, kind: MediaKind, url: str) -> wire.Detection:
-        """The faces of a target. Raises UsageError when the API finds none, BatchswapError when it finds no end."""
+        """Return the faces of a target. Raise UsageError if the API finds none, BatchswapError if it takes too long."""
         answer = await self.ask(lambda client: client.detect(kind, url))
         detect_task_id = wire.DetectAccepted.from_json(answer.data).detect_task_id
         if detect_task_id is None:
-            raise BatchswapError("the API did not begin to detect faces")
+            raise BatchswapError("the API did not start the face detection")
         waited, wait = 0.0, detection.FIRST
         while waited < detection.PATIENCE:
             await asyncio.sleep(wait)
@@ -122,21 +125,21 @@ class Errands:
             if found.status == wire.SUCCEEDED and found.detect_id is not None:
                 return found
             if found.status in (wire.SUCCEEDED, wire.FAILED):
-                raise UsageError(f"no faces were detected: {found.error or 'the API does not say why'}")
-        raise BatchswapError(f"the detection did not end within {detection.PATIENCE / 60:g} min")
+                raise UsageError(f"no faces were detected: {found.error or 'the API gives no reason'}")
+        raise BatchswapError(f"the face detection did not finish within {detection.PATIENCE / 60:g} min")
 
     async def _turn(self) -> None:
         waited = 0.0
         while wait := self._pacer.claim():
             waited += wait
             if waited > LONGEST:
-                raise ApiUnavailable("the key's limit is used up by other requests, or the API asked for a long pause")
+                raise ApiUnavailable("other requests use up the key's limit, or the API requested a long pause")
             await asyncio.sleep(wait)
 
 
 @asynccontextmanager
 async def errands(settings: Settings, account: Account, *, tries: int = 3) -> AsyncIterator[Errands]:
-    """Ready to ask the account's API."""
+    """Open a client for free calls to the account's API."""
     clock = SystemClock()
     with closing(open_pacer(settings, account, clock, patience=LONGEST)) as pacer:
         async with Client(account.base_url, account.key, clock) as client:

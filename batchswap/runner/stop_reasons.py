@@ -1,4 +1,4 @@
-"""Why a run submits no more, or ends: in words, with its exit code."""
+"""The reasons why a run stops submitting or ends, with their exit codes."""
 
 import shlex
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from batchswap.states import State
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Why no more is submitted, or why everything ends."""
+    """The reason why the run submits nothing more, or ends."""
 
     exit: Exit
     words: str
@@ -20,33 +20,33 @@ OUT_OF_CREDITS = Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run ag
 
 
 class Stopped(Exception):
-    """The run ends, or submits no more: what waited for its turn need not wait any longer."""
+    """Raised in steps that wait for their turn when the run ends or stops submitting."""
 
 
 class RowRefused(Exception):
-    """A free call refused a row's inputs (422): submitting them would do the same. Its words are clean."""
+    """A free call refused a row's inputs (422), as a submit would. The message contains no secrets."""
 
 
 def refusal_words(code: str) -> str:
-    """What a refusal of the whole account (401, 403, 505) asks of the user."""
+    """Return the message for a refusal of the whole account (401, 403, 505)."""
     match code:
         case "401":
             return "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env"
         case "403":
-            return "the API refuses the key (403): it may be disabled; see the account's page"
+            return "the API refuses the key (403): it may be disabled, see your account's page"
         case _:
-            return "the API has this feature disabled for the account (505)"
+            return "the API has disabled this feature for your account (505): see your account's page"
 
 
 def exceeded_words(amount: float) -> str:
-    """What the API charged beyond a budget."""
+    """Return the message for credits charged beyond a budget."""
     return (
         f"the budget was exceeded by {amount:g} credit{'' if amount == 1 else 's'}: the API charged more than estimated"
     )
 
 
 def elsewhere_words(counts: Mapping[str, int]) -> str:
-    """`counts`: tasks by the account that they were submitted to."""
+    """Return the message for unfinished tasks of other accounts, given their number by account."""
     total = sum(counts.values())
     tasks, wait = ("task was", "it waits") if total == 1 else ("tasks were", "they wait")
     places = ["--provider local" if name == "local" else f"--base-url {shlex.quote(name)}" for name in sorted(counts)]
@@ -62,12 +62,12 @@ def conclude(
     is_finished: bool,
     exceeded: float = 0.0,
 ) -> tuple[Exit, str]:
-    """The exit code, and the reason in words. The worst wins. `counts`: of what the manifests ask for.
+    """Return the exit code (the worst one) and the reason as text.
 
-    `elsewhere`: paid for, and not collected by this run, by account. `waits`: which rows wait for the results of
-    other tasks, in words, and whether one of these is uncertain.
-    `exceeded`: credits that were charged beyond the budget, which changes no exit code.
-    `is_finished`: nothing is left that the run was asked for. Then a deadline has stopped nothing, even if it came.
+    `counts` are the tasks that the manifests contain, by state. `elsewhere` are paid tasks that this run cannot
+    collect, by account. `waits` describes rows that wait for results of other tasks, and whether one of those is
+    uncertain. `exceeded` is the amount charged beyond the budget; it does not change the exit code.
+    If `is_finished`, the run has no work left, so a deadline that has passed is not a reason.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
     words = [stop.words for stop in counting]
@@ -85,5 +85,6 @@ def conclude(
         words.append(f"{counts[State.FAILED]} failed")
     if counts[State.UNCERTAIN]:
         exits.add(Exit.UNCERTAIN)
-        words.append(f"{counts[State.UNCERTAIN]} uncertain: a person must decide")
+        they_need = "it needs" if counts[State.UNCERTAIN] == 1 else "they need"
+        words.append(f"{counts[State.UNCERTAIN]} uncertain: {they_need} your decision")
     return worst(exits), "; ".join(words) or "all done"

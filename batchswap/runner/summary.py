@@ -7,13 +7,13 @@ import msgspec
 from batchswap.ledger.enrolment.orphans import Orphans
 
 KINDS = ("submit", "poll", "estimate", "balance", "upload", "detect", "refused_429")
-"""Of requests, in the order of the summary."""
+"""Kinds of requests, in the order of the summary."""
 
 
 class Summary(msgspec.Struct, frozen=True):
     """The document of `run --json` (docs/reference.md).
 
-    Counts and credits are of the whole batches, over all runs; requests are of this run.
+    Counts and credits cover the whole batches over all runs; `requests` covers this run.
     """
 
     exit_code: int
@@ -24,20 +24,20 @@ class Summary(msgspec.Struct, frozen=True):
     requests: dict[str, int]
     seconds: float
     spent_now: float
-    """Credits that this run's own attempts were charged; for people, not in the JSON."""
+    """Credits charged for the attempts of this run. Shown to people, not in the JSON."""
     unpriced_attempts: int = 0
-    """Ended attempts that the API did not price: what was spent is more by what they cost. In the JSON if there are."""
+    """Ended attempts without a price from the API: `spent` lacks their cost. In the JSON unless zero."""
     is_finished: bool = False
-    """Whether the same command would find nothing to do; for people, not in the JSON."""
+    """Whether the same command would find nothing to do. Shown to people, not in the JSON."""
     orphans: Orphans = Orphans()
-    """Tasks that the manifests no longer ask for, and that cost nothing; for people, not in the JSON."""
+    """Unpaid tasks that the manifests no longer contain. Shown to people, not in the JSON."""
 
     ledger: str = ""
-    """Where the record of the run is; for people, not in the JSON."""
+    """The ledger's path. Shown to people, not in the JSON."""
 
     @property
     def wanted(self) -> dict[str, int]:
-        """The counts without the orphans."""
+        """Return the counts without the orphans."""
         return self.orphans.without(self.counts)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the runner knows of a task while it works on it. Everything here can be rebuilt from the ledger."""
+"""State of a task in memory during a run. Everything here can be rebuilt from the ledger."""
 
 import math
 from pathlib import Path
@@ -13,25 +13,25 @@ from batchswap.tasks import Attempt, Model, Task, is_url
 
 STEP = 10.0
 """Seconds of video that one class spans."""
-
-
-BELIEVED = 30 * 86_400.0
-"""Seconds that a task may have been at work. What seems older, or younger than nothing, was begun by another clock."""
+LONGEST_AGE = 30 * 86_400.0
+"""Seconds. A task that seems older than this, or has a negative age, started before the clock was set."""
 
 
 def age_of(since: float, now: float) -> float | None:
-    """Seconds since a Unix time that another process, or this one, has written down; None: the clock was set since."""
-    return now - since if 0.0 <= now - since <= BELIEVED else None
+    """Return the seconds since a recorded Unix time; None if the clock was set in the meantime."""
+    return now - since if 0.0 <= now - since <= LONGEST_AGE else None
 
 
 def name_of(task: Task) -> str:
-    """Return the name that commands take."""
+    """Return the task's name as commands accept it."""
     return f"{task.batch}/{task.key}"
 
 
 class TaskClass(msgspec.Struct, frozen=True):
-    """Tasks that are expected to cost and to take alike. `step` counts started steps of the video; 0: a still, or
-    nobody knows how long."""
+    """Tasks with the same expected price and duration.
+
+    `step` is the length of the video in steps, rounded up; 0 for a still or an unknown length.
+    """
 
     model: Model
     step: int = 0
@@ -43,44 +43,44 @@ class TaskClass(msgspec.Struct, frozen=True):
 
     @property
     def group(self) -> str:
-        """Its name in the agenda: a class of known length is a part of its model."""
+        """The name in the agenda. A class of known length is a part of its model."""
         return f"{self.model}/{self.step}" if self.step else str(self.model)
 
 
 def class_of(model: Model, seconds: float | None) -> TaskClass:
-    """`seconds`: of the target, where they are known."""
+    """Return the class of a task. `seconds` is the length of the target, if known."""
     if seconds is None or not seconds > 0.0 or model.target_field != "video_url":
         return TaskClass(model)
     return TaskClass(model, math.ceil(seconds / STEP))
 
 
 def seconds_of(task: Task) -> float | None:
-    """Seconds of a video on this disk; None for a still, a URL, and what is no MP4 or MOV."""
+    """Return the length of a local MP4 or MOV target in seconds; None for any other target."""
     if is_url(task.target) or task.model.target_field != "video_url":
         return None
     return movie_seconds(Path(task.folder, task.target))
 
 
 class Ready(msgspec.Struct):
-    """A queued task with nothing left to do before its submit."""
+    """A queued task that is ready to submit."""
 
     task: Task
     body: wire.CreateTask
     price: float
     again: Attempt | None = None
-    """An uncertain attempt to be sent again under its own Idempotency-Key, to a provider that honours it."""
+    """An uncertain attempt to send again with its own Idempotency-Key, if the provider supports the header."""
     resends: int = 0
     seconds: float | None = None
-    """Of the target, where they are known."""
+    """Length of the target, if known."""
     detected: Detected | None = None
-    """The target's faces that `body` refers to."""
+    """The faces of the target that `body` refers to."""
     used: tuple[Input, ...] = ()
-    """The local files that are its inputs."""
+    """The local input files."""
     good_until: float = math.inf
-    """Unix time at which an upload or the detection grows too old."""
+    """Unix time at which an upload or the detection expires."""
 
     def is_stale(self, now: float) -> bool:
-        """Whether it must be made ready anew, because it has waited too long for its place (`now`: Unix time)."""
+        """Return whether the preparation has expired and must be repeated. `now` is a Unix time."""
         return self.good_until <= now
 
 
@@ -91,22 +91,22 @@ class Job(msgspec.Struct):
     attempt: Attempt
     started: float
     missing: int = 0
-    """Times in a row that TaskInfo did not know it, …"""
+    """Number of polls in a row for which TaskInfo did not know the task."""
     missing_since: float = 0.0
-    """… and when it did so for the first of them."""
+    """Time of the first of these polls."""
     troubles: int = 0
-    """Times in a row that TaskInfo said nothing useful, …"""
+    """Number of polls in a row that failed or returned nothing useful."""
     trouble_since: float = 0.0
-    """… and when it was asked for the first of them."""
+    """Time of the first of these polls."""
     pending_callback: wire.TaskInfo | None = None
-    """A callback that came while a poll was on its way."""
+    """A callback that arrived during a poll."""
     timeout_from: float | None = None
-    """What --task-timeout counts from while it runs, when it is not `started`: `retry` begins a new wait."""
+    """Start of --task-timeout if it differs from `started`: `retry` starts a new wait."""
     may_be_lost: bool = True
-    """Off: it was submitted with another key, so that a 404 may only mean that this key is of another account."""
+    """False if the task was submitted with another key: a 404 may then mean that the keys are of different accounts."""
     is_timed: bool = True
-    """Off: `started` is a guess, so its duration teaches nothing."""
+    """False if `started` is a guess; the duration is then not learned."""
     refreshed: bool = False
-    """Whether a fresh media URL was asked for already."""
+    """Whether a new media URL was requested already."""
     seconds: float | None = None
-    """Of the target, where they are known."""
+    """Length of the target, if known."""

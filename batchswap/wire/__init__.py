@@ -1,6 +1,6 @@
-"""The API's JSON (api.md), as frozen values: the client reads what the local server writes, and the other way round.
+"""The API's JSON (api.md) as frozen values, shared by the client and the local server.
 
-Reading never fails on a field that is missing, extra or of another type; bytes that are no envelope raise WireError.
+Missing fields, extra fields and fields of another type never raise. Bytes that are no envelope raise WireError.
 """
 
 from batchswap.wire.envelope import (

@@ -1,4 +1,4 @@
-"""What every call and every answer has: paths, headers (api.md, "Endpoints") and the envelope."""
+"""Paths, headers (api.md, "Endpoints") and the envelope of all answers."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ GENERATION_FAILED = 501
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """`{"code", "message", "data"}`: every answer. `code` is None where the API sent none that is a number."""
+    """Every answer is `{"code", "message", "data"}`. `code` is None if the answer has no numeric code."""
 
     code: int | None
     message: str = ""
@@ -34,7 +34,10 @@ class Envelope(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, body: bytes) -> "Envelope":
-        """Raises WireError when the bytes are not a JSON object. An object without `code` and `data` is the data."""
+        """Read an answer. Raise WireError if it is not a JSON object.
+
+        An object without `code` and `data` is taken as the data itself.
+        """
         found = lenient_json.read(body)
         if not isinstance(found, dict):
             raise WireError("the answer is not a JSON object")

@@ -1,4 +1,4 @@
-"""The data of calls that cost nothing: balance, estimate, upload, and the faces of a target."""
+"""Data of the free calls: balance, estimate, upload and face detection."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import msgspec
 from batchswap.wire.values import Data, integer, mapping, number, price, text, usable_id
 
 SUCCEEDED = "succeeded"
-"""A detection's `status` at its good end; the bad one is FAILED, anything else counts as still running."""
+"""`status` of a successful detection. A failed one is FAILED; any other value means that it is still running."""
 
 
 class Balance(Data, frozen=True):
-    """`data` of the balance call, in credits; fractions occur."""
+    """`data` of the balance call, in credits, which may be fractions."""
 
     balance: float | None
 
@@ -21,7 +21,7 @@ class Balance(Data, frozen=True):
 
 
 class Estimate(Data, frozen=True):
-    """`data` of EstimateTask. None where the API does not say."""
+    """`data` of EstimateTask. Missing values are None."""
 
     estimated_credits: float | None
     balance: float | None = None
@@ -39,7 +39,7 @@ class Estimate(Data, frozen=True):
 
 
 class UploadUrl(Data, frozen=True):
-    """`data` of upload-url: PUT the bytes to `presigned_url`, then use `file_url` as the input."""
+    """`data` of upload-url: PUT the file to `presigned_url`, then use `file_url` as the input."""
 
     presigned_url: str
     file_url: str
@@ -61,14 +61,14 @@ class DetectAccepted(Data, frozen=True):
 
 
 class DetectedFace(Data, frozen=True):
-    """One face of a target: its id in this detection and a picture of it."""
+    """A face in a target: its id in this detection and the URL of its picture."""
 
     id: int
     link: str
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """`data` of detect-face-result. `detect_id` is None until `status` is `succeeded`; it is good for one hour."""
+    """`data` of detect-face-result. `detect_id` is None until `status` is `succeeded`; it is valid for one hour."""
 
     detect_task_id: str
     status: str

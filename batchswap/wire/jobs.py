@@ -1,4 +1,4 @@
-"""A task from its submit to its result."""
+"""Bodies and data of CreateTask, TaskInfo and callbacks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ import msgspec
 from batchswap.wire.values import Data, integer, mapping, number, price, text, usable_id
 
 PENDING, RUNNING, SUCCESS, FAILED = "pending", "running", "success", "failed"
-"""Values of TaskInfo's `status`; anything else counts as still running."""
+"""Values of TaskInfo's `status`. Any other value means that the task is still running."""
 
 LONGEST = 7 * 86400.0
-"""Seconds. What is said to have taken longer than a week, or less than nothing, was not measured."""
+"""Seconds. Durations beyond a week, and negative ones, are not believed."""
 
 
 class CreateTask(msgspec.Struct, frozen=True):
-    """The body of CreateTask and of EstimateTask. `input` holds URLs by the API's field names."""
+    """The body of CreateTask and EstimateTask. `input` maps the API's field names to URLs."""
 
     model: str
     input: dict[str, Any]
@@ -34,7 +34,7 @@ class CreateTask(msgspec.Struct, frozen=True):
 
 
 class CreateTaskAccepted(Data, frozen=True):
-    """`data` of an accepted CreateTask. None: the API said yes without a usable id, so nobody knows."""
+    """`data` of an accepted CreateTask. None means that the answer has no usable id, so the submit is unclear."""
 
     task_id: str | None
 
@@ -44,7 +44,7 @@ class CreateTaskAccepted(Data, frozen=True):
 
 
 class Result(Data, frozen=True):
-    """What a finished task brought. `media_urls` may be empty, also on success: then ask again."""
+    """The result of a finished task. `media_urls` may be empty even on success; then poll again."""
 
     code: int | None = None
     message: str = ""
@@ -62,9 +62,9 @@ class Result(Data, frozen=True):
 
 
 class TaskInfo(Data, frozen=True):
-    """`data` of TaskInfo, and the body of a callback. Times are Unix seconds. `status` is lower case.
+    """`data` of TaskInfo, and the body of a callback. Times are Unix seconds. `status` is in lower case.
 
-    `credits` is what the task has cost, None where the API does not say.
+    `credits` is the price of the task, None if the API does not send it.
     """
 
     task_id: str
@@ -98,14 +98,14 @@ class TaskInfo(Data, frozen=True):
 
     @classmethod
     def from_callback(cls, body: Any) -> "TaskInfo":
-        """A callback's JSON: the same structure, or wrapped as `{"data": …}`."""
+        """Read a callback's JSON: the same object as in TaskInfo, or that object as `{"data": …}`."""
         found = mapping(body)
         inner = found.get("data")
         return cls.from_json(inner if isinstance(inner, Mapping) and "task_id" not in found else found)
 
     @property
     def took(self) -> float | None:
-        """Seconds from its creation to its end. None where the API does not say them, or cannot mean them."""
+        """Return the seconds from creation to completion; None if the API does not send credible times."""
         if self.create_at is None or self.complete_at is None:
             return None
         seconds = self.complete_at - self.create_at

@@ -1,8 +1,8 @@
-"""JSON as a lenient reader takes it: a field that cannot be read is missing, the others count.
+"""A lenient JSON reader: a field that cannot be read counts as missing, and the other fields are kept.
 
-The strict reader comes first. What it refuses is read token by token: NaN, Infinity, numbers out of range, a byte
-order mark, UTF-16 and UTF-32, bytes that are no characters, half of a surrogate pair, control characters in strings,
-nesting of any depth, and anything after the document. Quotes, commas and brackets must be right.
+A strict reader is tried first. The lenient one reads token by token. It accepts NaN, Infinity, numbers out of range,
+a byte order mark, UTF-16 and UTF-32, invalid bytes, half of a surrogate pair, control characters in strings, any
+depth of nesting, and any text after the document. Quotes, commas and brackets must be correct.
 """
 
 import json
@@ -16,9 +16,9 @@ import msgspec
 from batchswap.errors import WireError
 
 DEEPEST = 64
-"""Levels that are kept. Arrays and objects further down are missing."""
+"""Levels of nesting that are kept. Deeper arrays and objects count as missing."""
 LONGEST_NUMBER = 400
-"""Digits and signs of a number. A longer one is missing."""
+"""Characters of a number. A longer one counts as missing."""
 
 _TOKEN = re.compile(r'[\s\0\ufeff]*(?:([\[\]{},:])|("[^"\\]*(?:\\.[^"\\]*)*")|([^\s\0\[\]{},:"]+))', re.DOTALL)
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -30,11 +30,11 @@ _TASK_ID = re.compile(
 _WORDS = ("true", "false", "null")
 _CLOSING = {"{": "}", "[": "]"}
 _MISSING = "\ud800"
-"""Replaces what cannot be read. No other text has half of a surrogate pair left."""
+"""Marks values that cannot be read. It is half of a surrogate pair, which no other text contains at this point."""
 
 
 def read(body: bytes) -> Any:
-    """Return the JSON value at the start of `body`. Raise WireError where there is none, or not all of one."""
+    """Return the JSON value at the start of `body`. Raise WireError if there is no complete value."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -50,21 +50,21 @@ def read(body: bytes) -> Any:
 
 
 def decode(body: bytes) -> str:
-    """Return the text of JSON in any of its encodings. Bytes that are no characters become U+FFFD."""
+    """Decode JSON in any of its encodings. Invalid bytes become U+FFFD."""
     return body.decode(json.detect_encoding(body), "replace")
 
 
 def find_task_id(body: bytes) -> str:
-    """Return the first "task_id" in any text, such as an answer that was cut off. "" where there is none.
+    """Return the first "task_id" in any text, such as a truncated answer; "" if there is none.
 
-    It may be a number, a long text or one with other characters, which no task id is: it is evidence all the same.
+    It may be a number or a text that is no valid task id, which is evidence all the same.
     """
     found = _TASK_ID.search(decode(body))
     return found[1] or found[2] if found else ""
 
 
 def _repaired(text: str) -> Iterator[str]:
-    """Yield the tokens of the first value, NaN for those that cannot be read. Raise ValueError for half a value."""
+    """Yield the tokens of the first value, NaN for those that cannot be read. Raise ValueError if it is incomplete."""
     closing: list[str] = []
     position = 0
     while found := _TOKEN.match(text, position):
@@ -77,14 +77,14 @@ def _repaired(text: str) -> Iterator[str]:
         if len(closing) <= DEEPEST:
             yield sign or (_string(string) if string else _word(word))
         if sign in ("}", "]") and (not closing or closing.pop() != sign):
-            raise ValueError("a bracket that closes nothing, or another one")
+            raise ValueError("unmatched bracket")
         if not closing:
             return
     raise ValueError("the text ends within the value")
 
 
 def _string(token: str) -> str:
-    """Return a string that can be read. One with an escape that does not exist becomes _MISSING."""
+    """Return a valid JSON string. A string with an unknown escape becomes _MISSING."""
     try:
         return json.dumps(_HALF_PAIR.sub("\ufffd", json.loads(token, strict=False)))
     except ValueError:
@@ -92,7 +92,7 @@ def _string(token: str) -> str:
 
 
 def _word(token: str) -> str:
-    """Return true, false, null or a number; NaN for anything else. It cannot be a key."""
+    """Return true, false, null or a number; NaN for anything else. (NaN cannot be a key.)"""
     if token in _WORDS:
         return token
     found = _NUMBER.fullmatch(token) if len(token) <= LONGEST_NUMBER else None
@@ -110,5 +110,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _present(value: Any) -> Any:
-    """Return an array without its missing elements. Objects have lost theirs before."""
+    """Remove the missing elements of an array. Those of objects are removed already."""
     return [_present(each) for each in value if each != _MISSING] if isinstance(value, list) else value

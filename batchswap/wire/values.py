@@ -1,4 +1,4 @@
-"""Single values of the API's JSON, read without trust: what is not of the type is as if it was not there."""
+"""Read single values of the API's JSON. A value of another type counts as missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import msgspec
 
 LARGEST = 2.0**53
-"""Beyond it a float counts no single units any longer, and sums of such numbers mean nothing."""
+"""The largest number up to which floats represent all integers; sums of larger numbers are meaningless."""
 
 
 def text(value: Any) -> str:
-    """A string as it is, a number in words, and "" for anything else."""
+    """Return a string unchanged, a number as text, and "" for anything else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
 
 
 def number(value: Any) -> float | None:
-    """A number that can be reckoned with, also when it comes as a string; None for anything else."""
+    """Return a usable number, also from a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -28,7 +28,7 @@ def number(value: Any) -> float | None:
 
 
 def price(value: Any) -> float | None:
-    """What something costs: never less than nothing. None where the API does not say it."""
+    """Return a price, which cannot be negative; None for anything else."""
     found = number(value)
     return found if found is not None and found >= 0.0 else None
 
@@ -43,14 +43,14 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 
 def usable_id(value: Any) -> str | None:
-    """A remote id: 1-256 printable ASCII characters (api.md, code 200). None for anything else."""
+    """Return a remote id of 1 to 256 printable ASCII characters (api.md, code 200); None for anything else."""
     if not isinstance(value, str) or not 1 <= len(value) <= 256:
         return None
     return value if all("!" <= c <= "~" for c in value) else None
 
 
 class Data(msgspec.Struct, frozen=True):
-    """The `data` of an answer, or a part of it, with the API's names for its fields."""
+    """The `data` of an answer, or a part of it. Attributes have the API's field names."""
 
     def to_json(self) -> dict[str, Any]:
         return {name: _to_json(value) for name, value in msgspec.structs.asdict(self).items()}

@@ -108,7 +108,7 @@ def test_a_folder_of_an_older_version_may_be_anybodys(tmp_path: Path) -> None:
         ("empty.mp4", "empty.mp4 is an empty file"),
         ("https://user:pw@x/a.mp4", "the target is a URL that carries a user name"),
         ("noface.mp4", "no faces were detected: no face found"),
-        ("clip.unheard-of", "its ending does not say what kind of file it is"),
+        ("clip.unheard-of", "unknown file type, rename it to an ending such as"),
     ],
 )
 def test_what_is_wrong_is_said(shop: Place, target: str, words: str) -> None:

@@ -126,6 +126,6 @@ async def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits
     with served(handler) as port:
         base_url = f"http://127.0.0.1:{port}"
         async with errands(Settings(), Account(base_url, base_url, KEY)) as asking:
-            with pytest.raises(ApiUnavailable, match=r"0\.6 s: it takes the call and does not answer"):
+            with pytest.raises(ApiUnavailable, match=r"0\.6 s: it accepts the connection but does not answer"):
                 await asking.ask(lambda client: client.balance())
         assert f"waiting for http://127.0.0.1:{port}" in caplog.text

@@ -51,7 +51,7 @@ def drain(window: SharedWindow, clock: SetClock, seconds: float, *, heard: bool 
         else:
             sent.append(clock.mono)
             if heard:
-                window.heard(clock.mono, clock.mono)
+                window.on_answer(clock.mono, clock.mono)
     return sent
 
 
@@ -198,7 +198,7 @@ class Road:
             first = min(self.answers, key=lambda each: each[0])
             self.answers.remove(first)
             self.clock.pass_time(max(0.0, first[0] - self.clock.mono))
-            first[2].heard(first[1], self.clock.mono)
+            first[2].on_answer(first[1], self.clock.mono)
         self.clock.pass_time(max(0.0, end - self.clock.mono))
 
     def send(self) -> None:
@@ -236,13 +236,13 @@ def test_steady_roads_cost_nothing(tmp_path: Path, clock: SetClock) -> None:
                 clock.pass_time(wait)
             sent = clock.mono
             clock.pass_time(0.5 - 1e-9)
-            window.heard(sent, clock.mono)
+            window.on_answer(sent, clock.mono)
     assert (clock.mono - begun) / 100.0 < 1.025
 
 
 def test_an_answer_that_belongs_to_no_claim_changes_nothing(tmp_path: Path, clock: SetClock) -> None:
     with closing(SharedWindow(tmp_path / "w.db", RATE, clock)) as window:
-        window.heard(clock.mono, clock.mono + 1.0)
+        window.on_answer(clock.mono, clock.mono + 1.0)
         assert window.claim() == 0.0
 
 
@@ -369,7 +369,7 @@ def test_two_runs_with_different_rates_share_the_lower_one_and_both_get_on(tmp_p
                 turns[window] = clock.mono + wait + dice.uniform(0.0, 0.01)
             else:
                 sent[window].append(clock.mono)
-                window.heard(clock.mono, clock.mono)
+                window.on_answer(clock.mono, clock.mono)
     assert busiest(sorted(sent[one] + sent[two]), slow.period) <= slow.limit
     assert min(len(sent[one]), len(sent[two])) > 45
     assert len(sent[one]) + len(sent[two]) > 140

@@ -70,7 +70,7 @@ async def check_fit(asking: Errands, task: Task, task_id: str, db: Path) -> None
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
     if wire.usable_id(task_id) is None:
         raise UsageError(f"{task_id!r} cannot be a task id: they have 1 to 256 printable characters")
-    answer, verdict = await asking.hear(lambda client: client.task_info(task_id))
+    answer, verdict = await asking.call(lambda client: client.task_info(task_id))
     info = wire.TaskInfo.from_json(answer.data)
     if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
         raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")

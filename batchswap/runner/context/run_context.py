@@ -87,7 +87,7 @@ class RunContext:
 
     def on_answer(self, verdict: Verdict, answer: Answer) -> None:
         """Act on what an answer tells about the whole key: continue, slow down, wait, or stop."""
-        self.pacer.heard(answer.sent_at, answer.answered_at)
+        self.pacer.on_answer(answer.sent_at, answer.answered_at)
         if verdict.kind is Kind.RATE_LIMITED:
             self.traffic.count("refused_429")
         now = self.clock.monotonic()
@@ -95,7 +95,7 @@ class RunContext:
 
     def on_capacity_429(self, answer: Answer) -> None:
         """Act on a 429 that counts the tasks in flight: only submits wait, unless it asks for a pause."""
-        self.pacer.heard(answer.sent_at, answer.answered_at)
+        self.pacer.on_answer(answer.sent_at, answer.answered_at)
         self.traffic.count("refused_429")
         if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0, longest=self.health.longest_pause):
             self.pacer.pause(pause)

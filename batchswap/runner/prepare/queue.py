@@ -50,7 +50,7 @@ class Queueing:
         self._again.add(task_id)
         self._coming.append((transitions.find_task(self._run.ledger.db, task_id), None))
 
-    def prepare_anew(self, task: Task) -> None:
+    def prepare_again(self, task: Task) -> None:
         """A refused task whose preparation no longer holds."""
         self._coming.appendleft((task, None))
 
