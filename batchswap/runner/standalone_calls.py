@@ -13,7 +13,7 @@ from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, May
 from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.steps import TaskInvalid
-from batchswap.runner.prepare.uploads import check_unchanged, content_type_of, hash_file, place_for
+from batchswap.runner.prepare.uploads import UNKNOWN_TYPE, check_unchanged, content_type_of, hash_file, place_for
 from batchswap.runner.run import Account, open_pacer
 from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings
@@ -95,7 +95,7 @@ class Errands:
         """Upload a file and return its URL at the API. Raise BatchswapError."""
         content_type = content_type_of(path)
         if content_type is None:
-            raise UsageError(f"{path}: unknown file type, rename it to an ending such as .jpg, .png or .mp4")
+            raise UsageError(f"{path}: {UNKNOWN_TYPE}")
         try:
             digest = await asyncio.to_thread(hash_file, path)
             answer = await self.ask(lambda client: client.upload_url(content_type, path.suffix.lower()))

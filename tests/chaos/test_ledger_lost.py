@@ -109,7 +109,7 @@ def replace_log(path: Path) -> None:
 def test_a_run_writes_its_knowledge_back_under_the_ledgers_name(shop: Shop, harm: Harm) -> None:
     err = to_end(shop, harm, None, "-q")
     assert "b.db" in err
-    assert "what this run knows was written back to" in err
+    assert "the ledger was written back to" in err
     again(shop, shop.folder / "b.db")
 
 

@@ -147,7 +147,7 @@ def test_nothing_is_paid_for_that_could_not_be_written(shop: Place) -> None:
     Path("out").symlink_to("gone/nowhere")  # what a disk leaves that is not mounted
     done = work(name, "--out", "out")
     assert done.exit_code == 3
-    assert "nothing can be written to --out out: nothing is submitted" in done.stderr
+    assert "cannot write to --out out: nothing is submitted" in done.stderr
     assert json.loads(call("status", "--json").stdout)["counts"]["queued"] == 2
     again = work(name)
     assert again.exit_code == 0, again.stderr

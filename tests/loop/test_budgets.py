@@ -205,7 +205,7 @@ async def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_th
     summary = await world.run(service, budget=40.0)
     assert (summary.exit_code, summary.counts["done"]) == (Exit.NO_CREDITS, 20)
     assert max(service.out) > 4
-    assert sum("does not say what a task cost" in line for line in world.said) == 1
+    assert sum("does not report the price of a task" in line for line in world.said) == 1
 
 
 async def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_what_is_waited_for_is_said_once_and_shown_as_long_as_it_lasts(tmp
     assert all(words.startswith("waiting: ") for at, words in shown if 60.0 < at < 930.0)
     assert not any(words for at, words in shown if at < 30.0 or at > 1100.0)
     about = [line for line in world.said if line.startswith("the API ")]
-    away = "is under maintenance" if fault == "455" else "answers nobody"
+    away = "is under maintenance" if fault == "455" else "the API is unavailable"
     assert [away in about[0], about[1:]] == [True, ["the API answers again"]]
 
 
@@ -92,7 +92,7 @@ async def test_submits_that_alone_are_told_to_come_later_stop_when_patience_is_o
     service.fault = lambda _, kind: next(next_fault) if kind == "submit" and clock.monotonic() > 5.0 else None
     summary = await world.run(service, patience=2 * HOUR, deadline=clock.now() + 24 * HOUR)
     assert summary.exit_code == Exit.UNAVAILABLE
-    assert "submits were only put off" in summary.reason
+    assert "submits were only postponed" in summary.reason
     assert summary.counts["done"] == len(service.tasks) > 0
     assert clock.monotonic() < 4 * HOUR
     service.fault = None

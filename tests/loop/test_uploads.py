@@ -146,7 +146,7 @@ async def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_w
     (tmp_path / "anna.jpg").write_bytes(b"somebody else")
     assert (await world.run(service)).counts["done"] == 5
     assert [line for line in world.said if "changed after its row was enrolled" in line] == [
-        f"{tmp_path}/anna.jpg changed after its row was enrolled; it is used as it is now"
+        f"{tmp_path}/anna.jpg changed after its row was enrolled; its new content is used"
     ]
     assert noticed(world) == 3
     assert list(service.uploads.values()) == [b"anna", b"somebody else"]
@@ -279,7 +279,7 @@ async def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_o
     world, service = clips(tmp_path, 40), Outage("503", 1e9)
     summary = await world.run(service, patience=600.0)
     assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 40)
-    assert "no file could be uploaded for too long: the upload was answered with 503" in summary.reason
+    assert "no file could be uploaded for too long: the upload failed with HTTP status 503" in summary.reason
     assert 600.0 <= asyncio.get_running_loop().time() < 800.0
     assert (await world.run(Service(VirtualClock(), durations=QUICK))).counts["done"] == 40
 

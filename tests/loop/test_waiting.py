@@ -50,7 +50,7 @@ async def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_th
     summary = await world.run(service)
     assert service.requests["poll"] - before == 3 + 1
     assert summary.counts["failed"] == 1
-    assert failure(world) == ("timeout", "not finished after 6 h; `retry` goes on waiting and costs nothing")
+    assert failure(world) == ("timeout", "not finished after 6 h; `batchswap retry` resumes the wait and costs nothing")
 
 
 async def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_waiting(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_w
     another = "ak_" + "1" * 32  # to which a 404 says nothing
     assert (await world.run(service, key=another)).counts["failed"] == 1
     assert 6 * HOUR < asyncio.get_running_loop().time() - begun < 6.1 * HOUR
-    assert failure(world)[1].startswith("nothing was heard of it for 6 h")
+    assert failure(world)[1].startswith("no useful answer about it for 6 h")
 
 
 async def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_when_its_time_is_up(
@@ -128,4 +128,4 @@ async def test_nothing_is_submitted_while_too_many_results_wait_for_their_downlo
     assert summary.counts["done"] == 60
     assert 10 <= max(most) < 10 + 5
     (said,) = [words for words in world.said if "download" in words]
-    assert said == "10 results wait for their download: nothing is submitted until they are fewer"
+    assert said == "10 results wait for their download: nothing is submitted until there are fewer"

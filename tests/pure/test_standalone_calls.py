@@ -44,7 +44,7 @@ def test_a_file_has_the_url_that_the_api_gave_it(tmp_path: Path) -> None:
 def test_nothing_goes_up_without_usable_urls(tmp_path: Path, place: Any) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
     store = _Store(place)
-    with pytest.raises(BatchswapError, match=r"a\.mp4: the API gave no place for it"):
+    with pytest.raises(BatchswapError, match=r"a\.mp4: the API gave no URL to upload it to"):
         _upload(store, tmp_path / "a.mp4")
     assert store.puts == 0
 

@@ -1,6 +1,6 @@
-"""Results to files. A download may be tried as often as it takes: it costs nothing and can lead to no submit.
+"""Download results to files. Downloads are free, may be retried without limit, and never lead to a submit.
 
-What a failure asks for is decided in `hosts`; here it is waited for and recorded.
+`media_hosts` decides what to do after a failure. This module waits and records.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from batchswap.states import Event, State
 from batchswap.tasks import MediaKind, clean
 
 BACKLOG = 1000
-"""Results that may wait for their download while more is submitted: each is in memory, and its URL is temporary."""
+"""Results that may wait for their download before submitting pauses. They use memory, and their URLs expire."""
 
 CAP = 30.0
-"""Seconds between two tries at a result that its host does not give."""
+"""Longest time in seconds between two tries to download a result."""
 
 _ENDINGS: dict[MediaKind, tuple[str, ...]] = {
     "video": (".mp4", ".mov", ".webm", ".mkv", ".m4v"),
@@ -48,26 +48,26 @@ class Fetching:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._places = asyncio.Semaphore(run.settings.downloads)
-        self._is_said = False
+        self._is_reported = False
         self._unsaved: set[str] = set()
-        """Reasons for which a result could not be saved: each is shown once."""
+        """Reasons why results could not be saved. Each is reported once."""
         self._troubles = Troubles(run)
         self._hosts = defaultdict[str, Host](Host)
         self._given = dict[str, float]()
-        """When each host last gave a result."""
+        """When each host last delivered a result."""
         self._given_up = set[str]()
         self._endings = set[str]()
         self._stories: dict[int, DownloadHistory] = {}
-        """What each task's result has gone through. It outlasts the asking for a fresh URL."""
+        """The history of each task's download, which is kept when a new URL is requested."""
         self._better = asyncio.Event()
-        """Set, and replaced, when a host is out of its trouble."""
+        """Set and replaced when a host has recovered or is given up."""
 
     def is_behind(self, waiting: int) -> bool:
-        """Whether so many results wait that nothing more should be submitted."""
+        """Return whether submitting should pause because too many results wait for their download."""
         return waiting >= BACKLOG
 
     def holds_submits(self) -> bool:
-        """Whether a media host is in trouble that results share, so that one more result could not be fetched."""
+        """Return whether a media host fails for several results, so that another result could not be downloaded."""
         now = self._run.clock.monotonic()
         return any(host.holds_submits(now, self._others_gave(name)) for name, host in self._hosts.items())
 
@@ -75,14 +75,14 @@ class Fetching:
         return max((at for other, at in self._given.items() if other != name), default=-inf)
 
     def note(self, waiting: int) -> None:
-        """One more waits now. That downloads are behind is said once."""
-        if self.is_behind(waiting) and not self._is_said:
-            self._is_said = True
-            words = f"{waiting:,} results wait for their download: nothing is submitted until they are fewer"
+        """Note the number of waiting results. Report once that downloads are behind."""
+        if self.is_behind(waiting) and not self._is_reported:
+            self._is_reported = True
+            words = f"{waiting:,} results wait for their download: nothing is submitted until there are fewer"
             self._run.report(LogEvent.DOWNLOADS_BEHIND, words, waiting=waiting)
 
     async def save(self, job: Job, urls: tuple[str, ...]) -> DownloadOutcome:
-        """From media URL to `done`, or to `failed` with the reason; the URL and the remote id are kept."""
+        """Download a result and set the task to `done`, or to `failed` with the reason, keeping URL and remote id."""
         try:
             previous = queries.previous_result(self._run.ledger.db, job.task.id)
             if not await self._is_kept(job, previous):
@@ -97,7 +97,7 @@ class Fetching:
                 self._unsaved.add(error.reason)
                 name = name_of(job.task)
                 first = "move that away, then " if error.reason == "output-taken" else ""
-                words = f"{name} is paid for and could not be saved: {error}; {first}`batchswap retry` fetches it"
+                words = f"{name} is paid for but could not be saved: {error}; {first}`batchswap retry` fetches it"
                 self._run.report(LogEvent.RESULT_NOT_SAVED, words, logging.WARNING, task=name, code=error.reason)
             await self._leave(job, Event.UNSAVED, error)
             return SETTLED
@@ -108,7 +108,7 @@ class Fetching:
                 self._hosts[_host_of(url)].forget(job.task.id)
 
     async def _is_kept(self, job: Job, previous: PreviousResult) -> bool:
-        """Whether an earlier run had the whole result already, so that only its name or its record was missing."""
+        """Publish the result of an earlier run if only its name or record was missing. Return whether that worked."""
         if previous.sha256 is None or previous.size is None:
             return False
         try:
@@ -127,7 +127,7 @@ class Fetching:
         run.ledger.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)
 
     async def _keep(self, job: Job, part: Verified, previous: PreviousResult) -> None:
-        """The record of what is about to appear, the final name, the record that it is there: in this order."""
+        """Record the verified part, give it the final name, and record that it is done, in this order."""
         run, output = self._run, job.task.output
         await run.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
         await self._publish(job, part, previous)
@@ -135,17 +135,17 @@ class Fetching:
             await self._note_ending(job, words)
 
     async def _note_ending(self, job: Job, words: str) -> None:
-        """Record that the file holds another format than its name says. Each format is shown once."""
+        """Record that the format does not match the file's ending. Report each format once."""
         run, (_, _, holds) = self._run, words.rpartition(" holds ")
         if holds not in self._endings:
             self._endings.add(holds)
             name = name_of(job.task)
-            run.report(LogEvent.RESULT_TYPE, f"{name}: {words}, which its ending does not say", task=name)
+            run.report(LogEvent.RESULT_TYPE, f"{name}: {words}, which does not match its ending", task=name)
         ids = {"task_id": job.task.id, "attempt_id": job.attempt.id}
         await run.ledger.write(transitions.log, "ending", **ids, state=State.DONE, detail=clean(words))
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
-        """The checked part. Settled: it is left to the next run. Raises DownloadError in the end."""
+        """Return the checked part, or Settled if it is left to the next run. Raise DownloadError after all retries."""
         kind = job.task.model.media_kind
         story = self._stories.setdefault(job.task.id, DownloadHistory())
         while True:
@@ -169,13 +169,13 @@ class Fetching:
     async def _ask_all(
         self, job: Job, urls: list[str], kind: MediaKind, story: DownloadHistory
     ) -> Verified | tuple[str, DownloadError] | None:
-        """One try at each URL until one leads to the result, else the failure that says most. None: the run ends."""
+        """Try each URL once. Return the part, the most useful failure, or None if the run ends."""
         failures: list[tuple[str, DownloadError]] = []
         for url in urls:
             host = self._hosts[_host_of(url)]
             while wait := host.claim(job.task.id, now := self._run.clock.monotonic()):
                 if host.down_for(now) >= self._run.settings.patience:
-                    return url, DownloadError("unavailable", "others have waited for it long enough")
+                    return url, DownloadError("unavailable", "other downloads have waited for it long enough")
                 if not await self._rest(wait):
                     return None
             try:
@@ -203,12 +203,12 @@ class Fetching:
         self._run.state.note_media_trouble("")
 
     def _wake(self) -> None:
-        """Let those who wait look again: a host is out of its trouble, or is given up."""
+        """Wake all waiting downloads, because a host has recovered or is given up."""
         self._better.set()
         self._better = asyncio.Event()
 
     def _decide(self, job: Job, story: DownloadHistory, url: str, error: DownloadError) -> Next:
-        """What this failure asks for, once it is noted."""
+        """Note a failure and return what to do next."""
         run, name, result = self._run, _host_of(url), job.task.id
         host, now, patience = self._hosts[name], run.clock.monotonic(), run.settings.patience
         trouble = media_hosts.trouble_of(error.reason, final=error.final)
@@ -221,7 +221,7 @@ class Fetching:
         elif trouble is Trouble.RESULT:
             host.missed(result, now)
         if host.is_news(now):
-            words = f"the media host {name} gives no results ({clean(str(error))})"
+            words = f"the media host {name} delivers no results ({clean(str(error))})"
             run.state.note_media_trouble(words)
             run.report(LogEvent.MEDIA_HOST_UNAVAILABLE, f"{words}: waiting, for --patience at most", host=name)
         may_refresh = error.stale and not job.refreshed
@@ -237,9 +237,9 @@ class Fetching:
         )
 
     def _give_up(self, url: str, error: DownloadError) -> None:
-        """The result is left to the next run, which fetches it for nothing. Where others are, too, submits stop."""
+        """Leave the result to the next run, which downloads it free of charge. Stop submits if others fail as well."""
         run, name = self._run, _host_of(url)
-        words = f"the media host {name} stayed unavailable ({clean(str(error))}): the next run fetches what is missing"
+        words = f"the media host {name} stayed unavailable ({clean(str(error))}): the next run fetches the results"
         if name in self._given_up:
             return
         self._given_up.add(name)
@@ -251,7 +251,7 @@ class Fetching:
         self._wake()
 
     async def _rest(self, seconds: float) -> bool:
-        """Whether it is time to try again, or a host is better. False: the run ends."""
+        """Wait until the time has passed or a host has recovered. Return False if the run ends."""
         over, better = self._run.state.over, self._better
         waits = [asyncio.ensure_future(each.wait()) for each in (over, better)]
         try:
@@ -271,7 +271,7 @@ def _is_waited_for(error: DownloadError) -> bool:
 
 
 def _host_of(url: str) -> str:
-    """The name by which a host is known and shown, with its port."""
+    """Return the name of a URL's host, with its port."""
     try:
         parts = urlsplit(url)
         return clean(parts.netloc.rpartition("@")[2].lower())
@@ -280,7 +280,7 @@ def _host_of(url: str) -> str:
 
 
 def likely_first(urls: tuple[str, ...], kind: MediaKind) -> list[str]:
-    """The URLs whose ending is that of the kind, those that do not say, and those that say another: a cover, a mask."""
+    """Sort URLs: endings of the wanted kind first, then unknown ones, then those of the other kind (such as covers)."""
 
     def rank(url: str) -> int:
         try:

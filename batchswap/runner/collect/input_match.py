@@ -1,4 +1,4 @@
-"""Whether what the API says was submitted can be a row: the inputs of a task that was found, against the row's own."""
+"""Compare the inputs that the API reports for a task with those of a row."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from batchswap.tasks import Task, is_url
 
 
 def fits(task: Task, param: Any) -> bool:
-    """Whether `param` can be this row. What it does not say, and uploaded files, fit."""
+    """Return whether `param` can be this row. Missing fields and uploaded files count as equal."""
     model = wire.mapping(param).get("model")
     if model is not None and model != task.model:
         return False
-    return all(said is None or said == given or not is_url(given) for given, said in _inputs(task, param))
+    return all(sent is None or sent == given or not is_url(given) for given, sent in _inputs(task, param))
 
 
 def has_other_file(db: sqlite3.Connection, task: Task, param: Any) -> bool:
-    """Whether `param` names an upload of another content than the row's file, as far as that can be known."""
+    """Return whether `param` is known to name an upload of other content than the row's file."""
     return any(
-        isinstance(said, str) and _is_other(db, Path(task.folder, given), said)
-        for given, said in _inputs(task, param)
+        isinstance(sent, str) and _is_other(db, Path(task.folder, given), sent)
+        for given, sent in _inputs(task, param)
         if given and not is_url(given)
     )
 
@@ -41,12 +41,12 @@ def _is_other(db: sqlite3.Connection, path: Path, file_url: str) -> bool:
 
 
 def _inputs(task: Task, param: Any) -> Iterator[tuple[str, Any]]:
-    """Each input as the row gives it, and as `param` says it (None: not at all)."""
-    said = wire.mapping(wire.mapping(param).get("input"))
-    yield task.target, said.get(task.model.target_field)
+    """Yield each input as given in the row, with its value in `param` (None if missing)."""
+    sent = wire.mapping(wire.mapping(param).get("input"))
+    yield task.target, sent.get(task.model.target_field)
     if task.face:
-        yield task.face, said.get("new_face")
-    listed = said.get("faces")
+        yield task.face, sent.get("new_face")
+    listed = sent.get("faces")
     faces = [wire.mapping(face) for face in listed] if isinstance(listed, list) else []
     shown = {wire.integer(face.get("face_id")): face.get("target") for face in faces}
     for face_id, given in task.faces:

@@ -1,7 +1,4 @@
-"""What a file under a task's final name proves: that it is the result of an attempt, so that it need not be fetched.
-
-Each kind of evidence is a function that returns what it has proved, or None where it has nothing to say.
-"""
+"""Decide whether a file under a task's final name is the result of an attempt, so that no download is needed."""
 
 import os
 import stat
@@ -14,11 +11,11 @@ from batchswap.runner.prepare.uploads import hash_file
 from batchswap.tasks import Task
 
 SLACK = 2.0
-"""Seconds that the clocks of a file system and of this machine may differ by."""
+"""Largest difference in seconds between the clocks of a file system and of this machine."""
 
 
 def result_of(out: Path, item: Task, logged: Logged) -> Verified | None:
-    """The result below `out`, if the file there is the one of this attempt. Raises OSError where it cannot be read."""
+    """Return the result below `out` if it is the file of this attempt. Raise OSError if it cannot be read."""
     path = out / item.output
     try:
         found = path.lstat()
@@ -30,14 +27,14 @@ def result_of(out: Path, item: Task, logged: Logged) -> Verified | None:
 
 
 def _as_logged(path: Path, found: os.stat_result, logged: Logged) -> Verified | None:
-    """The log has the size and the SHA-256 of what was saved."""
+    """Accept the size and SHA-256 that the log has for the saved file."""
     if logged.sha256 is None or logged.size != found.st_size or hash_file(path) != logged.sha256:
         return None
     return Verified(logged.sha256, found.st_size, "")
 
 
 def _as_media(path: Path, found: os.stat_result, item: Task, logged: Logged) -> Verified | None:
-    """The process died before it could log what it had saved: whole media, written after the submit."""
+    """Accept complete media written after the submit: the process may have died before it logged the file."""
     if logged.sha256 is not None or logged.remote_id is None or found.st_mtime < logged.at - SLACK:
         return None
     kind = item.model.media_kind

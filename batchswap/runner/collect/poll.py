@@ -1,4 +1,4 @@
-"""What becomes of an accepted task: polls and callbacks. Nothing here can lead to a submit of its own (invariant 3)."""
+"""Polls and callbacks of accepted tasks. Nothing here leads to a submit by itself (invariant 3)."""
 
 import logging
 import sqlite3
@@ -34,11 +34,11 @@ from batchswap.verdicts import Kind, Verdict
 log = logging.getLogger(__name__)
 
 _NO_REMARKS = ("success", "successful", "succeeded", "ok", "done", "completed")
-"""What APIs say when there is nothing to say."""
+"""Messages without information."""
 _ROUTINE = "all frames show a new face"
-"""What the local provider says of each video that is as it should be: kept, but said with -v only."""
+"""The local provider's message for a good video. It is recorded, but reported with -v only."""
 REMARKS = 20
-"""Remarks that are said in a run: what is another one for each task would drown all else."""
+"""Most remarks to report in a run, because an API may send a different one for each task."""
 
 
 class Collecting:
@@ -52,7 +52,7 @@ class Collecting:
         self._has_missed_calls = False
 
     def watch(self, job: Job, *, due: bool = False) -> None:
-        """Poll the task from now on; `due`: at once."""
+        """Poll the task from now on; at once if `due`."""
         self.jobs[job.task.id] = job
         self._prices.trials.watch(job)
         group = class_of(job.task.model, job.seconds).group
@@ -63,7 +63,7 @@ class Collecting:
         self._run.state.wake()
 
     async def poll(self, job: Job) -> PollOutcome:
-        """One TaskInfo, and what it means."""
+        """Request TaskInfo once and act on the answer."""
         run = self._run
         sent_at = run.clock.monotonic()
         try:
@@ -85,7 +85,7 @@ class Collecting:
                 job.missing += 1
                 job.missing_since = sent_at if job.missing == 1 else job.missing_since
                 if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.missing_since):
-                    reason = "the API does not know the task any longer"
+                    reason = "the API no longer knows the task"
                     return await self._end(job, Event.LOST, code="lost", reason=reason)
                 return await self._later(job, sent_at)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
@@ -95,7 +95,7 @@ class Collecting:
                 return await self._later(job, sent_at)
 
     async def _settle(self, job: Job, info: wire.TaskInfo, at: float) -> PollOutcome:
-        """TaskInfo, or a callback, says where the task is. `at` is when it was asked, or told (monotonic)."""
+        """Act on TaskInfo or a callback. `at` is the monotonic time of the request or callback."""
         result = info.result or wire.Result()
         verdict = verdicts.judge_task(job.attempt.remote_id or "", info.task_id, info.status, len(result.media_urls))
         match verdict.kind:
@@ -121,7 +121,7 @@ class Collecting:
     async def _still_running(self, job: Job, at: float) -> PollOutcome:
         job.missing = job.troubles = 0
         callback, job.pending_callback = job.pending_callback, None
-        if callback is not None:  # it came while the poll was on its way
+        if callback is not None:  # it arrived during the poll
             return await self._settle(job, callback, at)
         if await self._time_out(job, job.started if job.timeout_from is None else job.timeout_from):
             return SETTLED
@@ -129,11 +129,11 @@ class Collecting:
         return STILL_RUNNING
 
     async def _time_out(self, job: Job, since: float, words: str = "not finished after") -> bool:
-        """Whether the waiting is over. The record stays: `retry` goes on waiting, and costs nothing."""
+        """End the task if it has waited for --task-timeout. `retry` resumes the wait and costs nothing."""
         limit = self._run.settings.task_timeout
         if self._run.clock.monotonic() - since <= limit:
             return False
-        reason = f"{words} {limit / 3600:g} h; `retry` goes on waiting and costs nothing"
+        reason = f"{words} {limit / 3600:g} h; `batchswap retry` resumes the wait and costs nothing"
         await self._end(job, Event.TIMED_OUT, code="timeout", reason=reason)
         return True
 
@@ -154,7 +154,7 @@ class Collecting:
         return ResultReady(job, urls)
 
     async def _note_remark(self, job: Job, remark: str) -> None:
-        """What the API says of a success, such as that one of several faces was used: kept for each task, said once."""
+        """Record the message of a success, for example that one of several faces was used. Report each text once."""
         if not remark or remark.lower().rstrip(".!") in _NO_REMARKS:
             return
         run = self._run
@@ -194,18 +194,18 @@ class Collecting:
             agenda.drop(job.task.id)
         if agenda.calls.fail and not self._has_missed_calls:
             self._has_missed_calls = True
-            words = f"{agenda.calls}: can the API reach --callback-url? Tasks are asked for instead"
+            words = f"{agenda.calls}: can the API reach --callback-url? Polling the tasks instead"
             self._run.report(LogEvent.CALLBACKS_MISSING, words, missed=agenda.calls.missed)
         self._run.state.wake()
 
     async def _later(self, job: Job, at: float) -> StillRunning | Settled:
-        """The poll told nothing: later again, longer each time; never a reason to submit. `at`: when it was asked.
+        """Poll again later after a failed poll of time `at`, with longer pauses each time.
 
-        Nor is it a sign that the task still runs, however old that is: only trouble that lasts ends the waiting.
+        Only failures that last for --task-timeout end the task; its age does not.
         """
         job.troubles += 1
         job.trouble_since = at if job.troubles == 1 else job.trouble_since
-        if await self._time_out(job, job.trouble_since, "nothing was heard of it for"):
+        if await self._time_out(job, job.trouble_since, "no useful answer about it for"):
             return SETTLED
         now = self._run.clock.monotonic()
         self._run.agenda.put_back(job.task.id, now + self._run.backoff(job.troubles))
@@ -213,7 +213,7 @@ class Collecting:
         return STILL_RUNNING
 
     async def called_back(self, ref: str, info: wire.TaskInfo) -> Accepted | PollOutcome:
-        """A callback for the attempt `ref`. Late, repeated and foreign ones change nothing."""
+        """Act on a callback for the attempt `ref`. Late, repeated and foreign callbacks change nothing."""
         run = self._run
         found = queries.by_ref(run.ledger.db, ref)
         remote_id = wire.usable_id(info.task_id)
@@ -226,7 +226,7 @@ class Collecting:
         if attempt.number != task.attempts:
             await self._note_stray(task, attempt, remote_id)
         elif task.state is State.SUBMITTING or (task.state is State.RUNNING and task.id not in self.jobs):
-            run.inbox.put(ref, remote_id)  # it came before CreateTask's own answer was recorded
+            run.inbox.put(ref, remote_id)  # it arrived before the answer to CreateTask was recorded
         elif task.state is State.UNCERTAIN:
             run.ledger.log.note(What.ACCEPTED, task, attempt, id=remote_id)
             return await self._attach(attempt, remote_id)
@@ -242,33 +242,24 @@ class Collecting:
         return SETTLED
 
     async def _note_stray(self, task: Task, attempt: Attempt, remote_id: str) -> None:
-        """Somebody's word had ended the attempt as not accepted, or given it up; now it turns out to be paid for."""
+        """Report that an attempt was accepted although a user had resolved it as not accepted, or given it up."""
         if attempt.remote_id is not None or attempt.ref in self._strays:
             return
-        run, words = (
-            self._run,
-            f"attempt {attempt.number} was accepted after all, as {remote_id}: a callback says so",
-        )
         self._strays.add(attempt.ref)
-        name = name_of(task)
-        run.report(
-            LogEvent.STRAY_CALLBACK,
-            f"{name}: {words}",
-            logging.WARNING,
-            task=name,
-            attempt=attempt.number,
-            id=remote_id,
-        )
+        run, name, number = self._run, name_of(task), attempt.number
+        words = f"attempt {number} was accepted after all, as {remote_id}, according to a callback"
+        ids = {"task": name, "attempt": number, "id": remote_id}
+        run.report(LogEvent.STRAY_CALLBACK, f"{name}: {words}", logging.WARNING, **ids)
         await run.ledger.write(transitions.log, "stray-callback", task_id=task.id, attempt_id=attempt.id, detail=words)
 
     async def _attach(self, attempt: Attempt, remote_id: str) -> Accepted | Settled:
-        """An uncertain attempt was accepted after all."""
+        """Record that an uncertain attempt was accepted after all."""
         run = self._run
         try:
             await run.ledger.write(transitions.attached, attempt, remote_id)
-        except IdTaken:  # another submit was answered with it at this moment
+        except IdTaken:  # another submit just got this id
             return SETTLED
-        except LostRace:  # it is being sent again at this moment
+        except LostRace:  # the attempt is just being sent again
             run.inbox.put(attempt.ref, remote_id)
             return SETTLED
         except Exception:
@@ -280,5 +271,5 @@ class Collecting:
         )
         age = age_of(attempt.submitted_at, run.clock.now())
         job = Job(task, attempt, run.clock.monotonic() - (age or 0.0), is_timed=age is not None)
-        job.timeout_from = run.clock.monotonic()  # it is known from now on
+        job.timeout_from = run.clock.monotonic()
         return Accepted(job, is_due=True)

@@ -1,4 +1,4 @@
-"""Rows that take another task's result: its file gets their name, too. Nothing is sent and nothing is paid."""
+"""Reuse the result of another task with the same inputs: copy its file. Nothing is sent or paid."""
 
 import asyncio
 import sqlite3
@@ -18,10 +18,10 @@ from batchswap.tasks import Task
 
 
 async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Report) -> int:
-    """Give every waiting row the result that it takes, where that is done. Returns how many must be submitted instead.
+    """Give waiting rows the results that they reuse. Return how many rows must be submitted instead.
 
-    A row whose other task is not done yet goes on waiting. One whose other task's file is gone or changed fails, and
-    says so: nothing was paid for it.
+    A row whose other task is not done yet keeps waiting. If the other task's file is missing or changed, the row fails
+    unpaid.
     """
     db, released, taken = ledger.db, 0, 0
     for item in selections.waiting(db, selections.selection_of(settings)):
@@ -35,22 +35,22 @@ async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Rep
             case Prospect.COMING:
                 continue
     if taken:
-        results, are = ("result", "is that") if taken == 1 else ("results", "are those")
-        words = f"{taken:,} {results} {are} of other tasks with the same inputs: 0 credits"
+        results = "result" if taken == 1 else "results"
+        words = f"reused {taken:,} {results} of other tasks with the same inputs: 0 credits"
         report(LogEvent.RESULTS_REUSED, words, results=taken)
     return released
 
 
 async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
     known = queries.stored_by(ledger.db, other.id)
-    if known is None:  # it was moved on a moment ago
+    if known is None:  # the other task has just left its state
         return False
     try:
         await _place(ledger.db, out, item, known)
     except DownloadError as error:
         reason = f"the result of {other.batch}/{other.key} cannot be reused: {error}"
         if error.reason == "source-gone":
-            reason += f"; `batchswap retry {other.batch}/{other.key}` fetches it again"
+            reason += f"; `batchswap retry {other.batch}/{other.key}` downloads it again"
         code = "reuse-gone" if error.reason == "source-gone" else error.reason
         await ledger.write(transitions.unfit, item.id, code=code, reason=reason)
         return False
@@ -59,17 +59,17 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
 
 
 async def _place(db: sqlite3.Connection, out: Path, item: Task, known: Stored) -> None:
-    """The other task's file under this task's name. Raises DownloadError."""
+    """Copy the other task's file to this task's name. Raise DownloadError."""
     place, wanted = Place(out, item.output), Verified(known.sha256, known.size, "")
     replaces = queries.previous_result(db, item.id).replaces
     if await is_published(place, known.sha256, known.size):
-        return  # an earlier run came so far, or both have one name
+        return  # an earlier run copied it, or both tasks have the same name
     candidates = _candidates(known, out)
-    wrong = f"{candidates[0]} is not there"
+    wrong = f"{candidates[0]} does not exist"
     for source in candidates:
         try:
             if await asyncio.to_thread(hash_file, source) != known.sha256:
-                wrong = f"{source} is another file now"
+                wrong = f"{source} has changed"
                 continue
         except OSError:
             continue
@@ -84,7 +84,7 @@ def _candidates(known: Stored, out: Path) -> list[Path]:
 
 
 def waiting_words(db: sqlite3.Connection, settings: Settings) -> tuple[str, bool]:
-    """Of rows that still wait: which tasks they wait for, and whether one of those is uncertain. "" if none do."""
+    """Describe the rows that still wait ("" for none), and return whether a task that they wait for is uncertain."""
     left = selections.waiting(db, selections.selection_of(settings))
     if not left:
         return "", False

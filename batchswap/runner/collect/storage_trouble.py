@@ -1,4 +1,4 @@
-"""That results can be stored: tried before anything is paid, and heeded when it fails later."""
+"""Test the output folder before anything is paid, and stop submits when results cannot be stored later."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from batchswap.settings import Settings
 from batchswap.tasks import clean
 
 IN_A_ROW = 3
-"""Results that could not be stored, one after the other, before nothing more is submitted."""
+"""Number of results in a row that cannot be stored after which submitting stops."""
 _NAMED = 5
 _LOOKED_AT = 10_000
 _SHOWN = 60
@@ -29,12 +29,12 @@ _PLAIN = re.compile("[A-Za-z0-9]").match
 _PART = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))[a-z0-9_-]++(?:\.[a-z0-9_-]++)*+"
 _is_ordinary = re.compile(rf"{_PART}(?:/{_PART})*+", re.IGNORECASE | re.ASCII).fullmatch
 _LONG = 100
-"""Bytes of a path that no file system refuses for its length."""
+"""Length of a path in bytes that every file system accepts."""
 _DISK = ("disk", "disk-full")
 
 
 def samples(names: Iterable[str]) -> list[str]:
-    """A few outputs that stand for all: one for each unusual character, ending and device name, and the longest."""
+    """Return a few representative outputs: one for each unusual character, ending and device name, and the longest."""
     found: dict[str, str] = {}
     longest: dict[str, tuple[int, str]] = {}
     for output in names:
@@ -48,7 +48,7 @@ def samples(names: Iterable[str]) -> list[str]:
 
 
 def _kinds(part: str) -> set[str]:
-    """What may be refused in a name. Letters of other scripts count by the block that they belong to."""
+    """Return the properties for which a name may be refused. Non-ASCII letters are grouped by their Unicode block."""
     kinds = {letter if letter.isascii() else f"U+{ord(letter) >> 7:x}" for letter in part if not _PLAIN(letter)}
     kinds.add(f"ends with {part[-1] if not _PLAIN(part[-1]) else 'a letter'}")
     stem = part.partition(".")[0].lower()
@@ -56,8 +56,8 @@ def _kinds(part: str) -> set[str]:
 
 
 async def try_out(run: RunContext) -> None:
-    """Try in --out what results will need, and hold submits until then. What is paid for is collected meanwhile."""
-    if run.store.is_writable():  # the check of the free space reports a folder that is not
+    """Test --out before the first submit. Paid results are collected in the meantime."""
+    if run.store.is_writable():  # otherwise, the check of the free space reports it
         await _try_out(run)
     run.state.is_storage_tried = True
 
@@ -69,7 +69,7 @@ async def _try_out(run: RunContext) -> None:
         run.report(LogEvent.STORAGE_LIMITED, words)
     if trial.obstacle:
         words = f"no result can be stored in --out {run.settings.out} ({trial.obstacle}): nothing is submitted"
-        run.state.stop_submits(Stop(Exit.USAGE, f"{words}; name another folder with --out"))
+        run.state.stop_submits(Stop(Exit.USAGE, f"{words}; choose another folder with --out"))
     elif trial.refused:
         rows = list(islice(odd_outputs(run.ledger.db, run.settings.batches), _LOOKED_AT))
         trial = await run.store.try_out(dict.fromkeys(output for _, output in rows))
@@ -77,25 +77,25 @@ async def _try_out(run: RunContext) -> None:
 
 
 def _samples(settings: Settings) -> list[str]:
-    """Read all queued outputs, of which there may be a million, on a connection of its own."""
+    """Read all queued outputs (perhaps a million) on a separate connection."""
     with closing(connection.connect(settings.db, write=False)) as db:
         return samples(output for _, output in odd_outputs(db, settings.batches))
 
 
 def odd_outputs(db: sqlite3.Connection, batches: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the queued rows that a file system might refuse for their output's name, as ("batch/key", output)."""
+    """Yield ("batch/key", output) of queued rows whose output name a file system might refuse."""
     for name, output in queries.queued_outputs(db, batches):
         if len(output) > _LONG or not _is_ordinary(output):
             yield name, output
 
 
 def _refusal(rows: list[tuple[str, str]], trial: Trial, out: str) -> str:
-    """Which rows have outputs that cannot be stored, and why."""
+    """Return the message that names the rows whose outputs cannot be stored, with the reasons."""
     found = [(name, output, trial.refused[output]) for name, output in rows if output in trial.refused]
     named = ", ".join(f'{name} ("{_short(output)}": {why})' for name, output, why in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
     count = "1 row's result" if len(found) == 1 else f"{len(found):,} rows' results"
-    remedy = "give them another output, or name another folder with --out"
+    remedy = "give them another output, or choose another folder with --out"
     return f"{count} cannot be stored in --out {out}: {named}{more}: nothing is submitted; {remedy}"
 
 
@@ -104,28 +104,26 @@ def _short(output: str) -> str:
 
 
 class Troubles:
-    """Results that are paid for and cannot be stored. Their tasks stay `fetching`, so the next run fetches them."""
+    """Paid results that cannot be stored. Their tasks stay `fetching`, so the next run downloads them."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._in_a_row = 0
-        self._is_said = False
+        self._is_reported = False
 
     def clear(self) -> None:
-        """A result was stored."""
+        """Reset the count, because a result was stored."""
         self._in_a_row = 0
 
     def take(self, job: Job, error: DownloadError) -> bool:
-        """Whether it is the disk's failure, which no task is failed for. Several in a row stop the submits."""
+        """Return whether the disk failed, which does not fail the task. Several failures in a row stop submits."""
         if error.reason not in _DISK or error.final:
             return False
         run = self._run
         self._in_a_row += 1
-        if not self._is_said:
-            self._is_said = True
-            words = (
-                f"results could not be stored ({clean(str(error))}): they are paid for, and the next run fetches them"
-            )
+        if not self._is_reported:
+            self._is_reported = True
+            words = f"results could not be stored ({clean(str(error))}): they are paid for, the next run fetches them"
             run.state.add_stop(Stop(Exit.FAILED, words))
         if self._in_a_row == IN_A_ROW:
             run.state.stop_submits(

@@ -1,4 +1,4 @@
-"""Who asks the API, and the window that every request of that account goes through."""
+"""The account at the API, and its rate limit window."""
 
 import msgspec
 
@@ -10,8 +10,10 @@ from batchswap.state_folder import state_folder
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Who asks. `name` is what attempts and uploads belong to: a base URL, or "local". `is_idempotent`: the provider
-    honours Idempotency-Key, so that an uncertain attempt is settled by sending it again."""
+    """An account. `name` is its base URL or "local", and attempts belong to it.
+
+    If `is_idempotent`, the provider supports Idempotency-Key: an uncertain attempt is settled by sending it again.
+    """
 
     name: str
     base_url: str
@@ -20,16 +22,16 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        """What uploads and detections belong to: one key, where a key is an account; the local server's changes."""
+        """The owner of uploads and detections: the key's fingerprint, or "local", where the key changes."""
         return self.name if self.name != self.base_url else fingerprint(self.key, self.name)
 
 
 def open_pacer(
     settings: Settings, account: Account, clock: Clock, patience: float | None = None
 ) -> SharedWindow | NoWindow:
-    """Return the key's window, which everything that asks this account's API goes through. The caller closes it.
+    """Return the key's window, which all requests of the account use. The caller closes it.
 
-    `patience`: seconds for which a pause is kept that another process was asked for; None: as --patience says.
+    `patience` is the longest time to respect a pause, in seconds. With None, --patience applies.
     """
     if settings.rate_limit is None:
         return NoWindow(clock)

@@ -1,4 +1,4 @@
-"""Whether the API serves this key, learned from every answer and from every lack of one. Pure: told the time."""
+"""The health of the API, learned from all answers and failures. Pure: the caller passes the time."""
 
 from math import inf
 
@@ -12,43 +12,43 @@ from batchswap.runner.stop_reasons import Stop, refusal_words
 from batchswap.verdicts import Kind, Verdict
 
 PROBE_EVERY = 60.0
-"""Seconds between two probes during a maintenance, or a long pause that the API asked for."""
+"""Seconds between two probes during a maintenance or a long pause."""
 
 SOON = 10.0
-"""Seconds that trouble must last before the run ends or reports it: many calls that fail at once are one failure."""
+"""Seconds that trouble must last before it is reported or ends the run. Calls that fail together count as one."""
 
 News = tuple[LogEvent, str]
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """What an answer asks for: nothing, or any of these."""
+    """Consequences of an answer for all requests."""
 
     pause: float = 0.0
-    """Seconds for which nothing is sent."""
+    """Seconds in which nothing is sent."""
     is_429: bool = False
-    """Whether the pace may be too fast, too."""
+    """Whether the pace may be too fast."""
     if_slower: News | None = None
-    """What to report if the pace was lowered for it."""
+    """Message if this lowers the pace."""
     news: tuple[News, ...] = ()
-    """What to report in any case."""
+    """Messages in any case."""
     stop: Stop | None = None
-    """Why nothing more is sent at all."""
+    """The reason to end the run."""
 
 
 NOTHING = Advice()
 
 
 class ApiHealth:
-    """Times are monotonic seconds. `space`: seconds between two requests at the configured rate."""
+    """Times are monotonic seconds. `space` is the time between two requests at the configured rate."""
 
     def __init__(self, patience: float, retries: int, space: float = 1.0) -> None:
         self.patience = Patience(patience)
         self.probe_at = inf
-        """When to see whether the maintenance, or the long pause, is over; inf: there is none."""
+        """When to probe whether a maintenance or long pause is over; inf if there is none."""
         self.good_at = -inf
         """When the last good answer came."""
         self.served_at = -inf
-        """When the last request left that got a good answer."""
+        """When the latest request with a good answer left."""
         self._allowed, self._retries, self._space = patience, retries, space
         self._failures = self._pushes = 0
         self._trouble_since, self._words = inf, ""
@@ -56,7 +56,7 @@ class ApiHealth:
         self._balance_asked_at = -inf
 
     def answered(self, verdict: Verdict, sent_at: float, now: float, retry_after: float | None = None) -> Advice:
-        """Return what an answer means for all requests: continue, slow down, wait, or stop."""
+        """Return the consequences of an answer: continue, slow down, wait, or stop."""
         match verdict.kind:
             case Kind.RATE_LIMITED:
                 return self._pushed_back(now, retry_after)
@@ -64,7 +64,7 @@ class ApiHealth:
                 self._has_answered = True
                 advice = self._trouble(now, "it is under maintenance")
                 if not self.is_paused:
-                    words = "the API is under maintenance: waiting, with a look every minute"
+                    words = "the API is under maintenance: waiting, with a check every minute"
                     advice = _with_news(advice, LogEvent.API_MAINTENANCE, words)
                 self.probe_at = now + PROBE_EVERY
                 return advice
@@ -78,7 +78,7 @@ class ApiHealth:
                 return self._recovered(now)
 
     def failed(self, error: NeverSent | MaybeSent, now: float, dice: float) -> Advice:
-        """Return what a request without an answer means. Without a connection all wait, longer each time."""
+        """Return the consequences of a request without an answer. Failed connections pause all requests."""
         self._failures += 1
         advice = self._trouble(now, str(error))
         stop = advice.stop
@@ -99,17 +99,17 @@ class ApiHealth:
         is_long = (retry_after or 0.0) > verdicts.LONGEST_PAUSE
         if_slower = None
         if is_long and not self.is_paused:
-            words = "429: the API asks for a long pause: waiting, with a look every minute, for --patience at most"
+            words = "429: the API requests a long pause: waiting for --patience at most, with a check every minute"
             advice = _with_news(advice, LogEvent.API_PAUSE, words)
         else:
-            words = f"429: the API allows less than configured; waiting {pause:.3g} s, then slower"
+            words = f"429: the API allows fewer requests than configured; waiting {pause:.3g} s, then slower"
             if_slower = LogEvent.RATE_LOWERED, words
         if is_long or self.is_paused:
             self.probe_at = now + (PROBE_EVERY if is_long else pause)
         return msgspec.structs.replace(advice, pause=pause, is_429=True, if_slower=if_slower)
 
     def _trouble(self, now: float, words: str) -> Advice:
-        """Note that nothing good came. Report it when that lasts, and stop the run when it lasts for too long."""
+        """Note trouble. Report it if it lasts, and stop the run if it lasts for all of --patience."""
         self._trouble_since, self._words = min(self._trouble_since, now), words
         self.patience.trouble(now)
         if (stop := self.spent(now)) is not None:
@@ -118,7 +118,7 @@ class ApiHealth:
             return NOTHING
         self._is_outage = True
         return _with_news(
-            NOTHING, LogEvent.API_UNAVAILABLE, f"the API answers nobody ({words}): waiting, for --patience at most"
+            NOTHING, LogEvent.API_UNAVAILABLE, f"the API is unavailable ({words}): waiting, for --patience at most"
         )
 
     def _recovered(self, now: float) -> Advice:
@@ -131,28 +131,28 @@ class ApiHealth:
         return _with_news(NOTHING, LogEvent.API_AVAILABLE, "the API answers again") if has_news else NOTHING
 
     def spent(self, now: float) -> Stop | None:
-        """Return why the run ends, when nothing good came for all of --patience."""
+        """Return the reason to end the run if there was no good answer for all of --patience."""
         if now < self.patience.ends_at():
             return None
         return Stop(Exit.UNAVAILABLE, f"the API stayed unavailable: {self._words or 'it does not answer'}")
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is sent but probes."""
+        """Whether only probes are sent."""
         return self.probe_at < inf
 
     @property
     def longest_pause(self) -> float:
-        """Seconds for which one answer may pause the key: for a longer pause there is one probe a minute."""
+        """Seconds for which one answer may pause the key. A longer pause is probed once a minute."""
         return min(verdicts.LONGEST_PAUSE, self._allowed)
 
     @property
     def trouble(self) -> str:
-        """What all requests wait for; "" while the API answers any."""
+        """The reason why all requests wait; "" while the API answers."""
         return self._words if self._is_outage or self.is_paused else ""
 
     def probe_due(self) -> float:
-        """Return when to probe next: in a pause, or because calls hang."""
+        """Return the time of the next probe, in a pause or because calls hang."""
         return min(self.probe_at, self.patience.ends_at()) if self.is_paused else self.patience.look_at()
 
     def probed(self, now: float) -> None:
@@ -162,7 +162,7 @@ class ApiHealth:
         self.patience.looked(now)
 
     def may_ask_balance(self, since: float, now: float) -> bool:
-        """Whether to see if the API serves anything: nothing good came since `since`, and no caller asked yet."""
+        """Return whether to test the API with a balance call: neither a good answer nor such a call since `since`."""
         if max(self.good_at, self._balance_asked_at) >= since:
             return False
         self._balance_asked_at = now

@@ -1,4 +1,4 @@
-"""Callbacks: where the API is to call back, and what came before the answer to its submit."""
+"""The URLs for callbacks, and callbacks that arrive before the answer to their submit."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,36 +10,36 @@ from batchswap.callbacks import Delivery
 
 
 class Calls(msgspec.Struct, frozen=True):
-    """The receiver's side: the URL for an attempt's ref, and what has come in."""
+    """The receiver: the URL for an attempt's ref, and the callbacks that arrived."""
 
     url: Callable[[str], str]
     deliveries: "asyncio.Queue[Delivery]"
 
 
 class CallbackInbox:
-    """Remembers the remote id of a callback that came before the answer to its own submit."""
+    """Keeps the remote ids of callbacks that arrive before the answer to their submit."""
 
     def __init__(self, calls: Calls | None) -> None:
         self.calls = calls
         self._ids: dict[str, str] = {}
 
     def add_url(self, body: wire.CreateTask, ref: str) -> wire.CreateTask:
-        """Return the body with the address that the API is to call for this attempt, if there is one."""
+        """Return the body with the attempt's callback URL, if callbacks are used."""
         return body if self.calls is None else msgspec.structs.replace(body, callback_url=self.calls.url(ref))
 
     def put(self, ref: str, remote_id: str) -> None:
-        """Keep a callback for whoever records the attempt."""
+        """Keep the remote id until the attempt is recorded."""
         self._ids[ref] = remote_id
 
     def get(self, ref: str) -> str | None:
-        """Return the remote id that a callback named. It stays until `pop`."""
+        """Return the remote id from a callback. It stays until `pop`."""
         return self._ids.get(ref)
 
     def pop(self, ref: str) -> bool:
-        """Remove it. Return whether there was one."""
+        """Remove the remote id. Return whether there was one."""
         return self._ids.pop(ref, None) is not None
 
     async def handled(self) -> None:
-        """Return when every callback that has come in is handled."""
+        """Wait until all callbacks that arrived are handled."""
         if self.calls is not None:
             await self.calls.deliveries.join()

@@ -1,4 +1,4 @@
-"""The ledger of one run: one connection to read, and the writer that groups what the run records."""
+"""The ledger of one run: a connection for reading, and the writer with its grouped commits."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class RunLedger:
-    """`db` reads; `write` and `do` return when their part is committed, and raise what it raised."""
+    """Read with `db`. `write` and `do` return after the commit, and raise the exceptions of their work."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RunLedger:
         self.writer, self.db, self.path, self.run_id = writer, db, path, run_id
         self.log = log or NoLog()
         self.guard: Callable[[], Awaitable[bool]] | None = None
-        """What finds out whether the file is still where it was."""
+        """Checks whether the file is still in its place."""
         self._clock = clock
 
     def stamp(self) -> Stamp:
@@ -41,7 +41,7 @@ class RunLedger:
     async def write(
         self, transition: Callable[Concatenate[sqlite3.Connection, Stamp, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Record a transition, with the time and the run."""
+        """Record a transition, stamped with the time and the run."""
 
         def stamped(db: sqlite3.Connection) -> T:
             return transition(db, self.stamp(), *args, **kwargs)
@@ -49,7 +49,7 @@ class RunLedger:
         return await self.writer.do(stamped)
 
     async def do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Record what needs no stamp, or brings its own."""
+        """Record work that needs no stamp."""
 
         def bound(db: sqlite3.Connection) -> T:
             return work(db, *args, **kwargs)
@@ -57,11 +57,11 @@ class RunLedger:
         return await self.writer.do(bound)
 
     async def is_well(self) -> bool:
-        """Whether the file is still where it was: asked before each submit."""
+        """Return whether the file is still in its place."""
         return self.guard is None or await self.guard()
 
     async def rescue(self, location: Location, fault: LedgerFault, stack: ExitStack) -> Location:
-        """Continue with a sound copy, which `stack` closes; return its place. Raise LedgerFailed when there is none."""
+        """Continue with a good copy, which `stack` closes, and return its location. Raise LedgerFailed without one."""
 
         def work(writing: sqlite3.Connection) -> tuple[sqlite3.Connection, Path]:
             saved = save(location, fault, writing, self.db, stack)

@@ -1,58 +1,58 @@
-"""For how long the API has given no good answer, by the clock: also while every call hangs. Pure: told the time."""
+"""Time without a good answer from the API, even while all calls hang. Pure: the caller passes the time."""
 
 from math import inf
 
 
 class Patience:
-    """How much of --patience is left. Times are monotonic seconds."""
+    """Tracks --patience. Times are monotonic seconds."""
 
     def __init__(self, allowed: float) -> None:
         self._allowed = allowed
         self._since = inf
-        """When the trouble that lasts was first met."""
+        """When the present trouble began."""
         self._open: dict[int, float] = {}
-        """Calls without an answer yet, and when they left, oldest first."""
+        """When each open call left, oldest first."""
         self._calls = 0
         self._good_at = self._looked_at = -inf
 
     def begin(self, now: float) -> int:
-        """A call leaves. Returns its number."""
+        """Note that a call leaves. Return its number."""
         self._calls += 1
         self._open[self._calls] = now
         return self._calls
 
     def end(self, call: int, *, answered: bool) -> None:
-        """The call is over. One that was not answered was in trouble from the moment it left."""
+        """Note the end of a call. An unanswered call counts as trouble from its departure."""
         left = self._open.pop(call)
         if not answered:
             self.trouble(max(left, self._good_at))
 
     def trouble(self, at: float) -> None:
-        """Something went wrong for everybody."""
+        """Note trouble that concerns all requests."""
         self._since = min(self._since, at)
 
     def good(self, now: float) -> None:
-        """A good answer came."""
+        """Note a good answer."""
         self._since, self._good_at = inf, now
 
     def away(self, seconds: float) -> None:
-        """The process was stopped for so long: the answers may lie there, unread."""
+        """Do not count time in which the process was stopped, because answers may wait unread."""
         self._since += seconds
         self._open = {call: left + seconds for call, left in self._open.items()}
 
     def _unanswered_since(self) -> float:
-        """Since when the oldest open call has waited while nothing good came to others. inf: no call is open."""
+        """Return since when the oldest open call has waited without a good answer to others; inf without open calls."""
         left = next(iter(self._open.values()), None)
         return inf if left is None else max(left, self._good_at)
 
     def ends_at(self) -> float:
-        """When it is over if nothing good comes. inf: there is no trouble."""
+        """Return when patience ends without a good answer; inf if there is no trouble."""
         return min(self._since, self._unanswered_since()) + self._allowed
 
     def look_at(self) -> float:
-        """When to ask for the balance because calls hang: an API that answers that is slow, and not gone."""
+        """Return when to request the balance because calls hang. An API that answers it is only slow."""
         return max(self._unanswered_since(), self._looked_at) + self._allowed / 2
 
     def looked(self, now: float) -> None:
-        """The balance is asked for."""
+        """Note that the balance was requested."""
         self._looked_at = now

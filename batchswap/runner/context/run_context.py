@@ -1,4 +1,4 @@
-"""What everything that works at a run shares. Its parts change; which parts they are never does."""
+"""The objects that the loop and its steps share. The attributes are never reassigned."""
 
 import asyncio
 import random
@@ -60,7 +60,7 @@ class RunContext:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is in flight, one submit aside."""
+        """Whether nothing is in flight except at most one submit."""
         return self.evidence.submits <= 1 and not len(self.agenda)
 
     def backoff(self, tries: int) -> float:
@@ -68,13 +68,13 @@ class RunContext:
 
     @contextmanager
     def calling(self, kind: str) -> Iterator[None]:
-        """Count a request that leaves, and is answered or not within the context."""
+        """Count a request and track its answer within the context."""
         self.traffic.count(kind)
         patience = self.health.patience
         is_tried = patience.ends_at() < inf
         call, answered = patience.begin(self.clock.monotonic()), True
         if not is_tried:
-            self.state.wake()  # from now on the loop waits until then
+            self.state.wake()  # the loop must now consider the end of patience
         try:
             yield
         except (NeverSent, MaybeSent):
@@ -83,10 +83,8 @@ class RunContext:
         finally:
             patience.end(call, answered=answered)
 
-    # What an answer, or the lack of one, means for all requests.
-
     def on_answer(self, verdict: Verdict, answer: Answer) -> None:
-        """Act on what an answer tells about the whole key: continue, slow down, wait, or stop."""
+        """Apply the consequences of an answer for all requests: continue, slow down, wait, or stop."""
         self.pacer.on_answer(answer.sent_at, answer.answered_at)
         if verdict.kind is Kind.RATE_LIMITED:
             self.traffic.count("refused_429")
@@ -94,14 +92,14 @@ class RunContext:
         self._follow(self.health.answered(verdict, answer.sent_at, now, answer.retry_after), answer.sent_at)
 
     def on_capacity_429(self, answer: Answer) -> None:
-        """Act on a 429 that counts the tasks in flight: only submits wait, unless it asks for a pause."""
+        """Handle a 429 about the tasks in flight: only submits wait, unless it requests a pause."""
         self.pacer.on_answer(answer.sent_at, answer.answered_at)
         self.traffic.count("refused_429")
         if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0, longest=self.health.longest_pause):
             self.pacer.pause(pause)
 
     def on_failure(self, error: NeverSent | MaybeSent) -> None:
-        """Act on a request that got no answer."""
+        """Apply the consequences of a request without an answer."""
         now = self.clock.monotonic()
         self._follow(self.health.failed(error, now, random.random()), now)
 
@@ -118,18 +116,18 @@ class RunContext:
             self.state.stop_run(advice.stop)
 
     def stop_if_spent(self, now: float) -> None:
-        """End the run when the API gave no good answer for all of --patience."""
+        """End the run if there was no good answer for all of --patience."""
         if (stop := self.health.spent(now)) is not None:
             self.state.stop_run(stop)
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """A request and its record are one step: when cancelled, first finish the record."""
+    """Finish the record of a request even when cancelled."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()) is not None:
-            raise error from None  # that the record could not be made weighs more
+            raise error from None  # a failed record is worse than a cancellation
         raise

@@ -1,4 +1,4 @@
-"""Whether a run still submits, or still sends at all, what wakes its loop, and how many requests have left."""
+"""The state of a run: whether it still submits or sends, the loop's wake-up, and request counts."""
 
 import asyncio
 import logging
@@ -21,22 +21,22 @@ class RunState:
         self.run_stop: Stop | None = None
         self.stops: list[Stop] = []
         self.submits_over, self.over = asyncio.Event(), asyncio.Event()
-        """Set when nothing more is submitted, and when nothing more is sent at all. Waits end then."""
+        """Set when submitting stops, and when the run ends. Waits end then."""
         self.turns = Turns(self.wake)
         self.is_short = False
-        """Whether the budget has too little for one more task until another has ended."""
+        """Whether the budget is too small for another task until one has ended."""
         self.is_storage_tried = False
-        """Whether --out has been tried out. Nothing is submitted before."""
+        """Whether --out was tested. Nothing is submitted before that."""
         self.media_trouble = ""
-        """Why results wait, in words."""
+        """The reason why downloads wait."""
         self._wakeup = asyncio.Event()
 
     def wake(self) -> None:
-        """Let the loop look again: something changed."""
+        """Make the loop choose again, because something changed."""
         self._wakeup.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return when something changes, after `seconds` at the latest."""
+        """Wait until something changes, at most `seconds`."""
         try:
             async with asyncio.timeout(None if seconds == inf else max(seconds, 0.0)):
                 await self._wakeup.wait()
@@ -45,7 +45,7 @@ class RunState:
         self._wakeup.clear()
 
     def stop_submits(self, stop: Stop) -> None:
-        """Submit nothing more; what runs is still collected."""
+        """Submit nothing more. Running tasks are still collected."""
         if self.submit_stop is None:
             self.submit_stop = stop
             self.add_stop(stop, level=logging.INFO if stop.exit is Exit.DEADLINE else logging.WARNING)
@@ -53,12 +53,12 @@ class RunState:
         self.wake()
 
     def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
-        """Report a reason that decides about the exit code."""
+        """Add a reason for the exit code and report it."""
         self.stops.append(stop)
         self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit)
 
     def stop_run(self, stop: Stop) -> None:
-        """Send nothing more at all."""
+        """Send nothing more and end the run."""
         if self.run_stop is None:
             self.run_stop = stop
             self.stops.append(stop)
@@ -68,36 +68,36 @@ class RunState:
         self.wake()
 
     def note_short(self, *, is_short: bool) -> None:
-        """Note whether the budget has to wait until another task has ended."""
+        """Note whether the budget must wait until a task has ended."""
         self.is_short = is_short
 
     def note_media_trouble(self, words: str) -> None:
-        """Note why results wait; "" when they do no longer."""
+        """Note why downloads wait; "" when they no longer do."""
         self.media_trouble = words
 
 
 class Refusals:
-    """Stops submits after `most` of the same failure in a row: they are one mistake. `what` fails, in the plural."""
+    """Stops submitting after `most` equal failures in a row, which have one cause. `what` is a noun in the plural."""
 
     def __init__(self, state: RunState, most: int, what: str) -> None:
         self._state, self._most, self._what = state, most, what
         self._code, self._count = "", 0
 
     def note(self, code: str, how: str = "refused") -> None:
-        """One more was refused, or has failed."""
+        """Count a failure."""
         self._count = self._count + 1 if code == self._code else 1
         self._code = code
         if self._count >= self._most:
-            words = f"{self._count} {self._what} in a row {how} as {code}: stopped"
+            words = f"{self._count} {self._what} in a row {how} as {code}: nothing more is submitted"
             self._state.stop_submits(Stop(Exit.FAILED, words))
 
     def clear(self) -> None:
-        """One was not."""
+        """Reset the count, because one succeeded."""
         self._code, self._count = "", 0
 
 
 class Traffic:
-    """How many requests of which kind have left, and in which second. `requests`: by kind, for the summary."""
+    """Counts requests by kind, in total (`requests`) and for each second."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -106,16 +106,16 @@ class Traffic:
         self._by_second = Counter[tuple[int, str]]()
 
     def count(self, kind: str) -> None:
-        """Count a request, or an answer of a kind."""
+        """Count a request or an answer of a kind."""
         self.requests[kind] += 1
         self.note(kind)
 
     def note(self, kind: str) -> None:
-        """Count it for the chart alone, by the monotonic clock, so that setting the clock bends nothing."""
+        """Count for the chart only. The seconds follow the monotonic clock, in case the wall clock is set."""
         self._by_second[int(self._began + self._clock.monotonic() - self._began_at), kind] += 1
 
     def take(self) -> dict[tuple[int, str], int]:
-        """Return what was counted since the last call, by second and kind."""
+        """Return the counts since the last call, by second and kind."""
         taken = dict(self._by_second)
         self._by_second.clear()
         return taken

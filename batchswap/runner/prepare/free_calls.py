@@ -1,4 +1,4 @@
-"""A free call that may be repeated: its turn, its tries, and whether it fails alone or with everybody's."""
+"""Free calls of a run: turns, retries, and the distinction between one failing call and an outage."""
 
 from collections.abc import Awaitable, Callable
 
@@ -16,15 +16,15 @@ BoundCall = Callable[[], Awaitable[Answer]]
 
 
 async def ask(run: RunContext, kind: str, call: BoundCall) -> Answer | None:
-    """Wait for a turn, retry in trouble, and return a good answer. None: the API has no such thing (404).
+    """Wait for a turn, retry if necessary, and return a good answer; None for a 404.
 
-    While the API answers no call at all, wait until the run ends. Raise RowRefused for a 422, FreeCallFailed when
-    other calls are answered and this one is not, Stopped when the run ends or submits no more, also for a 402.
+    While the API answers no call at all, wait until the run ends. Raise RowRefused for a 422, FreeCallFailed if only
+    this call fails, and Stopped if the run ends or stops submitting (also after a 402).
     """
     retries = Retries(run.settings.retries)
     while run.state.submit_stop is None:
         try:
-            verdict, answer = await _hear(run, kind, call)
+            verdict, answer = await _send(run, kind, call)
         except (NeverSent, MaybeSent) as error:
             verdict, why = Verdict(Kind.TROUBLE), str(error)
         else:
@@ -40,30 +40,30 @@ async def ask(run: RunContext, kind: str, call: BoundCall) -> Answer | None:
         if retries.failed(run.clock.monotonic(), run.health.good_at):
             if verdict.kind is Kind.MISSING:
                 return None
-            raise FreeCallFailed(f"{kind}-failed", f"the API serves others and not this: {why}")
+            raise FreeCallFailed(f"{kind}-failed", f"this call fails while others work: {why}")
         if not await rest(run.backoff(retries.failures), run.state.submits_over):
             break
-        await _look(run, retries.failed_at)
+        await _test_api(run, retries.failed_at)
     raise Stopped
 
 
 async def ask_once(run: RunContext, kind: str, call: BoundCall) -> Answer | None:
-    """A good answer, or None when there is none at the first try. Raises Stopped."""
+    """Try once. Return a good answer, else None. Raise Stopped."""
     try:
-        verdict, answer = await _hear(run, kind, call)
+        verdict, answer = await _send(run, kind, call)
     except (NeverSent, MaybeSent):
         return None
     return answer if verdict.kind is Kind.OK else None
 
 
-async def _look(run: RunContext, since: float) -> None:
-    """Nobody was answered since a call failed: is anybody? One look at the balance tells all who wait."""
+async def _test_api(run: RunContext, since: float) -> None:
+    """Request the balance if no call was answered since `since`. One such call serves all that wait."""
     if run.health.may_ask_balance(since, run.clock.monotonic()):
         await ask_once(run, "balance", run.api.balance)
 
 
-async def _hear(run: RunContext, kind: str, call: BoundCall) -> tuple[Verdict, Answer]:
-    """429 and maintenance are not tries: the pacer holds the next turn back until they are over."""
+async def _send(run: RunContext, kind: str, call: BoundCall) -> tuple[Verdict, Answer]:
+    """Send the call until the answer is neither a 429 nor a maintenance, which do not count as tries."""
     while True:
         async with run.state.turns.take():
             try:

@@ -1,4 +1,4 @@
-"""From a queued task to one that can be submitted: a free output, and the steps of its model that come before."""
+"""Prepare queued tasks for their submit: check the output, then run the model's free steps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +24,7 @@ from batchswap.tasks import Attempt, Faces, Task, is_url
 
 
 class Draft(msgspec.Struct):
-    """A task on its way to its submit. Each step fills in its part: URLs, the target's faces, the price."""
+    """A task in preparation. Each step fills in its part: URLs, the target's faces, the price."""
 
     task: Task
     again: Attempt | None
@@ -38,7 +38,7 @@ class Draft(msgspec.Struct):
     good_until: float = inf
 
     def ready(self) -> Ready:
-        """Raises TaskInvalid as `body` does."""
+        """Return the prepared task. Raise TaskInvalid as `body` does."""
         return Ready(
             self.task,
             self.body(),
@@ -51,7 +51,7 @@ class Draft(msgspec.Struct):
         )
 
     def body(self) -> wire.CreateTask:
-        """Raises TaskInvalid when a face was named that the target has not."""
+        """Return the request body. Raise TaskInvalid if the row names a face that was not detected."""
         model = self.task.model
         if self.detected is None:
             return wire.CreateTask(model, {model.target_field: self.target, "new_face": self.face})
@@ -62,14 +62,14 @@ class Draft(msgspec.Struct):
 
 
 class Preparing:
-    """Makes queued tasks ready."""
+    """Prepares queued tasks."""
 
     def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self._uploading, self._detecting = Uploading(run), Detecting(run)
         self._refusals = Refusals(run.state, run.settings.same_refusals, "rows")
         self._alone: set[int] = set()
-        """Tasks whose output is known to be theirs alone."""
+        """Tasks whose output no other task shares."""
         self._steps: dict[Step, Callable[[Draft], Awaitable[None]]] = {
             Step.UPLOAD: self._upload,
             Step.DETECT: self._detect,
@@ -77,7 +77,7 @@ class Preparing:
         }
 
     async def prepare(self, task: Task, again: Attempt | None = None) -> Ready | None:
-        """None: the task has failed, which is recorded, or the run ends."""
+        """Return the prepared task; None if it has failed (which is recorded) or the run ends."""
         draft = Draft(task, again)
         try:
             if again is None:
@@ -102,18 +102,21 @@ class Preparing:
 
     async def _fail(self, task: Task, code: str, reason: str, again: Attempt | None) -> None:
         if again is not None:
-            return  # an uncertain task stays uncertain: that its input is gone says nothing of the attempt
+            return  # an uncertain task stays uncertain, whatever happens to its inputs
         run = self._run
         await run.ledger.write(transitions.unfit, task.id, code=code, reason=reason)
 
     def expect(self, tasks: Sequence[Task]) -> None:
-        """These will be prepared next: look at their outputs all at once."""
+        """Look up the outputs of the next tasks in one query."""
         ids = [task.id for task in tasks]
         self._alone.update(ids)
         self._alone -= queries.sharing_output(self._run.ledger.db, ids)
 
     async def _check_output(self, task: Task) -> None:
-        """Whoever wants to write the same file was enrolled before the run began, so it can be looked up early."""
+        """Raise TaskInvalid if the output belongs to another task or file.
+
+        Tasks are enrolled before the run, so an early lookup finds all owners.
+        """
         owner = None if task.id in self._alone else queries.output_owner(self._run.ledger.db, task.output, task.id)
         self._alone.discard(task.id)
         if owner is not None:
@@ -125,9 +128,7 @@ class Preparing:
             return
         own = queries.previous_result(self._run.ledger.db, task.id).replaces
         if own is None or not await store.holds(task.output, own):
-            raise TaskInvalid("output-taken", f"{task.output} exists already and is not what this task made")
-
-    # The steps.
+            raise TaskInvalid("output-taken", f"{task.output} exists already and was not made by this task")
 
     async def _upload(self, draft: Draft) -> None:
         task = draft.task
@@ -147,7 +148,7 @@ class Preparing:
     async def _detect(self, draft: Draft) -> None:
         draft.detected = await self._detecting.detect(draft.task.model, draft.target)
         draft.good_until = min(draft.good_until, draft.detected.good_until)
-        draft.body()  # before anything is asked about it: are the named faces there?
+        draft.body()  # fail early if a named face was not detected
 
     async def _price(self, draft: Draft) -> None:
         if draft.again is not None:

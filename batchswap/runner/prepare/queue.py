@@ -1,4 +1,4 @@
-"""From the ledger's queue to tasks that are ready for their submit: some, so that no place waits, and not more."""
+"""Feed queued tasks from the ledger to their preparation, a few ahead of the submits."""
 
 from collections import deque
 from collections.abc import Coroutine, Iterator
@@ -15,11 +15,11 @@ from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Task
 
 LOOK_EVERY = 0.1
-"""Seconds between two looks at the free space, at least."""
+"""Least time in seconds between two checks of the free space."""
 
 
 class Queueing:
-    """The tasks of a selection, page by page. `ready` may be submitted; `preparing` counts those that are not yet."""
+    """The tasks of a selection, page by page. `ready` are prepared tasks; `preparing` counts those in preparation."""
 
     def __init__(self, run: RunContext, selection: Selection, prepare: Preparing) -> None:
         self._run, self._selection, self._prepare = run, selection, prepare
@@ -27,35 +27,35 @@ class Queueing:
         self._coming: deque[tuple[Task, Attempt | None]] = deque()
         self._exhausted = False
         self._again: set[int] = set()
-        """Tasks that came back to the queue: a later page has them too."""
+        """Tasks that returned to the queue. Skip them on later pages."""
         self.ready: deque[Ready] = deque()
         self.preparing = 0
         self._looked_at = -inf
 
     def is_empty(self) -> bool:
-        """Whether nothing is left that could be submitted."""
+        """Return whether no task is left to submit."""
         return not (self.ready or self._coming) and self._exhausted
 
     def begin_again(self) -> None:
-        """Look through the ledger's queue once more, when it was gone through: something new has come into it."""
+        """Read the ledger's queue from the start, because tasks were added."""
         self._pages = Queue(self._run.ledger.db, self._selection).pages()
         self._exhausted, self._again = False, set()
 
     def resend(self, task: Task, attempt: Attempt) -> None:
-        """An uncertain attempt, for a provider that honours its Idempotency-Key."""
+        """Add an uncertain attempt, to send again with its Idempotency-Key."""
         self._coming.append((task, attempt))
 
     def put_again(self, task_id: int) -> None:
-        """A failed generation that may be paid once more."""
+        """Add a task whose generation failed and may be paid for again."""
         self._again.add(task_id)
         self._coming.append((transitions.find_task(self._run.ledger.db, task_id), None))
 
     def prepare_again(self, task: Task) -> None:
-        """A refused task whose preparation no longer holds."""
+        """Add a refused task whose preparation is no longer valid."""
         self._coming.appendleft((task, None))
 
     def fill(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield the work that keeps some tasks ready for their submit, so that no place waits for an upload."""
+        """Yield preparations, so that submits need not wait for uploads."""
         run = self._run
         if run.state.submit_stop is not None or run.state.run_stop is not None:
             return
@@ -63,9 +63,9 @@ class Queueing:
             stale = self.ready.popleft()
             self._coming.appendleft((stale.task, stale.again))
         if self.ready and not self._has_room():
-            return  # what was made ready waits for its place, and the disk fills meanwhile
+            return  # the disk may fill up while prepared tasks wait for their place
         while self.preparing + len(self.ready) < run.settings.ahead:
-            if not self._coming and not self._next_page(self._pages):
+            if not self._coming and not self._next_page():
                 return
             if not self._has_room():
                 return
@@ -73,17 +73,17 @@ class Queueing:
             self.preparing += 1
             yield self._make_ready(task, again)
 
-    def _next_page(self, pages: Iterator[list[Task]]) -> bool:
+    def _next_page(self) -> bool:
         if self._exhausted:
             return False
-        page = next(pages, None)
+        page = next(self._pages, None)
         self._exhausted = page is None
         self._prepare.expect(page or ())
         self._coming.extend((task, None) for task in page or () if task.id not in self._again)
         return bool(page)
 
     def _has_room(self) -> bool:
-        """Whether what is paid for can be stored."""
+        """Return whether results can be stored. Stop submitting if not."""
         run = self._run
         now = run.clock.monotonic()
         if now - self._looked_at < LOOK_EVERY:
@@ -98,7 +98,7 @@ class Queueing:
     def _obstacle(self) -> str | None:
         store, settings = self._run.store, self._run.settings
         if not store.is_writable():
-            return f"nothing can be written to --out {settings.out}"
+            return f"cannot write to --out {settings.out}"
         free, least = store.free(), settings.min_free
         if free < least:
             return f"{free / 1e9:.1f} GB free under --out, less than --min-free {least / 1e9:g} GB"

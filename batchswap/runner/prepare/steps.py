@@ -1,4 +1,4 @@
-"""The way of a task to its result: which steps a task of which model takes, in which order. Nothing else decides it."""
+"""The steps of a task, in order, for each model."""
 
 from enum import StrEnum
 
@@ -6,10 +6,10 @@ from batchswap.tasks import Model
 
 
 class Step(StrEnum):
-    """One step. Those before the submit are free, and may be repeated; those after it only ask and fetch."""
+    """A step. Those before SUBMIT are free and may be repeated; those after it only poll and download."""
 
-    UPLOAD = "upload"  # inputs that are files become URLs
-    DETECT = "detect"  # the faces of the target, with their ids
+    UPLOAD = "upload"
+    DETECT = "detect"
     PRICE = "estimate"
     SUBMIT = "submit"
     POLL = "poll"
@@ -28,12 +28,12 @@ STEPS: dict[Model, tuple[Step, ...]] = {
 
 
 def before_submit(model: Model) -> tuple[Step, ...]:
-    """What makes a queued task ready."""
+    """Return the steps that prepare a queued task."""
     return STEPS[model][: STEPS[model].index(Step.SUBMIT)]
 
 
 class TaskInvalid(Exception):
-    """The task cannot be submitted as it is. `code` is a short reason."""
+    """The task cannot be submitted. `code` is a short reason."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(code, reason)
@@ -41,4 +41,4 @@ class TaskInvalid(Exception):
 
 
 class FreeCallFailed(TaskInvalid):
-    """A step was not served after all tries, though others are: the row's fault, or the step is out of order."""
+    """A step failed after all retries while other calls work. Either the row is the cause, or this call is broken."""

@@ -1,40 +1,40 @@
-"""Whether the store takes files at all, learned from all that go up. Pure: told the time."""
+"""The health of the upload store, learned from all uploads. Pure: the caller passes the time."""
 
 from math import inf
 
 
 class Intake:
-    """A file that fails alone is at fault itself. Where several fail and none goes up, the store is."""
+    """If one file fails, the file is the cause. If several fail and none succeeds, the store is."""
 
     def __init__(self) -> None:
         self._failing: dict[str, float] = {}
-        """What fails since when, while nothing goes up. Files by their digests, times in monotonic seconds."""
+        """When each failing file first failed (monotonic seconds), by digest. Emptied by any success."""
         self._good_at = -inf
-        self._is_said = False
+        self._is_reported = False
 
     def stored(self, now: float) -> None:
-        """A file went up."""
+        """Note a successful upload."""
         self._good_at = now
         self._failing.clear()
-        self._is_said = False
+        self._is_reported = False
 
     def failed(self, digest: str, now: float) -> float:
-        """A file did not. When the store was last good, as far as this file can tell: now, if no other one fails."""
+        """Note a failed upload. Return when the store last worked for this file: now, unless other files fail too."""
         self._failing.setdefault(digest, now)
         return self._good_at if self._is_out() else now
 
     def forget(self, digest: str) -> None:
-        """Nobody tries that file any longer."""
+        """Forget a file that is not tried again."""
         self._failing.pop(digest, None)
 
     def out_for(self, now: float) -> float:
-        """Seconds for which several files fail and none goes up; 0.0: that is not so."""
+        """Return for how many seconds the store has failed; 0.0 if it works."""
         return now - min(self._failing.values()) if self._is_out() else 0.0
 
     def is_news(self) -> bool:
-        """Whether the store has failed, and that was not asked for yet."""
-        is_news = self._is_out() and not self._is_said
-        self._is_said = self._is_said or is_news
+        """Return whether the store fails and this was not reported yet."""
+        is_news = self._is_out() and not self._is_reported
+        self._is_reported = self._is_reported or is_news
         return is_news
 
     def _is_out(self) -> bool:

@@ -1,4 +1,4 @@
-"""Inputs that are files become URLs: each content goes up once for an account, however many rows name it."""
+"""Upload input files. Each content is uploaded once per account, however many rows use it."""
 
 import asyncio
 import hashlib
@@ -31,15 +31,17 @@ TYPES = {
     ".png": "image/png", ".webp": "image/webp",
 }  # fmt: skip
 
+UNKNOWN_TYPE = "unknown file type, rename it to an ending such as .jpg, .png or .mp4"
+
 LEAST_TTL = 600.0
-"""Seconds that a row whose files went up may wait for its submit, however short --upload-ttl is."""
+"""Least time in seconds for which an upload is used, even if --upload-ttl is shorter."""
 
 REMEMBERED = 10_000
-"""Files whose hash is kept while they do not change."""
+"""Most file hashes to keep."""
 
 
 class NotStored(Exception):
-    """A file did not go up. `is_refusal`: that is the store's word on it, and not trouble that others may share."""
+    """An upload failed. `is_refusal` means that the store refused this file; other files may still work."""
 
     def __init__(self, words: str, *, is_refusal: bool) -> None:
         super().__init__(words)
@@ -47,7 +49,7 @@ class NotStored(Exception):
 
 
 class Uploading:
-    """Who comes while a file is hashed, or its content goes up, waits for that and does not do it again."""
+    """Hashes and uploads each file once, even if several tasks need it at the same time."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
@@ -57,9 +59,9 @@ class Uploading:
         self._changed: set[Path] = set()
 
     async def url_of(self, task: Task, given: str) -> tuple[str, float, Input | None]:
-        """A URL that the API can fetch, until when (Unix seconds), and the local file that it leads to.
+        """Return a URL for the API, its expiry (Unix seconds), and the local file if there is one.
 
-        Raises TaskInvalid, RowRefused, Stopped.
+        Raise TaskInvalid, RowRefused or Stopped.
         """
         if is_url(given):
             return given, inf, None
@@ -75,7 +77,7 @@ class Uploading:
             return known[0], until, Input(str(path), size, modified, digest)
 
     async def _digest(self, task: Task, path: Path) -> tuple[FileState, str]:
-        """What a file looks like, and its SHA-256; asked again when its size or time has changed."""
+        """Return a file's state and its SHA-256, computed again if its size or time has changed."""
         try:
             found = await asyncio.to_thread(path.stat)
             check_file(path, found, self._run.settings.max_upload)
@@ -93,25 +95,25 @@ class Uploading:
         return sighting, digest
 
     async def _note_change(self, task: Task, path: Path) -> None:
-        """The row names a file and not a content, so it is used as it is now; but that is said, and written down."""
-        run, words = self._run, f"{path} changed after its row was enrolled; it is used as it is now"
+        """Report and record that a file changed after its row was enrolled. The new content is used."""
+        run, words = self._run, f"{path} changed after its row was enrolled; its new content is used"
         if path not in self._changed:
             self._changed.add(path)
             run.report(LogEvent.INPUT_CHANGED, words, task=name_of(task))
         await run.ledger.write(transitions.log, "input-changed", task_id=task.id, state=task.state, detail=words)
 
     async def _upload(self, path: Path, digest: str) -> str:
-        """Raises TaskInvalid when the file cannot be uploaded, Stopped when for too long no file can."""
+        """Upload a file and return its URL. Raise TaskInvalid, or Stopped if no file can be uploaded for too long."""
         run, retries = self._run, Retries(self._run.settings.retries)
         content_type = content_type_of(path)
         if content_type is None:
-            raise TaskInvalid("upload-failed", f"{path}: its ending does not say what kind of file it is")
+            raise TaskInvalid("upload-failed", f"{path}: {UNKNOWN_TYPE}")
         try:
             while True:
                 try:
                     file_url = await self._send(path, content_type)
                 except NotStored as error:
-                    if retries.failed(*self._told(digest, error)):
+                    if retries.failed(*self._note_failure(digest, error)):
                         raise FreeCallFailed("upload-failed", f"{path}: {error}") from None
                     if not await rest(run.backoff(retries.failures), run.state.submits_over):
                         raise Stopped from None
@@ -122,7 +124,7 @@ class Uploading:
             self._intake.forget(digest)
 
     async def _send(self, path: Path, content_type: str) -> str:
-        """One try, with a place of its own: the file's URL. Raises NotStored, TaskInvalid, RowRefused, Stopped."""
+        """Try once to upload a file. Return its URL. Raise NotStored, TaskInvalid, RowRefused or Stopped."""
         api = self._run.api
         try:
             answer = await ask(self._run, "upload", lambda: api.upload_url(content_type, path.suffix.lower()))
@@ -138,11 +140,11 @@ class Uploading:
         except (NeverSent, MaybeSent) as error:
             raise NotStored(str(error), is_refusal=False) from None
         if not 200 <= stored.status < 300:
-            raise NotStored(f"the upload was answered with {stored.status}", is_refusal=stored.status < 500)
+            raise NotStored(f"the upload failed with HTTP status {stored.status}", is_refusal=stored.status < 500)
         return place.file_url
 
-    def _told(self, digest: str, error: NotStored) -> tuple[float, float]:
-        """Now, and when the store was last good as far as this file can tell. Raises Stopped when patience is over."""
+    def _note_failure(self, digest: str, error: NotStored) -> tuple[float, float]:
+        """Return the time, and when the store last worked for this file. Raise Stopped when patience is over."""
         run, now = self._run, self._run.clock.monotonic()
         if error.is_refusal:
             return now, now
@@ -156,7 +158,7 @@ class Uploading:
         return now, good_at
 
     async def _remember(self, path: Path, digest: str, file_url: str) -> str:
-        """Record where the content is, if it is what was hashed."""
+        """Record the URL of the content if the file did not change during the upload."""
         await check_unchanged(path, digest)
         run = self._run
         await run.ledger.write(api_cache.remember_upload, run.account.owner, digest, file_url)
@@ -164,7 +166,7 @@ class Uploading:
 
 
 def check_file(path: Path, found: os.stat_result, most: int) -> None:
-    """Raises TaskInvalid for what cannot be uploaded. `most` in bytes."""
+    """Raise TaskInvalid for a file that cannot be uploaded. `most` is in bytes."""
     if not stat.S_ISREG(found.st_mode):
         raise TaskInvalid("input-unfit", f"{path} is not a regular file")
     if not found.st_size:
@@ -174,15 +176,15 @@ def check_file(path: Path, found: os.stat_result, most: int) -> None:
 
 
 def place_for(path: Path, answer: Answer | None) -> wire.UploadUrl:
-    """Return where a file goes and what it is called from then on. Raise TaskInvalid when the API names no URLs."""
+    """Return the URLs for an upload. Raise TaskInvalid if the answer has none."""
     place = wire.UploadUrl.from_json(answer.data if answer else None)
     if not place.presigned_url or not is_url(place.file_url):
-        raise TaskInvalid("upload-failed", f"{path}: the API gave no place for it")
+        raise TaskInvalid("upload-failed", f"{path}: the API gave no URL to upload it to")
     return place
 
 
 async def check_unchanged(path: Path, digest: str) -> None:
-    """Raise TaskInvalid when a file that went up is no longer the one that was hashed before."""
+    """Raise TaskInvalid if an uploaded file no longer has the hash that it had before."""
     try:
         same = await asyncio.to_thread(hash_file, path) == digest
     except OSError:
@@ -196,11 +198,11 @@ def too_large(name: Path | str, size: int, most: int) -> str:
 
 
 def content_type_of(path: Path) -> str | None:
-    """By the ending; None when it says nothing."""
+    """Return the content type for the file's ending; None if unknown."""
     return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 in hex. Raises OSError."""
+    """Return the SHA-256 in hex. Raise OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

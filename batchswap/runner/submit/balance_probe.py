@@ -1,4 +1,4 @@
-"""What the balance call is asked for besides the balance: is anybody served, and did an unclear submit cost."""
+"""Balance calls, to test whether the API answers and whether an unclear submit was charged."""
 
 from batchswap import verdicts, wire
 from batchswap.errors import Exit, MaybeSent, NeverSent
@@ -10,20 +10,20 @@ from batchswap.runner.sync.waits import rest
 from batchswap.verdicts import Kind
 
 UNCLEAR = 5
-"""Submits in a row without a clear answer, each after a look at the balance, before the run submits no more."""
+"""Number of submits in a row without a clear answer, with a balance call after each, that stop submitting."""
 
 
 class BalanceProbe:
-    """The cheapest call of the API, as a probe. `is_looking`: one is on its way."""
+    """Balance calls as probes. `is_looking` is true during a call."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self.is_looking = False
         self._failed = 0
-        """Looks in a row without an answer."""
+        """Calls in a row without an answer."""
 
     async def probe(self) -> None:
-        """See whether the API answers: once a minute in a maintenance or a long pause, and when other calls hang."""
+        """Test whether the API answers, during a maintenance or a long pause, or when other calls hang."""
         self._run.health.probed(self._run.clock.monotonic())
         self.is_looking = True
         try:
@@ -32,7 +32,7 @@ class BalanceProbe:
             self.is_looking = False
 
     async def _ask(self) -> bool:
-        """Ask for the balance. Whether the API is well enough to answer, if only that there is none."""
+        """Request the balance. Return whether the API gave a regular answer, even without a balance."""
         run = self._run
         is_quiet, submits = run.is_quiet, run.traffic.requests["submit"]
         try:
@@ -49,7 +49,7 @@ class BalanceProbe:
         return verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE, Kind.ACCOUNT_REFUSED, Kind.TROUBLE)
 
     async def look(self) -> None:
-        """Is the API itself well? After a submit without a clear answer: and did the balance fall?"""
+        """Test the API. After unclear submits, record whether the balance fell."""
         run = self._run
         self.is_looking = True
         doubted = list(run.evidence.unclear_submits)
@@ -71,7 +71,7 @@ class BalanceProbe:
 
 
 async def note_evidence(run: RunContext, doubted: list[Doubt], after: float | None) -> None:
-    """What the balance says of the one submit that got no clear answer, if nothing else was in flight."""
+    """Record the balance before and after a single unclear submit, if nothing else was in flight."""
     if len(doubted) != 1 or after is None:
         return
     attempt, before = doubted[0]

@@ -1,4 +1,4 @@
-"""The ledger under the run's feet: nothing is submitted that it could not remember, and what it knows gets a name."""
+"""Watch the ledger file during a run: stop submitting when it is moved or replaced, and save its content."""
 
 import asyncio
 import logging
@@ -14,19 +14,19 @@ from batchswap.runner.task_context import Job, name_of
 
 
 class LedgerGuard:
-    """Asked before each submit, every few seconds, and at the end. `stack` closes what is opened."""
+    """Checks the file before each submit, every few seconds, and at the end. `stack` closes saved copies."""
 
     def __init__(
         self, run: RunContext, location: Location, stack: ExitStack, in_flight: Callable[[], Iterable[Job]]
     ) -> None:
-        """`in_flight`: what is paid for and not fetched yet."""
+        """`in_flight` returns the paid tasks without a downloaded result."""
         self._run, self._location, self._stack, self._in_flight = run, location, stack, in_flight
         self._saving = asyncio.Lock()
         self._has_failed = False
         run.ledger.writer.location = location
 
     async def is_well(self) -> bool:
-        """Whether the ledger's name still leads to it. If not: stop submitting, and save what is lost."""
+        """Return whether the ledger's path still leads to the open file. If not, stop submitting and save it."""
         fault = self._location.fault()
         if fault is None:
             return True
@@ -47,23 +47,21 @@ class LedgerGuard:
             run.state.add_stop(stop)
 
     async def _save(self, fault: LedgerFault) -> None:
-        run = self._run
-
-        name = self._location.path
+        run, name = self._run, self._location.path
         try:
             self._location = await run.ledger.rescue(self._location, fault, self._stack)
         except LedgerFailed as error:
             if not self._has_failed:
                 self._has_failed = True
-                words = f"{error}: tried again every few seconds, as long as this run lasts"
+                words = f"{error}: this run tries again every few seconds"
                 run.report(LogEvent.LEDGER_FAILED, words, logging.WARNING)
                 for job in self._in_flight():
                     task, remote_id = name_of(job.task), job.attempt.remote_id
-                    words = f"{task} is {remote_id}, and not fetched yet"
+                    words = f"{task} runs at the API as {remote_id}: its result is not downloaded yet"
                     run.report(LogEvent.TASK_IN_FLIGHT, words, logging.WARNING, task=task, id=remote_id)
             return
         path = run.ledger.path
         if path == name:
-            self._stop(f"what this run knows was written back to {name}, and a copy elsewhere is out of date")
+            self._stop(f"the ledger was written back to {name}: any copy elsewhere is out of date")
         else:
-            self._stop(f"what this run knows is in {path}: look at both, and go on with --db {path}")
+            self._stop(f"the ledger was saved as {path}: compare the two files, and continue with --db {path}")

@@ -1,4 +1,4 @@
-"""With a budget, few tasks of a price class go out until one real price of it is known."""
+"""With a budget, limit the tasks of a price class in flight until one actual price is known."""
 
 from math import floor, inf
 
@@ -10,31 +10,31 @@ from batchswap.runner.task_context import Job, Ready, TaskClass, class_of
 from batchswap.tasks import Model
 
 MOST = 4
-"""Tasks of one price class that are out while no real price of it is known."""
+"""Most tasks of a price class in flight while no actual price is known."""
 TIMES = 10.0
-"""By how much a real price is believed to exceed its estimate, at most."""
+"""Largest assumed ratio of an actual price to its estimate."""
 DIGITS = 6
-"""Decimal places of quotients that count; what is smaller is rounding alone."""
+"""Decimal places of quotients, so that rounding errors do not count."""
 
 
 class Out(msgspec.Struct):
-    """A task of an unknown price that is on its way, or at work."""
+    """A task of unknown price in flight."""
 
     group: TaskClass
     estimate: float
     is_ours: bool
-    """Off: an earlier run submitted it."""
+    """False if an earlier run submitted it."""
     is_reserved: bool
-    """Whether the ledger is known to count it."""
+    """Whether the ledger counts its estimate already."""
 
     @property
     def more(self) -> float:
-        """Credits that it may cost beyond what the ledger counts."""
+        """Credits that it may cost beyond those that the ledger counts."""
         return self.estimate * (TIMES - self.is_reserved)
 
 
 class Trials:
-    """What is out without a known price."""
+    """The tasks of unknown price in flight."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
@@ -42,12 +42,12 @@ class Trials:
         self._known: set[TaskClass] = set()
         self._out: dict[int, Out] = {}
         self._short_at = inf
-        """Credits that were left when the budget had too few for a task."""
+        """The credits left when the budget was too small for a task."""
 
     def may_go(self, ready: Ready, price: float) -> bool:
-        """Whether the task may be submitted now. `price`: what it would reserve.
+        """Return whether the task may be submitted now. `price` is its reservation.
 
-        Where its price is known, it leaves to those that are out what they may cost.
+        A task of known price must leave enough credits for the tasks of unknown price.
         """
         group = _class_of(ready)
         if ready.again is not None:
@@ -62,7 +62,7 @@ class Trials:
         return self._run.settings.has_budget and group not in self._known
 
     def _left(self, group: TaskClass) -> float:
-        """Credits that the class may take, of the budget that has less."""
+        """Return the credits that the class may use, from the budget with less left."""
         left = inf
         run_left, day_left = self._credits()
         for credits_, is_ours_alone in ((run_left, True), (day_left, False)):
@@ -77,17 +77,17 @@ class Trials:
         return self._budget.left(run.ledger.db, run.ledger.run_id, local_day(run.clock.now()))
 
     def fall_short(self) -> None:
-        """Hold submits back until the budget has more credits: each try would take a place in the window."""
+        """Hold submits until the budget has more credits, because each try takes a place in the window."""
         self._short_at = min(self._credits())
         self._run.state.note_short(is_short=True)
 
     def begin(self, ready: Ready) -> None:
-        """The task is being submitted."""
+        """Note that the task is being submitted."""
         if self._is_tried(group := _class_of(ready)):
             self._out[ready.task.id] = Out(group, ready.price, is_ours=True, is_reserved=False)
 
     def watch(self, job: Job) -> None:
-        """The task is at work."""
+        """Note that the task runs at the API."""
         group = class_of(job.task.model, job.seconds)
         if not self._is_tried(group):
             return
@@ -95,13 +95,13 @@ class Trials:
         self._out[job.task.id] = Out(group, job.attempt.expected, is_ours=is_ours, is_reserved=True)
 
     def end(self, task_id: int) -> None:
-        """Note that the task is not out any longer. It may have cost less than it reserved."""
+        """Note that the task has ended. It may have cost less than its reservation."""
         self._out.pop(task_id, None)
         if self._run.state.is_short and min(self._credits()) > self._short_at:
             self._run.state.note_short(is_short=False)
 
     def know(self, group: TaskClass) -> bool:
-        """What a task of the class costs is known, or will not be. Whether that is news."""
+        """Note that the price of the class is known, or never will be. Return whether this is new."""
         if not self._is_tried(group):
             return False
         self._known.add(group)
@@ -114,10 +114,10 @@ def _class_of(ready: Ready) -> TaskClass:
 
 
 def allowed(estimate: float, left: float, *, is_first: bool) -> int:
-    """Tasks of a price class that may be out before one real price of it is known.
+    """Return how many tasks of a price class may be in flight before one actual price is known.
 
-    `left`: credits of the budget that nothing else may take, at ten times its estimate where its price is unknown.
-    `is_first`: no task of an unknown price is out; one may always go, if the budget has its estimate.
+    `left` are the credits left after TIMES the estimates of other tasks of unknown price. If `is_first`, no task of
+    unknown price is in flight, and one is always allowed if the budget covers its estimate.
     """
     borne = floor(round(min(max(left, 0.0) / (TIMES * estimate), MOST), DIGITS)) if estimate > 0.0 else 1
     return max(borne, int(is_first))

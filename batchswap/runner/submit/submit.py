@@ -1,4 +1,4 @@
-"""One CreateTask: the intent on disk, one request, what became of it on disk. A POST and its record are one step."""
+"""Submit a task: write the attempt to disk, send one CreateTask, and write the outcome to disk, as one step."""
 
 import asyncio
 import logging
@@ -34,26 +34,27 @@ from batchswap.tasks import Attempt, Task, clean
 from batchswap.verdicts import Kind, Verdict
 
 P = ParamSpec("P")
+ENDED_UNSENT = "the run ended before it was sent"
 Move = Callable[[sqlite3.Connection, Stamp, Attempt, str], None]
-"""Records that an attempt was accepted, under a remote id."""
+"""Record that an attempt was accepted under a remote id."""
 
 
 class Submitting:
-    """Sends ready tasks."""
+    """Sends prepared tasks."""
 
     def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self._refusals = Refusals(run.state, run.settings.same_refusals, "submits")
         self.capacity = Capacity(run.settings.in_flight)
         self._refused_since = inf
-        """Since when every submit was told to come later, though other calls may work."""
+        """Since when all submits were postponed, although other calls may work."""
         self._unrecorded: list[Callable[[], Awaitable[None]]] = []
-        """What is known of attempts and could not be written: it is tried again at the end of the run."""
+        """Transitions that could not be written. They are tried again at the end of the run."""
         self._renewed: set[int] = set()
-        """Tasks whose faces were detected anew because the API refused the detection that they had."""
+        """Tasks whose faces were detected again because the API refused the detection."""
 
     async def submit(self, ready: Ready, ticket: int) -> SubmitOutcome:
-        """Send the task. `ticket` names the place in the window that it has."""
+        """Send the task. `ticket` is its place in the window."""
         run = self._run
         if not await run.ledger.is_well():
             return SendAgain(ready)
@@ -67,12 +68,12 @@ class Submitting:
         if not isinstance(attempt, Attempt):
             return attempt
         if not await run.ledger.is_well():
-            return await finish(self._requeue(ready, attempt, "never-sent", "the ledger was no longer in its place"))
-        if run.state.run_stop is not None:  # since the intent was on its way to the disk
-            return await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
+            return await finish(self._requeue(ready, attempt, "never-sent", "the ledger file was moved or replaced"))
+        if run.state.run_stop is not None:  # the run ended while the attempt was being written
+            return await finish(self._requeue(ready, attempt, "never-sent", ENDED_UNSENT))
         body = run.inbox.add_url(ready.body, attempt.ref)
         run.evidence.submit_left()
-        run.pacer.left(ticket)  # the intent had to reach the disk first
+        run.pacer.left(ticket)  # writing the attempt took some time
         served_at = run.health.served_at
         try:
             with run.calling("submit"):
@@ -85,10 +86,10 @@ class Submitting:
             run.on_failure(error)
             return await finish(self._lose(ready, attempt, "no-answer", str(error), before))
         except CancelledUnsent:
-            await finish(self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent"))
+            await finish(self._requeue(ready, attempt, "never-sent", ENDED_UNSENT))
             raise
         except asyncio.CancelledError:
-            await finish(self._lose(ready, attempt, "interrupted", "the run was ended before the answer came", None))
+            await finish(self._lose(ready, attempt, "interrupted", "the run ended before the answer arrived", None))
             raise
         remote_id = wire.CreateTaskAccepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
@@ -101,7 +102,7 @@ class Submitting:
         return await finish(self._record(ready, attempt, verdict, named, answer.message, before))
 
     def _is_full(self, served_at: float) -> bool:
-        """Whether the 429 to a submit that left when something else had been served at `served_at` counts tasks."""
+        """Return whether a 429 to a submit concerns the tasks in flight. `served_at` is of the time it was sent."""
         run, capacity = self._run, self.capacity
         is_news = capacity.believed is None
         is_full = capacity.refused(run.clock.monotonic(), len(run.agenda), served_at)
@@ -112,7 +113,7 @@ class Submitting:
         return is_full
 
     def _note(self, verdict: Verdict) -> None:
-        """Submits that have to come later for all of --patience need not try again, however well other calls work."""
+        """Stop submitting when all submits were postponed for --patience, even if other calls work."""
         run = self._run
         now = run.clock.monotonic()
         match verdict.kind:
@@ -121,18 +122,18 @@ class Submitting:
             case Kind.ACCEPTED | Kind.REJECTED | Kind.NO_CREDITS:
                 self._refused_since = inf
         if now - self._refused_since > run.settings.patience:
-            words = f"submits were only put off ({verdict.code}) for all of --patience: stopped"
+            words = f"submits were only postponed ({verdict.code}) for all of --patience: nothing more is submitted"
             run.state.stop_submits(Stop(Exit.UNAVAILABLE, words))
 
     async def _intend(self, ready: Ready, balance: float | None) -> Attempt | SendAgain | Settled:
-        """The attempt on disk, before anything leaves. SendAgain: the budget has too little before others end."""
+        """Write the attempt to disk before it is sent. SendAgain means that the budget must wait for other tasks."""
         run, settings = self._run, self._run.settings
         if ready.again is not None:
             again = ready.again
             try:
                 await run.ledger.write(transitions.resent, again)
             except LostRace:
-                return SETTLED  # a callback has settled it meanwhile
+                return SETTLED  # a callback has settled it in the meantime
             return again
         budget = Budget(settings.budget, settings.budget_per_day)
         ref, reserved, day = str(uuid.uuid4()), self._prices.of_ready(ready), None
@@ -171,7 +172,7 @@ class Submitting:
     async def _surely(
         self, transition: Callable[Concatenate[sqlite3.Connection, Stamp, P], None], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Record what is known of an attempt, if not now then at the end: without it, the attempt is uncertain."""
+        """Record a transition, at the end of the run if it fails now. Without it, the attempt would be uncertain."""
         work = partial(self._run.ledger.write, transition, *args, **kwargs)
         try:
             await work()
@@ -182,24 +183,24 @@ class Submitting:
             raise
 
     async def record_rest(self) -> None:
-        """Try once more to record what could not be recorded; the ledger may have been locked or full for a while."""
+        """Try again to record transitions that failed, for example because the ledger was locked or the disk full."""
         rest, self._unrecorded = self._unrecorded, []
         done = await asyncio.gather(*(work() for work in rest), return_exceptions=True)
         if done and not any(isinstance(each, Exception) for each in done):
             answers = "answer" if len(done) == 1 else "answers"
-            words = f"{len(done):,} {answers} that could not be recorded at first: recorded after all"
+            words = f"{len(done):,} {answers} that could not be recorded at first: recorded now"
             self._run.report(LogEvent.ANSWERS_RECORDED, words, logging.WARNING, answers=len(done))
 
     async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | SendAgain | Settled]") -> None:
-        """The run was ended while the intent was on its way to the disk: nothing was sent, whenever it gets there."""
+        """Requeue a task whose run ended while the attempt was being written. Nothing was sent."""
         await asyncio.wait([intent])
         if intent.exception() is None and isinstance(attempt := intent.result(), Attempt):
-            await self._requeue(ready, attempt, "never-sent", "the run was ended before it was sent")
+            await self._requeue(ready, attempt, "never-sent", ENDED_UNSENT)
 
     def _is_duplicate(self, db: sqlite3.Connection, stamp: Stamp, ready: Ready) -> bool:
-        """Whether another batch has a result of the same bytes, or is about to, from files of other names.
+        """Return whether another batch has a result from the same bytes in files of other names, or will have one.
 
-        Then nothing leaves: the row waits for that result with --duplicates reuse, and fails unpaid without it.
+        Then the row is not sent: it waits for that result with --duplicates reuse, and otherwise fails unpaid.
         """
         run, item = self._run, ready.task
         content = content_of(item, ready.used)
@@ -225,10 +226,10 @@ class Submitting:
             except IdTaken as error:
                 verdict, reason = Verdict(Kind.UNKNOWN, "repeated-id"), f"the answer repeats a task id: {error}"
                 _warn_uncertain(run, ready.task, attempt, reason)
-                remote_id = ""  # it is in the ledger, as another attempt's
+                remote_id = ""  # the id belongs to another attempt
         if verdict.kind is Kind.NO_CREDITS:
             run.state.stop_submits(OUT_OF_CREDITS)
-        if verdict.kind is Kind.UNKNOWN or run.inbox.get(attempt.ref) is not None:  # who calls back for it has taken it
+        if verdict.kind is Kind.UNKNOWN or run.inbox.get(attempt.ref) is not None:  # a callback proves the acceptance
             return await self._lose(ready, attempt, verdict.code, reason, before, named=remote_id)
         if verdict.kind is not Kind.REJECTED or ready.again is not None:
             return await self._requeue(ready, attempt, verdict.code, reason)
@@ -243,7 +244,7 @@ class Submitting:
     async def _accept(
         self, ready: Ready, attempt: Attempt, remote_id: str, move: Move = transitions.accepted
     ) -> Accepted:
-        """Raises IdTaken, with nothing recorded: an id that another attempt has is no acceptance of this one."""
+        """Record the acceptance. Raise IdTaken, with nothing recorded, if another attempt has this id."""
         run = self._run
         run.ledger.log.note(What.ACCEPTED, ready.task, attempt, id=remote_id)
         try:
@@ -251,7 +252,7 @@ class Submitting:
         except IdTaken:
             raise
         except Exception as error:
-            if not (isinstance(error, LostRace) and move is transitions.attached):  # then it is known already
+            if not (isinstance(error, LostRace) and move is transitions.attached):  # else it is recorded already
                 warn_unrecorded(run, ready.task, remote_id)
             raise
         self._refusals.clear()
@@ -262,13 +263,13 @@ class Submitting:
         return Accepted(Job(task, known, run.clock.monotonic(), seconds=ready.seconds))
 
     def _may_have_expired(self, ready: Ready, verdict: Verdict) -> bool:
-        """Whether the refusal may mean the detection and not the row. Once for each task."""
+        """Return whether the refusal may be due to an expired detection. True at most once for each task."""
         if ready.detected is None or verdict.code not in ("404", "422") or ready.task.id in self._renewed:
             return False
         return is_doubtful(ready.detected, self._run.clock.now())
 
     async def _renew(self, ready: Ready, attempt: Attempt, verdict: Verdict, reason: str) -> PrepareAgain:
-        """Back to the queue, without the detection. Nothing was paid: the submit is known to be refused."""
+        """Requeue the task without its detection. Nothing was paid, because the submit was refused."""
         run, found = self._run, ready.detected
         self._renewed.add(ready.task.id)
         if found is not None:
@@ -278,7 +279,7 @@ class Submitting:
 
     async def _requeue(self, ready: Ready, attempt: Attempt, code: str, reason: str) -> SendAgain | Settled:
         run = self._run
-        if ready.again is not None:  # of its first sending nobody knows still
+        if ready.again is not None:  # the outcome of the first request is still unknown
             await self._leave_unknown(ready, attempt, code, reason)
             return SETTLED
         run.ledger.log.note(What.REFUSED, ready.task, attempt, code=code)
@@ -289,15 +290,15 @@ class Submitting:
     async def _lose(
         self, ready: Ready, attempt: Attempt, code: str, reason: str, before: float | None, *, named: str = ""
     ) -> SubmitOutcome:
-        """Nobody knows. Unless a callback has told already, or the provider lets us ask by sending it again."""
+        """Mark the attempt as uncertain, unless a callback has confirmed it or it can be sent again safely."""
         run = self._run
-        if (accepted := await self._accept_told(ready, attempt, transitions.accepted)) is not None:
+        if (accepted := await self._accept_callback(ready, attempt, transitions.accepted)) is not None:
             return accepted
         await self._leave_unknown(ready, attempt, code, reason, named)
         try:
-            if (accepted := await self._accept_told(ready, attempt, transitions.attached)) is not None:
-                return accepted  # a callback came while that was being recorded
-        except LostRace:  # and one more, which has attached it: the task is watched already
+            if (accepted := await self._accept_callback(ready, attempt, transitions.attached)) is not None:
+                return accepted  # a callback arrived during the write
+        except LostRace:  # another callback has attached the attempt already
             return SETTLED
         if run.account.is_idempotent and ready.resends < run.settings.retries:
             task = _submitted(ready, attempt)
@@ -306,9 +307,9 @@ class Submitting:
         run.state.wake()
         return SETTLED
 
-    async def _accept_told(self, ready: Ready, attempt: Attempt, move: Move) -> Accepted | None:
-        """As a callback has told. None: none has, or what it told is another attempt's."""
-        remote_id = self._run.inbox.get(attempt.ref)  # left there: whoever watches the task asks for it at once
+    async def _accept_callback(self, ready: Ready, attempt: Attempt, move: Move) -> Accepted | None:
+        """Record the acceptance that a callback showed. Return None without one, or if its id is another attempt's."""
+        remote_id = self._run.inbox.get(attempt.ref)  # it stays there, so that the task is polled at once
         if remote_id is None:
             return None
         try:
@@ -318,7 +319,7 @@ class Submitting:
             return None
 
     async def _leave_unknown(self, ready: Ready, attempt: Attempt, code: str, reason: str, named: str = "") -> None:
-        """`named`: the task id that an answer held which is no clear acceptance."""
+        """Record the attempt as uncertain. `named` is a task id from an answer that was no clear acceptance."""
         run = self._run
         words = clean(f"{reason}; the answer names the task id {named}" if named else reason)
         run.ledger.log.note(What.UNKNOWN, ready.task, attempt, code=code, id=named)
@@ -330,7 +331,7 @@ class Submitting:
 
 
 def warn_unrecorded(run: RunContext, task: Task, remote_id: str) -> None:
-    """An id that came is shown at least: it is all that leads to what was paid for."""
+    """Report an id that could not be recorded, because it is the only link to the paid task."""
     words = f"{name_of(task)} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it"
     run.report(LogEvent.ID_NOT_RECORDED, words, logging.WARNING, task=name_of(task), id=remote_id)
 
@@ -341,18 +342,18 @@ def _warn_uncertain(run: RunContext, task: Task, attempt: Attempt, reason: str) 
 
 
 def _submitted(ready: Ready, attempt: Attempt) -> Task:
-    """The task with this attempt counted. One that is sent again was counted when it was sent first."""
+    """Return the task with this attempt counted, once even if it is sent again."""
     paid = ready.task.paid + (ready.again is None)
     return msgspec.structs.replace(ready.task, attempts=attempt.number, paid=paid)
 
 
 def same_bytes_words(other: Task) -> str:
-    """Why a row is not submitted whose files have other names."""
+    """Return the reason why a row with the same bytes in other files is not submitted."""
     return _unpaid(other, "the same bytes in files of other names")
 
 
 def same_inputs_words(other: Task) -> str:
-    """Why a row is not submitted that was edited while its task was in progress."""
+    """Return the reason why a row that was edited during its task is not submitted."""
     return _unpaid(other, "the same inputs")
 
 

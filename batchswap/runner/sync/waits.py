@@ -1,4 +1,4 @@
-"""Waits that end early when what they wait for is no longer needed, and locks by name."""
+"""Waits that an event can end early, and locks by name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def rest(seconds: float, over: asyncio.Event) -> bool:
-    """Whether it is time to try again: False at once when `over` is set, before or meanwhile."""
+    """Wait for `seconds` and return True. Return False as soon as `over` is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, seconds)):
             await over.wait()
@@ -17,7 +17,7 @@ async def rest(seconds: float, over: asyncio.Event) -> bool:
 
 
 async def unless(over: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """What `work` returns. None when `over` is set first: then the work is cut off."""
+    """Return the result of `work`, or None if `over` is set first, which cancels it."""
     both = asyncio.ensure_future(work), asyncio.ensure_future(over.wait())
     try:
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -29,11 +29,11 @@ async def unless(over: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
 
 
 class Locks:
-    """One holder per name; a name is forgotten with its last holder, because a batch may name a million files."""
+    """Locks by name. A lock is dropped with its last holder, because a batch may contain a million files."""
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[asyncio.Lock, int]] = {}
-        """With how many hold it or wait for it."""
+        """Each lock, with the number of its holders and waiters."""
 
     def __len__(self) -> int:
         return len(self._held)
