@@ -28,11 +28,11 @@ LONGEST_TEXT = 500
 LONGEST_KEY = 200
 MOST_TAGS = 50
 USE_UTF8 = "use a UTF-8 locale, such as LC_ALL=C.UTF-8"
-"""What helps where a name's letters are not in the locale's encoding."""
+"""The remedy if the locale's encoding lacks letters of a name."""
 
 FACE_FIELD = re.compile(r"face_(0|[1-9][0-9]{0,2})", re.ASCII)
-# Controls, line separators, invisible and bidirectional marks, half surrogates: a terminal, a file name or a sheet
-# would show another text than the one that is stored.
+# Control characters, line separators, invisible and bidirectional marks, half surrogates: a terminal or a spreadsheet
+# would show a text that differs from the stored one.
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
 UNSAFE_NOTE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 QUERY = re.compile(r"\?\S*")
@@ -41,7 +41,7 @@ USER = re.compile(r"//[^/\s]*@")
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str | None:
-    """The field that a column or a mapping's key stands for; face_N and kept names are their own. None: unknown."""
+    """Return the field for the name of a column or key, or None if unknown. Faces and kept fields keep their names."""
     if (field := NAMES.get(name)) is not None:
         return field
     if FACE_FIELD.fullmatch(name) or (is_kept(name) and not UNSAFE.search(name) and len(name) <= LONGEST_TEXT):
@@ -50,39 +50,39 @@ def canonical(name: str) -> str | None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a field is not ours: it is kept as it is and appears in exports."""
+    """Return whether a field belongs to the user: its value is kept unchanged and appears in exports."""
     return name.startswith(KEPT_PREFIXES) and name not in KEPT_PREFIXES
 
 
 @lru_cache(maxsize=4096)
 def nearest(name: str, known: tuple[str, ...] = (*NAMES, "face_0")) -> str:
-    """The known name that looks most like `name`."""
+    """Return the known name that is most similar to `name`."""
     return difflib.get_close_matches(name[:50].lower(), known, n=1, cutoff=0.0)[0]
 
 
 def unknown(name: str) -> str:
-    """The sentence for a column or key that nobody knows."""
+    """Return the message for an unknown column or key."""
     if name.startswith("face_"):
-        return "is no face: faces are numbered face_0 to face_999"
+        return "is not a face: faces are numbered face_0 to face_999"
     return (
-        f'is not a known field; the nearest is "{nearest(name)}" (a name that begins with x_ or meta. is kept as it is)'
+        f'is not a known field; did you mean "{nearest(name)}"? (names that begin with x_ or meta. are kept unchanged)'
     )
 
 
 def shown(text: str, most: int = 80) -> str:
-    """A text from a manifest, quoted for an error: short, printable, without user and query (they may be secret)."""
+    """Quote a text from a manifest for a message: short, printable, without user and query, which may be secret."""
     bare = USER.sub("//…@", QUERY.sub("?…", text[: most * 8]))
     bare = bare if len(bare) <= most else bare[: most - 1] + "…"
     return '"' + "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in bare) + '"'
 
 
 def plain_text(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return `text` when it fits on one line of a terminal. Raise Flaw."""
+    """Return `text` if it is short and printable. Raise Flaw if not."""
     return _checked(text, UNSAFE, "control or invisible", longest)
 
 
 def note(text: str) -> str:
-    """Return a kept column's text: it may have several lines, but no other control characters. Raise Flaw."""
+    """Return the text of a kept column, which may have several lines. Raise Flaw for other control characters."""
     return _checked(text, UNSAFE_NOTE, "control", 20 * LONGEST_TEXT)
 
 
@@ -95,12 +95,12 @@ def _checked(text: str, unsafe: re.Pattern[str], kind: str, longest: int) -> str
 
 
 def split_tags(text: str) -> tuple[str, ...]:
-    """The tags of a `;`-separated text, each once, in their order."""
+    """Split a `;`-separated text into its tags, without duplicates."""
     return tuple(dict.fromkeys(tag for part in text.split(";") if (tag := part.strip())))
 
 
 def checked_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Raises Flaw for a tag that cannot be printed, or too many."""
+    """Return the tags. Raise Flaw for a tag that is not printable, or for too many tags."""
     if len(tags) > MOST_TAGS:
         raise Flaw(f"has {len(tags):,} tags; at most {MOST_TAGS} are allowed")
     for tag in tags:

@@ -1,4 +1,4 @@
-"""Where a video, a picture or a face is: an http(s) URL, or a file that exists."""
+"""Check inputs: http(s) URLs, or files that exist."""
 
 import os
 import re
@@ -13,42 +13,42 @@ LONGEST_URL = 2048
 LONGEST_PATH = 1024
 REMEMBERED = 50_000
 
-# One letter and a colon is a drive of another system, hence two letters at least.
+# At least two letters, because one letter and a colon may be a Windows drive.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(data|file|blob|mailto|javascript|about):", re.IGNORECASE)
 URL = re.compile(r"https?://(?P<authority>[^/?#\s]*)\S*")
 AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:@\[\]\\\"<>]+)(?::(?P<port>[0-9]{1,5}))?")
 WITHIN = re.compile(r"https?://", re.IGNORECASE)
 FORMULA = re.compile(r"=\s*[A-Za-z.]+\s*\(")
 AROUND = "\"'`´“”„‟‘’‚‛«»‹›<>[]()"
-"""What comes with a text that was copied from a document, a mail or a sheet, and is no part of a URL."""
+"""Characters that a copied text may have around a URL, and that are not part of it."""
 BEHIND = ("”", "“", "„", "»", "«", ">")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 class ManifestInputs:
-    """Checks the inputs of one manifest. A file is looked at once, however many rows name it."""
+    """Checks the inputs of one manifest. Each file is checked once, however many rows use it."""
 
     def __init__(self, folder: str, *, check_files: bool = True) -> None:
         self._folder, self._check_files = folder, check_files
         self._known: dict[str, str | Flaw] = {}
         self._spellings = Spellings(folder)
         self.real: dict[str, str] = {}
-        """Path as written -> what the file is called, where the two compose a letter differently."""
+        """Paths as written, with the file's actual name if it composes a letter differently."""
 
     def checked(self, text: str) -> str:
-        """The URL as written, or the path as written without "./". Raises Flaw."""
+        """Return the URL unchanged, or the path without "./". Raise Flaw."""
         if text.startswith(("https://", "http://")):
             return checked_url(text)
         found = self._known.get(text)
         if found is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            found = self._known[text] = self._look(text)
+            found = self._known[text] = self._check(text)
         if isinstance(found, Flaw):
             raise Flaw(*found.args)
         return found
 
-    def _look(self, text: str) -> str | Flaw:
+    def _check(self, text: str) -> str | Flaw:
         try:
             check_surroundings(text)
             if scheme := SCHEME.match(text):
@@ -72,43 +72,43 @@ class ManifestInputs:
 
     def _remedy(self, path: str, text: str) -> str:
         if other := self._spellings.find(path, caseless):
-            return f"there is {shown(other)}: upper and lower case differ"
+            return f"{shown(other)} exists: check upper and lower case"
         if text[0] in AROUND and text[-1] in AROUND:
-            return f"it has {text[0]}…{text[-1]} around it; looked in {shown(self._folder, 200)}"
+            return f"remove {text[0]}…{text[-1]} around it; looked in {shown(self._folder, 200)}"
         return f"looked in {shown(self._folder, 200)}"
 
 
 def check_surroundings(text: str) -> None:
-    """Raises Flaw for a URL with something around it."""
+    """Raise Flaw for a formula, or for a URL with quotes or brackets around it."""
     if FORMULA.match(text):
-        raise Flaw(f"is a formula: {shown(text)}; write the URL or the path itself")
+        raise Flaw(f"is a formula: {shown(text)}; write the URL or path itself")
     if text[0] in AROUND and WITHIN.search(text):
         last = text[-1] if text[-1] in AROUND else ""
         raise Flaw(f"has {text[0]}…{last} around the URL: {shown(text)}; write the URL alone")
 
 
 def with_scheme(scheme: str, text: str) -> str:
-    """`text` with its http or https in lower case. Raises Flaw for every other scheme."""
+    """Return `text` with http or https in lower case. Raise Flaw for any other scheme."""
     name = scheme.lower()
     if name == "data":
-        raise Flaw("is a data: URI; give an http(s) URL, or a file, which will be uploaded")
+        raise Flaw("is a data: URI; give an http(s) URL, or a file to upload")
     if name not in ("http", "https"):
-        raise Flaw(f"is no http or https address but {name}:; only these, and paths of files, are accepted")
+        raise Flaw(f"has the scheme {name}:; only http(s) URLs and paths of files are accepted")
     return name + text[len(scheme) :]
 
 
 def checked_url(text: str) -> str:
-    """`text`, when it is a URL that a server can be asked for. Raises Flaw."""
+    """Return `text` if it is a valid http(s) URL. Raise Flaw if not."""
     if len(text) > LONGEST_URL:
         raise Flaw(f"is a URL of {len(text):,} characters; at most {LONGEST_URL:,} are allowed")
     found = None if UNSAFE.search(text) else URL.fullmatch(text)
     if found is None:
         raise Flaw(f"is a URL with a space or a control character in it: {shown(text)}")
     if text.endswith(BEHIND):
-        raise Flaw(f"is a URL with {text[-1]} behind it: {shown(text)}; write the URL alone")
+        raise Flaw(f"is a URL with {text[-1]} after it: {shown(text)}; write the URL alone")
     authority = found["authority"]
     if "@" in authority:
-        raise Flaw(f"is a URL that carries a user name or password, which would be stored and sent on: {shown(text)}")
+        raise Flaw(f"is a URL with a user name or password, which would be stored and sent to the API: {shown(text)}")
     if not authority or authority.startswith(":"):
         raise Flaw(f"is a URL without a host: {shown(text)}")
     host = AUTHORITY.fullmatch(authority)
@@ -118,22 +118,22 @@ def checked_url(text: str) -> str:
 
 
 def checked_path(text: str) -> str:
-    """A path's text, with "/" and without "./". Raises Flaw."""
+    """Return the path without "./". Raise Flaw."""
     if found := UNSAFE.search(text):
         raise Flaw(f"has a control or invisible character (U+{ord(found[0]):04X}) in {shown(text)}")
     if len(text) > LONGEST_PATH:
         if BASE64.fullmatch(text):
-            raise Flaw("looks like Base64; give an http(s) URL, or a file, which will be uploaded")
+            raise Flaw("looks like Base64; give an http(s) URL, or a file to upload")
         raise Flaw(f"has {len(text):,} characters, which is too long for a path")
     return str(PurePosixPath(text))
 
 
 def check_file(folder: str, path: str, text: str) -> None:
-    """Raises Flaw unless `path` is a regular file that can be read and is not empty; FileNotFoundError without one.
+    """Raise Flaw unless `path` is a regular, readable, non-empty file. Raise FileNotFoundError if it does not exist.
 
-    `text` is the path as it was written.
+    `text` is the path as written.
     """
-    whole = os.path.join(folder, path)  # noqa: PTH118 - on the way of every row; Path costs ten times as much
+    whole = os.path.join(folder, path)  # noqa: PTH118 - called for every row; Path is ten times slower
     try:
         found = os.stat(whole)  # noqa: PTH116
     except FileNotFoundError:

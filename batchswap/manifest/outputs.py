@@ -1,4 +1,4 @@
-"""What a result's file is called, and that it stays inside --out."""
+"""Names of result files, and the check that they stay inside --out."""
 
 import errno
 import hashlib
@@ -20,21 +20,21 @@ REMEMBERED = 10_000
 DEFAULT_TEMPLATE = "{batch}/{key}{ext}"
 TEMPLATE_FIELDS = ("batch", "key", "ext", "line", "stem")
 
-# Names that some systems take for devices, whatever ending follows.
 UNSAFE_IN_NAME = re.compile(r"[^\w.-]")
 ORDINARY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{5,99}")
 PLAIN_OUTPUT = re.compile(r"[A-Za-z0-9_/-]{1,100}(?:\.[A-Za-z0-9]{1,5})?")
-"""What no file system refuses."""
+"""Outputs that every file system accepts."""
 LIKELY_PART = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)).{0,34}[^\s.]", re.IGNORECASE | re.DOTALL)
-"""A part of a path that is refused, if at all, for one of its characters: at most 140 bytes, and no device."""
+"""A part of a path that can only be refused for one of its characters: short, and no device name."""
 REFUSED_NAME = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
+# Names of devices on some systems, with any ending.
 DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 FILMS = (Model.VIDEO, Model.VIDEO_MULTI)
 STILLS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def safe_part(text: str) -> str:
-    """One part of a path made from any text. A text that had to be changed gets a hash, so two never become one."""
+    """Make one part of a path from any text. A changed text gets a hash, so that two texts never become equal."""
     if ORDINARY.fullmatch(text):
         return text
     name = UNSAFE_IN_NAME.sub("_", unicodedata.normalize("NFC", text)).lstrip(".-").rstrip(".")
@@ -47,7 +47,7 @@ def safe_part(text: str) -> str:
 
 
 def ending(model: Model, target: str) -> str:
-    """The ending of a result: ".mp4"; for a still that of its target, if it is a usual one, else ".png"."""
+    """Return the ending of a result: ".mp4", or for a still the target's ending if it is a common one, else ".png"."""
     if model in FILMS:
         return ".mp4"
     own = posixpath.splitext(path_part(target))[1].lower()
@@ -55,28 +55,26 @@ def ending(model: Model, target: str) -> str:
 
 
 def stem(target: str) -> str:
-    """The last part of a URL's path or of a path, without its ending."""
+    """Return the last part of a path or a URL's path, without its ending."""
     return posixpath.splitext(posixpath.basename(path_part(target)))[0] or "result"
 
 
 def path_part(target: str) -> str:
-    """A path as it is; a URL without query and fragment."""
+    """Return a path unchanged, or a URL without query and fragment."""
     return target.partition("?")[0].partition("#")[0] if is_url(target) else target
 
 
 def checked_template(template: str) -> str:
-    """`template`, when it names known fields only and gives a path inside --out. Raises UsageError."""
+    """Return `template` normalised. Raise UsageError for unknown fields, and for a path outside of --out."""
     names = re.findall(r"\{([^{}]*)\}", template)
     for name in names:
         if name not in TEMPLATE_FIELDS:
             near = nearest(name, TEMPLATE_FIELDS)
-            raise UsageError(
-                f"--name-template: {{{name}}} is not a field; the nearest is {{{near}}}: {shown(template)}"
-            )
+            raise UsageError(f"--name-template: {{{name}}} is not a field; did you mean {{{near}}}? {shown(template)}")
     if set("{}") & set(re.sub(r"\{[^{}]*\}", "", template)):
-        raise UsageError(f"--name-template: a brace that is not closed or opened in {shown(template)}")
+        raise UsageError(f"--name-template: unbalanced brace in {shown(template)}")
     if not names:
-        raise UsageError(f"--name-template: names no field, so all results would have one name: {shown(template)}")
+        raise UsageError(f"--name-template: without a field, all results would have the same name: {shown(template)}")
     try:
         normalised(template.format(batch="b", key="k", ext=".e", line="1", stem="s"))
         return normalised(template)
@@ -85,10 +83,10 @@ def checked_template(template: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """A path below --out, with "/" between its parts and without "./". Raises Flaw."""
+    """Return a path relative to --out, without "./". Raise Flaw."""
     plain_text(text, LONGEST_OUTPUT)
     if "\\" in text:
-        raise Flaw(f'has a "\\"; folders are separated by "/": {shown(text)}')
+        raise Flaw(f'has a "\\"; separate folders with "/": {shown(text)}')
     if text.startswith("/"):
         raise Flaw(f"is an absolute path; an output is relative to --out: {shown(text)}")
     parts = PurePosixPath(text).parts
@@ -104,33 +102,33 @@ def normalised(text: str) -> str:
 
 
 def numbered(output: str, number: int) -> str:
-    """The output of a row's n-th repetition: de/intro.mp4, de/intro-2.mp4, …"""
+    """Return the output of a row's n-th repetition: de/intro.mp4, de/intro-2.mp4, …"""
     path = PurePosixPath(output)
     return str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
 
 
 class Outputs:
-    """Keeps outputs inside one folder, whatever symbolic links are in it. A folder is looked at once."""
+    """Keeps outputs inside one folder, even if it contains symbolic links. Each folder is checked once."""
 
     def __init__(self, out: str, template: str = DEFAULT_TEMPLATE) -> None:
         self.template = checked_template(template)
         self._out = out
         self._root: Path | None = None
-        self._standing: Path | None = None
-        """The folder --out, or while it is not made yet the nearest one above it."""
+        self._nearest: Path | None = None
+        """The folder --out, or its nearest parent that exists."""
         self._inside: set[str] = set()
         self._accepted: set[str] = set()
-        """Characters of names that the file system has looked up."""
+        """Characters of names that the file system accepts."""
         self.folders = SeenTexts()
-        """Every folder that outputs lie in: no output may be a file of that name."""
+        """All folders of outputs. No output may have the name of one."""
 
     def head(self, batch: str) -> str | None:
-        """What outputs of this batch begin with when key and ending are all that follows; None for other templates."""
+        """Return the start of this batch's outputs if the template ends with key and ending; None otherwise."""
         start = self.template.removesuffix("{key}{ext}").replace("{batch}", safe_part(batch))
         return None if "{" in start or not self.template.endswith("{key}{ext}") else start
 
     def check(self, output: str) -> None:
-        """Raises Flaw when `output` would lie outside --out by a symbolic link, or has a name refused there."""
+        """Raise Flaw if a symbolic link leads `output` out of --out, or if the file system refuses its name."""
         if not PLAIN_OUTPUT.fullmatch(output):
             self._check_names(output)
         folder = output.rpartition("/")[0]
@@ -146,16 +144,16 @@ class Outputs:
         self.folders.add(folded(above) for above in folders_of(output))
 
     def _check_names(self, output: str) -> None:
-        """Raises Flaw for a name that the file system does not even look up. Nothing is written."""
-        if self._standing is None:
-            self._standing = Path(self._out).absolute()
-            while not self._standing.is_dir() and self._standing != self._standing.parent:
-                self._standing = self._standing.parent
+        """Raise Flaw for a name that the file system refuses to look up. Nothing is written."""
+        if self._nearest is None:
+            self._nearest = Path(self._out).absolute()
+            while not self._nearest.is_dir() and self._nearest != self._nearest.parent:
+                self._nearest = self._nearest.parent
         for part in output.split("/"):
             if self._accepted.issuperset(part) and LIKELY_PART.fullmatch(part):
                 continue
             try:
-                (self._standing / part).lstat()
+                (self._nearest / part).lstat()
             except UnicodeEncodeError as error:
                 raise Flaw(
                     f"has letters that {error.encoding} file names do not: {shown(output)}; {USE_UTF8}"

@@ -1,4 +1,4 @@
-"""Files that a pattern with `*`, `?`, `[…]` and `**` matches, whatever links lie in its way."""
+"""Find the files that match a pattern with `*`, `?`, `[…]` and `**`, following links safely."""
 
 import fnmatch
 import glob
@@ -17,23 +17,23 @@ VISIBLE = re.compile(r"(?!\.)")
 
 
 def matching_files(folder: str, pattern: str) -> list[str]:
-    """The regular files, sorted, as paths from `folder`. Raises Flaw for a folder that cannot be searched.
+    """Return the matching regular files, sorted, relative to `folder`. Raise Flaw if a folder cannot be searched.
 
-    A folder is searched once for each part of the pattern, by device and inode, so links in circles come to an end; a
-    file is given once, by its own name before that of a link. As in a shell, `*` and `**` leave out hidden names.
+    Each folder is searched once per part of the pattern, so circular links are harmless. Each file is returned once,
+    by its own name rather than that of a link. As in a shell, `*` and `**` skip hidden names.
     """
     return sorted(Search(folder, pattern).files())
 
 
 class Search:
-    """One walk. What lies behind links waits until everything else was found, so that real names come first."""
+    """One search. Links are followed last, so that real names come first."""
 
     def __init__(self, folder: str, pattern: str) -> None:
         self._folder = folder
         self._parts = [part for part in pattern.split("/") if part]
         self._start = "/" if pattern.startswith("/") else ""
         if pattern.endswith("/"):
-            self._parts.append("")  # which is no file's name
+            self._parts.append("")  # an empty name matches no file
         self._searched: set[tuple[int, int, int]] = set()
         self._behind_links: deque[tuple[str, int]] = deque()
         self._found: dict[str, str] = {}
@@ -46,7 +46,7 @@ class Search:
         return list(self._found.values())
 
     def _step(self, path: str, number: int) -> Iterator[tuple[str, int]]:
-        """Match one part of the pattern in the folder `path`; give what to go on with, and the number of its part."""
+        """Match one part of the pattern in the folder `path`. Yield paths to continue with and their part numbers."""
         if number == len(self._parts):
             self._take(path)
             return
@@ -64,7 +64,7 @@ class Search:
             yield f"{path}{part}" if is_last else f"{path}{part}/", number + 1
 
     def _entries(self, path: str, number: int, name: re.Pattern[str], *, folders: bool) -> Iterator[tuple[str, int]]:
-        """What has such a name in a folder, sorted: its folders, or everything else."""
+        """Yield the matching entries of a folder, sorted: either its folders, or everything else."""
         try:
             with os.scandir(self._whole(path) or ".") as entries:
                 some = sorted(
@@ -82,7 +82,7 @@ class Search:
                 yield below
 
     def _is_new(self, path: str, number: int) -> bool:
-        """Whether this is a folder that was not searched for this part of the pattern before."""
+        """Return whether this folder was not searched for this part of the pattern yet."""
         try:
             found = os.stat(self._whole(path) or ".")  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +109,7 @@ class Search:
 def is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself, or to where this user may not look
+    except OSError:  # a link to itself, or to a folder without access
         return False
 
 

@@ -1,4 +1,4 @@
-"""Manifests in, checked rows out, as a stream; at its end, everything that is wrong."""
+"""Read manifests as a stream of checked rows, and raise all errors at the end."""
 
 import os
 from collections import defaultdict
@@ -19,10 +19,10 @@ from batchswap.tasks import Row
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Some rows of one batch, in the order of the manifest. `folder` is absolute: relative paths start from it.
+    """Some rows of one batch, in the order of the manifest. Relative paths start from `folder`, which is absolute.
 
-    `was_searched`: a pattern was looked up there, so that the same text may give other rows another time.
-    `rows` is empty for a manifest without any: it asks for nothing, also not for what it asked for before.
+    `was_searched` means that the rows depend on a pattern, so the same manifest may give other rows next time.
+    `rows` is empty for a manifest without rows, which then no longer contains its former tasks.
     """
 
     batch: str
@@ -38,11 +38,11 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class Reading:
-    """Iterate to get chunks of checked rows, in constant memory; the iteration ends with ManifestErrors if need be.
+    """Iterate to get chunks of checked rows in constant memory. Errors raise ManifestErrors at the end.
 
-    After the first problem no more rows come, but reading goes on to find the other problems. Two rows with one key, or
-    one output, are known at the end only: until then rows with equal keys may have been given out. So write them in one
-    transaction that ends after the iteration does, with statements that bear an equal key.
+    After the first problem, no more rows are yielded, but reading continues to find the other problems. Duplicate keys
+    and outputs are found only at the end. Therefore, store the rows in one transaction that ends after the iteration,
+    with statements that tolerate equal keys.
     """
 
     def __init__(self, sources: Sequence[Source], options: Options, stdin: BinaryIO | None) -> None:
@@ -74,12 +74,12 @@ class Reading:
                 outputs.suspects(),
                 outputs.shared(self._names.folders),
             )
-            self._look_again(manifests, suspects, problems)
+            self._report_duplicates(manifests, suspects, problems)
         if problems.count:
             raise problems.errors()
 
-    def _look_again(self, manifests: ManifestFiles, suspects: Suspects, problems: Problems) -> None:
-        """Reads everything a second time, if there are suspects at all, to name the places of duplicates."""
+    def _report_duplicates(self, manifests: ManifestFiles, suspects: Suspects, problems: Problems) -> None:
+        """Read everything a second time to find the places of duplicates, if there are suspects."""
         problems.count += suspects.left_out
         for chunk in self._chunks(manifests, Problems()) if suspects else ():
             for row in chunk.rows:
@@ -108,7 +108,7 @@ class Reading:
 
 
 def read(sources: Sequence[Source], options: Options | None = None, stdin: BinaryIO | None = None) -> Reading:
-    """The rows of all `sources`, checked. `stdin` is what "-" reads. Raises UsageError for a wrong name template.
+    """Return the checked rows of all `sources`. "-" reads `stdin`. Raise UsageError for a wrong name template.
 
     `for chunk in read([Source("spring.csv")], Options(out="results")): store(chunk.batch, chunk.folder, chunk.rows)`
     """
@@ -116,7 +116,7 @@ def read(sources: Sequence[Source], options: Options | None = None, stdin: Binar
 
 
 def check(sources: Sequence[Source], options: Options | None = None, stdin: BinaryIO | None = None) -> dict[str, int]:
-    """Reads everything and gives the number of rows of each batch. Raises ManifestErrors, UsageError."""
+    """Read everything and return the number of rows of each batch. Raise ManifestErrors or UsageError."""
     reading = read(sources, options, stdin)
     for _ in reading:
         pass

@@ -1,4 +1,4 @@
-"""One row as it was written → checked rows, or every problem it has."""
+"""Check a row: return the tasks that it describes, or report all its problems."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ MODELS = {
     (False, False): Model.IMAGE,
     (False, True): Model.IMAGE_MULTI,
 }
-"""By whether the target is a video, and whether there are several faces."""
+"""Models by (the target is a video, there are several faces)."""
 T = TypeVar("T")
 Complain = Callable[[int | None, str | None, str], None]
-"""Record a problem: line, field and sentence."""
+"""Record a problem: line, field and message."""
 
 
 class RawRow(msgspec.Struct, frozen=True):
-    """One row as it was written: field -> text, none of them empty. `spelled` has fields that go by another name."""
+    """One row as written, with the non-empty fields. `spelled` has the names of fields that are written differently."""
 
     line: int
     values: dict[str, str]
@@ -53,17 +53,15 @@ class Problems:
             self._kept.append(problem)
 
     def errors(self) -> ManifestErrors:
-        """All problems by file and line, and how many more there are."""
+        """Return the kept problems by file and line, and the number of further ones."""
         found = sorted(self._kept, key=lambda p: (self._files[p.file], p.line or 0))
         if more := self.count - len(found):
-            found.append(
-                ManifestProblem(found[-1].file, None, None, f"and {more:,} more problems, which are not listed")
-            )
+            found.append(ManifestProblem(found[-1].file, None, None, f"and {more:,} more problems that are not listed"))
         return ManifestErrors(found)
 
 
 class Checker:
-    """Checks the records of one manifest. Problems go to `problems`; a row that has one is left out."""
+    """Checks the records of one manifest. Problems go to `problems`; a row with problems is left out."""
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class Checker:
         self.problems.add(ManifestProblem(self.file, line, field, message))
 
     def rows(self, record: RawRow) -> list[Row]:
-        """Return the row, or as many as `repeat` asks for; none when there is a problem."""
+        """Return the row, repeated as often as `repeat` says; none if it has a problem."""
         before = self.problems.count
         values = record.values
         field = self._target_field(record)
@@ -120,7 +118,7 @@ class Checker:
         notes: tuple[tuple[str, str], ...],
         repeat: int = 1,
     ) -> list[Row]:
-        """Return the rows of checked fields, of which "" are absent. Raise Flaw for an output outside of --out."""
+        """Return the rows of checked fields ("" if absent). Raise Flaw for an output outside of --out."""
         target = video or image
         model = MODELS[bool(video), bool(faces)]
         digest = content_digest(model, target, face, faces)
@@ -140,7 +138,7 @@ class Checker:
         return rows
 
     def _output(self, key: str, given: str, model: Model, target: str, line: int) -> str:
-        """Return the given output, else that of the name template. Raise Flaw for one outside of --out."""
+        """Return the given output, or else that of the name template. Raise Flaw if it is outside of --out."""
         if not given and self._is_head_inside:
             if ORDINARY.fullmatch(key):
                 return f"{self._head}{key}{ending(model, target)}"
@@ -161,12 +159,12 @@ class Checker:
 
     @property
     def plain_head(self) -> str | None:
-        """What the outputs of rows with an ordinary key begin with, if nothing else than the key decides about them."""
+        """The start of the outputs of rows with an ordinary key, if the outputs depend on the key only."""
         return self._head if self._is_head_inside and not self.inputs.real else None
 
     @cached_property
     def _is_head_inside(self) -> bool:
-        """Whether all outputs begin with the same folder, which is inside --out."""
+        """Whether all outputs start with the same folder inside --out."""
         if self._head is None:
             return False
         try:
@@ -179,7 +177,7 @@ class Checker:
         video, image = "video" in record.values, "image" in record.values
         if video and image:
             name = record.spelled.get("image", "image")
-            self.complain(record.line, name, "cannot be given beside video: a row has one target")
+            self.complain(record.line, name, "cannot be given together with video: a row has one target")
         elif not video and not image:
             self.complain(record.line, "video", "is missing: a row needs a video (or an image)")
         return None if video == image else "video" if video else "image"
@@ -193,7 +191,7 @@ class Checker:
         faces = tuple([(number, found) for number, found in checked if found])
         if several and "face" in record.values:
             name = record.spelled.get(several[0], several[0])
-            self.complain(record.line, name, "cannot be given beside face: a row has one face or several")
+            self.complain(record.line, name, "cannot be given together with face: use face, or face_0, face_1, …")
         elif not several and "face" not in record.values:
             self.complain(record.line, "face", "is missing: a row needs a face (or several)")
         return face, faces
@@ -210,10 +208,10 @@ class Checker:
             except Flaw as flaw:
                 self._blame(record, "tags", flaw)
         if self.require_consent and "consent" not in record.values:
-            self.complain(record.line, "consent", "is missing, and --require-consent asks for it in every row")
+            self.complain(record.line, "consent", "is missing, but --require-consent requires it in every row")
 
     def _field(self, record: RawRow, field: str, check: Callable[[str], T]) -> T | None:
-        """What `check` makes of the field; None when it is absent or has a flaw, which is then told."""
+        """Return the field's checked value; None if it is absent or has a problem, which is reported."""
         if (text := record.values.get(field)) is None:
             return None
         try:
@@ -227,14 +225,14 @@ class Checker:
 
 
 def checked_key(text: str) -> str:
-    """Raises Flaw for an id that cannot be a key."""
+    """Return an id that can be a key. Raise Flaw."""
     return plain_text(text, LONGEST_KEY)
 
 
 def checked_repeat(text: str) -> int:
-    """How often a row is to be done. Raises Flaw."""
+    """Return how often to repeat a row. Raise Flaw."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_REPEATS:
-        raise Flaw(f"is how often the row is done, a number from 1 to {MOST_REPEATS:,}, not {shown(text)}")
+        raise Flaw(f"must be a number of repetitions from 1 to {MOST_REPEATS:,}, not {shown(text)}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Which manifests to read, and their bytes."""
+"""Open manifests and determine their formats."""
 
 import codecs
 import os
@@ -44,7 +44,7 @@ YAML_START = re.compile(r"(?:---|- |\[|\{|(?:name|defaults|tasks|matrix)\s*:)")
 class Source(msgspec.Struct, frozen=True):
     """One manifest. `path` is a file, or "-" for standard input.
 
-    `format` None: by the file's ending, else by its first line. `batch` wins over the manifest's own name.
+    Without `format`, the file's ending decides, or else its first line. `batch` overrides the manifest's own name.
     """
 
     path: str
@@ -53,14 +53,14 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """Where it lies: the same however the path is spelled; for standard input one in each folder."""
+        """The absolute path, equal for all spellings of the path. For standard input, one per working directory."""
         return os.path.join(folder_of(self.path), os.path.basename(self.path))  # noqa: PTH118, PTH119
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What is asked of all rows. `out` is the folder that outputs must stay in; it need not exist.
+    """Requirements for all rows. Outputs must stay in the folder `out`, which need not exist.
 
-    `check_files`: local inputs must be regular, readable, non-empty files.
+    With `check_files`, local inputs must be regular, readable, non-empty files.
     """
 
     name_template: str = DEFAULT_TEMPLATE
@@ -70,7 +70,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class ManifestFiles:
-    """Opens manifests, each as often as needed: what can be read only once is copied to a temporary file first."""
+    """Opens manifests as often as needed. Pipes and standard input are copied to a temporary file."""
 
     def __init__(self, stdin: BinaryIO | None = None) -> None:
         self._stdin = stdin
@@ -81,7 +81,7 @@ class ManifestFiles:
             copy.close()
 
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
-        """The bytes from their start, behind a BOM. Raises ManifestProblem when there are none."""
+        """Open a manifest after its BOM, if any. Raise ManifestProblem if it is empty or cannot be read."""
         try:
             return self._at_start(path)
         except OSError as error:
@@ -107,7 +107,7 @@ class ManifestFiles:
             return cast("BinaryIO", self._copies[path])
         if path == STDIN:
             if self._stdin is None:
-                raise ManifestProblem(path, None, None, "standard input is not there to be read")
+                raise ManifestProblem(path, None, None, "standard input is not available")
             return self._copy(path, self._stdin)
         mode = self._mode(path)
         if stat.S_ISDIR(mode):
@@ -135,9 +135,9 @@ class ManifestFiles:
 
 
 def format_of(source: Source, stream: BinaryIO) -> ManifestFormat:
-    """What `source` says, else what its ending says, else what its first line looks like. `stream` is not moved.
+    """Return the format: as given, else by the ending, else by the first line. The position in `stream` is kept.
 
-    A workbook is known by its first bytes, whatever is said. Raises ManifestProblem for a spreadsheet of another kind.
+    The first bytes identify a workbook in any case. Raise ManifestProblem for other kinds of spreadsheets.
     """
     here = stream.tell()
     head = stream.read(SNIFFED)
@@ -152,7 +152,7 @@ def format_of(source: Source, stream: BinaryIO) -> ManifestFormat:
 
 
 def sniffed(head: str) -> ManifestFormat:
-    """What the first line that is not empty and no comment looks like, and in JSON what follows."""
+    """Guess the format from the first line that is neither empty nor a comment, and for JSON from the next ones."""
     text = SKIPPED.sub("", head, count=1)
     line = text.partition("\n")[0].strip()
     if line.startswith("{") and line.endswith("}") and not JSON_DOCUMENT.match(line):
@@ -163,23 +163,23 @@ def sniffed(head: str) -> ManifestFormat:
 
 
 def default_batch(path: str) -> str:
-    """The batch of a manifest that does not name one: its file name without the ending."""
+    """Return the default batch: the manifest's file name without its ending."""
     return "stdin" if path == STDIN else PurePath(path).stem
 
 
 def folder_of(path: str) -> str:
-    """The absolute folder that a manifest's relative paths start from; standard input has the working directory.
+    """Return the absolute folder that relative paths start from; the working directory for standard input.
 
-    Without links: where one led to when the manifest was read must be known when it leads somewhere else.
+    Links are resolved now, because they may lead elsewhere later.
     """
     return os.path.realpath("." if path == STDIN else os.path.dirname(path) or ".")  # noqa: PTH120
 
 
 def utf8_problem(path: str, stream: BinaryIO) -> ManifestProblem:
-    """Where the bytes stop being UTF-8: line, and offset in the file from 0."""
+    """Return the problem for the first bytes that are not UTF-8, with their line and offset."""
     stream.seek(0)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    line, before, wrong = 1, 0, "the last character is cut off"
+    line, before, wrong = 1, 0, "the last character is incomplete"
     for part in iter(lambda: stream.readline(SNIFFED), b""):
         held = len(decoder.getstate()[0])
         try:

@@ -1,4 +1,4 @@
-"""Files whose names are written in another way: macOS composes letters differently, and some systems ignore case."""
+"""Find files whose names are spelled differently: letters composed as on macOS, or in another case."""
 
 import os
 import unicodedata
@@ -8,12 +8,12 @@ from functools import lru_cache
 from itertools import islice
 
 MOST_NAMES = 100_000
-"""Names of one folder that are compared; in larger ones a name must be written as it is."""
+"""Names of one folder that are compared. In larger folders, names must be spelled exactly."""
 Alike = Callable[[str], str]
 
 
 def composed(name: str) -> str:
-    """One text for the two ways to write a letter with its accent."""
+    """Return the same text for both ways to encode a letter with an accent."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -22,14 +22,14 @@ def caseless(name: str) -> str:
 
 
 class Spellings:
-    """Finds such files. A folder is listed once, however many names are looked for in it."""
+    """Finds such files. Each folder is listed once."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._index = lru_cache(maxsize=16)(_index)
 
     def find(self, path: str, alike: Alike) -> str | None:
-        """The one path that is there and differs from `path` only as `alike` allows; None also for several."""
+        """Return the only existing path that equals `path` after `alike`; None if there are none or several."""
         found = ""
         for part in path.split("/"):
             name = part
@@ -43,7 +43,7 @@ class Spellings:
 
 
 def _index(folder: str, alike: Alike) -> dict[str, list[str]]:
-    """The names in a folder by what they are alike; empty for a folder that is too large or cannot be listed."""
+    """Return the names in a folder, grouped by `alike`; empty if the folder is too large or cannot be listed."""
     index: defaultdict[str, list[str]] = defaultdict(list)
     try:
         with os.scandir(folder) as entries:

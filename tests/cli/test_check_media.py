@@ -178,7 +178,7 @@ def test_what_the_manifest_says_comes_first(faceless: Place) -> None:
         'm.csv:4: video: is a folder, not a file: "dir.mp4"',
         'm.csv:5: video: does not exist: "gone.mp4"',
         'm.csv:6: video: is a device, pipe or socket, not a file: "/dev/null"',
-        "m.csv:7: face_0: cannot be given beside face: a row has one face or several",
+        "m.csv:7: face_0: cannot be given together with face: use face, or face_0, face_1, …",
         'm.yaml:1: matrix.video: matches no file: "clips/*.mp4"',
     ):
         assert words in done.stderr, words

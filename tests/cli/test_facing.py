@@ -106,7 +106,7 @@ def test_a_folder_of_an_older_version_may_be_anybodys(tmp_path: Path) -> None:
         ("nowhere.mp4", "nowhere.mp4: No such file or directory"),
         (".", ". is not a regular file"),
         ("empty.mp4", "empty.mp4 is an empty file"),
-        ("https://user:pw@x/a.mp4", "the target is a URL that carries a user name"),
+        ("https://user:pw@x/a.mp4", "the target is a URL with a user name"),
         ("noface.mp4", "no faces were detected: no face found"),
         ("clip.unheard-of", "unknown file type, rename it to an ending such as"),
     ],

@@ -194,7 +194,7 @@ async def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows
     world, service = chosen(tmp_path, 100), Poisoned("duo")
     summary = await world.run(service, ahead=1)
     assert summary.exit_code == Exit.FAILED
-    assert "20 rows in a row failed as detect-failed: stopped" in summary.reason
+    assert "20 rows in a row failed as detect-failed: nothing more is submitted" in summary.reason
     assert (summary.counts["failed"], summary.counts["queued"]) == (20, 80)
 
 

@@ -233,7 +233,7 @@ async def test_one_bad_row_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
 async def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
     service = Service(VirtualClock(), durations=QUICK, fault=always("submit", "422"))
     summary = await World(tmp_path, 200).run(service, workers=1)
-    assert "20 submits in a row refused as 422: stopped" in summary.reason
+    assert "20 submits in a row refused as 422: nothing more is submitted" in summary.reason
     assert summary.counts["failed"] == 20
     assert summary.counts["queued"] == 180
 
@@ -241,7 +241,7 @@ async def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
 async def test_twenty_rows_that_a_free_call_refuses_alike_stop_the_run(tmp_path: Path) -> None:
     world, service = World(tmp_path, 200), Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422"))
     summary = await world.run(service)
-    assert "20 rows in a row refused as 422: stopped" in summary.reason
+    assert "20 rows in a row refused as 422: nothing more is submitted" in summary.reason
     assert summary.exit_code == Exit.FAILED
     assert summary.counts["failed"] == summary.requests["estimate"] == 20
     service.fault = once("estimate", "422", 19)

@@ -297,7 +297,7 @@ async def test_a_file_that_alone_does_not_go_up_fails_its_row_soon(tmp_path: Pat
 async def test_files_that_the_store_refuses_one_after_the_other_stop_the_run(tmp_path: Path) -> None:
     world, service = clips(tmp_path, 60), Outage("403", 1e9)
     summary = await world.run(service, ahead=1)
-    assert "20 rows in a row failed as upload-failed: stopped" in summary.reason
+    assert "20 rows in a row failed as upload-failed: nothing more is submitted" in summary.reason
     assert (summary.counts["failed"], summary.counts["queued"]) == (20, 40)
 
 

@@ -139,23 +139,23 @@ HEADERS = [
     ("clips/a.mp4,anna.jpg\n", "-:1: has no header: the first line must name the columns"),
     ("1,2\n", "-:1: has no header: the first line must name the columns"),
     (",,\n", "-:1: has no header: the first line must name the columns"),
-    ("ID,Video,FACE\n", '-:1: ID: is not a known field; the nearest is "id"'),
-    ("Target video;New face\n", '-:1: Target video: is not a known field; the nearest is "target"'),
-    ("id|video|face\n", '-:1: separates its columns by "|": they are separated by ",", ";" or tab'),
-    ("vidoe,face,video\n", '-:1: vidoe: is not a known field; the nearest is "video"'),
-    ("video,face,Consent\n", '-:1: Consent: is not a known field; the nearest is "consent"'),
+    ("ID,Video,FACE\n", '-:1: ID: is not a known field; did you mean "id"?'),
+    ("Target video;New face\n", '-:1: Target video: is not a known field; did you mean "target"?'),
+    ("id|video|face\n", '-:1: separates its columns with "|": use ",", ";" or tab'),
+    ("vidoe,face,video\n", '-:1: vidoe: is not a known field; did you mean "video"?'),
+    ("video,face,Consent\n", '-:1: Consent: is not a known field; did you mean "consent"?'),
     ("video,face,x_\n", "-:1: x_: is not a known field"),
     ("video,face,\n", "-:1: column 3: has no name in the header"),
-    ("video,face,video\n", "-:1: video: is there twice: columns 1 and 3"),
-    ("video,face,x_a,x_a\n", "-:1: x_a: is there twice: columns 3 and 4"),
+    ("video,face,video\n", "-:1: video: occurs twice: columns 1 and 3"),
+    ("video,face,x_a,x_a\n", "-:1: x_a: occurs twice: columns 3 and 4"),
     ("video,target,face\n", '-:1: target: means the same as the column "video"'),
     ("id,key,video,face\n", '-:1: key: means the same as the column "id"'),
-    ("video,faces\n", "-:1: faces: is for YAML; in CSV each face has a column of its own: face_0, face_1"),
-    ("video,face_01\n", "-:1: face_01: is no face: faces are numbered face_0 to face_999"),
+    ("video,faces\n", "-:1: faces: is for YAML; in CSV, each face has its own column: face_0, face_1"),
+    ("video,face_01\n", "-:1: face_01: is not a face: faces are numbered face_0 to face_999"),
     ("id,face\n", "-:1: video: is missing in the header: rows need a video"),
     ("id,video\n", "-:1: face: is missing in the header: rows need a face"),
     ('video,"face\n', "-:1: a quoted field that begins in this row is never closed"),
-    ('video,"face"s\n', "-:1: has text behind a closing quote"),
+    ('video,"face"s\n', "-:1: has text after a closing quote"),
     ("video,fa\x1b[2Jce\n", "-:1: fa\\x1b[2Jce: is not a known field"),
 ]
 
@@ -168,7 +168,7 @@ def test_a_header_of_unknown_names_names_each() -> None:
 def test_of_very_many_unknown_columns_the_first_are_named() -> None:
     found = errors_of(",".join(["video", "face", *(f"column{n}" for n in range(16_000))]) + "\n")
     assert [line.split(": ")[1] for line in found[:-1]] == [f"column{n}" for n in range(20)]
-    assert found[-1] == "-:1: has 15,980 more columns that are not known"
+    assert found[-1] == "-:1: has 15,980 more unknown columns"
 
 
 @pytest.mark.parametrize(("text", "sentence"), HEADERS)
@@ -179,21 +179,21 @@ def test_headers_that_are_wrong(text: str, sentence: str) -> None:
 ROWS = [
     (f",{F},,,", "-:2: video: is missing: a row needs a video (or an image)"),
     (f"{V},,,,", "-:2: face: is missing: a row needs a face (or several)"),
-    (f"{V},{F},{F},,", "-:2: face_0: cannot be given beside face: a row has one face or several"),
+    (f"{V},{F},{F},,", "-:2: face_0: cannot be given together with face: use face, or face_0, face_1, …"),
     (f"{V},{F},", "-:2: has 3 fields; the header has 5"),
     (f"{V},{F},,,,,", "-:2: has 7 fields; the header has 5"),
-    (f'{V},{F},,"a"b,', "-:2: has text behind a closing quote"),
+    (f'{V},{F},,"a"b,', "-:2: has text after a closing quote"),
     (f'{V},{F},,"a', "-:2: a quoted field that begins in this row is never closed"),
     (f"{V},{F},,a\0,", "-:2: has a NUL byte: this is not a text file"),
     (f"{V},{F},,a\x1b[2J,", '-:2: id: has a control or invisible character (U+001B) in "a\\x1b[2J"'),
     (f"{V},{F},,\u202egpj,", "-:2: id: has a control or invisible character (U+202E)"),
     (f'{V},{F},,"a\nb",', "-:2: id: has a control or invisible character (U+000A)"),
     (f"{V},{F},,{'k' * 201},", "-:2: id: has 201 characters; at most 200 are allowed"),
-    (f"{V},{F},,a,0", '-:2: repeat: is how often the row is done, a number from 1 to 10,000, not "0"'),
-    (f"{V},{F},,a,-1", "-:2: repeat: is how often the row is done"),
-    (f"{V},{F},,a,1.5", "-:2: repeat: is how often the row is done"),
-    (f"{V},{F},,a,99999999999999", "-:2: repeat: is how often the row is done"),
-    (f"{V},{F},,a,٣", "-:2: repeat: is how often the row is done"),
+    (f"{V},{F},,a,0", '-:2: repeat: must be a number of repetitions from 1 to 10,000, not "0"'),
+    (f"{V},{F},,a,-1", "-:2: repeat: must be a number of repetitions"),
+    (f"{V},{F},,a,1.5", "-:2: repeat: must be a number of repetitions"),
+    (f"{V},{F},,a,99999999999999", "-:2: repeat: must be a number of repetitions"),
+    (f"{V},{F},,a,٣", "-:2: repeat: must be a number of repetitions"),
 ]
 
 
@@ -204,7 +204,7 @@ def test_rows_that_are_wrong(cells: str, sentence: str) -> None:
 
 def test_video_and_image_in_one_row() -> None:
     assert error_of(f"video,image_url,face\n{V},{V},{F}\n") == (
-        "-:2: image_url: cannot be given beside video: a row has one target"
+        "-:2: image_url: cannot be given together with video: a row has one target"
     )
 
 
@@ -212,13 +212,13 @@ def test_consent_can_be_required() -> None:
     text = f"video,face,consent\n{V},{F},r\n{F},{V},\n{F},{F},  \n"
     assert len(rows_of(text)) == 3
     found = errors_of(text, options=Options(check_files=False, require_consent=True))
-    sentence = "consent: is missing, and --require-consent asks for it in every row"
+    sentence = "consent: is missing, but --require-consent requires it in every row"
     assert found == [f"-:3: {sentence}", f"-:4: {sentence}"]
 
 
 def test_a_required_consent_without_a_column_is_one_error() -> None:
     found = error_of(f"video,face\n{V},{F}\n{F},{F}\n", options=Options(check_files=False, require_consent=True))
-    assert found == "-:1: consent: is missing in the header, and --require-consent asks for it in every row"
+    assert found == "-:1: consent: is missing in the header, but --require-consent requires it in every row"
 
 
 def test_as_many_tags_as_are_allowed() -> None:
@@ -243,7 +243,7 @@ def test_errors_name_the_column_as_it_is_written() -> None:
 def test_very_many_errors_are_counted_and_not_kept() -> None:
     found = errors_of("video,face\n" + f"{V},ftp://x\n" * 5000)
     assert len(found) == 1001
-    assert found[-1] == "-: and 4,000 more problems, which are not listed"
+    assert found[-1] == "-: and 4,000 more problems that are not listed"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_very_many_errors_are_counted_and_not_kept() -> None:
         (b"video,face\na,M\xfcller\n", "-:2: is not UTF-8: byte 0xfc at offset 14; save it as UTF-8"),
         (b"video,face\n" + b"#" * 100_000 + b"\n\xff", "-:3: is not UTF-8: byte 0xff at offset 100,012"),
         (("#" + "ü" * 100_000).encode() + b"\xff\n", "-:1: is not UTF-8: byte 0xff at offset 200,001"),
-        (b"video,face\nabc\xc3", "-:2: is not UTF-8: the last character is cut off"),
+        (b"video,face\nabc\xc3", "-:2: is not UTF-8: the last character is incomplete"),
         ("video,face\n".encode("utf-16"), "-:1: is UTF-16, not UTF-8; save it as UTF-8"),
         (b"\xef\xbb\xbf", "-: is empty"),
         (b"video,face\n" + b"x" * 1_100_000, "-:2: the line is longer than 1,048,576 characters"),

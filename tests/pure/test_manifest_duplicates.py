@@ -22,7 +22,7 @@ def test_each_later_row_is_named() -> None:
 
 def test_the_same_inputs_without_ids() -> None:
     assert error_of(f"video,face,consent\n{V},{F},r\n{V},{F},q\n") == (
-        "-:3: id: is absent, and -:2 has the same inputs; give ids, or one row repeat, if that is meant"
+        "-:3: id: is missing, and -:2 has the same inputs; if intended, give ids or use repeat in one row"
     )
 
 
@@ -39,13 +39,13 @@ def test_an_output_twice() -> None:
 def test_outputs_that_differ_in_case_or_composition_only(one: str, other: str) -> None:
     found = error_of(f"id,video,face,output\na,{V},{F},{one}.mp4\nb,{V},{F},{other}.mp4\n")
     assert found.startswith("-:3: output: ")
-    assert found.endswith("is also the output of -:2 (upper and lower case are not told apart)")
+    assert found.endswith("is also the output of -:2 (upper and lower case count as equal)")
 
 
 @pytest.mark.parametrize(("one", "other"), [("x", "x/y.mp4"), ("x/y/z.mp4", "x"), ("a/b/c", "A/B")])
 def test_a_file_and_a_folder_of_one_name(one: str, other: str) -> None:
     found = error_of(f"id,video,face,output\na,{V},{F},{one}\nb,{V},{F},{other}\n")
-    assert found == f'-:3: output: "{other}": a file and a folder would have one name; see -:2'
+    assert found == f'-:3: output: "{other}": a file and a folder would have the same name; see -:2'
 
 
 def test_a_template_that_does_not_tell_rows_apart() -> None:
@@ -78,7 +78,7 @@ def test_no_rows_come_after_the_first_problem_and_rows_before_it_do() -> None:
     assert seen == [f"k{n}" for n in range(2000)]
     assert caught.value.problems[0].line == 2002
     assert len(caught.value.problems) == 1001
-    assert str(caught.value.problems[-1]) == "-: and 1,001 more problems, which are not listed"
+    assert str(caught.value.problems[-1]) == "-: and 1,001 more problems that are not listed"
 
 
 def test_a_whole_file_twice_is_counted_in_bounded_memory() -> None:

@@ -136,7 +136,7 @@ def test_a_manifest_without_permission(tmp_path: Path) -> None:
 
 
 def test_no_standard_input() -> None:
-    with pytest.raises(ManifestErrors, match="-: standard input is not there to be read"):
+    with pytest.raises(ManifestErrors, match="-: standard input is not available"):
         check([Source("-")], Options())
 
 

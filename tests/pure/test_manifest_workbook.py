@@ -67,7 +67,7 @@ def test_a_cell_with_an_error_is_named() -> None:
     data = changed(
         workbook(HEADER, ["a", V, F], ["b", V, F, 7]), "xl/worksheets/sheet1.xml", b't="n"><v>7<', b't="e"><v>#REF!<'
     )
-    assert error_of(data, None) == "-:3: has a cell with the error #REF!; correct it, or empty the cell"
+    assert error_of(data, None) == "-:3: has a cell with the error #REF!; correct it, or clear the cell"
 
 
 BROKEN = [
@@ -84,11 +84,11 @@ BROKEN = [
     (workbook([None] * 2000 + ["x"]), "-:1: is a sheet of more than 2,000 columns or 1,048,576 rows"),
     (
         changed(workbook(HEADER), "xl/worksheets/sheet1.xml", b"</row>", b"<c><v>1</v></c>" * 700_000 + b"</row>"),
-        "-: is an Excel workbook that is too large to be read: save it as CSV (UTF-8)",
+        "-: is an Excel workbook that is too large: save it as CSV (UTF-8)",
     ),
     (
         changed(workbook(HEADER), "xl/styles.xml", b"<styleSheet", b" " * (65 << 20) + b"<styleSheet"),
-        "-: is an Excel workbook that is too large to be read: save it as CSV (UTF-8)",
+        "-: is an Excel workbook that is too large: save it as CSV (UTF-8)",
     ),
 ]
 
@@ -101,7 +101,7 @@ def test_workbooks_that_cannot_be_read(data: bytes, sentence: str) -> None:
 def test_without_openpyxl_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     assert error_of(workbook(HEADER), None) == (
-        "-: is an Excel workbook: save it as CSV (UTF-8), or pip install 'batchswap[xlsx]', which reads its first sheet"
+        "-: is an Excel workbook: save it as CSV (UTF-8), or pip install 'batchswap[xlsx]' to read its first sheet"
     )
 
 

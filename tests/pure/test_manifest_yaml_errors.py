@@ -17,19 +17,19 @@ TASKS = [
     ("video: v, face: 2026-01-02", "-:2: face: is a date"),
     ("video: v, faces: {0: no}", "-:2: faces: is true or false"),
     ("video: v, faces: {x: f}", '-:2: faces: has the face id "x"; ids are numbers from 0 to 999'),
-    ("video: v, faces: [f]", "-:2: faces: is a list; faces are a mapping of detected face id to new face"),
+    ("video: v, faces: [f]", "-:2: faces: is a list, not a mapping from detected face id to new face"),
     ("video: v, faces: {0: f}, face_0: g", '-:2: face_0: means the same as "faces"'),
-    ("video: [v], face: f", "-:2: video: is a list; one text is wanted"),
-    ("video: v, face: {a: f}", "-:2: face: is a mapping; one text is wanted"),
+    ("video: [v], face: f", "-:2: video: is a list, not a single text"),
+    ("video: v, face: {a: f}", "-:2: face: is a mapping, not a single text"),
     ("video: v, target: w, face: f", '-:2: target: means the same as "video"'),
-    ("video: v, face: f, tags: {a: b}", "-:2: tags: is a mapping; tags are a list"),
-    ("video: v, face: f, tags: [[a]]", "-:2: tags: is a list; one text is wanted"),
+    ("video: v, face: f, tags: {a: b}", "-:2: tags: is a mapping, not a list of tags"),
+    ("video: v, face: f, tags: [[a]]", "-:2: tags: is a list, not a single text"),
     ('video: v, face: f, tags: ["a;b"]', '-:2: tags: "a;b" has a ";"'),
-    ("video: v, face: f, outptu: o", '-:2: outptu: is not a known field; the nearest is "output"'),
-    ("video: v, face: f, repeat: 0", "-:2: repeat: is how often"),
-    ("video: v, face: f, id: [a]", "-:2: id: is a list; one text is wanted"),
+    ("video: v, face: f, outptu: o", '-:2: outptu: is not a known field; did you mean "output"?'),
+    ("video: v, face: f, repeat: 0", "-:2: repeat: must be a number of repetitions"),
+    ("video: v, face: f, id: [a]", "-:2: id: is a list, not a single text"),
     ("video: v, face: f, video: w", '-:2: has the key "video" twice'),
-    ("video: v, face: f, [a]: b", "-:2: has a key that is no text"),
+    ("video: v, face: f, [a]: b", "-:2: has a key that is not a text"),
     ("video: v, face: f, id: *x", '-:2: the alias "*x" has no anchor before it'),
     ("video: v, face: f, id: !!python/name:os.system x", '-:2: the tag "tag:yaml.org,2002:python/name:os.system"'),
     ("video: v, face: f, id: !!binary aGk=", '-:2: the tag "tag:yaml.org,2002:binary" is not accepted'),
@@ -53,36 +53,36 @@ def test_tasks_that_are_wrong(task: str, sentence: str) -> None:
 DOCUMENTS = [
     ("", "-: is empty"),
     ("# nothing\n", "-: is empty"),
-    ("just words\n", "-:1: is no manifest: a mapping with tasks is wanted"),
+    ("just words\n", "-:1: is not a manifest: a mapping with tasks is needed"),
     ("name: n\n", "-: has neither tasks nor a matrix"),
-    (f"taks: [{TASK}]\n", '-:1: taks: is not known here; the nearest is "tasks"'),
-    (f"tasks: [{TASK}]\nname: m\nname: n\n", "-:3: name: is there twice; it is also in line 2"),
-    ("tasks: {a: b}\n", "-:1: tasks: is a mapping; a list of tasks is wanted"),
-    ("tasks: word\n", '-:1: tasks: is text ("word"); a list of tasks is wanted'),
+    (f"taks: [{TASK}]\n", '-:1: taks: is not known here; did you mean "tasks"?'),
+    (f"tasks: [{TASK}]\nname: m\nname: n\n", "-:3: name: occurs twice; it is also in line 2"),
+    ("tasks: {a: b}\n", "-:1: tasks: is a mapping, not a list of tasks"),
+    ("tasks: word\n", '-:1: tasks: is text ("word"), not a list of tasks'),
     ("tasks:\n- word\n", '-:2: is text ("word"); a task is a mapping'),
     ("tasks:\n-\n", "-:2: is nothing; a task is a mapping"),
-    (f"name: [a]\ntasks: [{TASK}]\n", "-:1: name: is a list; the batch's name is wanted"),
+    (f"name: [a]\ntasks: [{TASK}]\n", "-:1: name: is a list, not the name of the batch"),
     (f'name: "a\\x07"\ntasks: [{TASK}]\n', "-: name: of the batch has a control or invisible character (U+0007)"),
     (f"defaults: [a]\ntasks: [{TASK}]\n", "-:1: defaults: is a list; a task is a mapping"),
-    (f"defaults: {{fcae: x}}\ntasks: [{TASK}]\n", '-:1: defaults.fcae: is not a known field; the nearest is "face"'),
+    (f"defaults: {{fcae: x}}\ntasks: [{TASK}]\n", '-:1: defaults.fcae: is not a known field; did you mean "face"?'),
     (f"defaults: {{id: x}}\ntasks: [{TASK}]\n", "-:1: defaults.id: cannot be a default"),
     (f"defaults: {{face: a, face: b}}\ntasks: [{TASK}]\n", '-:1: defaults: has the key "face" twice'),
-    (f"tasks: [{TASK}]\n---\ntasks: []\n", "-:2: has several documents; one is wanted"),
+    (f"tasks: [{TASK}]\n---\ntasks: []\n", "-:2: has several documents; only one is allowed"),
     (f"tasks:\n- {TASK}\n\t- a\n", "-:3: is not YAML: found character that cannot start any token"),
     (f"tasks:\n- {TASK}\n- {{a: b\n", "-:4: is not YAML: did not find expected"),
     ("tasks:\n- {id: \x07}\n", "-:2: has a control character"),
     ("tasks:\n- {id: a, x_a: " + "&a [" * 40 + "]" * 40 + "}\n", "-:2: is nested too deep"),
-    ("matrix: word\n", '-:1: matrix: is text ("word"); a mapping with video and face is wanted'),
+    ("matrix: word\n", '-:1: matrix: is text ("word"), not a mapping with video and face'),
     ("matrix: {consent: r}\n", "-:1: matrix: has neither video, image nor face"),
     (f"matrix:\n  video: []\n  face: [{F}]\n", "-:2: matrix.video: is an empty list"),
     (f"matrix:\n  video: [7]\n  face: [{F}]\n", "-:2: matrix.video: is a number"),
     (f"matrix:\n  video: ['']\n  face: [{F}]\n", "-:2: matrix.video: has an empty entry"),
-    (f"matrix:\n  video: {{a: b}}\n  face: [{F}]\n", "-:2: matrix.video: is a mapping; a list is wanted"),
+    (f"matrix:\n  video: {{a: b}}\n  face: [{F}]\n", "-:2: matrix.video: is a mapping, not a list"),
     (f"matrix:\n  video: [{V}]\n  target: [{V}]\n", "-:3: matrix.target: means the same as video"),
-    (f"matrix:\n  video: [{V}]\n  image: [{V}]\n  face: {F}", "-:2: matrix: has one kind of target"),
+    (f"matrix:\n  video: [{V}]\n  image: [{V}]\n  face: {F}", "-:2: matrix: cannot have both video and image"),
     (f"matrix:\n  video: [{V}]\n  face: [{F}]\n  id: a\n", "-:4: matrix.id: cannot be given for a whole matrix"),
     (f"matrix:\n  video: [{V}]\n  faces: {{0: {F}}}\n", "-:3: matrix.faces: cannot be given for a whole matrix"),
-    (f"matrix:\n  video: [{V}]\n  fcae: [{F}]\n", '-:3: matrix.fcae: is not a known field; the nearest is "face"'),
+    (f"matrix:\n  video: [{V}]\n  fcae: [{F}]\n", '-:3: matrix.fcae: is not a known field; did you mean "face"?'),
     (f"matrix:\n  video: [{V}]\n", "-:2: face: is missing"),
 ]
 
@@ -111,7 +111,7 @@ def test_aliases_of_aliases_eat_no_memory() -> None:
     text = f"x_0: &a0 [lol]\n{levels}tasks: [{{video: {V}, face: {F}, tags: *a9}}]\n"
     tracemalloc.start()
     try:
-        assert error_of(text, "yaml") == "-:11: tags: is a list; one text is wanted"
+        assert error_of(text, "yaml") == "-:11: tags: is a list, not a single text"
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
@@ -158,7 +158,7 @@ def test_bounds(text: str, sentence: str) -> None:
 def test_of_very_many_unknown_keys_the_first_are_named() -> None:
     found = errors_of(f"tasks: [{{{', '.join(f'key{n}: 1' for n in range(900))}}}]", "yaml")
     assert len(found) == 21
-    assert found[-1] == "-:1: has more keys that are wrong"
+    assert found[-1] == "-:1: has more keys with problems"
 
 
 def test_tasks_before_a_broken_place_are_checked_too() -> None:

@@ -1,7 +1,7 @@
-"""Rows of a table, checked column by column: one regular expression looks at a whole column of some hundred cells.
+"""Check the rows of a table column by column, with one regular expression for some hundred cells at once.
 
-A cell that it does not know may still be right. Its row is then left to `Checker`, which reads the rows of all formats
-and has a sentence for everything that can be wrong; the rows that are made here are the same (test_manifest_columns).
+Rows with other cells, which may still be valid, are left to `Checker`, which handles all formats and reports all
+problems. Both make the same rows (test_manifest_columns).
 """
 
 import re
@@ -27,7 +27,7 @@ from batchswap.manifest.readers.csv import NUL, Header, to_record, width_sentenc
 from batchswap.manifest.rows import Checker
 from batchswap.tasks import Model, Row
 
-# Each is narrower than what the full check allows. No cell has NUL in it, which stands between cells.
+# Each pattern is narrower than the full check. NUL separates the cells, so no cell contains it.
 URL = r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,250}+(?::[1-9][0-9]{0,3})?/[!-=?-~]{0,1700}+"
 SAFE = rf"(?!\s)[^{UNSAFE.pattern[1:]}{{0,{LONGEST_TEXT}}}+(?<!\s)"
 KEY = rf"(?!\s)[^{UNSAFE.pattern[1:]}{{0,{LONGEST_KEY}}}+(?<!\s)"
@@ -39,14 +39,14 @@ TAGS = rf"[^{UNSAFE.pattern[1:]}{{0,100}}"  # so no more than 50 of them
 
 
 class Column:
-    """Knows cells of one kind."""
+    """Recognizes ordinary cells of one kind."""
 
     def __init__(self, kind: str) -> None:
         self._one = re.compile(kind)
         self._many = re.compile(f"(?:(?:{kind}){NUL})*")
 
     def read(self, cells: Sequence[str]) -> tuple[Sequence[str], list[int]]:
-        """Return the texts without blanks around them, and the places of those that must be looked at again."""
+        """Return the stripped texts, and the indices of those that need the full check."""
         if self._many.fullmatch(f"{NUL.join(set(cells))}{NUL}"):
             return cells, []
         texts = [cell.strip() for cell in cells]
@@ -55,7 +55,7 @@ class Column:
 
 
 class InputColumn(Column):
-    """Knows URLs, and paths of files that were looked at."""
+    """Recognizes URLs, and paths of files that were checked."""
 
     def __init__(self, inputs: ManifestInputs) -> None:
         super().__init__(f"(?:{URL})?")
@@ -101,7 +101,7 @@ class Columns:
         return Column(kinds.get(name, NOTE))
 
     def rows(self, numbers: Sequence[int], table: Sequence[list[str]]) -> Iterator[list[Row]]:
-        """Yield the rows of records that begin in these lines; rows before a problem come before it is reported."""
+        """Yield the rows of records that begin in these lines. Rows before a problem are yielded first."""
         width = len(self._header.columns)
         if set(map(len, table)) == {width}:
             yield from self._alike(numbers, table)
@@ -116,7 +116,7 @@ class Columns:
                     self._checker.complain(number, None, width_sentence(self._header, cells))
 
     def _alike(self, numbers: Sequence[int], table: Sequence[list[str]]) -> Iterator[list[Row]]:
-        """Yield the rows of records that have as many cells as the header."""
+        """Yield the rows of records whose number of cells equals the header's."""
         found = [read(cells) for read, cells in zip(self._read, zip(*table, strict=True), strict=True)]
         texts = dict(zip(self._header.names, (cells for cells, _ in found), strict=True))
         wrong = {at for _, some in found for at in some}
@@ -126,7 +126,7 @@ class Columns:
         kept = zip(*(texts[name] for name in self._kept), strict=True) if self._kept else repeat(())
         made, ids, kept_names = self._checker.made, self._faces, self._kept
         head, video_start, image_start = self._checker.plain_head, f"{Model.VIDEO}\0", f"{Model.IMAGE}\0"
-        video_model, image_model = Model.VIDEO, Model.IMAGE  # each lookup in an enumeration takes longer than a row may
+        video_model, image_model = Model.VIDEO, Model.IMAGE  # a lookup in the enumeration for every row is too slow
         ordinary, rows = ORDINARY.fullmatch, list[Row]()
         columns = zip(numbers, *(texts.get(name, absent) for name in names), faces, kept, strict=False)
         for at, (line, key, video, image, face, given, consent, tags, times, several, extra) in enumerate(columns):
@@ -135,7 +135,7 @@ class Columns:
             if at not in wrong and labels is not None and (not video) != (not image) and (not face) != (not many):
                 notes = tuple([pair for pair in zip(kept_names, extra, strict=True) if pair[1]]) if extra else ()
                 if head is not None and key and not (given or times or many) and ordinary(key):
-                    # The rows of nearly all manifests, as `made` makes them, in half of the time.
+                    # The common case: the same as `made`, in half the time.
                     model, start, target = (
                         (video_model, video_start, video) if video else (image_model, image_start, image)
                     )
@@ -147,7 +147,7 @@ class Columns:
                 try:
                     rows += made(line, key, video, image, face, many, given, consent, labels, notes, count)
                     continue
-                except Flaw:  # which the checker explains
+                except Flaw:  # reported by the checker below
                     pass
             if record := to_record(self._header, line, table[at]):
                 yield rows

@@ -1,4 +1,4 @@
-"""CSV: a header, then one record a row. Lines come as a stream; a quoted field may span several."""
+"""Read CSV as a stream of lines: a header, then records, whose quoted fields may span several lines."""
 
 import csv
 import io
@@ -14,17 +14,17 @@ from batchswap.manifest.rows import Complain, RawRow
 SEPARATORS = ",;\t"
 LONGEST_LINE = 1 << 20
 BLOCK = 1 << 16
-"""Characters that are read at once: some hundred lines."""
+"""Characters to read at once: some hundred lines."""
 MOST_UNKNOWN = 20
 NUL = "\0"
 SEP_LINE = re.compile(r'"?sep=([,;|\t]|\\t)"?[,;|\s]*', re.IGNORECASE)
-"""What Excel writes, or obeys, above the header."""
+"""A line above the header that Excel writes or reads."""
 NAME = re.compile(r"[^\W\d][\w -]*")
-"""What may be a column's name that nobody knows; a URL, a file or a number is a row's."""
+"""A possible column name, as opposed to a URL, a file or a number of a row."""
 
 
 class Header:
-    """The columns of one file: field by position, and how it was spelled."""
+    """The columns of one file: their fields by position, and their names as written."""
 
     def __init__(self, line: int, columns: list[str]) -> None:
         self.line, self.columns = line, columns
@@ -32,9 +32,9 @@ class Header:
         self.spelled = {f: c for f, c in zip(self.names, columns, strict=True) if f != c}
 
     def problems(self, *, require_consent: bool) -> Iterator[tuple[str | None, str]]:
-        """(column, what is wrong with it)."""
+        """Yield (column, problem)."""
         if not any(self.names) and "|" in "".join(self.columns):
-            yield None, 'separates its columns by "|": they are separated by ",", ";" or tab'
+            yield None, 'separates its columns with "|": use ",", ";" or tab'
             return
         if not any(self.names) and not all(map(NAME.fullmatch, self.columns)):
             yield None, "has no header: the first line must name the columns, for example id,video,face,consent"
@@ -48,19 +48,19 @@ class Header:
             if not column:
                 yield f"column {number}", "has no name in the header"
             elif field == "faces":
-                yield column, "is for YAML; in CSV each face has a column of its own: face_0, face_1, …"
+                yield column, "is for YAML; in CSV, each face has its own column: face_0, face_1, …"
             elif not field:
                 yield printable(column), fields.unknown(column)
             elif (other := first.setdefault(field, column)) == column:
                 if numbers.setdefault(field, number) != number:
-                    yield column, f"is there twice: columns {numbers[field]} and {number}"
+                    yield column, f"occurs twice: columns {numbers[field]} and {number}"
             else:
                 yield column, f'means the same as the column "{other}": only one of them can be given'
         if wrong > MOST_UNKNOWN:
-            yield None, f"has {wrong - MOST_UNKNOWN:,} more columns that are not known"
+            yield None, f"has {wrong - MOST_UNKNOWN:,} more unknown columns"
         yield from self._absent()
         if require_consent and "consent" not in self.names:
-            yield "consent", "is missing in the header, and --require-consent asks for it in every row"
+            yield "consent", "is missing in the header, but --require-consent requires it in every row"
 
     def _absent(self) -> Iterator[tuple[str, str]]:
         if not {"video", "image"} & set(self.names):
@@ -74,16 +74,16 @@ def printable(column: str) -> str:
 
 
 class Lines:
-    """The lines of a text: an iterator of (number from 1, line with its end), no piece longer than LONGEST_LINE.
+    """The lines of a text, as an iterator of (number from 1, line with its end), each at most LONGEST_LINE long.
 
-    May raise UnicodeDecodeError. To be closed; the stream stays open.
+    May raise UnicodeDecodeError. `close` leaves the stream open.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
         self._block = io.StringIO()
         self.number = 0
-        """That of the last line."""
+        """The number of the last line."""
 
     def close(self) -> None:
         self._text.detach()
@@ -94,16 +94,16 @@ class Lines:
             yield self.number, line
 
     def block(self) -> io.StringIO:
-        """Some whole lines; none at the end. A line that is too long is there up to where this can be seen.
+        """Return some whole lines; none at the end. A line that is too long is truncated, but still too long.
 
-        What is not read from it is what the iterator gives first.
+        Lines that are not read from the block are next in the iterator.
         """
         text = self._text.read(BLOCK)
         self._block = io.StringIO(text if text.endswith("\n") else text + self._text.readline(LONGEST_LINE), newline="")
         return self._block
 
     def block_is_done(self, count: int) -> None:
-        """All its lines, so many, need not be gone through."""
+        """Skip the block, which has `count` lines."""
         self._block = io.StringIO()
         self.number += count
 
@@ -120,22 +120,22 @@ class Table:
         self._reader = csv.reader(chain([first], self._rest()), delimiter=self._separator, strict=True)
 
     def header(self) -> Header:
-        """Raises ManifestProblem."""
+        """Return the header. Raise ManifestProblem."""
         try:
             return Header(self._number, [column.strip() for column in self._record() or []])
         except Flaw as flaw:
             raise ManifestProblem(self._file, self._number, None, str(flaw)) from None
 
     def batches(self, complain: Complain) -> Iterator[tuple[Sequence[int], list[list[str]]]]:
-        """Some hundred records at once: the lines that they begin in, and their cells. Others go to `complain`.
+        """Yield some hundred records at a time: their first lines and their cells. Problems go to `complain`.
 
-        Raises ManifestProblem when what follows cannot be told apart any more.
+        Raise ManifestProblem if the rest cannot be split into records.
         """
         while text := (block := self._lines.block()).getvalue():
             yield self._bare(text) or self._quoted(block, len(text), complain)
 
     def _bare(self, text: str) -> tuple[Sequence[int], list[list[str]]] | None:
-        """Those of whole lines without a quote, where each line is a record. None for others."""
+        """Return the records of whole lines without quotes, where each line is a record; None for other lines."""
         text = text.replace("\r\n", "\n").removesuffix("\n")
         if '"' in text or NUL in text or "\r" in text or len(text) >= csv.field_size_limit():
             return None
@@ -148,7 +148,7 @@ class Table:
         return numbers, [line.split(self._separator) for line in lines]
 
     def _quoted(self, block: io.StringIO, size: int, complain: Complain) -> tuple[Sequence[int], list[list[str]]]:
-        """Those that begin in the block, one by one. The last may end behind it."""
+        """Return the records that begin in the block. The last one may end after it."""
         numbers, found = [], []
         while block.tell() < size:
             try:
@@ -160,18 +160,18 @@ class Table:
         return numbers, found
 
     def _record(self) -> list[str] | None:
-        """The cells of the next record, which begins in line `_number`; None at the end."""
+        """Return the cells of the next record, which begins in line `_number`; None at the end."""
         self._is_first = True
         try:
             return next(self._reader, None)
         except csv.Error as error:
             if "expected after" in str(error):
-                sentence = 'has text behind a closing quote; a quote inside a quoted field is written twice: ""'
+                sentence = 'has text after a closing quote; double a quote inside a quoted field: ""'
                 raise Flaw(sentence) from None
             raise ManifestProblem(self._file, self._number, None, csv_sentence(str(error))) from None
 
     def _first_line(self) -> tuple[str, str]:
-        """The first line that is not empty, no comment ("#…") and no `sep=`; and what the latter says, else ""."""
+        """Return the first line that is not empty, a comment ("#…") or `sep=`, and the separator of `sep=`, else ""."""
         separator = ""
         for number, line in self._lines:
             self._number = number
@@ -185,7 +185,7 @@ class Table:
         raise ManifestProblem(self._file, None, None, "is empty: it has neither a header nor rows")
 
     def _rest(self) -> Iterator[str]:
-        """The lines that the csv module asks for: those of a record, or at its begin the next that is not empty."""
+        """Yield lines to the csv module. Between records, skip empty lines and comments."""
         for number, line in self._lines:
             if self._is_first:
                 if not line.strip() or is_comment(line):
@@ -203,18 +203,18 @@ class Table:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line below the header is one: "# …". Others that begin with "#" are rows."""
+    """Return whether a line below the header is a comment ("# …"). Other lines that begin with "#" are rows."""
     return line.startswith("# ") or line.rstrip() == "#"
 
 
 def sniffed_separator(header: str) -> str:
-    """The separator that the header has most of, outside of quotes."""
+    """Return the most frequent separator in the header, outside of quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     return max(SEPARATORS, key=bare.count)
 
 
 def csv_sentence(message: str) -> str:
-    """What the csv module says, in words for people."""
+    """Return a readable message for an error of the csv module."""
     if "unexpected end of data" in message:
         return "a quoted field that begins in this row is never closed"
     if "field larger than" in message:
@@ -229,6 +229,6 @@ def width_sentence(header: Header, cells: list[str]) -> str:
 
 
 def to_record(header: Header, number: int, cells: list[str]) -> RawRow | None:
-    """The row's record; None for a row of empty cells, which counts as an empty line."""
+    """Return the row's record; None if all cells are empty, as in an empty line."""
     values = {field: text for field, cell in zip(header.names, cells, strict=True) if (text := cell.strip())}
     return RawRow(number, values, fields.split_tags(values.pop("tags", "")), header.spelled) if any(cells) else None

@@ -1,4 +1,4 @@
-"""The formats: bytes → lists of checked rows."""
+"""The readers of all formats, from bytes to lists of checked rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -24,11 +24,11 @@ from batchswap.manifest.sources import Options, Source, default_batch
 from batchswap.tasks import Row
 
 CHUNK = 500
-"""Rows in a list, at least, where there are so many."""
+"""Least number of rows in a list, except for the last one."""
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """One manifest, and where its problems go."""
+    """One manifest and the collector of its problems."""
 
     source: Source
     options: Options
@@ -40,7 +40,7 @@ class Manifest(msgspec.Struct, frozen=True):
         self.problems.add(ManifestProblem(self.source.path, line, field, message))
 
     def checker(self, own_name: str | None = None) -> Checker:
-        """For rows of the batch that the caller, the manifest itself, or its file name says."""
+        """Return a checker for the batch that the caller, the manifest itself, or else its file name determines."""
         batch = self.source.batch or own_name or default_batch(self.source.path)
         try:
             plain_text(batch, LONGEST_KEY)
@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 FormatReader = Callable[[Manifest, BinaryIO], Iterator[tuple[str, list[Row]]]]
-"""Yields (batch, rows). Problems go to the place; ManifestProblem and UnicodeDecodeError end the manifest."""
+"""Yield (batch, rows). Report problems to the manifest. Raise ManifestProblem or UnicodeDecodeError to end it."""
 
 
 def read_csv(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list[Row]]]:
@@ -80,7 +80,7 @@ def read_table(
     rows: list[Row] = []
     for some in (some for numbers, cells in batches for some in columns.rows(numbers, cells)):
         rows += some
-        # Of one length: who stores them makes a statement for each length.
+        # Equal lengths, because the ledger prepares one statement for each length.
         while len(rows) >= CHUNK:
             yield checker.batch, rows[:CHUNK]
             del rows[:CHUNK]

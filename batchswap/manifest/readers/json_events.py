@@ -1,4 +1,4 @@
-"""A JSON document as the events that YAML gives, read as a stream, so that one reader serves both."""
+"""Read a JSON document as a stream of YAML events, so that one reader serves both formats."""
 
 import codecs
 import json
@@ -31,7 +31,7 @@ END = ""
 
 
 class JsonEvents:
-    """The events of one document. Raises ManifestProblem for what is not JSON, UnicodeDecodeError for other bytes."""
+    """The events of one document. Raises ManifestProblem for invalid JSON, UnicodeDecodeError for invalid bytes."""
 
     def __init__(self, file: str, stream: BinaryIO) -> None:
         self._file, self._stream = file, stream
@@ -48,7 +48,7 @@ class JsonEvents:
         if (token := self._token()) != END:
             yield from self._value(token, 0)
             if self._token() != END:
-                self._fail("has more behind its end; objects of one line each are JSON lines: --format jsonl")
+                self._fail("has text after its end; if each line is an object, use --format jsonl")
         yield StreamEndEvent(self._mark, self._mark)
 
     def _value(self, token: str, depth: int) -> Iterator[Event]:
@@ -71,21 +71,21 @@ class JsonEvents:
         token = self._token()
         while token != "]":  # noqa: S105
             yield from self._value(token, depth + 1)
-            token = self._behind_a_comma("]")
+            token = self._after_comma("]")
 
     def _pairs(self, depth: int) -> Iterator[Event]:
         token = self._token()
         while token != "}":  # noqa: S105
             if token[:1] != '"':
-                self._fail(f"is not JSON: {shown(token)} is no key in double quotes" if token else CUT_OFF)
+                self._fail(f"is not JSON: {shown(token)} is not a key in double quotes" if token else CUT_OFF)
             yield self._scalar(token)
             if (colon := self._token()) != ":":
                 self._fail(f"is not JSON: a colon is missing before {shown(colon)}" if colon else CUT_OFF)
             yield from self._value(self._token(), depth + 1)
-            token = self._behind_a_comma("}")
+            token = self._after_comma("}")
 
-    def _behind_a_comma(self, end: str) -> str:
-        """The first token of the next member, or `end`."""
+    def _after_comma(self, end: str) -> str:
+        """Return the first token of the next member, or `end`."""
         if (token := self._token()) == end:
             return token
         if token != ",":  # noqa: S105
@@ -101,12 +101,12 @@ class JsonEvents:
         try:
             text = json.loads(token) if is_text else token
         except ValueError:
-            self._fail(f"is not JSON: there is no such escape sequence: {shown(token)}")
+            self._fail(f"is not JSON: unknown escape sequence in {shown(token)}")
         return ScalarEvent(None, None, (not is_text, is_text), text, self._mark)
 
     def _token(self) -> str:
-        """The next token; END behind the last one."""
-        while (begin := self._behind_blanks()) == len(self._text) and not self._is_whole:
+        """Return the next token; END after the last one."""
+        while (begin := self._skip_blanks()) == len(self._text) and not self._is_whole:
             self._read_on(begin)
         while not (found := TOKEN.match(self._text, begin)) or found.end() == len(self._text):
             if self._is_whole or len(self._text) - begin > LONGEST_TEXT:
@@ -122,7 +122,7 @@ class JsonEvents:
         self._at = found.end()
         return found[0]
 
-    def _behind_blanks(self) -> int:
+    def _skip_blanks(self) -> int:
         found = BLANK.match(self._text, self._at)
         self._at = end = found.end() if found else self._at
         if found and (lines := found[0].count("\n")):
@@ -130,7 +130,7 @@ class JsonEvents:
         return end
 
     def _read_on(self, begin: int) -> None:
-        """Drop what was read before `begin`, and append at least as much as is left."""
+        """Drop the text before `begin`, and read at least as much as is left."""
         left = self._text[begin:]
         data = self._stream.read(max(BLOCK, len(left)))
         self._text, self._at = left + self._decoder.decode(data, final=not data), 0

@@ -1,4 +1,4 @@
-"""JSONL: one JSON object a line, with the fields of a YAML task."""
+"""Read JSONL: one JSON object per line, with the fields of a YAML task."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from batchswap.manifest.rows import Complain, RawRow
 
 
 def json_records(file: str, lines: Iterator[tuple[int, str]], complain: Complain) -> Iterator[RawRow]:
-    """Yield the record of each line that is not empty. What is wrong with others goes to `complain`."""
+    """Yield the record of each non-empty line. Problems go to `complain`."""
     empty = True
     for number, line in lines:
         if len(line) >= LONGEST_LINE:
@@ -33,21 +33,21 @@ def json_records(file: str, lines: Iterator[tuple[int, str]], complain: Complain
 
 
 def parsed(text: str, line: int) -> Node:
-    """Raise Flaw for what is no JSON."""
+    """Parse a line of JSON. Raise Flaw."""
     try:
         return to_node(json.loads(text, object_pairs_hook=Pairs), line)
     except json.JSONDecodeError as error:
         raise Flaw(f"is not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError):
-        raise Flaw("is not JSON that can be read: nested too deep, or a number that is too long") from None
+        raise Flaw("is not readable JSON: nested too deep, or a number is too long") from None
 
 
 class Pairs(list[tuple[str, Any]]):
-    """A JSON object as it came, so that a key that is there twice can be told."""
+    """The pairs of a JSON object, so that duplicate keys can be detected."""
 
 
 def to_node(value: Any, line: int, depth: int = 0) -> Node:
-    """Raises Flaw for a key that is there twice, or too deep nesting."""
+    """Convert a value. Raise Flaw for duplicate keys, or if it is nested too deep."""
     if depth > DEEPEST:
         raise Flaw("is nested too deep")
     if isinstance(value, Pairs):

@@ -1,4 +1,4 @@
-"""matrix: every video (or image) with every face."""
+"""Expand a matrix: every video (or image) with every face."""
 
 import glob
 import os
@@ -27,17 +27,17 @@ from batchswap.tasks import is_url
 MOST_ROWS = 10_000_000
 LISTS = ("video", "image", "face")
 Choice = tuple[str, int]
-"""A URL or path, and the line that it comes from."""
+"""A URL or path, and its line."""
 
 
 class Folder(msgspec.Struct):
-    """Where patterns are looked up. `was_searched`: the rows depend on what lies there, and not on the text alone."""
+    """The folder for patterns. `was_searched` means that the rows depend on its files, not only on the manifest."""
 
     path: str
     was_searched: bool = False
 
     def matches(self, text: str) -> list[str]:
-        """The files that a pattern matches, sorted. What is no pattern, or a file of that very name, is itself."""
+        """Return the files that a pattern matches, sorted. A text without wildcards, or of an existing file, stays."""
         if is_url(text) or not glob.has_magic(text):
             return [text]
         self.was_searched = True
@@ -50,10 +50,10 @@ class Folder(msgspec.Struct):
 
 
 def expanded(node: Node, defaults: MappingFields, folder: Folder, complain: Complain) -> Iterator[RawRow]:
-    """A record for each pair: the targets in the order of the file, each with all faces. Problems go to `complain`."""
+    """Yield a record for each pair, target by target in the order of the file. Problems go to `complain`."""
     if not isinstance(node, Mapping):
         if not (isinstance(node, Scalar) and node.kind == "null"):
-            complain(node.line, "matrix", f"is {a_node(node)}; a mapping with video and face is wanted")
+            complain(node.line, "matrix", f"is {a_node(node)}, not a mapping with video and face")
         return
     lists: dict[str, list[Choice]] = {}
     wrong = False
@@ -70,12 +70,12 @@ def expanded(node: Node, defaults: MappingFields, folder: Folder, complain: Comp
 
 
 def fits(lists: dict[str, list[Choice]], line: int, complain: Complain) -> bool:
-    """Whether the lists make a matrix of a size that can be meant."""
+    """Return whether the lists make a matrix of an acceptable size. If not, report it to `complain`."""
     sentence = None
     if not lists:
         sentence = "has neither video, image nor face"
     elif "video" in lists and "image" in lists:
-        sentence = "has one kind of target: video and image cannot both be given"
+        sentence = "cannot have both video and image: use one kind of target"
     else:
         rows = 1
         for listed in lists.values():
@@ -98,7 +98,7 @@ def pairs(
 
 
 def common_fields(node: Mapping, complain: Complain) -> MappingFields | None:
-    """What all rows of the matrix say besides target and face; None when something is wrong with it."""
+    """Return the fields of all rows besides target and face; None if they have a problem, which is reported."""
     rest = {name: value for name, value in node.items.items() if NAMES.get(name) not in LISTS}
     try:
         made = to_fields(Mapping(rest, node.line))
@@ -115,11 +115,11 @@ def common_fields(node: Mapping, complain: Complain) -> MappingFields | None:
 
 
 def choices(field: str, node: Node, folder: Folder, *, known: bool) -> list[Choice]:
-    """The texts of a list, each once; patterns give the files that they match, sorted. Raises Flaw."""
+    """Return the texts of a list without duplicates, with patterns replaced by their files, sorted. Raise Flaw."""
     if known:
         raise Flaw(f"means the same as {field}: only one of them can be given")
     if isinstance(node, Mapping):
-        raise Flaw("is a mapping; a list is wanted")
+        raise Flaw("is a mapping, not a list")
     found: dict[str, int] = {}
     for item in node.items if isinstance(node, Listing) else [node]:
         text = to_text(field, item)

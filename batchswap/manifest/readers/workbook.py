@@ -1,4 +1,4 @@
-"""The first sheet of an Excel workbook as a table, row by row. openpyxl comes with the extra `xlsx`."""
+"""Read the first sheet of an Excel workbook row by row. openpyxl comes with the extra `xlsx`."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from batchswap.errors import ManifestProblem
 from batchswap.manifest.readers.csv import Header, is_comment
 
 LARGEST = 1 << 28
-"""Bytes of all parts of a workbook, unpacked."""
+"""Most bytes of all parts of a workbook, unpacked."""
 LARGEST_TEXTS = 1 << 26
-"""Bytes of the part that is held in memory: all texts."""
+"""Most bytes of the texts, which are kept in memory."""
 LONGEST_ROW = 1 << 22
-"""Bytes from the end of one row to that of the next: a row is held in memory."""
+"""Most bytes of a row, which is kept in memory."""
 MOST_COLUMNS = 2000
 AT_ONCE = 500
 MOST_ROWS = 1 << 20
@@ -22,7 +22,7 @@ SAVE = "save it as CSV (UTF-8)"
 
 
 class Workbook:
-    """One workbook. `header` comes first, then `batches`. Both raise ManifestProblem."""
+    """One workbook. Call `header`, then `batches`. Both raise ManifestProblem."""
 
     def __init__(self, file: str, stream: BinaryIO) -> None:
         self._file = file
@@ -37,13 +37,13 @@ class Workbook:
         raise self._problem(None, "is empty: its first sheet has neither a header nor rows")
 
     def batches(self) -> Iterator[tuple[Sequence[int], list[list[str]]]]:
-        """Some hundred rows at once: their numbers, and their cells, at least as many as the header has."""
+        """Yield some hundred rows at a time: their numbers, and their cells, at least as many as in the header."""
         rows = ((number, cells) for number, cells in self._rows if not is_comment(cells[0]))
         while some := list(islice(rows, AT_ONCE)):
             yield [number for number, _ in some], [cells + [""] * (self._width - len(cells)) for _, cells in some]
 
     def _numbered(self, sheet: Any) -> Iterator[tuple[int, list[str]]]:
-        """Row number and cells up to the last that is not empty; no empty rows."""
+        """Yield the number and the cells of each non-empty row, up to its last non-empty cell."""
         number = 0
         try:
             for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
@@ -52,7 +52,7 @@ class Workbook:
                     yield number, cells
         except ManifestProblem:
             raise
-        except Exception as error:  # noqa: BLE001 - openpyxl raises whatever a broken file makes its code raise
+        except Exception as error:  # noqa: BLE001 - openpyxl raises any exception for a broken file
             raise self._unreadable(error, number + 1) from None
 
     def _cells(self, number: int, row: Sequence[object]) -> list[str]:
@@ -64,7 +64,7 @@ class Workbook:
         return cells
 
     def _text(self, number: int, value: object) -> str:
-        """A cell as text. Dates are written as in ISO 8601, 1.0 as 1."""
+        """Return a cell as text: dates in ISO 8601, 1.0 as 1."""
         if value is None:
             return ""
         if isinstance(value, bool):
@@ -75,15 +75,15 @@ class Workbook:
             return value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
         text = str(value)
         if text in ERRORS:
-            raise self._problem(number, f"has a cell with the error {text}; correct it, or empty the cell")
+            raise self._problem(number, f"has a cell with the error {text}; correct it, or clear the cell")
         return text
 
     def _open(self, stream: BinaryIO) -> Any:
-        """The first sheet. What would fill the memory is refused before it is unpacked."""
+        """Return the first sheet. Refuse a workbook that would fill the memory before it is unpacked."""
         try:
             import openpyxl  # noqa: PLC0415 - an extra
         except ImportError:
-            sentence = f"is an Excel workbook: {SAVE}, or pip install 'batchswap[xlsx]', which reads its first sheet"
+            sentence = f"is an Excel workbook: {SAVE}, or pip install 'batchswap[xlsx]' to read its first sheet"
             raise self._problem(None, sentence) from None
         try:
             with zipfile.ZipFile(stream) as parts:
@@ -95,7 +95,7 @@ class Workbook:
                 return sheet
         except Exception as error:  # noqa: BLE001 - see above
             raise self._unreadable(error, None) from None
-        raise self._problem(None, f"is an Excel workbook that is too large to be read: {SAVE}")
+        raise self._problem(None, f"is an Excel workbook that is too large: {SAVE}")
 
     def _unreadable(self, error: Exception, number: int | None) -> ManifestProblem:
         return self._problem(number, f"is an Excel workbook that cannot be read ({type(error).__name__}): {SAVE}")
@@ -108,7 +108,7 @@ ERRORS = {"#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#
 
 
 def is_bounded(parts: zipfile.ZipFile) -> bool:
-    """Whether a workbook can be read in little memory, by the sizes of its parts and of the rows in its sheets."""
+    """Return whether the sizes of a workbook's parts and rows allow to read it in little memory."""
     sizes = {part.filename: part.file_size for part in parts.infolist()}
     texts = sum(size for name, size in sizes.items() if "worksheets/" not in name)
     if texts > LARGEST_TEXTS or sum(sizes.values()) > LARGEST:
@@ -117,7 +117,7 @@ def is_bounded(parts: zipfile.ZipFile) -> bool:
 
 
 def has_rows(parts: zipfile.ZipFile, name: str) -> bool:
-    """Whether in each stretch of a sheet a row ends."""
+    """Return whether no row of a sheet is longer than LONGEST_ROW."""
     with parts.open(name) as part:
         stretches = iter(lambda: part.read(LONGEST_ROW), b"")
         return all(b"row>" in each for each in stretches if len(each) == LONGEST_ROW)

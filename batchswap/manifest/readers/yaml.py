@@ -1,4 +1,4 @@
-"""A YAML or JSON manifest: name, defaults, tasks and matrix, in any order, one task in memory at a time."""
+"""Read a YAML or JSON manifest: name, defaults, tasks and matrix in any order, with one task in memory at a time."""
 
 from collections.abc import Iterator
 
@@ -36,21 +36,21 @@ KEYS = ("name", "defaults", "tasks", "matrix")
 
 
 class Prologue(msgspec.Struct, frozen=True):
-    """What holds for all tasks of a manifest."""
+    """The settings for all tasks of a manifest."""
 
     name: str | None = None
     defaults: MappingFields = NO_FIELDS
 
 
 class Document:
-    """One file. Build a new one for each pass over its events."""
+    """One pass over a manifest's events."""
 
     def __init__(self, file: str, events: Events, complain: Complain) -> None:
         self._file, self._complain = file, complain
         self._events = events
 
     def prologue(self) -> Prologue:
-        """Name and defaults. Ends early when both stand before the tasks, else it passes over the whole file."""
+        """Return name and defaults. Read the whole file unless both come before the tasks."""
         found: dict[str, Node] = {}
         problems = []
         for key, _, event in self._top():
@@ -70,7 +70,7 @@ class Document:
         if node is None or (isinstance(node, Scalar) and not node.text.strip()):
             return None
         if not isinstance(node, Scalar):
-            self._complain(node.line, "name", f"is {a_node(node)}; the batch's name is wanted")
+            self._complain(node.line, "name", f"is {a_node(node)}, not the name of the batch")
             return None
         return node.text.strip()
 
@@ -81,15 +81,15 @@ class Document:
         if made is None:
             return NO_FIELDS
         for field in {"id", "output"} & set(made.values):
-            self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ from task to task")
+            self._complain(node.line, f"defaults.{field}", "cannot be a default: it must differ between tasks")
         return made
 
     def records(self, defaults: MappingFields, folder: Folder) -> Iterator[RawRow]:
-        """Every task, then what the matrix makes, in the order of the file. Problems go to `complain`."""
+        """Yield all tasks, including those of the matrix, in the order of the file. Problems go to `complain`."""
         seen: dict[str, int] = {}
         for key, line, event in self._top():
             if key in seen:
-                self._complain(line, key, f"is there twice; it is also in line {seen[key]}")
+                self._complain(line, key, f"occurs twice; it is also in line {seen[key]}")
                 self._events.skip(event)
                 continue
             seen[key] = line
@@ -104,13 +104,13 @@ class Document:
                 self._events.skip(event)
                 if key not in KEYS and not is_kept(key):
                     self._complain(
-                        line, shown(key, 60)[1:-1], f'is not known here; the nearest is "{nearest(key, KEYS)}"'
+                        line, shown(key, 60)[1:-1], f'is not known here; did you mean "{nearest(key, KEYS)}"?'
                     )
         if all(key in ("name", "defaults") or is_kept(key) for key in seen):
             self._complain(None, None, "has neither tasks nor a matrix")
 
     def _whole(self, event: Event, field: str, most: int = MOST_VALUES) -> Node | None:
-        """The value, or None when something is wrong inside it."""
+        """Return the value, or None if it contains a problem, which is reported."""
         self._events.wrong.clear()
         node = self._events.node(event, most=most)
         for line, sentence in self._events.wrong:
@@ -127,14 +127,14 @@ class Document:
             for item in node.items:
                 yield from self._record(item, defaults)
         elif node is not None and not (isinstance(node, Scalar) and node.kind == "null"):
-            self._complain(node.line, "tasks", f"is {a_node(node)}; a list of tasks is wanted")
+            self._complain(node.line, "tasks", f"is {a_node(node)}, not a list of tasks")
 
     def _record(self, node: Node | None, defaults: MappingFields) -> Iterator[RawRow]:
         if node is not None and (own := task_fields(node, self._complain)) is not None:
             yield filled(node.line, own, defaults)
 
     def _top(self) -> Iterator[tuple[str, int, Event]]:
-        """(key, line, first event of its value); whoever asks takes the value before asking for the next key."""
+        """Yield (key, line, first event of the value). The caller reads the value before the next key."""
         root = self._root()
         if isinstance(root, SequenceStartEvent):
             yield "tasks", line_of(root), root
@@ -152,10 +152,10 @@ class Document:
         if isinstance(event, StreamEndEvent):
             raise ManifestProblem(self._file, None, None, "is empty")
         if not isinstance(event, MappingStartEvent | SequenceStartEvent):
-            raise ManifestProblem(self._file, line_of(event), None, "is no manifest: a mapping with tasks is wanted")
+            raise ManifestProblem(self._file, line_of(event), None, "is not a manifest: a mapping with tasks is needed")
         return event
 
     def _end(self) -> None:
         while not isinstance(event := self._events.next(), StreamEndEvent):
             if not isinstance(event, DocumentEndEvent):
-                raise ManifestProblem(self._file, line_of(event), None, "has several documents; one is wanted")
+                raise ManifestProblem(self._file, line_of(event), None, "has several documents; only one is allowed")

@@ -1,4 +1,4 @@
-"""YAML as a stream of events: one value at a time is built, so memory does not grow with the file."""
+"""Read YAML as a stream of events. Only one value is in memory at a time."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ MOST_ANCHORS = 10_000
 MOST_MERGED = 20
 LONGEST_VALUE = 1 << 22
 MOST_VALUES = 1_000_000
-"""In one value; a hundred characters of text count as much as a value. All values with anchors may have as many."""
+"""Most values inside one value, where 100 characters of text count as a value; also for all values with anchors."""
 MERGE = "<<"
 YAML_TAG = "tag:yaml.org,2002:"
 TAGS = {None, "!", f"{YAML_TAG}str", f"{YAML_TAG}map", f"{YAML_TAG}seq"}
@@ -40,11 +40,11 @@ KINDS: dict[str, ScalarKind] = {
     f"{YAML_TAG}null": "null",
 }
 RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml; the other is a tenth as fast
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster
 
 
 class Metered:
-    """A stream that gives no more than LONGEST_VALUE bytes from one event to the next: the parser would keep them."""
+    """Limits the bytes between two events to LONGEST_VALUE, because the parser keeps them in memory."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.taken = 0
@@ -59,15 +59,14 @@ class Metered:
 
 
 class TooLongError(Exception):
-    """A value, or a comment, has no end in sight."""
+    """A value or a comment is too long."""
 
 
 class Events:
     """The events of one YAML stream, and values built from them.
 
-    What is wrong with a value goes to `wrong` (line, sentence), and reading goes on behind it; a stream that is not
-    YAML at all raises ManifestProblem. An alias gives the very value that its anchor has, never a copy, so that
-    aliases of aliases cost nothing.
+    Problems with a value are added to `wrong` as (line, message), and reading continues after it. Invalid YAML raises
+    ManifestProblem. An alias returns the same object as its anchor, never a copy, so nested aliases use no memory.
     """
 
     def __init__(self, file: str, stream: BinaryIO, loader: Callable[[Any], Any] = LOADER) -> None:
@@ -101,8 +100,8 @@ class Events:
                 return utf8_problem(self._file, self._stream)
             return ManifestProblem(self._file, self._line_at(error.position), None, "has a control character")
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        said = getattr(error, "problem", None) or "the text cannot be read"
-        return ManifestProblem(self._file, mark.line + 1 if mark else None, None, f"is not YAML: {said}")
+        why = getattr(error, "problem", None) or "the text cannot be read"
+        return ManifestProblem(self._file, mark.line + 1 if mark else None, None, f"is not YAML: {why}")
 
     def _line_at(self, offset: int) -> int:
         self._stream.seek(self._start)
@@ -113,7 +112,7 @@ class Events:
         return line
 
     def node(self, event: Event, depth: int = 0, most: int = MOST_VALUES) -> Node:
-        """The value that begins with `event`, of at most so many values."""
+        """Return the value that begins with `event`. It may contain at most `most` values."""
         line = line_of(event)
         if depth == 0:
             self._left = self._most = most
@@ -167,7 +166,7 @@ class Events:
             key = self.node(event, depth + 1)
             value = self.node(self.next(), depth + 1)
             if not isinstance(key, Scalar):
-                self.wrong.append((key.line, "has a key that is no text"))
+                self.wrong.append((key.line, "has a key that is not a text"))
             elif key.text == MERGE:
                 merged.append(value)
             elif key.text in items:
@@ -179,7 +178,7 @@ class Events:
         return Mapping(self._merge(items, merged, line) if merged else items, line)
 
     def _merge(self, items: dict[str, Node], merged: list[Node], line: int) -> dict[str, Node]:
-        """What `<<` brings, below the mapping's own keys."""
+        """Merge the mappings of `<<`. The mapping's own keys have priority."""
         named = [node for value in merged for node in (value.items if isinstance(value, Listing) else [value])]
         sources = [node for node in named if isinstance(node, Mapping)]
         if len(named) > MOST_MERGED or len(sources) < len(named):
@@ -193,7 +192,7 @@ class Events:
         return found | items
 
     def skip(self, event: Event, *, keep_anchors: bool = True) -> None:
-        """Passes over the value that begins with `event`; what has an anchor in it can still be referred to."""
+        """Skip the value that begins with `event`. Anchors in it are kept by default."""
         open_ends = 0
         while True:
             if keep_anchors and isinstance(event, NodeEvent) and event.anchor and not isinstance(event, AliasEvent):
@@ -212,7 +211,7 @@ def line_of(event: Event | None) -> int:
 
 
 def kind_of(text: str) -> ScalarKind:
-    """What YAML 1.1 takes an unquoted text for. Most begin with a letter that nothing else begins with."""
+    """Return the type of an unquoted text in YAML 1.1. The first character excludes most types."""
     for tag, looks_like in RESOLVERS.get(text[:1], ()):
         if looks_like.match(text):
             return KINDS.get(tag, "text")

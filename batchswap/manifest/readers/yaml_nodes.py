@@ -1,4 +1,4 @@
-"""Values with lines, as YAML and JSON bring them, and the record of one task made from them."""
+"""YAML and JSON values with their lines, and their conversion to the record of a task."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -17,7 +17,7 @@ INPUTS = {"video", "image", "face"}
 
 
 class Scalar(msgspec.Struct, frozen=True):
-    """One value: its text as written, and what YAML or JSON would take it for."""
+    """One value: its text as written, and its type in YAML or JSON."""
 
     text: str
     line: int
@@ -30,7 +30,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 class Mapping(msgspec.Struct, frozen=True):
-    """Keys with their values; no key is there twice."""
+    """Keys with their values, without duplicate keys."""
 
     items: "dict[str, Node]"
     line: int
@@ -40,7 +40,7 @@ Node = Scalar | Listing | Mapping
 
 
 class Flaws(Exception):
-    """Everything that is wrong with one task: (field as written, sentence)."""
+    """All problems of one task, as (field as written, message)."""
 
     def __init__(self, found: list[tuple[str, str]]) -> None:
         super().__init__(found)
@@ -48,7 +48,7 @@ class Flaws(Exception):
 
 
 class MappingFields(msgspec.Struct, frozen=True):
-    """The fields of one mapping: what a RawRow wants, before defaults are filled in."""
+    """The fields of one mapping, before the defaults are added."""
 
     values: dict[str, str]
     tags: tuple[str, ...] | None = None
@@ -59,7 +59,7 @@ NO_FIELDS = MappingFields({})
 
 
 def to_fields(node: Node) -> MappingFields:
-    """Raises Flaws for fields that are unknown, there twice or of a wrong type."""
+    """Return the fields of a task. Raise Flaws for unknown or duplicate fields, and for wrong types."""
     if not isinstance(node, Mapping):
         raise Flaws([("", f"is {a_node(node)}; a task is a mapping, for example {{video: …, face: …}}")])
     values: dict[str, str] = {}
@@ -68,7 +68,7 @@ def to_fields(node: Node) -> MappingFields:
     wrong: list[tuple[str, str]] = []
     for name, value in node.items.items():
         if len(wrong) >= MOST_FLAWS:
-            wrong.append(("", "has more keys that are wrong"))
+            wrong.append(("", "has more keys with problems"))
             break
         try:
             tags = to_tags(value) if name == "tags" else tags
@@ -87,7 +87,7 @@ def to_fields(node: Node) -> MappingFields:
 
 
 def task_fields(node: Node, complain: Complain, prefix: str = "") -> MappingFields | None:
-    """Return the fields of a mapping; None when something is wrong with it, which goes to `complain`."""
+    """Return the fields of a mapping; None if it has problems, which go to `complain`."""
     try:
         return to_fields(node)
     except Flaws as flaws:
@@ -97,7 +97,7 @@ def task_fields(node: Node, complain: Complain, prefix: str = "") -> MappingFiel
 
 
 def named_texts(name: str, value: Node) -> Iterator[tuple[str, str]]:
-    """(field, text) of one key; several for faces, none for what is empty. Raises Flaw."""
+    """Yield (field, text) of one key: several for faces, none for an empty value. Raise Flaw."""
     field = canonical(name)
     if field is None:
         raise Flaw(fields.unknown(name))
@@ -111,9 +111,7 @@ def face_texts(value: Node) -> Iterator[tuple[str, str]]:
     if isinstance(value, Scalar) and value.kind == "null":
         return
     if not isinstance(value, Mapping):
-        raise Flaw(
-            f"is {a_node(value)}; faces are a mapping of detected face id to new face, for example {{0: anna.jpg}}"
-        )
+        raise Flaw(f"is {a_node(value)}, not a mapping from detected face id to new face, for example {{0: anna.jpg}}")
     for number, face in value.items.items():
         name = f"face_{number}"
         if not FACE_FIELD.fullmatch(name):
@@ -123,24 +121,24 @@ def face_texts(value: Node) -> Iterator[tuple[str, str]]:
 
 
 def to_text(field: str, value: Node) -> str:
-    """The text of a field, without blanks around it; "" for nothing. Raises Flaw."""
+    """Return the stripped text of a field; "" for an empty one. Raise Flaw."""
     if not isinstance(value, Scalar):
-        raise Flaw(f"is {a_node(value)}; one text is wanted")
+        raise Flaw(f"is {a_node(value)}, not a single text")
     if value.kind == "null":
         return ""
     if value.kind != "text" and (field in INPUTS or FACE_FIELD.fullmatch(field)):
         raise Flaw(
-            f"is {A_KIND[value.kind]} ({shown(value.text)}); a URL or a path is wanted (in quotes, if it is one)"
+            f"is {A_KIND[value.kind]} ({shown(value.text)}), not a URL or path; if it is a path, put it in quotes"
         )
     return value.text.strip()
 
 
 def to_tags(value: Node) -> tuple[str, ...] | None:
-    """A list of texts, or one text with ";" between the tags; None when nothing is said. Raises Flaw."""
+    """Return the tags of a list, or of one text with ";" between them; None if absent. Raise Flaw."""
     if isinstance(value, Scalar):
         return None if value.kind == "null" else fields.split_tags(value.text) or None
     if isinstance(value, Mapping):
-        raise Flaw("is a mapping; tags are a list, for example [de, hero]")
+        raise Flaw("is a mapping, not a list of tags, for example [de, hero]")
     if len(value.items) > fields.MOST_TAGS:
         raise Flaw(f"has {len(value.items):,} tags; at most {fields.MOST_TAGS} are allowed")
     return tuple(dict.fromkeys(tag for item in value.items if (tag := to_text("tags", item))))
@@ -153,17 +151,17 @@ def a_node(node: Node) -> str:
 
 
 def filled(line: int, own: MappingFields, defaults: MappingFields) -> RawRow:
-    """The record of a task, with the defaults for what it does not say itself."""
+    """Return the record of a task. Defaults fill in fields that it does not have."""
     tags = defaults.tags if own.tags is None else own.tags
     if not defaults.values:
         return RawRow(line, own.values, tags or (), own.spelled)
-    said = {family(name) for name in own.values}
-    values = {name: text for name, text in defaults.values.items() if family(name) not in said}
+    given = {family(name) for name in own.values}
+    values = {name: text for name, text in defaults.values.items() if family(name) not in given}
     return RawRow(line, {**values, **own.values}, tags or (), {**defaults.spelled, **own.spelled})
 
 
 def family(field: str) -> str:
-    """The group of fields of which a task has one: what it says of the group overrides what the defaults say of it."""
+    """Return the group of a field. A task's own field overrides the defaults for all fields of its group."""
     if field == "image":
         return "video"
     return "face" if FACE_FIELD.fullmatch(field) else field

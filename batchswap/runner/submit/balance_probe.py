@@ -64,7 +64,7 @@ class BalanceProbe:
             run.evidence.was_read(len(doubted))
             await note_evidence(run, doubted, run.evidence.quiet)
             if run.evidence.reads >= UNCLEAR:
-                words = f"{UNCLEAR} submits in a row got no clear answer: stopped"
+                words = f"{UNCLEAR} submits in a row got no clear answer: nothing more is submitted"
                 run.state.stop_submits(Stop(Exit.UNAVAILABLE, words))
         finally:
             self.is_looking = False
