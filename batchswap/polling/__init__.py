@@ -1,8 +1,7 @@
-"""What is due next. Pure: told the time, it never sleeps and never asks anyone.
+"""Decide which task to poll, and when. Pure: the caller passes the time.
 
 Every request takes a place in the key's window, so a poll that comes too early costs a submit. The agenda learns how
-long tasks take (`Durations`) and gives each place to a submit while one is allowed, else to the poll whose task has
-probably been finished for longest, else to nobody: then it says how long to wait.
+long tasks take (`Durations`), and polls the task that has probably been finished for the longest time.
 """
 
 from batchswap.polling.durations import Durations

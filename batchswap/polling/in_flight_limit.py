@@ -1,58 +1,61 @@
-"""How many tasks the API takes at once, as far as 429s tell. Pure: told the time."""
+"""Learn from 429s how many tasks the API accepts in flight. Pure: the caller passes the time."""
 
 from math import inf
 
 import msgspec
 
 FIRST_HOLD, LONGEST_HOLD = 15.0, 60.0
-"""Seconds until one task more than were taken is tried again, at first and after many refusals in a row."""
+"""Seconds until one more task is tried: at first, and after many refusals in a row."""
 
 
 class Capacity(msgspec.Struct):
-    """A 429 to a submit may mean the requests in the window, or the tasks in flight: other processes of the key, or
-    another program of the account, may have a share of those. It means the tasks when something else is served in
-    between two of them; and once that is known, until as many are taken as were configured.
+    """The number of tasks that may be in flight.
 
-    `most` is what is configured, `believed` what was taken when a 429 last spoke of it. None: nothing is known.
+    A 429 to a submit may concern the requests in the window or the tasks in flight, some of which may belong to other
+    programs. It concerns the tasks if another call is served between two such 429s, and from then on until the
+    configured number is accepted.
+    `most` is the configured number. `believed` is the number accepted at the last such 429, None if unknown.
     """
 
     most: int
     believed: int | None = None
     refused_at: float = -inf
-    """When a submit last got a 429, if none was accepted since."""
+    """When a submit last got a 429, if none was accepted after it."""
     more_at: float = inf
     hold: float = FIRST_HOLD
 
     def allowed(self, now: float) -> int:
-        """Tasks that may be in flight."""
+        """Return how many tasks may be in flight."""
         if self.believed is None:
             return self.most
         return min(self.most, self.believed + (now >= self.more_at))
 
     def grows_at(self, now: float) -> float:
-        """When more will be allowed by itself. inf: never, or it is already."""
+        """Return when one more task will be allowed; inf for never or already."""
         return self.more_at if self.more_at > now else inf
 
     def is_unclear(self, served_at: float) -> bool:
-        """Whether something else should be asked before the next submit. `served_at`: when the last request left that
-        was answered well."""
+        """Return whether to test another call before the next submit.
+
+        `served_at` is when the latest request with a good answer left.
+        """
         return self.believed is None and -inf < self.refused_at >= served_at
 
     def refused(self, now: float, running: int, served_at: float) -> bool:
-        """A submit got a 429 while `running` others were in flight. Whether that says how many are taken.
+        """Note a 429 to a submit with `running` others in flight. Return whether it concerns the tasks in flight.
 
-        `served_at` is what it was when the submit left.
+        `served_at` is the value from when the submit left.
         """
-        is_told = self.believed is not None or -inf < self.refused_at < served_at
+        is_about_tasks = self.believed is not None or -inf < self.refused_at < served_at
         self.refused_at = now
-        if not is_told or not running:
+        if not is_about_tasks or not running:
             return False
         self.believed, self.more_at = running, now + self.hold
         self.hold = min(2 * self.hold, LONGEST_HOLD)
         return True
 
     def accepted(self, now: float, running: int) -> None:
-        """A submit was accepted, as the last of `running` tasks in flight."""
+        """Note an accepted submit, as the last of `running` tasks in flight."""
         self.refused_at = -inf
         if self.believed is not None and running > self.believed:
             self.believed = running if running < self.most else None

@@ -1,4 +1,4 @@
-"""Which task to ask for, and when. Pure: told the time, it never sleeps and never asks anyone."""
+"""The schedule of polls. Pure: the caller passes the time."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,98 +10,98 @@ import msgspec
 from batchswap.polling.durations import FINEST, Durations
 
 PRESSING, RELAXED = 0.05, 0.25
-"""How likely a poll must be to find its task ended: when submits wait for a place in flight, or there is no limit;
-and otherwise."""
+"""Least chance that a task has ended before it is polled. PRESSING applies while submits wait for a place in flight,
+and if there is no rate limit; RELAXED applies otherwise."""
 FORGOTTEN = 0.98
-"""How likely a task must have ended to be asked for although the API calls back when one ends."""
+"""The same chance while the API calls back when tasks end."""
 SURE = 50
-"""Durations that must be known before such a poll goes before submits; the first ones known are the quick ones', …"""
+"""Least number of known durations before the poll for a missing callback goes before submits. The first durations to
+be known are those of quick tasks."""
 OVERDUE = 2.0
-"""… and how many times older than that the task must be."""
+"""Such a poll also requires the task to be this many times older than the age for its first poll."""
 LATE = 0.9
-"""Tasks that run longer than this share of all are stragglers: the batch may be waiting for them alone, …"""
+"""Tasks that run longer than this share of all tasks are stragglers, which the batch may be waiting for."""
 AHEAD = 0.05
-"""… so while nothing presses they are asked for whenever their age has grown by this share."""
+"""While no submit waits, a straggler is polled each time its age has grown by this share."""
 EAGER = 0.2
-"""When polls take no submit's place, every task is, from the age at which some have ended."""
+"""The same share for all tasks while PRESSING applies, from the age at which some tasks have ended."""
 
 OLD = 600.0
-"""Seconds from which on somebody may be waiting for one task: it is asked for again soon, however long tasks take, …"""
+"""Age in seconds from which a task is polled regularly, however long tasks take, because a user may be waiting."""
 UNASKED, SHARED = 30.0, 4.0
-"""… after so many seconds, or so many for each task that runs: for all together, that is one poll in SHARED seconds."""
+"""Seconds between these polls: UNASKED, or SHARED times the number of running tasks if that is longer."""
 
 SCOUTS = 3
-"""The first tasks of a kind in a run test what is believed of it, which may come from other days: …"""
+"""Number of tasks per group that are polled earlier at the start of a run, because the known durations may be old."""
 SOONEST, SCOUTING = 0.25, 0.5
-"""… without regard to it, they may be asked for from so many seconds on, and when their age has grown by this share."""
+"""Age in seconds of a scout's first poll, and the share by which its age grows between polls."""
 
 ASKED_BY = 3600.0
-"""Seconds. However unlikely it is that a task has ended, it is asked for by this age at the latest, …"""
+"""Age in seconds at which a task is polled at the latest, even if it has probably not ended."""
 AGAIN = 2.0
-"""… and again when it is so many times older: no callback is waited for without an end."""
+"""Factor by which the age then grows at most until the next poll, so that no callback is awaited forever."""
 
 FEW = 2
-"""Tasks that may be found ended without a callback, beyond as many as came with one, before polls take over."""
+"""Callbacks that may be missing, in excess of those that came, before the tasks are polled as without callbacks."""
 
 
 class WatchedTask(msgspec.Struct):
-    """A task that runs at the API. Times are the caller's seconds."""
+    """A running task. Times are the caller's seconds."""
 
     started: float
     seen: float
-    """When it was last known to run."""
+    """When it was last known to be running."""
     durations: Durations
     not_before: float = -inf
     is_scout: bool = False
     held: bool = False
-    """A worker has it in hand."""
+    """Whether a worker handles it."""
     called: bool = False
-    """A callback said that it ended."""
+    """Whether a callback reported its end."""
     pressing: float = inf
     relaxed: float = inf
-    """When it is likely enough to have ended to be asked for, if submits wait for a place, and if none does."""
+    """When to poll it, for the chances PRESSING and RELAXED."""
 
     def ripe_at(self, *, pressing: bool) -> float:
         return self.pressing if pressing else self.relaxed
 
 
 class CallbackTrust(msgspec.Struct):
-    """What became of the callbacks that were asked for.
+    """Counts callbacks that came and that are missing.
 
-    An address that the API cannot reach is the commonest mistake, and nobody tells of it but the tasks that end
-    without a callback.
+    A callback URL that the API cannot reach is a common mistake. Only tasks that end without a callback reveal it.
     """
 
     are_expected: bool
     came: int = 0
     missed: int = 0
-    """Tasks that a poll found ended of which no callback had told."""
+    """Tasks that a poll found to be ended before their callback."""
 
     def __str__(self) -> str:
         return f"{self.missed} tasks ended without a callback, and {self.came or 'none'} with one"
 
     @property
     def fail(self) -> bool:
-        """Whether more are lost than come."""
+        """Whether too many callbacks are missing."""
         return self.are_expected and self.missed > self.came + FEW
 
     def are_relied_on(self, *, is_scout: bool) -> bool:
-        """Whether a task need not be asked for as if there were none. Until the first has come, scouts are."""
+        """Return whether to wait for a task's callback. Scouts are polled until the first callback has come."""
         return self.are_expected and not self.fail and not (is_scout and not self.came)
 
 
 class Agenda:
-    """The running tasks, and which of them to ask for. `group` is what tasks of alike duration share."""
+    """The running tasks and their polls. Tasks of a `group` have similar durations."""
 
     def __init__(self, *, expects_calls: bool = False) -> None:
-        """`expects_calls`: the API is to call back, and polls are only for what it forgets, as long as it does."""
+        """With `expects_calls`, the API calls back when tasks end, and polls only replace missing callbacks."""
         self.calls = CallbackTrust(expects_calls)
         self._watched: dict[int, WatchedTask] = {}
         self._durations: dict[str, Durations] = {}
         self._coming: list[tuple[float, int]] = []
-        """A heap of dues; an entry that its watch no longer has is void."""
+        """A heap of (time, task). Entries with an outdated time are ignored."""
         self._due: dict[int, None] = {}
-        """In the order in which they became due: the first ones have mostly waited for longest."""
+        """Due tasks in the order in which they became due; the first ones have mostly waited longest."""
         self._scouts: Counter[str] = Counter()
         self._ended, self._learned_at = 0, 1
 
@@ -109,7 +109,7 @@ class Agenda:
         return len(self._watched)
 
     def durations(self, group: str) -> Durations:
-        """Of the tasks of a group. "a/b" is a part of "a" and starts from what is known of that."""
+        """Return the durations of a group. The group "a/b" is a part of "a" and starts from its durations."""
         found = self._durations.get(group)
         if found is None:
             whole, _, part = group.rpartition("/")
@@ -117,32 +117,32 @@ class Agenda:
         return found
 
     def recall(self, history: Iterable[tuple[str, float]]) -> None:
-        """Groups, and seconds that tasks of them took in earlier runs, oldest first. Before anything is watched."""
+        """Learn the durations of earlier runs, as (group, seconds), oldest first. Call it before `watch`."""
         for group, took in history:
-            self.durations(group).ended(took or 0.5, 0.0)  # an API that counts whole seconds says 0 for less than one
+            self.durations(group).ended(took or 0.5, 0.0)  # an API with whole seconds reports 0 for less than one
         for durations in self._durations.values():
             durations.fade()
 
     def watch(self, task_id: int, group: str, started: float) -> None:
-        """A task was accepted at `started`. A restart puts in what the ledger has running."""
+        """Add a task that was accepted at `started`, perhaps by an earlier run."""
         self._scouts[group] += 1
         is_scout = self._scouts[group] <= SCOUTS
         self._watched[task_id] = WatchedTask(started, started, self.durations(group), is_scout=is_scout)
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
-        """The task that is most overdue to be asked for; None: none is ripe. `pressing`: submits wait for a place."""
+        """Return the most overdue task; None if no poll is worthwhile. `pressing` means that submits are waiting."""
         self._advance(now)
         best, most = None, -1.0
-        for task_id in self._worth_a_look(now, pressing=pressing):
+        for task_id in self._candidates(now, pressing=pressing):
             watch = self._watched[task_id]
-            # Nobody is overdue by more than their wait, which is quicker to tell.
+            # A task is overdue by at most the time since its last poll, which is quicker to compute.
             if (watch.called or now - watch.seen > most) and (overdue := self._overdue(watch, now)) > most:
                 best, most = task_id, overdue
         return best
 
-    def _worth_a_look(self, now: float, *, pressing: bool) -> list[int]:
-        """The due tasks that are ripe; of those alike that were never asked for, only the oldest is overdue most."""
+    def _candidates(self, now: float, *, pressing: bool) -> list[int]:
+        """Return the tasks to compare. Of equal tasks that were never polled, only the oldest is a candidate."""
         found, oldest = [], dict[Durations, int]()
         for task_id in self._due:
             watch = self._watched[task_id]
@@ -155,7 +155,7 @@ class Agenda:
         return [*found, *oldest.values()]
 
     def has_forgotten(self, now: float) -> bool:
-        """Whether a callback is so late that the poll in its place need not wait until everything is submitted."""
+        """Return whether a callback is so late that its poll should go before submits."""
         self._advance(now)
         relies = self.calls.are_relied_on(is_scout=False)
         return relies and any(self._is_forgotten(task_id, now) for task_id in self._due)
@@ -167,16 +167,16 @@ class Agenda:
         return watch.durations.seen >= SURE and now - watch.started > OVERDUE * (watch.pressing - watch.started)
 
     def take(self, task_id: int) -> None:
-        """A worker has the task in hand until it is given back, ended or dropped."""
+        """Give the task to a worker until it is put back, ended or dropped."""
         self._watched[task_id].held = True
         self._due.pop(task_id, None)
 
     def in_hand(self, task_id: int) -> bool:
-        """Whether a worker has the task. A task that is not watched is in nobody's."""
+        """Return whether a worker handles the task."""
         return task_id in self._watched and self._watched[task_id].held
 
     def next_at(self, now: float, *, pressing: bool) -> float:
-        """When `likeliest` will have something. inf: everything is in hand, or nothing runs."""
+        """Return when `likeliest` will return a task; inf if all tasks are handled by workers, or none is running."""
         self._advance(now)
         if pressing and self._due:
             return now
@@ -185,7 +185,7 @@ class Agenda:
         return min(coming, min(ripe, default=inf))
 
     def still_running(self, task_id: int, at: float) -> None:
-        """A poll that left at `at` found the task running: give it back."""
+        """Put the task back after a poll that left at `at` and found it running."""
         watch = self._watched[task_id]
         watch.durations.survived(watch.seen - watch.started, at - watch.started)
         watch.seen = max(watch.seen, at)
@@ -193,13 +193,13 @@ class Agenda:
         self._plan(task_id)
 
     def put_back(self, task_id: int, not_before: float) -> None:
-        """The poll told nothing: not again before `not_before`."""
+        """Put the task back after a poll without information. Do not poll it again before `not_before`."""
         watch = self._watched[task_id]
         watch.held, watch.not_before = False, not_before
         self._plan(task_id)
 
     def called_back(self, task_id: int) -> None:
-        """A callback came: the next poll is due at once. Unknown tasks are left alone."""
+        """Note a callback, so that the next poll is due at once. Unknown tasks are ignored."""
         watch = self._watched.get(task_id)
         if watch is not None:
             watch.called = True
@@ -207,7 +207,7 @@ class Agenda:
                 self._plan(task_id)
 
     def ended(self, task_id: int, now: float, took: float | None) -> None:
-        """The task ended. `took` is what the API says of its duration, believed as far as it fits what we saw."""
+        """Note that the task ended. `took` is its duration from the API, used as far as it agrees with the polls."""
         watch = self._watched[task_id]
         self.drop(task_id)
         failed = self.calls.fail
@@ -216,18 +216,18 @@ class Agenda:
         if took is None:
             age = (max(seen, FINEST) * max(found, FINEST)) ** 0.5
         else:
-            blur = 1.0 if took == int(took) else 0.0  # both Unix times may be whole seconds, cut off
+            blur = 1.0 if took == int(took) else 0.0  # both Unix times may be truncated to whole seconds
             age = (max(seen, min(took - blur, found)) + min(found, max(took + blur, seen))) / 2
         watch.durations.ended(age, seen)
         self._ended += 1
-        if self._ended >= self._learned_at or self.calls.fail != failed:  # often at first, then ever more seldom
+        if self._ended >= self._learned_at or self.calls.fail != failed:  # often at first, then less and less often
             self._learned_at = self._ended + 1 + self._ended // 4
             for other, still in self._watched.items():
                 if not still.held:
                     self._plan(other)
 
     def drop(self, task_id: int) -> None:
-        """The task is not to be waited for any longer, and teaches nothing."""
+        """Remove the task without learning from it."""
         self._watched.pop(task_id, None)
         self._due.pop(task_id, None)
 
@@ -239,7 +239,7 @@ class Agenda:
         heappush(self._coming, (watch.pressing, task_id))
 
     def _advance(self, now: float) -> None:
-        """Move what has become due by `now` from the heap, and drop what is void from its top."""
+        """Move tasks that have become due by `now` from the heap, and drop outdated entries from its top."""
         while self._coming:
             due, task_id = self._coming[0]
             watch = self._watched.get(task_id)
@@ -261,11 +261,11 @@ class Agenda:
         return max(watch.started + min(age, latest), watch.not_before)
 
     def _likely_at(self, watch: WatchedTask, seen: float, chance: float) -> float:
-        """The age at which a task that ran at age `seen` is worth a poll, if no callback is expected."""
+        """Return the age at which to poll a task that was running at age `seen`, if no callback is expected."""
         share, late = (EAGER, PRESSING) if chance == PRESSING else (AHEAD, LATE)
         durations = watch.durations
         age = min(durations.age_at(seen, chance), max(durations.age_at(0.0, late), seen * (1.0 + share), FINEST))
-        if watch.is_scout or seen > SOONEST:  # who ran longer than expected may be of no known kind
+        if watch.is_scout or seen > SOONEST:  # a task that ran longer than expected may be of a new kind
             grown = 1.0 + (EAGER if chance == PRESSING else SCOUTING)
             age = min(age, max(seen * grown, SOONEST))
         return min(age, max(OLD, seen + max(UNASKED, SHARED * len(self._watched))))
