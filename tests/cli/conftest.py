@@ -1,4 +1,4 @@
-"""A place to run commands in: a folder with media, a home of its own, and a server that takes them."""
+"""A place for commands: a folder with media, a separate home, and a server."""
 
 import logging
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.ports import callback_options
 
 @dataclass(frozen=True)
 class Place:
-    """The working directory of a test."""
+    """The working directory and home of a test."""
 
     folder: Path
 
@@ -30,14 +30,14 @@ class Place:
         return name
 
     def manifest(self, name: str, rows: int, word: str = "") -> str:
-        """A CSV of `rows` videos with one face; `word` is said in the videos."""
+        """Write a CSV of `rows` videos with one face. The videos contain `word`."""
         lines = [f"r{i},{self.video(f'{Path(name).stem}{i}.mp4', word)},face.png" for i in range(rows)]
         (self.folder / name).write_text("\n".join(["id,video,face", *lines, ""]))
         return name
 
 
 def call(*arguments: str, stdin: str | bytes | None = None) -> Result:
-    """A command, run in this process."""
+    """Run a command in this process."""
     return CliRunner().invoke(root, list(arguments), input=stdin)
 
 
@@ -50,13 +50,13 @@ def chosen(options: type[T], *words: str) -> T:
 
 
 def work(*arguments: str) -> Result:
-    """`run` with callbacks, so that it waits for no poll."""
+    """Run `run` with callbacks, so that it does not wait for polls."""
     return call("run", *arguments, "--rate", "none", *callback_options())
 
 
 @pytest.fixture(autouse=True)
 def _quiet_logs() -> Iterator[None]:
-    """What a command does to the package's logger ends with it."""
+    """Undo each command's changes of the package's logger."""
     logger = logging.getLogger("batchswap")
     before = logger.handlers, logger.level
     yield
@@ -66,7 +66,7 @@ def _quiet_logs() -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """An empty working directory and home, without any settings of the machine's user."""
+    """Return an empty working directory and home, without any settings of the machine's user."""
     for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -85,20 +85,20 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def shop(place: Place, _server: Running, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """A place whose environment has a key and leads to a server."""
+    """Return a place whose environment has a key and the URL of a server."""
     use(_server, monkeypatch)
     return place
 
 
 def use(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands go to this server."""
+    """Send commands to this server."""
     monkeypatch.setenv("CRUN_API_KEY", KEY)
     monkeypatch.setenv("CRUN_BASE_URL", server.base_url)
 
 
 @pytest.fixture
 def forgetful(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A server whose answers to submits never arrive."""
+    """Return a server whose answers to submits never arrive."""
     lost = (FaultRate(Fault.LOST, 1.0),)
     with running(tmp_path / "forgetful", QuickEngine(), keys=(KEY,), faults=lost) as server:
         use(server, monkeypatch)

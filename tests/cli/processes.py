@@ -13,13 +13,13 @@ from tests.processes import server
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The base URL of a server in a process of its own."""
+    """Yield the base URL of a server in its own process."""
     with server("tests.cli.serving", str(folder), env={**os.environ, "BATCHSWAP_SERVE_KEY": KEY}) as (url, _):
         yield url
 
 
 def environment(base_url: str, home: Path) -> dict[str, str]:
-    """What a user's shell has, and no more."""
+    """Return the environment of a user's shell, and no more."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -31,7 +31,7 @@ def environment(base_url: str, home: Path) -> dict[str, str]:
 
 
 def start(folder: Path, env: Mapping[str, str], *arguments: str, **streams: int) -> "subprocess.Popen[str]":
-    """`batchswap` with these arguments, in `folder`."""
+    """Start `batchswap` with these arguments in `folder`."""
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         [sys.executable, "-m", "batchswap", *arguments], cwd=folder, env=dict(env), text=True, **streams
     )
@@ -40,7 +40,7 @@ def start(folder: Path, env: Mapping[str, str], *arguments: str, **streams: int)
 def finish(
     folder: Path, env: Mapping[str, str], *arguments: str, stdin: str | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """The same, to its end."""
+    """Start it and wait for its end."""
     return subprocess.run(
         [sys.executable, "-m", "batchswap", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""An engine that is quick, and media that it takes. A module of its own: worker processes import it by its name."""
+"""A quick engine, and media for it. A separate module, because worker processes import it by its name."""
 
 import hashlib
 import struct
@@ -14,12 +14,12 @@ KEY = "ak_" + "k" * 32
 
 
 def box(payload: bytes) -> bytes:
-    """An MP4 box that players skip."""
+    """Return an MP4 box that players skip."""
     return (8 + len(payload)).to_bytes(4, "big") + b"free" + payload
 
 
 def png(width: int, height: int) -> bytes:
-    """A black picture."""
+    """Return a black picture."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress(bytes((width + 1) * height))),
@@ -31,7 +31,7 @@ def png(width: int, height: int) -> bytes:
 
 @dataclass(frozen=True)
 class QuickEngine:
-    """Copies. A face that says `noface` has none; a target that says `slow` takes a quarter of a second."""
+    """Copies targets. A file with `noface` has no face; a target with `slow` takes a quarter of a second."""
 
     def look(self, path: Path, culprit: str) -> InputInfo:
         content = path.read_bytes()
@@ -52,7 +52,7 @@ class QuickEngine:
         return ""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
-        """Two faces, unless the file says `noface`."""
+        """Detect two faces, unless the file contains `noface`."""
         if b"noface" in path.read_bytes():
             raise EngineError("", "no face found")
         pictures = [folder / f"face-{number}.png" for number in range(2)]

@@ -1,4 +1,4 @@
-"""The local server in a process of its own, with a quick engine: `python -m tests.cli.serving FOLDER`.
+"""The local server in its own process with a quick engine: `python -m tests.cli.serving FOLDER`.
 
 It prints its base URL and serves until its standard input ends or it is killed.
 """

@@ -1,4 +1,4 @@
-"""`check --media`: inputs are looked at before anything is paid, each once, and every fault has its own sentence."""
+"""`check --media` examines each input once before anything is paid, and every fault has its own message."""
 
 import functools
 import json
@@ -21,7 +21,7 @@ HEADER = "id,video,image,face,face_0,face_3\n"
 
 @pytest.fixture
 def faceless(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Without the local engine no face is looked for."""
+    """Return a place without the local engine, where `check` does not look for faces."""
     monkeypatch.setenv("CRUN_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(provider, "check_engine", lambda: ["this needs mediapipe"])
     return place
@@ -34,7 +34,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def site(folder: Path) -> Iterator[str]:
-    """A web server that shows a folder."""
+    """Yield the URL of a web server for a folder."""
     with in_thread(ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))) as port:
         yield f"http://127.0.0.1:{port}"
 
@@ -68,7 +68,7 @@ def test_good_files_pass_and_are_counted_once(faceless: Place) -> None:
         (bytes(2000) + movie(), "more than --max-upload allows (2,000)"),
     ],
 )
-def test_a_file_that_will_not_do(faceless: Place, content: bytes, words: str) -> None:
+def test_a_bad_file_is_reported(faceless: Place, content: bytes, words: str) -> None:
     Path("v.mp4").write_bytes(content)
     Path("m.csv").write_text("# a comment\nid,video,face\na,v.mp4,face.png\nb,v.mp4,face.png\n")
     assert call("check", "m.csv").exit_code == 0
@@ -96,7 +96,7 @@ FTYP = b"\0\0\0\x18ftyp"
         (b"GIF89a" + bytes(60), b"BM" + bytes(60)),
     ],
 )
-def test_what_any_player_takes_is_left_to_the_provider(faceless: Place, video: bytes, face: bytes) -> None:
+def test_files_that_players_accept_are_left_to_the_provider(faceless: Place, video: bytes, face: bytes) -> None:
     Path("v.mp4").write_bytes(video)
     Path("face.png").write_bytes(face)
     Path("m.csv").write_text("id,video,face\na,v.mp4,face.png\n")
@@ -133,7 +133,7 @@ def test_a_still_and_a_face_must_be_pictures(faceless: Place) -> None:
     ]
 
 
-def test_urls_are_asked_for(faceless: Place) -> None:
+def test_urls_are_requested(faceless: Place) -> None:
     faceless.video("v.mp4")
     Path("page.html").write_text("<html>")
     with site(faceless.folder) as url:
@@ -154,8 +154,8 @@ def test_urls_are_asked_for(faceless: Place) -> None:
         assert "public address" not in near.stderr
 
 
-def test_what_the_manifest_says_comes_first(faceless: Place) -> None:
-    """Nothing is opened or asked for when the rows themselves are wrong. Each fault has its own sentence."""
+def test_errors_of_the_manifest_come_first(faceless: Place) -> None:
+    """No file is opened and no URL requested when the rows themselves are wrong. Each fault has its own message."""
     os.mkfifo("pipe.mp4")
     Path("empty.mp4").touch()
     Path("dir.mp4").mkdir()

@@ -1,4 +1,4 @@
-"""One name, several commands: what a variable or a file says reaches the command that it is meant for."""
+"""Options of several commands with one name: a variable or a file affects only the intended command."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ Say = Callable[[str, str], None]
 
 @pytest.fixture(params=["environment", "file"])
 def say(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, place: Place) -> Say:
-    """Gives an option a value elsewhere than on the command line."""
+    """Return a function that sets an option in the environment or in a file."""
 
     def environment(name: str, value: str) -> None:
         monkeypatch.setenv(f"BATCHSWAP_{name.upper()}", value)
@@ -27,14 +27,14 @@ def say(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, place: 
 
 @pytest.fixture
 def two(shop: Place) -> Place:
-    """Two batches with two tasks each, which wait."""
+    """Return two batches with two waiting tasks each."""
     for name in ("spring.csv", "autumn.csv"):
         assert work(shop.manifest(name, 2), "--limit", "0").exit_code == 0
     return shop
 
 
 def states() -> dict[str, str]:
-    """By `batch/key`."""
+    """Return the states by `batch/key`."""
     with sqlite3.connect("batchswap.db") as db:
         rows = db.execute("select b.name || '/' || t.key, t.state from tasks t join batches b on b.id = t.batch_id")
         found = dict(rows.fetchall())
@@ -43,7 +43,7 @@ def states() -> dict[str, str]:
 
 
 def put(state: str, code: str = "") -> None:
-    """All tasks into a state that is slow to bring about."""
+    """Put all tasks into a state that would be slow to reach."""
     with sqlite3.connect("batchswap.db") as db:
         db.execute("update tasks set state = ?, code = ?", (state, code))
         sql = "insert into events(at, task_id, event, state, detail) select 0.0, id, ?, state, '' from tasks"
@@ -63,7 +63,7 @@ def test_a_batch_from_elsewhere_cancels_nothing(two: Place, say: Say) -> None:
     assert "BATCHSWAP_BATCH" in refused.stderr or "batchswap.yaml" in refused.stderr
 
 
-def test_what_is_typed_to_be_cancelled_is_what_is_cancelled(two: Place, say: Say) -> None:
+def test_cancel_follows_only_the_command_line(two: Place, say: Say) -> None:
     say("batch", "spring")
     assert call("cancel", "autumn/r0").exit_code == 0
     assert chosen("cancelled") == {"autumn/r0"}
@@ -72,7 +72,7 @@ def test_what_is_typed_to_be_cancelled_is_what_is_cancelled(two: Place, say: Say
 
 
 @pytest.mark.parametrize(("name", "value"), [("batch", "spring"), ("code", "422"), ("state", "cancelled")])
-def test_a_named_task_is_retried_whatever_is_chosen_elsewhere(two: Place, say: Say, name: str, value: str) -> None:
+def test_a_named_task_is_retried_despite_other_choices(two: Place, say: Say, name: str, value: str) -> None:
     put("failed", "501")
     say(name, value)
     done = call("retry", "autumn/r0")
@@ -91,7 +91,7 @@ def test_a_choice_from_elsewhere_makes_a_retry_smaller(two: Place, say: Say, nam
     assert chosen("queued") == {"spring/r0", "spring/r1"}
 
 
-def test_cancelled_tasks_are_taken_back_by_a_typed_word_only(two: Place, say: Say) -> None:
+def test_only_the_command_line_can_retry_cancelled_tasks(two: Place, say: Say) -> None:
     put("cancelled")
     say("state", "cancelled")
     refused = call("retry")
@@ -101,7 +101,7 @@ def test_cancelled_tasks_are_taken_back_by_a_typed_word_only(two: Place, say: Sa
     assert len(chosen("queued")) == 4
 
 
-def test_given_up_tasks_are_taken_back_by_a_typed_word_only(two: Place, say: Say) -> None:
+def test_only_the_command_line_can_retry_given_up_tasks(two: Place, say: Say) -> None:
     put("failed", "given-up")
     say("code", "given-up")
     assert "4 given up while uncertain were left" in call("retry").stderr
@@ -111,7 +111,7 @@ def test_given_up_tasks_are_taken_back_by_a_typed_word_only(two: Place, say: Say
 
 
 @pytest.mark.parametrize("value", ["done", "running", "uncertain"])
-def test_a_state_that_tasks_lists_does_not_stop_a_retry(two: Place, say: Say, value: str) -> None:
+def test_a_state_for_tasks_does_not_stop_a_retry(two: Place, say: Say, value: str) -> None:
     put("failed")
     say("state", value)
     assert call("retry").exit_code == 0
@@ -127,7 +127,7 @@ def test_several_states_in_a_file_stop_no_other_command(two: Place) -> None:
     assert len(chosen("queued")) == 4
 
 
-def test_a_manifests_format_does_not_stop_what_prints(two: Place, say: Say) -> None:
+def test_a_manifests_format_does_not_stop_commands_that_print(two: Place, say: Say) -> None:
     say("format", "yaml")
     listed = call("tasks")
     assert listed.exit_code == 0
@@ -149,7 +149,7 @@ def test_a_value_for_no_command_is_still_an_error(two: Place, say: Say) -> None:
 
 
 @pytest.mark.parametrize("words", [("tasks",), ("retry",), ("cancel",)])
-def test_a_batch_that_there_is_not_is_named(two: Place, words: tuple[str, ...]) -> None:
+def test_an_unknown_batch_is_named(two: Place, words: tuple[str, ...]) -> None:
     before = states()
     refused = call(*words, "--batch", "sprig")
     assert (refused.exit_code, refused.stdout, states()) == (2, "", before)

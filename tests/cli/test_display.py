@@ -1,4 +1,4 @@
-"""The live display on terminals of any width and encoding: nothing is cut, and no line is longer than was reckoned."""
+"""The live display on terminals of any width and encoding: nothing is cut, and no line is too long."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""--json and --log-format json hold for every way to end, also for a command line that cannot be read."""
+"""--json and --log-format json apply to every end of a command, even if its command line is wrong."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ WRONG = [
     ("check", "m.csv", "--format", "xml"),
     ("nosuch",),
 ]
-"""What click itself refuses, each in a way of its own."""
+"""Command lines that click itself refuses, each in a different way."""
 
 
 @pytest.mark.parametrize("words", WRONG)
@@ -31,7 +31,7 @@ def test_a_command_line_with_an_error_is_one_document(place: Place, words: tuple
 
 @pytest.mark.parametrize("words", WRONG[:4])
 @pytest.mark.parametrize("elsewhere", ["environment", "file"])
-def test_a_document_that_is_asked_for_elsewhere(
+def test_a_variable_or_a_file_can_request_a_document(
     place: Place, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], elsewhere: str
 ) -> None:
     if elsewhere == "file":
@@ -46,7 +46,7 @@ def test_a_document_that_is_asked_for_elsewhere(
 
 @pytest.mark.parametrize("form", [["--log-format", "json"], ["--log-format=json"]])
 @pytest.mark.parametrize("words", WRONG[:4])
-def test_a_command_line_with_an_error_is_told_in_the_form_of_the_log(
+def test_an_error_of_the_command_line_has_the_format_of_the_log(
     place: Place, words: tuple[str, ...], form: list[str]
 ) -> None:
     said = call(words[0], *form, *words[1:])
@@ -66,7 +66,7 @@ def test_a_run_that_is_skipped_is_a_document(shop: Place) -> None:
     assert json.loads(said.stdout) == {"exit_code": 0, "reason": "skipped: another run holds batchswap.db"}
 
 
-def test_who_asks_for_no_document_gets_usage_in_words(place: Place) -> None:
+def test_without_json_a_usage_error_is_text(place: Place) -> None:
     said = call("run", "m.csv", "--rate", "foo")
     assert said.stdout == ""
     assert said.stderr.startswith("Usage: batchswap run ")

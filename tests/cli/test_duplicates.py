@@ -1,4 +1,4 @@
-"""Rows whose inputs another batch has: refused before anything is sent, reused for nothing, or paid for on purpose."""
+"""Rows with the inputs of another batch: refused before anything is sent, reused for free, or paid on purpose."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.cli.test_words import change
 
 
 def submits(*arguments: str) -> int:
-    """Submits of a run that ends well."""
+    """Return the number of submits of a successful run."""
     done = work(*arguments, "--json")
     assert done.exit_code == 0, done.stderr
     return int(json.loads(done.stdout)["requests"]["submit"])
@@ -23,7 +23,7 @@ def tasks(batch: str) -> list[dict[str, object]]:
 
 @pytest.fixture
 def renamed(shop: Place) -> str:
-    """A manifest whose rows are done, under a new name."""
+    """Return a manifest with done rows under a new name."""
     assert submits(shop.manifest("spring.csv", 2)) == 2
     Path("spring.csv").rename("final.csv")
     return "final.csv"
@@ -66,12 +66,12 @@ def test_pay_pays_once_and_is_remembered(renamed: str) -> None:
     assert submits(renamed) == 1
 
 
-def test_what_was_decided_to_be_paid_is_not_refused_when_a_run_was_cut_short(renamed: str) -> None:
+def test_a_decision_to_pay_survives_an_interrupted_run(renamed: str) -> None:
     assert work(renamed, "--duplicates", "pay", "--budget", "1").exit_code == 6
     assert submits(renamed) == 1
 
 
-def test_two_manifests_of_one_run(shop: Place) -> None:
+def test_two_manifests_of_one_run_are_compared(shop: Place) -> None:
     name = shop.manifest("a.csv", 2)
     Path("b.csv").write_bytes(Path(name).read_bytes())
     refused = work("a.csv", "b.csv")
@@ -90,7 +90,7 @@ def test_the_other_row_of_two_manifests_is_submitted_when_the_first_one_has_fail
     assert (said["counts"]["failed"], said["requests"]["submit"]) == (2, 2)
 
 
-def test_repeated_rows_are_meant_to_be(shop: Place) -> None:
+def test_repeated_rows_of_one_manifest_are_intended(shop: Place) -> None:
     shop.video("v.mp4")
     row = "id,video,face,repeat\nr,v.mp4,face.png,{}\n"
     Path("a.csv").write_text(row.format(2))
@@ -127,7 +127,7 @@ def test_queued_rows_of_an_old_manifest_do_not_count(shop: Place) -> None:
     assert "r1 has" not in refused
 
 
-def test_rows_that_wait_are_looked_at_again_after_another_batch_did_them(shop: Place) -> None:
+def test_waiting_rows_are_compared_again_after_another_batch_finished_them(shop: Place) -> None:
     name = shop.manifest("a.csv", 2)
     assert work(name, "--limit", "1").exit_code == 0
     Path("b.csv").write_text("id,video,face\nx,a1.mp4,face.png\n")
@@ -168,7 +168,7 @@ def lose(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["gone", "changed", "cut", "folder"])
-def test_a_file_that_is_not_what_was_stored_is_not_reused(renamed: str, how: str) -> None:
+def test_a_changed_file_is_not_reused(renamed: str, how: str) -> None:
     lose(how)
     done = work(renamed, "--duplicates", "reuse", "--json")
     said = json.loads(done.stdout)
@@ -185,7 +185,7 @@ def test_after_the_other_file_is_back_the_row_gets_it(renamed: str) -> None:
     assert Path("results/final/r0.mp4").samefile("results/spring/r0.mp4")
 
 
-def test_a_reused_file_that_is_gone_is_taken_again(renamed: str) -> None:
+def test_a_deleted_reused_file_is_restored(renamed: str) -> None:
     assert submits(renamed, "--duplicates", "reuse") == 0
     Path("results/final/r1.mp4").unlink()
     assert call("retry", "final/r1").exit_code == 0
@@ -211,8 +211,8 @@ def test_a_row_whose_other_task_is_uncertain_waits(forgetful: object, place: Pla
     assert "1 row waits for the result of a/r0 (uncertain)" in said["reason"]
 
 
-def test_what_was_done_elsewhere_costs_nothing_here(shop: Place) -> None:
-    """A rehearsal at another provider is no reason to refuse the real thing."""
+def test_tasks_of_another_provider_do_not_count(shop: Place) -> None:
+    """A rehearsal at another provider is no reason to refuse the real run."""
     assert submits(shop.manifest("a.csv", 1)) == 1
     change("update attempts set account = 'local'")
     Path("a.csv").rename("b.csv")
@@ -232,7 +232,7 @@ def test_plan_names_them_and_counts_nothing_to_pay(renamed: str) -> None:
     assert paid["submits"] == 3
 
 
-def test_plan_agrees_with_what_was_decided(renamed: str) -> None:
+def test_plan_follows_an_earlier_decision(renamed: str) -> None:
     assert work(renamed, "--duplicates", "pay", "--budget", "1").exit_code == 6
     planned = call("plan", renamed)
     assert (planned.exit_code, planned.stdout.startswith("final: 1 unfinished, 1 done\n")) == (0, True)
@@ -254,7 +254,7 @@ def test_plan_names_an_id_that_was_changed(shop: Place) -> None:
     assert planned.stdout.startswith("a: 1 done, 1 orphaned, 1 duplicate\n")
 
 
-def test_check_looks_into_a_ledger_only_when_asked_to(renamed: str) -> None:
+def test_check_reads_a_ledger_only_on_request(renamed: str) -> None:
     assert call("check", renamed).exit_code == 0
     Path("night.db").write_bytes(b"")
     assert call("check", renamed, "--db", "night.db").exit_code == 0

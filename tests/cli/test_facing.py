@@ -1,4 +1,4 @@
-"""`batchswap faces`: who is in a target, for a person who writes a manifest."""
+"""`batchswap faces` lists the faces of a target for the author of a manifest."""
 
 import json
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_a_still_and_a_url(shop: Place) -> None:
     ]
 
 
-def test_it_may_be_asked_again_but_takes_nobody_elses_folder(shop: Place) -> None:
+def test_it_can_run_again_but_never_uses_a_foreign_folder(shop: Place) -> None:
     name = shop.video("duo.mp4")
     assert call("faces", name).exit_code == 0
     Path("faces/duo/face-ben.png").write_bytes(b"mine")
@@ -94,7 +94,7 @@ def test_targets_that_differ_in_their_query_alone_are_two(tmp_path: Path) -> Non
     assert not any("id=" in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_a_folder_of_an_older_version_may_be_anybodys(tmp_path: Path) -> None:
+def test_a_folder_of_an_older_version_counts_as_foreign(tmp_path: Path) -> None:
     (tmp_path / "duo").mkdir()
     (tmp_path / "duo/faces.html").write_text("<h1>Faces of duo.mp4</h1>")
     assert own_folder(tmp_path, "duo.mp4") == tmp_path / "duo-2"
@@ -111,7 +111,7 @@ def test_a_folder_of_an_older_version_may_be_anybodys(tmp_path: Path) -> None:
         ("clip.unheard-of", "unknown file type, rename it to an ending such as"),
     ],
 )
-def test_what_is_wrong_is_said(shop: Place, target: str, words: str) -> None:
+def test_every_fault_has_a_message(shop: Place, target: str, words: str) -> None:
     Path("empty.mp4").touch()
     Path("clip.unheard-of").write_bytes(b"x")
     shop.video("noface.mp4", "noface")

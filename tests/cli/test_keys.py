@@ -1,4 +1,4 @@
-"""Where the API key comes from, and that no message repeats it."""
+"""The sources of the API key, which no message repeats."""
 
 from pathlib import Path
 
@@ -22,12 +22,12 @@ GOOD = "ak_" + "0aZ_-" * 6 + "9z"
         f"# CRUN_API_KEY=ak_old\nCRUN_API_KEY=ak_older\nOTHER=1\nCRUN_API_KEY={GOOD}\r\n",
     ],
 )
-def test_lines_of_the_file(line: str) -> None:
+def test_valid_lines_of_the_file(line: str) -> None:
     assert parse_env(line) == GOOD
 
 
 @pytest.mark.parametrize("text", ["", "OTHER=1", "# CRUN_API_KEY=ak_x", "MY_CRUN_API_KEY=ak_x"])
-def test_no_line(text: str) -> None:
+def test_invalid_lines_of_the_file(text: str) -> None:
     assert parse_env(text) is None
 
 
@@ -37,7 +37,7 @@ def write(text: str | bytes) -> None:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-def test_the_environment_counts_for_more_than_the_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_takes_precedence_over_the_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write(f"CRUN_API_KEY={GOOD}\n")
     assert (find_key().text, find_key().place.endswith(".crun/.env")) == (GOOD, True)
     other = GOOD[::-1][3:].rjust(35, "x").replace("xxx", "ak_", 1)

@@ -1,4 +1,4 @@
-"""What this machine or another program does not let a run do: a sentence with its remedy, and never "a bug"."""
+"""Limits of the machine, or of other programs, get a message with a remedy and are never called "a bug"."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ def in_words(said: Result, code: int, *words: str) -> None:
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "/proc/none", "state"])
-def test_a_state_folder_that_cannot_be_written_is_said_before_anything_is_sent(
+def test_a_state_folder_that_cannot_be_written_is_reported_before_anything_is_sent(
     shop: Place, monkeypatch: pytest.MonkeyPatch, home: str
 ) -> None:
     name = shop.manifest("spring.csv", 1)
@@ -37,7 +37,7 @@ def test_a_state_folder_that_cannot_be_written_is_said_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("home", ["/dev/null", "relative"])
-def test_a_home_that_cannot_be_written_is_said_alike(shop: Place, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+def test_a_home_that_cannot_be_written_is_reported_too(shop: Place, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
     monkeypatch.setenv("HOME", home)
     in_words(call("run", shop.manifest("spring.csv", 1)), 2, home, "set XDG_STATE_HOME")
 
@@ -115,7 +115,7 @@ def test_too_few_files(shop: Place) -> None:
     assert "ulimit -n" in done.stderr or "Too many open files" in done.stderr
 
 
-def test_a_file_system_that_takes_no_more_of_this_process(shop: Place) -> None:
+def test_a_limit_on_the_size_of_files(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     done = limited(shop, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)), "run", name)
     assert done.returncode == 1

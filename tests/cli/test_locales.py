@@ -1,4 +1,4 @@
-"""Locales that are not UTF-8: file names stay UTF-8, and what cannot be written is refused before anything is paid."""
+"""Locales other than UTF-8: file names stay UTF-8, and an impossible name is refused before anything is paid."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ C = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 @pytest.fixture(scope="session")
 def german(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A locale whose encoding is Latin-1."""
+    """Return a locale whose encoding is Latin-1."""
     folder = tmp_path_factory.mktemp("locales")
     try:
         command = ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(folder / "de_DE.ISO-8859-1")]
@@ -79,7 +79,7 @@ def test_a_terminal_gets_its_own_encoding(stall: Shop, german: dict[str, str]) -
 
 
 def test_names_in_the_locales_own_encoding_still_reach_their_files(stall: Shop, german: dict[str, str]) -> None:
-    """Then the names of rows are as the locale can write them, or refused."""
+    """In this mode, row names follow the locale's encoding. Names that it cannot encode are refused."""
     latin = "frühling.csv".encode("latin-1")
     manifest = os.fsencode(stall.folder) + b"/" + latin
     with open(manifest, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name in bytes

@@ -1,4 +1,4 @@
-"""status, tasks, show, check, plan, balance, doctor: what they print, and that hostile text stays text."""
+"""The output of status, tasks, show, check, plan, balance and doctor, also with hostile text."""
 
 import asyncio
 import csv
@@ -38,7 +38,7 @@ RECORD = [
 
 @pytest.fixture
 def worked(shop: Place) -> Place:
-    """A ledger with two batches: one done, one failed."""
+    """Return a ledger with two batches: one done, one failed."""
     Path("fine.csv").write_text(
         f"id,video,face,tags,consent,x_note\na,{shop.video('a.mp4')},face.png,de;hero,release-1,=1+1\n"
     )
@@ -48,7 +48,7 @@ def worked(shop: Place) -> Place:
 
 
 def poison(column: str) -> None:
-    """Text that no manifest could have brought, in the ledger all the same."""
+    """Write text to the ledger that no manifest could contain."""
     db = sqlite3.connect("batchswap.db")
     db.execute(f"update tasks set {column} = ?", (HOSTILE,))
     db.commit()
@@ -73,7 +73,7 @@ def test_status_for_people(worked: Place) -> None:
     assert [line.split()[:2] for line in said.splitlines()[1:4]] == [["bad", "0"], ["fine", "1"], ["all", "1"]]
 
 
-def test_status_where_there_is_no_room_for_a_table_cuts_no_name(worked: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_in_a_narrow_terminal_cuts_no_name(worked: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["spring-campaign-2026-a", "spring-campaign-2026-b"]
     for name, old in zip(names, ("bad", "fine"), strict=True):
         change("update batches set name = ? where name = ?", name, old)
@@ -89,7 +89,7 @@ def test_status_where_there_is_no_room_for_a_table_cuts_no_name(worked: Place, m
     assert [line.split()[0] for line in call("status").stdout.splitlines()[:4]] == ["batch", *names, "all"]
 
 
-def test_status_says_what_is_left_and_what_goes_on_with_it(worked: Place) -> None:
+def test_status_counts_the_remaining_tasks_and_prints_the_next_command(worked: Place) -> None:
     assert "not finished" not in call("status").stdout
     assert call("retry", "bad/r0").exit_code == 0
     assert "\n1 task not finished: the next `batchswap run` of the manifest goes on with it\n" in call("status").stdout
@@ -98,8 +98,8 @@ def test_status_says_what_is_left_and_what_goes_on_with_it(worked: Place) -> Non
         assert "not finished" not in call("status").stdout, "the run is at it"
 
 
-def test_a_balance_is_of_the_time_when_a_run_saw_it(worked: Place) -> None:
-    """A run that has nothing to submit does not ask, and is not said to have seen it."""
+def test_a_balance_has_the_time_at_which_a_run_saw_it(worked: Place) -> None:
+    """A run without submits does not request the balance, and status does not claim that it did."""
     assert work("fine.csv").exit_code == 0
     change("update runs set ended_at = 1.7e9 where id = 2")
     change("update runs set summary = json_set(summary, '$.credits.balance', 12.5) where id = 2")
@@ -122,7 +122,7 @@ def test_a_plot_destroys_no_file(worked: Place, name: str) -> None:
     assert "name another file" in refused.stderr
 
 
-def test_a_killed_run_is_told_from_one_that_goes_on(worked: Place) -> None:
+def test_status_distinguishes_a_killed_run_and_one_in_progress(worked: Place) -> None:
     db = sqlite3.connect("batchswap.db")
     db.execute("update runs set ended_at = null, pid = 4194304 where id = 2")
     db.commit()
@@ -152,7 +152,7 @@ def test_tasks_in_every_format(worked: Place) -> None:
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_tasks_as_json_are_json_in_any_encoding(worked: Place, form: str) -> None:
-    """A latin-1 terminal has a letter of its own for é, and none for the others."""
+    """A Latin-1 terminal can show é but not the other letters."""
     change("update tasks set consent = 'é … 日本 😀' where key = 'a'")
     said = call("tasks", "--format", form, "--batch", "fine").stdout
     assert said.isascii()
@@ -170,7 +170,7 @@ def test_tasks_are_chosen(worked: Place) -> None:
     assert keys("--code", "404") == []
 
 
-def test_show_has_the_whole_story(worked: Place) -> None:
+def test_show_has_the_whole_history(worked: Place) -> None:
     said = call("show", "fine/a").stdout
     for word in (
         "consent: release-1",
@@ -186,14 +186,14 @@ def test_show_has_the_whole_story(worked: Place) -> None:
 
 
 def test_show_shows_no_signature(worked: Place) -> None:
-    """Where a result lies is signed (invariant 9)."""
+    """The URL of a result is signed (invariant 9)."""
     both = call("show", "a").stdout + call("show", "a", "--json").stdout
     assert "/media/" in both or "media: http" in both
     assert "sig" not in both.replace("signature", "")
     assert "?…" in both
 
 
-def test_a_key_that_is_nobody_or_several(worked: Place) -> None:
+def test_an_unknown_or_ambiguous_key_is_refused(worked: Place) -> None:
     assert work(worked.manifest("more.csv", 1)).exit_code == 0
     assert 'there is no task "nobody" in batchswap.db; `batchswap tasks` lists them' in call("show", "nobody").stderr
     Path("batchswap.db").rename("a b.db")
@@ -243,7 +243,7 @@ def test_check_names_every_place(place: Place) -> None:
 
 
 def test_a_plan_writes_nothing(worked: Place) -> None:
-    """Rows of every kind; neither the ledger nor the folder changes."""
+    """With rows of every kind, neither the ledger nor the folder changes."""
     video, other = worked.video("b.mp4"), worked.video("c.mp4")
     Path("bad.csv").write_text(f"id,video,face\nr0,bad0.mp4,face.png\nr2,{video},face.png\nr3,{other},face.png\n")
     Path("fine.csv").write_text(f"id,video,face\na,{other},face.png\n")
@@ -258,7 +258,7 @@ def test_a_plan_writes_nothing(worked: Place) -> None:
     assert (dump(), sorted(worked.folder.iterdir())) == (ledger, files)
 
 
-def test_a_plan_asks_for_prices(shop: Place, _server: Any) -> None:
+def test_a_plan_requests_prices(shop: Place, _server: Any) -> None:
     video = _server.upload((shop.folder / shop.video("v.mp4")).read_bytes())
     face = _server.upload((shop.folder / "face.png").read_bytes(), ".png", "image/png")
     Path("urls.csv").write_text("id,video,face\n" + "".join(f"u{i},{video}?n={i},{face}\n" for i in range(7)))
@@ -273,7 +273,7 @@ def test_a_plan_asks_for_prices(shop: Place, _server: Any) -> None:
     assert "not enough: the run would stop with exit 6" in poor
 
 
-def test_a_plan_counts_what_the_day_has_cost_against_the_budget_of_the_day(shop: Place) -> None:
+def test_a_plan_counts_the_costs_of_the_day_against_its_budget(shop: Place) -> None:
     assert work(shop.manifest("spring.csv", 2)).exit_code == 0
     more = shop.manifest("more.csv", 2)
     for day, is_enough, left in (("3", False, 1), ("4", True, 2), ("1", False, 0)):
@@ -309,7 +309,7 @@ def test_a_plan_without_a_key_says_so(shop: Place, monkeypatch: pytest.MonkeyPat
     assert "credits: unknown; there is no API key" in said.stdout
 
 
-def test_a_plan_does_not_blame_files_where_the_api_tells_no_price(place: Place) -> None:
+def test_a_plan_does_not_blame_files_if_the_api_returns_no_price(place: Place) -> None:
     with selling() as vendor:
         vendor.spoil = lambda _, kind, __: reply(json=ok({})) if kind == "estimate" else None
         shop = Shop(place.folder, vendor)
@@ -318,7 +318,7 @@ def test_a_plan_does_not_blame_files_where_the_api_tells_no_price(place: Place) 
     assert (found["estimated"], found["note"]) == (None, "the API gives no estimate")
 
 
-def test_what_the_api_priced_neither_before_nor_after_is_unknown_and_not_free(place: Place) -> None:
+def test_a_price_that_the_api_never_returned_is_unknown_and_not_zero(place: Place) -> None:
     with selling() as vendor:
 
         def spoil(_: Vendor, kind: str, request: Request) -> Act | None:
@@ -346,7 +346,7 @@ def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:
 
 
 def test_the_local_provider_prices_files(place: Place) -> None:
-    """In a folder of its own, which is gone afterwards."""
+    """It uses a temporary folder and deletes it."""
     settings = build_settings(chosen(PlanOptions, "m.csv", "--provider", "local"))
     assert find_account(settings) is None
     found = Surveyor(None, Selection()).survey(read([Source(place.manifest("spring.csv", 2))]))
@@ -360,7 +360,7 @@ def test_balance(shop: Place) -> None:
     assert list(json.loads(call("balance", "--json").stdout)) == ["balance"]
 
 
-def test_an_api_that_is_not_there(shop: Place) -> None:
+def test_an_unreachable_api_is_reported(shop: Place) -> None:
     said = call("doctor", "--base-url", "http://127.0.0.1:9", "--json")
     assert said.exit_code == 8
     findings = {each["name"]: each for each in json.loads(said.stdout)["findings"]}

@@ -1,4 +1,4 @@
-"""Names that are not UTF-8: the ledger and JSON cannot hold them, and that is said in words."""
+"""Names that are not UTF-8 are refused with a message, because the ledger and JSON cannot hold them."""
 
 import json
 import os
@@ -28,7 +28,7 @@ NO_TEXT = os.fsdecode(b"b\xff")
         (NO_TEXT,),
     ],
 )
-def test_an_argument_that_is_not_text_is_refused_in_words(shop: Place, words: tuple[str, ...]) -> None:
+def test_an_argument_that_is_not_text_is_refused_with_a_message(shop: Place, words: tuple[str, ...]) -> None:
     Path(shop.manifest("ok.csv", 1)).rename(f"{NO_TEXT}.csv")
     shop.manifest("ok.csv", 1)
     refused = call(*words)

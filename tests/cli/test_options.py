@@ -1,4 +1,4 @@
-"""Where options get their values from, what values may look like, and what --help says."""
+"""Options: the sources of their values, the valid values, and --help."""
 
 import subprocess
 import sys
@@ -24,14 +24,14 @@ COMMANDS = list(root.commands)
 
 
 def given(*arguments: str, command: str = "run") -> dict[str, Any]:
-    """The options of a command as it would get them."""
+    """Return the options that a command would get."""
     values, _ = config.default_map(root)
     parent = click.Context(root, info_name="batchswap", default_map=values)
     return root.commands[command].make_context(command, list(arguments), parent=parent).params
 
 
 def settings(*arguments: str) -> Settings:
-    """The settings of a run with these options."""
+    """Return the settings of a run with these options."""
     return build_settings(chosen(RunOptions, "m.csv", *arguments))
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_not_text(place: Place) -> None:
 
 
 def test_a_file_of_options_that_cannot_be_read_is_not_left_out(place: Place) -> None:
-    """It may name a budget."""
+    """It may set a budget."""
     path = Path("batchswap.yaml")
     path.mkdir()
     folder = call("status", "--json")
@@ -139,7 +139,7 @@ def test_a_file_of_options_that_cannot_be_read_is_not_left_out(place: Place) -> 
     assert "batchswap.yaml: cannot be read: Too many levels of symbolic links" in circle.stderr
 
 
-def test_a_folder_of_options_that_there_is_not_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_folder_of_options_is_no_error(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(place.folder / "face.png"))
     assert given("m.csv")["workers"] == 16
 
@@ -163,7 +163,7 @@ def test_a_path_in_a_file_may_begin_at_home(place: Place) -> None:
     assert "batchswap.yaml: out: ~nobody-of-that-name/res: where that home is" in call("status").stderr
 
 
-def test_nobody_needs_a_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_work_without_a_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container, a user may have neither HOME nor an entry in passwd."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
@@ -180,7 +180,7 @@ def test_rates(text: str, rate: tuple[int, float] | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "20", "20/", "/10s", "0/10s", "20/0s", "-1/10s", "20/10x", "a/b"])
-def test_what_is_no_rate(text: str) -> None:
+def test_invalid_rates(text: str) -> None:
     with pytest.raises(ValueError, match="rate"):
         kinds.parse_rate(text)
 
@@ -194,7 +194,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "6 hours", "-6h", "6h x", "6hh"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         kinds.parse_duration(text)
 
@@ -207,7 +207,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GB", "1XB", "-1GB"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size"):
         kinds.parse_size(text)
 
@@ -224,7 +224,7 @@ def test_what_is_no_size(text: str) -> None:
         ("--budget", "9" * 400),
     ],
 )
-def test_a_number_that_is_too_large_is_said_to_be(shop: Place, option: str, text: str) -> None:
+def test_a_number_that_is_too_large_is_named_as_such(shop: Place, option: str, text: str) -> None:
     refused = call("run", shop.manifest("spring.csv", 1), option, text)
     assert (refused.exit_code, "bug" in refused.stderr) == (2, False), refused.stderr
     assert f"Invalid value for '{option}'" in refused.stderr
@@ -236,7 +236,7 @@ def test_a_duration_may_be_for_ever(shop: Place) -> None:
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", ""])
-def test_what_are_no_credits(text: str) -> None:
+def test_invalid_credits(text: str) -> None:
     with pytest.raises(ValueError, match="credits"):
         kinds.parse_credits(text)
 
@@ -249,7 +249,7 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1", ":80", "host:99999", "http://host:80", "::1:80"])
-def test_what_is_no_address(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         kinds.parse_address(text)
 
@@ -278,7 +278,7 @@ def test_the_local_provider_has_its_own_defaults() -> None:
 
 
 def test_a_time_of_day_and_a_duration_are_kept_apart() -> None:
-    """The earlier one counts, and the clock may be set meanwhile."""
+    """The earlier one counts, even if the clock is set meanwhile."""
     began = time.monotonic()
     until = chosen(RunOptions, "m.csv", "--until", "06:30", "--max-duration", "1h")
     found = build_settings(until)
@@ -315,7 +315,7 @@ def test_help_lists_every_option(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_fits_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In 80 columns, and no default is broken over two lines."""
+    """It needs 80 columns and breaks no default over two lines."""
     monkeypatch.setenv("COLUMNS", "80")
     lines = call(*filter(None, [name]), "--help").stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -373,7 +373,7 @@ def test_run_and_plan_take_what_the_contract_promises() -> None:
 
 
 def test_help_loads_nothing_heavy(place: Place) -> None:
-    """What would be slow is loaded by the command that needs it."""
+    """The command that needs a slow import loads it."""
     heavy = ("asyncio", "aiohttp", "rich", "yaml", "sqlite_utils", "sqlite3", "msgspec", "logging", "mediapipe")
     code = (
         "import sys\nfrom batchswap.cli.main import root\n"

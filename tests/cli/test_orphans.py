@@ -1,4 +1,4 @@
-"""Tasks whose row has left the manifest: counted apart, in words, and no reason for an exit code."""
+"""Tasks whose row was removed from the manifest are counted separately and do not affect the exit code."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def without_the_last_row(name: str) -> None:
 
 @pytest.fixture
 def orphaned(shop: Place) -> str:
-    """A manifest of two rows that are done; the third has failed, and then left it."""
+    """Return a manifest of two done rows. The third one failed and was then removed."""
     name = shop.manifest("five.csv", 3)
     shop.video("five2.mp4", "broken")
     assert work(name).exit_code == 3
@@ -31,7 +31,7 @@ def orphaned(shop: Place) -> str:
     return name
 
 
-def test_a_failed_orphan_is_said_and_ends_no_run_with_3(orphaned: str) -> None:
+def test_a_failed_orphan_is_reported_without_exit_code_3(orphaned: str) -> None:
     for _ in range(2):
         done = work(orphaned)
         assert done.exit_code == 0
@@ -43,7 +43,7 @@ def test_a_failed_orphan_is_said_and_ends_no_run_with_3(orphaned: str) -> None:
     assert (as_json["counts"]["done"], as_json["counts"]["failed"]) == (2, 1), "of the whole batch"
 
 
-def test_status_tells_orphans_from_what_a_run_goes_on_with(orphaned: str) -> None:
+def test_status_counts_orphans_separately(orphaned: str) -> None:
     assert "no longer in the manifest" not in call("status").stdout
     assert work(orphaned).exit_code == 0
     assert "\n1 task is no longer in the manifest: failed 1; `batchswap cancel five/r2`\n" in call("status").stdout
@@ -54,7 +54,7 @@ def test_status_tells_orphans_from_what_a_run_goes_on_with(orphaned: str) -> Non
     assert json.loads(call("status", "--json").stdout)["orphaned"] == {"queued": 1, "failed": 0}
 
 
-def test_what_is_said_of_an_orphan_ends_it(orphaned: str) -> None:
+def test_resolving_an_orphan_ends_it(orphaned: str) -> None:
     assert call("cancel", "five/r2").exit_code == 0
     assert "no longer in the manifest" not in work(orphaned).stderr
 
@@ -74,7 +74,7 @@ def test_retry_does_not_promise_that_a_run_takes_an_orphan(orphaned: str) -> Non
     assert work(orphaned).exit_code == 3, "its row is back, and it was submitted"
 
 
-def test_what_a_run_takes_is_told_from_orphans(shop: Place) -> None:
+def test_retry_counts_orphans_separately(shop: Place) -> None:
     name = shop.manifest("five.csv", 5, "broken")
     assert work(name).exit_code == 3
     without_the_last_row(name)
@@ -103,7 +103,7 @@ EMPTY = {"csv": "id,video,face\n", "yaml": "name: five\ntasks: []\n"}
 
 
 @pytest.mark.parametrize("form", EMPTY)
-def test_a_manifest_without_rows_asks_for_nothing_that_it_asked_for_before(shop: Place, form: str) -> None:
+def test_a_manifest_without_rows_makes_all_its_tasks_orphans(shop: Place, form: str) -> None:
     assert work(shop.manifest("five.csv", 3), "--limit", "1").exit_code == 0
     Path("empty").write_text(EMPTY[form])
     Path("empty").replace(f"five.{form}")
@@ -124,7 +124,7 @@ def test_a_plan_without_rows_names_its_batch(place: Place) -> None:
 
 @pytest.mark.parametrize(("stands", "code"), [("uncertain", 4), ("running", 3)])
 def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stands: str, code: int) -> None:
-    """Running: at another provider, so that no run with this one collects it."""
+    """Such as one running at another provider, which no run with this provider collects."""
     change("update tasks set state = ? where key = 'r2'", stands)
     change("update attempts set state = 'accepted', account = 'https://other.example' where state = 'failed'")
     done = work(orphaned)
@@ -132,7 +132,7 @@ def test_an_orphan_that_may_cost_something_counts_as_before(orphaned: str, stand
     assert f"1 {stands}" in last(done.stderr)
 
 
-def test_queued_orphans_are_no_work_that_an_engine_is_needed_for(orphaned: str) -> None:
+def test_queued_orphans_need_no_engine(orphaned: str) -> None:
     assert work(orphaned).exit_code == 0
     assert call("retry").exit_code == 0
     settings = msgspec.structs.replace(Settings(), batches=("five",))

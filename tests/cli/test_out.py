@@ -1,4 +1,4 @@
-"""The folder where results go: what it lacks is no failure, and what it cannot hold is found before paying."""
+"""The folder of results: missing features are no failure, and impossible names are found before paying."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ from tests.http.scripted import Act, Request
 
 @pytest.fixture
 def stall(place: Place) -> Iterator[Shop]:
-    """A shop without a limit to wait for."""
+    """Return a server without a rate limit."""
     with selling() as vendor:
         yield Shop(place.folder, vendor)
 
@@ -28,7 +28,7 @@ def stall(place: Place) -> Iterator[Shop]:
 def refuse(
     monkeypatch: pytest.MonkeyPatch, name: str, number: int, when: Callable[..., bool] = lambda *_: True
 ) -> None:
-    """A call of the system fails with this error, from now on, where `when` says so."""
+    """Make a system call fail with this error from now on, if `when` is true for its arguments."""
     real = getattr(os, name)
 
     def call(*given: Any, **also: Any) -> Any:
@@ -125,7 +125,7 @@ def test_names_that_a_share_refuses_are_named_before_anything_is_paid(
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "run"])
-def test_names_that_a_share_does_not_even_look_up_are_named_with_their_line(
+def test_names_that_a_share_cannot_look_up_are_named_with_their_line(
     stall: Shop, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     (stall.folder / "out").mkdir()
@@ -152,7 +152,7 @@ def test_names_of_143_bytes_have_parts_that_are_no_longer(stall: Shop, monkeypat
     assert list(stall.results()) == [output]
 
 
-def test_disk_failures_in_a_row_stop_submits_and_the_next_run_fetches_what_is_paid(
+def test_disk_failures_in_a_row_stop_submits_and_the_next_run_fetches_paid_results(
     stall: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = stall.rows(30)
@@ -171,7 +171,7 @@ def test_disk_failures_in_a_row_stop_submits_and_the_next_run_fetches_what_is_pa
 
 
 def test_one_disk_failure_leaves_its_task_to_the_next_run(stall: Shop) -> None:
-    """Here with a real obstacle, which appears after the submit: a file where a folder should be."""
+    """The obstacle is real and appears after the submit: a file in the place of a folder."""
     pairs = stall.rows(2)
     blocked = stall.folder / "out" / "spring"
 
@@ -206,7 +206,7 @@ def test_a_folder_that_is_in_the_way_is_found_before_anything_is_paid(stall: Sho
     assert stall.results() == stall.expected(pairs)
 
 
-def test_what_a_killed_trial_left_is_removed_by_the_next(stall: Shop) -> None:
+def test_the_leftovers_of_a_killed_trial_are_removed_by_the_next(stall: Shop) -> None:
     stall.rows(1)
     left = stall.folder / "out" / folder_trial.FOLDER / f"{os.uname().nodename}-{2**22 + 1}" / "names"
     left.mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_what_a_killed_trial_left_is_removed_by_the_next(stall: Shop) -> None:
     assert sorted(path.name for path in (stall.folder / "out").iterdir()) == ["spring"]
 
 
-def test_a_rename_takes_no_name_that_is_taken(stall: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_overwrites_no_file(stall: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file appears between the submit and the result, on a share without hard links."""
     stall.rows(1)
     taken = stall.folder / "out" / "spring" / "r0.mp4"
@@ -233,7 +233,7 @@ def test_a_rename_takes_no_name_that_is_taken(stall: Shop, monkeypatch: pytest.M
     assert taken.read_text() == "mine"
 
 
-def test_a_few_outputs_stand_for_all() -> None:
+def test_a_few_outputs_are_checked_for_all() -> None:
     names = [f"b/плёнка {number}.mp4" for number in range(5_000)] + ["b/con.mp4", "b/end./x.mp4", "b/" + "z" * 200]
     found = samples(names)
     assert len(found) < 20

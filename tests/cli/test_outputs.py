@@ -1,4 +1,4 @@
-"""Outputs that change when a result is there already: it stays where it is, and every run and plan says so."""
+"""Changed outputs of existing results: the result stays in its place, and every run and plan reports it."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ ONE = "1 task done or under way keeps the output it has: five/r1.mp4, not de/one
 
 @pytest.fixture
 def renamed(shop: Place) -> str:
-    """A manifest whose rows are done, and of which the second then names another output."""
+    """Return a manifest with done rows, of which the second one then gets another output."""
     name = shop.manifest("five.csv", 3)
     assert work(name).exit_code == 0
     first, *rows = Path(name).read_text().splitlines()
@@ -22,7 +22,7 @@ def renamed(shop: Place) -> str:
     return name
 
 
-def test_every_run_says_once_that_an_output_stays(renamed: str) -> None:
+def test_every_run_reports_once_that_an_output_stays(renamed: str) -> None:
     for _ in range(3):
         done = work(renamed)
         assert done.exit_code == 0
@@ -32,7 +32,7 @@ def test_every_run_says_once_that_an_output_stays(renamed: str) -> None:
     assert sum(json.loads(work(renamed, "--json").stdout)["requests"].values()) == 0
 
 
-def test_a_plan_says_it_too(renamed: str) -> None:
+def test_a_plan_reports_it_too(renamed: str) -> None:
     for planned in (call("plan", renamed), call("run", "-n", renamed)):
         assert planned.stdout.splitlines()[:2] == ["five: 3 done", ONE]
     as_json = call("plan", renamed, "--json")
@@ -49,8 +49,8 @@ def test_a_template_for_names_changes_no_result(shop: Place) -> None:
     assert "unchanged since it was last read" in work(name).stderr
 
 
-def test_what_gets_its_new_output_is_not_said(renamed: str) -> None:
-    """A task that is not done takes it over, and an edited row is done anew."""
+def test_an_output_that_changes_as_intended_is_not_reported(renamed: str) -> None:
+    """A task that is not done yet uses the new output, and so does an edited row, which runs again."""
     change("update tasks set state = 'failed' where key = 'r1'")
     assert "keep" not in work(renamed).stderr
     change("update tasks set state = 'done', output = 'five/r1.mp4' where key = 'r1'")

@@ -1,4 +1,4 @@
-"""A command that is printed is one that can be typed: it does what it says, whatever keys and files are called."""
+"""A printed command works when it is typed, with any names of keys and files."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ KEYS = ["$(touch owned)", "it's", "-q", "a b"]
 
 @pytest.fixture
 def odd(forgetful: Running, place: Place) -> Place:
-    """A ledger of uncertain tasks, in which nothing has a usual name."""
+    """Return a ledger of uncertain tasks with unusual names."""
     rows = "".join(f"{key},{place.video('v.mp4')},face.png\n" for key in KEYS)
     Path("my batch.csv").write_text(f"id,video,face\n{rows}")
     assert call("run", "my batch.csv", "--db", LEDGER, "--rate", "none").exit_code == 4
@@ -26,7 +26,7 @@ def odd(forgetful: Running, place: Place) -> Place:
 
 
 def words(line: str) -> list[str]:
-    """What a shell makes of the command in the line."""
+    """Split the command in a line as a shell does."""
     found = re.search(r"batchswap .*", line)
     assert found is not None
     return shlex.split(found[0], comments=True)[1:]
@@ -48,7 +48,7 @@ def test_show_prints_commands_that_resolve_the_task(odd: Place) -> None:
         assert call("show", "--db", LEDGER, f"my batch/{key}").stdout.startswith(f"my batch/{key}: queued")
 
 
-def test_resolve_prints_the_command_that_takes_its_word_back(odd: Place) -> None:
+def test_resolve_prints_the_command_that_undoes_it(odd: Place) -> None:
     for key in KEYS:
         said = call("resolve", "--give-up", "--db", LEDGER, f"my batch/{key}").stderr
         line = said.strip().splitlines()[-1].partition("`")[2].partition("` would pay again")[0]
@@ -60,7 +60,7 @@ def test_a_name_is_never_an_option() -> None:
     assert shlex.split(said) == ["batchswap", "resolve", "--give-up", "--db", "-l.db", "--", "-batch/key"]
 
 
-def test_a_damaged_ledger_is_named_so_that_a_shell_takes_it(odd: Place) -> None:
+def test_the_name_of_a_damaged_ledger_is_quoted_for_a_shell(odd: Place) -> None:
     with sqlite3.connect(LEDGER) as db:
         db.execute("pragma journal_mode = delete")
     db.close()
@@ -70,7 +70,7 @@ def test_a_damaged_ledger_is_named_so_that_a_shell_takes_it(odd: Place) -> None:
     assert f"sqlite3 {shlex.quote(LEDGER)} .recover" in remedy
 
 
-def test_cancel_prints_the_command_that_takes_back_what_it_did(shop: Place) -> None:
+def test_cancel_prints_the_command_that_undoes_it(shop: Place) -> None:
     for name in ("-my batch.csv", "other.csv"):
         rows = "".join(f"{key},{shop.video('v.mp4')},face.png\n" for key in KEYS)
         Path(name).write_text(f"id,video,face\n{rows}")
@@ -84,7 +84,7 @@ def test_cancel_prints_the_command_that_takes_back_what_it_did(shop: Place) -> N
     assert call("show", "--db", LEDGER, "other/it's").stdout.startswith("other/it's: cancelled")
 
 
-def test_nothing_that_is_cancelled_is_not_taken_back(shop: Place) -> None:
+def test_without_a_cancelled_task_no_command_is_printed(shop: Place) -> None:
     assert call("run", shop.manifest("spring.csv", 1), "--limit", "0").exit_code == 0
     assert call("cancel", "--batch", "spring").stderr.startswith("1 task cancelled; ")
     assert call("cancel", "--batch", "spring").stderr == "0 tasks cancelled\n"

@@ -41,7 +41,7 @@ def listening() -> list[str]:
 
 
 def results(folder: Path) -> dict[str, str]:
-    """Every file under a folder of results, with what is in it."""
+    """Return every file below a folder of results with its content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -50,7 +50,7 @@ def results(folder: Path) -> dict[str, str]:
 
 
 def count(folder: Path, table: str, where: str = "true") -> int:
-    """Rows of the ledger; 0 while there is none."""
+    """Return the number of rows in the ledger; 0 if there is none."""
     if not (folder / "batchswap.db").exists():
         return 0
     ledger = sqlite3.connect(f"file:{folder}/batchswap.db?mode=ro", uri=True)
@@ -73,7 +73,7 @@ def exit_codes(child: int) -> list[int]:
 
 
 def charged(folder: Path, db: str) -> list[tuple[str, int]]:
-    """Attempts of each task that the ledger says were accepted."""
+    """Return the number of accepted attempts of each task."""
     ledger = sqlite3.connect(folder / db)
     try:
         sql = (
@@ -85,7 +85,7 @@ def charged(folder: Path, db: str) -> list[tuple[str, int]]:
 
 
 def test_killed_at_random_moments_and_resumed(place: Place, tmp_path: Path) -> None:
-    """SIGKILL, again and again: in the end the files of an undisturbed run, and no pair of inputs accepted twice."""
+    """After many SIGKILLs, the files are those of an undisturbed run, and no pair of inputs was accepted twice."""
     name = place.manifest("spring.csv", ROWS, "slow")
     with serving(tmp_path / "server") as url:
         env = environment(url, place.folder / "home")
@@ -113,7 +113,7 @@ def test_killed_at_random_moments_and_resumed(place: Place, tmp_path: Path) -> N
 
 
 def resolve_all(folder: Path, env: dict[str, str]) -> None:
-    """What a person does the morning after: look at the account's page, and say it."""
+    """Resolve uncertain tasks from the account's page, like a person on the next morning."""
     finish(folder, env, "run", "spring.csv", "--limit", "0", *listening())
     server = Path(env["HOME"]).parent.parent / "server" / "tasks.db"
     for key in finish(folder, env, "tasks", "--state", "uncertain", "--format", "csv").stdout.splitlines()[1:]:
@@ -145,7 +145,7 @@ def test_interrupted_in_order(place: Place, env: dict[str, str], number: signal.
     assert all(count == 1 for _, count in charged(place.folder, "batchswap.db"))
 
 
-def test_a_reader_that_has_gone(place: Place, env: dict[str, str]) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(place: Place, env: dict[str, str]) -> None:
     name = place.manifest("spring.csv", 200)
     finish(place.folder, env, "run", name, "--limit", "0")
     for arguments in (["tasks"], ["status"], ["tasks", "--format", "json"]):
@@ -158,8 +158,8 @@ def test_a_reader_that_has_gone(place: Place, env: dict[str, str]) -> None:
         assert process.wait(20) == 0
 
 
-def test_without_any_stream(place: Place, env: dict[str, str]) -> None:
-    """As some daemons start their children: 0, 1 and 2 are closed."""
+def test_a_run_works_without_any_stream(place: Place, env: dict[str, str]) -> None:
+    """Some daemons start their children with 0, 1 and 2 closed."""
     name = place.manifest("spring.csv", 1, "streams")
     line = f'exec "$0" -m batchswap run {name} {" ".join(listening())} --json <&- >&- 2>&-'
     done = subprocess.run(["sh", "-c", line, sys.executable], cwd=place.folder, env=env, check=False, timeout=60)
@@ -168,7 +168,7 @@ def test_without_any_stream(place: Place, env: dict[str, str]) -> None:
     assert len(results(place.folder / "results")) == 1
 
 
-def test_a_full_disk_is_said(place: Place, env: dict[str, str]) -> None:
+def test_a_full_disk_is_reported(place: Place, env: dict[str, str]) -> None:
     finish(place.folder, env, "run", place.manifest("spring.csv", 1), "--limit", "0")
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(
@@ -191,7 +191,7 @@ def test_a_log_that_cannot_be_written_changes_no_exit_code(place: Place, env: di
 
 
 def on_terminal(folder: Path, env: dict[str, str], *arguments: str, interrupt_at: str | None = None) -> tuple[str, int]:
-    """What a terminal is sent, and the exit code. Ctrl-C comes when `interrupt_at` is seen."""
+    """Return the output on a terminal and the exit code. Press Ctrl-C when `interrupt_at` appears."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "batchswap", *arguments], cwd=folder, env={**env, "TERM": "xterm"}, stdin=slave,
@@ -225,15 +225,15 @@ def test_a_live_display_leaves_the_terminal_as_it_was(place: Place, env: dict[st
     assert code == 0, shown
     assert "in flight" in shown
     assert "a [bold]name[red]" in shown
-    # Every time the cursor was hidden, it was shown again at once: a kill could not do it later.
+    # The cursor is shown again at once after it was hidden, because a killed process could not do it later.
     assert all(rest.startswith("\x1b[?25h") for rest in shown.split("\x1b[?25l")[1:])
     assert "\x1b[?1049h" not in shown
     assert "done: 12 done" in shown.splitlines()[-1]
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["in a shell", "under nohup"])
-def test_a_terminal_that_goes_away(place: Place, env: dict[str, str], ignored: bool) -> None:
-    """It ends the run in order, as SIGTERM does; under nohup the run goes on without it."""
+def test_a_closed_terminal_ends_the_run(place: Place, env: dict[str, str], ignored: bool) -> None:
+    """It has the effect of SIGTERM. Under nohup, the run continues."""
     name = place.manifest("spring.csv", 24, f"slow hangup {ignored}")
     arguments = ["run", name, "--in-flight", "4", *listening()]
     child, master = pty.fork()
@@ -244,7 +244,7 @@ def test_a_terminal_that_goes_away(place: Place, env: dict[str, str], ignored: b
 
     def is_accepted() -> int:
         if select.select([master], [], [], 0)[0]:
-            os.read(master, 65536)  # a terminal that shows nothing holds up who writes to it
+            os.read(master, 65536)  # a terminal that nothing reads blocks the writer
         return count(place.folder, "attempts", "remote_id is not null")
 
     wait_until(is_accepted, "an accepted attempt")
@@ -256,7 +256,7 @@ def test_a_terminal_that_goes_away(place: Place, env: dict[str, str], ignored: b
     assert [number for _, number in charged(place.folder, "batchswap.db")] == [1] * 24
 
 
-def test_no_display_when_none_is_wanted(place: Place, env: dict[str, str]) -> None:
+def test_the_display_can_be_switched_off(place: Place, env: dict[str, str]) -> None:
     name = place.manifest("spring.csv", 2, "plain")
     shown, code = on_terminal(place.folder, env, "run", name, "--no-progress", *listening())
     assert code == 0
@@ -264,7 +264,7 @@ def test_no_display_when_none_is_wanted(place: Place, env: dict[str, str]) -> No
     assert [line.split(":")[0] for line in shown.splitlines()] == ["spring", "done"]
 
 
-def test_an_interrupted_display(place: Place, env: dict[str, str]) -> None:
+def test_ctrl_c_ends_the_display_cleanly(place: Place, env: dict[str, str]) -> None:
     name = place.manifest("spring.csv", 40, "slow terminal")
     shown, code = on_terminal(
         place.folder, env, "run", name, "--in-flight", "2", *listening(), interrupt_at=" in flight"

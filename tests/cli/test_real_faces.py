@@ -1,4 +1,4 @@
-"""The whole way with the engine that really swaps: who is there, one of two faces chosen, stills, and bad pictures."""
+"""Whole runs with the real engine: detected faces, one of two faces chosen, stills, and bad pictures."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ FRAMES = 8
 
 @pytest.fixture
 def cast(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Two people, Grace the larger one, on a clip and on a still; and a picture of a cup."""
+    """Return a clip and a still of two people, of which Grace is larger, and a picture of a cup."""
     monkeypatch.setenv("CRUN_BASE_URL", "http://127.0.0.1:9")
     copier(find_data("skimage", "data/astronaut.png"))(Path("anna.png"))
     copier(find_data("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"))(Path("grace.jpg"))
@@ -63,7 +63,7 @@ def test_one_of_two_is_chosen_and_the_other_stays(cast: Place) -> None:
     before, after = (read_picture(Path(name)) for name in ("duo.png", "results/m/still.png"))
     changed = np.abs(before.astype(int) - after).max(2) > 25
     middle = changed.shape[1] // 2
-    assert changed[:, middle:].sum() > 1000  # Grace stands on the right and has face 0
+    assert changed[:, middle:].sum() > 1000  # Grace is on the right and has face 0
     assert changed[:, :middle].sum() < 20
     people = detect(Path("results/m/clip.mp4"), cast.folder / "again").faces
     assert [face.frames for face in people] == [FRAMES, FRAMES]
@@ -83,8 +83,8 @@ def test_pictures_without_a_face_and_with_several(cast: Place) -> None:
     assert said["media"]["faces"] == 2
 
 
-def test_check_says_of_a_file_what_the_local_engine_would_say(cast: Place) -> None:
-    """Of each of these: it plays, and the local engine swaps it; the last ones it does not."""
+def test_check_gives_the_verdict_of_the_local_engine(cast: Place) -> None:
+    """The local engine swaps all of these files except the last ones."""
     frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in islice(landmarks.frames(Path("duo.mp4")), FRAMES)]
     wrapped = {"ts": "libx264", "flv": "libx264", "wmv": "wmv2", "avi": "mpeg4", "mov": "libx264"}
     clips = [write(Path(f"clip-{ending}"), frames, Variant(ending, codec)) for ending, codec in wrapped.items()]

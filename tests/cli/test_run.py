@@ -34,7 +34,7 @@ REQUESTS = ["submit", "poll", "estimate", "balance", "upload", "detect", "refuse
 
 
 def dump(db: str = "batchswap.db") -> list[str]:
-    """Everything that a ledger holds."""
+    """Return all contents of a ledger."""
     with sqlite3.connect(db) as connection:
         found = list(connection.iterdump())
     connection.close()
@@ -61,7 +61,7 @@ def test_json_is_one_document_of_the_promised_shape(shop: Place) -> None:
     assert (said["counts"]["done"], said["credits"]["spent"], said["requests"]["submit"]) == (2, 2, 2)
 
 
-def test_the_same_again_asks_nothing(shop: Place) -> None:
+def test_a_repeated_run_sends_no_request(shop: Place) -> None:
     name = shop.manifest("spring.csv", 2)
     work(name)
     again = work(name, "--json")
@@ -70,13 +70,13 @@ def test_the_same_again_asks_nothing(shop: Place) -> None:
 
 
 def change(sql: str) -> None:
-    """The ledger as it would be after something that is slow to bring about."""
+    """Change the ledger to a state that would be slow to reach."""
     with sqlite3.connect("batchswap.db") as connection:
         connection.execute(sql)
     connection.close()
 
 
-def test_what_only_had_to_be_downloaded_was_something_to_do(shop: Place) -> None:
+def test_a_run_that_only_downloads_had_something_to_do(shop: Place) -> None:
     name = shop.manifest("spring.csv", 2)
     work(name)
     for path in Path("results/spring").iterdir():
@@ -88,7 +88,7 @@ def test_what_only_had_to_be_downloaded_was_something_to_do(shop: Place) -> None
     assert len(list(Path("results/spring").iterdir())) == 2
 
 
-def test_results_are_not_said_to_be_where_none_are(shop: Place) -> None:
+def test_a_run_without_results_names_no_folder_for_them(shop: Place) -> None:
     name = shop.manifest("spring.csv", 2)
     work(name)
     for out in ("elsewhere", "."):
@@ -98,7 +98,7 @@ def test_results_are_not_said_to_be_where_none_are(shop: Place) -> None:
     assert work(name).stderr.splitlines()[-1].endswith("; results in results/")
 
 
-def test_what_the_api_did_not_price_is_not_said_to_be_free(shop: Place) -> None:
+def test_tasks_without_a_price_are_not_reported_as_free(shop: Place) -> None:
     name = shop.manifest("spring.csv", 2)
     work(name)
     change("update attempts set charged = null")
@@ -106,7 +106,7 @@ def test_what_the_api_did_not_price_is_not_said_to_be_free(shop: Place) -> None:
     assert again.startswith("nothing to do: 2 done, unknown credits, and 2 attempts without a price, "), again
 
 
-def test_a_failed_task_ends_the_run_with_3_and_says_what_next(shop: Place) -> None:
+def test_a_failed_task_ends_the_run_with_3_and_the_next_command(shop: Place) -> None:
     done = work(shop.manifest("spring.csv", 1, "broken"), "--db", "it's.db")
     assert done.exit_code == 3
     last = done.stderr.splitlines()[-1]
@@ -126,7 +126,7 @@ def test_an_invalid_manifest_leaves_nothing_behind(shop: Place) -> None:
     assert sorted(shop.folder.iterdir()) == before
 
 
-def test_a_manifest_that_cannot_be_read_is_said_as_check_says_it(shop: Place) -> None:
+def test_run_and_check_report_an_unreadable_manifest_alike(shop: Place) -> None:
     name = "n" * 300 + ".csv"
     checked, done = call("check", name), work(name)
     assert (checked.exit_code, done.exit_code) == (2, 2)
@@ -142,7 +142,7 @@ def test_an_invalid_manifest_changes_no_ledger(shop: Place) -> None:
     assert dump() == before
 
 
-def test_nothing_is_paid_for_that_could_not_be_written(shop: Place) -> None:
+def test_nothing_is_paid_if_the_result_cannot_be_written(shop: Place) -> None:
     name = shop.manifest("spring.csv", 2)
     Path("out").symlink_to("gone/nowhere")  # what a disk leaves that is not mounted
     done = work(name, "--out", "out")
@@ -153,8 +153,8 @@ def test_nothing_is_paid_for_that_could_not_be_written(shop: Place) -> None:
     assert again.exit_code == 0, again.stderr
 
 
-def test_without_a_home_a_run_says_what_to_set(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose user is in no table of users."""
+def test_without_a_home_a_run_names_the_variable_to_set(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, the user may have no entry in passwd."""
 
     def homeless(_: type[Path]) -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -183,7 +183,7 @@ def test_another_run_holds_the_ledger(shop: Place) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for another writer gives up at once, and not after half a minute."""
+    """Do not wait half a minute for another writer, but give up at once."""
     monkeypatch.setattr(files, "_BUSY_SECONDS", 0.2)
     monkeypatch.setattr(group_commit, "be_patient", lambda db, seconds=0.2: files.be_patient(db, seconds))
 
@@ -219,7 +219,7 @@ def test_a_program_that_keeps_the_ledger_locked_before_a_run_ends_it_with_1(shop
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_said_in_words(shop: Place) -> None:
+def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_reported(shop: Place) -> None:
     options = chosen(RunOptions, shop.manifest("spring.csv", 1))
     settings = build_settings(options)
     account = find_account(settings)
@@ -234,7 +234,7 @@ def test_a_program_that_locks_the_ledger_just_before_the_first_request_is_said_i
             asyncio.run(work_off_at(settings, account, watch=watch_nothing))
 
 
-def test_a_db_that_is_no_ledger_is_the_users_to_mend(shop: Place) -> None:
+def test_a_db_that_is_no_ledger_is_a_usage_error(shop: Place) -> None:
     Path("diary.db").write_bytes(b"my holiday diary\n" * 100)
     done = work(shop.manifest("spring.csv", 1), "--db", "diary.db")
     assert done.exit_code == 2
@@ -287,7 +287,7 @@ def test_a_deadline_that_is_over_ends_the_run_with_7(shop: Place) -> None:
     assert "2 queued, 0 credits" in done.stderr.splitlines()[-1]
 
 
-def test_quiet_says_only_the_last_line(shop: Place) -> None:
+def test_quiet_prints_only_the_last_line(shop: Place) -> None:
     assert len(work(shop.manifest("spring.csv", 1), "-q").stderr.splitlines()) == 1
 
 
@@ -304,7 +304,7 @@ def test_log_lines_are_json_objects(shop: Place) -> None:
     assert json.loads(failed.stderr)["event"] == "error"
 
 
-def test_what_a_run_reports_has_the_name_and_the_fields_of_its_event(shop: Place) -> None:
+def test_messages_have_the_name_and_fields_of_their_event(shop: Place) -> None:
     manifest = shop.manifest("spring.csv", 3)
     stopped = work(manifest, "--log-format", "json", "--budget", "2")
     lines = {line["event"]: line for line in map(json.loads, stopped.stderr.splitlines())}
@@ -325,8 +325,8 @@ def test_part_of_a_manifest(shop: Place) -> None:
     assert json.loads(work(name, "--filter", "r2", "--json").stdout)["counts"]["done"] == 2
 
 
-def test_the_name_of_a_batch_alone_makes_no_work_the_same(shop: Place) -> None:
-    """What is paid for stays so when its folder moves; a folder beside it with the same names is other work."""
+def test_batches_of_the_same_name_in_other_folders_are_other_work(shop: Place) -> None:
+    """Paid tasks stay paid when their folder moves. Another folder with the same names is other work."""
     names = ("face.png", shop.video("a.mp4"), "jobs.csv")
     Path("jobs.csv").write_text("video,face\na.mp4,face.png\n")
     for folder in ("monday", "tuesday"):
@@ -371,7 +371,7 @@ def test_out_of_credits(place: Place, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_local_provider_needs_no_key(place: Place) -> None:
-    """The server lives inside the command, its folder beside the ledger."""
+    """The server runs inside the command. Its folder is next to the ledger."""
     options = chosen(RunOptions, place.manifest("spring.csv", 2), "--provider", "local", *callback_options())
     settings = build_settings(options)
     account = find_account(settings)

@@ -1,4 +1,4 @@
-"""`batchswap serve`: what it prints, who may use it, how it ends. And the outermost edge of every command."""
+"""`batchswap serve`: its output, its keys and its end. Also the error handling around every command."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.waits import until
 
 
 def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
-    """The exit code after this signal."""
+    """Return the exit code after this signal."""
 
     async def both() -> Exit:
         Console().show_logs()
@@ -33,7 +33,7 @@ def serve(settings: ServerSettings, number: signal.Signals) -> Exit:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_prints_what_a_shell_needs(
+def test_it_prints_exports_for_a_shell(
     place: Place, capfd: pytest.CaptureFixture[str], number: signal.Signals, code: int
 ) -> None:
     assert serve(ServerSettings(Path("served")), number) == code
@@ -56,13 +56,13 @@ def test_a_key_that_is_set_is_not_shown(
     assert "the key is that of BATCHSWAP_SERVE_KEY" in said.err
 
 
-def test_others_need_a_key(place: Place) -> None:
+def test_a_server_for_others_needs_a_key(place: Place) -> None:
     said = call("serve", "--host", "0.0.0.0")
     assert said.exit_code == 2
     assert "set a key for them in BATCHSWAP_SERVE_KEY first" in said.stderr
 
 
-def test_a_fault_that_there_is_not(place: Place) -> None:
+def test_an_unknown_fault_is_refused(place: Place) -> None:
     said = call("serve", "--fault", "nope:1")
     assert said.exit_code == 2
     assert "use one of 429, 455, 500, 501, 505, lost, slow" in said.stderr
@@ -78,7 +78,7 @@ def test_a_fault_that_there_is_not(place: Place) -> None:
         (ZeroDivisionError("oops"), 1, "batchswap: ZeroDivisionError: oops; this is a bug in batchswap: "),
     ],
 )
-def test_every_end_has_words_and_a_code(
+def test_every_error_has_a_message_and_an_exit_code(
     place: Place, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
 ) -> None:
     def fail(**_: object) -> int:

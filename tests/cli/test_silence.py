@@ -1,4 +1,4 @@
-"""Servers that accept and do not answer: every command ends, in its time, and says what it waited for."""
+"""Servers that accept connections and do not answer: every command ends in time and names the cause."""
 
 import json
 import socketserver
@@ -23,14 +23,14 @@ MANIFEST = "id,video,face\na,https://cdn.example.com/a.mp4,https://cdn.example.c
 
 
 class Mute(socketserver.BaseRequestHandler):
-    """Takes a connection and says nothing, not even in TLS."""
+    """Accepts a connection and sends nothing, not even for TLS."""
 
     def handle(self) -> None:
         self.server.over.wait(120)  # type: ignore[attr-defined]
 
 
 class Drip(Mute):
-    """Begins an answer and gives a byte of its body now and then."""
+    """Starts an answer and sends a byte of its body now and then."""
 
     def handle(self) -> None:
         self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{")
@@ -42,7 +42,7 @@ class Drip(Mute):
 
 
 class Paused(Mute):
-    """Answers every request with 429 and a pause of a year, until it is well."""
+    """Answers every request with 429 and a pause of a year until it recovers."""
 
     is_well = threading.Event()
 
@@ -68,7 +68,7 @@ class Paused(Mute):
 
 @contextmanager
 def served(handler: type[Mute]) -> Iterator[int]:
-    """The port of such a server."""
+    """Yield the port of such a server."""
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -82,9 +82,7 @@ def served(handler: type[Mute]) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("handler", "scheme"), [(Mute, "http"), (Mute, "https"), (Drip, "http")])
-def test_a_run_ends_when_patience_does_though_every_call_hangs(
-    tmp_path: Path, handler: type[Mute], scheme: str
-) -> None:
+def test_a_run_ends_after_its_patience_if_every_call_hangs(tmp_path: Path, handler: type[Mute], scheme: str) -> None:
     (tmp_path / "b.csv").write_text(MANIFEST)
     with served(handler) as port:
         began = time.monotonic()
@@ -99,7 +97,7 @@ def test_a_run_ends_when_patience_does_though_every_call_hangs(
 
 
 def json_seconds(folder: Path) -> float:
-    """How long the last run took, as it says itself."""
+    """Return the reported duration of the last run."""
     found = finish(folder, environment("http://127.0.0.1:9", folder), "status", "--json")
     return float(json.loads(found.stdout)["last_run"]["summary"]["seconds"])
 
@@ -117,7 +115,7 @@ def test_a_pause_of_a_year_ends_the_run_and_silences_no_other_command_of_the_key
 
 
 @pytest.mark.parametrize("handler", [Mute, Drip])
-async def test_a_free_command_gives_up_in_words_and_says_meanwhile_what_it_waits_for(
+async def test_a_free_command_reports_its_wait_and_gives_up_with_a_message(
     tmp_path: Path, handler: type[Mute], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

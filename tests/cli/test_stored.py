@@ -1,4 +1,4 @@
-"""Result files and input files that are not what they were: `run`, `plan` and `status` say so."""
+"""Changed result files and input files: `run`, `plan` and `status` report them."""
 
 import json
 import os
@@ -15,7 +15,7 @@ def last(said: str) -> str:
 
 @pytest.fixture
 def done(shop: Place) -> str:
-    """A manifest with three results."""
+    """Return a manifest with three results."""
     name = shop.manifest("spring.csv", 3)
     assert work(name).exit_code == 0
     return name
@@ -87,7 +87,7 @@ def test_many_are_fetched_with_one_command(shop: Place) -> None:
     assert len(list(Path("results/spring").iterdir())) == 4
 
 
-def test_a_folder_that_is_not_there_is_named_once(shop: Place) -> None:
+def test_a_missing_folder_is_named_once(shop: Place) -> None:
     name = shop.manifest("spring.csv", 3)
     assert work(name, "--out", "drive/results").exit_code == 0
     Path("drive").rename("moved")
@@ -98,7 +98,7 @@ def test_a_folder_that_is_not_there_is_named_once(shop: Place) -> None:
     assert last(work(name, "--out", "moved/results").stderr).endswith("; results in moved/results/")
 
 
-def test_another_out_than_last_time_knows_where_they_are(done: str) -> None:
+def test_a_run_with_another_out_knows_the_places_of_old_results(done: str) -> None:
     said = last(work(done, "--out", "other").stderr)
     assert said.endswith("results are not in other/ but where an earlier run saved them")
 

@@ -33,7 +33,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
 
 @contextmanager
 def in_time(seconds: int = 20) -> Iterator[None]:
-    """What waits for a pipe without an end is ended by the system's alarm."""
+    """Let the system's alarm end a test that waits for an endless pipe."""
     signal.alarm(seconds)
     try:
         yield
@@ -43,7 +43,7 @@ def in_time(seconds: int = 20) -> Iterator[None]:
 
 @pytest.mark.parametrize("option", OWN_ONLY)
 @pytest.mark.parametrize("spelled", [str, str.upper, lambda name: name.replace("-", "_"), lambda name: f"_{name}"])
-def test_invariant_12_the_working_directory_does_not_say_where_the_key_goes(
+def test_invariant_12_the_working_directory_cannot_choose_the_host_for_the_key(
     shop: Place, option: str, spelled: type[str]
 ) -> None:
     write(Path("batchswap.yaml"), f'{spelled(option)}: "https://elsewhere.example"\n')
@@ -55,12 +55,12 @@ def test_invariant_12_the_working_directory_does_not_say_where_the_key_goes(
     assert not Path("batchswap.db").exists()
 
 
-def test_nor_does_a_link_to_the_users_own_file_there(shop: Place) -> None:
+def test_nor_can_a_link_to_the_users_own_file_there(shop: Place) -> None:
     Path("batchswap.yaml").symlink_to(write(Path.home() / OWN, "provider: local\n"))
     assert call("status").exit_code == 2
 
 
-def test_the_users_own_file_may_say_it(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_own_file_can_choose_the_host(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     url = os.environ["CRUN_BASE_URL"]
     monkeypatch.delenv("CRUN_BASE_URL")
     own = write(Path.home() / OWN, f"base-url: {url}\n")
@@ -69,7 +69,7 @@ def test_the_users_own_file_may_say_it(shop: Place, monkeypatch: pytest.MonkeyPa
     assert done.stderr.splitlines()[0].endswith(f"the API key goes to {url} ({own})")
 
 
-def test_the_first_line_says_what_does_not_count(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_line_names_ignored_options(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     url = os.environ["CRUN_BASE_URL"]
     own = write(Path.home() / OWN, "base-url: https://own.example/?secret=1\nprovider: local\n")
     monkeypatch.setenv("BATCHSWAP_BASE_URL", url)
@@ -82,7 +82,7 @@ def test_the_first_line_says_what_does_not_count(shop: Place, monkeypatch: pytes
     assert f"{own} says https://own.example/?…, which does not count" in first
 
 
-def test_doctor_names_the_host_and_where_it_was_said(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_the_host_and_its_source(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     url = os.environ["CRUN_BASE_URL"]
     assert f"the API key goes to {url} (CRUN_BASE_URL)" in call("doctor").stdout
     assert f"the API key goes to {url} (--base-url)" in call("doctor", "--base-url", url).stdout
@@ -125,7 +125,7 @@ def test_a_file_that_others_can_change_is_named(shop: Place) -> None:
 
 
 @pytest.mark.parametrize("which", ["batchswap.yaml", "own", "key"])
-def test_a_pipe_is_not_waited_for(place: Place, which: str) -> None:
+def test_no_command_waits_for_a_pipe(place: Place, which: str) -> None:
     path = {"batchswap.yaml": Path(which), "own": Path.home() / OWN, "key": Path.home() / ".crun/.env"}[which]
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
@@ -135,7 +135,7 @@ def test_a_pipe_is_not_waited_for(place: Place, which: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "loop", "folder", "huge", "latin"])
-def test_a_key_file_that_is_none_is_refused_in_words(place: Place, target: str) -> None:
+def test_a_bad_key_file_is_refused_with_a_message(place: Place, target: str) -> None:
     path = Path.home() / ".crun/.env"
     path.parent.mkdir(parents=True)
     match target:
@@ -177,7 +177,7 @@ def test_options_of_a_large_file_are_not_read(place: Place) -> None:
     assert (refused.exit_code, "batchswap.yaml: is larger than 64 KiB" in refused.stderr) == (2, True)
 
 
-def test_deep_options_are_refused_in_words(place: Place) -> None:
+def test_deep_options_are_refused_with_a_message(place: Place) -> None:
     Path("batchswap.yaml").write_text("workers: " + "[" * 30_000)
     refused = call("status")
     assert (refused.exit_code, "bug" in refused.stderr) == (2, False)

@@ -17,7 +17,7 @@ def result(name: str) -> bytes:
 
 
 def swapped(*faces: bytes) -> bytes:
-    """How the quick engine signs what it did."""
+    """Return the mark that the quick engine leaves in its results."""
     return box(hashlib.sha256(b"".join(faces)).digest())
 
 
@@ -43,7 +43,7 @@ def test_chosen_faces_and_stills_from_files(shop: Place) -> None:
     said = json.loads(done.stdout)
     assert (said["counts"]["done"], said["counts"]["failed"]) == (5, 1)
     assert said["requests"]["submit"] == 5
-    assert said["requests"]["upload"] == 4  # each content once
+    assert said["requests"]["upload"] == 4  # one upload for each content
     assert said["requests"]["estimate"] == 4  # each model once: the file does not say that it is longer than 10 s
     assert 4 <= said["requests"]["detect"] <= 8  # the video and the still, once each
     assert result("one.mp4").endswith(swapped(anna))
@@ -81,7 +81,7 @@ def test_a_face_picture_without_a_face_is_refused_before_it_is_paid(shop: Place)
     assert "input.new_face: no face found in the face picture" in call("show", "b").stdout
 
 
-def test_a_file_larger_than_allowed_has_its_own_sentence(shop: Place) -> None:
+def test_a_file_larger_than_allowed_has_its_own_message(shop: Place) -> None:
     work(shop.manifest("large.csv", 1), "--max-upload", "1KB")
     assert "bytes, more than --max-upload allows (1,000)" in call("show", "r0").stdout
 
@@ -89,7 +89,7 @@ def test_a_file_larger_than_allowed_has_its_own_sentence(shop: Place) -> None:
 def test_a_detection_that_the_server_forgot_is_made_again_and_nothing_is_paid_twice(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ledger believes in it for longer than this server does."""
+    """The server's lifetime for it is shorter than the ledger assumes."""
     clock = SetClock()
     with running(tmp_path / "forgetful", QuickEngine(), clock, keys=(KEY,), detection_ttl=600.0) as server:
         use(server, monkeypatch)

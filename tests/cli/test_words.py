@@ -1,4 +1,4 @@
-"""A person's word: retry, resolve, cancel, and what the ledger's books say afterwards."""
+"""The decisions of a person (retry, resolve, cancel) and the ledger's accounts afterwards."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ def credits_now() -> queries.Credits:
 
 
 def change(sql: str, *values: object) -> None:
-    """The ledger as it would be after something that is slow to bring about."""
+    """Change the ledger to a state that would be slow to reach."""
     db = sqlite3.connect("batchswap.db")
     db.execute(sql, values)
     db.commit()
@@ -37,13 +37,13 @@ def change(sql: str, *values: object) -> None:
 
 
 def lose(place: Place, rows: int = 1) -> None:
-    """Submits whose end nobody knows."""
+    """Make submits with an unknown outcome."""
     done = call("run", place.manifest("spring.csv", rows), "--rate", "none")
     assert done.exit_code == 4, done.stderr
 
 
 def accepted_id(server: Running, folder: Path) -> str:
-    """What the server knows the task by."""
+    """Return the task's id on the server."""
     db = sqlite3.connect(folder / "tasks.db")
     try:
         return str(db.execute("select id from tasks order by seq desc limit 1").fetchone()[0])
@@ -80,7 +80,7 @@ def test_a_result_that_was_not_saved_is_not_paid_again(shop: Place) -> None:
 
 
 def test_an_older_success_is_not_taken_for_an_edited_row(shop: Place) -> None:
-    """The row was edited after its first result, and then could not be submitted: there is nothing to resume."""
+    """The row was edited after its first result and then could not be submitted, so there is nothing to resume."""
     name = shop.manifest("spring.csv", 1)
     assert work(name).exit_code == 0
     Path(name).write_text(f"id,video,face\nr0,{shop.video('other.mp4')},face.png\n")
@@ -90,7 +90,7 @@ def test_an_older_success_is_not_taken_for_an_edited_row(shop: Place) -> None:
     assert "1 task queued again, 0 asked for again" in call("retry").stderr
 
 
-def test_retry_takes_what_is_chosen(shop: Place) -> None:
+def test_retry_affects_only_the_selected_tasks(shop: Place) -> None:
     work(shop.manifest("spring.csv", 2, "broken"))
     assert "0 tasks queued again" in call("retry", "--code", "422").stderr
     assert "1 task queued again" in call("retry", "spring/r1").stderr
@@ -118,7 +118,7 @@ def test_a_failed_task_that_is_named_can_be_cancelled(shop: Place) -> None:
     assert work(name).exit_code == 0
 
 
-def test_show_tells_how_to_resolve(forgetful: Running, place: Place) -> None:
+def test_show_prints_the_commands_to_resolve(forgetful: Running, place: Place) -> None:
     lose(place)
     change("update attempts set balance_before = 10, balance_after = 8")
     said = call("show", "r0").stdout
@@ -129,7 +129,7 @@ def test_show_tells_how_to_resolve(forgetful: Running, place: Place) -> None:
         assert f"batchswap resolve spring/r0 {word}" in said
 
 
-def test_it_was_accepted(forgetful: Running, place: Place, tmp_path: Path) -> None:
+def test_resolving_as_accepted_collects_the_result(forgetful: Running, place: Place, tmp_path: Path) -> None:
     lose(place)
     remote_id = accepted_id(forgetful, tmp_path / "forgetful")
     assert credits_now().reserved == 1.0
@@ -185,7 +185,7 @@ def test_one_remote_task_belongs_to_one_attempt(forgetful: Running, place: Place
     assert "belongs to an attempt of spring/r1 already" in again.stderr
 
 
-def test_it_was_not_accepted(forgetful: Running, place: Place) -> None:
+def test_resolving_as_not_accepted_queues_the_task(forgetful: Running, place: Place) -> None:
     lose(place)
     assert call("resolve", "r0", "--not-accepted").exit_code == 0
     assert state("r0") == "queued"
@@ -193,7 +193,7 @@ def test_it_was_not_accepted(forgetful: Running, place: Place) -> None:
     assert call("resolve", "r0", "--not-accepted").exit_code == 2
 
 
-def test_what_a_run_was_submitting_when_it_died_can_be_resolved_at_once(forgetful: Running, place: Place) -> None:
+def test_the_submit_of_a_killed_run_can_be_resolved_at_once(forgetful: Running, place: Place) -> None:
     lose(place)
     change("update tasks set state = 'submitting'")
     change("update attempts set state = 'open', code = ''")
@@ -201,7 +201,7 @@ def test_what_a_run_was_submitting_when_it_died_can_be_resolved_at_once(forgetfu
     assert [each["event"] for each in show("r0")["events"]][-2:] == ["unknown", "not-accepted"]
 
 
-def test_given_up(forgetful: Running, place: Place) -> None:
+def test_resolving_as_given_up_ends_the_task(forgetful: Running, place: Place) -> None:
     lose(place)
     assert call("resolve", "r0").exit_code == 2
     assert call("resolve", "r0", "--give-up", "--not-accepted").exit_code == 2
@@ -218,9 +218,7 @@ def test_given_up(forgetful: Running, place: Place) -> None:
     assert "1 task queued again" in call("retry", "r0").stderr
 
 
-def test_what_was_given_up_is_paid_again_only_by_its_name_also_when_it_was_cancelled(
-    forgetful: Running, place: Place
-) -> None:
+def test_a_given_up_task_is_paid_again_only_by_its_name_even_after_a_cancel(forgetful: Running, place: Place) -> None:
     lose(place, 2)
     assert call("resolve", "r0", "--give-up").exit_code == 0
     assert call("resolve", "r1", "--not-accepted").exit_code == 0
@@ -236,7 +234,7 @@ def test_what_was_given_up_is_paid_again_only_by_its_name_also_when_it_was_cance
     assert "1 given up while uncertain was left" in call("retry", "--state", "cancelled").stderr
 
 
-def test_what_was_given_up_is_not_paid_again_by_the_code_of_a_later_failure(forgetful: Running, place: Place) -> None:
+def test_a_given_up_task_is_not_paid_again_by_the_code_of_a_later_failure(forgetful: Running, place: Place) -> None:
     lose(place)
     assert call("resolve", "r0", "--give-up").exit_code == 0
     assert call("retry", "r0").exit_code == 0
@@ -247,7 +245,7 @@ def test_what_was_given_up_is_not_paid_again_by_the_code_of_a_later_failure(forg
     assert state("r0") == "failed"
 
 
-def test_an_edited_row_is_not_what_was_given_up(forgetful: Running, place: Place) -> None:
+def test_an_edited_row_is_not_given_up(forgetful: Running, place: Place) -> None:
     lose(place)
     assert call("resolve", "r0", "--give-up").exit_code == 0
     Path("spring.csv").write_text(f"id,video,face\nr0,{place.video('other.mp4')},face.png\n")
@@ -257,7 +255,7 @@ def test_an_edited_row_is_not_what_was_given_up(forgetful: Running, place: Place
     assert "1 task queued again" in call("retry", "--state", "cancelled").stderr
 
 
-def test_no_word_while_a_run_goes_on(shop: Place) -> None:
+def test_no_decision_during_a_run(shop: Place) -> None:
     work(shop.manifest("spring.csv", 1, "broken"))
     with hold(Path("batchswap.db"), wait=False):
         busy = call("retry")
@@ -266,14 +264,14 @@ def test_no_word_while_a_run_goes_on(shop: Place) -> None:
     assert state("r0") == "failed"
 
 
-def test_what_a_person_says_is_all_or_nothing(shop: Place) -> None:
+def test_decisions_for_several_tasks_are_all_or_nothing(shop: Place) -> None:
     work(shop.manifest("spring.csv", 2, "broken"))
     assert call("retry", "r0", "nobody").exit_code == 2
     assert state("r0") == "failed"
 
 
 def fetched_again(name: str, key: str) -> None:
-    """`retry KEY`, and a run that pays nothing for it."""
+    """Run `retry KEY`, and check that the next run pays nothing for it."""
     said = call("retry", key)
     assert said.exit_code == 0, said.stderr
     assert "0 tasks queued again, 1 asked for again without paying; the next run takes them" in said.stderr
@@ -297,7 +295,7 @@ def test_a_result_that_was_deleted_is_fetched_again_and_not_paid_again(shop: Pla
     assert [each["state"] for each in show("r1")["attempts"]] == ["succeeded"]
 
 
-def test_a_result_that_stands_is_not_fetched_again(shop: Place) -> None:
+def test_an_intact_result_is_not_fetched_again(shop: Place) -> None:
     work(shop.manifest("spring.csv", 1), "--out", "else where")
     Path("linked.mp4").write_bytes(Path("else where/spring/r0.mp4").read_bytes())
     Path("else where/spring/r0.mp4").unlink()
@@ -308,7 +306,7 @@ def test_a_result_that_stands_is_not_fetched_again(shop: Place) -> None:
     assert state("r0") == "done"
 
 
-def test_a_result_that_was_looked_for_in_the_wrong_place_costs_one_question(shop: Place) -> None:
+def test_a_result_in_another_place_costs_one_confirmation(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     work(name)
     before = Path("results/spring/r0.mp4").stat()
@@ -319,7 +317,7 @@ def test_a_result_that_was_looked_for_in_the_wrong_place_costs_one_question(shop
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns), "not touched"
 
 
-def test_a_result_that_was_changed_is_in_the_way_until_it_is_moved(shop: Place) -> None:
+def test_a_changed_result_blocks_a_new_one_until_it_is_moved(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     work(name)
     path = Path("results/spring/r0.mp4")
