@@ -198,7 +198,9 @@ def options_of(group: click.Group) -> dict[str, dict[str, Option]]:
 def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
     """What the files say, as click wants it, and where each key stands. Raises UsageError."""
     commands = options_of(group)
-    values, places = read_files(files(), {key for options in commands.values() for key in options})
+    known = {key for options in commands.values() for key in options}
+    check_environment(known)
+    values, places = read_files(files(), known)
     mapped: dict[str, Any] = {}
     for command, options in commands.items():
         mapped[command] = {}
@@ -220,6 +222,17 @@ def _as_meant(option: Option, value: str | list[str], place: Path) -> str | list
     if (path := at_home(value)) is None:
         raise UsageError(f"{place}: {key_of(option)}: {value}: where that home is, is not known")
     return str(path)
+
+
+def check_environment(known: Iterable[str]) -> None:
+    """Raise UsageError for a variable that is nearly the name of an option: a misspelt budget would not hold."""
+    names = {key.upper() for key in known}
+    for variable in os.environ:
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in names:
+            continue
+        if nearest := difflib.get_close_matches(name[:50], names, n=1, cutoff=0.8):
+            raise UsageError(f"{variable[:60]} is not an option; the nearest is {PREFIX}{nearest[0]}")
 
 
 def remember_places(ctx: click.Context, places: dict[str, Path]) -> None:

@@ -117,6 +117,16 @@ def test_a_wrong_variable_is_named(place: Place, monkeypatch: pytest.MonkeyPatch
     assert "write 0 or more, such as 250 or 12.5 (from BATCHSWAP_BUDGET)" in " ".join(call("run", "m").stderr.split())
 
 
+def test_a_misspelt_variable_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHSWAP_ANYTHING_ELSE", "1")
+    monkeypatch.setenv("BATCHSWAP_FACE_MODEL", "face.task")
+    assert given("m.csv")["budget"] is None
+    monkeypatch.setenv("BATCHSWAP_BUGDET", "50")
+    result = call("run", "m.csv")
+    assert result.exit_code == 2
+    assert "BATCHSWAP_BUGDET is not an option; the nearest is BATCHSWAP_BUDGET" in result.stderr
+
+
 def test_a_file_that_is_not_text(place: Place) -> None:
     Path("batchswap.yaml").write_bytes(b"\xff\xfe\x00")
     assert "batchswap.yaml: is not UTF-8" in call("status").stderr
