@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchswap.polling import Agenda, Durations
-from batchswap.polling.schedule import SCOUTS
+from batchswap.polling.schedule import SCOUTS, CallbackTrust
 
 ages = st.floats(0.0, 90_000.0)
 
@@ -405,3 +405,58 @@ class AgendaMachine(RuleBasedStateMachine):
 
 
 TestAgendaMachine = AgendaMachine.TestCase
+
+
+def test_of_fresh_tasks_alike_only_the_oldest_is_asked_for() -> None:
+    agenda = Agenda()
+    for task_id, started in ((1, 1.0), (2, 0.0), (3, 2.0)):
+        agenda.watch(task_id, "m", started)
+    assert len(agenda) == 3
+    assert agenda.likeliest(1000.0, pressing=True) == 2
+    assert agenda.next_at(1000.0, pressing=True) == 1000.0
+
+
+def test_of_two_tasks_that_a_callback_told_of_the_first_one_is_asked_for() -> None:
+    agenda = Agenda()
+    for task_id in (1, 2):
+        agenda.watch(task_id, "m", 0.0)
+        agenda.called_back(task_id)
+    assert agenda.likeliest(0.1, pressing=True) == 1
+
+
+def test_a_callback_for_a_task_in_hand_counts_when_it_is_given_back() -> None:
+    agenda = Agenda()
+    agenda.watch(1, "m", 0.0)
+    agenda.take(1)
+    agenda.called_back(1)
+    assert agenda.likeliest(0.1, pressing=True) is None
+    agenda.put_back(1, 0.0)
+    assert agenda.likeliest(0.1, pressing=True) == 1
+
+
+def test_what_a_callback_told_of_is_asked_for_before_anything_else() -> None:
+    agenda = Agenda(expects_calls=True)
+    agenda.calls.came = 1
+    agenda.watch(1, "m", 0.0)
+    assert not agenda.has_forgotten(0.1)
+    agenda.called_back(1)
+    assert agenda.has_forgotten(0.1)
+
+
+def test_a_task_that_still_runs_teaches_all_tasks_of_its_model() -> None:
+    agenda = Agenda()
+    before = agenda.durations("m").chance(0.0, 60.0)
+    for _ in range(20):
+        agenda.durations("m/a").survived(0.0, 100.0)
+    assert agenda.durations("m").chance(0.0, 60.0) < before
+
+
+@pytest.mark.parametrize(
+    ("came", "words"),
+    [
+        (0, "3 tasks ended without a callback, and none with one"),
+        (2, "3 tasks ended without a callback, and 2 with one"),
+    ],
+)
+def test_callbacks_are_counted_in_words(came: int, words: str) -> None:
+    assert str(CallbackTrust(are_expected=True, came=came, missed=3)) == words

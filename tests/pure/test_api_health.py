@@ -154,3 +154,10 @@ def test_one_caller_sees_for_all_whether_anything_is_served() -> None:
     assert health.may_ask_balance(since=NOW + 3.0, now=NOW + 4.0)
     health.answered(OK, NOW, NOW + 5.0)
     assert not health.may_ask_balance(since=NOW + 5.0, now=NOW + 6.0)
+
+
+def test_a_probe_outside_a_pause_plans_no_further_one() -> None:
+    health = _health()
+    health.probed(NOW)
+    assert not health.is_paused
+    assert health.trouble == ""

@@ -89,3 +89,25 @@ def test_any_text_is_a_value_or_a_wire_error(text: str) -> None:
     except WireError:
         return
     json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (TEXT[:-4], "t1"),
+        ('{"taskId": "t2"', "t2"),
+        (r'{"message": "{\"task_id\": \"t3\"}"', "t3"),
+        ('{"task_id": 77}', "77"),
+        ('{"my_task_id": "t4"}', ""),
+        (TEXT[:20], ""),
+        ("", ""),
+    ],
+)
+def test_the_id_in_an_answer_that_was_cut_off(text: str, found: str) -> None:
+    assert find_task_id(text.encode()) == found
+
+
+def test_words_next_to_what_cannot_be_read_count() -> None:
+    assert read(b'{"a": NaN, "b": true, "c": false, "d": null, "e": -2, "f": 1e3}') == {
+        "b": True, "c": False, "d": None, "e": -2, "f": 1000.0,
+    }  # fmt: skip

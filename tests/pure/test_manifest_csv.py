@@ -5,6 +5,7 @@ import io
 import pytest
 
 from batchswap.manifest import Options, Source, check
+from batchswap.manifest.readers.csv import csv_sentence
 from batchswap.tasks import Model, content_digest
 from tests.pure.manifest_texts import NO_FILES, F, V, error_of, errors_of, rows_of
 
@@ -261,3 +262,20 @@ def test_very_many_errors_are_counted_and_not_kept() -> None:
 )
 def test_bytes_that_are_no_csv(data: bytes, sentence: str) -> None:
     assert errors_of(data, options=NO_FILES)[-1].startswith(sentence)
+
+
+def test_comments_between_and_behind_quoted_rows_are_no_rows() -> None:
+    text = f'id,video,face\n"a",{V},{F}\n# "a note"\n\nb,{V},{F}\n\n# "the end"\n\n'
+    assert [(row.key, row.line) for row in rows_of(text)] == [("a", 2), ("b", 5)]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("unexpected end of data", "a quoted field that begins in this row is never closed"),
+        ("field larger than field limit (131072)", "characters; perhaps a quote is never closed"),
+        ("new-line character seen in unquoted field", "is not CSV: new-line character seen in unquoted field"),
+    ],
+)
+def test_what_the_csv_module_says_is_said_in_words(message: str, words: str) -> None:
+    assert csv_sentence(message).endswith(words)

@@ -159,3 +159,18 @@ def test_with_and_without_libyaml(loader: type[object]) -> None:
 def everything(events: Events) -> None:
     while not isinstance(events.next(), yaml.StreamEndEvent):
         pass
+
+
+@pytest.mark.parametrize("more", ["matrix:\n", "matrix: ~\n", "defaults: ~\n"])
+def test_a_part_that_says_nothing_is_no_mistake(more: str) -> None:
+    assert [row.key for row in rows_of(f"tasks: [{TASK}]\n{more}", "yaml")] == ["a"]
+
+
+def test_tasks_that_say_nothing_are_none() -> None:
+    matrix = f"matrix: {{video: [{V}], face: [{F}]}}\n"
+    assert len(rows_of(f"tasks:\n{matrix}", "yaml")) == 1
+
+
+def test_a_face_that_says_nothing_is_not_replaced() -> None:
+    (row,) = rows_of(f"tasks: [{{id: a, video: {V}, faces: {{0: {F}, 1: , 2: ~}}}}]\n", "yaml")
+    assert row.faces == ((0, F),)

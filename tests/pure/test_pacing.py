@@ -14,9 +14,11 @@ from batchswap.ratelimit.rule import (
     Pace,
     Rate,
     allowed,
+    longest_way,
     pause,
     place,
     pushed_back,
+    reach,
     recovered,
     wait,
 )
@@ -270,3 +272,27 @@ def test_a_new_lesson_is_measured_in_the_period_of_the_one_that_is_known() -> No
     over = Pace(None, 10.0, 20, proven=15)
     fresh = pushed_back(over, Rate(100, 60.0), sent, sent_at=10.0, now=10.0, pause=0.0)
     assert (fresh.taught, fresh.proven) == (Rate(50, 60.0), 9)
+
+
+def test_a_rate_is_written_as_it_is_given() -> None:
+    assert (str(RATE), str(Rate(3, 0.5)), RATE.speed) == ("20/10s", "3/0.5s", 2.0)
+
+
+def test_departures_are_kept_for_twice_the_longest_period() -> None:
+    assert reach(Pace(), RATE, Rate(1, 30.0)) == 60.0
+    taught = pushed_back(Pace(), RATE, at(RATE, [100.0] * 5), sent_at=100.0, now=100.2, pause=1.0)
+    assert reach(taught, Rate(1, 0.1)) == 2 * taught.period
+
+
+def test_after_a_long_rest_a_request_has_its_own_moment_for_its_place() -> None:
+    assert place(Pace(), RATE, Departures(0.0, [0.0]), 100.0) == 100.0
+    assert place(Pace(), RATE, Departures(), 5.0) == 5.0
+
+
+def test_a_request_that_is_a_little_late_keeps_its_place() -> None:
+    crowd = [90.0 + 0.5 * i for i in range(20)]
+    assert 100.0 <= place(Pace(), RATE, Departures(99.5, crowd), 100.05) < 100.01
+
+
+def test_requests_may_travel_longer_where_the_period_is_longer() -> None:
+    assert 0.0 < longest_way(Rate(1, 0.001)) <= longest_way(RATE) < longest_way(Rate(20, 1000.0))

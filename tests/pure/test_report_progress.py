@@ -121,3 +121,8 @@ def test_what_is_reserved_is_said() -> None:
     assert "interrupted: 1 running, 1.5 credits (0.5 of them in this run) and 2 reserved" in last_line(
         found, Settings(), "batchswap run x"
     )
+
+
+def test_what_is_shown_can_be_written_as_json() -> None:
+    shown = Progress(view(queued=5), 0.0).at(view(done=2, queued=3), 10.0).to_json()
+    assert (shown["done"], shown["queued"], shown["spent"], shown["pace"]) == (2, 3, 2.0, "20/10s")

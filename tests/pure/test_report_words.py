@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 import unicodedata
 from collections.abc import Iterator
 
@@ -103,3 +104,26 @@ def test_what_is_written_as_csv_is_read_again(cells: list[str]) -> None:
 
 def test_numbers_stay_numbers() -> None:
     assert harmless(-1.5) == -1.5
+
+
+def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    try:
+        assert (formatting.moment(1_790_000_000.9), formatting.moment(None)) == ("2026-09-21 16:13:20", "")
+        assert (formatting.iso(1_790_000_000.9), formatting.iso(None)) == ("2026-09-21T14:13:20Z", None)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_table_is_as_wide_as_its_widest_cells() -> None:
+    rows = [("a", "日本"), ("abc", "x")]
+    assert formatting.breadth(rows) == 3 + 2 + 4
+    assert max(formatting.cells(line) for line in formatting.table(("", ""), rows, columns=None)) == 9
+
+
+def test_the_widest_columns_are_cut_first_and_none_below_eight() -> None:
+    row = ("a" * 30, "b" * 10, "c" * 3)
+    assert [len(line) for line in formatting.table(("", "", ""), [row], columns=27)][1] == 27
+    assert [len(line) for line in formatting.table(("", "", ""), [row], columns=1)][1] == 8 + 8 + 3 + 4

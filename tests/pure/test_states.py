@@ -100,3 +100,12 @@ def test_groups_of_states_are_declared_in_one_place() -> None:
     package = Path(batchswap.__file__).parent
     where = {path for path in package.rglob("*.py") if LISTED.search(path.read_text())}
     assert where == {Path(states.__file__), package / "ledger" / "schema.py"}, "released steps are never edited"
+
+
+@pytest.mark.parametrize("state", State)
+def test_each_move_leads_where_its_table_says_and_all_others_are_refused(state: State) -> None:
+    moves = MOVES[state] | BY_PERSON.get(state, {})
+    assert {event: advance(state, event) for event in moves} == moves
+    for event in set(Event) - set(moves):
+        with pytest.raises(IllegalMove, match=f"a {state} task cannot be {event}"):
+            advance(state, event)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from batchswap.verdicts import (
     Kind,
     Retries,
+    Verdict,
     backoff,
     clamp_retry_after,
     is_lost,
@@ -183,3 +184,8 @@ def test_tries_do_not_count_while_the_api_answers_nobody() -> None:
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_one_further_try_tells_a_call_that_fails_from_an_outage(allowed: int) -> None:
     assert tries(Retries(allowed), (1.0, 0.5), (2.0, 0.5), (3.0, 2.5)) == [False, False, True]
+
+
+def test_505_is_a_code_of_the_api_and_without_an_envelope_a_gateway() -> None:
+    assert judge_safe(505, None, is_envelope=False) == Verdict(Kind.TROUBLE, "505")
+    assert judge_safe(505, 505) != judge_safe(505, None, is_envelope=False)
