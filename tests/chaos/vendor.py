@@ -96,7 +96,7 @@ class Vendor:
                 return reply(json=ok({"task_id": self.accept(request)}))
             case "poll":
                 found = self.info(request.query.get("task_id", ""))
-                return reply(json=ok(found) if found else ok(None, 404, "no such task"))
+                return reply(json=ok(found)) if found else reply(404, json=ok(None, 404, "no such task"))
             case "estimate":
                 return reply(json=ok({"estimated_credits": 1, "balance": 1000, "affordable": True}))
             case "balance":
@@ -129,14 +129,16 @@ class Vendor:
         _, at, body = self.tasks[task_id]
         is_over = time.monotonic() >= at + self.seconds
         result = {"code": 200, "message": "", "media_urls": [f"{self.url}/media/{task_id}.mp4?X-Signature=SIGNATURE"]}
+        ended = {"complete_at": 1_790_000_000.01, "duration_s": 0.01, "credits": 1, "result": result}
         return {
             "task_id": task_id,
+            "provider": "vendor",
+            "model_version": body["model"],
+            "source": "api",
             "status": "success" if is_over else "running",
             "param": body,
             "create_at": 1_790_000_000,
-            "complete_at": 1_790_000_000.01 if is_over else None,
-            "credits": 1 if is_over else None,
-            "result": result if is_over else None,
+            **(ended if is_over else dict.fromkeys(ended)),
         }
 
 
