@@ -35,7 +35,7 @@ def put_media(folder: Path) -> None:
     """Make the clips and faces that the manifests of the documentation name; in `crowd.mp4` no face is found."""
     (folder / "clips").mkdir()
     (folder / "faces").mkdir()
-    for name, seconds in (("intro", 12), ("outro", 9), ("teaser", 5), ("crowd", 25), ("snow", 7)):
+    for name, seconds in (("intro", 12), ("outro", 9), ("teaser", 5), ("crowd", 25), ("snow", 9)):
         mark = box(b"broken" if name == "crowd" else name.encode())
         (folder / "clips" / f"{name}.mp4").write_bytes(movie(seconds) + mark)
     for name in ("anna", "ben"):

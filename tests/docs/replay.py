@@ -131,9 +131,10 @@ class Shell:
         self._bash.stdin.write(f"{command}\n_code=$?; printf '\\n{END}\\n'; (exit $_code)\n")
         self._bash.stdin.flush()
         if interrupt:
-            self._wait_for(self._is_submitted, command)
-            os.kill(int(self._pid.read_text()), signal.SIGINT)
-        self._wait_for(lambda: f"{END}\n" in self._lines, command)
+            self._wait_for(lambda: self._has_ended() or self._is_submitted(), command)
+            if not self._has_ended():
+                os.kill(int(self._pid.read_text()), signal.SIGINT)
+        self._wait_for(self._has_ended, command)
         printed = "".join(self._lines).removesuffix(f"\n{END}\n")
         return [self._shown(line) for line in printed.splitlines()]
 
@@ -142,6 +143,9 @@ class Shell:
         while not condition():
             assert time.monotonic() < end, f"{command}: {''.join(self._lines)}"
             time.sleep(0.05)
+
+    def _has_ended(self) -> bool:
+        return f"{END}\n" in self._lines
 
     def _is_submitted(self) -> bool:
         """Return whether the run waits for its tasks, or a server for requests."""

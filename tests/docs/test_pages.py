@@ -6,6 +6,7 @@ When a message or an option has changed: `python -m tests.docs --write`, or `mak
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from batchswap import __version__
 from batchswap.cli.main import root
 from tests.docs.pages import DOCS, PAGES, ROOT, Page
 from tests.docs.replay import replay, scheduled
@@ -162,3 +164,38 @@ def test_packages_contain_the_pages() -> None:
     configured = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '"docs/*.md"' in configured
     assert all(path.suffix == ".md" for path in DOCS.iterdir())
+
+
+def test_each_heading_that_code_names_exists() -> None:
+    """`reference.md, "Manifests"` names a heading of that page."""
+    cited = re.compile(r"(\w[\w-]*\.md), [\"'`]([A-Z][^\"'`]+)[\"'`]")
+    found = 0
+    for path in tracked("*.py"):
+        for name, heading in cited.findall(path.read_text(encoding="utf-8")):
+            if (DOCS / name).exists():
+                found += 1
+                assert any(line.lstrip("# ") == heading for line in Page(DOCS / name).prose), (path, name, heading)
+    assert found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=names)
+def test_each_file_of_the_project_in_the_text_exists(path: Path) -> None:
+    for span in re.findall(r"`((?:batchswap|tests|manifests)/[\w./-]*)`", "\n".join(Page(path).prose)):
+        assert (ROOT / span).exists(), span
+
+
+def test_each_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in (*PAGES, ROOT / ".github" / "workflows" / "ci.yml"):
+        named = set(
+            re.findall(r"(?:^|`|run: )make ([a-z]+)\b(?! sure)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        assert named <= targets, path
+
+
+def test_the_version_is_in_one_place_and_has_its_changes() -> None:
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" in configured["project"]["dynamic"]
+    assert configured["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "batchswap.__version__"}
+    changes = (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## \[(\d[^\]]*)\]", changes, re.MULTILINE)[0] == __version__
