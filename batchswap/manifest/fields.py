@@ -20,7 +20,7 @@ ALIASES = {
     "tags": (),
     "repeat": (),
 }
-"""Field -> the other names that it goes by."""
+"""Fields and their other names."""
 
 NAMES = {name: field for field, aliases in ALIASES.items() for name in (field, *aliases)}
 KEPT_PREFIXES = ("x_", "meta.")

@@ -38,17 +38,16 @@ class RawRow(msgspec.Struct, frozen=True):
 
 
 class Problems:
-    """Collects problems in bounded memory: the first `most` are kept, the rest are counted."""
+    """Collects problems in bounded memory: the first MOST_SHOWN are kept, the rest are counted."""
 
-    def __init__(self, most: int = MOST_SHOWN) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self._most = most
         self._kept: list[ManifestProblem] = []
         self._files: dict[str, int] = {}
 
     def add(self, problem: ManifestProblem) -> None:
         self.count += 1
-        if len(self._kept) < self._most:
+        if len(self._kept) < MOST_SHOWN:
             self._files.setdefault(problem.file, len(self._files))
             self._kept.append(problem)
 

@@ -59,7 +59,6 @@ async def work_off(
     *,
     watch: Watch,
     report: Report = report,
-    clock: Clock | None = None,
     heed_signals: bool = True,
 ) -> Summary:
     """Complete the enrolled batches of `settings`, including tasks that earlier runs left open.
@@ -67,7 +66,7 @@ async def work_off(
     The caller holds the ledger's lock. Raise LedgerError, or UsageError if the address for callbacks cannot be
     used. The summary tells how the run ended.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     with (
         closing(connection.connect(settings.db, write=True)) as writing,
         closing(connection.connect(settings.db, write=False)) as reading,

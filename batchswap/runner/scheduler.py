@@ -34,7 +34,7 @@ from batchswap.runner.prepare.queue import Queueing
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.submit.balance_probe import BalanceProbe
-from batchswap.runner.submit.submit import Submitting, same_inputs_words
+from batchswap.runner.submit.submit import Submitting, unpaid_words
 from batchswap.runner.task_context import Job, Ready, class_of
 
 DAY = 86_400.0
@@ -88,7 +88,7 @@ class Loop:
                 await self._let_calls_end()
         except ExceptionGroup as group_error:
             # One failed step cancels all others, so the first exception is the cause.
-            raise _first(group_error) from group_error
+            raise _cause(group_error) from group_error
 
     async def _has_work(self) -> bool:
         """Return whether work is left. At the end, queue the rows that were edited while their task was running."""
@@ -110,7 +110,8 @@ class Loop:
             decision = duplicates.Decision(settings.duplicates)
             found = duplicates.settle_late(db, settings.batches, decision, run.account.name, hash_file)
             for each in found:
-                transitions.unfit(db, stamp, each.task.id, code="duplicate", reason=same_inputs_words(each.other))
+                reason = unpaid_words(each.other, "the same inputs")
+                transitions.unfit(db, stamp, each.task.id, code="duplicate", reason=reason)
         return taken
 
     async def _turn(self) -> None:
@@ -321,7 +322,7 @@ class Loop:
             task.cancel()
 
 
-def _first(error: Exception) -> Exception:
+def _cause(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error

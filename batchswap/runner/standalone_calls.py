@@ -47,7 +47,7 @@ class Errands:
         answer, verdict = await self.call(call)
         if verdict.kind is not Kind.OK:
             refused = UsageError if verdict.kind is Kind.REJECTED else BatchswapError
-            raise refused(f"the API says {answer.message or verdict.kind.value} ({verdict.code})")
+            raise refused(f"the API refused the call: {answer.message or verdict.kind.value} ({verdict.code})")
         return answer
 
     async def call(self, call: ClientCall) -> tuple[Answer, Verdict]:

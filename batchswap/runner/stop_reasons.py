@@ -16,6 +16,10 @@ class Stop(msgspec.Struct, frozen=True):
     words: str
 
 
+_REFUSALS = {
+    "401": "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env",
+    "403": "the API refuses the key (403): it may be disabled, see your account's page",
+}
 OUT_OF_CREDITS = Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again")
 
 
@@ -29,13 +33,7 @@ class RowRefused(Exception):
 
 def refusal_words(code: str) -> str:
     """Return the message for a refusal of the whole account (401, 403, 505)."""
-    match code:
-        case "401":
-            return "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env"
-        case "403":
-            return "the API refuses the key (403): it may be disabled, see your account's page"
-        case _:
-            return "the API has disabled this feature for your account (505): see your account's page"
+    return _REFUSALS.get(code, "the API has disabled this feature for your account (505): see your account's page")
 
 
 def exceeded_words(amount: float) -> str:

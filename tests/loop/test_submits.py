@@ -85,7 +85,7 @@ class TwoFaced(Service):
         return msgspec.structs.replace(answer, status=429, code=429, data=None)
 
 
-async def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(tmp_path: Path) -> None:
+async def test_a_callback_proves_the_acceptance_of_an_attempt_against_its_answer(tmp_path: Path) -> None:
     world = World(tmp_path, 3)
     service = TwoFaced(VirtualClock(), durations=lambda _: 0.1, callback=world.deliver)
     summary = await world.run(service, callbacks=True)
@@ -94,7 +94,7 @@ async def test_who_calls_back_for_an_attempt_has_taken_it_whatever_is_answered(t
     assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
 
 
-async def test_two_callbacks_around_the_record_that_nobody_knows_settle_the_attempt_once(tmp_path: Path) -> None:
+async def test_two_callbacks_while_an_attempt_becomes_uncertain_settle_it_once(tmp_path: Path) -> None:
     class TellingWorld(World):
         def executor(self) -> Inline:
             return TellingDisk(self)
@@ -122,7 +122,7 @@ class FullDisk(Inline):
         return super()._work(work)
 
 
-async def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None:
+async def test_a_task_id_that_cannot_be_recorded_is_reported(tmp_path: Path) -> None:
     service = Service(VirtualClock(), durations=lambda _: 5.0)
 
     class FullWorld(World):
@@ -132,7 +132,7 @@ async def test_a_task_id_that_cannot_be_recorded_is_said(tmp_path: Path) -> None
     world = FullWorld(tmp_path, 1)
     with pytest.raises(OSError, match="no space left"):
         await world.run(service)
-    assert any("b/t0 was accepted as t0, which cannot be recorded" in said for said in world.warned)
+    assert any("b/t0 was accepted as t0, but this cannot be recorded" in said for said in world.warned)
     with closing(connection.connect(world.settings.db, write=False)) as db:
         assert db.execute("select state from tasks").fetchone() == ("submitting",)
 
@@ -158,9 +158,7 @@ class Locked(Inline):
 
 
 @pytest.mark.parametrize("number", range(1, 12))
-async def test_what_is_known_of_a_submit_is_recorded_though_the_ledger_was_locked_meanwhile(
-    tmp_path: Path, number: int
-) -> None:
+async def test_the_outcome_of_a_submit_is_recorded_after_the_ledger_was_locked(tmp_path: Path, number: int) -> None:
     """Neither never sent nor answered is uncertain: whichever commit fails, for intents, answers and all else."""
 
     class LockedWorld(World):
@@ -203,7 +201,7 @@ class Idempotent(Service):
 
 
 @pytest.mark.parametrize("answers", [["lost"], ["dropped"], ["500"], ["lost", "dropped", "500"], ["lost", "unsent"]])
-async def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_path: Path, answers: list[str]) -> None:
+async def test_a_provider_with_idempotency_keys_gets_the_request_again(tmp_path: Path, answers: list[str]) -> None:
     world, service = World(tmp_path, 3), Idempotent(*answers)
     for _ in range(2):  # a resend that never left waits for the next run
         summary = await world.run(service, is_idempotent=True)
@@ -214,7 +212,7 @@ async def test_a_provider_that_honours_the_idempotency_key_is_asked_again(tmp_pa
         assert db.execute("select max(number) from attempts").fetchone() == (1,)
 
 
-async def test_what_was_submitting_when_the_process_died_is_settled_by_sending_it_again(tmp_path: Path) -> None:
+async def test_a_submit_of_a_killed_process_is_settled_by_sending_it_again(tmp_path: Path) -> None:
     world, service = World(tmp_path, 3), Idempotent()
     service.latency = 4.0
     asyncio.get_running_loop().call_later(7.0, world.kill)
@@ -243,7 +241,7 @@ async def test_an_attempt_that_was_sent_again_is_paid_once_and_may_be_paid_once_
 
 
 @pytest.mark.parametrize("refusal", ["402", "422", "429", "455"])
-async def test_a_resend_that_is_refused_says_nothing_of_the_first_sending(tmp_path: Path, refusal: str) -> None:
+async def test_a_refused_resend_does_not_settle_the_first_request(tmp_path: Path, refusal: str) -> None:
     world, service = World(tmp_path, 1), Idempotent("lost", refusal)
     summary = await world.run(service, is_idempotent=True)
     assert summary.counts["uncertain"] == 1
@@ -265,7 +263,7 @@ def attempts(world: World) -> list[tuple[str, str, str, str]]:
         return db.execute("select ref, state, code, reason from attempts order by id").fetchall()
 
 
-async def test_an_answer_that_repeats_the_id_of_another_task_is_no_acceptance(tmp_path: Path) -> None:
+async def test_an_answer_with_the_id_of_another_task_is_not_an_acceptance(tmp_path: Path) -> None:
     world, service = World(tmp_path, 20), Repeating(VirtualClock(), durations=lambda _: 5.0)
     summary = await world.run(service)
     assert summary.exit_code == Exit.UNCERTAIN
@@ -282,7 +280,7 @@ async def test_an_answer_that_repeats_the_id_of_another_task_is_no_acceptance(tm
     assert len(world.shelf.files) == 1
 
 
-async def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_answered_with_it(tmp_path: Path) -> None:
+async def test_an_id_from_a_callback_is_dropped_when_another_submit_gets_it(tmp_path: Path) -> None:
     world, service = World(tmp_path, 2), Idempotent(None, "lost")
     service.latency = 1.0
 
@@ -297,7 +295,7 @@ async def test_an_id_that_a_callback_told_is_forgotten_when_another_submit_was_a
     assert [each[1:3] for each in attempts(world)] == [("succeeded", ""), ("unknown", "no-answer")]
 
 
-async def test_a_callback_does_not_give_an_uncertain_attempt_the_id_that_is_just_being_recorded_for_another(
+async def test_a_callback_cannot_give_an_uncertain_attempt_the_id_of_another_attempt(
     tmp_path: Path,
 ) -> None:
     world, service = SlowWorld(tmp_path, 2), Idempotent("lost")
@@ -334,9 +332,7 @@ class Telling(Shelf):
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_a_callback_that_comes_when_the_last_result_is_stored_leaves_no_task_behind_that_runs(
-    tmp_path: Path, turns: int
-) -> None:
+async def test_a_callback_during_the_last_download_leaves_no_running_task(tmp_path: Path, turns: int) -> None:
     world = World(tmp_path, 2)
     world.shelf = Telling(world, turns)
     service = Service(VirtualClock(), durations=lambda _: 5.0, fault=once("submit", "lost"))

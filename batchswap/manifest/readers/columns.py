@@ -35,7 +35,7 @@ NOTE = rf"(?!\s)[^{UNSAFE_NOTE.pattern[1:]}{{0,{20 * LONGEST_TEXT}}}+(?<!\s)"
 PART = r"[A-Za-z0-9_-][A-Za-z0-9_ .()-]{0,150}"
 OUTPUT = rf"(?:(?:{PART}/){{0,5}}{PART}(?<!\s)(?<!\.part))?"
 REPEAT = "(?:[1-9][0-9]{0,3})?"
-TAGS = rf"[^{UNSAFE.pattern[1:]}{{0,100}}"  # so no more than 50 of them
+TAGS = rf"[^{UNSAFE.pattern[1:]}{{0,100}}"  # short enough for at most 50 tags
 
 
 class Column:

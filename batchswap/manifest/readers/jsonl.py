@@ -7,7 +7,7 @@ from typing import Any
 from batchswap.errors import Flaw, ManifestProblem
 from batchswap.manifest.fields import shown
 from batchswap.manifest.readers.csv import LONGEST_LINE
-from batchswap.manifest.readers.yaml_events import DEEPEST, MOST_KEYS
+from batchswap.manifest.readers.yaml_events import DEEPEST, MOST_KEYS, TOO_MANY_KEYS
 from batchswap.manifest.readers.yaml_nodes import NO_FIELDS, Listing, Mapping, Node, Scalar, filled, task_fields
 from batchswap.manifest.rows import Complain, RawRow
 
@@ -56,7 +56,7 @@ def to_node(value: Any, line: int, depth: int = 0) -> Node:
             if key in items:
                 raise Flaw(f"has the key {shown(key)} twice")
             if len(items) >= MOST_KEYS:
-                raise Flaw(f"has a mapping with more than {MOST_KEYS:,} keys")
+                raise Flaw(TOO_MANY_KEYS)
             items[key] = to_node(inner, line, depth + 1)
         return Mapping(items, line)
     if isinstance(value, list):

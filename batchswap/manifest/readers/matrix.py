@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterator
+from math import prod
 
 import msgspec
 
@@ -71,20 +72,16 @@ def expanded(node: Node, defaults: MappingFields, folder: Folder, complain: Comp
 
 def fits(lists: dict[str, list[Choice]], line: int, complain: Complain) -> bool:
     """Return whether the lists make a matrix of an acceptable size. If not, report it to `complain`."""
-    sentence = None
     if not lists:
         sentence = "has neither video, image nor face"
     elif "video" in lists and "image" in lists:
         sentence = "cannot have both video and image: use one kind of target"
+    elif (rows := prod(map(len, lists.values()))) > MOST_ROWS:
+        sentence = f"makes {rows:,} rows; at most {MOST_ROWS:,} are allowed"
     else:
-        rows = 1
-        for listed in lists.values():
-            rows *= len(listed)
-        if rows > MOST_ROWS:
-            sentence = f"makes {rows:,} rows; at most {MOST_ROWS:,} are allowed"
-    if sentence:
-        complain(line, "matrix", sentence)
-    return sentence is None
+        return True
+    complain(line, "matrix", sentence)
+    return False
 
 
 def pairs(

@@ -18,7 +18,7 @@ from yaml.events import (
 from batchswap.errors import ManifestProblem
 from batchswap.manifest.fields import is_kept, nearest, shown
 from batchswap.manifest.readers.matrix import Folder, expanded
-from batchswap.manifest.readers.yaml_events import MOST_KEYS, MOST_VALUES, Events, line_of
+from batchswap.manifest.readers.yaml_events import MOST_KEYS, MOST_VALUES, TOO_MANY_KEYS, Events, line_of
 from batchswap.manifest.readers.yaml_nodes import (
     NO_FIELDS,
     Listing,
@@ -94,7 +94,7 @@ class Document:
                 continue
             seen[key] = line
             if len(seen) > MOST_KEYS:
-                raise ManifestProblem(self._file, line, None, f"has a mapping with more than {MOST_KEYS:,} keys")
+                raise ManifestProblem(self._file, line, None, TOO_MANY_KEYS)
             if key == "tasks":
                 yield from self._tasks(event, defaults)
             elif key == "matrix":

@@ -24,6 +24,7 @@ from batchswap.manifest.sources import SNIFFED, utf8_problem
 
 DEEPEST = 10
 MOST_KEYS = 1000
+TOO_MANY_KEYS = f"has a mapping with more than {MOST_KEYS:,} keys"
 MOST_ANCHORS = 10_000
 MOST_MERGED = 20
 LONGEST_VALUE = 1 << 22
@@ -172,7 +173,7 @@ class Events:
             elif key.text in items:
                 self.wrong.append((key.line, f"has the key {shown(key.text)} twice"))
             elif len(items) >= MOST_KEYS:
-                raise ManifestProblem(self._file, key.line, None, f"has a mapping with more than {MOST_KEYS:,} keys")
+                raise ManifestProblem(self._file, key.line, None, TOO_MANY_KEYS)
             else:
                 items[key.text] = value
         return Mapping(self._merge(items, merged, line) if merged else items, line)
@@ -188,7 +189,7 @@ class Events:
         for node in reversed(sources):
             found |= node.items
         if len(found) > MOST_KEYS:
-            raise ManifestProblem(self._file, line, None, f"has a mapping with more than {MOST_KEYS:,} keys")
+            raise ManifestProblem(self._file, line, None, TOO_MANY_KEYS)
         return found | items
 
     def skip(self, event: Event, *, keep_anchors: bool = True) -> None:

@@ -91,7 +91,7 @@ class Fetching:
                     return found
                 await self._keep(job, found, previous)
         except DownloadError as error:
-            if self._troubles.take(job, error):
+            if self._troubles.take(error):
                 return SETTLED
             if error.reason not in self._unsaved:
                 self._unsaved.add(error.reason)
@@ -185,7 +185,7 @@ class Fetching:
                     )
             except DownloadError as error:
                 failures.append((url, error))
-                if media_hosts.trouble_of(error.reason, final=error.final) in (Trouble.HOST, Trouble.LOCAL):
+                if _is_waited_for(error):
                     break
             else:
                 self._gave(url)

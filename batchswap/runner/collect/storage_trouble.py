@@ -15,7 +15,6 @@ from batchswap.ledger import queries
 from batchswap.ledger.file import connection
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.stop_reasons import Stop
-from batchswap.runner.task_context import Job
 from batchswap.settings import Settings
 from batchswap.tasks import clean
 
@@ -115,7 +114,7 @@ class Troubles:
         """Reset the count, because a result was stored."""
         self._in_a_row = 0
 
-    def take(self, job: Job, error: DownloadError) -> bool:
+    def take(self, error: DownloadError) -> bool:
         """Return whether the disk failed, which does not fail the task. Several failures in a row stop submits."""
         if error.reason not in _DISK or error.final:
             return False

@@ -212,7 +212,13 @@ class Submitting:
         if run.settings.duplicates == "reuse":
             duplicates.wait_for(db, item, other, content)
         else:
-            transitions.unfit(db, stamp, item.id, code="duplicate", reason=same_bytes_words(other))
+            transitions.unfit(
+                db,
+                stamp,
+                item.id,
+                code="duplicate",
+                reason=unpaid_words(other, "the same bytes in files of other names"),
+            )
         return True
 
     async def _record(
@@ -332,7 +338,9 @@ class Submitting:
 
 def warn_unrecorded(run: RunContext, task: Task, remote_id: str) -> None:
     """Report an id that could not be recorded, because it is the only link to the paid task."""
-    words = f"{name_of(task)} was accepted as {remote_id}, which cannot be recorded: `batchswap resolve` will need it"
+    words = (
+        f"{name_of(task)} was accepted as {remote_id}, but this cannot be recorded: keep the id for `batchswap resolve`"
+    )
     run.report(LogEvent.ID_NOT_RECORDED, words, logging.WARNING, task=name_of(task), id=remote_id)
 
 
@@ -347,17 +355,8 @@ def _submitted(ready: Ready, attempt: Attempt) -> Task:
     return msgspec.structs.replace(ready.task, attempts=attempt.number, paid=paid)
 
 
-def same_bytes_words(other: Task) -> str:
-    """Return the reason why a row with the same bytes in other files is not submitted."""
-    return _unpaid(other, "the same bytes in files of other names")
-
-
-def same_inputs_words(other: Task) -> str:
-    """Return the reason why a row that was edited during its task is not submitted."""
-    return _unpaid(other, "the same inputs")
-
-
-def _unpaid(other: Task, inputs: str) -> str:
+def unpaid_words(other: Task, inputs: str) -> str:
+    """Return the reason why a row is not submitted whose inputs another task has too."""
     return (
         f"{other.batch}/{other.key} ({other.state}) has {inputs}: nothing was paid; queue this row again with"
         " `batchswap retry`, then run with --duplicates reuse or --duplicates pay"
