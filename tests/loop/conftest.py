@@ -1,4 +1,4 @@
-"""What every run on virtual time needs."""
+"""Fixtures for runs on virtual time."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Virtual time must not pass while a thread reads a file."""
+    """Read files without a thread, so that virtual time does not pass meanwhile."""
 
     async def at_once(work: Callable[..., Any], *args: Any) -> Any:
         return work(*args)

@@ -1,6 +1,6 @@
-"""The API in memory, on the clock it is given: what the runner is tested against in virtual time.
+"""The API in memory, on a given clock, to test the runner in virtual time.
 
-It counts acceptances by inputs, sees every request in its window, and can go wrong in each way of api.md.
+It counts acceptances by inputs, sees every request in its window, and can fail in each way of api.md.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Service:
         self.detecting_of: Callable[[str], float] = lambda _: self.detecting
         self.remark = "Success"
         self.override: dict[str, Any] = {}
-        """What calls of a kind are answered with, instead of the truth."""
+        """Faulty answers to use for calls of a kind."""
         self.detections: list[Found] = []
         self.uploads: dict[str, bytes] = {}
         self.put_status = 200

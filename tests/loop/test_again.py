@@ -1,4 +1,4 @@
-"""A done task whose file is gone: asked for again by a person's word, at no price, whatever the API says by then."""
+"""A done task whose file is missing: `retry` downloads it again free of charge, whatever the API answers then."""
 
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.virtual import VirtualClock
 
 
 class Parts(Shelf):
-    """A shelf that tells, as a disk does, when there is neither a part nor a file to give its name to."""
+    """A shelf that fails, as a disk does, if there is neither a part nor a file to rename."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def world_of(folder: Path, count: int) -> World:
 
 
 def delete_and_retry(world: World) -> None:
-    """The file of the first task."""
+    """Delete the file of the first task, and retry the task."""
     del world.shelf.files["b/t0.mp4"]
     with closing(connection.connect(world.settings.db, write=True)) as db:
         task = transitions.find_task(db, 1)
@@ -51,7 +51,7 @@ def delete_and_retry(world: World) -> None:
         assert operator_actions.retry(db, Stamp(VirtualClock().now(), None), task, is_gone=True) is Event.RESUMED
 
 
-async def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path: Path) -> None:
+async def test_invariant_3_a_lost_file_is_polled_and_never_submitted(tmp_path: Path) -> None:
     world, service = world_of(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
     await world.run(service)
     polls = service.requests["poll"]
@@ -63,7 +63,7 @@ async def test_invariant_3_a_lost_file_is_asked_for_and_never_submitted(tmp_path
     assert (summary.credits["spent"], summary.credits["reserved"]) == (6.0, 0.0)
 
 
-async def test_what_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> None:
+async def test_a_result_that_the_api_no_longer_has_is_lost_and_stays_paid(tmp_path: Path) -> None:
     world, service = world_of(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0, price=3.0)
     await world.run(service)
     delete_and_retry(world)

@@ -1,4 +1,4 @@
-"""Budgets where nobody knows beforehand how long the targets are: each has a price of its own."""
+"""Budgets with targets of unknown length: each target has its own price."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +23,7 @@ QUICK = lognormal(6, 0.35)
 
 
 class Uneven(Service):
-    """Videos that cost differently: `price_of` is told their number. `times`: what is charged, over the estimate."""
+    """Videos with different prices: `price_of` maps their numbers. `times` is the ratio of charge to estimate."""
 
     def __init__(self, price_of: Callable[[int], float], times: float = 1.0) -> None:
         super().__init__(VirtualClock(), durations=QUICK, limit=20, period=10.0)
@@ -78,8 +78,8 @@ async def test_without_a_budget_a_class_is_priced_once(tmp_path: Path) -> None:
     assert len(service.priced) == 1
 
 
-async def test_what_was_charged_over_an_estimate_is_expected_of_the_other_targets(tmp_path: Path) -> None:
-    """Four credits where one was estimated: where ten are, forty are reserved, and where one is, four and not forty."""
+async def test_a_charge_above_its_estimate_raises_the_reservations_of_other_targets(tmp_path: Path) -> None:
+    """After four credits for an estimate of one, an estimate of ten reserves forty, and one of one reserves four."""
 
     world, service = World(tmp_path, 4), Uneven(lambda n: [1.0, 10.0, 1.0, 10.0][n], times=4.0)
     summary = await world.run(service, budget=80.0, in_flight=1)
@@ -87,7 +87,7 @@ async def test_what_was_charged_over_an_estimate_is_expected_of_the_other_target
     assert (summary.credits["spent"], summary.counts["done"]) == (48.0, 3)
 
 
-async def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) -> None:
+async def test_charges_of_tasks_from_an_earlier_run_are_learned(tmp_path: Path) -> None:
     world, service = World(tmp_path, 20), Uneven(lambda _: 1.0, times=4.0)
     service.durations = lambda _: 1500.0
     clock = VirtualClock()
@@ -98,7 +98,7 @@ async def test_what_an_earlier_run_submitted_teaches_this_one(tmp_path: Path) ->
 
 
 async def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Path) -> None:
-    """Submits and estimates take turns: the first result need not wait for all that are made ready, nor they for it."""
+    """Submits and estimates take turns: neither the first result nor the other preparations have to wait."""
     order: list[str] = []
 
     def note(_: Service, kind: str) -> None:
@@ -115,7 +115,7 @@ async def test_a_task_that_is_priced_does_not_wait_until_others_are(tmp_path: Pa
 
 
 class Watched(Uneven):
-    """Notes how many tasks were out when each submit came, and may say no price at all."""
+    """Notes how many tasks were in flight at each submit, and may report no price."""
 
     def __init__(self, price_of: Callable[[int], float], times: float = 1.0, *, tells: bool = True) -> None:
         super().__init__(price_of, times)
@@ -162,14 +162,14 @@ async def test_a_budget_holds_although_the_estimates_are_wrong(
     assert any(f"{exceeded:g} credits more than --budget" in line for line in lines) is (exceeded > 0.0)
 
 
-async def test_all_done_beyond_the_budget_is_said_too(tmp_path: Path) -> None:
+async def test_a_finished_run_reports_that_it_exceeded_the_budget(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Watched(lambda _: 2.0, 15.0)
     summary = await world.run(service, budget=20.0)
     assert (summary.exit_code, summary.credits["exceeded"]) == (Exit.DONE, 10.0)
     assert "done, but the budget was exceeded by 10 credits" in last_line(summary, world.settings, "")
 
 
-async def test_four_go_out_until_one_real_price_is_known_and_then_all(tmp_path: Path) -> None:
+async def test_four_tasks_are_submitted_until_one_actual_price_is_known_and_then_all(tmp_path: Path) -> None:
     world, service = World(tmp_path, 40), Watched(lambda _: 2.0)
     summary = await world.run(service, budget=1000.0, in_flight=30)
     assert summary.counts["done"] == 40
@@ -177,8 +177,8 @@ async def test_four_go_out_until_one_real_price_is_known_and_then_all(tmp_path: 
     assert max(service.out) > 8
 
 
-async def test_classes_of_unknown_prices_share_what_the_budget_bears(tmp_path: Path) -> None:
-    """Stills and videos: each is tried, and both together never risk more than the budget at ten times."""
+async def test_classes_of_unknown_prices_share_the_budget(tmp_path: Path) -> None:
+    """Stills and videos are both tried, and together never risk more than the budget at ten times the estimates."""
 
     world = World(tmp_path, 0)
     stills = [
@@ -200,7 +200,7 @@ async def test_an_estimate_that_is_too_high_does_not_end_the_run_while_tasks_are
     assert 10.0 < (summary.credits["spent"] or 0.0) <= 20.0
 
 
-async def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_that_is_said(tmp_path: Path) -> None:
+async def test_without_prices_from_the_api_the_estimates_count_and_this_is_reported(tmp_path: Path) -> None:
     world, service = World(tmp_path, 40), Watched(lambda _: 2.0, tells=False)
     summary = await world.run(service, budget=40.0)
     assert (summary.exit_code, summary.counts["done"]) == (Exit.NO_CREDITS, 20)
@@ -208,7 +208,7 @@ async def test_an_api_that_never_states_a_price_is_believed_its_estimates_and_th
     assert sum("does not report the price of a task" in line for line in world.said) == 1
 
 
-async def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:
+async def test_a_later_run_knows_the_actual_price(tmp_path: Path) -> None:
     world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
     await world.run(service, budget=10.0)
     service.out.clear()
@@ -217,7 +217,7 @@ async def test_a_real_price_outlives_the_run(tmp_path: Path) -> None:
     assert max(service.out) > 4  # no trial
 
 
-async def test_invariant_7_what_is_in_flight_reserves_what_was_learned(tmp_path: Path) -> None:
+async def test_invariant_7_tasks_in_flight_reserve_the_learned_price(tmp_path: Path) -> None:
     world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=5.0)
     service.durations = lambda _: 10.0 if len(service.tasks) < 1 else 5000.0
     clock = VirtualClock()

@@ -1,4 +1,4 @@
-"""An API that takes fewer tasks at once than --in-flight: it says so with 429s that only submits get."""
+"""An API that accepts fewer tasks at once than --in-flight, and answers further submits with 429."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def taking(most: Callable[[float], int]) -> Fault:
-    """`most`: how many tasks are taken at once, by the time."""
+    """`most` maps the time to the number of tasks that the API accepts at once."""
 
     def fault(service: Service, kind: str) -> str | None:
         now = service.clock.monotonic()
@@ -37,7 +37,7 @@ async def night(folder: Path, in_flight: int, most: Callable[[float], int]) -> t
     return await world.run(service), world
 
 
-async def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_told(tmp_path: Path) -> None:
+async def test_a_run_that_must_learn_the_bound_is_as_fast_as_one_that_knows_it(tmp_path: Path) -> None:
     (tmp_path / "told").mkdir()
     (tmp_path / "untold").mkdir()
     told, _ = await night(tmp_path / "told", 30, lambda _: 30)
@@ -49,8 +49,8 @@ async def test_a_run_that_does_not_know_the_bound_is_as_fast_as_one_that_was_tol
     assert not any("the API is unavailable" in words for words in world.said)
 
 
-async def test_what_others_of_the_account_leave_is_used_again(tmp_path: Path) -> None:
-    """They have nearly all places for five minutes."""
+async def test_capacity_that_other_programs_release_is_used_again(tmp_path: Path) -> None:
+    """Other programs use nearly all places for five minutes."""
     summary, _ = await night(tmp_path, 100, lambda now: 5 if now < 300.0 else 60)
     assert summary.counts["done"] == 200
     assert summary.seconds < 300.0 + LONGEST_HOLD + 1.5 * 200 / 60 * 64

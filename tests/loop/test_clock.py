@@ -1,4 +1,4 @@
-"""The machine's clock is set while a run works, or between two runs."""
+"""The machine's clock is set during a run, or between two runs."""
 
 from contextlib import closing
 from math import inf
@@ -29,7 +29,7 @@ class Set(VirtualClock):
 
 
 class Jumpy(World):
-    """Runs by that clock."""
+    """Runs with that clock."""
 
     by, at = 0.0, inf
 
@@ -55,7 +55,7 @@ async def test_no_duration_is_negative_or_absurd_after_the_clock_was_set(tmp_pat
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR])
-async def test_a_duration_of_work_is_no_time_of_day(tmp_path: Path, by: float) -> None:
+async def test_a_duration_does_not_depend_on_the_time_of_day(tmp_path: Path, by: float) -> None:
     world = Jumpy(tmp_path, 5000)
     world.by, world.at = by, 30.0
     summary = await world.run(Service(world.clock(), durations=lambda _: 5.0), ends_at=300.0)
@@ -63,7 +63,7 @@ async def test_a_duration_of_work_is_no_time_of_day(tmp_path: Path, by: float) -
     assert 200.0 <= summary.seconds <= 301.0
 
 
-async def test_a_time_of_day_comes_sooner_when_the_clock_is_put_forward(tmp_path: Path) -> None:
+async def test_a_deadline_comes_sooner_when_the_clock_is_set_forward(tmp_path: Path) -> None:
     world = Jumpy(tmp_path, 1)
     world.by, world.at = HOUR, 100.0
     service = Service(world.clock(), durations=lambda _: 3000.0)
@@ -74,7 +74,7 @@ async def test_a_time_of_day_comes_sooner_when_the_clock_is_put_forward(tmp_path
 
 @pytest.mark.parametrize("by", [-HOUR, -YEARS, YEARS])
 async def test_a_task_of_another_clock_is_neither_given_up_nor_learned_from(tmp_path: Path, by: float) -> None:
-    """A machine without a clock of its own begins in 1970, and is set when it finds the network."""
+    """A machine without a battery-backed clock starts in 1970, and is set when it finds the network."""
 
     world = Jumpy(tmp_path, 1)
     service = Service(world.clock(), durations=lambda _: 400.0)

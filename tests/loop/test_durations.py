@@ -1,4 +1,4 @@
-"""How soon a task's end is found, with and without knowledge of how long tasks take."""
+"""How soon the end of a task is found, with and without known durations."""
 
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +26,7 @@ async def test_without_a_limit_a_few_tasks_on_a_fresh_ledger_are_found_soon(tmp_
 
 @pytest.mark.parametrize("seed", [1, 4, 5, 7])
 async def test_a_history_of_slow_days_does_not_hold_a_quick_day_back(tmp_path: Path, seed: int) -> None:
-    """Nothing but the history differs between two runs of the same work."""
+    """Two runs of the same work differ only in their history."""
 
     async def seconds(folder: Path, *medians: float) -> float:
         folder.mkdir()

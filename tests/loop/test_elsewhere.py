@@ -1,4 +1,4 @@
-"""Tasks that another provider has: no run with this one collects them, and none says that all is done."""
+"""Tasks of another provider: a run with this provider neither collects them nor reports that all is done."""
 
 import asyncio
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def work_off_elsewhere(world: World, **changes: object) -> Summary:
     return asyncio.run(work_off(settings, OTHER, report=world.report, watch=watch))
 
 
-def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World) -> None:
+def test_without_other_work_they_are_reported_and_decide_the_exit_code(world: World) -> None:
     summary = work_off_elsewhere(world)
     assert (summary.exit_code, summary.reason) == (Exit.FAILED, f"{SENTENCE}api.example")
     assert sum(summary.requests.values()) == 0
@@ -56,7 +56,7 @@ def test_with_nothing_else_to_do_it_is_said_and_the_exit_code_tells(world: World
     assert "go on with" not in line, "the same command would not help"
 
 
-def test_with_other_work_it_is_said_and_the_exit_code_tells(world: World) -> None:
+def test_with_other_work_they_are_reported_and_decide_the_exit_code(world: World) -> None:
     change(world, "update attempts set account = 'https://other.example'")
     world.enrol(rows(3))
     summary = run(world.run(Service(VirtualClock(), durations=lambda _: 5.0)))
@@ -65,7 +65,7 @@ def test_with_other_work_it_is_said_and_the_exit_code_tells(world: World) -> Non
     assert f"{SENTENCE}other.example" in world.warned
 
 
-def test_what_is_open_in_another_batch_is_not_this_ones_affair(world: World) -> None:
+def test_open_tasks_of_another_batch_do_not_count(world: World) -> None:
     assert work_off_elsewhere(world, batches=("other",)).exit_code == Exit.DONE
 
 
@@ -77,7 +77,7 @@ def test_a_submit_that_died_elsewhere_is_uncertain_here_too(world: World) -> Non
     assert sum(summary.requests.values()) == 0
 
 
-def test_each_place_is_named_by_the_option_that_leads_there() -> None:
+def test_each_account_is_named_by_its_option() -> None:
     said = elsewhere_words({"local": 1, "https://api.example/v 2": 1})
     assert said == (
         "2 unfinished tasks were submitted elsewhere: they wait for a run with"

@@ -1,4 +1,4 @@
-"""How a run ends that is ended: what still counts then, and that nobody waits for what nobody needs."""
+"""The end of a run that is stopped: what still counts, and that it does not wait for unneeded calls."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ HOUR = 3600.0
 
 
 class SlowShelf(Shelf):
-    """The first download ends, by the run's clock, when it is told to."""
+    """The first download ends at a given time of the run's clock."""
 
     def __init__(self, until: float) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ def slow_world(folder: Path, until: float, **settings: object) -> World:
     return world
 
 
-async def test_what_is_all_done_when_the_grace_ends_was_not_stopped_by_the_deadline(tmp_path: Path) -> None:
+async def test_a_run_that_finishes_within_the_grace_was_not_stopped_by_the_deadline(tmp_path: Path) -> None:
     world, service = slow_world(tmp_path, HOUR + 5.0), Service(VirtualClock(), durations=lambda _: 5.0)
     summary = await world.run(service, deadline=START + HOUR)
     assert VirtualClock().monotonic() > HOUR, "the deadline came first"
@@ -49,29 +49,29 @@ async def test_what_is_all_done_when_the_grace_ends_was_not_stopped_by_the_deadl
     assert (summary.exit_code, summary.reason) == (Exit.DONE, "all done")
 
 
-async def test_rows_that_are_not_asked_for_are_not_left_by_the_deadline(tmp_path: Path) -> None:
+async def test_rows_outside_of_the_selection_are_not_left_by_the_deadline(tmp_path: Path) -> None:
     world = slow_world(tmp_path, HOUR + 5.0, limit=1)
     summary = await world.run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + HOUR)
     assert (summary.exit_code, summary.counts["queued"]) == (Exit.DONE, 1)
 
 
-async def test_a_deadline_that_lets_nothing_be_submitted_says_for_how_long_a_task_is_expected(tmp_path: Path) -> None:
-    """Or a run that ends at once would be a riddle."""
+async def test_a_deadline_that_is_too_near_reports_how_long_a_task_may_take(tmp_path: Path) -> None:
+    """Otherwise, the user would not know why the run ends at once."""
 
     summary = await World(tmp_path, 5).run(Service(VirtualClock(), durations=lambda _: 5.0), deadline=START + 20.0)
     assert (summary.exit_code, summary.requests["submit"]) == (Exit.DEADLINE, 0)
     assert re.fullmatch(r"the deadline is near, and a task may take [1-9]\d* s: nothing more .*", summary.reason)
 
 
-async def test_what_the_grace_does_not_save_is_left_by_the_deadline(tmp_path: Path) -> None:
+async def test_a_result_that_the_grace_does_not_save_is_left_by_the_deadline(tmp_path: Path) -> None:
     world, service = slow_world(tmp_path, HOUR + 15.0), Service(VirtualClock(), durations=lambda _: 5.0)
     summary = await world.run(service, deadline=START + HOUR)
     assert (summary.exit_code, summary.counts["fetching"]) == (Exit.DEADLINE, 1)
     assert (await world.run(service)).exit_code == Exit.DONE
 
 
-async def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -> None:
-    """One task runs, the next submit is unclear, and no look at the balance succeeds; then a poll ends the run."""
+async def test_the_end_does_not_wait_for_a_second_balance_call(tmp_path: Path) -> None:
+    """One task is running, the next submit is unclear, and no balance call succeeds; then a poll ends the run."""
     refused_at: list[float] = []
 
     def fault(service: Service, kind: str) -> str | None:
@@ -88,7 +88,7 @@ async def test_the_end_waits_for_no_second_look_at_the_balance(tmp_path: Path) -
 
 
 class Hanging(Service):
-    """When all is done, nobody tells the balance any longer."""
+    """The balance call hangs once all tasks are done."""
 
     async def balance(self) -> Answer:
         os.kill(os.getpid(), signal.SIGINT)
@@ -96,7 +96,7 @@ class Hanging(Service):
         return await super().balance()
 
 
-async def test_who_interrupts_the_last_look_at_the_balance_still_hears_how_the_run_went(tmp_path: Path) -> None:
+async def test_a_signal_during_the_last_balance_call_does_not_lose_the_summary(tmp_path: Path) -> None:
     world = World(tmp_path, 2)
     try:
         summary = await world.run(Hanging(VirtualClock(), durations=lambda _: 5.0))
@@ -108,7 +108,7 @@ async def test_who_interrupts_the_last_look_at_the_balance_still_hears_how_the_r
         assert db.execute("select exit_code from runs").fetchone() == (Exit.INTERRUPTED,)
 
 
-async def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_goes_on_with_it(tmp_path: Path) -> None:
+async def test_the_end_does_not_wait_for_a_second_download_and_the_next_run_resumes_it(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5.0)
     world.shelf.unreachable.add("https://media.example/t0.mp4")
     summary = await world.run(service, deadline=START + 120.0, retries=20)
@@ -119,8 +119,8 @@ async def test_the_end_waits_for_no_second_try_of_a_download_and_the_next_run_go
     assert service.requests["submit"] == 1
 
 
-async def test_nobody_waits_for_faces_that_nobody_will_submit(tmp_path: Path) -> None:
-    """The one task that runs ends after 64 s; then there are no credits for the next, while a third is detected."""
+async def test_a_run_does_not_wait_for_faces_that_it_will_not_submit(tmp_path: Path) -> None:
+    """The running task ends after 64 s; then there are no credits for the next, while a third is being detected."""
 
     world = World(tmp_path, 2)
     video, faces = "https://cdn.example/duo.mp4", ((0, "https://cdn.example/ben.jpg"),)

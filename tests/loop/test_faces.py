@@ -27,7 +27,7 @@ def row(key: str, target: str, faces: Faces, model: Model = Model.VIDEO_MULTI) -
 
 
 def duo(count: int, targets: int = 1) -> list[Row]:
-    """Rows that differ in their new face, over some targets."""
+    """Make rows with different new faces for some targets."""
     return [
         row(f"d{i}", f"https://cdn.example/duo{i % targets}.mp4", ((1, f"https://cdn.example/{i}.jpg"),))
         for i in range(count)
@@ -62,7 +62,7 @@ async def test_a_target_is_detected_once_for_all_its_rows(tmp_path: Path) -> Non
     assert service.busiest() <= 20
 
 
-async def test_every_face_is_listed_and_who_is_not_named_keeps_the_own_picture(tmp_path: Path) -> None:
+async def test_every_face_is_listed_and_unnamed_faces_keep_their_own_picture(tmp_path: Path) -> None:
     service = Service(VirtualClock(), durations=QUICK, faces=lambda _: (0, 1, 2))
     target = "https://cdn.example/trio.mp4?signature=s3cret"
     still = row("still", "https://cdn.example/trio.png", ((0, ANNA),), Model.IMAGE_MULTI)
@@ -95,7 +95,7 @@ async def test_every_face_is_listed_and_who_is_not_named_keeps_the_own_picture(t
         ((0, 2, 7), "faces 2, 7 were not detected; detected: 0, 1"),
     ],
 )
-async def test_a_face_that_was_not_detected_fails_its_row_and_says_which_were(
+async def test_a_face_that_was_not_detected_fails_its_row_and_names_the_detected_ones(
     tmp_path: Path, named: tuple[int, ...], words: str
 ) -> None:
     wrong = row("wrong", "https://cdn.example/duo0.mp4", tuple((i, ANNA) for i in named))
@@ -125,9 +125,7 @@ async def test_trouble_in_detection_is_tried_again(tmp_path: Path, fault: str) -
 
 
 @pytest.mark.parametrize(("fault", "code"), [("500", "detect-failed"), ("422", "422")])
-async def test_a_detection_that_cannot_be_had_fails_the_row_and_nothing_is_paid(
-    tmp_path: Path, fault: str, code: str
-) -> None:
+async def test_a_failed_detection_fails_the_row_unpaid(tmp_path: Path, fault: str, code: str) -> None:
     world = made(tmp_path, duo(3))
     service = Service(VirtualClock(), durations=QUICK, fault=always("detect", fault))
     summary = await world.run(service)
@@ -137,7 +135,7 @@ async def test_a_detection_that_cannot_be_had_fails_the_row_and_nothing_is_paid(
     assert service.requests["detect"] == (1 if fault == "422" else 4)
 
 
-async def test_a_detection_holds_for_a_resumed_run_and_is_made_again_after_its_hour(tmp_path: Path) -> None:
+async def test_a_detection_is_valid_in_a_resumed_run_and_repeated_after_its_hour(tmp_path: Path) -> None:
     world, service = made(tmp_path, duo(9)), Service(VirtualClock(), durations=QUICK)
     await world.run(service, limit=3)
     await asyncio.sleep(3000.0)
@@ -149,7 +147,7 @@ async def test_a_detection_holds_for_a_resumed_run_and_is_made_again_after_its_h
     assert service.requests["submit"] == 9
 
 
-async def test_a_detection_that_grew_old_while_its_rows_waited_is_made_again_before_the_submit(tmp_path: Path) -> None:
+async def test_a_detection_that_expires_while_its_rows_wait_is_repeated_before_the_submit(tmp_path: Path) -> None:
     world = made(tmp_path, duo(4))
     service = Service(VirtualClock(), durations=lambda _: 2400.0, price=1.0)
     summary = await world.run(service, in_flight=1)
@@ -158,7 +156,7 @@ async def test_a_detection_that_grew_old_while_its_rows_waited_is_made_again_bef
     assert 2 <= len(service.detections) <= 4
 
 
-async def test_a_detection_that_expired_early_is_made_again_once_and_nothing_is_paid_twice(tmp_path: Path) -> None:
+async def test_a_detection_that_expired_early_is_repeated_once_and_nothing_is_paid_twice(tmp_path: Path) -> None:
     world = made(tmp_path, duo(6))
     service = Service(VirtualClock(), durations=lambda _: 200.0, detection_ttl=600.0)
     summary = await world.run(service, in_flight=1)
@@ -170,7 +168,7 @@ async def test_a_detection_that_expired_early_is_made_again_once_and_nothing_is_
 
 
 async def test_a_row_that_is_refused_with_a_fresh_detection_is_refused(tmp_path: Path) -> None:
-    """The second refusal is believed: a row that is wrong does not detect for ever."""
+    """The second refusal is final: a wrong row does not detect forever."""
 
     world = made(tmp_path, duo(1))
     fault = once("submit", "422", 5)
@@ -181,7 +179,7 @@ async def test_a_row_that_is_refused_with_a_fresh_detection_is_refused(tmp_path:
     assert len(service.detections) == 2
 
 
-async def test_an_estimate_that_an_old_detection_spoils_is_asked_again(tmp_path: Path) -> None:
+async def test_an_estimate_that_fails_because_of_an_old_detection_is_repeated(tmp_path: Path) -> None:
     world, service = made(tmp_path, duo(2)), Service(VirtualClock(), durations=QUICK)
     await world.run(service, limit=1)
     await asyncio.sleep(1000.0)
@@ -191,7 +189,7 @@ async def test_an_estimate_that_an_old_detection_spoils_is_asked_again(tmp_path:
     assert len(service.detections) == 2
 
 
-async def test_killed_while_it_detects_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_kill_during_a_detection_loses_nothing(tmp_path: Path) -> None:
     world, service = made(tmp_path, duo(5)), Service(VirtualClock(), durations=QUICK, detecting=30.0)
     asyncio.get_running_loop().call_later(20.0, world.kill)
     with pytest.raises(OSError, match="killed"):
@@ -209,7 +207,7 @@ async def test_another_keys_detection_is_not_used(tmp_path: Path) -> None:
     assert len(service.detections) == 2
 
 
-async def test_when_nothing_more_is_submitted_nobody_waits_for_faces(tmp_path: Path) -> None:
+async def test_after_submitting_has_stopped_the_run_does_not_wait_for_faces(tmp_path: Path) -> None:
     world = made(tmp_path, [*duo(1), row("late", "https://cdn.example/long.mp4", ((0, ANNA),))])
     service = Service(VirtualClock(), durations=QUICK, balance=0.0)
     slow: Callable[[str], float] = lambda url: 1e6 if "long" in url else 1.0  # noqa: E731
@@ -221,7 +219,7 @@ async def test_when_nothing_more_is_submitted_nobody_waits_for_faces(tmp_path: P
 
 
 async def test_unknown_and_broken_answers_to_a_detection(tmp_path: Path) -> None:
-    """Fields that are missing or of another type: the row fails in words, or the detection goes on."""
+    """With missing fields or fields of another type, the row fails with a reason, or the detection continues."""
 
     answers: list[Any] = [{}, {"detect_task_id": 7}, None, []]
     for number, data in enumerate(answers):
@@ -248,7 +246,7 @@ async def test_an_edited_face_is_another_task_with_the_same_detection(tmp_path: 
     assert len(service.detections) == 1
 
 
-async def test_what_the_api_says_of_a_success_is_said_once_and_kept_for_each_task(tmp_path: Path) -> None:
+async def test_a_remark_about_a_success_is_reported_once_and_recorded_for_each_task(tmp_path: Path) -> None:
     world, service = made(tmp_path, duo(3)), Service(VirtualClock(), durations=QUICK)
     service.remark = "the face picture has 2 faces: the largest is used"
     await world.run(service)
@@ -259,14 +257,14 @@ async def test_what_the_api_says_of_a_success_is_said_once_and_kept_for_each_tas
 
 
 class Chatty(Service):
-    """Says something else of each success."""
+    """Sends a different remark for each success."""
 
     def info(self, task_id: str, now: float) -> wire.TaskInfo:
         self.remark = f"took {self.tasks[task_id][0]:.3f} s, as {task_id}"
         return super().info(task_id, now)
 
 
-async def test_remarks_that_differ_for_each_task_do_not_drown_all_else(tmp_path: Path) -> None:
+async def test_remarks_that_differ_for_each_task_are_limited(tmp_path: Path) -> None:
     world, service = World(tmp_path, 60), Chatty(VirtualClock(), durations=lambda _: 5.0)
     assert (await world.run(service)).counts["done"] == 60
     assert sum("took" in line for line in world.said) == REMARKS

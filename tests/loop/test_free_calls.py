@@ -1,4 +1,4 @@
-"""The calls before a submit: what their answers, or the lack of them, mean for a row, and for all rows."""
+"""The calls before a submit: what their answers and failures mean for one row and for all rows."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ QUICK = lognormal(6, 0.35)
 
 
 def chosen(folder: Path, count: int, **settings: object) -> World:
-    """A world whose rows name faces, each in a target of its own."""
+    """Make a world whose rows name faces, each in its own target."""
     return made(folder, duo(count, count), **settings)
 
 
@@ -68,7 +68,7 @@ async def test_free_calls_are_workers_too(tmp_path: Path, world_of: Callable[...
 
 
 class Talkative(Service):
-    """Says of a refused call more than anybody may read."""
+    """Sends secrets in the message of a refused call."""
 
     async def _call(self, kind: str, answer: Callable[[], tuple[int, Any]]) -> Answer:
         found = await super()._call(kind, answer)
@@ -77,7 +77,7 @@ class Talkative(Service):
 
 
 @pytest.mark.parametrize(("kind", "world_of"), [("upload", clips), ("detect", chosen), ("estimate", clips)])
-async def test_invariant_9_what_a_free_call_says_of_its_refusal_is_stored_without_secrets(
+async def test_invariant_9_the_message_of_a_refused_free_call_is_stored_without_secrets(
     tmp_path: Path, kind: str, world_of: Callable[..., World]
 ) -> None:
     world = world_of(tmp_path, 1)
@@ -89,14 +89,14 @@ async def test_invariant_9_what_a_free_call_says_of_its_refusal_is_stored_withou
     assert reason.isprintable()
 
 
-async def test_a_free_call_that_is_refused_without_a_word_has_a_reason(tmp_path: Path) -> None:
+async def test_a_free_call_that_is_refused_without_a_message_has_a_reason(tmp_path: Path) -> None:
     world = clips(tmp_path, 1)
     await world.run(Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422")))
     assert reasons(world) == [("422", "rejected")]
 
 
 def away(*spans: tuple[float, float], what: str = "503", kind: str = "") -> Fault:
-    """The whole API, or its calls of a kind, fails in spans of seconds since the clock's start."""
+    """Let the whole API, or its calls of a kind, fail in spans of seconds since the clock's start."""
 
     def fault(service: Service, called: str) -> str | None:
         now = service.clock.monotonic()
@@ -128,7 +128,7 @@ async def test_an_outage_at_the_start_is_waited_out(tmp_path: Path, budget: floa
 
 
 @pytest.mark.parametrize("world_of", [clips, chosen])
-async def test_an_outage_that_outlasts_patience_ends_the_run_and_the_same_command_goes_on(
+async def test_an_outage_beyond_patience_ends_the_run_and_the_same_command_continues(
     tmp_path: Path, world_of: Callable[..., World]
 ) -> None:
     world, clock = world_of(tmp_path, 30), VirtualClock()
@@ -168,7 +168,7 @@ class Poisoned(Service):
         return await super().estimate(body)
 
 
-async def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_others_continue(tmp_path: Path) -> None:
     world, service = chosen(tmp_path, 10), Poisoned("duo3.")
     summary = await world.run(service)
     assert (summary.counts["done"], summary.counts["failed"]) == (9, 1)
@@ -177,8 +177,8 @@ async def test_a_row_that_alone_breaks_a_call_fails_soon_and_the_rest_goes_on(tm
 
 
 @pytest.mark.parametrize("kind", ["detect", "upload"])
-async def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path: Path, kind: str) -> None:
-    """The first row's call is tried ever more seldom when the third one's submit finds no credits left."""
+async def test_no_retry_is_awaited_after_submitting_has_stopped(tmp_path: Path, kind: str) -> None:
+    """The first row's call waits for a late retry when the submit of the third row finds no credits left."""
 
     world = chosen(tmp_path, 3) if kind == "detect" else clips(tmp_path, 3)
     service = Poisoned("duo0.") if kind == "detect" else Outage("403", inf, b"clip 0")
@@ -190,7 +190,7 @@ async def test_no_next_try_is_waited_for_once_nothing_more_is_submitted(tmp_path
     assert VirtualClock().now() < refused_at + 5.0
 
 
-async def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows_fail(tmp_path: Path) -> None:
+async def test_a_call_that_fails_for_all_rows_stops_the_run_before_all_rows_fail(tmp_path: Path) -> None:
     world, service = chosen(tmp_path, 100), Poisoned("duo")
     summary = await world.run(service, ahead=1)
     assert summary.exit_code == Exit.FAILED
@@ -198,7 +198,7 @@ async def test_a_call_that_is_out_of_order_for_all_stops_the_run_before_all_rows
     assert (summary.counts["failed"], summary.counts["queued"]) == (20, 80)
 
 
-async def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Path) -> None:
+async def test_a_detection_that_the_api_has_forgotten_is_repeated(tmp_path: Path) -> None:
     world = chosen(tmp_path, 1)
     service = Service(VirtualClock(), durations=QUICK)
     asked: list[str] = []
@@ -213,13 +213,13 @@ async def test_a_detection_that_the_api_has_forgotten_is_made_again(tmp_path: Pa
 
 
 class Secretive(Service):
-    """Never says what a task has cost."""
+    """Never reports the price of a task."""
 
     def info(self, task_id: str, now: float) -> wire.TaskInfo:
         return msgspec.structs.replace(super().info(task_id, now), credits=None)
 
 
-async def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_path: Path) -> None:
+async def test_a_missing_price_is_requested_again_after_a_while(tmp_path: Path) -> None:
     world = World(tmp_path, 30)
     service = Secretive(VirtualClock(), durations=lambda _: 60.0, price=3.0, fault=away((0.0, 100.0), kind="estimate"))
     summary = await world.run(service, in_flight=1)
@@ -230,7 +230,7 @@ async def test_a_price_that_was_not_told_is_asked_for_again_after_a_while(tmp_pa
     assert service.requests["estimate"] == 4 + 1
 
 
-async def test_a_row_whose_price_alone_cannot_be_had_fails_when_there_is_a_budget(tmp_path: Path) -> None:
+async def test_with_a_budget_a_row_without_a_price_fails(tmp_path: Path) -> None:
     world, service = World(tmp_path, 5), Poisoned("/0.mp4")
     summary = await world.run(service, budget=100.0, ahead=1)
     assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
@@ -238,7 +238,7 @@ async def test_a_row_whose_price_alone_cannot_be_had_fails_when_there_is_a_budge
 
 
 @pytest.mark.parametrize("told", [{}, {"estimated_credits": None, "balance": 5}])
-async def test_an_api_that_answers_without_a_price_keeps_no_budget(tmp_path: Path, told: dict[str, object]) -> None:
+async def test_with_a_budget_an_api_without_prices_stops_submitting(tmp_path: Path, told: dict[str, object]) -> None:
     world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK)
     service.override["estimate"] = told
     summary = await world.run(service, budget=100.0)

@@ -1,4 +1,4 @@
-"""Media hosts in trouble, for whole runs: what is paid is fetched in the end, and little more is paid meanwhile."""
+"""Failing media hosts in whole runs: paid results are downloaded in the end, and little is paid meanwhile."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ Fault = Callable[[str, float], DownloadError | None]
 
 
 class Troubled(Shelf):
-    """`fault`: what goes wrong with a URL at a time."""
+    """`fault` returns the error of a URL at a time."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
@@ -111,8 +111,8 @@ async def test_one_bad_result_keeps_nothing_waiting(tmp_path: Path) -> None:
     assert asyncio.get_running_loop().time() < 900.0
 
 
-async def test_what_was_just_promised_is_asked_for_longer(tmp_path: Path) -> None:
-    """The host does not know each result for some time after the API has named it."""
+async def test_a_result_that_was_just_announced_is_retried_for_longer(tmp_path: Path) -> None:
+    """For some time after the API has announced a result, the host does not have it."""
     begun: dict[str, float] = {}
 
     def late(url: str, now: float) -> DownloadError | None:
@@ -126,7 +126,7 @@ async def test_what_was_just_promised_is_asked_for_longer(tmp_path: Path) -> Non
     assert service.requests["submit"] == 20
 
 
-async def test_what_never_comes_is_failed_after_minutes(tmp_path: Path) -> None:
+async def test_a_result_that_never_appears_fails_after_minutes(tmp_path: Path) -> None:
     def never(url: str, now: float) -> DownloadError | None:
         return DownloadError("gone", "the media host answers 404", stale=True)
 
@@ -161,7 +161,7 @@ class WebmShelf(Shelf):
         return Verified(url, 1, "video/webm")
 
 
-async def test_a_name_that_says_another_format_is_recorded_for_each_and_said_once(tmp_path: Path) -> None:
+async def test_a_wrong_ending_is_recorded_for_each_task_and_reported_once(tmp_path: Path) -> None:
     world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 5.0)
     world.shelf = WebmShelf()
     assert (await world.run(service)).counts["done"] == 3

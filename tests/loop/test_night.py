@@ -18,7 +18,7 @@ HOUR = 3600.0
 
 
 class Night:
-    """From 22:00 on: what goes wrong when. Times in seconds since then."""
+    """Faults of a night from 22:00 on. Times are seconds since then."""
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -36,7 +36,7 @@ class Night:
 
 
 async def live(world: World, service: Service, seconds: float) -> Summary | None:
-    """One process: None when it was killed, after which nothing more reaches its ledger."""
+    """Run one process. Return None if it was killed, after which it cannot write to its ledger."""
     killer = asyncio.get_running_loop().call_later(seconds, world.kill)
     try:
         return await world.run(service)

@@ -1,4 +1,4 @@
-"""The course of a run, and its picture."""
+"""The requests of a run over time, and their chart."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from tests.virtual import VirtualClock
 
 
 async def course_of(folder: Path, count: int, *, runs: int = 1, limit: int = 20, most: int = 150) -> Course:
-    """The last of some runs; all but the last are killed after five seconds."""
+    """Return the requests of the last run. All earlier runs are killed after five seconds."""
     world = World(folder, count, rate_limit=20, rate_period=1.0, in_flight=40)
 
     service = Service(VirtualClock(), durations=lognormal(6.0, 0.35), limit=limit, period=1.0)
@@ -57,7 +57,7 @@ async def test_a_long_run_has_wider_steps(tmp_path: Path) -> None:
     assert sum(course.requests["submit"]) == 100
 
 
-async def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
+async def test_tasks_of_an_earlier_run_are_in_flight(tmp_path: Path) -> None:
     course = await course_of(tmp_path, 100, runs=2)
     assert sum(course.requests["submit"]) < 100
     assert max(course.in_flight) <= 40
@@ -65,7 +65,7 @@ async def test_what_an_earlier_run_left_is_in_flight(tmp_path: Path) -> None:
     assert course.in_flight[-1] == 0
 
 
-async def test_the_picture_says_what_it_shows(tmp_path: Path) -> None:
+async def test_the_picture_has_labels(tmp_path: Path) -> None:
     course = await course_of(tmp_path, 60, limit=10)
     image = run_chart.draw(course)
     root = ET.fromstring(image)

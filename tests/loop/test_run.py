@@ -1,4 +1,4 @@
-"""Whole runs against the API in memory, on virtual time: what each answer of api.md leads to."""
+"""Whole runs against the API in memory, on virtual time, with each answer of api.md."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ Script = Callable[[], Coroutine[Any, Any, None]]
 
 
 def once(kind: str, what: str, times: int = 1) -> Fault:
-    """The fault `what` for the first `times` calls of a kind."""
+    """Return the fault `what` for the first `times` calls of a kind."""
     left = [times]
 
     def fault(_: Service, called: str) -> str | None:
@@ -115,7 +115,7 @@ async def test_the_balance_around_an_unclear_submit_is_evidence(tmp_path: Path) 
 async def test_the_balance_around_a_submit_that_the_process_died_in_is_evidence(
     tmp_path: Path, accepted: bool, after: float, left: int
 ) -> None:
-    """`left`: rows that the next run submits itself."""
+    """`left` is the number of rows that the next run submits itself."""
 
     world, fault = World(tmp_path, 1 + left), once("submit", "lost" if accepted else "dropped")
 
@@ -134,7 +134,7 @@ async def test_the_balance_around_a_submit_that_the_process_died_in_is_evidence(
         assert evidence.fetchall() == [(100.0, after)]
 
 
-async def test_the_balance_is_asked_for_before_the_first_submit_if_the_estimate_does_not_say_it(tmp_path: Path) -> None:
+async def test_the_balance_is_requested_before_the_first_submit_if_no_estimate_contains_it(tmp_path: Path) -> None:
     world = World(tmp_path, 1)
     service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "dropped"), balance=100.0)
     service.override["estimate"] = {"estimated_credits": 2}
@@ -153,7 +153,7 @@ async def test_a_refused_submit_goes_back_to_the_queue_and_is_not_paid(tmp_path:
     assert twice_accepted(service) == 0
 
 
-async def test_maintenance_is_waited_out_with_one_look_a_minute(tmp_path: Path) -> None:
+async def test_maintenance_is_waited_out_with_one_probe_a_minute(tmp_path: Path) -> None:
     def closed(service: Service, kind: str) -> str | None:
         return "455" if 5.0 < service.clock.monotonic() < 2405.0 else None
 
@@ -186,7 +186,7 @@ async def test_invariant_7_the_budget_holds_at_every_commit(tmp_path: Path) -> N
     assert (summary.credits["spent"], summary.spent_now) == (15.0, 6.0)
 
 
-async def test_the_budget_goes_by_what_was_charged_when_that_is_more_than_the_estimate(tmp_path: Path) -> None:
+async def test_the_budget_counts_charges_above_the_estimate(tmp_path: Path) -> None:
     world, service = World(tmp_path, 20), Service(VirtualClock(), durations=QUICK, price=3.0)
     service.override["estimate"] = {"estimated_credits": 1, "balance": 100}
     summary = await world.run(service, budget=10.0, in_flight=1)
@@ -195,7 +195,7 @@ async def test_the_budget_goes_by_what_was_charged_when_that_is_more_than_the_es
 
 
 async def test_a_negative_price_makes_no_room_in_a_budget(tmp_path: Path) -> None:
-    """It is no price: what was reserved counts."""
+    """It is not a price, so the reservation counts."""
 
     world, service = World(tmp_path, 20), Service(VirtualClock(), durations=QUICK, price=-1.0)
     service.override["estimate"] = {"estimated_credits": 2, "balance": 100}
@@ -223,14 +223,14 @@ async def test_a_refused_account_ends_everything_at_once(tmp_path: Path, code: s
     assert summary.counts["queued"] == 50
 
 
-async def test_one_bad_row_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
+async def test_one_bad_row_fails_and_the_others_continue(tmp_path: Path) -> None:
     world, service = World(tmp_path, 5), Service(VirtualClock(), durations=QUICK, fault=once("submit", "422"))
     summary = await world.run(service)
     assert summary.exit_code == Exit.FAILED
     assert (summary.counts["done"], summary.counts["failed"]) == (4, 1)
 
 
-async def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
+async def test_twenty_equal_refusals_stop_the_run(tmp_path: Path) -> None:
     service = Service(VirtualClock(), durations=QUICK, fault=always("submit", "422"))
     summary = await World(tmp_path, 200).run(service, workers=1)
     assert "20 submits in a row refused as 422: nothing more is submitted" in summary.reason
@@ -238,7 +238,7 @@ async def test_twenty_alike_refusals_stop_the_run(tmp_path: Path) -> None:
     assert summary.counts["queued"] == 180
 
 
-async def test_twenty_rows_that_a_free_call_refuses_alike_stop_the_run(tmp_path: Path) -> None:
+async def test_twenty_equal_refusals_of_free_calls_stop_the_run(tmp_path: Path) -> None:
     world, service = World(tmp_path, 200), Service(VirtualClock(), durations=QUICK, fault=always("estimate", "422"))
     summary = await world.run(service)
     assert "20 rows in a row refused as 422: nothing more is submitted" in summary.reason
@@ -249,7 +249,7 @@ async def test_twenty_rows_that_a_free_call_refuses_alike_stop_the_run(tmp_path:
 
 
 @pytest.mark.parametrize(("paid_attempts", "accepted"), [(1, 1), (3, 3)])
-async def test_a_failed_generation_is_paid_again_only_if_told(
+async def test_a_failed_generation_is_paid_again_only_on_request(
     tmp_path: Path, paid_attempts: int, accepted: int
 ) -> None:
     service = Service(VirtualClock(), durations=QUICK, failing=1.0)
@@ -265,8 +265,8 @@ def edited_row() -> Row:
 
 
 @pytest.mark.parametrize("left", [[edited_row()], rows(1, first=1)], ids=["edited", "removed"])
-async def test_what_the_manifest_no_longer_asks_for_is_not_paid_again(tmp_path: Path, left: list[Row]) -> None:
-    """Its generation fails after its row was edited, or left the manifest."""
+async def test_a_row_that_the_manifest_no_longer_contains_is_not_paid_again(tmp_path: Path, left: list[Row]) -> None:
+    """The generation fails after the row was edited or removed from the manifest."""
 
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 200.0, failing=1.0)
     await world.run(service, deadline=VirtualClock().now() + 150.0)
@@ -281,7 +281,7 @@ async def test_what_the_manifest_no_longer_asks_for_is_not_paid_again(tmp_path: 
 
 
 @pytest.mark.parametrize("ends", [0.0, 1.0], ids=["done", "failed"])
-async def test_a_row_that_is_edited_while_its_task_runs_is_done_anew_by_the_run_that_collects_it(
+async def test_a_row_that_is_edited_while_its_task_runs_is_repeated_in_the_same_run(
     tmp_path: Path, ends: float
 ) -> None:
     world, service = World(tmp_path, 2), Service(VirtualClock(), durations=lambda _: 200.0, failing=ends)
@@ -295,8 +295,8 @@ async def test_a_row_that_is_edited_while_its_task_runs_is_done_anew_by_the_run_
     assert (await world.run(service)).requests["submit"] == 0
 
 
-async def test_a_row_that_is_edited_while_its_task_runs_is_not_all_done_before_it_is_done_anew(tmp_path: Path) -> None:
-    """What is selected, and the deadline, count for it as for any other row."""
+async def test_a_row_that_is_edited_while_its_task_runs_counts_as_unfinished(tmp_path: Path) -> None:
+    """The selection and the deadline apply to it as to any other row."""
 
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 200.0)
     await world.run(service, deadline=VirtualClock().now() + 150.0)
@@ -321,7 +321,7 @@ async def test_an_edit_whose_row_has_left_the_manifest_takes_nothing_from_its_ta
 
 
 async def test_a_task_that_is_queued_again_is_not_queued_twice(tmp_path: Path) -> None:
-    """It fails and comes back to the queue before the page that holds it is read."""
+    """It fails and returns to the queue before the page with it is read."""
 
     world, service = World(tmp_path, 300), Service(VirtualClock(), durations=lambda _: 200.0, failing=1.0)
     await world.run(service, filter="t299", deadline=VirtualClock().now() + 150.0)
@@ -344,7 +344,7 @@ async def test_invariant_3_trouble_in_polls_leads_to_no_submit(tmp_path: Path, f
     ("created", "completed"),
     [(-1.7e308, 1.7e308), (-(2**52), 2**52), (10**300, 1), (0, 1_790_000_000), (1_790_000_000, 0), ("?", [])],
 )
-async def test_times_that_cannot_be_meant_teach_nothing(tmp_path: Path, created: Any, completed: Any) -> None:
+async def test_impossible_times_are_not_learned(tmp_path: Path, created: Any, completed: Any) -> None:
     world, service = World(tmp_path, 3), Service(VirtualClock(), durations=QUICK)
     service.override["poll"] = {
         "status": "success",
@@ -371,7 +371,7 @@ async def test_a_task_that_the_api_no_longer_knows_is_lost_and_shown_as_paid(tmp
 
 
 async def test_an_api_that_knows_no_task_for_two_minutes_loses_none(tmp_path: Path) -> None:
-    """Also of those that have run for long."""
+    """This includes tasks that have run for long."""
 
     world, service = World(tmp_path, 3), Service(VirtualClock(), durations=lambda _: 1500.0)
     clock = VirtualClock()
@@ -397,7 +397,7 @@ async def test_a_404_under_another_key_loses_nothing(tmp_path: Path) -> None:
     assert (await world.run(service)).counts["done"] == 1
 
 
-async def test_the_waiting_ends_after_the_task_timeout(tmp_path: Path) -> None:
+async def test_a_task_times_out(tmp_path: Path) -> None:
     for fault in (None, always("poll", "500")):
         folder = tmp_path / str(fault is None)
         folder.mkdir()
@@ -407,7 +407,7 @@ async def test_the_waiting_ends_after_the_task_timeout(tmp_path: Path) -> None:
         assert summary.credits["reserved"] == 1.0
 
 
-async def test_a_retried_timeout_begins_a_new_wait_and_pays_nothing(tmp_path: Path) -> None:
+async def test_a_retried_timeout_starts_a_new_wait_and_pays_nothing(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 5000.0)
     assert (await world.run(service, task_timeout=3600.0)).counts["failed"] == 1
     with closing(connection.connect(world.settings.db, write=True)) as db:
@@ -427,10 +427,10 @@ async def test_a_stale_media_url_is_refreshed_once(tmp_path: Path) -> None:
 
 
 class Forever(set[str]):
-    """URLs that stay stale."""
+    """URLs that are always stale."""
 
     def discard(self, element: object, /) -> None:
-        """They do not come back."""
+        """Keep the URL stale."""
 
 
 async def test_a_media_url_that_stays_stale_is_refreshed_no_second_time(tmp_path: Path) -> None:
@@ -459,8 +459,8 @@ async def test_nothing_is_paid_for_that_cannot_be_stored(tmp_path: Path) -> None
     assert summary.exit_code != Exit.DONE
 
 
-async def test_space_is_looked_at_before_each_submit(tmp_path: Path) -> None:
-    """Also for what was made ready while there was some."""
+async def test_free_space_is_checked_before_each_submit(tmp_path: Path) -> None:
+    """This includes tasks that were prepared while there was space."""
 
     world, service = World(tmp_path, 10, min_free=10**9), Service(VirtualClock(), durations=lambda _: 10.0)
 
@@ -517,7 +517,7 @@ async def test_an_edited_row_is_done_again_and_an_unchanged_one_is_not(tmp_path:
     assert twice_accepted(service) == 0
 
 
-async def test_an_edited_row_does_not_pay_for_a_file_that_somebody_has_changed(tmp_path: Path) -> None:
+async def test_an_edited_row_is_not_paid_if_a_user_has_changed_its_file(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK)
     await world.run(service)
     world.shelf.files["b/t0.mp4"] = "cut by hand"
@@ -568,7 +568,7 @@ async def test_two_runs_with_one_key_stay_in_the_window_together(tmp_path: Path)
     assert service.busiest() <= 20
 
 
-async def test_a_started_estimate_is_asked_for_once_per_model(tmp_path: Path) -> None:
+async def test_concurrent_tasks_share_one_estimate_per_model(tmp_path: Path) -> None:
     found = rows(6)
     stills = [
         msgspec.structs.replace(row, model=Model.IMAGE, key=f"s{i}", output=f"b/s{i}.png")
@@ -581,11 +581,8 @@ async def test_a_started_estimate_is_asked_for_once_per_model(tmp_path: Path) ->
     assert summary.requests["estimate"] == 2
 
 
-# Callbacks.
-
-
 def with_callbacks(folder: Path, count: int, lost: float = 0.0) -> tuple[World, Service]:
-    """A world that hears callbacks; the share `lost` of them never comes."""
+    """Make a world with callbacks, of which the share `lost` never comes."""
     world = World(folder, count)
 
     def call_back(ref: str, info: wire.TaskInfo) -> None:
@@ -611,8 +608,8 @@ async def test_lost_callbacks_are_found_by_polls(tmp_path: Path) -> None:
     assert asyncio.get_running_loop().time() < service.last_end + 6 * 6.0
 
 
-async def test_callbacks_that_never_come_are_said_and_cost_hardly_any_time(tmp_path: Path) -> None:
-    """Whatever stands between the API and --callback-url, nothing tells of it but the tasks that end."""
+async def test_callbacks_that_never_come_are_reported_and_cost_little_time(tmp_path: Path) -> None:
+    """Only the tasks that end reveal that the API cannot reach --callback-url."""
 
     (tmp_path / "polled").mkdir()
     polled, _ = with_callbacks(tmp_path / "polled", 200)
@@ -644,7 +641,7 @@ async def test_a_late_callback_settles_an_uncertain_attempt(tmp_path: Path) -> N
     assert service.requests["submit"] == 5
 
 
-async def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_written_down(tmp_path: Path) -> None:
+async def test_a_callback_for_an_attempt_recorded_as_refused_is_reported_and_logged(tmp_path: Path) -> None:
     world = World(tmp_path, 2)
     service = Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"), callback=world.deliver)
     clock = VirtualClock()
@@ -660,7 +657,7 @@ async def test_a_callback_for_an_attempt_that_was_taken_for_refused_is_said_and_
 
 
 class Unsaved(Shelf):
-    """One result cannot be saved: another file has its name."""
+    """One result cannot be saved, because another file has its name."""
 
     taken_url = "https://media.example/t1.mp4"
 
@@ -671,10 +668,10 @@ class Unsaved(Shelf):
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_callback_for_an_older_attempt_does_not_make_a_result_cost_twice_that_is_paid(
+async def test_a_callback_for_an_older_attempt_does_not_charge_a_paid_result_twice(
     tmp_path: Path, cancelled: bool
 ) -> None:
-    """The second attempt's result was not saved. `retry` asks for it again."""
+    """The second attempt's result was not saved, and `retry` downloads it again."""
 
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=QUICK, fault=once("submit", "lost"))
     await world.run(service)

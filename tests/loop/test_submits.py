@@ -1,4 +1,4 @@
-"""Submits at the worst moment: the run ends while an intent is written, an answer and a callback contradict, a commit
+"""Submits at the worst moment: the run ends while an attempt is written, an answer contradicts a callback, or a commit
 fails."""
 
 import asyncio
@@ -33,7 +33,7 @@ class SlowDisk(Inline):
 
 
 class TellingDisk(Inline):
-    """Callbacks come while it is written that a submit is unclear, and again as soon as that is written."""
+    """Callbacks come while an unclear submit is being recorded, and again right after that."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -77,7 +77,7 @@ async def test_nothing_is_sent_when_the_run_was_ended_while_its_intent_was_writt
 
 
 class TwoFaced(Service):
-    """Takes every task, calls back at once, and says only then that it did not take it."""
+    """Accepts every task, calls back at once, and then answers that it refused the task."""
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
         answer = await super().create_task(body, ref)
@@ -91,7 +91,7 @@ async def test_a_callback_proves_the_acceptance_of_an_attempt_against_its_answer
     summary = await world.run(service, callbacks=True)
     assert summary.counts["done"] == 3
     assert set(service.accepted.values()) == {1}
-    assert asyncio.get_running_loop().time() < 30.0  # what was told is not waited for once more
+    assert asyncio.get_running_loop().time() < 30.0  # the results of callbacks are not polled again
 
 
 async def test_two_callbacks_while_an_attempt_becomes_uncertain_settle_it_once(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_two_callbacks_while_an_attempt_becomes_uncertain_settle_it_once(t
 
 
 class FullDisk(Inline):
-    """No commit succeeds any longer once something was accepted."""
+    """All commits fail after the first acceptance."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -138,7 +138,7 @@ async def test_a_task_id_that_cannot_be_recorded_is_reported(tmp_path: Path) -> 
 
 
 class Locked(Inline):
-    """One commit waits for another program's lock, in vain; those behind it succeed."""
+    """One commit fails because another program holds a lock; later ones succeed."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -159,7 +159,7 @@ class Locked(Inline):
 
 @pytest.mark.parametrize("number", range(1, 12))
 async def test_the_outcome_of_a_submit_is_recorded_after_the_ledger_was_locked(tmp_path: Path, number: int) -> None:
-    """Neither never sent nor answered is uncertain: whichever commit fails, for intents, answers and all else."""
+    """Attempts that were never sent or were answered are not uncertain, whichever commit fails."""
 
     class LockedWorld(World):
         def executor(self) -> Inline:
@@ -178,10 +178,10 @@ async def test_the_outcome_of_a_submit_is_recorded_after_the_ledger_was_locked(t
 
 
 class Idempotent(Service):
-    """One task for each Idempotency-Key, however often it comes."""
+    """Makes one task for each Idempotency-Key, however often it is sent."""
 
     def __init__(self, *answers: str | None) -> None:
-        """`answers`: what goes wrong with the first submits."""
+        """`answers` are the faults of the first submits."""
         self._answers = list(answers)
         super().__init__(VirtualClock(), durations=lambda _: 5.0, fault=self._next)
         self.known: dict[str, str] = {}
@@ -251,7 +251,7 @@ async def test_a_refused_resend_does_not_settle_the_first_request(tmp_path: Path
 
 
 class Repeating(Service):
-    """Takes every task, and answers each submit with the first one's id."""
+    """Accepts every task, and answers each submit with the first one's id."""
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
         answer = await super().create_task(body, ref)
@@ -303,7 +303,7 @@ async def test_a_callback_cannot_give_an_uncertain_attempt_the_id_of_another_att
 
     async def create_task(body: wire.CreateTask, ref: str) -> Answer:
         answer = await create(body, ref)
-        told = wire.TaskInfo("t1", wire.SUCCESS)  # while that answer is on its way to the disk
+        told = wire.TaskInfo("t1", wire.SUCCESS)  # while that answer is being written
         asyncio.get_running_loop().call_later(1.0, world.deliver, attempts(world)[0][0], told)
         return answer
 
@@ -313,7 +313,7 @@ async def test_a_callback_cannot_give_an_uncertain_attempt_the_id_of_another_att
 
 
 class Telling(Shelf):
-    """When the result of t1 is stored, the API calls back for t0, `turns` turns of the loop later."""
+    """Calls back for t0 when the result of t1 is stored, `turns` turns of the loop later."""
 
     def __init__(self, world: World, turns: int) -> None:
         super().__init__()
@@ -342,7 +342,7 @@ async def test_a_callback_during_the_last_download_leaves_no_running_task(tmp_pa
 
 
 def in_order(*answers: str | None) -> Fault:
-    """What goes wrong with the first submits, one after the other."""
+    """Return the faults of the first submits, in order."""
     left = list(answers)
     return lambda _, kind: left.pop(0) if kind == "submit" and left else None
 
@@ -365,7 +365,7 @@ async def test_refusals_with_an_acceptance_between_them_are_not_in_a_row(tmp_pat
 
 
 class Unclear(Service):
-    """Answers no submit clearly, and notes how many it has at once after the first look at the balance."""
+    """Answers no submit clearly, and notes how many are open at once after the first balance call."""
 
     def __init__(self) -> None:
         super().__init__(VirtualClock(), durations=lambda _: 5.0, latency=2.0, fault=always("submit", "500"))

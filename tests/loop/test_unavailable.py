@@ -1,4 +1,4 @@
-"""An API that does not do its work: for how long a run waits, what it asks meanwhile, and that it ends."""
+"""An unavailable API: how long a run waits, which calls it sends meanwhile, and that it ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -53,7 +53,7 @@ async def test_an_api_that_refuses_everything_ends_the_run_when_patience_does(
 
 
 @pytest.mark.parametrize("fault", ["500", "unsent", "455"])
-async def test_what_is_waited_for_is_said_once_and_shown_as_long_as_it_lasts(tmp_path: Path, fault: str) -> None:
+async def test_the_reason_to_wait_is_reported_once_and_displayed_until_it_ends(tmp_path: Path, fault: str) -> None:
     shown: list[tuple[float, str]] = []
     clock = VirtualClock()
 
@@ -82,10 +82,10 @@ async def test_many_calls_that_fail_in_one_moment_do_not_end_a_run(tmp_path: Pat
 
 
 @pytest.mark.parametrize("faults", [("455",), ("455", "429", "unsent", "429")])
-async def test_submits_that_alone_are_told_to_come_later_stop_when_patience_is_over(
+async def test_submits_that_alone_are_postponed_stop_when_patience_ends(
     tmp_path: Path, faults: tuple[str, ...]
 ) -> None:
-    """All other calls work, and what runs is collected."""
+    """All other calls work, and running tasks are collected."""
 
     world, clock, next_fault = World(tmp_path, 20), VirtualClock(), cycle(faults)
     service = Service(clock, durations=lambda _: 3 * HOUR)
@@ -99,7 +99,7 @@ async def test_submits_that_alone_are_told_to_come_later_stop_when_patience_is_o
     assert (await world.run(service)).counts["done"] == 20
 
 
-async def test_an_accepted_submit_begins_the_patience_anew(tmp_path: Path) -> None:
+async def test_an_accepted_submit_restarts_the_patience(tmp_path: Path) -> None:
     world, clock = World(tmp_path, 20), VirtualClock()
     service = Service(clock, durations=lambda _: 600.0)
     service.fault = lambda _, kind: "455" if kind == "submit" and clock.monotonic() % HOUR < 3000.0 else None
@@ -108,7 +108,7 @@ async def test_an_accepted_submit_begins_the_patience_anew(tmp_path: Path) -> No
     assert clock.monotonic() > 5 * HOUR
 
 
-async def test_an_api_without_a_balance_call_is_not_asked_for_it_for_ever(tmp_path: Path) -> None:
+async def test_a_missing_balance_call_is_not_retried_forever(tmp_path: Path) -> None:
     lost = iter([True])
 
     def fault(_: Service, kind: str) -> str | None:
@@ -123,7 +123,7 @@ async def test_an_api_without_a_balance_call_is_not_asked_for_it_for_ever(tmp_pa
 
 
 class Mute(Service):
-    """Accepts calls of some kinds from a moment on, and never answers them."""
+    """Never answers calls of some kinds from a given time on."""
 
     kinds: tuple[str, ...] = ()
     since = 0.0
@@ -144,7 +144,7 @@ ALL = ("submit", "poll", "balance", "estimate")
 async def test_an_api_that_never_answers_ends_the_run_when_patience_does(
     tmp_path: Path, since: float, patience: float
 ) -> None:
-    """By the clock, though each single call would hang for longer."""
+    """The clock decides, although each single call would hang for longer."""
 
     service = Mute(VirtualClock(), durations=lambda _: 10.0)
     service.kinds, service.since = ALL, since
@@ -155,7 +155,7 @@ async def test_an_api_that_never_answers_ends_the_run_when_patience_does(
     assert since + patience <= took <= since + max(patience, GRACE) + 10.0 + 2.0
 
 
-async def test_a_submit_that_is_slow_is_not_taken_for_an_api_that_is_gone(tmp_path: Path) -> None:
+async def test_a_slow_submit_does_not_count_as_an_outage(tmp_path: Path) -> None:
     class Slow(Service):
         async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
             await asyncio.sleep(25.0)
@@ -167,7 +167,7 @@ async def test_a_submit_that_is_slow_is_not_taken_for_an_api_that_is_gone(tmp_pa
 
 
 class Pausing(Service):
-    """Answers 429 with a Retry-After until a moment."""
+    """Answers 429 with a Retry-After until a given time."""
 
     until, seconds = inf, 31_536_000.0
 
@@ -192,7 +192,7 @@ async def test_a_pause_beyond_all_patience_ends_with_it(tmp_path: Path, seconds:
     assert asyncio.get_running_loop().time() < 60.0
 
 
-async def test_while_paused_for_long_one_look_a_minute_finds_the_end(tmp_path: Path) -> None:
+async def test_in_a_long_pause_one_probe_a_minute_finds_its_end(tmp_path: Path) -> None:
     world, service = World(tmp_path, 5), Pausing(VirtualClock(), durations=QUICK)
     service.until = 600.0
     summary = await world.run(service)
@@ -213,7 +213,7 @@ async def test_another_process_of_the_key_waits_no_longer_than_its_own_patience(
 
 
 async def test_a_process_that_was_stopped_reads_its_answers_before_it_gives_up(tmp_path: Path) -> None:
-    """The clock went on by an hour in a moment, as after SIGSTOP: that is no silence of the API."""
+    """The clock jumps by an hour, as after SIGSTOP. This does not count as an outage."""
 
     class Stopped(VirtualClock):
         skipped = 0.0

@@ -1,4 +1,4 @@
-"""Files from disk: each content goes up once, and what goes up is what was looked at."""
+"""Local files: each content is uploaded once, and the uploaded bytes are those that were checked."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ def row(key: str, target: str, face: str = "anna.jpg") -> Row:
 
 
 def made(folder: Path, found: list[Row], **settings: object) -> World:
-    """A world whose manifest lies in `folder`, with a face there."""
+    """Make a world whose manifest and face are in `folder`."""
     world = World(folder, 0, **settings)
     (folder / "anna.jpg").write_bytes(b"anna")
     take(world, found)
@@ -55,7 +55,7 @@ def noticed(world: World) -> int:
         return int(db.execute("select count(*) from events where event = 'input-changed'").fetchone()[0])
 
 
-async def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Path) -> None:
+async def test_a_face_of_many_rows_is_uploaded_once_even_over_several_runs(tmp_path: Path) -> None:
     world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(60)])
     (tmp_path / "copy.jpg").write_bytes(b"anna")
     take(
@@ -70,7 +70,7 @@ async def test_a_face_of_many_rows_goes_up_once_also_in_a_later_run(tmp_path: Pa
     assert service.requests["upload"] == 1
 
 
-async def test_more_changed_files_than_are_remembered_are_no_trouble(
+async def test_more_changed_files_than_are_remembered_do_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "REMEMBERED", 2)
@@ -96,7 +96,7 @@ async def test_an_upload_is_made_again_when_its_time_is_over_and_for_another_key
 
 
 class Dated(Service):
-    """Notes how old each clip's upload is when its submit is accepted."""
+    """Notes the age of each clip's upload when its submit is accepted."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -114,8 +114,8 @@ class Dated(Service):
         return answer
 
 
-async def test_no_upload_grows_too_old_while_its_row_waits(tmp_path: Path) -> None:
-    """Maintenance holds up what was ready long ago."""
+async def test_no_upload_expires_while_its_row_waits(tmp_path: Path) -> None:
+    """A maintenance delays tasks that were prepared long ago."""
 
     world = made(tmp_path, [row(f"r{i}", f"clip{i}.mp4") for i in range(20)])
     for number in range(20):
@@ -138,7 +138,7 @@ def test_uploads_belong_to_a_key_and_those_of_the_local_server_to_all_its_keys()
     assert {Account("local", f"http://127.0.0.1:{n}", f"ak_{n}").owner for n in range(3)} == {"local"}
 
 
-async def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_written_down(tmp_path: Path) -> None:
+async def test_a_file_that_changed_after_its_row_was_enrolled_is_reported_once_and_logged(tmp_path: Path) -> None:
     world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(5)])
     service = Service(VirtualClock(), durations=QUICK)
     await world.run(service, limit=2)
@@ -152,7 +152,7 @@ async def test_a_file_that_changed_after_its_row_was_enrolled_is_said_once_and_w
     assert list(service.uploads.values()) == [b"anna", b"somebody else"]
 
 
-async def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Path) -> None:
+async def test_a_row_that_is_enrolled_again_accepts_its_changed_file(tmp_path: Path) -> None:
     found = [row("r0", "https://cdn.example/0.mp4")]
     world = made(tmp_path, found)
     (tmp_path / "anna.jpg").write_bytes(b"anna, cut out better")
@@ -170,7 +170,7 @@ async def test_a_row_that_is_enrolled_again_knows_its_file_as_it_is(tmp_path: Pa
         ("large", "too-large", "anna.jpg has 101 bytes, more than --max-upload allows (100)"),
     ],
 )
-async def test_a_file_that_cannot_go_up_fails_its_row_in_words(
+async def test_a_file_that_cannot_be_uploaded_fails_its_row_with_a_reason(
     tmp_path: Path, spoil: str, code: str, words: str
 ) -> None:
     world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")], max_upload=100)
@@ -189,7 +189,7 @@ async def test_a_file_that_cannot_go_up_fails_its_row_in_words(
 
 
 class Moody(Service):
-    """A store that refuses some uploads, or reads a file that changes under it."""
+    """A store that refuses some uploads, or during whose uploads a file changes."""
 
     refusals = 0
     spoiled: Path | None = None
@@ -203,7 +203,7 @@ class Moody(Service):
         return answer
 
 
-async def test_an_upload_is_tried_again_with_a_place_of_its_own(tmp_path: Path) -> None:
+async def test_a_retried_upload_has_its_own_place(tmp_path: Path) -> None:
     world = made(tmp_path, [row(f"r{i}", f"https://cdn.example/{i}.mp4") for i in range(4)])
     service = Moody(VirtualClock(), durations=QUICK)
     service.refusals = 2
@@ -212,7 +212,7 @@ async def test_an_upload_is_tried_again_with_a_place_of_its_own(tmp_path: Path) 
     assert (service.requests["upload"], len(service.uploads)) == (3, 1)
 
 
-async def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
+async def test_the_uploaded_bytes_are_the_hashed_ones(tmp_path: Path) -> None:
     world = made(tmp_path, [row("r0", "https://cdn.example/0.mp4")])
     service = Moody(VirtualClock(), durations=QUICK)
     service.spoiled = tmp_path / "anna.jpg"
@@ -222,7 +222,7 @@ async def test_what_goes_up_is_what_was_hashed(tmp_path: Path) -> None:
     assert service.requests["submit"] == 0
 
 
-async def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
+async def test_a_lock_exists_only_while_it_is_needed() -> None:
     locks, seen = Locks(), []
 
     async def work(name: str, number: int) -> None:
@@ -243,7 +243,7 @@ async def test_a_lock_is_there_for_as_long_as_it_is_needed() -> None:
 
 
 class Outage(Service):
-    """A store that is away until a time, in one of several ways; or for ever for some contents."""
+    """A store that fails until a given time, in one of several ways, or forever for some contents."""
 
     def __init__(self, what: str, until: float, *broken: bytes) -> None:
         super().__init__(VirtualClock(), durations=QUICK)
@@ -260,14 +260,14 @@ class Outage(Service):
 
 
 def clips(folder: Path, count: int, **settings: object) -> World:
-    """A world whose targets are files, each with a content of its own."""
+    """Make a world whose targets are files with different contents."""
     for number in range(count):
         (folder / f"{number}.mp4").write_bytes(b"clip %d" % number)
     return made(folder, [row(f"r{number}", f"{number}.mp4") for number in range(count)], **settings)
 
 
 @pytest.mark.parametrize("what", ["503", "unsent", "dropped"])
-async def test_a_store_that_is_away_for_all_files_is_waited_for(tmp_path: Path, what: str) -> None:
+async def test_an_outage_of_the_store_is_waited_out(tmp_path: Path, what: str) -> None:
     world, service = clips(tmp_path, 40), Outage(what, 600.0)
     summary = await world.run(service)
     assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 40)
@@ -275,7 +275,7 @@ async def test_a_store_that_is_away_for_all_files_is_waited_for(tmp_path: Path, 
     assert service.requests["upload"] < 41 + 16 * 20  # ever less often
 
 
-async def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+async def test_a_long_outage_of_the_store_stops_the_run_and_the_same_command_continues(tmp_path: Path) -> None:
     world, service = clips(tmp_path, 40), Outage("503", 1e9)
     summary = await world.run(service, patience=600.0)
     assert (summary.exit_code, summary.counts["queued"]) == (Exit.UNAVAILABLE, 40)
@@ -286,7 +286,7 @@ async def test_a_store_that_stays_away_stops_the_run_and_the_same_command_goes_o
 
 @pytest.mark.parametrize("count", [1, 40])
 @pytest.mark.parametrize("what", ["503", "unsent", "413"])
-async def test_a_file_that_alone_does_not_go_up_fails_its_row_soon(tmp_path: Path, what: str, count: int) -> None:
+async def test_a_file_whose_upload_alone_fails_fails_its_row_soon(tmp_path: Path, what: str, count: int) -> None:
     world, service = clips(tmp_path, count), Outage(what, 1e9, b"clip 0")
     summary = await world.run(service)
     assert (summary.counts["failed"], summary.counts["done"]) == (1, count - 1)

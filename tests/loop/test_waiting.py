@@ -1,4 +1,4 @@
-"""How long a task is waited for, when nobody watched it for hours, and when the API is in trouble as its time is up."""
+"""Task timeouts, between runs and during outages."""
 
 import asyncio
 from contextlib import closing
@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 
 async def left_alone(world: World, service: Service, hours: float) -> None:
-    """A run is stopped while its tasks run, and nobody looks at them for `hours`."""
+    """Stop a run while its tasks are running, and wait for `hours`."""
     await world.run(service, deadline=VirtualClock().now() + 1000.0)
     assert world.counts()["running"] == len(service.tasks) > 0
     await asyncio.sleep(hours * HOUR)
@@ -32,7 +32,7 @@ def failure(world: World) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(("fault", "times"), [("unsent", 1), ("dropped", 3), ("503", 5), ("404", 5)])
-async def test_what_ended_while_nobody_ran_is_collected_after_trouble_with_the_first_polls(
+async def test_a_task_that_ended_between_runs_is_collected_after_failed_polls(
     tmp_path: Path, fault: str, times: int
 ) -> None:
     world, service = World(tmp_path, 5), Service(VirtualClock(), durations=lambda _: HOUR)
@@ -43,7 +43,7 @@ async def test_what_ended_while_nobody_ran_is_collected_after_trouble_with_the_f
     assert service.requests["submit"] == 5
 
 
-async def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_that_says_so(tmp_path: Path) -> None:
+async def test_a_task_beyond_its_timeout_ends_with_the_first_poll_that_finds_it_running(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: 1e9)
     await left_alone(world, service, hours=8.0)
     service.fault, before = once("poll", "503", 3), service.requests["poll"]
@@ -53,7 +53,7 @@ async def test_what_still_runs_after_its_time_is_given_up_by_the_first_answer_th
     assert failure(world) == ("timeout", "not finished after 6 h; `batchswap retry` resumes the wait and costs nothing")
 
 
-async def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_waiting(tmp_path: Path) -> None:
+async def test_polls_that_fail_for_the_whole_task_timeout_end_the_task(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1), Service(VirtualClock(), durations=lambda _: HOUR)
     await left_alone(world, service, hours=8.0)
     service.fault = always("poll", "404")
@@ -64,7 +64,7 @@ async def test_trouble_that_lasts_for_the_whole_task_timeout_of_a_run_ends_the_w
     assert failure(world)[1].startswith("no useful answer about it for 6 h")
 
 
-async def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trouble_when_its_time_is_up(
+async def test_a_task_that_ended_in_time_is_collected_after_an_outage_beyond_its_timeout(
     tmp_path: Path,
 ) -> None:
     world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.9 * HOUR)
@@ -79,7 +79,7 @@ async def test_a_task_that_ends_in_time_is_collected_although_the_api_is_in_trou
 
 
 class SlowToExpire(Shelf):
-    """The first download takes two hours, and only then it turns out that the URL has expired."""
+    """The first download takes two hours, and then the URL has expired."""
 
     async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         if not self.stale:
@@ -89,7 +89,7 @@ class SlowToExpire(Shelf):
         return Verified(url, 1, "video/mp4")
 
 
-async def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked_for(tmp_path: Path) -> None:
+async def test_failed_polls_before_a_success_do_not_count_when_a_new_url_is_requested(tmp_path: Path) -> None:
     world, service = World(tmp_path, 1, task_timeout=HOUR), Service(VirtualClock(), durations=lambda _: 0.1)
     world.shelf, answers = SlowToExpire(), iter(["503", None, "503"])
     service.fault = lambda _, kind: next(answers, None) if kind == "poll" else None
@@ -97,7 +97,7 @@ async def test_trouble_before_a_success_does_not_count_when_a_fresh_url_is_asked
 
 
 async def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -> None:
-    """Twice it is unknown, each time for less than what it takes to be lost."""
+    """The task is unknown twice, each time too briefly to be lost."""
 
     def fault(service: Service, kind: str) -> str | None:
         now = service.clock.monotonic()
@@ -108,7 +108,7 @@ async def test_a_task_that_the_api_knew_in_between_is_not_lost(tmp_path: Path) -
 
 
 class SlowShelf(Shelf):
-    """Ten seconds for each result."""
+    """Each download takes ten seconds."""
 
     async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         await asyncio.sleep(10.0)

@@ -1,4 +1,4 @@
-"""What a display is told of a run: only what this run is to do counts as its work."""
+"""The view of a run for the display: only the tasks that this run will do count as its work."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def watched(world: World, **changes: Any) -> tuple[list[Shown], Summary]:
-    """What was shown each second, and how the run ended."""
+    """Return the views of each second, and the summary."""
     shown: list[Shown] = []
 
     async def watch(look: Callable[[], RunView]) -> None:
@@ -54,15 +54,15 @@ async def test_orphans_are_not_the_work_of_a_run(tmp_path: Path) -> None:
     assert {(each.total, each.left_out) for each in shown} == {(10, 20)}
 
 
-async def test_what_is_not_submitted_any_more_is_not_waited_for(tmp_path: Path) -> None:
+async def test_rows_that_are_no_longer_submitted_are_not_awaited(tmp_path: Path) -> None:
     shown, summary = await watched(World(tmp_path, 50), budget=20.0)
     assert (shown[0].total, shown[0].left_out) == (50, 0)
     assert (shown[-1].total, shown[-1].queued, shown[-1].left_out) == (20, 0, 30)
     assert "go on with: again" in last_line(summary, World(tmp_path, 0).settings, "again")
 
 
-async def test_a_command_that_would_do_nothing_is_not_said_to_go_on(tmp_path: Path) -> None:
-    """The rows that --limit leaves out stay queued, however often it is repeated."""
+async def test_a_command_that_would_do_nothing_is_not_suggested(tmp_path: Path) -> None:
+    """Rows that --limit leaves out stay queued, however often the command is repeated."""
     world = World(tmp_path, 5)
 
     service = Service(VirtualClock(), durations=QUICK, fault=lambda _, kind: "lost" if kind == "submit" else None)

@@ -49,7 +49,7 @@ async def watch_nothing(look: Callable[[], RunView]) -> None:
 
 
 class World:
-    """One ledger and its batch `b` of `count` rows."""
+    """One ledger with its batch `b` of `count` rows."""
 
     def __init__(self, folder: Path, count: int, **settings: object) -> None:
         self.folder = folder
@@ -76,19 +76,19 @@ class World:
         self.events.append((event, fields))
 
     def clock(self) -> VirtualClock:
-        """What a run reads the time from."""
+        """Return the run's clock."""
         return VirtualClock()
 
     def executor(self) -> Inline:
-        """What a run's commits go through."""
+        """Return the executor for a run's commits."""
         return Inline()
 
     def kill(self) -> None:
-        """From now on nothing that this run does reaches the ledger, as after SIGKILL."""
+        """Keep the run from writing to the ledger from now on, as after SIGKILL."""
         self._executor.killed = True
 
     def deliver(self, ref: str, info: wire.TaskInfo) -> None:
-        """A callback reaches the receiver, if there is one."""
+        """Deliver a callback to the receiver, if there is one."""
         if self.deliveries is not None:
             self.deliveries.put_nowait(Delivery(ref, info))
 
@@ -103,7 +103,7 @@ class World:
         watch: Watch = watch_nothing,
         **changes: object,
     ) -> Summary:
-        """One run, to its end."""
+        """Run to the end."""
         self.deliveries = asyncio.Queue() if callbacks else None
         self._executor = self.executor()
         settings = msgspec.structs.replace(self.settings, **changes)
@@ -114,7 +114,7 @@ class World:
             closing(connection.connect(settings.db, write=True)) as writing,
             closing(connection.connect(settings.db, write=False)) as reading,
         ):
-            # Not what is tested here: virtual nights would spend their time in fsync.
+            # Durability is not tested here, and fsync would slow down virtual nights.
             writing.execute("pragma synchronous = off")
             budget = Budget(settings.budget, settings.budget_per_day)
             stamp = transitions.begin_run(writing, clock.now(), provider="crun", account=account.owner, budget=budget)

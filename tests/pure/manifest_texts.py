@@ -1,4 +1,4 @@
-"""Short ways to read a manifest from a text."""
+"""Helpers to read a manifest from a text."""
 
 import io
 from pathlib import Path
@@ -12,13 +12,13 @@ NO_FILES = Options(check_files=False)
 
 
 def rows_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> list[Row]:  # noqa: A002
-    """The rows of a manifest on standard input."""
+    """Return the rows of a manifest on standard input."""
     data = text if isinstance(text, bytes) else text.encode()
     return [row for chunk in read([Source("-", format)], options, io.BytesIO(data)) for row in chunk.rows]
 
 
 def errors_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> list[str]:  # noqa: A002
-    """The problems of a manifest on standard input, each as it is printed; [] for none."""
+    """Return the problems of a manifest on standard input, as they are printed."""
     try:
         rows_of(text, format, options)
     except ManifestErrors as errors:
@@ -27,7 +27,7 @@ def errors_of(text: str | bytes, format: ManifestFormat | None = "csv", options:
 
 
 def error_of(text: str | bytes, format: ManifestFormat | None = "csv", options: Options = NO_FILES) -> str:  # noqa: A002
-    """The only problem."""
+    """Return the only problem."""
     (found,) = errors_of(text, format, options)
     return found
 

@@ -1,4 +1,4 @@
-"""What is due next: learned durations, and one holder per task."""
+"""The schedule of polls: learned durations, and one worker per task."""
 
 import random
 from itertools import pairwise
@@ -47,7 +47,7 @@ def test_overdue_grows_with_age_and_is_at_most_the_wait(a: float, b: float, c: f
     assert second <= later - start
 
 
-def test_who_has_probably_been_finished_for_longest_is_the_most_overdue() -> None:
+def test_the_task_that_has_probably_been_finished_for_longest_is_the_most_overdue() -> None:
     durations = learned(500)
     assert durations.overdue(0.0, 3.0) < 0.1
     # Nearly everything has ended by 20 s, at 6.38 s on average.
@@ -71,7 +71,7 @@ def test_it_learns_from_the_first_few_and_then_well() -> None:
     assert many.age_at(0.0, 0.9) == pytest.approx(9.39, rel=0.12)
 
 
-def test_tasks_that_still_run_teach_too() -> None:
+def test_running_tasks_are_learned_from() -> None:
     durations = Durations()
     before = durations.chance(0.0, 30.0)
     for _ in range(20):
@@ -79,7 +79,7 @@ def test_tasks_that_still_run_teach_too() -> None:
     assert durations.chance(0.0, 30.0) < before / 4
 
 
-def test_two_kinds_of_tasks_make_two_humps() -> None:
+def test_two_kinds_of_tasks_give_two_peaks() -> None:
     durations = Durations()
     for i in range(200):
         durations.ended(2.0 if i % 2 else 40.0, 0.0)
@@ -88,7 +88,7 @@ def test_two_kinds_of_tasks_make_two_humps() -> None:
     assert durations.chance(3.0, 50.0) > 0.9
 
 
-def test_the_likeliest_is_asked_for_first_and_nobody_too_early() -> None:
+def test_the_likeliest_task_is_polled_first_and_none_too_early() -> None:
     agenda = Agenda()
     for i in range(100):
         agenda.durations("m").ended(6.0 + i * 0.01, 0.0)
@@ -128,14 +128,14 @@ def test_a_callback_that_is_very_late_is_forgotten_once_durations_are_known() ->
 
 
 def ripe(agenda: Agenda, task_id: int) -> float:
-    """When a task that was just submitted will be asked for, if it alone runs."""
+    """Return when a new task will be polled if it runs alone."""
     agenda.watch(task_id, "m", 0.0)
     at = agenda.next_at(0.0, pressing=False)
     agenda.drop(task_id)
     return at
 
 
-def test_the_first_tasks_are_asked_for_until_a_callback_has_come() -> None:
+def test_the_first_tasks_are_polled_until_a_callback_has_come() -> None:
     polled, called = ripe(Agenda(), 1), Agenda(expects_calls=True)
     assert [ripe(called, task_id) for task_id in range(SCOUTS)] == [polled] * SCOUTS
     assert ripe(called, 7) > 2 * polled
@@ -144,7 +144,7 @@ def test_the_first_tasks_are_asked_for_until_a_callback_has_come() -> None:
     assert ripe(told, 1) > 2 * polled
 
 
-def test_when_more_callbacks_are_lost_than_come_all_tasks_are_asked_for() -> None:
+def test_when_more_callbacks_are_lost_than_come_all_tasks_are_polled() -> None:
     agenda = Agenda(expects_calls=True)
     for task_id in range(30):
         agenda.watch(task_id, "m", 0.0)
@@ -157,7 +157,7 @@ def test_when_more_callbacks_are_lost_than_come_all_tasks_are_asked_for() -> Non
     assert not agenda.calls.fail
 
 
-def test_a_task_of_which_a_callback_told_is_none_that_it_missed() -> None:
+def test_a_task_with_a_callback_does_not_count_as_missed() -> None:
     agenda = Agenda(expects_calls=True)
     for task_id in range(20):
         agenda.watch(task_id, "m", 0.0)
@@ -168,8 +168,8 @@ def test_a_task_of_which_a_callback_told_is_none_that_it_missed() -> None:
 
 @pytest.mark.parametrize("expects_calls", [True, False])
 @pytest.mark.parametrize("pressing", [True, False])
-def test_no_task_is_waited_for_without_an_end(expects_calls: bool, pressing: bool) -> None:
-    """Not even one that runs longer than anything before it, and whose callback is lost."""
+def test_every_task_is_polled_eventually(expects_calls: bool, pressing: bool) -> None:
+    """This includes a task that runs longer than all before it, and whose callback is lost."""
     agenda, seen = Agenda(expects_calls=expects_calls), 0.0
     agenda.watch(1, "m", 0.0)
     while seen < 10 * 86400.0:
@@ -189,7 +189,7 @@ def test_without_callbacks_nothing_is_forgotten() -> None:
     assert not agenda.has_forgotten(1000.0)
 
 
-def test_what_told_nothing_is_left_alone_for_a_while() -> None:
+def test_a_poll_without_information_is_repeated_later() -> None:
     agenda = Agenda()
     agenda.watch(1, "m", 0.0)
     agenda.take(1)
@@ -199,7 +199,7 @@ def test_what_told_nothing_is_left_alone_for_a_while() -> None:
     assert agenda.likeliest(5000.0, pressing=True) == 1
 
 
-def test_unknown_tasks_are_left_alone() -> None:
+def test_unknown_tasks_are_ignored() -> None:
     agenda = Agenda()
     agenda.called_back(7)
     agenda.drop(7)
@@ -210,8 +210,8 @@ def test_unknown_tasks_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("took", "expected"), [(2.5, 2.5), (2.0, 2.0), (0.0, 0.5), (9.5, 4.0), (None, 2.0), (1e9, 4.0)]
 )
-def test_what_the_api_says_of_a_duration_is_believed_as_far_as_it_fits(took: float | None, expected: float) -> None:
-    """Found at 4 s, last seen running at 1 s; whole seconds are cut off."""
+def test_a_duration_from_the_api_counts_as_far_as_it_agrees_with_the_polls(took: float | None, expected: float) -> None:
+    """The task was found at 4 s and last seen running at 1 s; the API truncates to whole seconds."""
     agenda = Agenda()
     seen = 0.0 if took == 0.0 else 1.0
     for task_id in range(200):
@@ -225,7 +225,7 @@ def test_what_the_api_says_of_a_duration_is_believed_as_far_as_it_fits(took: flo
 
 
 def asked_for(agenda: Agenda, until: float, *, pressing: bool = False) -> list[float]:
-    """When task 1, which still runs, is asked for."""
+    """Return when task 1, which is still running, is polled."""
     asked, now = [], 0.0
     while (now := agenda.next_at(now, pressing=pressing)) <= until:
         if agenda.likeliest(now, pressing=pressing) is None:
@@ -236,7 +236,7 @@ def asked_for(agenda: Agenda, until: float, *, pressing: bool = False) -> list[f
     return asked
 
 
-def test_a_history_in_whole_seconds_is_not_one_of_tasks_that_take_no_time() -> None:
+def test_a_history_in_whole_seconds_may_contain_zeros() -> None:
     agenda = Agenda()
     agenda.recall(("m", 0.0) for _ in range(100))
     assert 0.2 < agenda.durations("m").age_at(0.0, 0.5) < 1.0
@@ -244,7 +244,7 @@ def test_a_history_in_whole_seconds_is_not_one_of_tasks_that_take_no_time() -> N
 
 @pytest.mark.parametrize("took", [0.5, 2.0, 6.0, 60.0, 900.0])
 def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: float) -> None:
-    """Nothing is known of them, or something wrong."""
+    """Nothing is known about them, or something wrong."""
     for known in (0.1, 20.0, 3000.0):
         agenda = Agenda()
         agenda.recall(("m", known) for _ in range(500))
@@ -255,7 +255,7 @@ def test_without_a_limit_the_first_tasks_are_found_soon_after_their_end(took: fl
 
 @pytest.mark.parametrize(("others", "gap"), [(0, 30.001), (49, 200.001)])
 @pytest.mark.parametrize("pressing", [True, False])
-def test_an_old_task_is_asked_for_again_soon_if_it_is_one_of_few(others: int, gap: float, pressing: bool) -> None:
+def test_an_old_task_is_polled_again_soon_if_few_are_running(others: int, gap: float, pressing: bool) -> None:
     agenda = Agenda()
     for other in range(100, 100 + others):
         agenda.watch(other, "m", 0.0)
@@ -268,7 +268,7 @@ def test_an_old_task_is_asked_for_again_soon_if_it_is_one_of_few(others: int, ga
     assert max(later - earlier for earlier, later in pairwise([0.0, *asked, 500.0])) <= gap
 
 
-def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
+def test_scouts_are_few_and_other_tasks_use_their_findings() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0) for _ in range(500))
     for scout in range(11, 14):
@@ -282,7 +282,7 @@ def test_scouts_are_few_and_the_others_wait_for_what_they_find() -> None:
     assert 5.0 < asked_for(agenda, 9.0)[0] < 7.0
 
 
-def test_who_outlives_a_quick_day_is_not_waited_for_as_on_the_slow_one_before() -> None:
+def test_a_task_that_outlives_a_quick_day_is_polled_earlier_than_on_a_slow_day() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0) for _ in range(500))
     for _ in range(20):
@@ -296,7 +296,7 @@ def test_who_outlives_a_quick_day_is_not_waited_for_as_on_the_slow_one_before() 
     assert all(later <= 1.6 * earlier for earlier, later in zip(asked, [*asked[1:], 60.0], strict=True))
 
 
-def test_what_earlier_runs_knew_is_soon_outweighed() -> None:
+def test_a_wrong_history_is_soon_outweighed() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0) for _ in range(500))
     durations = agenda.durations("m")
@@ -306,7 +306,7 @@ def test_what_earlier_runs_knew_is_soon_outweighed() -> None:
     assert durations.chance(0.0, 8.0) > 0.3
 
 
-def test_what_earlier_runs_knew_is_kept_while_it_holds() -> None:
+def test_a_correct_history_is_kept() -> None:
     agenda = Agenda()
     agenda.recall(("m", 300.0 + i) for i in range(50))
     durations = agenda.durations("m")
@@ -322,7 +322,7 @@ def test_a_service_that_becomes_faster_is_noticed_after_thousands_of_tasks() -> 
     assert durations.chance(0.0, 1.0) > 0.2
 
 
-def test_a_class_starts_from_its_model_and_goes_its_own_way() -> None:
+def test_a_class_starts_from_its_model_and_learns_its_own_durations() -> None:
     agenda = Agenda()
     for i in range(40):
         agenda.durations("m/1").ended(10.0 + i * 0.01, 0.0)
@@ -336,7 +336,7 @@ def test_a_class_starts_from_its_model_and_goes_its_own_way() -> None:
     assert agenda.durations("n/1").age_at(0.0, 0.5) == pytest.approx(20.0, rel=0.1)
 
 
-def test_what_a_model_learns_reaches_its_fresh_classes_at_once() -> None:
+def test_a_new_class_uses_the_latest_durations_of_its_model() -> None:
     agenda = Agenda()
     fresh = agenda.durations("m/2")
     before = fresh.chance(0.0, 6.0)
@@ -346,7 +346,7 @@ def test_what_a_model_learns_reaches_its_fresh_classes_at_once() -> None:
 
 
 class AgendaMachine(RuleBasedStateMachine):
-    """Any order of events: one holder per task, nothing lost, nothing asked for that has ended."""
+    """In any order of events, each task has at most one worker, none is lost, and none is polled after its end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -400,7 +400,7 @@ class AgendaMachine(RuleBasedStateMachine):
     def everybody_is_somewhere(self) -> None:
         assert len(self.agenda) == len(self.free) + len(self.held)
         if self.free:
-            # Everything free is asked for some day, unless it is beyond a day of age.
+            # Every free task is polled at some time, unless it is older than a day.
             assert self.agenda.next_at(self.now, pressing=True) < inf or self.now > 80_000
 
 

@@ -1,4 +1,4 @@
-"""What answers, and the lack of them, mean for all requests of a key."""
+"""Consequences of answers and failures for all requests of a key."""
 
 from math import inf
 
@@ -25,7 +25,7 @@ def _events(advice: Advice) -> list[LogEvent]:
 
 
 @pytest.mark.parametrize("kind", [Kind.OK, Kind.ACCEPTED, Kind.REJECTED, Kind.NO_CREDITS, Kind.MISSING])
-def test_what_serves_the_key_asks_for_nothing(kind: Kind) -> None:
+def test_a_good_answer_has_no_consequences(kind: Kind) -> None:
     health = _health()
     assert health.answered(Verdict(kind), NOW - 1.0, NOW) == NOTHING
     assert (health.served_at, health.good_at, health.trouble) == (NOW - 1.0, NOW, "")
@@ -45,7 +45,7 @@ def test_a_refused_account_stops_the_run(code: str) -> None:
     assert (stop.exit, code in stop.words) == (Exit.REFUSED, True)
 
 
-def test_a_429_pauses_for_as_long_as_it_asks_and_slows_down() -> None:
+def test_a_429_pauses_for_its_retry_after_and_slows_down() -> None:
     advice = _health().answered(RATE_LIMITED, NOW, NOW, 30.0)
     assert (advice.pause, advice.is_429, advice.news) == (30.0, True, ())
     assert advice.if_slower is not None
@@ -133,7 +133,7 @@ def test_a_lost_answer_pauses_nothing() -> None:
         (False, 4, SOON, True),
         (False, 4, SOON - 1.0, False),  # many calls that fail at once are one failure
         (False, 3, SOON, False),  # --retries allows three
-        (True, 9, SOON, False),  # it was there: --patience decides
+        (True, 9, SOON, False),  # it has answered before, so --patience decides
     ],
 )
 def test_an_api_that_never_answered_is_given_up_after_the_retries(
@@ -147,7 +147,7 @@ def test_an_api_that_never_answered_is_given_up_after_the_retries(
     assert [each.stop is not None for each in advice] == [False] * (failures - 1) + [is_stopped]
 
 
-def test_one_caller_sees_for_all_whether_anything_is_served() -> None:
+def test_one_caller_tests_the_api_for_all() -> None:
     health = _health()
     assert health.may_ask_balance(since=NOW, now=NOW + 1.0)
     assert not health.may_ask_balance(since=NOW, now=NOW + 2.0)

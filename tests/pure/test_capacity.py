@@ -1,4 +1,4 @@
-"""What 429s to submits tell of how many tasks the API takes at once."""
+"""The number of tasks in flight, learned from 429s to submits."""
 
 from math import inf
 
@@ -13,7 +13,7 @@ def test_as_many_as_configured_while_nothing_is_known() -> None:
     assert not capacity.is_unclear(-inf)
 
 
-def test_the_first_429_tells_only_that_something_else_is_to_be_asked() -> None:
+def test_the_first_429_requires_a_test_of_another_call() -> None:
     capacity = Capacity(100)
     assert not capacity.refused(10.0, 30, served_at=9.0)
     assert capacity.is_unclear(9.0)
@@ -29,7 +29,7 @@ def test_a_second_429_with_something_served_in_between_counts_the_tasks() -> Non
     assert not capacity.is_unclear(11.0)
 
 
-def test_a_second_429_with_nothing_served_in_between_speaks_of_the_rate() -> None:
+def test_a_second_429_with_nothing_served_in_between_concerns_the_rate() -> None:
     capacity = Capacity(100)
     capacity.refused(10.0, 30, served_at=9.0)
     assert not capacity.refused(12.0, 30, served_at=9.0)
@@ -58,7 +58,7 @@ def full(running: int = 30) -> Capacity:
     return capacity
 
 
-def test_one_more_is_tried_after_a_while_and_ever_more_seldom_while_it_is_refused() -> None:
+def test_one_more_task_is_tried_after_a_while_and_less_often_after_refusals() -> None:
     capacity, now, hold = full(), 0.0, FIRST_HOLD
     for _ in range(12):
         assert capacity.allowed(now + hold - 0.1) == 30
@@ -70,7 +70,7 @@ def test_one_more_is_tried_after_a_while_and_ever_more_seldom_while_it_is_refuse
     assert hold == LONGEST_HOLD
 
 
-def test_what_is_taken_beyond_what_was_believed_is_followed_by_the_next_try() -> None:
+def test_an_accepted_task_beyond_the_estimate_is_followed_by_the_next_try() -> None:
     capacity = full()
     for running in range(31, 100):
         assert capacity.allowed(FIRST_HOLD) == running
@@ -84,7 +84,7 @@ def test_never_more_than_configured() -> None:
     assert capacity.allowed(10_000.0) == 100
 
 
-def test_once_it_is_known_each_429_to_a_submit_counts_anew() -> None:
+def test_once_the_number_is_known_each_429_to_a_submit_updates_it() -> None:
     capacity = full()
     capacity.accepted(3.0, 30)
     assert capacity.refused(5.0, 24, served_at=-1.0)

@@ -1,4 +1,4 @@
-"""What leaves next, from a view of the run alone."""
+"""The choice of the next request from a view of the run."""
 
 from math import inf
 
@@ -30,7 +30,7 @@ def test_nothing_leaves_when_the_run_is_over_or_every_worker_is_busy(view: Choic
         (NOW - 1.0, False, Probe()),
         (NOW, False, Probe()),
         (NOW + 60.0, False, Wait(60.0)),
-        (NOW, True, Wait(inf)),  # one is on its way already
+        (NOW, True, Wait(inf)),  # one is open already
     ],
 )
 def test_during_a_pause_nothing_leaves_but_one_probe_at_a_time(
@@ -80,7 +80,7 @@ def test_free_calls_and_ready_submits_alternate() -> None:
         assert _after(both, was_free_call=True, **reason) == FreeCall()
 
 
-def test_while_the_capacity_is_unclear_something_else_is_asked() -> None:
+def test_while_the_capacity_is_unclear_another_call_is_tested() -> None:
     assert _after(DUE, is_capacity_unclear=True) == Poll(pressing=True)
     assert _after(READY, is_capacity_unclear=True) == CheckBalance()
     assert _after(READY, is_capacity_unclear=True, is_probing=True, poll_at=NOW + 4.0) == Wait(4.0)

@@ -1,4 +1,4 @@
-"""Which calendar day an attempt counts for: two time zones do not get a day each."""
+"""The calendar day that an attempt counts for. Two time zones share one day."""
 
 import pytest
 
@@ -36,5 +36,5 @@ def test_a_day_begins_when_the_last_one_is_over_everywhere(
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, 27.0, 24.0 * 365])
-def test_a_line_that_cannot_be_a_day_is_not_sound(hours: float) -> None:
+def test_a_line_that_cannot_be_a_day_is_damaged(hours: float) -> None:
     assert not day(NOON, hours).is_sound

@@ -1,4 +1,4 @@
-"""Names of results that say another format than the file holds."""
+"""Endings of results that do not match the file's format."""
 
 import pytest
 
@@ -19,5 +19,5 @@ from batchswap.downloads import false_ending
         ("b/clip.mp4", "", ""),
     ],
 )
-def test_what_a_name_says_wrongly(output: str, media_type: str, words: str) -> None:
+def test_wrong_endings(output: str, media_type: str, words: str) -> None:
     assert false_ending(output, media_type) == words

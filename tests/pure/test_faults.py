@@ -1,4 +1,4 @@
-"""The schedule of rehearsed faults: how it is written, how it is drawn."""
+"""The schedule of simulated faults: its notation and its random draws."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def test_how_a_fault_is_written(text: str, rate: FaultRate) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "429", "404:0.1", "429:", "429:x", "429:1.1", "429:-1", "slow:1:nan", "lost:nan"])
-def test_what_is_no_fault(text: str) -> None:
+def test_invalid_faults(text: str) -> None:
     with pytest.raises(UsageError):
         parse_fault(text)
 
@@ -35,7 +35,7 @@ def test_any_text_is_a_fault_or_a_usage_error(text: str) -> None:
         return
 
 
-def test_every_fault_has_its_moment() -> None:
+def test_every_fault_has_a_time() -> None:
     assert set(WHEN) == set(Fault)
     for fault, moment in WHEN.items():
         schedule = Schedule((FaultRate(fault, 1.0),), 0)
@@ -51,7 +51,7 @@ def test_the_same_seed_brings_the_same_faults_whatever_else_is_drawn() -> None:
     assert [one.draw(Moment.WORK) for _ in range(50)] == [other.draw(Moment.WORK) for _ in range(50)]
 
 
-def test_a_chance_is_about_what_it_says() -> None:
+def test_the_frequency_is_about_the_chance() -> None:
     schedule = Schedule((FaultRate(Fault.RATE_LIMITED, 0.2),), 1)
     hits = sum(schedule.draw(Moment.REQUEST) is not None for _ in range(5000))
     assert 900 < hits < 1100

@@ -1,4 +1,4 @@
-"""What the API says was submitted, against a row."""
+"""Comparison of a row with the inputs that the API reports."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ONE = Task(1, "b", "k", State.UNCERTAIN, Model.VIDEO, f"{URL}a.mp4", f"{URL}anna
 MANY = Task(2, "b", "m", State.UNCERTAIN, Model.VIDEO_MULTI, f"{URL}a.mp4", "", "b/m.mp4", "/", "d", faces=FACES)
 
 
-def said(model: str, **inputs: Any) -> dict[str, Any]:
+def param(model: str, **inputs: Any) -> dict[str, Any]:
     return {"model": model, "input": inputs}
 
 
@@ -26,16 +26,16 @@ def listed(*faces: tuple[Any, str]) -> list[dict[str, Any]]:
     ("task", "param", "expected"),
     [
         (ONE, None, True),
-        (ONE, said("video-face-swap", video_url=f"{URL}a.mp4", new_face=f"{URL}anna.jpg"), True),
-        (ONE, said("video-face-swap", video_url=f"{URL}a.mp4"), True),
-        (ONE, said("video-face-swap", video_url=f"{URL}b.mp4", new_face=f"{URL}anna.jpg"), False),
-        (ONE, said("video-face-swap", video_url=f"{URL}a.mp4", new_face=f"{URL}ben.jpg"), False),
-        (ONE, said("image-face-swap", image_url=f"{URL}a.mp4"), False),
-        (MANY, said("video-face-swap-multi", faces=listed((0, "anna.jpg"), (1, "own.jpg"), (2, "ben.jpg"))), True),
-        (MANY, said("video-face-swap-multi", faces=listed(("0", "anna.jpg"))), True),
-        (MANY, said("video-face-swap-multi", faces="odd"), True),
-        (MANY, said("video-face-swap-multi", faces=listed((0, "ben.jpg"), (2, "anna.jpg"))), False),
-        (MANY, said("video-face-swap-multi", faces=[7, *listed((2, "anna.jpg"))]), False),
+        (ONE, param("video-face-swap", video_url=f"{URL}a.mp4", new_face=f"{URL}anna.jpg"), True),
+        (ONE, param("video-face-swap", video_url=f"{URL}a.mp4"), True),
+        (ONE, param("video-face-swap", video_url=f"{URL}b.mp4", new_face=f"{URL}anna.jpg"), False),
+        (ONE, param("video-face-swap", video_url=f"{URL}a.mp4", new_face=f"{URL}ben.jpg"), False),
+        (ONE, param("image-face-swap", image_url=f"{URL}a.mp4"), False),
+        (MANY, param("video-face-swap-multi", faces=listed((0, "anna.jpg"), (1, "own.jpg"), (2, "ben.jpg"))), True),
+        (MANY, param("video-face-swap-multi", faces=listed(("0", "anna.jpg"))), True),
+        (MANY, param("video-face-swap-multi", faces="odd"), True),
+        (MANY, param("video-face-swap-multi", faces=listed((0, "ben.jpg"), (2, "anna.jpg"))), False),
+        (MANY, param("video-face-swap-multi", faces=[7, *listed((2, "anna.jpg"))]), False),
     ],
 )
 def test_inputs(task: Task, param: Any, expected: bool) -> None:

@@ -1,7 +1,7 @@
-"""Answers and requests as the documentation has them, written by hand: what the client makes of them, what it sends.
+"""Answers and requests written by hand after the documentation: how the client reads and writes them.
 
-The local server is held to the same documentation in tests/http/test_server_conformance.py, so that the two cannot be
-wrong together.
+tests/http/test_server_conformance.py compares the local server with the same documentation, so that client and server
+cannot agree on a mistake.
 """
 
 import json
@@ -110,7 +110,7 @@ def test_a_price_is_never_less_than_nothing(said: Any, read: float | None) -> No
 
 
 @pytest.mark.parametrize("said", [1.7e308, -1.7e308, 10**300, -(10**300), 2**60, "1e300", "9" * 400, "nan", True, []])
-def test_a_number_that_cannot_be_reckoned_with_is_none(said: Any) -> None:
+def test_an_unusable_number_is_none(said: Any) -> None:
     found = wire.TaskInfo.from_json({"create_at": said, "complete_at": said, "credits": said, "duration_s": said})
     assert found == wire.TaskInfo.from_json({})
     assert wire.Balance.from_json({"balance": said}).balance is None
@@ -131,7 +131,9 @@ def test_a_number_that_cannot_be_reckoned_with_is_none(said: Any) -> None:
         (10, None, None),
     ],
 )
-def test_a_task_takes_between_nothing_and_a_week_or_nobody_knows(created: Any, completed: Any, took: Any) -> None:
+def test_a_task_takes_between_zero_seconds_and_a_week_or_an_unknown_time(
+    created: Any, completed: Any, took: Any
+) -> None:
     assert wire.TaskInfo.from_json({"create_at": created, "complete_at": completed}).took == took
 
 
@@ -149,7 +151,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_nothing_that_comes_can_break_the_reading(data: Any) -> None:
+def test_no_answer_can_break_the_reader(data: Any) -> None:
     for kind, _, _ in ANSWERS:
         kind.from_json(data)
 
@@ -194,6 +196,6 @@ def test_submits_are_written_as_documented(draft: Draft, expected: str) -> None:
     assert draft.body().to_json() == json.loads(expected)
 
 
-def test_a_face_that_is_not_there_makes_no_body() -> None:
+def test_a_face_that_was_not_detected_makes_no_body() -> None:
     with pytest.raises(TaskInvalid, match="face 3 was not detected; detected: 0, 1"):
         drafted(Model.VIDEO_MULTI, faces=((3, "https://x/f.jpg"),), detected=FOUND).body()

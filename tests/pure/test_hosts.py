@@ -1,4 +1,4 @@
-"""Media hosts in trouble: what each failure asks for, and when nothing more is submitted."""
+"""Failing media hosts: the next step after each failure, and when submits are held."""
 
 from math import inf
 
@@ -39,7 +39,7 @@ PATIENCE = 7200.0
         ("output-taken", True, Trouble.FINAL),
     ],
 )
-def test_whose_trouble_it_is(reason: str, final: bool, trouble: Trouble) -> None:
+def test_kinds_of_trouble(reason: str, final: bool, trouble: Trouble) -> None:
     assert trouble_of(reason, final=final) is trouble
 
 
@@ -75,7 +75,7 @@ def down(results: int, since: float = 0.0, *, has_given: bool = True) -> Host:
         (Trouble.HOST, 9, 10.0, 4, down(1), False, Then.AGAIN),
     ],
 )
-def test_what_a_failure_asks_for(
+def test_the_next_step_after_a_failure(
     trouble: Trouble, tries: int, lasts: float, counted: int, host: Host, refresh: bool, then: Then
 ) -> None:
     story = DownloadHistory(tries=tries, since=0.0, failed_at=lasts, counted=counted)
@@ -84,12 +84,12 @@ def test_what_a_failure_asks_for(
     assert found.seconds == (5.0 if then is Then.AGAIN else 0.0)
 
 
-def test_without_retries_nothing_is_asked_for_longer() -> None:
+def test_without_retries_nothing_is_retried() -> None:
     story = DownloadHistory(tries=1, since=0.0, failed_at=0.0)
     assert decide(Trouble.RESULT, story, Host(), 0.0, 5.0, may_refresh=False, retries=0, patience=9.0).then is Then.FAIL
 
 
-def test_failures_are_a_results_own_while_its_host_gives_others() -> None:
+def test_failures_concern_one_result_while_its_host_delivers_others() -> None:
     host, story = Host(), DownloadHistory()
     for at in range(5):
         note(story, host, at * 10.0)
@@ -98,7 +98,7 @@ def test_failures_are_a_results_own_while_its_host_gives_others() -> None:
     assert (story.tries, story.counted, story.since) == (5, 4, 0.0)
 
 
-def test_a_host_that_is_down_is_asked_by_one_at_a_time() -> None:
+def test_a_host_that_is_down_gets_one_request_at_a_time() -> None:
     host = down(2)
     assert host.claim(7, 0.0) > 0.0
     at = host.claim(7, 0.0)
@@ -114,7 +114,7 @@ def test_one_bad_result_keeps_no_other_waiting_and_no_submit() -> None:
     assert not host.holds_submits(1e9, -inf)
 
 
-def test_retry_after_is_heard_and_bounded_by_patience_and_sense() -> None:
+def test_retry_after_is_respected_within_patience_and_reason() -> None:
     assert Host().failed(1, 0.0, 60.0, 0.5, PATIENCE) == 60.0
     assert Host().failed(1, 0.0, 1e300, 0.5, PATIENCE) == LONGEST_PAUSE
     assert Host().failed(1, 0.0, 60.0, 0.5, 10.0) == 10.0
@@ -151,7 +151,7 @@ def test_missing_results_hold_submits_only_when_that_lasts() -> None:
     assert not host.holds_submits(60.0, -inf)
 
 
-def test_trouble_is_said_once_and_its_end_too() -> None:
+def test_trouble_and_its_end_are_reported_once() -> None:
     host = down(2)
     assert [host.is_news(0.0), host.is_news(0.0)] == [True, False]
     assert [host.gave(1.0), host.gave(1.0)] == [True, False]

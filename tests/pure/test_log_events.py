@@ -8,7 +8,7 @@ from batchswap.events import RUN, LogEvent, report
 
 
 def test_a_report_is_a_log_record_with_fields(caplog: pytest.LogCaptureFixture) -> None:
-    """A program finds the event and its fields as attributes of the record."""
+    """The event and its fields are attributes of the record."""
     with caplog.at_level(logging.INFO, logger=RUN):
         report(LogEvent.ID_NOT_RECORDED, "100 % bad", logging.WARNING, task="spring/intro", attempt=1)
     (record,) = caplog.records

@@ -1,4 +1,4 @@
-"""JSON as a lenient reader takes it: what cannot be read is missing, and all else counts."""
+"""The lenient JSON reader: unreadable fields count as missing, and the others are kept."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ READ: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_can_be_read_counts(name: str) -> None:
+def test_readable_fields_are_kept(name: str) -> None:
     envelope = Envelope.decode(READ[name])
     assert (envelope.code, envelope.data["task_id"]) == (200, "t1")
     json.dumps(envelope.data).encode()
@@ -58,13 +58,13 @@ BROKEN = ["", "{", "nonsense", "{]", '{"a" 1}', '{"a": 1,}', "[1,]", '{"a": 1 "b
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_is_not_json_is_not_read(text: str) -> None:
+def test_text_that_is_not_json_is_refused(text: str) -> None:
     with pytest.raises(WireError):
         read(text.encode())
 
 
 @given(st.integers(0, len(TEXT) - 1))
-def test_a_document_that_was_cut_off_is_not_read_but_its_id_is_found(end: int) -> None:
+def test_a_truncated_document_is_refused_but_its_id_is_found(end: int) -> None:
     cut = TEXT[:end].encode()
     with pytest.raises(WireError):
         read(cut)

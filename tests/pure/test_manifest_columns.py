@@ -1,4 +1,4 @@
-"""Rows made by columns are those that the checker makes; no bytes give anything but rows or ManifestErrors."""
+"""Columns make the same rows as the checker. Any bytes give either rows or ManifestErrors."""
 
 import io
 import tracemalloc
@@ -49,7 +49,7 @@ def quoted(cell: str, separator: str, *, always: bool) -> str:
 
 @st.composite
 def tables(draw: st.DrawFn) -> str:
-    """CSV of rows that are mostly right, written in several ways."""
+    """Draw CSV tables of mostly valid rows in several spellings."""
     names = draw(
         st.lists(st.sampled_from(FIELDS), unique=True).map(lambda some: [*dict.fromkeys(["video", "face", *some])])
     )
@@ -114,7 +114,7 @@ KNOWN = [
 def test_ordinary_rows_are_made_by_columns(
     header: str, line: str, template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever columns there are: a row that is left to the checker takes five times as long."""
+    """A row that is left to the checker takes five times as long."""
     options = Options(name_template=template, check_files=False)
     text = f"{header}\n{line}\n"
     expected = one_way(text, options, monkeypatch)
@@ -140,7 +140,7 @@ def test_outputs_behind_a_link_that_leaves_the_folder_are_refused(
 
 
 def test_a_wide_table_is_read_in_small_parts() -> None:
-    """Of 200 lines of 60,000 characters no more than some 18 are in memory at once."""
+    """Only about 18 of 200 lines of 60,000 characters are in memory at once."""
     wide = ",".join(["video", "face", *(f"x_{n}" for n in range(60))])
     line = ",".join([V + "?{0}", F, *["{0:01000}"] * 60])
     text = "\n".join([wide, *(line.format(n) for n in range(200))])
@@ -166,7 +166,7 @@ def test_thousands_of_rows_keep_their_order_and_lines() -> None:
 
 
 def test_a_row_of_several_lines_amid_thousands_is_one_row(tmp_path: Path) -> None:
-    """Before and behind them whole blocks are read at once; and one lies across two blocks."""
+    """Whole blocks are read before and after it, and one row spans two blocks."""
     rows = [f"k{n:04},{V},{F},{'long' * 9}\n" for n in range(3000)]
     for n in range(1400, 1800):
         rows[n] = f'k{n:04},{V},{F},"two\nlines"\n'

@@ -1,4 +1,4 @@
-"""CSV manifests: what is accepted, and where each thing that is wrong is said to be."""
+"""CSV manifests: what is accepted, and the places named in errors."""
 
 import io
 
@@ -128,7 +128,7 @@ def test_repeat_makes_rows_that_differ() -> None:
     assert len({row.output for row in rows}) == 5
 
 
-def test_a_header_alone_is_a_batch_of_nothing() -> None:
+def test_a_header_alone_is_an_empty_batch() -> None:
     assert rows_of("id,video,face\n") == []
     assert check([Source("-", "csv")], None, io.BytesIO(b"id,video,face\n")) == {"stdin": 0}
 
@@ -166,7 +166,7 @@ def test_a_header_of_unknown_names_names_each() -> None:
     assert [line.split(": ")[1] for line in said] == ["ID", "Video", "FACE", "video", "face"]
 
 
-def test_of_very_many_unknown_columns_the_first_are_named() -> None:
+def test_only_the_first_of_many_unknown_columns_are_named() -> None:
     found = errors_of(",".join(["video", "face", *(f"column{n}" for n in range(16_000))]) + "\n")
     assert [line.split(": ")[1] for line in found[:-1]] == [f"column{n}" for n in range(20)]
     assert found[-1] == "-:1: has 15,980 more unknown columns"
@@ -260,7 +260,7 @@ def test_very_many_errors_are_counted_and_not_kept() -> None:
         (b"video,face\na," + b"x" * 200_000, "-:2: has a field of more than 131,072 characters"),
     ],
 )
-def test_bytes_that_are_no_csv(data: bytes, sentence: str) -> None:
+def test_bytes_that_are_not_csv(data: bytes, sentence: str) -> None:
     assert errors_of(data, options=NO_FILES)[-1].startswith(sentence)
 
 

@@ -1,4 +1,4 @@
-"""Two rows with one key or one output: errors that name both places, across all manifests of an invocation."""
+"""Two rows with the same key or output: errors name both places, across all manifests of a command."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_the_same_inputs_without_ids() -> None:
     )
 
 
-def test_a_repeated_row_meets_another_ones_id() -> None:
+def test_a_repeated_row_conflicts_with_another_id() -> None:
     assert error_of(f"id,video,face,repeat\na,{V},{F},2\na-2,{V},{F},\n") == '-:3: id: "a-2" is also the key of -:2'
 
 
@@ -48,7 +48,7 @@ def test_a_file_and_a_folder_of_one_name(one: str, other: str) -> None:
     assert found == f'-:3: output: "{other}": a file and a folder would have the same name; see -:2'
 
 
-def test_a_template_that_does_not_tell_rows_apart() -> None:
+def test_a_template_that_gives_rows_the_same_output() -> None:
     found = errors_of(
         f"id,video,face\na,{V},{F}\nb,{V},{F}\n", options=Options(name_template="{stem}{ext}", check_files=False)
     )
@@ -97,7 +97,7 @@ def test_a_reading_can_be_repeated(tmp_path: Path) -> None:
 
 
 def test_equal_hashes_of_different_texts_are_no_duplicates() -> None:
-    """What the hashes suspect is decided by the texts."""
+    """The texts of suspects are compared."""
     seen = SeenTexts()
     seen.add(["a", "b", "a"])
     assert seen.suspects() == {hash("a")}

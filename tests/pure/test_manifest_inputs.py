@@ -1,4 +1,4 @@
-"""What can stand for a video, a picture or a face."""
+"""Valid and invalid inputs: URLs and files."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def flaw_of(text: str, folder: Path | None = None) -> str:
         "https://h/" + "x" * 2038,
     ],
 )
-def test_urls_that_are_taken_as_written(url: str) -> None:
+def test_urls_that_are_accepted_unchanged(url: str) -> None:
     assert checked_url(url) == url
 
 
@@ -95,7 +95,7 @@ def test_a_scheme_in_capitals_is_the_same_scheme() -> None:
 @pytest.mark.parametrize(
     ("path", "found"), [("./a/./b//c.mp4", "a/b/c.mp4"), ("../a.mp4", "../a.mp4"), ("/a/b", "/a/b")]
 )
-def test_paths_lose_what_does_not_matter(path: str, found: str) -> None:
+def test_paths_are_normalised(path: str, found: str) -> None:
     assert ManifestInputs("/", check_files=False).checked(path) == found
 
 
@@ -135,7 +135,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     assert flaw_of("mine.mp4", tmp_path) == 'cannot be read: "mine.mp4" (Permission denied)'
 
 
-def test_a_file_is_looked_at_once(tmp_path: Path) -> None:
+def test_a_file_is_checked_once(tmp_path: Path) -> None:
     face = tmp_path / "face.png"
     face.write_bytes(b"x")
     inputs = ManifestInputs(str(tmp_path))
@@ -158,7 +158,7 @@ def test_paths_start_from_the_manifest_and_errors_name_its_lines(tmp_path: Path)
     assert check([Source(str(manifest))], Options(check_files=False)) == {"m": 3}
 
 
-def test_the_same_file_in_other_words_is_the_same_row() -> None:
+def test_the_same_path_spelled_differently_is_the_same_row() -> None:
     first, second = rows_of(f"id,video,face\na,./x//y.mp4,{F}\nb,x/y.mp4,{F}\n")
     assert first.digest == second.digest
 
@@ -168,7 +168,7 @@ NFC, NFD = "Zo\u00eb", "Zoe\u0308"
 
 @pytest.mark.parametrize(("written", "there"), [(NFC, NFD), (NFD, NFC)])
 def test_a_file_is_found_however_its_letters_are_composed(tmp_path: Path, written: str, there: str) -> None:
-    """The row names the file as it is called; its digest and its key are those of the manifest's own words."""
+    """The row has the file's actual name. Its digest and key are those of the path as written in the manifest."""
     (tmp_path / there).mkdir()
     (tmp_path / there / f"{there}.jpg").write_bytes(b"x")
     manifest = tmp_path / "m.csv"

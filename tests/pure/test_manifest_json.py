@@ -1,4 +1,4 @@
-"""JSON manifests: one document with the shape of a YAML one, or a list of tasks."""
+"""JSON manifests: a document with the structure of a YAML manifest, or a list of tasks."""
 
 import json
 import tracemalloc
@@ -88,7 +88,7 @@ VALUES = st.recursive(
 
 
 class Dripping:
-    """A stream that gives its bytes one at a time."""
+    """A stream that returns one byte at a time."""
 
     def __init__(self, data: bytes) -> None:
         self._left = iter(data)
@@ -98,7 +98,7 @@ class Dripping:
 
 
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
-def test_every_value_gives_its_events_however_it_arrives(value: object, escaped: bool, indent: int | None) -> None:
+def test_every_value_gives_its_events_in_any_pieces(value: object, escaped: bool, indent: int | None) -> None:
     data = json.dumps(value, ensure_ascii=escaped, indent=indent).encode(errors="surrogatepass")
     try:
         events = JsonEvents("-", Dripping(data))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""JSONL manifests: a task's fields as one object a line."""
+"""JSONL manifests: one object per line with the fields of a task."""
 
 import json
 
@@ -57,7 +57,7 @@ def test_lines_that_are_wrong(line: str, sentence: str) -> None:
     assert errors_of(line + "\n", "jsonl")[0].startswith(sentence)
 
 
-def test_the_lines_behind_a_wrong_one_are_read_on() -> None:
+def test_lines_after_a_wrong_one_are_read() -> None:
     assert [e.split(": ")[0] for e in errors_of('{\n{"video": 1}\n{"face": "f"}\n', "jsonl")] == ["-:1", "-:2", "-:3"]
 
 
@@ -65,7 +65,7 @@ WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_chara
 
 
 @given(st.lists(WORDS, unique_by=str.lower, max_size=5), st.lists(WORDS, max_size=3, unique=True), WORDS)
-def test_what_is_written_is_read(keys: list[str], tags: list[str], consent: str) -> None:
+def test_written_lines_are_read(keys: list[str], tags: list[str], consent: str) -> None:
     lines = [json.dumps({"id": k, "video": V, "face": F, "tags": tags, "consent": consent}) for k in keys] or ["{}"]
     if keys:
         rows = rows_of("\n".join(lines), "jsonl")

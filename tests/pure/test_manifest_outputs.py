@@ -1,4 +1,4 @@
-"""Names of results: inside --out, one for each row, and safe for every file system."""
+"""Names of results: inside --out, different for each row, and safe on every file system."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def outputs_of(text: str, template: str = "{batch}/{key}{ext}") -> list[str]:
 
 
 @pytest.mark.parametrize("text", ["a", "A-1_b.c", "größe", "漢字", "a.b.mp4", "console", "com10", "k" * 120])
-def test_safe_texts_stay_as_they_are(text: str) -> None:
+def test_safe_texts_do_not_change(text: str) -> None:
     assert safe_part(text) == text
 
 

@@ -1,4 +1,4 @@
-"""What a pattern in a matrix matches, whatever links and odd files lie in its way."""
+"""Files that a pattern in a matrix matches, among links and special files."""
 
 import os
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Make = Callable[..., list[str]]
 
 @pytest.fixture
 def found(tmp_path: Path) -> Make:
-    """Make files, and links `name -> where`, then match a pattern."""
+    """Make files and links (`name -> target`), then match a pattern."""
 
     def make(pattern: str, *names: str, inside: str = ".") -> list[str]:
         for name in names:

@@ -1,4 +1,4 @@
-"""Where manifests come from: files by their endings, standard input, pipes, and what is none."""
+"""Sources of manifests: files, standard input and pipes, and paths that are refused."""
 
 import io
 import os
@@ -35,7 +35,7 @@ JSONL = f'{{"id": "a", "video": "{V}", "face": "{F}"}}\n'
         ("m.list", JSONL),
     ],
 )
-def test_the_ending_or_the_first_line_says_the_format(tmp_path: Path, name: str, text: str) -> None:
+def test_the_ending_or_the_first_line_determines_the_format(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     (chunk,) = read([Source(str(path))])
@@ -68,7 +68,7 @@ def test_sniffing(head: str, found: ManifestFormat) -> None:
 
 
 @pytest.mark.parametrize(("text", "format"), [(CSV, "csv"), (YAML, "yaml"), (JSONL, "jsonl")])
-def test_a_format_wins_over_the_ending(tmp_path: Path, text: str, format: ManifestFormat) -> None:  # noqa: A002
+def test_a_given_format_overrides_the_ending(tmp_path: Path, text: str, format: ManifestFormat) -> None:  # noqa: A002
     path = tmp_path / "m.xyz.csv"
     path.write_text(text)
     assert check([Source(str(path), format)]) == {"m.xyz": 1}
@@ -88,7 +88,7 @@ def test_standard_input_starts_from_the_working_directory(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("text", [CSV, "name: other\n" + YAML])
-def test_the_callers_batch_name_wins(text: str) -> None:
+def test_the_callers_batch_name_overrides_the_manifests(text: str) -> None:
     (chunk,) = read([Source("-", batch="mine")], NO_FILES, io.BytesIO(text.encode()))
     assert (chunk.batch, chunk.rows[0].output) == ("mine", "mine/a.mp4")
 
@@ -113,7 +113,7 @@ def test_several_manifests_and_counts(tmp_path: Path) -> None:
     assert check(sources) == {"a": 1, "b": 1, "c": 1}
 
 
-def test_what_is_no_manifest(tmp_path: Path) -> None:
+def test_paths_that_are_not_manifests(tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.touch()
     found = file_errors(tmp_path / "no.csv", tmp_path, Path("/dev/null"), empty, empty / "x.csv", Path("a\0b"))
@@ -148,7 +148,7 @@ def test_all_manifests_are_read_before_the_errors_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
-def test_an_iteration_may_be_left_early(tmp_path: Path, rounds: int) -> None:
+def test_an_iteration_may_end_early(tmp_path: Path, rounds: int) -> None:
     path = tmp_path / "m.csv"
     path.write_text("id,video,face\n" + "".join(f"{n},{V},{F}\n" for n in range(3000)))
     chunks = iter(read([Source(str(path))]))

@@ -28,7 +28,7 @@ def workbook(*rows: Sequence[object]) -> bytes:
 
 
 def changed(data: bytes, part: str, old: bytes, new: bytes) -> bytes:
-    """The workbook with other bytes in one of its parts."""
+    """Return the workbook with other bytes in one of its parts."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as after:
         for name in before.namelist():

@@ -96,7 +96,7 @@ def test_a_task_overrides_its_defaults(defaults: str, task: str, model: Model, f
     assert (row.model, row.face) == (model, face)
 
 
-def test_texts_are_taken_as_written() -> None:
+def test_texts_are_kept_as_written() -> None:
     (row,) = rows_of(
         f"tasks: [{{id: 007, consent: 2026-01-02, tags: [no, 1e3, de], x_n: 0x1F, video: {V}, face: {F}}}]", "yaml"
     )

@@ -1,4 +1,4 @@
-"""YAML manifests that are wrong, and the line of everything that is; nothing in them eats memory."""
+"""Errors in YAML manifests, with their lines, and limits that protect the memory."""
 
 import io
 import tracemalloc
@@ -98,14 +98,14 @@ def test_bytes_that_are_not_utf8_are_placed() -> None:
     )
 
 
-def test_a_matrix_of_a_size_that_cannot_be_meant() -> None:
+def test_a_matrix_that_is_too_large() -> None:
     listed = ", ".join(f"v{n}" for n in range(4000))
     assert error_of(f"matrix: {{video: [{listed}], face: [{listed}]}}", "yaml") == (
         "-:1: matrix: makes 16,000,000 rows; at most 10,000,000 are allowed"
     )
 
 
-def test_aliases_of_aliases_eat_no_memory() -> None:
+def test_nested_aliases_use_no_memory() -> None:
     """Nine levels of nine would be 387 million values."""
     levels = "".join(f"x_{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9))
     text = f"x_0: &a0 [lol]\n{levels}tasks: [{{video: {V}, face: {F}, tags: *a9}}]\n"
@@ -155,12 +155,12 @@ def test_bounds(text: str, sentence: str) -> None:
     assert errors_of(text + "tasks: []\n", "yaml") == [sentence]
 
 
-def test_of_very_many_unknown_keys_the_first_are_named() -> None:
+def test_only_the_first_of_many_unknown_keys_are_named() -> None:
     found = errors_of(f"tasks: [{{{', '.join(f'key{n}: 1' for n in range(900))}}}]", "yaml")
     assert len(found) == 21
     assert found[-1] == "-:1: has more keys with problems"
 
 
-def test_tasks_before_a_broken_place_are_checked_too() -> None:
+def test_tasks_before_a_syntax_error_are_checked() -> None:
     text = f"name: n\ndefaults: {{face: {F}}}\ntasks:\n- {{video: ftp://x}}\n- {{video: {V}\n"
     assert [error.split(": ")[0] for error in errors_of(text, "yaml")] == ["-:4", "-:6"]

@@ -1,4 +1,4 @@
-"""The window: never more than the limit, never slower than need be, and one message per burst."""
+"""The rate limit rule: never above the limit, as fast as it allows, and a burst of 429s counts once."""
 
 import random
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ RATE = Rate(20, 10.0)
 
 
 def at(rate: Rate | None, times: Iterable[float]) -> Departures:
-    """What left while runs had this rate, evenly enough that each place is its request's own time."""
+    """Make departures at this rate, so even that each place equals the time of its request."""
     found = sorted(times)
     return Departures(found[-1], found, rate) if found else Departures()
 
@@ -37,7 +37,7 @@ def taught(limit: int, period: float = 10.0, top: int = 20) -> Pace:
 
 
 def send(pace: Pace, rate: Rate, seconds: float, start: float = 0.0, naps: float = 0.0) -> list[float]:
-    """Times at which somebody who always wants to send may send."""
+    """Return the departures of a process that always has something to send."""
     sent: list[float] = []
     now = start
     while now < start + seconds:
@@ -66,7 +66,7 @@ def test_the_limit_is_used() -> None:
 
 
 def send_late(rate: Rate, seconds: float, naps: list[float]) -> list[float]:
-    """The same, when everybody wakes up some moments late for a place."""
+    """The same, if the process wakes up a little late for each place."""
     sent, now, claimed, pace = [0.0], 0.0, 0.0, Pace()
     while now < seconds:
         known = Departures(claimed, sent[-2 * rate.limit :])
@@ -78,18 +78,18 @@ def send_late(rate: Rate, seconds: float, naps: list[float]) -> list[float]:
     return sent
 
 
-def test_who_wakes_up_late_for_each_place_still_uses_the_limit() -> None:
+def test_a_process_that_wakes_up_late_still_uses_the_limit() -> None:
     sent = send_late(Rate(20, 1.0), 200.0, [0.002, 0.011, 0.004])
     assert len(sent) > 0.97 * 20 * 200
     assert busiest(sent, 1.0) <= 20
 
 
 @given(st.lists(st.floats(0.0, 0.3), min_size=1, max_size=9))
-def test_invariant_6_what_is_made_up_for_exceeds_no_window(naps: list[float]) -> None:
+def test_invariant_6_catching_up_exceeds_no_window(naps: list[float]) -> None:
     assert busiest(send_late(Rate(10, 1.0), 8.0, naps), 1.0) <= 10
 
 
-def test_after_a_quiet_time_nothing_is_made_up_for() -> None:
+def test_after_a_quiet_time_there_is_no_catching_up() -> None:
     assert place(Pace(), RATE, at(RATE, [100.0]), 140.0) == 140.0
     assert place(Pace(), RATE, Departures(), 140.0) == 140.0
 
@@ -110,7 +110,7 @@ def test_a_429_lowers_the_pace_to_what_the_window_held() -> None:
     assert pace.paused_until == 6.2
 
 
-def test_eight_429s_in_flight_are_one_message() -> None:
+def test_eight_429s_in_flight_count_once() -> None:
     sent = [i * 0.05 for i in range(20)]
     pace = Pace()
     for sent_at in sent[12:]:
@@ -118,7 +118,7 @@ def test_eight_429s_in_flight_are_one_message() -> None:
     assert pace.limit == 12
 
 
-def test_a_later_429_is_a_new_message() -> None:
+def test_a_later_429_counts_again() -> None:
     sent = at(RATE, [0.0, 1.0])
     first = pushed_back(Pace(), RATE, sent, sent_at=2.0, now=2.1, pause=1.0)
     second = pushed_back(first, RATE, sent, sent_at=5.0, now=5.1, pause=1.0)
@@ -132,7 +132,7 @@ def test_the_pace_never_drops_below_one_nor_by_more_than_half(sent: list[float],
         assert max(1, limit // 2) <= allowed(pace, rate) <= max(1, limit - 1)
 
 
-def test_it_comes_back_slowly_and_stops_at_the_limit() -> None:
+def test_the_pace_recovers_slowly_and_stops_at_the_limit() -> None:
     pace = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(20)]), sent_at=5.0, now=5.0, pause=0.0)
     assert recovered(pace, RATE, 5.0 + FIRST_HOLD - 1) is pace
     now, steps = 5.0, []
@@ -144,7 +144,7 @@ def test_it_comes_back_slowly_and_stops_at_the_limit() -> None:
 
 
 def storm(pace: Pace, start: float, seconds: float) -> Pace:
-    """Every request is refused for a while."""
+    """Refuse every request for a while."""
     sent = [start - 10.0 + i * 0.5 for i in range(20)]
     now = start
     while now < start + seconds:
@@ -154,7 +154,7 @@ def storm(pace: Pace, start: float, seconds: float) -> Pace:
     return pace
 
 
-def test_after_a_storm_it_is_back_within_a_minute_or_two() -> None:
+def test_after_a_storm_the_pace_recovers_within_two_minutes() -> None:
     pace = storm(Pace(), 100.0, 30.0)
     assert pace.limit == 1
     now = 130.0
@@ -189,11 +189,11 @@ def test_a_pause_is_never_shortened() -> None:
     assert wait(pause(Pace(), 100.0), RATE, Departures(), 40.0) == 60.0
 
 
-# Several processes with one key, each with a rate of its own.
+# Several processes with one key and different rates.
 
 
-def beside(rates: list[Rate], seconds: float) -> dict[Rate, list[float]]:
-    """When each of them sends, if all of them always want to, and wake up some moments late."""
+def together(rates: list[Rate], seconds: float) -> dict[Rate, list[float]]:
+    """Return the departures of processes that always have something to send, and wake up a little late."""
     dice = random.Random(1)
     sent: dict[Rate, list[float]] = {rate: [] for rate in rates}
     known = Departures(slowest=min(rates, key=lambda rate: rate.speed))
@@ -215,7 +215,7 @@ ANY = st.builds(Rate, st.integers(1, 30), st.sampled_from([1.0, 10.0, 15.0]))
 @settings(deadline=None)
 @given(st.lists(ANY, min_size=2, max_size=3, unique=True))
 def test_invariant_6_all_together_keep_the_rate_of_the_slowest(rates: list[Rate]) -> None:
-    sent = beside(rates, 25.0)
+    sent = together(rates, 25.0)
     slowest = min(rates, key=lambda rate: rate.speed)
     assert busiest(sorted(chain(*sent.values())), slowest.period) <= slowest.limit
     for rate in rates:
@@ -224,27 +224,27 @@ def test_invariant_6_all_together_keep_the_rate_of_the_slowest(rates: list[Rate]
 
 @pytest.mark.parametrize("slow", [Rate(5, 10.0), Rate(19, 10.0), Rate(30, 60.0)])
 def test_runs_with_different_rates_share_the_places_of_the_lower_one(slow: Rate) -> None:
-    sent = beside([RATE, slow], 300.0)
+    sent = together([RATE, slow], 300.0)
     assert len(sent[slow]) + len(sent[RATE]) > 0.97 * slow.speed * 300.0
     assert min(len(sent[slow]), len(sent[RATE])) > 0.3 * slow.speed * 300.0
 
 
-def test_a_higher_rate_of_another_run_holds_nobody_back() -> None:
-    """Five came together, which is well within 100 in a minute; that another run has 5 in a second means nothing."""
+def test_a_higher_rate_of_another_run_does_not_delay_a_run() -> None:
+    """Five requests at once are well within 100 per minute; the 5 per second of another run do not matter."""
     own, faster = Rate(100, 60.0), Rate(5, 1.0)
     assert wait(Pace(), own, Departures(99.0, [100.0] * 5, faster), 100.0) == 0.0
     assert wait(Pace(), faster, Departures(99.7, [99.7], own), 100.0) > 0.0
 
 
-def test_what_one_rate_was_taught_holds_for_every_other() -> None:
+def test_a_limit_learned_at_one_rate_applies_to_all_rates() -> None:
     pace = pushed_back(Pace(), RATE, at(RATE, [i * 0.5 for i in range(12)]), sent_at=5.0, now=5.0, pause=0.0)
     assert [allowed(pace, rate) for rate in (RATE, Rate(5, 10.0), Rate(100, 60.0), Rate(2, 1.0))] == [10, 5, 60, 1]
     for rate in (Rate(100, 60.0), Rate(2, 1.0), Rate(200, 10.0)):
         assert busiest(send(pace, rate, 60.0, start=20.0), 10.0) <= 10
 
 
-def test_a_429_to_a_slow_process_measures_what_all_have_sent() -> None:
-    """What was measured is proven, so that the pace comes back to it when the slow process has ended."""
+def test_a_429_to_a_slow_process_measures_the_requests_of_all() -> None:
+    """The measured limit is proven, so the pace returns to it when the slow process has ended."""
     slow = Rate(5, 10.0)
     sent = at(slow, [*(i * 0.6 for i in range(15)), *(i * 3.0 for i in range(3))])
     pace = pushed_back(Pace(), slow, sent, sent_at=9.5, now=9.6, pause=0.0)
@@ -253,7 +253,7 @@ def test_a_429_to_a_slow_process_measures_what_all_have_sent() -> None:
     assert alone.taught == Rate(3, 10.0)
 
 
-def test_only_who_gets_back_to_what_was_tried_calls_it_over() -> None:
+def test_only_a_process_that_reaches_the_original_limit_drops_the_learned_one() -> None:
     slow, pace = Rate(8, 10.0), taught(6)
     pace = pushed_back(pace, slow, Departures(), sent_at=1.0, now=1.0, pause=0.0)
     for i in range(1, 20):
@@ -265,7 +265,7 @@ def test_only_who_gets_back_to_what_was_tried_calls_it_over() -> None:
     assert pace.taught is None
 
 
-def test_a_new_lesson_is_measured_in_the_period_of_the_one_that_is_known() -> None:
+def test_a_new_limit_is_measured_in_the_period_of_the_known_one() -> None:
     sent = at(RATE, [i * 1.2 for i in range(9)])
     pace = pushed_back(taught(10), Rate(100, 60.0), sent, sent_at=10.0, now=10.0, pause=0.0)
     assert pace.taught == Rate(8, 10.0)

@@ -1,11 +1,11 @@
-"""The clock of --patience: what starts it, what stops it, and that it runs while calls hang."""
+"""The clock of --patience: what starts and stops it, and that it runs while calls hang."""
 
 from math import inf
 
 from batchswap.runner.context.patience import Patience
 
 
-def test_it_runs_from_the_first_trouble_until_something_good_comes() -> None:
+def test_patience_runs_from_the_first_trouble_to_the_next_good_answer() -> None:
     patience = Patience(60.0)
     assert patience.ends_at() == inf
     patience.trouble(100.0)
@@ -26,7 +26,7 @@ def test_a_call_that_hangs_counts_from_when_it_left() -> None:
     assert patience.ends_at() == inf
 
 
-def test_what_others_are_answered_meanwhile_counts_for_a_slow_call() -> None:
+def test_good_answers_to_other_calls_count_for_a_slow_call() -> None:
     patience = Patience(60.0)
     slow = patience.begin(10.0)
     patience.good(50.0)
@@ -35,7 +35,7 @@ def test_what_others_are_answered_meanwhile_counts_for_a_slow_call() -> None:
     assert patience.ends_at() == 110.0
 
 
-def test_half_way_a_look_tells_slow_from_gone() -> None:
+def test_a_probe_at_half_time_distinguishes_slow_from_unavailable() -> None:
     patience = Patience(60.0)
     assert patience.look_at() == inf
     patience.begin(10.0)

@@ -1,4 +1,4 @@
-"""What a plan makes of a row, a selection and a price."""
+"""Plans: rows, selections and prices."""
 
 import struct
 from pathlib import Path
@@ -43,7 +43,7 @@ def row(key: str = "a", digest: str = "1", **fields: str) -> Row:
         (KnownTask(State.UNCERTAIN, "2"), ("changed", False)),
     ],
 )
-def test_what_a_row_is(known: KnownTask | None, expected: tuple[str, bool]) -> None:
+def test_the_state_of_a_row_in_a_plan(known: KnownTask | None, expected: tuple[str, bool]) -> None:
     assert classify(row(), known) == expected
 
 
@@ -80,7 +80,7 @@ def test_a_plan_adds_up() -> None:
     assert conclude(found, PlanPrices(), Settings(rate_limit=None), {}).seconds is None
 
 
-def test_a_budget_that_is_just_enough_is_enough() -> None:
+def test_a_budget_that_just_suffices_is_accepted() -> None:
     found = Surveyor(None, Selection()).survey([Chunk("spring", "/", "spring.csv", [row(f"k{i}") for i in range(3)])])
     plan = conclude(found, PlanPrices({TaskClass(Model.VIDEO): 0.1}), Settings(budget=0.3), {})
     assert (plan.credits, plan.is_affordable) == (0.3, True)
@@ -102,7 +102,7 @@ def test_the_best_sample_is_one_that_can_be_priced() -> None:
 
 
 def movie(path: Path, seconds: int) -> str:
-    """The header of an MP4 of that length: all that is read of it."""
+    """Return the header of an MP4 of this length, which is all that is read."""
     mvhd = box(b"mvhd", bytes(12) + struct.pack(">II", 1000, seconds * 1000) + bytes(80))
     path.write_bytes(box(b"ftyp", b"isom") + box(b"mdat", b"") + box(b"moov", mvhd))
     return path.name
@@ -135,7 +135,7 @@ def test_a_longer_video_of_a_class_is_reserved_in_proportion() -> None:
     assert KnownPrice(3.0).of(9.0) == 3.0
 
 
-def test_what_was_charged_corrects_estimates_upwards_in_proportion() -> None:
+def test_charges_correct_estimates_upwards_in_proportion() -> None:
     lesson = Lesson().learned(2.0, 3.0).learned(10.0, 5.0)
     assert [lesson.of(estimate) for estimate in (2.0, 20.0, 0.0)] == [3.0, 30.0, 0.0]
     lesson = lesson.learned(0.0, 4.0).learned(0.0, 1.0)

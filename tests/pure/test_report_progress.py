@@ -1,4 +1,4 @@
-"""What a display says of a run, and what its last line says."""
+"""The display of a run, and its last line."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def view(**counts: int) -> RunView:
     return RunView(counts=every, spent=2.0, reserved=1.0, requests=9, pace="20/10s", queued=every["queued"])
 
 
-def test_time_left_is_told_when_it_is_known() -> None:
+def test_the_time_left_is_shown_when_it_is_known() -> None:
     progress = Progress(view(done=10, queued=90), 100.0)
     assert progress.at(view(done=12, queued=88), 110.0).left is None
     shown = progress.at(view(done=20, running=5, failed=10, queued=65, cancelled=3), 140.0)
@@ -30,7 +30,7 @@ def test_time_left_is_told_when_it_is_known() -> None:
     )
 
 
-def test_what_this_run_leaves_is_counted_apart() -> None:
+def test_rows_that_this_run_leaves_out_are_counted_separately() -> None:
     left = msgspec.structs.replace(view(done=10, running=10, queued=30), queued=0, left_out=30)
     shown = Progress(view(queued=50), 0.0).at(left, 10.0)
     assert (shown.total, shown.left) == (20, 10.0)
@@ -91,7 +91,7 @@ def test_a_run_that_moved_nothing_and_asked_nothing_had_nothing_to_do() -> None:
     assert last_line(found, Settings(), "", RunRemains(has_moved=True)).startswith("done: 2 done")
 
 
-def test_results_are_said_to_be_where_they_are() -> None:
+def test_the_last_line_names_the_folder_of_the_results() -> None:
     found = summary(Exit.DONE, "all done", done=2)
     said = last_line(found, Settings(out=Path("elsewhere")), "", RunRemains(has_results=False, is_elsewhere=True))
     assert said.endswith("; results are not in elsewhere/ but where an earlier run saved them")
@@ -104,7 +104,7 @@ def test_results_are_said_to_be_where_they_are() -> None:
         (3.0, "3 credits, and 5 attempts without a price, 3 min 21 s"),
     ],
 )
-def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None:
+def test_the_price_of_an_unpriced_attempt_is_unknown(spent: float, words: str) -> None:
     found = summary(Exit.DONE, "all done", now=spent, done=5)
     money = {"spent": spent, "reserved": 0.0, "balance": None, "exceeded": 0.0}
     found = msgspec.structs.replace(found, credits=money, unpriced_attempts=5)
@@ -113,7 +113,7 @@ def test_what_the_api_did_not_price_is_unknown(spent: float, words: str) -> None
     assert "unpriced_attempts" not in msgspec.structs.replace(found, unpriced_attempts=0).to_json()
 
 
-def test_what_is_reserved_is_said() -> None:
+def test_reserved_credits_are_shown() -> None:
     found = summary(Exit.INTERRUPTED, "interrupted", running=1)
     found = msgspec.structs.replace(
         found, credits={"spent": 1.5, "reserved": 2.0, "balance": None, "exceeded": 0.0}, spent_now=0.5

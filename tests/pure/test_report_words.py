@@ -1,4 +1,4 @@
-"""Text, figures and tables as people see them."""
+"""Formatting of texts, numbers and tables."""
 
 import csv
 import io
@@ -27,7 +27,7 @@ def test_safe_text_shows_no_secret() -> None:
 
 
 @given(ANY, st.integers(0, 40))
-def test_a_text_that_is_cut_fits(text: str, columns: int) -> None:
+def test_a_shortened_text_fits(text: str, columns: int) -> None:
     assert formatting.cells(formatting.fit(text, columns)) <= columns
 
 
@@ -45,7 +45,7 @@ def test_money(amount: float | None, text: str) -> None:
     assert formatting.priced(amount) == f"{text} credits"
 
 
-def test_one_credit_is_one() -> None:
+def test_one_credit_is_singular() -> None:
     assert formatting.priced(1.0) == "1 credit"
     assert formatting.priced(1.5) == "1.5 credits"
 
@@ -69,7 +69,7 @@ def test_a_table_is_not_wider_than_the_terminal(rows: list[tuple[str, str]], col
 
 
 def test_a_table_is_a_stream() -> None:
-    """Widths come from the first rows; the last row has not been read when the first line is there."""
+    """Widths come from the first rows, so the first line is printed before the last row is read."""
     read = []
 
     def coming() -> Iterator[tuple[str, str]]:
@@ -96,7 +96,7 @@ def test_no_cell_is_a_formula(text: str) -> None:
 
 
 @given(st.lists(ANY, min_size=1, max_size=5))
-def test_what_is_written_as_csv_is_read_again(cells: list[str]) -> None:
+def test_written_csv_is_read_again(cells: list[str]) -> None:
     if any("\0" in cell for cell in cells):
         return
     assert next(csv.reader(io.StringIO(_csv_line(cells), newline=""))) == cells

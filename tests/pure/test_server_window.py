@@ -1,4 +1,4 @@
-"""The server's sliding window: strict, whatever the times."""
+"""The server's strict sliding window, for any times."""
 
 from hypothesis import given
 from hypothesis import strategies as st

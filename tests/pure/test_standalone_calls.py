@@ -1,4 +1,4 @@
-"""An upload outside of a run makes the same checks as one in a run."""
+"""Uploads outside of a run have the same checks as those in a run."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ PLACE = {"presigned_url": "https://put.example/1", "file_url": "https://cdn.exam
 
 
 class _Store:
-    """Answers as an API and its store; `edit` happens while the file goes up."""
+    """Answers as the API and its store. `edit` is called during the upload."""
 
     def __init__(self, place: Any, edit: bytes = b"") -> None:
         self.place, self.edit, self.puts = place, edit, 0
@@ -41,7 +41,7 @@ def test_a_file_has_the_url_that_the_api_gave_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [None, {}, PLACE | {"presigned_url": ""}, PLACE | {"file_url": "a.mp4"}])
-def test_nothing_goes_up_without_usable_urls(tmp_path: Path, place: Any) -> None:
+def test_nothing_is_uploaded_without_usable_urls(tmp_path: Path, place: Any) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
     store = _Store(place)
     with pytest.raises(BatchswapError, match=r"a\.mp4: the API gave no URL to upload it to"):
@@ -49,7 +49,7 @@ def test_nothing_goes_up_without_usable_urls(tmp_path: Path, place: Any) -> None
     assert store.puts == 0
 
 
-def test_a_file_that_changes_while_it_goes_up_is_not_used(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_its_upload_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
     with pytest.raises(BatchswapError, match="changed while it was uploaded"):
         _upload(_Store(PLACE, edit=b"more"), tmp_path / "a.mp4")

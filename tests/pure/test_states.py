@@ -57,7 +57,7 @@ def test_no_event_has_two_meanings_in_one_state() -> None:
 
 
 def test_only_known_refusals_and_payable_failures_lead_back_to_the_queue_by_themselves() -> None:
-    """Invariants 2 and 3: nothing that goes wrong in polling, callbacks or downloads can lead to a submit."""
+    """Invariants 2 and 3: no failure in polls, callbacks or downloads leads to a submit."""
     back = {(state, event) for state, moves in MOVES.items() for event, after in moves.items() if after == State.QUEUED}
     assert back == {(State.SUBMITTING, Event.REFUSED), (State.RUNNING, Event.PAYABLE_AGAIN)}
 
@@ -75,18 +75,18 @@ def test_every_state_of_an_attempt_has_a_row_and_can_be_reached() -> None:
 
 
 def test_an_attempt_is_refused_only_before_its_acceptance_is_known() -> None:
-    """Invariant 2: what the API took is never taken for something that cost nothing."""
+    """Invariant 2: an accepted attempt is never recorded as free."""
     assert set(attempts_before(AttemptState.REFUSED)) == set(UNANSWERED)
     assert attempts_before(AttemptState.OPEN) == (AttemptState.UNKNOWN,)
 
 
 def test_an_attempt_is_reserved_spent_or_refused() -> None:
-    """Each credit counts once, whatever becomes of the attempt."""
+    """Each credit counts once, however the attempt ends."""
     groups = (RESERVED, COSTS_MONEY, (AttemptState.REFUSED,))
     assert sorted(itertools.chain(*groups)) == sorted(AttemptState)
 
 
-def test_what_may_have_a_result_is_what_was_not_refused_and_did_not_end_badly() -> None:
+def test_attempts_that_were_not_refused_and_did_not_fail_may_have_a_result() -> None:
     assert set(MAY_HAVE_RESULT) == {*RESERVED, AttemptState.SUCCEEDED}
     assert set(HAS_RESULT) < set(MAY_HAVE_RESULT)
 

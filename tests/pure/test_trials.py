@@ -1,4 +1,4 @@
-"""How many tasks of an unknown price may be out."""
+"""The number of tasks of unknown price that may be in flight."""
 
 import pytest
 
@@ -17,9 +17,9 @@ from batchswap.runner.submit.price_trials import allowed
         (2.0, 19.9, False, 0),
         (2.0, -5.0, True, 1),
         (2.0, -5.0, False, 0),
-        (0.1, 3.0, True, 3),  # whatever binary fractions say
+        (0.1, 3.0, True, 3),  # despite binary fractions
         (2.0, float("inf"), True, 4),
-        (0.0, 100.0, True, 1),  # what is estimated at nothing says nothing of ten times as much
+        (0.0, 100.0, True, 1),  # an estimate of zero does not bound the price
     ],
 )
 def test_no_more_than_the_budget_bears_at_ten_times_the_estimate(

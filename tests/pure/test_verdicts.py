@@ -18,7 +18,7 @@ from batchswap.verdicts import (
 )
 
 SUBMIT = [
-    # HTTP status, the body's code, the id in it, what it means
+    # HTTP status, code and id in the body, meaning
     (200, 200, "t1", Kind.ACCEPTED),
     (200, 200, None, Kind.UNKNOWN),
     (200, None, "t1", Kind.UNKNOWN),
@@ -80,7 +80,7 @@ def test_a_submit_is_only_accepted_by_a_clean_success(
     if status >= 500 and not (status == code == 505):
         assert verdict.kind is Kind.UNKNOWN
     if remote_id is not None and verdict.kind is not Kind.ACCEPTED:
-        assert verdict.kind is Kind.UNKNOWN  # whatever else is said: there may be a task of that name
+        assert verdict.kind is Kind.UNKNOWN  # in any case: a task with this id may exist
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_safe_calls(status: int, code: int | None, kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "kind"), [(200, None, Kind.OK), (202, None, Kind.OK), (500, None, Kind.TROUBLE)]
 )
-def test_an_answer_that_names_the_very_task_needs_no_code(status: int, code: int | None, kind: Kind) -> None:
+def test_an_answer_that_names_the_task_needs_no_code(status: int, code: int | None, kind: Kind) -> None:
     assert judge_safe(status, code, is_about_task=True).kind is kind
 
 
@@ -167,7 +167,7 @@ def test_a_failed_generation_is_paid_again_only_as_often_as_allowed() -> None:
 
 
 def tries(retries: Retries, *failures: tuple[float, float]) -> list[bool]:
-    """`failures`: when each try failed, and when the last good answer to anybody had come by then."""
+    """`failures` are the times of failed tries, each with the time of the last good answer to any call by then."""
     return [retries.failed(now, good_at) for now, good_at in failures]
 
 
@@ -175,14 +175,14 @@ def test_a_call_that_fails_alone_is_given_up_after_its_retries() -> None:
     assert tries(Retries(3), (1.0, 0.5), (2.0, 1.5), (4.0, 3.5), (8.0, 7.5)) == [False, False, False, True]
 
 
-def test_tries_do_not_count_while_the_api_answers_nobody() -> None:
+def test_tries_do_not_count_while_the_api_is_unavailable() -> None:
     retries = Retries(3)
     assert not any(tries(retries, *((float(now), 0.5) for now in range(1, 5000))))
     assert tries(retries, (5000.0, 4999.5), (5001.0, 5000.5), (5002.0, 5001.5)) == [False, False, True]
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
-def test_one_further_try_tells_a_call_that_fails_from_an_outage(allowed: int) -> None:
+def test_one_further_try_distinguishes_a_failing_call_from_an_outage(allowed: int) -> None:
     assert tries(Retries(allowed), (1.0, 0.5), (2.0, 0.5), (3.0, 2.5)) == [False, False, True]
 
 
