@@ -51,7 +51,7 @@ def test_the_renaming_is_offered_only_where_the_old_manifest_is_gone(renamed: st
 def test_reuse_links_the_files_and_pays_nothing(renamed: str) -> None:
     done = work(renamed, "--duplicates", "reuse")
     assert done.exit_code == 0, done.stderr
-    assert "2 results are those of other tasks with the same inputs: 0 credits" in done.stderr
+    assert "reused 2 results of other tasks with the same inputs: 0 credits" in done.stderr
     assert Path("results/final/r0.mp4").samefile("results/spring/r0.mp4")
     assert [task["credits"] for task in tasks("final")] == [0, 0]
     assert "reused → done (run 2): spring/r0" in call("show", "final/r0").stdout

@@ -202,7 +202,7 @@ def test_a_program_that_keeps_the_ledger_locked_in_mid_run_ends_it_with_1(place:
         done = shop.run("--rate", "none", "--json")
         assert (done.exit_code, vendor.requests("submit")) == (1, 1)
         assert done.stderr.splitlines()[-1].endswith("b.db: another program keeps it locked")
-        assert "cannot be recorded: `batchswap resolve` will need it" in done.stderr
+        assert "cannot be recorded: keep the id for `batchswap resolve`" in done.stderr
         assert json.loads(done.stdout)["exit_code"] == 1
         other.execute("rollback")
 

@@ -62,7 +62,7 @@ async def test_an_outage_is_waited_for_and_submits_pause(tmp_path: Path, in_flig
     assert all(submits <= 2 * in_flight + 2 for now, submits, _ in shown if now < 1200.0), (
         "the rest is not paid meanwhile"
     )
-    assert all("media.example gives no results" in words for now, _, words in shown if 60.0 < now < 1200.0)
+    assert all("media.example delivers no results" in words for now, _, words in shown if 60.0 < now < 1200.0)
     assert not shown[-1][2]
     about = [words for words in world.said if "media host" in words]
     assert len(about) == 2
