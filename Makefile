@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PURE := --rcfile=tests/pure/coverage.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test cover docs soak demo bench check clean
+.PHONY: help install lint test pure cover docs soak demo bench check clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -22,8 +23,14 @@ lint: $(READY)  ## Format check, lint, strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(READY)  ## All tests but the long ones
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+test: pure  ## All tests but the long ones
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore tests/pure
+
+pure: $(READY)  ## The tests of what decides without I/O, which must reach every branch of it
+	$(BIN)/coverage erase $(PURE)
+	$(BIN)/coverage run $(PURE) -m pytest -n auto --maxprocesses 4 tests/pure
+	$(BIN)/coverage combine --quiet $(PURE)
+	$(BIN)/coverage report $(PURE)
 
 soak: $(READY)  ## Hundreds of drawn nights, faults and crashes; a few minutes
 	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest -n auto --maxprocesses 4 tests/chaos
