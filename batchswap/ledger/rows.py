@@ -1,9 +1,9 @@
-"""Rows of the ledger as the frozen values of `tasks`, and the split that keeps queries out of readable columns."""
+"""Convert rows of the ledger to the frozen values of `tasks`, and keep URL queries out of readable columns."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,20 +18,34 @@ TASK_FROM = "tasks t join batches b on b.id = t.batch_id join sources s on s.id 
 ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at, estimate"
 
 
+T = TypeVar("T")
+
+
 def one_of(column: str, words: Iterable[StrEnum]) -> str:
     """Return the condition that a column has one of these words, with literals: partial indexes need them."""
     listed = ", ".join(f"'{word}'" for word in words)
     return f"{column} in ({listed})"
 
 
+def marks(values: Collection[object]) -> str:
+    """Return one placeholder for each value."""
+    return ", ".join("?" * len(values))
+
+
+def groups(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
+    """Split items into groups that are small enough for the parameters of one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 IS_OPEN = one_of("state", OPEN)
-"""SQLite uses the index of open tasks only where its whole condition is named."""
+"""SQLite uses the index of open tasks only for a query that repeats the whole condition of the index."""
 _MODELS = {str(model): model for model in Model}
 _STATES = {str(state): state for state in State}
 
 
 def split_query(text: str) -> tuple[str, bytes | None]:
-    """What people may read of an input, and the rest. A signed query is a key to somebody's storage."""
+    """Split an input into the part that may be shown and the query. A signed query gives access to a storage."""
     shown, mark, query = text.partition("?")
     return (shown, query.encode()) if mark and shown.startswith(("http://", "https://")) else (text, None)
 
@@ -49,7 +63,7 @@ def unpack_faces(packed: bytes | None) -> Faces:
 
 
 def task(row: tuple[Any, ...]) -> Task:
-    """A row of TASK_COLUMNS."""
+    """Build a task from a row of TASK_COLUMNS."""
     id_, batch, key, state, model, target, target_query, face, face_query, output, folder, digest, faces, *rest = row
     return Task(
         id_,
@@ -68,19 +82,19 @@ def task(row: tuple[Any, ...]) -> Task:
 
 
 def attempt(row: tuple[Any, ...]) -> Attempt:
-    """A row of ATTEMPT_COLUMNS."""
+    """Build an attempt from a row of ATTEMPT_COLUMNS."""
     return Attempt(*row)
 
 
 def last_attempt(db: sqlite3.Connection, task_id: int) -> Attempt | None:
-    """The attempt with the highest number."""
+    """Return the attempt with the highest number."""
     sql = f"select {ATTEMPT_COLUMNS} from attempts where task_id = ? order by number desc limit 1"
     found = db.execute(sql, (task_id,)).fetchone()
     return None if found is None else attempt(found)
 
 
 def owner_of(db: sqlite3.Connection, remote_id: str, claimant: Attempt) -> str | None:
-    """The task that this remote id belongs to at the claimant's provider, as "batch/key", if not to the claimant."""
+    """Return "batch/key" of the other task that has this remote id at the claimant's provider, or None."""
     sql = (
         "select b.name || '/' || t.key from attempts a join tasks t on t.id = a.task_id"
         " join batches b on b.id = t.batch_id where a.remote_id = ? and a.id <> ?"

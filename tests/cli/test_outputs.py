@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_words import change
 
-ONE = "1 task done or under way keeps the output it has: five/r1.mp4, not de/one.mp4"
+ONE = "1 task that is done or in progress keeps its output: five/r1.mp4, not de/one.mp4"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_template_for_names_changes_no_result(shop: Place) -> None:
     name = shop.manifest("five.csv", 2)
     work(name)
     again = work(name, "--name-template", "{batch}-{key}{ext}")
-    assert "2 tasks done or under way keep the output they have: five/r0.mp4, not five-r0.mp4" in again.stderr
+    assert "2 tasks that are done or in progress keep their output: five/r0.mp4, not five-r0.mp4" in again.stderr
     assert "keep" not in work(name).stderr, "the names that they have are asked for again"
     assert "unchanged since it was last read" in work(name).stderr
 

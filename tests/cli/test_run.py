@@ -336,7 +336,7 @@ def test_batches_of_the_same_name_in_other_folders_are_other_work(shop: Place) -
     assert work("monday/jobs.csv").exit_code == 0
     for other in (work("tuesday/jobs.csv"), call("plan", "tuesday/jobs.csv")):
         assert other.exit_code == 2
-        assert f'batch "jobs" is known from {Path("monday/jobs.csv").resolve()}' in other.stderr
+        assert f'batch "jobs" comes from {Path("monday/jobs.csv").resolve()}' in other.stderr
     Path("monday").rename("archive")
     moved = work("archive/jobs.csv")
     assert (moved.exit_code, moved.stderr.splitlines()[-1][:22]) == (0, "nothing to do: 1 done,")

@@ -57,9 +57,9 @@ def test_a_manifest_of_that_name_in_another_folder_is_refused(
     take(db, monday)
     put(db, state)
     assert refusal(db, tuesday) == (
-        f'{tuesday}: batch "jobs" is known from {monday}, where row "intro" has other inputs;'
-        " give this manifest a batch of its own with --batch, or in YAML with name:;"
-        " or take that one away, if this one replaces it"
+        f'{tuesday}: batch "jobs" comes from {monday}, where row "intro" has other inputs;'
+        " give this manifest another batch name with --batch, or in YAML with name:;"
+        f" or move {monday} away if this manifest replaces it"
     )
     assert take(db, monday).unchanged
 
@@ -69,7 +69,7 @@ def test_an_id_that_means_other_urls_in_another_folder_is_refused_too(db: sqlite
     tuesday = folder(tmp_path / "tuesday", row=f"intro,https://cdn.example/tuesday.mp4,{FACE}")
     take(db, monday)
     put(db, "done")
-    assert "is known from" in refusal(db, tuesday)
+    assert "comes from" in refusal(db, tuesday)
     monday.unlink()
     assert take(db, tuesday).enrolment == Enrolment(1, 0, 1)
 
@@ -77,7 +77,7 @@ def test_an_id_that_means_other_urls_in_another_folder_is_refused_too(db: sqlite
 def test_a_plan_refuses_what_a_run_would(db: sqlite3.Connection, tmp_path: Path) -> None:
     take(db, folder(tmp_path / "monday"))
     tuesday = Source(str(folder(tmp_path / "tuesday")))
-    with pytest.raises(UsageError, match="is known from"):
+    with pytest.raises(UsageError, match="comes from"):
         list(checked(db, read([tuesday]), [tuesday.place]))
 
 
@@ -105,7 +105,7 @@ def test_other_files_in_place_of_a_folder_that_is_gone_pass_for_nothing_that_is_
         assert take(db, tuesday).enrolment == Enrolment(1, 0, 0)
         assert folder_of_intro(db) == str(tmp_path / "tuesday")
     else:
-        assert "was known from" in refusal(db, tuesday)
+        assert "came from" in refusal(db, tuesday)
 
 
 def test_an_edit_in_another_folder_keeps_the_old_one_until_it_is_taken(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_link_that_leads_somewhere_else_is_another_place(db: sqlite3.Connectio
     take(db, current / "jobs.csv")
     current.unlink()
     current.symlink_to("tuesday")
-    assert "is known from" in refusal(db, current / "jobs.csv")
+    assert "comes from" in refusal(db, current / "jobs.csv")
 
 
 def test_links_to_the_same_files_are_the_same_work(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -183,4 +183,4 @@ def test_standard_input_belongs_to_the_folder_that_it_is_read_in(
     put(db, "done")
     assert take(db, "-", stdin=text).enrolment == Enrolment(1, 0, 0)
     monkeypatch.chdir(tmp_path / "tuesday")
-    assert "was known from" in refusal(db, "-", stdin=text)
+    assert "came from" in refusal(db, "-", stdin=text)

@@ -1,7 +1,7 @@
-"""Rows into the table of tasks: hundreds in one statement, which SQLite works off while Python reads the next.
+"""Insert hundreds of rows into the table of tasks with one statement, while Python reads the next rows.
 
-A statement a row costs three times as much, and a parameter that is NULL or bytes ten times as much as a text: so
-what is the same for all rows of a statement is given once, and what no row has is not named at all.
+One statement per row takes three times as long. A parameter that is NULL or bytes takes ten times as long as a text:
+so a value that all rows share is passed once, and a column that no row needs is left out.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from batchswap.tasks import Row
 INPUTS = (
     "model", "target", "target_query", "face", "face_query", "faces", "digest", "output", "source_id",
 )  # fmt: skip
-"""What an edited row brings anew, in the order in which `edited` holds it."""
+"""The columns that an edited row replaces, in the order in which `edited` stores them."""
 BLOBS = ("target_query", "face_query", "faces")
 _PACKED = "json_array(" + ", ".join(
     f"hex(excluded.{name})" if name in BLOBS else f"excluded.{name}" for name in INPUTS
@@ -32,9 +32,9 @@ RowColumns = dict[str, Sequence[Any]]
 
 
 def statements(shared: dict[str, int], rows: Sequence[Row], position: int) -> Iterator[tuple[str, list[Any]]]:
-    """Statements with their parameters that insert the rows, or renew those whose keys are there.
+    """Yield statements with their parameters that insert the rows, or update the rows whose keys exist.
 
-    `shared` are columns that are the same for all rows; `position` is that of the first row.
+    `shared` holds the columns that are the same for all rows; `position` belongs to the first row.
     """
     for first in range(0, len(rows), _AT_ONCE):
         some = rows[first : first + _AT_ONCE]
@@ -47,7 +47,7 @@ def statements(shared: dict[str, int], rows: Sequence[Row], position: int) -> It
 
 
 def _columns(rows: Sequence[Row], position: int) -> RowColumns:
-    """What the rows differ in, by column. A column that no row needs is left out: its default says the same."""
+    """Return the columns in which rows differ. A column that no row needs is left out: its default does the same."""
     found: RowColumns = {
         "position": range(position, position + len(rows)),
         "key": [row.key for row in rows],
@@ -67,7 +67,7 @@ def _columns(rows: Sequence[Row], position: int) -> RowColumns:
 
 
 def _shown(name: str, texts: list[str]) -> RowColumns:
-    """An input as people may read it, and its query if any row has one."""
+    """Return the readable column of an input, and the column of its queries if any row has one."""
     if "?" not in "".join(texts):
         return {name: texts}
     split = [split_query(text) for text in texts]
@@ -75,7 +75,7 @@ def _shown(name: str, texts: list[str]) -> RowColumns:
 
 
 def _model(rows: Sequence[Row], own: RowColumns) -> dict[str, str]:
-    """The model that all rows have; otherwise nothing, and a column of its own."""
+    """Return the model if all rows have the same one; otherwise add a column of models to `own`."""
     models = [row.model for row in rows]
     if models.count(models[0]) == len(models):
         return {"model": str(models[0])}
@@ -85,8 +85,8 @@ def _model(rows: Sequence[Row], own: RowColumns) -> dict[str, str]:
 
 @lru_cache(maxsize=32)
 def _upsert(shared: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
-    """The statement for `count` rows: the parameters of `shared` once, then those of `own` for each row."""
-    # Only the first have numbers: SQLite looks for each numbered one among all others, which takes a tenth of a second.
+    """Return the statement for `count` rows: the parameters of `shared` once, then those of `own` for each row."""
+    # Only the shared ones are numbered: SQLite searches all parameters for each number, which takes 0.1 seconds here.
     row = ", ".join([*(f"?{number}" for number in range(1, len(shared) + 1)), *("?" * len(own))])
     return f"""
         insert into tasks({", ".join((*shared, *own))}) values {", ".join([f"({row})"] * count)}
@@ -100,10 +100,10 @@ def _upsert(shared: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
 
 
 class StatementThread:
-    """Works off statements in a thread of its own, one at a time: SQLite needs no Python for it.
+    """Execute statements one at a time in a separate thread, because SQLite does not need the interpreter.
 
-    `with StatementThread(db) as intake` leaves no statement at work behind, and no thread. Between `execute` and `wait`
-    nobody else may use the connection.
+    When the `with` block ends, no statement is running and the thread has ended. The caller must not use the
+    connection between `execute` and `wait`.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -112,25 +112,25 @@ class StatementThread:
         self._last: Future[None] | None = None
 
     def execute(self, sql: str, values: list[Any]) -> None:
-        """Begin the statement when the one before is done. Raises what that one raised."""
+        """Start the statement after the previous one has finished. Raise the previous statement's error."""
         self.wait()
-        begun = Event()
-        self._last = self._thread.submit(self._run, begun, sql, values)
-        # Reading on at once would keep the interpreter from the other thread, until there is nothing left to read.
-        begun.wait()
+        started = Event()
+        self._last = self._thread.submit(self._run, started, sql, values)
+        # Without this wait, the caller could keep the interpreter until it has read all of its rows.
+        started.wait()
 
-    def _run(self, begun: Event, sql: str, values: list[Any]) -> None:
-        begun.set()
+    def _run(self, started: Event, sql: str, values: list[Any]) -> None:
+        started.set()
         self._db.execute(sql, values)
 
     def wait(self) -> None:
-        """Until the statement at work is done. Raises what it raised."""
+        """Wait until the current statement has finished. Raise its error."""
         last, self._last = self._last, None
         if last is not None:
             last.result()
 
     def __enter__(self) -> Self:
-        # No new row can have a wrong state, which is the default; to look at a million of them is a fifth of the work.
+        # The check of `state` takes a fifth of the time, and a new row always has the default state.
         self._db.execute("pragma ignore_check_constraints = on")
         return self
 

@@ -1,25 +1,23 @@
-"""Duplicates among the rows of manifests that are only looked at: nothing is enrolled."""
+"""Find the duplicates among rows of manifests without enrolling them, for `check` and `plan`."""
 
 import sqlite3
 from collections.abc import Sequence
-from functools import partial
 
 from batchswap.ledger import report_queries
-from batchswap.ledger.enrolment.duplicates import Decision, Duplicate, Matches, is_gone
+from batchswap.ledger.enrolment.duplicates import Decision, Duplicate, Matches
 from batchswap.ledger.enrolment.input_files import Hash
 from batchswap.ledger.report_queries import KnownTask
+from batchswap.ledger.rows import groups
 from batchswap.manifest import Chunk
 from batchswap.states import OPEN, State
 from batchswap.tasks import Row, Task
 
-_AT_ONCE = 500
-
 
 class Lookout:
-    """Remembers the rows that have their inputs in common with a task, or with a row of another batch."""
+    """Remember the rows that have the same inputs as a task, or as a row of another batch."""
 
     def __init__(self, db: sqlite3.Connection | None, account: str, hash_file: Hash, *, has_several: bool) -> None:
-        """`db` None: there is no ledger yet. `has_several`: rows may come from more than one manifest."""
+        """`db` is None if there is no ledger yet. `has_several`: rows may come from more than one manifest."""
         self._db, self._account, self._hash, self._has_several = db, account, hash_file, has_several
         self._first: dict[str, Task] = {}
         self._suspects: list[tuple[Task, str, int]] = []
@@ -28,14 +26,13 @@ class Lookout:
         self._decision: dict[int, str] = {}
 
     def look(self, chunk: Chunk) -> None:
-        """Rows come in the order of the manifests."""
-        for start in range(0, len(chunk.rows), _AT_ONCE):
-            rows = chunk.rows[start : start + _AT_ONCE]
+        """Examine rows, in the order of the manifests."""
+        for rows in groups(chunk.rows):
             known = {} if self._db is None else report_queries.known(self._db, chunk.batch, [row.key for row in rows])
             self.take(chunk, rows, known)
 
     def take(self, chunk: Chunk, rows: Sequence[Row], known: dict[str, KnownTask]) -> None:
-        """The same, where it is known already which tasks these rows have."""
+        """Examine rows whose tasks have been looked up already."""
         self._seen.update(each.id for each in known.values())
         common = set() if self._db is None else self._matches().known([row.digest for row in rows])
         for row in rows:
@@ -50,15 +47,17 @@ class Lookout:
                 self._decision[id(item)] = "" if task is None or task.digest != row.digest else task.duplicates
 
     def has(self, batch: str, row: Row) -> bool:
-        """Whether the row may turn out to be a duplicate."""
+        """Return whether the row may be a duplicate."""
         return (batch, row.key) in self._names
 
     def found(self, *, also_paid: bool = False) -> list[Duplicate]:
-        """All duplicates but those that were decided to be paid for. Call it when all rows have come."""
+        """Return the duplicates, after all rows have been examined.
+
+        Rows that are paid for on purpose are left out unless `also_paid`.
+        """
         if not self._suspects:
             return []
         matches = self._matches()
-        gone = partial(is_gone, self._db, {})
         found = []
         for item, file, line in self._suspects:
             first = self._first.get(item.digest)
@@ -67,7 +66,7 @@ class Lookout:
             is_decided = self._decision[id(item)] == Decision.PAY and not also_paid
             other = None if is_decided else matches.of(item)
             if other is not None:
-                found.append(Duplicate(file, line, item, other, gone(other.batch)))
+                found.append(Duplicate(file, line, item, other, matches.is_gone(other.batch)))
         return found
 
     def _matches(self) -> Matches:

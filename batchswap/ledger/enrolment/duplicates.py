@@ -1,14 +1,13 @@
-"""Rows whose inputs another batch has done or is doing: they would be paid for twice.
+"""Find rows that would be paid for twice, because a task of another batch has the same inputs.
 
-A row also counts when the other task's row has left the manifest, as after its id was changed. Rows of one batch with
-the same inputs are meant to be: each of them needs a result of its own, so the second one matches a second task only.
+A task of the same batch counts too if its row has left the manifest, for example after its id was changed. Two rows of
+one batch with the same inputs are intended: each needs its own result, so a second row only matches a second task.
 """
 
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,17 +16,14 @@ from batchswap.errors import UsageError
 from batchswap.ledger import queries
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.input_files import Hash
-from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, one_of, task
+from batchswap.ledger.rows import TASK_COLUMNS, TASK_FROM, groups, marks, one_of, task
 from batchswap.states import MAY_HAVE_RESULT, State
-from batchswap.tasks import Task, is_url
+from batchswap.tasks import Task
 
 NAMED = 3
-"""Duplicates that are named one by one."""
-_AT_ONCE = 500
-"""Digests in one question."""
-_WIDTH = len(TASK_COLUMNS.split(","))
+"""The number of duplicates that messages list."""
 _IS_KNOWN = "(o.paid > 0 or o.reuses is not null)"
-"""Of a task: something may have been paid for its present inputs. SQLite takes the index only for these very words."""
+"""The task may have been paid for with its current inputs. SQLite uses the index only for exactly this condition."""
 _IS_PAID = f"""
     {_IS_KNOWN} and (o.reuses is null or o.state = 'done') and exists(
         select 1 from attempts a where a.task_id = coalesce(o.reuses, o.id) and a.account = :account
@@ -39,7 +35,7 @@ _OTHERS_FROM = TASK_FROM.replace("tasks t", "tasks o {index}").replace("t.", "o.
 
 
 class Decision(StrEnum):
-    """What to do about them. The ledger stores the last two words; a row without a decision has none."""
+    """The way to treat duplicates. The ledger stores `reuse` and `pay`, and "" for a row without a decision."""
 
     REFUSE = "refuse"
     REUSE = "reuse"
@@ -47,14 +43,14 @@ class Decision(StrEnum):
 
 
 class Duplicate(msgspec.Struct, frozen=True):
-    """A row, where it is written, and the task that has its inputs already."""
+    """A row with its place in a manifest, and the task that has the same inputs."""
 
     file: str
     line: int
     task: Task
     other: Task
     is_renamed: bool = False
-    """Whether none of the manifests that the other task's batch was made from is there any longer."""
+    """True if no manifest of the other task's batch exists any longer."""
 
     @property
     def name(self) -> str:
@@ -68,15 +64,15 @@ class Duplicate(msgspec.Struct, frozen=True):
 
 
 class DuplicateRows(UsageError):
-    """Rows were refused, and nothing was enrolled."""
+    """Duplicate rows were refused, and nothing was enrolled."""
 
     def __init__(self, found: list[Duplicate]) -> None:
-        super().__init__(f"{len(found):,} rows have the inputs of other tasks")
+        super().__init__(f"{len(found):,} rows have the same inputs as other tasks")
         self.found = found
 
 
 class Matches:
-    """Finds the task that a row would duplicate. Each task answers for one row of a batch."""
+    """Find the task that a row would duplicate. Each task matches at most one row of a batch."""
 
     def __init__(
         self,
@@ -85,48 +81,59 @@ class Matches:
         hash_file: Hash,
         current: Collection[int] | None = None,
     ) -> None:
-        """`account`: where the row would be paid for; what is done elsewhere costs nothing there. `db` None: no ledger.
+        """`account`: tasks of other accounts do not match. `db` is None if there is no ledger.
 
-        `current`: the tasks that the manifests still have a row for, where they are not enrolled.
+        `current`: for manifests that are not enrolled, the tasks that still have a row in them.
         """
         self._db, self._account, self._hash, self._current = db, account, hash_file, current
+        self._gone: dict[str, bool] = {}
         self._taken: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._queued: defaultdict[str, list[Task]] = defaultdict(list)
 
     def known(self, digests: Sequence[str]) -> set[str]:
-        """Those of the digests that some submitted task has."""
+        """Return those of the digests that a submitted task has."""
         found: set[str] = set()
         if self._db is None:
             return found
-        for start in range(0, len(digests), _AT_ONCE):
-            some = digests[start : start + _AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            sql = f"select o.digest from tasks o indexed by tasks_digest where o.digest in ({marks}) and {_IS_KNOWN}"
-            found.update(digest for (digest,) in self._db.execute(sql, tuple(some)))
+        for some in groups(digests):
+            sql = "select o.digest from tasks o indexed by tasks_digest where o.digest in"
+            rows = self._db.execute(f"{sql} ({marks(some)}) and {_IS_KNOWN}", tuple(some))
+            found.update(digest for (digest,) in rows)
         return found
 
+    def is_gone(self, batch: str) -> bool:
+        """Return whether no manifest of the batch exists any longer, so that it may have been renamed."""
+        if self._db is None:
+            return False
+        if batch not in self._gone:
+            sql = "select s.folder, s.path from sources s join batches b on b.id = s.batch_id where b.name = ?"
+            places = (Path(folder, Path(path).name) for folder, path in self._db.execute(sql, (batch,)).fetchall())
+            self._gone[batch] = not any(place.exists() for place in places)
+        return self._gone[batch]
+
     def will_pay(self, item: Task) -> None:
-        """This queued row is going to be submitted: the rows of other batches are compared with it."""
+        """Note that this queued row will be submitted, so that rows of other batches are compared with it."""
         self._queued[item.digest].append(item)
 
     def of(self, item: Task) -> Task | None:
-        """The task whose result would serve this row. Ask once for each row that would be paid for."""
+        """Return the task whose result would serve this row. Call this once for each row that would be paid for."""
         others, used, paid = self._others(item)
         used |= self._taken[item.batch, item.digest]
         for other, root in others:
             if root in used or not is_same_work(self._db, item, other, self._hash):
                 continue
             if paid:
-                paid -= 1  # a row of this batch that was paid for on purpose
+                paid -= 1  # this task is matched by a row that is paid for on purpose
                 continue
             self._taken[item.batch, item.digest].add(root)
             return other
         return None
 
     def _others(self, item: Task) -> tuple[list[tuple[Task, int]], set[int], int]:
-        """The tasks that count as others, done ones first, each with the one that was submitted.
+        """Return the tasks that the row may duplicate, done ones first, each with the id of the submitted task.
 
-        Of the rows of the same batch: the results that they reuse, and how many are paid for in spite of another task.
+        Also return, for rows of the same batch, the tasks whose results they reuse, and the number of rows that are
+        paid for although another task has their inputs.
         """
         sql = (
             f"select {_OTHERS}, o.generation = b.generation, o.reuses, o.duplicates"
@@ -151,12 +158,11 @@ class Matches:
 
 
 def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_file: Hash) -> bool:
-    """Whether two tasks with the same inputs as written mean the same files."""
-    given = [each for each in input_files.given_by(item) if not is_url(each)]
+    """Return whether two tasks whose inputs are written the same way use the same files."""
     try:
-        return all(_is_same_file(db, item, other, each, hash_file) for each in given)
+        return all(_is_same_file(db, item, other, each, hash_file) for each in input_files.local_inputs(item))
     except OSError:
-        return False  # an input that is not there: the row cannot be paid for
+        return False  # an input is missing, so the row cannot be submitted
 
 
 def _is_same_file(db: sqlite3.Connection | None, item: Task, other: Task, given: str, hash_file: Hash) -> bool:
@@ -173,7 +179,7 @@ def _is_same_file(db: sqlite3.Connection | None, item: Task, other: Task, given:
 
 
 def root_of(db: sqlite3.Connection, task_id: int) -> int:
-    """The task that was submitted: itself, or the one whose result it reuses."""
+    """Return the id of the task that was submitted: this one, or the one whose result it reuses."""
     row = db.execute("select coalesce(reuses, id) from tasks where id = ?", (task_id,)).fetchone()
     return int(row[0])
 
@@ -181,16 +187,15 @@ def root_of(db: sqlite3.Connection, task_id: int) -> int:
 def find(
     db: sqlite3.Connection, batches: Sequence[str], matches: Matches, *, rows: int | None, also_paid: bool = False
 ) -> Iterator[Duplicate]:
-    """Queued rows of these batches that would be paid for again, and whose duplicates were not decided to be.
+    """Yield the queued rows of these batches that would be paid for again.
 
-    `rows`: how many the manifests have; None: they are as they were. `also_paid`: whatever was decided. With several
-    batches, of the same row in two of them the later one is the duplicate.
+    `rows` is the number of rows in the manifests, None if they have not changed. `also_paid` includes rows that are
+    paid for on purpose. If two of the batches have the same row, the later one is the duplicate.
     """
     shared = _shared(db, batches) if len(batches) > 1 else set()
     if not shared and not _has_others(db, batches, rows):
         return
-    gone = partial(is_gone, db, {})
-    order = "select id, name from batches where name in ({}) order by id".format(", ".join("?" * len(batches)))
+    order = f"select id from batches where name in ({marks(batches)}) order by id"
     sql = (
         f"select {TASK_COLUMNS}, s.path, t.line, t.duplicates, t.digest in (select o.digest from tasks o"
         f" indexed by tasks_digest where o.digest = t.digest and o.id <> t.id and {_IS_KNOWN})"
@@ -199,32 +204,32 @@ def find(
         " where b.id = ? and t.state = 'queued' and t.generation = b.generation and t.reuses is null"
         " order by t.position"
     )
-    for batch_id, _ in db.execute(order, tuple(batches)).fetchall():
-        for *row, path, line, decision, is_known in db.execute(sql, (batch_id,)):
+    for batch_id in db.execute(order, tuple(batches)).fetchall():
+        for *row, path, line, decision, is_known in db.execute(sql, batch_id):
             if not is_known and row[11] not in shared:
                 continue
             item = task(tuple(row))
             other = matches.of(item) if also_paid or decision != Decision.PAY else None
             if other is not None:
-                yield Duplicate(path, line, item, other, gone(other.batch))
+                yield Duplicate(path, line, item, other, matches.is_gone(other.batch))
             elif item.digest in shared:
                 matches.will_pay(item)
 
 
 def _shared(db: sqlite3.Connection, batches: Sequence[str]) -> set[str]:
-    """Digests that are queued in more than one of these batches."""
+    """Return the digests that are queued in more than one of these batches."""
     sql = (
         "select t.digest from batches b cross join tasks t indexed by tasks_queued on t.batch_id = b.id"
-        f" where b.name in ({', '.join('?' * len(batches))}) and t.state = 'queued' and t.generation = b.generation"
+        f" where b.name in ({marks(batches)}) and t.state = 'queued' and t.generation = b.generation"
         " group by t.digest having min(t.batch_id) <> max(t.batch_id)"
     )
     return {digest for (digest,) in db.execute(sql, tuple(batches))}
 
 
 def _has_others(db: sqlite3.Connection, batches: Sequence[str], rows: int | None) -> bool:
-    """Whether another batch has anything but queued tasks, or one of these has tasks without a row.
+    """Return whether another batch has tasks that are not queued, or one of these has tasks without a row.
 
-    From the tallies: a run that goes on with a million rows must not look at each of them.
+    The tallies are enough for this: a run that resumes a million rows must not read each of them.
     """
     own = queries.counts_in(db, batches)
     all_ = queries.counts(db)
@@ -232,19 +237,8 @@ def _has_others(db: sqlite3.Connection, batches: Sequence[str], rows: int | None
     return has_left or any(all_[state] > own[state] for state in State if state is not State.QUEUED)
 
 
-def is_gone(db: sqlite3.Connection | None, known: dict[str, bool], batch: str) -> bool:
-    """Whether every manifest of the batch is gone, so that it may have been renamed."""
-    if db is None:
-        return False
-    if batch not in known:
-        sql = "select s.folder, s.path from sources s join batches b on b.id = s.batch_id where b.name = ?"
-        places = [Path(folder, Path(path).name) for folder, path in db.execute(sql, (batch,))]
-        known[batch] = not any(place.exists() for place in places)
-    return known[batch]
-
-
 def decide(db: sqlite3.Connection, found: Iterable[Duplicate], decision: Decision) -> int:
-    """Write down that these rows are paid for on purpose, or take the other task's result. Returns how many."""
+    """Record that these rows are paid for on purpose, or reuse the other task's result. Return their number."""
     values = [
         (decision, root_of(db, each.other.id) if decision is Decision.REUSE else None, each.task.id) for each in found
     ]
@@ -253,10 +247,10 @@ def decide(db: sqlite3.Connection, found: Iterable[Duplicate], decision: Decisio
 
 
 def pay_after_all(db: sqlite3.Connection, batches: Sequence[str]) -> int:
-    """Rows of these batches that wait for another task's result are paid for instead. Returns how many."""
+    """Let rows of these batches that wait for another task's result be paid for instead. Return their number."""
     return db.execute(
         "update tasks set duplicates = 'pay', reuses = null where state = 'queued' and reuses is not null"
-        f" and batch_id in (select id from batches where name in ({', '.join('?' * len(batches))}))",
+        f" and batch_id in (select id from batches where name in ({marks(batches)}))",
         tuple(batches),
     ).rowcount
 
@@ -264,9 +258,9 @@ def pay_after_all(db: sqlite3.Connection, batches: Sequence[str]) -> int:
 def settle(
     db: sqlite3.Connection, batches: Sequence[str], rows: int | None, decision: Decision, account: str, hash_file: Hash
 ) -> int:
-    """Do as decided with the duplicates among the queued rows: part of enrolling. Returns how many there are.
+    """Treat the duplicates among the queued rows as decided, while enrolling. Return their number.
 
-    Raises DuplicateRows. What an earlier run has decided holds until another decision is asked for by its option.
+    Raise DuplicateRows if rows are refused. The decision of an earlier run applies until an option changes it.
     """
     again = pay_after_all(db, batches) if decision is Decision.PAY else 0
     refused, settled = _settle(db, batches, rows, decision, account, hash_file)
@@ -278,14 +272,14 @@ def settle(
 def settle_late(
     db: sqlite3.Connection, batches: Sequence[str], decision: Decision, account: str, hash_file: Hash
 ) -> list[Duplicate]:
-    """`settle` for rows that were queued during the run. Returns those that are to be refused."""
+    """Do the same for rows that were queued during the run. Return the duplicates to refuse."""
     return _settle(db, batches, None, decision, account, hash_file)[0]
 
 
 def _settle(
     db: sqlite3.Connection, batches: Sequence[str], rows: int | None, decision: Decision, account: str, hash_file: Hash
 ) -> tuple[list[Duplicate], int]:
-    """Those to refuse, and how many of the others are decided on."""
+    """Return the duplicates to refuse, and the number of the others."""
     matches = Matches(db, account, hash_file)
     found = list(find(db, batches, matches, rows=rows, also_paid=decision is Decision.REUSE))
     if decision is not Decision.REFUSE:
@@ -297,14 +291,14 @@ def _settle(
 
 
 def _decision(db: sqlite3.Connection, task_id: int) -> str:
-    """What was decided about the row."""
+    """Return the stored decision about a row."""
     return str(db.execute("select duplicates from tasks where id = ?", (task_id,)).fetchone()[0])
 
 
 def same_content(db: sqlite3.Connection, item: Task, content: str | None, account: str) -> Task | None:
-    """A task that was made from the same bytes in files of other names, if there is one that can serve this row.
+    """Return a task whose input files have other names and the same bytes, if its result can serve this row.
 
-    Known only when the files are about to be used: reading them all before is not cheap.
+    This is found only before the submit, because reading all files during enrolment would take too long.
     """
     if content is None or _decision(db, item.id) == Decision.PAY:
         return None
@@ -323,13 +317,13 @@ def same_content(db: sqlite3.Connection, item: Task, content: str | None, accoun
 
 
 def wait_for(db: sqlite3.Connection, item: Task, other: Task, content: str) -> None:
-    """The queued task takes the other one's result, which was made from the same bytes."""
+    """Let the queued task reuse the result of the other one, which was made from the same bytes."""
     sql = "update tasks set duplicates = 'reuse', reuses = ?, content = ? where id = ? and state = 'queued'"
     db.execute(sql, (root_of(db, other.id), content, item.id))
 
 
 class Prospect(StrEnum):
-    """What a waiting row can expect of the task whose result it takes."""
+    """The state of the result that a waiting row reuses."""
 
     DONE = "done"
     COMING = "coming"
@@ -337,7 +331,7 @@ class Prospect(StrEnum):
 
 
 def prospect(db: sqlite3.Connection, item: Task, other: Task, account: str, batches: Sequence[str]) -> Prospect:
-    """`batches`: of this run, which submits what is queued in them."""
+    """Return whether the other task's result exists, or will. `batches` are those that this run submits."""
     sql = (
         f"select o.state = 'queued' and o.reuses is null and o.generation = b.generation, {_IS_PAID}"
         f" from {_OTHERS_FROM.format(index='')}, tasks t"
@@ -351,11 +345,11 @@ def prospect(db: sqlite3.Connection, item: Task, other: Task, account: str, batc
 
 
 def source_of(db: sqlite3.Connection, task_id: int) -> int | None:
-    """The task whose result this one takes."""
+    """Return the id of the task whose result this one reuses."""
     row = db.execute("select reuses from tasks where id = ?", (task_id,)).fetchone()
     return None if row is None else row[0]
 
 
 def release(db: sqlite3.Connection, task_id: int) -> None:
-    """Its other task has ended without a result: the row is submitted itself."""
+    """Let a waiting row be submitted itself, because the other task has ended without a result."""
     db.execute("update tasks set duplicates = '', reuses = null where id = ? and state = 'queued'", (task_id,))

@@ -1,7 +1,7 @@
-"""Rows of manifests become tasks: one transaction, so that an error in the last row leaves nothing behind.
+"""Turn rows of manifests into tasks, in one transaction: an error in the last row leaves nothing behind.
 
-A row is found again by its key within the batch. An unchanged row changes nothing. An edited one waits in `edited`
-until its task is not at work: then it becomes the task's new inputs and the task is queued again.
+A row is recognised by its key within the batch. An unchanged row changes nothing. An edited row waits in the column
+`edited` until its task has no attempt in progress: then the task gets the new inputs and is queued again.
 """
 
 import sqlite3
@@ -21,10 +21,10 @@ from batchswap.states import BY_PERSON, OPEN, Event, State
 
 
 class Enrolment(msgspec.Struct, frozen=True):
-    """What enrolling did: rows read, tasks that are new, tasks whose edited row was taken over.
+    """The result of enrolling: the numbers of rows, of new tasks, and of tasks whose inputs were changed.
 
-    `kept` says in words which tasks keep an output that their row no longer names; "" if none does.
-    `duplicates` counts queued rows that another task's result serves, or that are paid for in spite of it.
+    `kept` describes the tasks that keep an output which their row no longer names; "" if there are none.
+    `duplicates` counts queued rows that reuse another task's result, or are paid for although there is one.
     """
 
     rows: int
@@ -35,7 +35,8 @@ class Enrolment(msgspec.Struct, frozen=True):
 
 
 Settle = Callable[[sqlite3.Connection, tuple[str, ...], int | None], int]
-"""Looks at the queued rows of these batches, which have so many rows, before they are taken; None: as before."""
+"""Treats the duplicates among the queued rows of these batches. The third argument is the number of rows in the
+manifests, None if they have not changed."""
 
 
 def enrol(
@@ -45,14 +46,15 @@ def enrol(
     marks: Mapping[str, str],
     settle: Settle = lambda *_: 0,
 ) -> Enrolment:
-    """Take the rows into the ledger, and note what their files look like.
+    """Add the rows to the ledger, with the size and time of their files.
 
-    What `chunks` raises (ManifestErrors), or `settle` (DuplicateRows), undoes everything. `chunks` may not use `db`,
-    which is at work while it reads.
-    Raises UsageError for rows that a manifest in another folder has with other inputs.
-    `marks` tells the content of each file, by its place; "" where it cannot be known again. A file with patterns gets
-    none: it would hide the files that come to lie in its folder. Nor does one with outputs that are not taken over: it
-    is to be said in every run.
+    An exception from `chunks` (ManifestErrors) or `settle` (DuplicateRows) undoes everything. `chunks` must not use
+    `db`, which is busy while rows are read. Raise UsageError for a row that a manifest in another folder has with other
+    inputs.
+
+    `marks` maps a manifest's place to a fingerprint of its content, "" if it has none. A manifest with patterns is
+    stored without its mark, because new files may match them. So is one with outputs that cannot be changed, so that
+    every run reports them.
     """
     with transaction(db):
         before = _count(db)
@@ -71,23 +73,22 @@ def enrol(
 def _take_rows(
     db: sqlite3.Connection, chunks: Iterable[Chunk], marks: Mapping[str, str], kept: KeptOutputs
 ) -> tuple[dict[str, int], int]:
-    """Return the batches with their ids, and how many rows there were. While a chunk is stored, the next is read."""
+    """Return the batches with their ids, and the number of rows. While a chunk is stored, the next one is read."""
     generations: dict[str, tuple[int, int]] = {}
     sources: dict[tuple[str, str], int] = {}
-    origins: dict[str, Origins] = {}
+    origins = Origins(db, marks)
     positions: dict[str, int] = {}
     with StatementThread(db) as intake:
         for chunk in chunks:
             intake.wait()
+            origins.check(chunk)
             if chunk.batch not in generations:
-                origins[chunk.batch] = Origins(db, chunk.batch, marks)
                 generations[chunk.batch] = _begin_batch(db, chunk.batch)
-            origins[chunk.batch].check(chunk)
             batch_id, generation = generations[chunk.batch]
             source = (chunk.batch, chunk.place)
-            is_read_anew = kept.look(chunk) or chunk.was_searched
-            if source not in sources or is_read_anew:
-                mark = "" if is_read_anew else marks.get(chunk.place, "")
+            is_unmarked = kept.look(chunk) or chunk.was_searched
+            if source not in sources or is_unmarked:
+                mark = "" if is_unmarked else marks.get(chunk.place, "")
                 sources[source] = _begin_source(db, batch_id, generation, chunk, mark)
             input_files.note_files(db, chunk)
             shared = {"batch_id": batch_id, "generation": generation, "source_id": sources[source]}
@@ -100,7 +101,7 @@ def _take_rows(
 
 
 def _count(db: sqlite3.Connection) -> int:
-    """Tasks in the ledger; they are never deleted, so the largest id tells."""
+    """Return the number of tasks. They are never deleted, so it is the largest id."""
     return int(db.execute("select coalesce(max(id), 0) from tasks").fetchone()[0])
 
 
@@ -124,7 +125,7 @@ def _begin_source(db: sqlite3.Connection, batch_id: int, generation: int, chunk:
 
 
 def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The batches that these files, and no others, made when they were last enrolled; None if anything differs."""
+    """Return the batches of these manifests; None if a manifest has changed, or a batch has others as well."""
     sql = (
         "select s.path, s.mark, b.name from sources s"
         " join batches b on b.id = s.batch_id and b.generation = s.generation"
@@ -136,7 +137,7 @@ def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str
 
 
 def _recount(db: sqlite3.Connection, batch_id: int) -> None:
-    """New tasks are queued; the trigger counts every later move."""
+    """Count the queued tasks of a batch. The trigger counts all later moves."""
     db.execute(
         "insert into tallies select ?, 'queued', count(*) from tasks indexed by tasks_queued"
         " where batch_id = ? and state = 'queued' on conflict do update set n = excluded.n",
@@ -145,7 +146,7 @@ def _recount(db: sqlite3.Connection, batch_id: int) -> None:
 
 
 def is_wanted(db: sqlite3.Connection, task_id: int) -> bool:
-    """Whether the manifest still has the task's row, with the inputs that were submitted."""
+    """Return whether the manifest still has the task's row, with the inputs that were submitted."""
     sql = "select edited is null and t.generation = b.generation from tasks t join batches b on b.id = t.batch_id"
     return bool(db.execute(f"{sql} where t.id = ?", (task_id,)).fetchone()[0])
 
@@ -153,7 +154,7 @@ def is_wanted(db: sqlite3.Connection, task_id: int) -> bool:
 def enrol_unchanged(
     db: sqlite3.Connection, stamp: Stamp, batches: tuple[str, ...], settle: Settle = lambda *_: 0
 ) -> Enrolment:
-    """Enrol manifests whose rows are all known: `take_edits` and `settle`, as a transaction of their own."""
+    """Enrol manifests that have not changed: run `take_edits` and `settle` in one transaction."""
     with transaction(db):
         changed = take_edits(db, stamp)
         duplicates = settle(db, batches, None)
@@ -161,9 +162,9 @@ def enrol_unchanged(
 
 
 def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
-    """Edited rows become their task's inputs, unless an attempt with the old ones is at work. Returns how many.
+    """Give tasks the inputs of their edited rows, unless an attempt is in progress. Return the number of tasks.
 
-    A row that has left the manifest since it was edited is asked for neither way: its task stays as it is.
+    A task whose row has left the manifest since it was edited is not changed.
     """
     taken = 0
     sql = (

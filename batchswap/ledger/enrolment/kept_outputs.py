@@ -1,28 +1,28 @@
-"""Outputs that rows ask for too late: a file that is there may be in use, so it is not moved, and that is said."""
+"""Report rows whose `output` was changed too late: a stored file is never moved, because it may be in use."""
 
 import sqlite3
 
 import msgspec
 
 from batchswap.ledger import queries
-from batchswap.ledger.rows import one_of
+from batchswap.ledger.rows import groups, one_of
 from batchswap.manifest import Chunk
 from batchswap.states import UNDONE, State
 
 _AT_ONCE = 2000
-"""Rows in one question."""
+"""Rows in one query."""
 _KEEPING = (
     "select t.output, r.value ->> 2 from json_each(?) r cross join tasks t on t.batch_id = ? and t.key = r.value ->> 0"
     " where t.digest = r.value ->> 1 and t.output <> r.value ->> 2"
     f" and not {one_of('t.state', UNDONE)}"
 )
-"""An edited row is done anew, and gets the output that it names: it does not count."""
+"""A row with other inputs does not count: it is done again, and then its result gets the new name."""
 
 
 class KeptOutputs:
-    """Counts tasks with a result, or on their way to one, whose row has come to name another output.
+    """Count the tasks that are done or in progress, and whose row names another output now.
 
-    A batch with nothing done or under way costs no look.
+    A batch without such tasks is not examined.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -31,16 +31,16 @@ class KeptOutputs:
         self._count, self._example = 0, ""
 
     def look(self, chunk: Chunk) -> bool:
-        """Whether any row of the chunk is such a one."""
+        """Return whether the chunk has any such row."""
         before = self._count
         if chunk.batch not in self._ids:
             self._ids[chunk.batch] = self._id_of(chunk.batch)
         batch_id = self._ids[chunk.batch]
-        for start in range(0, 0 if batch_id is None else len(chunk.rows), _AT_ONCE):
-            asked = [(row.key, row.digest, row.output) for row in chunk.rows[start : start + _AT_ONCE]]
-            for has, wants in self._db.execute(_KEEPING, (msgspec.json.encode(asked).decode(), batch_id)):
+        for rows in () if batch_id is None else groups(chunk.rows, _AT_ONCE):
+            outputs = msgspec.json.encode([(row.key, row.digest, row.output) for row in rows]).decode()
+            for old, new in self._db.execute(_KEEPING, (outputs, batch_id)):
                 self._count += 1
-                self._example = self._example or f"{has}, not {wants}"
+                self._example = self._example or f"{old}, not {new}"
         return self._count > before
 
     def _id_of(self, batch: str) -> int | None:
@@ -51,8 +51,8 @@ class KeptOutputs:
 
     @property
     def words(self) -> str:
-        """What to say of them; "" if there are none."""
-        keep = "tasks done or under way keep the output they have"
+        """A message about these tasks; "" if there are none."""
+        keep = "tasks that are done or in progress keep their output"
         if self._count == 1:
-            keep = "task done or under way keeps the output it has"
+            keep = "task that is done or in progress keeps its output"
         return f"{self._count:,} {keep}: {self._example}" if self._count else ""

@@ -1,5 +1,7 @@
-"""Where a batch's rows come from. The same path means another file in another folder, and the name of a batch alone
-does not tell whether a folder was moved or a second one has manifests of the same name."""
+"""Tell a manifest that was moved from a second manifest of the same name in another folder.
+
+A relative path names another file in another folder, and the name of a batch alone does not distinguish the two cases.
+"""
 
 import os
 import sqlite3
@@ -10,102 +12,109 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.ledger.enrolment import input_files
+from batchswap.ledger.rows import groups, marks
 from batchswap.manifest import Chunk
 from batchswap.states import UNDONE
-from batchswap.tasks import Row, is_url
-
-_AT_ONCE = 500
-"""Keys in one question."""
+from batchswap.tasks import Row
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """A manifest that a batch was enrolled from. `stands`: it is still there, and this command does not name it."""
+    """A manifest that a batch was enrolled from. `remains`: it still exists, and this command does not name it."""
 
     place: str
     folder: str
-    stands: bool
+    remains: bool
+
+
+class EnrolledBatch(msgspec.Struct, frozen=True):
+    """A batch before this enrolment. `origins` are its manifests, by the ids of their sources."""
+
+    id: int
+    generation: int
+    origins: dict[int, Origin]
 
 
 class Origins:
-    """The manifests of a batch as they were before this enrolment. Only what comes from another folder is looked at."""
+    """The manifests of batches before this enrolment. Only rows from other folders are examined."""
 
-    def __init__(self, db: sqlite3.Connection, batch: str, named: Collection[str]) -> None:
-        """`named`: the places of the manifests that the command names."""
-        self._db, self._batch = db, batch
-        sql = "select id, generation from batches where name = ?"
-        found: tuple[int, int] = db.execute(sql, (batch,)).fetchone() or (0, 0)
-        self._id, self._generation = found
-        sql = "select id, path, folder from sources where batch_id = ?"
-        self._known = {id_: _origin(path, folder, named) for id_, path, folder in db.execute(sql, (self._id,))}
+    def __init__(self, db: sqlite3.Connection, named: Collection[str]) -> None:
+        """`named` holds the places of the manifests that the command names."""
+        self._db, self._named = db, named
+        self._batches: dict[str, EnrolledBatch] = {}
 
     def check(self, chunk: Chunk) -> None:
-        """Raises UsageError for a row that a manifest in another folder has with other inputs.
+        """Raise UsageError for a row that a manifest in another folder has with other inputs.
 
-        The same files are the same work. If the old manifest is gone, its folder was moved: then files that were moved
-        with it are the same, other names are an edit, and what is not done may change.
+        Rows with the same files are the same work. If the old manifest no longer exists, its folder was moved: then
+        files that were moved with it are the same, other names are an edit, and tasks that are not done may change.
         """
-        others = {id_: origin for id_, origin in self._known.items() if origin.folder != chunk.folder}
-        for start in range(0, len(chunk.rows) if others else 0, _AT_ONCE):
-            rows = {row.key: row for row in chunk.rows[start : start + _AT_ONCE]}
-            for key, state, digest, source_id in self._from(others, rows):
+        if chunk.batch not in self._batches:
+            self._batches[chunk.batch] = self._read(chunk.batch)
+        batch = self._batches[chunk.batch]
+        others = {id_: origin for id_, origin in batch.origins.items() if origin.folder != chunk.folder}
+        for some in groups(chunk.rows) if others else ():
+            rows = {row.key: row for row in some}
+            for key, state, digest, source_id in self._from(batch, others, rows):
                 origin, row = others[source_id], rows[key]
-                may_change = not origin.stands and (digest != row.digest or state in UNDONE)
+                may_change = not origin.remains and (digest != row.digest or state in UNDONE)
                 if not may_change and (digest != row.digest or not self._are_same_files(origin, chunk, row)):
-                    raise UsageError(_refusal(self._batch, origin, chunk, key))
+                    raise UsageError(_refusal(origin, chunk, key))
 
-    def _from(self, others: Collection[int], keys: Collection[str]) -> list[tuple[str, str, str, int]]:
-        """Key, state, digest and source of the known rows among `keys`; not those of this very enrolment."""
+    def _read(self, name: str) -> EnrolledBatch:
+        sql = "select id, generation from batches where name = ?"
+        batch_id, generation = self._db.execute(sql, (name,)).fetchone() or (0, 0)
+        sql = "select id, path, folder from sources where batch_id = ?"
+        sources = self._db.execute(sql, (batch_id,))
+        origins = {id_: _origin(path, folder, self._named) for id_, path, folder in sources}
+        return EnrolledBatch(batch_id, generation, origins)
+
+    def _from(
+        self, batch: EnrolledBatch, others: Collection[int], keys: Collection[str]
+    ) -> list[tuple[str, str, str, int]]:
+        """Return key, state, digest and source of rows that were known before this enrolment."""
         sql = (
             "select key, state, digest, source_id from tasks where batch_id = ? and generation <= ?"
-            f" and key in ({', '.join('?' * len(keys))}) and source_id in ({', '.join('?' * len(others))})"
+            f" and key in ({marks(keys)}) and source_id in ({marks(others)})"
         )
-        return self._db.execute(sql, (self._id, self._generation, *keys, *others)).fetchall()
+        return self._db.execute(sql, (batch.id, batch.generation, *keys, *others)).fetchall()
 
     def _are_same_files(self, origin: Origin, chunk: Chunk, row: Row) -> bool:
         return all(
-            self._is_same_file(Path(origin.folder, given), Path(chunk.folder, given), stands=origin.stands)
-            for given in _paths(row)
+            self._is_same_file(Path(origin.folder, given), Path(chunk.folder, given), remains=origin.remains)
+            for given in input_files.local_inputs(row)
         )
 
-    def _is_same_file(self, old: Path, new: Path, *, stands: bool) -> bool:
+    def _is_same_file(self, old: Path, new: Path, *, remains: bool) -> bool:
         if os.path.realpath(old) == os.path.realpath(new):
             return True
-        if stands or _exists(old):
+        if remains or _exists(old):
             return False
         seen = input_files.enrolled(self._db, old)
         return seen is None or not _exists(new) or seen[0] == new.stat().st_size
 
 
 def checked(db: sqlite3.Connection, chunks: Iterable[Chunk], named: Collection[str]) -> Iterator[Chunk]:
-    """The chunks, for who only looks at them. Raises UsageError where enrolling them would."""
-    known: dict[str, Origins] = {}
+    """Yield the chunks without enrolling them. Raise UsageError where enrolling would."""
+    origins = Origins(db, named)
     for chunk in chunks:
-        if chunk.batch not in known:
-            known[chunk.batch] = Origins(db, chunk.batch, named)
-        known[chunk.batch].check(chunk)
+        origins.check(chunk)
         yield chunk
 
 
 def _origin(path: str, folder: str, named: Collection[str]) -> Origin:
-    # By what the folder is now: it may have become a link to where it was moved.
+    # Resolved, because the old folder may be a link to its new place.
     folder = os.path.realpath(folder)
     place = str(Path(folder, Path(path).name))
     return Origin(place, folder, place not in named and _exists(place))
 
 
 def _exists(path: Path | str) -> bool:
-    """Also for a path that may not be looked at: it is not there for us."""
+    """Return whether a path exists and may be examined."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises PermissionError
 
 
-def _paths(row: Row) -> Iterator[str]:
-    for given in (row.target, row.face, *(face for _, face in row.faces)):
-        if given and not is_url(given):
-            yield given
-
-
-def _refusal(batch: str, origin: Origin, chunk: Chunk, key: str) -> str:
-    is_known, has = ("is known", "has") if origin.stands else ("was known", "had")
-    words = f'{chunk.file}: batch "{batch}" {is_known} from {origin.place}, where row "{key}" {has} other inputs'
-    words += "; give this manifest a batch of its own with --batch, or in YAML with name:"
-    return f"{words}; or take that one away, if this one replaces it" if origin.stands else words
+def _refusal(origin: Origin, chunk: Chunk, key: str) -> str:
+    comes, has = ("comes", "has") if origin.remains else ("came", "had")
+    words = f'{chunk.file}: batch "{chunk.batch}" {comes} from {origin.place}, where row "{key}" {has} other inputs'
+    words += "; give this manifest another batch name with --batch, or in YAML with name:"
+    return f"{words}; or move {origin.place} away if this manifest replaces it" if origin.remains else words

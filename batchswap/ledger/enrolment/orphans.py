@@ -1,4 +1,4 @@
-"""Tasks whose row has left the manifest. What of them is paid for is collected; no run submits the others."""
+"""Find orphans: tasks whose row has left the manifest. Runs collect the paid ones, and do not submit the others."""
 
 import sqlite3
 from collections.abc import Collection, Iterator
@@ -8,24 +8,24 @@ import msgspec
 from batchswap.states import State
 
 NAMED = 3
-"""Orphans that are named one by one."""
+"""The number of orphans that messages list."""
 _LEFT = {State.QUEUED: "tasks_queued", State.FAILED: "tasks_failed"}
-"""The states in which no run does anything for an orphan, each with its index: what is done is not walked through."""
+"""The states in which no run does anything for an orphan, each with its index, so that done tasks are not read."""
 
 
 class Orphans(msgspec.Struct, frozen=True):
-    """Orphans that are queued or have failed. `names`: "batch/key" of the first of them."""
+    """Orphans that are queued or have failed. `names` holds "batch/key" of the first few."""
 
     counts: dict[str, int] = {}
     names: tuple[str, ...] = ()
 
     def without(self, counts: dict[str, int]) -> dict[str, int]:
-        """Of tasks in each state, those that the manifests ask for or that may cost something."""
+        """Subtract the orphans from the counts of tasks by state."""
         return {state: n - self.counts.get(state, 0) for state, n in counts.items()}
 
 
 def find(db: sqlite3.Connection, batches: Collection[str]) -> Orphans:
-    """Those of these batches."""
+    """Return the orphans of these batches."""
     counts = dict.fromkeys(map(str, _LEFT), 0)
     names: list[str] = []
     for batch in batches:
@@ -38,7 +38,7 @@ def find(db: sqlite3.Connection, batches: Collection[str]) -> Orphans:
 
 
 def is_orphan(db: sqlite3.Connection, task_id: int) -> bool:
-    """Whether the newest enrolment of its batch no longer had the task's row."""
+    """Return whether the task's row was missing when its batch was last enrolled."""
     sql = "select t.generation <> b.generation from tasks t join batches b on b.id = t.batch_id where t.id = ?"
     return bool(db.execute(sql, (task_id,)).fetchone()[0])
 
