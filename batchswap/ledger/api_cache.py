@@ -1,7 +1,7 @@
-"""What the API keeps for a while, and later runs use too: files that were uploaded, and faces that were detected.
+"""Remember uploaded files and detected faces, which the API keeps for a while, for later runs.
 
-Contents are known by their SHA-256 in hex. One detection serves every row with its target. URLs and links of pictures
-may be signed, so they are stored in BLOBs.
+A file is identified by the SHA-256 of its content in hex. One detection serves every row with its target. URLs and
+links to pictures may be signed, so they are stored in BLOBs.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from batchswap.tasks import Faces, Model, public
 def find_upload(
     db: sqlite3.Connection, account: str, digest: str, since: float, now: float
 ) -> tuple[str, float] | None:
-    """The file_url of a content that was uploaded for this account after `since`, and when it was (Unix seconds).
+    """Return the file_url of a content that this account uploaded after `since`, and the time of the upload.
 
-    What was uploaded after `now` was so by a clock that was wrong: its age is not known.
+    Times are Unix seconds. An upload after `now` is ignored: a clock was wrong, so its age is unknown.
     """
     sql = (
         "select file_url, uploaded_at from uploads"
@@ -29,23 +29,23 @@ def find_upload(
 
 
 def remember_upload(db: sqlite3.Connection, stamp: Stamp, account: str, digest: str, file_url: str) -> None:
-    """This account can name the content by its URL from now on."""
+    """Record the URL of a content that this account has uploaded."""
     db.execute("insert or replace into uploads values(?, ?, ?, ?)", (account, digest, file_url.encode(), stamp.at))
 
 
 def uploaded_digest(db: sqlite3.Connection, file_url: str) -> str | None:
-    """The content that went up to this URL; None when it is not known."""
+    """Return the digest of the content that was uploaded to this URL; None if unknown."""
     row = db.execute("select digest from uploads where file_url = ?", (file_url.encode(),)).fetchone()
     return None if row is None else str(row[0])
 
 
 GOOD_FOR = 3600.0
 MARGIN = 300.0
-"""Seconds before its end from which on a detection is not used any longer: the submit may have to wait."""
+"""Seconds before its end at which a detection is no longer used, because the submit may have to wait."""
 
 
 class Detected(msgspec.Struct, frozen=True):
-    """A detection that succeeded. `faces`: id -> link of its own picture. `detected_at`: when it was asked for."""
+    """A successful detection. `faces` maps ids to links of their pictures. `detected_at`: when it was requested."""
 
     digest: str
     detect_id: str
@@ -54,17 +54,17 @@ class Detected(msgspec.Struct, frozen=True):
 
     @property
     def good_until(self) -> float:
-        """Unix time from which on it is made again."""
+        """The Unix time from which a new detection is needed."""
         return self.detected_at + GOOD_FOR - MARGIN
 
 
 def target_digest(model: Model, url: str) -> str:
-    """What names a target: detect_id is good for one media URL only (api.md, "Endpoints")."""
+    """Return the digest of a target. A detect_id is valid for one media URL only (api.md, "Endpoints")."""
     return hashlib.sha256(f"{model.target_field}\0{url}".encode()).hexdigest()
 
 
 def find_detection(db: sqlite3.Connection, account: str, digest: str, now: float) -> Detected | None:
-    """The account's detection of a target, if it still holds at `now` (Unix seconds)."""
+    """Return the account's detection of a target, if it is still valid at `now` (Unix seconds)."""
     sql = (
         "select detect_id, faces, detected_at from detections"
         " where account = ? and digest = ? and detected_at > ? and detected_at <= ?"
@@ -81,7 +81,7 @@ def remember_detection(db: sqlite3.Connection, account: str, url: str, found: De
 
 
 def forget_detection(db: sqlite3.Connection, account: str, found: Detected) -> None:
-    """The API does not know it any longer. A newer one of the same target is kept."""
+    """Remove a detection that the API no longer knows. A newer one of the same target is kept."""
     db.execute(
         "delete from detections where account = ? and digest = ? and detect_id = ?",
         (account, found.digest, found.detect_id),

@@ -1,4 +1,7 @@
-"""What may be spent. Reserved in the transaction that records an attempt, so concurrency cannot exceed it."""
+"""Limit the credits of a run and of a day.
+
+The transaction that records an attempt also reserves its credits, so concurrent submits cannot exceed a budget.
+"""
 
 import sqlite3
 from datetime import datetime
@@ -7,7 +10,7 @@ from math import inf
 import msgspec
 
 DIGITS = 6
-"""Decimal places of credits that count; what is smaller is rounding alone."""
+"""Decimal places of credits; smaller differences are rounding errors."""
 
 
 class OverBudget(Exception):
@@ -15,19 +18,19 @@ class OverBudget(Exception):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """Credits that a run, and a calendar day over all runs, may spend and reserve. None: no bound."""
+    """The credits that a run, and a calendar day over all runs, may spend and reserve. None: no limit."""
 
     run: float | None = None
     day: float | None = None
 
     def check(self, db: sqlite3.Connection, run_id: int, day: str, reserved: float) -> None:
-        """Raises OverBudget when `reserved` more would be too much."""
+        """Raise OverBudget if `reserved` more credits would exceed a budget."""
         over_run = self.run is not None and is_more(committed(db, run_id) + reserved, self.run)
         if over_run or (self.day is not None and is_more(committed_on(db, day) + reserved, self.day)):
             raise OverBudget
 
     def left(self, db: sqlite3.Connection, run_id: int, day: str) -> tuple[float, float]:
-        """Credits that the run, and the day, may still spend and reserve. inf: no bound."""
+        """Return the credits that the run, and the day, may still spend and reserve. inf: no limit."""
         return (
             inf if self.run is None else self.run - committed(db, run_id),
             inf if self.day is None else self.day - committed_on(db, day),
@@ -38,12 +41,12 @@ NO_BUDGET = Budget()
 
 
 def is_more(wanted: float, budget: float) -> bool:
-    """Three times 0.1 is 0.3, whatever sums of binary fractions say."""
+    """Compare sums of credits without their rounding errors."""
     return round(wanted - budget, DIGITS) > 0.0
 
 
 def local_day(at: float) -> str:
-    """The calendar day, where the machine is."""
+    """Return the calendar day in the machine's time zone."""
     return datetime.fromtimestamp(at).astimezone().date().isoformat()
 
 
@@ -51,7 +54,7 @@ _COMMITTED = "select coalesce(sum(spent + held + unpriced), 0.0) from money wher
 
 
 def committed(db: sqlite3.Connection, run_id: int) -> float:
-    """Return the credits that count against a run's budget: spent, reserved, and what ended without a price."""
+    """Return the credits that count against a run's budget: spent, reserved, and of ended attempts without a price."""
     return float(db.execute(f"{_COMMITTED} run_id = ?", (run_id,)).fetchone()[0])
 
 
@@ -61,7 +64,7 @@ def committed_on(db: sqlite3.Connection, day: str) -> float:
 
 
 class Excess(msgspec.Struct, frozen=True):
-    """Credits that were charged beyond a budget. `day` "": it was the run's."""
+    """Credits that were charged beyond a budget. `day` is "" for the budget of a run."""
 
     run_id: int
     budget: float
@@ -70,7 +73,7 @@ class Excess(msgspec.Struct, frozen=True):
 
 
 def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> list[Excess]:
-    """What exceeded the budgets of runs, and of days: of all runs, of those that worked at a batch, or of one."""
+    """Return what exceeded the budgets of runs and days, for all runs, for those of a batch, or for one run."""
     of_runs = (
         "select r.id, r.budget, sum(m.spent) - r.budget, '' from runs r join money m on m.run_id = r.id"
         " where r.budget is not null and {which} group by r.id"
@@ -91,6 +94,6 @@ def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | 
 
 
 def exceeded(found: list[Excess]) -> float:
-    """Credits in all. What exceeds a run's budget and the day's is counted once."""
+    """Sum the excesses. Credits that exceed both a run's budget and the day's are counted once."""
     of_runs, of_days = (sum(each.amount for each in found if bool(each.day) is is_day) for is_day in (False, True))
     return round(max(of_runs, of_days), DIGITS) + 0.0

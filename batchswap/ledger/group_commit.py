@@ -1,4 +1,4 @@
-"""Group commit: the writes that wait at one moment become one transaction, so durability costs one fsync a group."""
+"""Commit all waiting writes in one transaction, so that a group of them needs only one fsync."""
 
 import asyncio
 import sqlite3
@@ -18,32 +18,31 @@ Write = Callable[[sqlite3.Connection], Any]
 
 
 class WriteOutcome(msgspec.Struct, frozen=True):
-    """What one piece of work returned, or how it failed."""
+    """The result or the error of one write."""
 
     value: Any = None
     error: Exception | None = None
 
 
 class LedgerWriter:
-    """The one place that writes to the ledger while a run goes on.
+    """The only object that writes to the ledger during a run.
 
-    `do` returns when the work is committed and synced, and raises what the work raised: its own part is undone then,
-    the others' stays. An error of the commit itself is everybody's. Cancelling a waiter does not undo its work.
-    Write may be done twice, with the first time undone: it must not change anything but the ledger.
+    `do` returns when the write is committed and synced. It raises the write's own error, which undoes this write and no
+    other one; an error of the commit is raised for all writes of the group. Cancelling `do` does not undo the write.
+    A write may be called a second time after the first was undone, so it must change nothing but the ledger.
 
-    Statements run on the event loop's thread, where they take microseconds; what waits, for the disk at a commit or for
-    another process that writes, is done in a thread of its own. The other way round, a thread that runs statements
-    would fight the loop for the interpreter at each of them.
+    Statements run on the event loop's thread, where they take microseconds. Waiting, for the disk or for another
+    process, happens in a separate thread. Statements in that thread would compete with the loop for the interpreter.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, executor: Executor | None = None) -> None:
-        """`executor` is where a commit waits for the disk; a thread by default."""
+        """`executor` runs the calls that wait for the disk; by default a thread."""
         self._db, self._path = db, path
         self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting: list[tuple[Write, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
         self.location: Location | None = None
-        """What notices that the file was changed by others."""
+        """Notices changes to the file by other programs."""
         be_patient(db, seconds=0.0)
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -58,7 +57,7 @@ class LedgerWriter:
             group, self._waiting = self._waiting, []
             try:
                 outcomes = await self._commit([work for work, _ in group])
-            except Exception as error:  # noqa: BLE001 - handed to everyone who waits, who raise it
+            except Exception as error:  # noqa: BLE001 - raised by every `do` of this group
                 outcomes = [WriteOutcome(error=error)] * len(group)
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 if not future.done():
@@ -81,7 +80,7 @@ class LedgerWriter:
             self.location.committed()
 
     async def replace(self, work: Callable[[sqlite3.Connection], tuple[sqlite3.Connection, Path]]) -> None:
-        """Go on with the connection, to another file, that `work` returns. Nothing is written meanwhile."""
+        """Replace the connection by the one that `work` returns. Nothing is written in the meantime."""
         while self._committing is not None and not self._committing.done():
             await asyncio.wait([self._committing])
         self._db, self._path = work(self._db)
@@ -89,11 +88,11 @@ class LedgerWriter:
 
     async def _apply(self, works: list[Write]) -> list[WriteOutcome]:
         await self._begin()
-        try:  # nearly always, none of them fails: a savepoint for each would cost more than the work
+        try:  # without savepoints, which take longer than the writes: an error is rare
             return [WriteOutcome(work(self._db)) for work in works]
         except sqlite3.DatabaseError:
-            raise  # the disk or the file, not one of the works
-        except Exception:  # noqa: BLE001 - done again, each in its own savepoint: it will be seen whose error it is
+            raise  # a fault of the disk or the file, not of one write
+        except Exception:  # noqa: BLE001 - raised below, where each write has its own savepoint
             self._undo()
         await self._begin()
         return [self._apart(work) for work in works]
@@ -103,7 +102,7 @@ class LedgerWriter:
             self._db.execute("rollback")
 
     async def _begin(self) -> None:
-        """Without waiting where nobody else writes, which is nearly always."""
+        """Begin a transaction, in a thread only if another process is writing."""
         try:
             self._db.execute("begin immediate")
         except sqlite3.OperationalError as error:
@@ -122,13 +121,13 @@ class LedgerWriter:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _apart(self, work: Write) -> WriteOutcome:
-        """When it fails, only its own part is undone."""
+        """Do one write. If it fails, undo only this one."""
         self._db.execute("savepoint one")
         try:
             value = work(self._db)
         except sqlite3.DatabaseError:
             raise
-        except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
+        except Exception as error:  # noqa: BLE001 - raised by the `do` of this write
             self._db.execute("rollback to one")
             self._db.execute("release one")
             return WriteOutcome(error=error)
@@ -137,11 +136,11 @@ class LedgerWriter:
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The connection, for what is written when nothing waits any longer."""
+        """The connection, for writes at the end of a run, when nothing waits any longer."""
         return self._db
 
     async def close(self) -> None:
-        """Return when everything is committed and the thread has ended. The connection stays the caller's."""
+        """Return when everything is committed and the thread has ended. The connection stays open."""
         while self._committing is not None and not self._committing.done():
             await asyncio.wait([self._committing])
         self._thread.shutdown(wait=True)

@@ -1,4 +1,4 @@
-"""A person's word on tasks: retry, resolve, cancel. Each is one guarded move with the books kept right.
+"""Transitions that a user commands: retry, resolve and cancel. Each is one guarded move, with its attempt and costs.
 
 The caller holds the ledger's lock and a transaction.
 """
@@ -13,26 +13,26 @@ from batchswap.states import BY_PERSON, HAS_RESULT, AttemptState, Event, State
 from batchswap.tasks import Attempt, Task
 
 GIVEN_UP = "given-up"
-"""The code of a task that was uncertain when a person gave it up: it may have been accepted."""
+"""The code of a task that was uncertain when the user gave it up: it may have been accepted."""
 
 _COLLECTED = "; `batchswap run` collects it, and it is not paid for again"
 _HINTS = {
-    State.DONE: ", and done ones whose file is gone",
+    State.DONE: ", and done ones whose file is missing",
     State.RUNNING: _COLLECTED,
     State.FETCHING: _COLLECTED,
 }
-"""What to know of tasks that cannot be retried."""
+"""Further explanation for tasks that cannot be retried."""
 _PAGE = 500
 _TURNS = one_of("event", (event for event in Event if event is not Event.CANCELLED))
-"""What can have brought a task to where it is, but for a decision that is taken back."""
+"""The events that may explain a task's state. A cancellation is left out, because `retry` takes it back."""
 _NEW_WORK = one_of("event", (Event.GIVEN_UP, Event.SUBMITTED, Event.CHANGED, Event.ADOPTED, Event.DOUBTED))
 
 
 def chosen(
     db: sqlite3.Connection, state: State, *, batch: str | None = None, code: str | None = None
 ) -> Iterator[Task]:
-    """The tasks in a state, as a stream. They may be moved meanwhile."""
-    # By rowid: any index would be sorted anew for each page.
+    """Stream the tasks in a state. They may change their state in the meantime."""
+    # By rowid: with an index, each page would be sorted again.
     sql = f"select {TASK_COLUMNS} from tasks t not indexed cross join batches b on b.id = t.batch_id"
     sql += " cross join sources s on s.id = t.source_id where t.id > ? and t.state = ?"
     values: list[str] = []
@@ -49,10 +49,10 @@ def chosen(
 
 
 def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
-    """Whether its last attempt was given up while uncertain, wherever the task has been moved since then.
+    """Return whether the last attempt was given up while uncertain, whatever state the task is in now.
 
-    The API may have taken it, so that one more may be paid twice. What was submitted since then is another attempt, and
-    an edited row is other work.
+    The API may have accepted it, so another attempt may be a second payment. A later submit is another attempt, and an
+    edited row is other work.
     """
     sql = f"select event from events where task_id = ? and {_NEW_WORK} order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
@@ -60,12 +60,12 @@ def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
 
 
 def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = False) -> Event:
-    """A failed or cancelled task gets another chance, and so does a done one if its file `is_gone`.
+    """Retry a failed or cancelled task, or a done one whose file `is_gone`. Raise UsageError for any other.
 
-    RESUMED: its attempt was accepted and has not ended badly, so it is asked for again and costs nothing more.
-    RETRIED: it is queued, and its next attempt may cost; --paid-attempts counts anew. Never for a done one.
-    REUSE_AGAIN: it is queued, to take the result of the other task that it had it from.
-    Raises UsageError for any other.
+    RESUMED: the attempt was accepted and did not fail, so its result is requested again at no cost.
+    RETRIED: the task is queued, its next attempt may cost credits, and --paid-attempts counts from zero again. A done
+    task is never RETRIED.
+    REUSE_AGAIN: the task is queued to reuse the same other task's result again.
     """
     if Event.RETRIED not in BY_PERSON.get(item.state, {}) and not (item.state is State.DONE and is_gone):
         raise UsageError(
@@ -86,15 +86,15 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
 
 
 def _has_reused(db: sqlite3.Connection, item: Task) -> bool:
-    """Whether its result is another task's."""
+    """Return whether the task's result is another task's."""
     return bool(db.execute("select reuses is not null from tasks where id = ?", (item.id,)).fetchone()[0])
 
 
 def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
-    """The last attempt, if the API took it and only the waiting, the download or the file is lost.
+    """Return the last attempt if the API accepted it, and only the waiting, the download or the file failed.
 
-    What failed the task decides: an older attempt may have served inputs that the row no longer has. What was only
-    noted since then, such as a stray callback, does not.
+    The event that ended the task decides, because an older attempt may have had other inputs. Later events that changed
+    no state, such as an unexpected callback, are ignored.
     """
     sql = f"select event from events where task_id = ? and {_TURNS} order by id desc limit 1"
     row = db.execute(sql, (item.id,)).fetchone()
@@ -108,9 +108,9 @@ def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
 
 
 def cancel(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
-    """The task is not to run. Raises UsageError when it is neither queued nor failed."""
+    """Cancel a task. Raise UsageError if it is neither queued nor failed."""
     if Event.CANCELLED not in BY_PERSON.get(item.state, {}):
-        hint = "; resolve it" if item.state is State.UNCERTAIN else ""
+        hint = "; settle it with `batchswap resolve`" if item.state is State.UNCERTAIN else ""
         raise UsageError(
             f"{item.batch}/{item.key} is {item.state}: only queued and failed tasks can be cancelled{hint}"
         )
@@ -118,7 +118,7 @@ def cancel(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
 
 
 def unclear(db: sqlite3.Connection, item: Task) -> Attempt:
-    """The attempt that nobody knows the end of. Raises UsageError when the task is not uncertain."""
+    """Return the attempt whose outcome is unknown. Raise UsageError if the task is not uncertain."""
     attempt = last_attempt(db, item.id)
     if item.state is not State.UNCERTAIN or attempt is None:
         raise UsageError(f"{item.batch}/{item.key} is {item.state}: only uncertain tasks can be resolved")
@@ -126,7 +126,7 @@ def unclear(db: sqlite3.Connection, item: Task) -> Attempt:
 
 
 def attach(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str) -> None:
-    """It was accepted, as `remote_id`. Raises UsageError when that is another attempt's."""
+    """Record that an uncertain task was accepted as `remote_id`. Raise UsageError if another attempt has this id."""
     try:
         attached(db, stamp, unclear(db, item), remote_id)
     except IdTaken as error:
@@ -134,7 +134,7 @@ def attach(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str) -> 
 
 
 def not_accepted(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
-    """It was not accepted: nothing was paid, and it is queued again."""
+    """Record that an uncertain task was not accepted: it has cost nothing, and is queued again."""
     attempt = unclear(db, item)
     move(db, stamp, item.id, item.state, Event.NOT_ACCEPTED, attempt_id=attempt.id)
     db.execute("update tasks set paid = max(0, paid - 1) where id = ?", (item.id,))
@@ -142,7 +142,7 @@ def not_accepted(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
 
 
 def give_up(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:
-    """Nobody will ever know: the task has failed, and what it may have cost counts as spent without a price."""
+    """Fail an uncertain task whose outcome will stay unknown. Its possible cost counts as spent without a price."""
     attempt = unclear(db, item)
     reason = "given up while uncertain: it may have been accepted"
     move(db, stamp, item.id, item.state, Event.GIVEN_UP, attempt_id=attempt.id, code=GIVEN_UP, reason=reason)

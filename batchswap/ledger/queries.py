@@ -1,4 +1,4 @@
-"""Every question that a run asks of the ledger. None but --limit's costs more because tasks have finished."""
+"""Queries of a run. Their time does not grow with the number of finished tasks, except for --limit."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, attempt, one_of, task
-from batchswap.ledger.transitions import Media
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, attempt, marks, one_of, task
+from batchswap.ledger.transitions import Media, find_task
 from batchswap.states import AttemptState, State
 from batchswap.tasks import Attempt, Model, Task
 
 
 class Credits(msgspec.Struct, frozen=True):
-    """Money in credits. `unpriced` counts ended attempts without a known cost; `assumed` is what they reserved."""
+    """Sums of credits. `unpriced` counts ended attempts without a known cost; `assumed` is the sum they reserved."""
 
     spent: float = 0.0
     reserved: float = 0.0
@@ -22,13 +22,13 @@ class Credits(msgspec.Struct, frozen=True):
 
 
 def counts_in(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
-    """Tasks in each state, of these batches."""
+    """Count the tasks of these batches in each state."""
     parts = [counts(db, name) for name in names]
     return {str(state): sum(part[state] for part in parts) for state in State}
 
 
 def counts(db: sqlite3.Connection, batch: str | None = None) -> dict[str, int]:
-    """Tasks in each state, all eight named; of one batch, or of all."""
+    """Count the tasks of one batch, or of all, in each of the eight states."""
     found = dict.fromkeys(map(str, State), 0)
     sql = "select c.state, sum(c.n) from tallies c join batches b on b.id = c.batch_id"
     rows = (
@@ -45,7 +45,7 @@ def batches(db: sqlite3.Connection) -> list[str]:
 
 
 def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> Credits:
-    """What was spent and is reserved: in all, of a batch, or by a run's own attempts."""
+    """Sum the credits that were spent and are reserved: in all, for a batch, or by the attempts of a run."""
     sql = (
         "select coalesce(sum(spent), 0.0), coalesce(sum(held), 0.0), coalesce(sum(unpriced), 0.0),"
         " coalesce(sum(unpriced_attempts), 0) from money"
@@ -56,13 +56,13 @@ def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int 
         row = db.execute(f"{sql} where run_id = ?", (run_id,)).fetchone()
     else:
         row = db.execute(sql).fetchone()
-    # Sums of added and subtracted floats leave dust behind.
+    # Adding and subtracting floats leaves small errors.
     spent, held, unpriced = (round(value, DIGITS) + 0.0 for value in row[:3])
     return Credits(spent, held, unpriced, row[3])
 
 
 def credits_in(db: sqlite3.Connection, names: Iterable[str]) -> Credits:
-    """What these batches have cost and may still cost, over all runs."""
+    """Sum the credits of these batches over all runs."""
     parts = [credits_of(db, batch=name) for name in names]
     return Credits(
         round(sum(part.spent for part in parts), DIGITS),
@@ -73,7 +73,7 @@ def credits_in(db: sqlite3.Connection, names: Iterable[str]) -> Credits:
 
 
 class Unfinished(msgspec.Struct, frozen=True):
-    """A task that is paid for and not at its end, with the attempt that matters and where its result lies."""
+    """A paid task that has not ended, with its last attempt and the URLs of its result."""
 
     task: Task
     attempt: Attempt
@@ -81,12 +81,12 @@ class Unfinished(msgspec.Struct, frozen=True):
     owner: str
     """The fingerprint of the key that it was submitted with."""
     since: float
-    """When the task came into its state (Unix seconds)."""
+    """The time when the task entered its state (Unix seconds)."""
     media: tuple[str, ...] = ()
 
 
 def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
-    """All tasks in these states (of those that a run leaves open), of every batch, oldest attempt first."""
+    """Return the tasks of all batches in these open states, oldest attempt first."""
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
         f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account,"
@@ -109,26 +109,25 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
 
 
 def by_ref(db: sqlite3.Connection, ref: str) -> tuple[Task, Attempt] | None:
-    """The attempt that carries this Idempotency-Key, and its task."""
+    """Return the attempt with this Idempotency-Key, and its task."""
     found = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where ref = ?", (ref,)).fetchone()
     if found is None:
         return None
     item = attempt(found)
-    row = db.execute(f"select {TASK_COLUMNS} from {TASK_FROM} where t.id = ?", (item.task_id,)).fetchone()
-    return task(row), item
+    return find_task(db, item.task_id), item
 
 
 def sharing_output(db: sqlite3.Connection, task_ids: Sequence[int]) -> set[int]:
-    """Those of some hundreds of tasks whose file another task writes too; one question in place of hundreds."""
+    """Return those of some hundreds of tasks whose output another task has too. One query replaces hundreds."""
     sql = (
-        f"select t.id from tasks t where t.id in ({', '.join('?' * len(task_ids))}) and exists"
+        f"select t.id from tasks t where t.id in ({marks(task_ids)}) and exists"
         " (select 1 from tasks o where o.output = t.output and o.id <> t.id and o.state <> 'cancelled')"
     )
     return {task_id for (task_id,) in db.execute(sql, tuple(task_ids))}
 
 
 def charged(db: sqlite3.Connection, most: int = 500) -> dict[Model, float]:
-    """Credits that the last tasks of each model cost on average."""
+    """Return the average cost of the last tasks of each model."""
     sql = (
         "select t.model, avg(a.charged) from (select task_id, charged from attempts where charged is not null"
         " order by id desc limit ?) a join tasks t on t.id = a.task_id group by t.model"
@@ -137,7 +136,7 @@ def charged(db: sqlite3.Connection, most: int = 500) -> dict[Model, float]:
 
 
 def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | None:
-    """The key of another task that writes the same file, as "batch/key"."""
+    """Return "batch/key" of another task with the same output."""
     sql = (
         "select b.name || '/' || t.key from tasks t join batches b on b.id = t.batch_id"
         " where t.output = ? and t.id <> ? and t.state <> 'cancelled' limit 1"
@@ -147,7 +146,7 @@ def output_owner(db: sqlite3.Connection, output: str, task_id: int) -> str | Non
 
 
 def unexplained(db: sqlite3.Connection) -> tuple[int, float] | None:
-    """The last attempt of all and the balance before it, if it is unclear and the balance after it was never read."""
+    """Return the last attempt and the balance before it, if its outcome is unknown and no later balance was read."""
     sql = (
         "select id, balance_before from attempts where id = (select max(id) from attempts)"
         f" and state = '{AttemptState.UNKNOWN}' and balance_before is not null and balance_after is null"
@@ -157,10 +156,10 @@ def unexplained(db: sqlite3.Connection) -> tuple[int, float] | None:
 
 
 class PreviousResult(msgspec.Struct, frozen=True):
-    """What the ledger knows of a task's file before it is fetched.
+    """The records about a task's file before it is fetched.
 
-    `sha256` and `size`: of a checked result, recorded before it gets its final name. `replaces`: SHA-256 of the file
-    that this task wrote before its row was edited, and may write over.
+    `sha256` and `size` describe a checked result that may not have its final name yet. `replaces` is the SHA-256 of the
+    file that this task wrote before its row was edited, and may overwrite.
     """
 
     sha256: str | None
@@ -173,12 +172,12 @@ def previous_result(db: sqlite3.Connection, task_id: int) -> PreviousResult:
 
 
 def secret(db: sqlite3.Connection) -> bytes:
-    """What callback paths are derived from. Never to be shown."""
+    """Return the secret from which callback paths are derived. It must never be shown."""
     return bytes(db.execute("select value from meta where name = 'secret'").fetchone()[0])
 
 
 class Past(msgspec.Struct, frozen=True):
-    """How long a task took at the API, and how long its target is, where that was known. Both in seconds."""
+    """The time that a task took at the API, and the length of its target if known, in seconds."""
 
     model: Model
     took: float
@@ -186,7 +185,7 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What a task cost, and what was estimated. `is_done`: it succeeded."""
+    """The cost of a task, and its estimate. `is_done`: it succeeded."""
 
     model: Model
     seconds: float | None
@@ -196,7 +195,7 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 def charges(db: sqlite3.Connection, account: str, most: int = 500) -> list[Charge]:
-    """The last attempts that the account's API priced, newest first."""
+    """Return the last attempts of the account with a known cost, newest first."""
     sql = (
         f"select t.model, a.seconds, coalesce(a.estimate, a.reserved), a.charged, a.state = '{AttemptState.SUCCEEDED}'"
         " from (select * from attempts indexed by attempts_charged where charged is not null"
@@ -209,7 +208,7 @@ def charges(db: sqlite3.Connection, account: str, most: int = 500) -> list[Charg
 
 
 def took(db: sqlite3.Connection, most: int = 500) -> list[Past]:
-    """The last tasks that ended, oldest first: what later runs start from."""
+    """Return the durations of the last tasks that ended, oldest first."""
     sql = (
         "select t.model, a.took, a.seconds from attempts a indexed by attempts_took join tasks t on t.id = a.task_id"
         " where a.took is not null order by a.id desc limit ?"
@@ -219,7 +218,7 @@ def took(db: sqlite3.Connection, most: int = 500) -> list[Past]:
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """A stored result. `out`: the folder of the run that stored it, "" where that is not known. `at`: Unix time."""
+    """A stored result. `out` is the folder of the run that stored it, "" if unknown. `at` is Unix time."""
 
     id: int
     batch: str
@@ -231,7 +230,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     at: float
 
     def paths(self, out: str) -> Iterator[str]:
-        """Where it may be: where it was stored, then below this `out`, which is absolute."""
+        """Yield the possible paths: the one where it was stored, then the one below this absolute `out`."""
         if self.out and self.out != out:
             yield f"{self.out}/{self.file}"
         yield f"{out}/{self.file}"
@@ -242,10 +241,10 @@ _STORED_FROM = "tasks t {} join batches b on b.id = t.batch_id left join runs r 
 
 
 def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterator[Stored]:
-    """The last `most` results of these batches."""
+    """Yield the last `most` results of these batches."""
     sql = (
         f"select {_STORED} from {_STORED_FROM.format('not indexed')}"
-        f" where b.name in ({', '.join('?' * len(batches))}) and t.state = 'done' and t.file is not null"
+        f" where b.name in ({marks(batches)}) and t.state = 'done' and t.file is not null"
         " and t.generation = b.generation order by t.id desc limit ?"
     )
     for row in db.execute(sql, (*batches, most)):
@@ -253,7 +252,7 @@ def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterato
 
 
 def stored_by(db: sqlite3.Connection, task_id: int) -> Stored | None:
-    """The result of one done task."""
+    """Return the result of one done task."""
     sql = f"select {_STORED} from {_STORED_FROM.format('')} where t.id = ? and t.state = 'done' and t.file is not null"
     row = db.execute(sql, (task_id,)).fetchone()
     return None if row is None else Stored(*row)

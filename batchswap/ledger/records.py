@@ -1,4 +1,4 @@
-"""The ledger's tasks, attempts, events and runs as frozen values, streamed from a read-only connection."""
+"""Stream the ledger's tasks, attempts, events and runs as frozen values, for the Python API."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from batchswap.tasks import Faces, Model, public
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
-    """A task: one row of a manifest. URLs have no query, which may be signed. `file`: the stored result."""
+    """A task, made from one row of a manifest. URLs come without their queries. `file` is the stored result."""
 
     batch: str
     key: str
@@ -36,7 +36,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
-    """One submit of a task. Times are Unix seconds, money is in credits. `charged` None: unknown, or not ended."""
+    """One submit of a task. Times are Unix seconds. `charged` is in credits, None if unknown or not ended."""
 
     batch: str
     key: str
@@ -54,7 +54,7 @@ class AttemptRecord(msgspec.Struct, frozen=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True):
-    """One entry of the log. `batch` and `key` are None for an event of a run, `run_id` for one between runs."""
+    """One entry of the log. `batch` and `key` are None for an event of a run, `run_id` for an event between runs."""
 
     at: float
     batch: str | None
@@ -66,7 +66,7 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """One run. `ended_at` None: it is in progress, or it was killed. `summary` is what `run --json` prints."""
+    """One run. `ended_at` None: it is in progress, or was killed. `summary` is the output of `run --json`."""
 
     id: int
     started_at: float
@@ -79,7 +79,7 @@ class RunRecord(msgspec.Struct, frozen=True):
 
 
 def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) -> Iterator[TaskRecord]:
-    """Stream tasks in the order in which they came into the ledger. No `states`: all of them."""
+    """Stream tasks in the order in which they were enrolled. Without `states`, stream all of them."""
     sql = f"""
         select b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.faces, t.output, t.consent,
             t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line
@@ -116,7 +116,7 @@ def attempts(db: sqlite3.Connection, batch: str | None, key: str | None) -> Iter
 
 
 def events(db: sqlite3.Connection, batch: str | None, key: str | None) -> Iterator[EventRecord]:
-    """Stream the log in its order."""
+    """Stream the events in order."""
     sql = f"""
         select e.at, b.name, t.key, e.run_id, e.event, e.state, e.detail
         from events e left join tasks t on t.id = e.task_id left join batches b on b.id = t.batch_id

@@ -1,4 +1,4 @@
-"""What people ask of the ledger. A run never needs it; nothing here is held in memory at once but one task's story."""
+"""Read-only queries for `status`, `tasks`, `show` and `plan`. Lists of tasks are streamed."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, one_of, task, unpack_faces
+from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
 from batchswap.ledger.transitions import Media
 from batchswap.states import COSTS_MONEY, State
 from batchswap.tasks import Faces, Task
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A run's record. `ended_at` None: it goes on, or was killed. `summary` is what `run --json` prints."""
+    """A run. `ended_at` None: it is in progress, or was killed. `summary` is the output of `run --json`."""
 
     id: int
     started_at: float
@@ -25,7 +25,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class TaskLine(msgspec.Struct, frozen=True):
-    """One task as a list shows it. `spent` is None where the API did not say what an attempt has cost."""
+    """One task in a list. `spent` is None if the API gave no price for one of its attempts."""
 
     id: int
     batch: str
@@ -57,7 +57,7 @@ class TaskLine(msgspec.Struct, frozen=True):
 
 
 class AttemptRow(msgspec.Struct, frozen=True):
-    """One attempt, with what is known of it. `state` is the attempt's own: open, refused, accepted, unknown, …"""
+    """One attempt. `state` is an AttemptState."""
 
     id: int
     number: int
@@ -97,7 +97,7 @@ _LINE_SQL = f"""
         (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces
     from tasks t not indexed cross join batches b on b.id = t.batch_id
 """
-"""By rowid, whatever is asked for: an index on the batch would have to be sorted before the first line comes."""
+"""Always by rowid: with an index on the batch, the rows would have to be sorted before the first one is returned."""
 
 
 def last_run(db: sqlite3.Connection) -> Run | None:
@@ -107,7 +107,7 @@ def last_run(db: sqlite3.Connection) -> Run | None:
 
 
 def last_balance(db: sqlite3.Connection) -> tuple[float, float] | None:
-    """What the last run that asked for it saw on the account, and when it ended."""
+    """Return the last known balance of the account, and the end of the run that read it."""
     sql = (
         "select balance, ended_at from (select id, ended_at, summary ->> '$.credits.balance' as balance from runs)"
         " where balance is not null and ended_at is not null order by id desc limit 1"
@@ -117,7 +117,7 @@ def last_balance(db: sqlite3.Connection) -> tuple[float, float] | None:
 
 
 def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:
-    """Code, how many failed with it, and what one of them says; the most frequent first."""
+    """Return the codes of failed tasks, most frequent first, each with a count and one of the reasons."""
     sql = (
         "select code, count(*) as n, max(reason) from tasks indexed by tasks_failed where state = 'failed'"
         " group by code order by n desc"
@@ -126,7 +126,7 @@ def failures(db: sqlite3.Connection) -> list[tuple[str, int, str]]:
 
 
 def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
-    """`batch/key` of uncertain tasks."""
+    """Return `batch/key` of uncertain tasks."""
     sql = (
         "select b.name || '/' || t.key from tasks t indexed by tasks_open join batches b on b.id = t.batch_id"
         f" where t.state = 'uncertain' and t.{IS_OPEN} order by t.id limit ?"
@@ -137,10 +137,10 @@ def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
 def lines(
     db: sqlite3.Connection, *, states: Sequence[str] = (), batch: str | None = None, code: str | None = None
 ) -> Iterator[TaskLine]:
-    """The tasks, as a stream, in the order in which they came into the ledger."""
+    """Stream the tasks in the order in which they were enrolled."""
     clauses, values = ["true"], list[Any]()
     if states:
-        clauses.append(f"t.state in ({', '.join('?' * len(states))})")
+        clauses.append(f"t.state in ({marks(states)})")
         values += states
     if batch is not None:
         clauses.append("b.name = ?")
@@ -158,7 +158,7 @@ def line(db: sqlite3.Connection, task_id: int) -> TaskLine:
 
 
 def named(db: sqlite3.Connection, name: str) -> list[Task]:
-    """The tasks that `key` or `batch/key` names: one, if it is a good name."""
+    """Return the tasks that `key` or `batch/key` names. An unambiguous name has one."""
     cuts = [i for i, c in enumerate(name) if c == "/"]
     pairs = [(None, name), *((name[:i], name[i + 1 :]) for i in cuts)]
     found: dict[int, Task] = {}
@@ -172,7 +172,7 @@ def named(db: sqlite3.Connection, name: str) -> list[Task]:
 
 
 def attempts(db: sqlite3.Connection, task_id: int) -> list[AttemptRow]:
-    """All attempts of a task, the first one first."""
+    """Return all attempts of a task, the first one first."""
     columns = AttemptRow.__struct_fields__
     sql = f"select {', '.join(columns)} from attempts where task_id = ? order by number"
     found = (dict(zip(columns, row, strict=True)) for row in db.execute(sql, (task_id,)))
@@ -184,43 +184,44 @@ def _urls(media: bytes | None) -> tuple[str, ...]:
 
 
 def events(db: sqlite3.Connection, task_id: int) -> list[EventRow]:
-    """What happened to a task, in order."""
+    """Return the events of a task in order."""
     sql = "select at, run_id, event, state, detail from events where task_id = ? order by id"
     return [EventRow(*row) for row in db.execute(sql, (task_id,))]
 
 
 def newest_event(db: sqlite3.Connection) -> float | None:
-    """When the ledger last recorded anything (Unix time)."""
+    """Return the time of the newest event (Unix time)."""
     row = db.execute("select at from events order by id desc limit 1").fetchone()
     return None if row is None else float(row[0])
 
 
 class KnownTask(msgspec.Struct, frozen=True):
-    """What a plan needs to know of a task that the ledger has."""
+    """The parts of a task that a plan needs."""
 
     state: State
     digest: str
     id: int = 0
     duplicates: str = ""
-    """What was decided about it if another batch has its inputs."""
+    """The stored decision if another batch has its inputs."""
     is_waiting: bool = False
-    """Whether it takes another task's result."""
+    """True if it waits for another task's result."""
 
 
 def known(db: sqlite3.Connection, batch: str, keys: Sequence[str]) -> dict[str, KnownTask]:
-    """Those of `keys` (some hundreds) that the batch has."""
+    """Return those of some hundreds of keys that the batch has."""
     sql = (
         "select key, id, state, digest, duplicates, reuses is not null from tasks"
         " where batch_id = (select id from batches where name = ?)"
-        f" and key in ({', '.join('?' * len(keys))})"
+        f" and key in ({marks(keys)})"
     )
     rows = db.execute(sql, (batch, *keys))
     return {
-        key: KnownTask(State(state), digest, id_, said, bool(waits)) for key, id_, state, digest, said, waits in rows
+        key: KnownTask(State(state), digest, id_, decision, bool(is_waiting))
+        for key, id_, state, digest, decision, is_waiting in rows
     }
 
 
 def size_of(db: sqlite3.Connection, batch: str) -> int:
-    """Tasks that the batch has, those included whose row has left the manifest."""
+    """Count the tasks of a batch, including those whose row has left the manifest."""
     sql = "select coalesce(sum(n), 0) from tallies where batch_id = (select id from batches where name = ?)"
     return int(db.execute(sql, (batch,)).fetchone()[0])

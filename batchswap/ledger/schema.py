@@ -1,6 +1,6 @@
-"""The ledger's tables, as ordered steps. A step that has been released is never edited; a change is a new step.
+"""Define the ledger's tables in ordered steps. A released step is never edited; a change is a new step.
 
-Columns that people read hold no secrets: the query of an input's URL stands in a BLOB beside it, and so do media URLs.
+Readable columns hold no secrets: the query of an input's URL is stored in a separate BLOB, and so are media URLs.
 """
 
 import secrets
@@ -18,7 +18,7 @@ _STATES = ", ".join(f"'{state}'" for state in State)
 
 
 def _script(db: Database, sql: str) -> None:
-    """Run statements inside the step's transaction; executescript would commit it."""
+    """Execute statements inside the step's transaction, which executescript would commit."""
     statement = ""
     for part in sql.split(";"):
         statement += part + ";"
@@ -280,7 +280,7 @@ def m008_submission_log(db: Database) -> None:
 
 
 def migrate(db: Database, version: int) -> None:
-    """Bring the ledger to this version. Each step is one transaction; running again mends a crash between two."""
+    """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)
     db.execute(f"pragma user_version = {version}")
 
@@ -291,7 +291,7 @@ _ORDER = ("table", "column", "index", "trigger", "view")
 
 
 def missing(db: sqlite3.Connection) -> list[str]:
-    """Tables, columns, indexes and triggers that are not there, or not as they were made: "column tasks.size"."""
+    """Return tables, columns, indexes and triggers that are missing or changed, such as "column tasks.size"."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         steps.apply(Database(model, execute_plugins=False))
         found = {(kind, name): sql for kind, name, sql in db.execute(_OURS)}

@@ -1,4 +1,4 @@
-"""Which queued tasks a run takes, in which order, and how many it leaves where they are."""
+"""Select the queued tasks that a run submits, in order, and count the others."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from batchswap.tasks import Task
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """Which rows of a batch a run submits: those of the newest enrolment, and of these a part.
+    """The part of the rows, as of their newest enrolment, that a run submits.
 
-    `limit` counts rows of the manifest that match, finished or not, so that the same command converges.
+    `limit` counts all matching rows of the manifest, finished or not, so that a repeated command submits no others.
     """
 
     batches: tuple[str, ...] = ()
@@ -24,12 +24,12 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 def selection_of(settings: Settings) -> Selection:
-    """What the options of a run select."""
+    """Return the selection that the options of a run make."""
     return Selection(settings.batches, settings.filter, settings.tags, settings.limit)
 
 
 def _selected(selection: Selection) -> tuple[str, list[Any]]:
-    """A where-clause over `t` and its parameters, without the limit."""
+    """Return a condition on `t` with its parameters, without the limit."""
     clause, values = "t.generation = b.generation", []
     if selection.text:
         clause += " and (instr(t.key, ?) or instr(t.target, ?) or instr(t.face, ?) or instr(t.output, ?))"
@@ -41,7 +41,7 @@ def _selected(selection: Selection) -> tuple[str, list[Any]]:
 
 
 def _last_position(db: sqlite3.Connection, batch: str, selection: Selection) -> int:
-    """The position of the last row that --limit lets in; without a limit, beyond every row."""
+    """Return the position of the last row within --limit; without a limit, a number beyond all rows."""
     if selection.limit is None:
         return 2**62
     if selection.limit == 0:
@@ -52,17 +52,21 @@ def _last_position(db: sqlite3.Connection, batch: str, selection: Selection) -> 
     return 2**62 if row is None else int(row[0])
 
 
+def _ends(db: sqlite3.Connection, selection: Selection) -> list[tuple[str, int]]:
+    return [(batch, _last_position(db, batch, selection)) for batch in selection.batches]
+
+
 class Queue:
-    """The queued tasks of a selection, in the manifests' order, read a page at a time."""
+    """The queued tasks of a selection in the order of the manifests, read page by page."""
 
     PAGE = 256
 
     def __init__(self, db: sqlite3.Connection, selection: Selection) -> None:
         self._db, self._selection = db, selection
-        self._ends = {batch: _last_position(db, batch, selection) for batch in selection.batches}
+        self._ends = _ends(db, selection)
 
     def pages(self) -> Iterator[list[Task]]:
-        """Each task at most once. What comes back to the queue later is the caller's to remember."""
+        """Yield each task at most once. The caller keeps the tasks that are queued again later."""
         clause, values = _selected(self._selection)
         sql = (
             f"select {TASK_COLUMNS}, t.position from {TASK_FROM}"
@@ -70,7 +74,7 @@ class Queue:
             f" and t.state = 'queued' and t.position > ? and t.position <= ? and t.reuses is null and {clause}"
             " order by t.position limit ?"
         )
-        for batch, end in self._ends.items():
+        for batch, end in self._ends:
             last = -1
             while rows := self._db.execute(sql, (batch, last, end, *values, self.PAGE)).fetchall():
                 last = rows[-1][-1]
@@ -78,19 +82,21 @@ class Queue:
 
 
 def waiting(db: sqlite3.Connection, selection: Selection) -> list[Task]:
-    """The queued tasks of a selection that take another task's result."""
+    """Return the queued tasks of a selection that wait for another task's result."""
     clause, values = _selected(selection)
     sql = (
         f"select {TASK_COLUMNS} from batches b cross join tasks t indexed by tasks_reusing on t.batch_id = b.id"
         " cross join sources s on s.id = t.source_id where b.name = ? and t.state = 'queued' and t.reuses is not null"
         f" and t.position <= ? and {clause} order by t.id"
     )
-    ends = [(batch, _last_position(db, batch, selection)) for batch in selection.batches]
-    return [task(row) for batch, end in ends for row in db.execute(sql, (batch, end, *values))]
+    return [task(row) for batch, end in _ends(db, selection) for row in db.execute(sql, (batch, end, *values))]
 
 
 def left_out(db: sqlite3.Connection, selection: Selection) -> int:
-    """Queued tasks that no run with this selection submits: orphans, what it leaves out, what waits for a result."""
+    """Count the queued tasks that a run with this selection does not submit.
+
+    These are orphans, rows outside of the selection, and tasks that wait for another task's result.
+    """
     clause, values = _selected(selection)
     sql = (
         "select coalesce((select n from tallies where batch_id = o.id and state = 'queued'), 0) - (select count(*)"
@@ -98,5 +104,4 @@ def left_out(db: sqlite3.Connection, selection: Selection) -> int:
         f" where b.id = o.id and t.state = 'queued' and t.position <= ? and t.reuses is null and {clause})"
         " from batches o where o.name = ?"
     )
-    ends = [(batch, _last_position(db, batch, selection)) for batch in selection.batches]
-    return sum(db.execute(sql, (end, *values, batch)).fetchone()[0] for batch, end in ends)
+    return sum(db.execute(sql, (end, *values, batch)).fetchone()[0] for batch, end in _ends(db, selection))

@@ -1,19 +1,19 @@
-"""What a run sent and what it had in flight, over time: the numbers behind `status --plot`."""
+"""Count requests and tasks in flight over the time of a run, for `status --plot`."""
 
 import sqlite3
 
 import msgspec
 
 STEPS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
-"""Seconds of one bar."""
+"""The possible lengths of a step in seconds."""
 
 
 class Course(msgspec.Struct, frozen=True):
-    """A run in steps of `step` seconds from its start (Unix time). Each list has one value a step.
+    """A run in steps of `step` seconds from its start (Unix time). Each list has one value per step.
 
-    `requests`: kind -> how many left in each step. Polls that found their task running are "early", the others
-    "useful"; everything that is neither a submit nor a poll is "other". `in_flight`: tasks at the API, as far as the
-    run knew, at the end of each step.
+    `requests` maps a kind to the numbers of requests. Polls that found their task running are "early", other polls are
+    "useful"; a request that is neither a submit nor a poll is "other". `in_flight` counts the tasks at the API at the
+    end of each step, as far as the run knew.
     """
 
     run_id: int
@@ -22,11 +22,11 @@ class Course(msgspec.Struct, frozen=True):
     requests: dict[str, list[int]]
     in_flight: list[int]
     refused: list[int]
-    """Answers 429."""
+    """The numbers of answers with status 429."""
 
 
 def add(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]) -> None:
-    """Requests by second (Unix time) and kind."""
+    """Add the numbers of requests by second (Unix time) and kind."""
     db.executemany(
         "insert into traffic values(?, ?, ?, ?) on conflict do update set n = n + excluded.n",
         [(run_id, at, kind, n) for (at, kind), n in counted.items()],
@@ -34,13 +34,13 @@ def add(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]
 
 
 def last_run(db: sqlite3.Connection) -> int | None:
-    """The newest run that has sent anything."""
+    """Return the id of the newest run that has sent a request."""
     row = db.execute("select max(run_id) from traffic").fetchone()
     return None if row[0] is None else int(row[0])
 
 
 def course(db: sqlite3.Connection, run_id: int, *, most: int = 150) -> Course | None:
-    """A run's course in at most `most` steps; None when it has sent nothing."""
+    """Return a run's course in at most `most` steps; None if it has sent nothing."""
     first, last = db.execute("select min(at), max(at) from traffic where run_id = ?", (run_id,)).fetchone()
     if first is None:
         return None
@@ -53,7 +53,7 @@ def course(db: sqlite3.Connection, run_id: int, *, most: int = 150) -> Course | 
     nothing = [0] * count
     submits, early, refused = (by_kind.pop(kind, nothing) for kind in ("submit", "early", "refused_429"))
     polls = by_kind.pop("poll", nothing)
-    # The answer to a poll may come in the next step.
+    # A poll and its answer may fall into different steps.
     useful = [max(0, all_ - too_early) for all_, too_early in zip(polls, early, strict=True)]
     other = [sum(each) for each in zip(*by_kind.values(), strict=True)] or nothing
     requests = {"submit": submits, "useful": useful, "early": early, "other": other}
@@ -61,9 +61,9 @@ def course(db: sqlite3.Connection, run_id: int, *, most: int = 150) -> Course | 
 
 
 def _in_flight(db: sqlite3.Connection, run_id: int, start: int, step: int, count: int) -> list[int]:
-    """Attempts that were accepted and not yet known to have ended; those of earlier runs that this one collected, too.
+    """Count attempts that were accepted and not known to have ended, including those of earlier runs.
 
-    Whatever had ended before the run began is neither in the first sum nor in any step.
+    An attempt that ended before the run began counts in no step.
     """
     began, over = [0] * (count + 1), [0] * (count + 1)
     sql = (

@@ -1,7 +1,7 @@
-"""Every write that a run makes. Each is work for the writer: it runs inside a transaction that others share.
+"""All writes of a run. Each is called by the ledger's writer, inside a transaction that it shares with others.
 
-A task moves only from the state that we believe it is in, and every move is logged in the same transaction.
-`at` is Unix time in seconds, money is credits.
+A task is moved only from the state that the caller expects, and every move is logged in the same transaction. `at` is
+Unix time in seconds, and money is in credits.
 """
 
 import os
@@ -23,14 +23,14 @@ from batchswap.tasks import Attempt, Model, Task
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """When, and in which run (None: outside of a run)."""
+    """The time of a write, and its run (None: outside of a run)."""
 
     at: float
     run_id: int | None
 
 
 class Media(msgspec.Struct, frozen=True):
-    """Where a finished task's result lies. Temporary, and often signed."""
+    """The URLs of a finished task's result. They are temporary, and often signed."""
 
     urls: tuple[str, ...]
 
@@ -47,9 +47,9 @@ def move(
     reason: str = "",
     also: str = "",
 ) -> State:
-    """Move a task on, and log it. Raises LostRace when it is not in `state`, IllegalMove when no table has the move.
+    """Move a task and log the event. Raise LostRace if it is not in `state`, IllegalMove if the move is not allowed.
 
-    `also`: more assignments for the same update, such as ", paid = paid - 1".
+    `also` holds more assignments for the same update, such as ", paid = paid - 1".
     """
     after = advance(state, event)
     changed = db.execute(
@@ -93,10 +93,11 @@ def submit(
     ref: str | None = None,
     day: str | None = None,
 ) -> Attempt:
-    """The intent: the attempt, before its CreateTask may leave (invariants 1, 2 and 7). Raises OverBudget, LostRace.
+    """Record an attempt before its CreateTask may leave (invariants 1, 2 and 7). Raise OverBudget or LostRace.
 
-    `seconds`: of the target, where they are known. `balance`: before it, if nothing else is in flight. `used`: the
-    local files that are its inputs. `day`: that it counts for, where another process has said so.
+    `seconds` is the length of the target, if known. `balance` is the balance before the submit, if no other task is in
+    flight. `used` are the local input files. `day` is the calendar day to count the attempt for, if another process
+    has set it.
     """
     if stamp.run_id is None:
         raise ValueError("an attempt belongs to a run")
@@ -133,9 +134,9 @@ def submit(
 
 
 def revalue(db: sqlite3.Connection, account: str, price: Callable[[Model, float | None, float], float]) -> None:
-    """A real price was learned: what is in flight reserves no less than it.
+    """Raise the reservations of attempts in flight to a real price that was learned.
 
-    `price` tells credits by a model, the seconds of a target where they are known, and an estimate.
+    `price` returns credits for a model, the length of a target if known, and an estimate.
     """
     sql = (
         "select a.id, t.model, a.seconds, coalesce(a.estimate, a.reserved), a.reserved from tasks t"
@@ -160,40 +161,40 @@ def change(db: sqlite3.Connection, attempt_id: int, state: AttemptState, **colum
         raise LostRace(f"attempt {attempt_id} cannot become {state}")
 
 
-def _told(**values: float | None) -> dict[str, float]:
-    """What the API says, and only that: what it once said is not forgotten when it says nothing the next time."""
+def _known(**values: float | None) -> dict[str, float]:
+    """Return the values that the API has sent. A missing value does not replace an earlier one."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def refused(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
-    """Known not to be accepted: REFUSED puts the task back into the queue, REJECTED fails it. Nothing was paid."""
+    """Record that an attempt was not accepted, at no cost: REFUSED queues the task again, REJECTED fails it."""
     also = ", paid = paid - 1"
     move(db, stamp, item.task_id, State.SUBMITTING, event, attempt_id=item.id, code=code, reason=reason, also=also)
     change(db, item.id, AttemptState.REFUSED, ended_at=stamp.at, code=code, reason=reason)
 
 
 def _claim(db: sqlite3.Connection, item: Attempt, remote_id: str) -> None:
-    """One remote task belongs to one attempt."""
+    """Raise IdTaken if another attempt has this remote id."""
     owner = owner_of(db, remote_id, item)
     if owner is not None:
-        raise IdTaken(f"{remote_id} belongs to an attempt of {owner} already")
+        raise IdTaken(f"{remote_id} already belongs to an attempt of {owner}")
 
 
 def accepted(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
-    """The remote id, before anything is done with it (invariant 4). Raises IdTaken."""
+    """Record the remote id before it is used (invariant 4). Raise IdTaken."""
     _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.SUBMITTING, Event.ACCEPTED, attempt_id=item.id, reason=remote_id)
     change(db, item.id, AttemptState.ACCEPTED, accepted_at=stamp.at, remote_id=remote_id)
 
 
 NAMED = "named"
-"""The log's word for a task id that came with an answer which is no clear acceptance."""
+"""The event of a task id in an answer that does not clearly accept the task."""
 
 
 def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, reason: str, named: str = "") -> None:
-    """Nobody knows whether it was accepted: its credits stay reserved and it is never sent again by itself.
+    """Record that an attempt may have been accepted: its credits stay reserved, and it is not sent again.
 
-    `named` is a task id that came with the answer: evidence, for `show` and `resolve`.
+    `named` is a task id in the answer, as evidence for `show` and `resolve`.
     """
     move(db, stamp, item.task_id, State.SUBMITTING, Event.UNKNOWN, attempt_id=item.id, code=code, reason=reason)
     if named:
@@ -204,9 +205,9 @@ def unknown(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, code: str, r
 def succeeded(
     db: sqlite3.Connection, stamp: Stamp, item: Attempt, media: Media, *, charged: float | None, took: float | None
 ) -> None:
-    """The API says success: where the result lies and what it cost, before the download begins."""
+    """Record the URLs and the cost of a finished task, before the download begins."""
     move(db, stamp, item.task_id, State.RUNNING, Event.SUCCEEDED, attempt_id=item.id)
-    known = _told(charged=charged, took=took)
+    known = _known(charged=charged, took=took)
     change(db, item.id, AttemptState.SUCCEEDED, ended_at=stamp.at, media=msgspec.json.encode(media), **known)
 
 
@@ -221,19 +222,19 @@ def ended_badly(
     code: str,
     reason: str,
 ) -> None:
-    """GENERATION_FAILED, PAYABLE_AGAIN or LOST: the attempt is over; what it cost is recorded where the API says it.
+    """Record GENERATION_FAILED, PAYABLE_AGAIN or LOST, which end the attempt, with its cost if the API sent one.
 
-    TIMED_OUT: only the waiting is over, the attempt stays as it is.
+    TIMED_OUT ends only the waiting: the attempt does not change.
     """
     move(db, stamp, item.task_id, State.RUNNING, event, attempt_id=item.id, code=code, reason=reason)
     if event is Event.TIMED_OUT:
         return
     state = AttemptState.LOST if event is Event.LOST else AttemptState.FAILED
-    change(db, item.id, state, ended_at=stamp.at, code=code, reason=reason, **_told(charged=charged, took=took))
+    change(db, item.id, state, ended_at=stamp.at, code=code, reason=reason, **_known(charged=charged, took=took))
 
 
 def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, size: int, sha256: str) -> None:
-    """The part is complete and checked; it gets its final name only after this is committed."""
+    """Record a complete and checked part. It gets its final name only after this is committed."""
     changed = db.execute(
         "update tasks set file = ?, size = ?, sha256 = ? where id = ? and state = 'fetching'",
         (file, size, sha256, item.task_id),
@@ -243,7 +244,7 @@ def verified(db: sqlite3.Connection, stamp: Stamp, item: Attempt, *, file: str, 
 
 
 def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
-    """The file stands under its final name (invariant 5)."""
+    """Record that the file has its final name (invariant 5)."""
     also = f", replaces = null, stored_by = {stamp.run_id or 'null'}"
     move(db, stamp, item.task_id, State.FETCHING, Event.SAVED, attempt_id=item.id, also=also)
 
@@ -251,7 +252,7 @@ def saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
 def reused(
     db: sqlite3.Connection, stamp: Stamp, task_id: int, other: Task, *, file: str, size: int, sha256: str
 ) -> None:
-    """Another task's result has this task's final name, too. Raises LostRace unless that was decided for this task."""
+    """Record that another task's result has this task's final name too. Raise LostRace if it does not wait for one."""
     changed = db.execute(
         "update tasks set file = ?, size = ?, sha256 = ?, replaces = null, stored_by = ?"
         " where id = ? and state = 'queued' and reuses is not null",
@@ -263,31 +264,31 @@ def reused(
 
 
 def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
-    """STALE: TaskInfo must give a fresh URL. UNSAVED: given up; media URL and remote id are kept."""
+    """Record STALE (a fresh URL is needed) or UNSAVED (the download failed; media URL and remote id are kept)."""
     move(db, stamp, item.task_id, State.FETCHING, event, attempt_id=item.id, code=code, reason=reason)
     if event is Event.STALE:
         reopen(db, item)
 
 
 def reopen(db: sqlite3.Connection, item: Attempt) -> None:
-    """Its result is asked for again. What it is known to have cost goes on counting, as reserved: no more, no less."""
+    """Let the result be requested again. A known cost is reserved again, so the total does not change."""
     change(db, item.id, AttemptState.ACCEPTED, ended_at=None)
     db.execute("update attempts set reserved = coalesce(charged, reserved) where id = ?", (item.id,))
 
 
 def unfit(db: sqlite3.Connection, stamp: Stamp, task_id: int, *, code: str, reason: str) -> None:
-    """The task cannot be submitted as it is; nothing was sent and nothing was paid."""
+    """Fail a task that cannot be submitted. Nothing was sent, and it has cost nothing."""
     move(db, stamp, task_id, State.QUEUED, Event.UNFIT, code=code, reason=reason)
 
 
 def find_task(db: sqlite3.Connection, task_id: int) -> Task:
-    """The task as it stands."""
+    """Return the task in its current state."""
     sql = f"select {TASK_COLUMNS} from {TASK_FROM} where t.id = ?"
     return task(db.execute(sql, (task_id,)).fetchone())
 
 
 def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
-    """What an earlier run left in `submitting` died there: nobody knows. Returns how many there were."""
+    """Make tasks uncertain that an earlier run left in `submitting`. Return their number."""
     sql = f"select id from tasks where state = 'submitting' and {IS_OPEN}"
     left = [row[0] for row in db.execute(sql).fetchall()]
     for task_id in left:
@@ -299,27 +300,27 @@ def recover(db: sqlite3.Connection, stamp: Stamp) -> int:
 
 
 def resent(db: sqlite3.Connection, stamp: Stamp, item: Attempt) -> None:
-    """The same attempt is sent again, under its own Idempotency-Key, to a provider that honours it."""
+    """Record that an attempt is sent again with its Idempotency-Key, to a provider that honours the key."""
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.RESENT, attempt_id=item.id)
     change(db, item.id, AttemptState.OPEN, code="", reason="")
 
 
 def attached(db: sqlite3.Connection, stamp: Stamp, item: Attempt, remote_id: str) -> None:
-    """An uncertain attempt was accepted after all, as `remote_id`. Raises IdTaken."""
+    """Record that an uncertain attempt was accepted as `remote_id`. Raise IdTaken."""
     _claim(db, item, remote_id)
     move(db, stamp, item.task_id, State.UNCERTAIN, Event.ATTACHED, attempt_id=item.id, reason=remote_id)
     change(db, item.id, AttemptState.ACCEPTED, accepted_at=stamp.at, remote_id=remote_id, code="", reason="")
 
 
 def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float, after: float) -> None:
-    """The account's balance around a submit that nobody knows the end of: evidence, not proof."""
+    """Record the balances before and after a submit with an unknown outcome, as evidence."""
     _set(db, item.id, balance_before=before, balance_after=after)
 
 
 def begin_run(
     db: sqlite3.Connection, at: float, *, provider: str, account: str, out: str = "", budget: Budget = NO_BUDGET
 ) -> Stamp:
-    """A run has started, on `provider`, with the key whose fingerprint is `account`. `out`: its folder of results."""
+    """Record the start of a run. `account` is the fingerprint of its key, and `out` is its folder of results."""
     run_id = db.execute(
         "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day)"
         " values(?, ?, ?, ?, ?, ?, ?, ?)",
@@ -331,7 +332,7 @@ def begin_run(
 
 
 def end_run(db: sqlite3.Connection, stamp: Stamp, *, exit_code: int, summary: str) -> None:
-    """The run is over; `summary` is what `run --json` prints."""
+    """Record the end of a run. `summary` is the output of `run --json`."""
     db.execute(
         "update runs set ended_at = ?, exit_code = ?, summary = ? where id = ?",
         (stamp.at, exit_code, summary, stamp.run_id),

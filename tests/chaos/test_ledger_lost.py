@@ -166,7 +166,7 @@ def test_a_changed_link_loses_nothing(shop: Shop) -> None:
         path.unlink()
         path.symlink_to(shop.folder / "another.db")
 
-    assert f"it is {real}" in to_end(shop, turn, link)
+    assert f"the ledger is still at {real}" in to_end(shop, turn, link)
     again(shop, real)
 
 
@@ -213,7 +213,7 @@ def test_without_a_place_to_save_a_run_says_so_and_fetches_paid_results(shop: Sh
         shutil.rmtree(path.parent)
         path.parent.touch()
 
-    assert "what this run knows cannot be saved" in to_end(shop, block, db, "-q")
+    assert "the records of this run cannot be saved" in to_end(shop, block, db, "-q")
     assert len(shop.results()) == PAID + 1
 
 

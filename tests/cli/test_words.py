@@ -182,7 +182,7 @@ def test_one_remote_task_belongs_to_one_attempt(forgetful: Running, place: Place
     assert call("resolve", "r1", "--task-id", remote_id).exit_code == 0
     again = call("resolve", "r0", "--task-id", remote_id)
     assert again.exit_code == 2
-    assert "belongs to an attempt of spring/r1 already" in again.stderr
+    assert "already belongs to an attempt of spring/r1" in again.stderr
 
 
 def test_resolving_as_not_accepted_queues_the_task(forgetful: Running, place: Place) -> None:

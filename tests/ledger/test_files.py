@@ -94,7 +94,7 @@ def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
 
 def test_a_missing_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LedgerError, match="cannot be made"):
+    with pytest.raises(LedgerError, match="cannot be created"):
         connection.create(tmp_path / "file" / "b.db")
 
 
@@ -257,4 +257,4 @@ def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_p
     done = subprocess.run(
         [*strace, sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
-    assert "LedgerError: b.db: files cannot be locked there" in done.stderr
+    assert "LedgerError: b.db: files cannot be locked in its folder" in done.stderr

@@ -92,7 +92,7 @@ def test_one_remote_task_of_a_provider_belongs_to_one_attempt(db: sqlite3.Connec
     first, second = submit(db, stamp, 1), submit(db, stamp, 2)
     transitions.accepted(db, stamp, first, "remote-1")
     before = list(db.iterdump())
-    with pytest.raises(IdTaken, match="remote-1 belongs to an attempt of b/t0 already"):
+    with pytest.raises(IdTaken, match="remote-1 already belongs to an attempt of b/t0"):
         transitions.accepted(db, stamp, second, "remote-1")
     assert list(db.iterdump()) == before
     transitions.unknown(db, stamp, second, code="no-answer", reason="reset")

@@ -274,7 +274,7 @@ async def test_an_answer_with_the_id_of_another_task_is_not_an_acceptance(tmp_pa
         (
             "unknown",
             "repeated-id",
-            "the answer repeats a task id: t0 belongs to an attempt of b/t0 already",
+            "the answer repeats a task id: t0 already belongs to an attempt of b/t0",
         )
     }
     assert len(world.shelf.files) == 1

@@ -1,4 +1,4 @@
-"""A consistent copy of a ledger, also during a run: whole under its name, or not there."""
+"""Make a consistent copy of a ledger, also during a run. The copy gets its name only when it is complete."""
 
 import glob
 import os
@@ -12,11 +12,11 @@ from batchswap.ledger.file import connection
 from batchswap.sqlite_errors import in_words
 
 _STALE = 86_400.0
-"""Seconds after which an unfinished copy is one of a process that died."""
+"""Seconds after which an unfinished copy must belong to a process that died."""
 
 
 def copy(path: Path, target: Path) -> int:
-    """Copy the ledger at `path`. Returns the copy's size. Raises LedgerError, which names what is in the way."""
+    """Copy the ledger at `path` and return the size of the copy. Raise LedgerError if another file has its name."""
     check_target(path, target)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -31,7 +31,7 @@ def copy(path: Path, target: Path) -> int:
                 each.unlink(missing_ok=True)
         connection.sync_folder(target.parent)
     except OSError as error:
-        raise LedgerError(f"{target}: the copy cannot be made ({error.strerror})") from error
+        raise LedgerError(f"{target}: the copy cannot be written ({error.strerror})") from error
     return size
 
 
@@ -42,22 +42,22 @@ def _fill(path: Path, part: Path) -> None:
         in_words(part, in_use=True),
         closing(sqlite3.connect(part)) as copied,
     ):
-        source.backup(copied)  # in one step: in several, it would begin again whenever a run writes in between
+        source.backup(copied)  # in one step: several steps would start again whenever a run writes in between
     with part.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def check_target(path: Path, target: Path) -> None:
-    """Raises LedgerError where a copy of the ledger at `path` would replace something else."""
+    """Raise LedgerError if a copy of the ledger at `path` would replace another file."""
     names = {path.resolve()} | {Path(f"{path.resolve()}{end}") for end in ("-wal", "-shm", "-journal", ".lock")}
     if target.resolve() in names or (target.exists() and path.exists() and target.samefile(path)):
-        raise LedgerError(f"{target}: is the ledger itself; name another file for the copy")
+        raise LedgerError(f"{target}: is the ledger itself; choose another name for the copy")
     if os.path.lexists(target) and not is_copy(target):
-        raise LedgerError(f"{target}: is another file, and is not replaced; name another one for the copy")
+        raise LedgerError(f"{target}: exists and is not a ledger; choose another name for the copy")
 
 
 def is_copy(path: Path) -> bool:
-    """Whether the file is a ledger: it has SQLite's header, with our mark at its place."""
+    """Return whether the file is a ledger, by its SQLite header and application id."""
     try:
         if not path.is_file() or path.is_symlink():
             return False
@@ -69,12 +69,12 @@ def is_copy(path: Path) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Bytes that a copy may take."""
+    """Return the number of bytes that a copy may take."""
     return sum(each.stat().st_size for end in ("", "-wal") if (each := Path(f"{path.resolve()}{end}")).exists())
 
 
 def _clear(target: Path) -> None:
-    """Remove what processes that died while they copied have left."""
+    """Remove the unfinished copies of processes that died."""
     for each in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         with suppress(OSError):
             if time.time() - each.stat().st_mtime > _STALE:

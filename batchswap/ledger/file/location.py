@@ -1,8 +1,8 @@
-"""Where the open ledger is: whether its name still leads to it, and the records next to it are its own.
+"""Check whether the ledger's name still leads to the open ledger, and to SQLite's files that belong to it.
 
-SQLite keeps the newest records in a file next to the ledger, under the ledger's name. A process goes on writing to
-files that were removed, moved or replaced, and nobody else will ever see what it writes. `fault` costs three calls of
-stat, so it is asked before each submit.
+SQLite keeps the newest records in a file next to the ledger, under the ledger's name. If these files are removed, moved
+or replaced, the process can still write to the open ones, but no other process will ever see those records. `fault`
+makes only three calls of stat, so it is called before each submit.
 """
 
 import sqlite3
@@ -18,16 +18,16 @@ _SUFFIXES = ("", "-wal", "-shm")
 
 
 class LedgerFault(msgspec.Struct, frozen=True):
-    """What is wrong. `is_lost`: what the run writes can no longer be found under the ledger's name."""
+    """A change to the ledger's files. `is_lost`: records of the run cannot be found under the ledger's name."""
 
     words: str
     is_lost: bool = True
     is_overwritten: bool = False
-    """The file itself holds something else now."""
+    """True if the content of the file was replaced."""
 
 
 class Location:
-    """The ledger at `path`, which is open in this process, and has been written to since it was opened."""
+    """The ledger at `path`, which this process has opened and written to."""
 
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path, self.real = path, path.resolve()
@@ -36,7 +36,7 @@ class Location:
         self._content = self._look()
 
     def fault(self) -> LedgerFault | None:
-        """What is wrong, if anything is."""
+        """Return the first fault that is found."""
         try:
             found = self.path.stat()
         except OSError:
@@ -44,22 +44,21 @@ class Location:
         if (found.st_dev, found.st_ino) != self.files[""]:
             return self._elsewhere(LedgerFault(f"{self.path} was replaced by another file while this run used it"))
         if found.st_nlink > 1:
-            return LedgerFault(
-                f"{self.path} was given a second name (a hard link) while this run used it: remove that", is_lost=False
-            )
+            words = f"{self.path} was given a second name (a hard link) while this run used it: remove that name"
+            return LedgerFault(words, is_lost=False)
         if not self._is_whole(self.real) and not self._has_moved_along():
-            return LedgerFault(f"{self.path}-wal, which is a part of the ledger, was removed while this run used it")
+            return LedgerFault(f"{self.path}-wal, which is part of the ledger, was removed while this run used it")
         if (found.st_size, found.st_mtime_ns) != self._content and not self._is_sound():
             words = f"{self.path} was overwritten while this run used it"
             return LedgerFault(words, is_overwritten=True)
         return None
 
     def committed(self) -> None:
-        """The file changed by this process's own commit."""
+        """Note that this process has changed the file by a commit."""
         self._content = self._look()
 
     def is_unchanged(self) -> bool:
-        """Whether the file is as this process left it."""
+        """Return whether only this process has changed the file."""
         return self._look() == self._content
 
     def _look(self) -> tuple[int, int]:
@@ -69,16 +68,16 @@ class Location:
         return 0, 0
 
     def _elsewhere(self, fault: LedgerFault) -> LedgerFault:
-        """Nothing is lost if only a link to the ledger was changed."""
+        """Return the fault; nothing is lost if only a link to the ledger was changed."""
         if self.path.absolute() != self.real and self._is_whole(self.real):
-            return LedgerFault(f"{fault.words}: it is {self.real}", is_lost=False)
+            return LedgerFault(f"{fault.words}: the ledger is still at {self.real}", is_lost=False)
         return fault
 
     def _is_whole(self, real: Path) -> bool:
         return all(identity(f"{real}{suffix}") == known for suffix, known in self.files.items())
 
     def _has_moved_along(self) -> bool:
-        """The folder was renamed, and a relative path leads to the same files in it."""
+        """Return whether the folder was renamed, and a relative path leads to the same files in it."""
         real = self.path.resolve()
         if real == self.real or not self._is_whole(real):
             return False
@@ -86,7 +85,7 @@ class Location:
         return True
 
     def _is_sound(self) -> bool:
-        """Whether what another program wrote into the file leaves it this ledger, as a look at all of it shows."""
+        """Return whether the file is still this ledger and undamaged, although another program wrote into it."""
         if not is_sound(self.real, self._secret, "ro"):
             return False
         self._content = self._look()
@@ -94,7 +93,7 @@ class Location:
 
 
 def is_sound(path: Path, secret: bytes, mode: str = "rw") -> bool:
-    """Whether the file is the whole ledger that has this secret."""
+    """Return whether the file is the undamaged ledger with this secret."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True)) as db:
             return secret_of(db) == secret and db.execute("pragma quick_check(1)").fetchone() == ("ok",)

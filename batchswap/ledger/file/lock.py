@@ -1,11 +1,11 @@
-"""One running process per ledger: kernel locks, gone when the process dies.
+"""Allow one run per ledger, with kernel locks that end with the process.
 
-Three locks are held. The one next to the file is shared by all who use the file's name, on network file systems too.
-The second one belongs to the file itself, whatever leads to it (a link, a bind mount, a new name): it is a file in the
-state folder that is named by device and inode. The third one, named by the ledger's id, belongs to all copies of the
-ledger: each of two runs with a copy would submit the same rows. The ledger is not locked directly: where flock and
-SQLite's own fcntl locks are one (BSD, NFS), SQLite would wait for ever, and closing any handle of a file drops all
-fcntl locks of the process.
+A run holds three locks. The first is a file next to the ledger: every process that uses this name finds it, on network
+file systems too. The second is a file in the state folder, named by the ledger's device and inode: it is found through
+any other name of the ledger (a link, a bind mount, a new name). The third one, also in the state folder, is named by
+the ledger's id, which all copies of a ledger share: two runs with copies would submit the same rows. The ledger itself
+is not locked: on systems where flock and SQLite's fcntl locks are the same (BSD, NFS), SQLite would wait for ever, and
+closing any handle of a file drops all fcntl locks of the process.
 """
 
 import fcntl
@@ -28,17 +28,17 @@ _LOG = logging.getLogger(__name__)
 
 @contextmanager
 def hold(ledger: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
-    """Hold the ledger for a run. Raises LedgerBusy when another run has it and `wait` is off.
+    """Hold the ledger for a run. Raise LedgerBusy if another run holds it and `wait` is off.
 
-    Yields what must be called as soon as a ledger that was not there is made: it holds the file itself. LedgerError:
-    the file has several names, nothing can be written there, or there are no kernel locks, which filelock would take
-    for a lock that is held, or replace by a file that outlives its process.
+    Yield a function that must be called as soon as a missing ledger is created: it takes the other locks. Raise
+    LedgerError if the file has several names, if its folder is not writable, or if the file system has no kernel locks:
+    filelock would report those as held, or replace them by a file that outlives its process.
     """
     try:
         ledger.resolve().parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(f"{ledger.resolve()}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LedgerError(f"{ledger}: nothing can be written there ({error.strerror})") from error
+        raise LedgerError(f"{ledger}: its folder cannot be written ({error.strerror})") from error
     _check_locks(handle, ledger)
     lock = FileLock(f"{ledger.resolve()}.lock", timeout=-1 if wait else 0, mode=0o600)
     try:
@@ -48,16 +48,15 @@ def hold(ledger: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
     with ExitStack() as stack:
         stack.callback(lock.release)
         if ledger.exists():
-            stack.enter_context(hold_file(ledger, wait=wait))
-            stack.enter_context(_hold_copies(ledger, wait=wait))
+            stack.enter_context(_hold_with_copies(ledger, wait=wait))
             yield lambda: None
         else:
-            yield lambda: stack.enter_context(_hold_new(ledger))
+            yield lambda: stack.enter_context(_hold_with_copies(ledger, wait=False))
 
 
 @contextmanager
 def hold_file(ledger: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the file itself, under whatever name. Raises LedgerBusy; LedgerError when it has several names."""
+    """Hold the file under all of its names. Raise LedgerBusy, or LedgerError if it has hard links."""
     if (names := ledger.stat().st_nlink) > 1:
         raise LedgerError(several_names(ledger, names))
     try:
@@ -65,7 +64,7 @@ def hold_file(ledger: Path, *, wait: bool) -> Iterator[None]:
     except BlockingIOError as error:
         raise _busy(ledger) from error
     except (OSError, UsageError) as error:
-        _LOG.warning("%s is locked under this name only: do not run it under another one (%s)", ledger, error)
+        _LOG.warning("%s is locked under this name only (%s): do not use it under another name", ledger, error)
         yield
         return
     with _released(*held):
@@ -73,22 +72,22 @@ def hold_file(ledger: Path, *, wait: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _hold_new(ledger: Path) -> Iterator[None]:
-    with hold_file(ledger, wait=False), _hold_copies(ledger, wait=False):
+def _hold_with_copies(ledger: Path, *, wait: bool) -> Iterator[None]:
+    with hold_file(ledger, wait=wait), _hold_copies(ledger, wait=wait):
         yield
 
 
 @contextmanager
 def _hold_copies(ledger: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the ledger's id. Raise LedgerBusy. A file that has none, or cannot be read, is judged where it is opened."""
+    """Hold the ledger's id. Raise LedgerBusy. A file without an id is ignored: opening it will explain the fault."""
     with ExitStack() as stack:
         if (path := _copies_file(ledger)) is not None:
             try:
                 stack.enter_context(_released(*_acquire(lambda: path, wait=wait)))
             except BlockingIOError as error:
                 raise LedgerBusy(
-                    f"another run holds a copy of {ledger}, and would submit the same rows: let one of them end before"
-                    " the other begins; --if-running wait waits for it, skip leaves it alone"
+                    f"another run holds a copy of {ledger}, and both would submit the same rows: wait for it with"
+                    " --if-running wait, or skip this one with --if-running skip"
                 ) from error
             except OSError as error:
                 _LOG.debug("copies of %s are not locked (%s)", ledger, error)
@@ -106,17 +105,19 @@ def _released(path: Path, handle: int) -> Iterator[None]:
 
 
 def several_names(ledger: Path, names: int) -> str:
-    """What to do about hard links."""
+    """Return the message about a ledger with hard links."""
     name, folder = shlex.quote(str(ledger)), shlex.quote(str(ledger.resolve().parent))
     return (
-        f"{ledger}: has {names} names (hard links), and its newest records are next to one of them only: remove the"
-        f" others (`find {folder} -xdev -samefile {name}` lists them), or make this one a file of its own:"
+        f"{ledger}: has {names} names (hard links), and its newest records are next to only one of them: remove the"
+        f" others (`find {folder} -xdev -samefile {name}` lists them), or make this one a separate file:"
         f" `cp -p {name} {name}.new && mv {name}.new {name}`"
     )
 
 
 def _busy(ledger: Path) -> LedgerBusy:
-    return LedgerBusy(f"another run holds {ledger}; --if-running wait waits for it, skip leaves it alone")
+    return LedgerBusy(
+        f"another run holds {ledger}; wait for it with --if-running wait, or skip this one with --if-running skip"
+    )
 
 
 def _lock_file(found: os.stat_result) -> Path:
@@ -133,10 +134,10 @@ def _copies_file(ledger: Path) -> Path | None:
 
 
 def _acquire(find: Callable[[], Path], *, wait: bool) -> tuple[Path, int]:
-    """The lock file and its handle. Meanwhile its last holder may have removed it, or replaced the ledger."""
+    """Return the locked file and its handle. Try again if it was removed, or the ledger replaced, in the meantime."""
     while True:
         path = find()
-        for folder in (path.parent.parent, path.parent):  # `mode` counts for the last folder alone
+        for folder in (path.parent.parent, path.parent):  # `mode` applies to the last folder only
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -151,19 +152,20 @@ def _acquire(find: Callable[[], Path], *, wait: bool) -> tuple[Path, int]:
 
 
 def _check_locks(handle: int, ledger: Path) -> None:
-    """Closes `handle`. Raises LedgerError where the file system has no locks (some network ones)."""
+    """Close `handle`. Raise LedgerError if the file system has no locks, like some network ones."""
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        return  # held by another run: so there are locks
+        return  # another run holds it, so locks work
     except OSError as error:
-        raise LedgerError(f"{ledger}: files cannot be locked there ({error.strerror}); use a local disk") from error
+        words = f"files cannot be locked in its folder ({error.strerror}); use a local disk"
+        raise LedgerError(f"{ledger}: {words}") from error
     finally:
         os.close(handle)
 
 
 def is_held(ledger: Path) -> bool:
-    """Whether a run is in progress at this moment, under whatever name. Where that cannot be looked at, it may be."""
+    """Return whether a run is in progress, under any name of the ledger. An unreadable lock counts as held."""
     if _is_locked(Path(f"{ledger.resolve()}.lock")):
         return True
     with suppress(OSError, UsageError):

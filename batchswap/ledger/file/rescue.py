@@ -1,4 +1,4 @@
-"""What a run knows, back under a name: when the ledger was removed, moved or replaced while the run used it."""
+"""Save the records of a run whose ledger was removed, moved or replaced while the run used it."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from batchswap.state_folder import identity
 
 
 class RescuedLedger(msgspec.Struct, frozen=True):
-    """The ledger that the run goes on with."""
+    """The new file of the ledger, with open connections to it."""
 
     path: Path
     writing: sqlite3.Connection
@@ -28,10 +28,10 @@ class RescuedLedger(msgspec.Struct, frozen=True):
 def save(
     location: Location, fault: LedgerFault, writing: sqlite3.Connection, reading: sqlite3.Connection, stack: ExitStack
 ) -> RescuedLedger:
-    """Write all that is known to a file under the ledger's name, or next to it where that name is taken.
+    """Write all records to a file under the ledger's name, or under a similar name if that one is taken.
 
-    No transaction may be open. The old connections are closed; the new ones, and the lock on the new file, are closed
-    by `stack`. Raises LedgerFailed, with everything as it was, when no sound copy can be written.
+    No transaction may be open. This closes the old connections; `stack` closes the new ones, and the lock on the new
+    file. Raise LedgerFailed, and change nothing, if an undamaged copy cannot be written.
     """
     part = Path(f"{location.real}.part-{os.getpid()}")
     try:
@@ -41,7 +41,7 @@ def save(
     except (OSError, sqlite3.Error) as error:
         with suppress(OSError):
             part.unlink()
-        raise LedgerFailed(f"what this run knows cannot be saved next to {location.path} ({error})") from error
+        raise LedgerFailed(f"the records of this run cannot be saved next to {location.path} ({error})") from error
     _leave(location, fault, writing, reading)
     path = _place(part, location, is_own=not fault.is_overwritten)
     return RescuedLedger(
@@ -50,47 +50,48 @@ def save(
 
 
 def _copy(writing: sqlite3.Connection, part: Path) -> None:
-    """A sound copy in a private file. Raises sqlite3.Error."""
+    """Copy the ledger into a private file. Raise sqlite3.Error unless the copy is undamaged."""
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with closing(sqlite3.connect(part, isolation_level=None)) as copy:
         copy.execute("pragma synchronous = full")
         writing.backup(copy)
     if not is_sound(part, secret(writing)):
-        raise sqlite3.DatabaseError("what can still be read of it is damaged")
+        raise sqlite3.DatabaseError("its readable part is damaged")
 
 
 def _leave(location: Location, fault: LedgerFault, writing: sqlite3.Connection, reading: sqlite3.Connection) -> None:
-    """Close the old connections. A moved ledger gets all that is known; one that was overwritten gets nothing."""
+    """Close the old connections. A moved ledger gets all records; an overwritten file must not be written to."""
     with suppress(sqlite3.Error):
         if fault.is_overwritten:
-            writing.close()  # first: the last one to close, if it may write, writes into the file
+            writing.close()  # first, because a writing connection that closes last writes into the file
             reading.close()
         else:
             reading.close()
             writing.execute("pragma wal_checkpoint(truncate)")
     writing.close()
     for suffix in ("-wal", "-shm"):
-        beside = Path(f"{location.real}{suffix}")
-        if identity(beside) == location.files[suffix]:
-            beside.unlink(missing_ok=True)
+        path = Path(f"{location.real}{suffix}")
+        if identity(path) == location.files[suffix]:
+            path.unlink(missing_ok=True)
 
 
 def _place(part: Path, location: Location, *, is_own: bool) -> Path:
-    """Give the copy the first name that is free, and never another file's.
+    """Give the copy the first free name. Never replace another file.
 
-    `is_own`: a file that is still the ledger's is the run's own, without its newest records: it is replaced.
+    With `is_own`, the file under the ledger's name may still be the run's own one, without its newest records: then it
+    is replaced.
     """
     if is_own and identity(location.real) == location.files[""]:
         part.rename(location.real)
         return location.path
     for path in _names(location.real):
         if any(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-shm")):
-            continue  # SQLite would take them for parts of it
+            continue  # SQLite would use them with the copy
         try:
             path.hardlink_to(part)
         except FileExistsError:
             continue
-        except OSError:  # no hard links there
+        except OSError:  # the file system has no hard links
             if path.exists():
                 continue
             with suppress(OSError):
@@ -99,7 +100,7 @@ def _place(part: Path, location: Location, *, is_own: bool) -> Path:
         part.unlink(missing_ok=True)
         connection.sync_folder(path.parent)
         return location.path if path == location.path.resolve() else path
-    raise AssertionError("there is always one more name")
+    raise AssertionError("the names are endless")
 
 
 def _names(real: Path) -> Iterator[Path]:
