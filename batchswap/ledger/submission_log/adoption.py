@@ -1,6 +1,6 @@
-"""Attempts that were made elsewhere become this ledger's own: by the submission log, or by a person's word.
+"""Add attempts to the ledger that were not made with it: from the submission log, or by a user's command.
 
-Nothing here can lead to a submit. The caller holds the ledger's lock and a transaction.
+Nothing here leads to a submit. The caller holds the ledger's lock and a transaction.
 """
 
 import os
@@ -21,7 +21,7 @@ from batchswap.tasks import Attempt, Task
 
 
 class Adopted(msgspec.Struct):
-    """Tasks by what became of them, and attempts that fit no row."""
+    """The numbers of tasks that are running or uncertain now, and of attempts that fit no row."""
 
     running: int = 0
     uncertain: int = 0
@@ -29,9 +29,9 @@ class Adopted(msgspec.Struct):
 
 
 def keep(db: sqlite3.Connection, found: Iterable[Logged], accounts: dict[str, str], base_url: str) -> None:
-    """Record attempts that the ledger does not know, until they find their rows.
+    """Store attempts that are not in the ledger until a row with their inputs is enrolled.
 
-    `accounts`: fingerprint of a key -> the provider that it is for; `base_url`: that of all other keys.
+    `accounts` maps the fingerprint of a key to its provider; `base_url` is the provider of all other keys.
     """
     db.executemany(
         "insert or ignore into logged values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -46,7 +46,7 @@ def keep(db: sqlite3.Connection, found: Iterable[Logged], accounts: dict[str, st
 
 
 def fitting(db: sqlite3.Connection, found: Iterable[Logged]) -> Iterator[Logged]:
-    """Those that were submitted with the inputs of a row for which nothing is under way."""
+    """Yield the attempts that have the inputs of a row without an attempt in progress."""
     sql = (
         "select t.state from tasks t join batches b on b.id = t.batch_id"
         " where b.name = ? and t.key = ? and t.digest = ?"
@@ -58,13 +58,13 @@ def fitting(db: sqlite3.Connection, found: Iterable[Logged]) -> Iterator[Logged]
 
 
 def is_known(db: sqlite3.Connection, ref: str) -> bool:
-    """Whether the ledger has this attempt, with or without a row."""
+    """Return whether the ledger has this attempt, with or without a row."""
     sql = "select 1 from attempts where ref = ?1 union all select 1 from logged where ref = ?1"
     return db.execute(sql, (ref,)).fetchone() is not None
 
 
 def accounts_of(db: sqlite3.Connection) -> dict[str, str]:
-    """Fingerprint of a key -> the provider that this ledger has submitted to with it."""
+    """Map the fingerprints of keys to the providers that this ledger has used them for."""
     sql = "select distinct r.account, a.account from runs r join attempts a on a.run_id = r.id"
     return dict(db.execute(sql).fetchall())
 
@@ -84,12 +84,12 @@ class _KeptAttempt(msgspec.Struct, frozen=True):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the API has it; an id that came with an unclear answer is no more than a hint."""
+        """True if the API has accepted it. A task id in an unclear answer is not enough."""
         return self.remote_id is not None and self.state != AttemptState.UNKNOWN
 
 
 def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> Adopted:
-    """Give the attempts of `logged` to the tasks whose inputs they were submitted with."""
+    """Attach the attempts of `logged` to the tasks that have their inputs."""
     done, last = Adopted(), ("", "")
     page = "select distinct batch, key from logged where (batch, key) > (?, ?) order by batch, key limit 1000"
     while names := db.execute(page, last).fetchall():
@@ -110,7 +110,7 @@ def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Ad
     )
     kept = [_KeptAttempt(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
     kept = [each for each in kept if each.remote_id is None or not _is_taken(db, each.remote_id, each.account)]
-    for each in kept[:-1]:  # the API has ended it, or there would be no later one
+    for each in kept[:-1]:  # the API has ended these, because a later attempt follows
         state = AttemptState.LOST if each.is_accepted else AttemptState.GIVEN_UP
         _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
     for each in kept[-1:]:
@@ -127,7 +127,7 @@ def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Ad
 
 
 def run_with(db: sqlite3.Connection, at: float, owner: str) -> int:
-    """A run that used this key: every attempt belongs to one. A ledger without one gets an ended one."""
+    """Return the last ended run with this key, or add one, because every attempt belongs to a run."""
     row = db.execute("select max(id) from runs where account = ? and ended_at is not null", (owner,)).fetchone()
     if row[0] is not None:
         return int(row[0])
@@ -145,7 +145,7 @@ def _is_taken(db: sqlite3.Connection, remote_id: str, account: str) -> bool:
 
 
 def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: AttemptState, run_id: int) -> Attempt:
-    """The attempt becomes the task's last one."""
+    """Insert the attempt as the task's last one."""
     number = max(item.attempts + 1, kept.number)
     ended = None if state in RESERVED else kept.at
     new = db.execute(
@@ -164,12 +164,12 @@ def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: Attem
 
 
 def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, account: str, owner: str) -> Attempt:
-    """The API has this task as `remote_id`, by a person's word. Raises UsageError.
+    """Give a task the remote id of a task at the API, as the user commands. Raise UsageError.
 
-    An uncertain task is settled by it; one that nothing is under way for gets an attempt that was never sent here.
+    The task gets an attempt that this ledger has never sent.
     """
     if _is_taken(db, remote_id, account):
-        raise UsageError(f"{remote_id} belongs to another task of this ledger already")
+        raise UsageError(f"{remote_id} already belongs to another task of this ledger")
     if item.state not in UNDONE:
         words = "only queued, failed, cancelled and uncertain tasks can adopt a task id"
         raise UsageError(f"{item.batch}/{item.key} is {item.state}: {words}")
@@ -180,7 +180,7 @@ def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, a
 
 
 def finish(db: sqlite3.Connection, stamp: Stamp, item: Task, *, size: int, sha256: str, charged: float | None) -> None:
-    """The result of a running task is there under its final name, checked: nothing need be asked for."""
+    """Finish a running task whose checked result already has its final name."""
     last = last_attempt(db, item.id)
     if last is None or item.state is not State.RUNNING:
         return

@@ -1,4 +1,4 @@
-"""Attempts as the submission log tells them, put together from their lines. On disk where there are many."""
+"""Combine lines of the submission log into attempts, in a temporary database that may grow beyond memory."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _STATES: dict[str, What] = {
     What.SAVED: What.ENDED,
 }
 _IS_OURS = f"state <> '{What.REFUSED}'"
-"""Of an attempt: it was, or may have been, accepted."""
+"""The condition that an attempt was, or may have been, accepted."""
 _COLUMNS = "ref, ledger, owner, batch, key, digest, number, at, reserved, state, remote_id, charged, size, sha256"
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """One attempt. `state`: unknown, accepted, refused, or ended: the API has finished it. `owner`: whose log it is."""
+    """One attempt. `state` is unknown, accepted, refused or ended. `owner` is the fingerprint of the log's key."""
 
     ref: str
     ledger: str
@@ -40,7 +40,7 @@ class Logged(msgspec.Struct, frozen=True):
 
 
 class Gathered:
-    """Takes lines in any number, in the order of the log; gives attempts."""
+    """Collects lines in the order of the log, and returns attempts."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None)
@@ -53,7 +53,7 @@ class Gathered:
         self._db.execute("begin")
 
     def take(self, entry: LogEntry, owner: str) -> None:
-        """A line that tells of no attempt, or of one that was only planned, changes nothing."""
+        """Add a line. A line without an attempt, or with one that was only planned, changes nothing."""
         state = _STATES.get(entry.what)
         if state is None or not entry.ref:
             return
@@ -71,16 +71,16 @@ class Gathered:
         )
 
     def count(self) -> int:
-        """Attempts that were, or may have been, accepted."""
+        """Count the attempts that were, or may have been, accepted."""
         return int(self._db.execute(f"select count(*) from attempts where {_IS_OURS}").fetchone()[0])
 
     def names(self, most: int) -> list[str]:
-        """`batch/key` of some of them."""
+        """Return `batch/key` of at most `most` of them."""
         sql = f"select distinct batch || '/' || key from attempts where {_IS_OURS} order by 1 limit ?"
         return [name for (name,) in self._db.execute(sql, (most,))]
 
     def ledgers(self) -> list[str]:
-        """The ids of the ledgers that they belong to."""
+        """Return the ids of their ledgers."""
         return [found for (found,) in self._db.execute("select distinct ledger from attempts where ledger <> ''")]
 
     def find(self, ref: str) -> Logged | None:
@@ -88,7 +88,7 @@ class Gathered:
         return None if row is None else Logged(*row)
 
     def __iter__(self) -> Iterator[Logged]:
-        """Those that were, or may have been, accepted, the attempts of one row together and in order."""
+        """Yield the attempts that were, or may have been, accepted, ordered by row and number."""
         sql = f"select {_COLUMNS} from attempts where {_IS_OURS} order by batch, key, number, at"
         for row in self._db.execute(sql):
             yield Logged(*row)

@@ -1,4 +1,4 @@
-"""Which calendar day an attempt counts for, and what counts against that day's budget, by the submission log."""
+"""Find the calendar day of an attempt, and the credits that count against its budget, in the submission log."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,11 +10,11 @@ from batchswap.ledger.submission_log import entries
 from batchswap.ledger.submission_log.entries import LogEntry, What
 
 LONGEST = 26 * 3600.0
-"""Seconds of a calendar day at most, with a clock change in it."""
+"""An upper limit for the seconds of a calendar day, with a change of the clocks."""
 
 
 class Day(msgspec.Struct, frozen=True):
-    """A calendar day in the zone of the run that began it. `ends` is Unix time, and no longer part of it."""
+    """A calendar day in the time zone of the run that began it. `begins` and `ends` are Unix times."""
 
     label: str
     zone: str
@@ -23,12 +23,12 @@ class Day(msgspec.Struct, frozen=True):
 
     @property
     def is_sound(self) -> bool:
-        """Whether it can be a day at all, and not a damaged line."""
+        """False for a line that is damaged."""
         return 0.0 < self.ends - self.begins <= LONGEST
 
 
 def calendar_day(at: float) -> Day:
-    """The calendar day of `at`, where this machine is."""
+    """Return the calendar day of `at` in this machine's time zone."""
     moment = datetime.fromtimestamp(at).astimezone()
     date = moment.date()
     begins, ends = (datetime(each.year, each.month, each.day) for each in (date, date + timedelta(days=1)))  # noqa: DTZ001 - local midnight
@@ -36,10 +36,10 @@ def calendar_day(at: float) -> Day:
 
 
 def beginning(last: Day | None, local: Day, at: float) -> Day | None:
-    """The day that begins with a submit at `at`; None while the last one lasts.
+    """Return the day that begins with a submit at `at`; None while the last day lasts.
 
-    `local` is the calendar day of this run. It does not begin before the last one has ended, so that two zones do not
-    get a day each. A last day that lies in the future was written by a clock that was wrong.
+    `local` is the calendar day of this run. It begins only after the last day has ended, so that two time zones do not
+    get a budget each. A last day in the future is ignored, because a clock was wrong.
     """
     if last is None or at < last.begins - LONGEST:
         return local
@@ -47,7 +47,7 @@ def beginning(last: Day | None, local: Day, at: float) -> Day | None:
 
 
 class Tally:
-    """A day and its sum. Memory holds the attempts that may still be charged, and no others."""
+    """A day and its sum of credits. Only attempts that may still be charged are kept in memory."""
 
     def __init__(self) -> None:
         self.day: Day | None = None
@@ -81,7 +81,7 @@ class Tally:
 
 
 def so_far(folder: Path, names: Sequence[str], *, counts: bool = True) -> Tally:
-    """Return the day that began last in these files, which are in order. `counts`: with its sum. Raise OSError."""
+    """Return the day that began last in these ordered files, with `counts` also its sum. Raise OSError."""
     found = Tally()
     recent = names[-2:]
     for at in range(len(recent) - 1, -1, -1):

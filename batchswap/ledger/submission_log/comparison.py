@@ -1,4 +1,4 @@
-"""A ledger and the submission logs: whether the ledger knows every attempt that the logs say is its own."""
+"""Compare a ledger with the submission logs, to find attempts of this ledger that it does not have."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from batchswap.states import UNANSWERED, State
 
 
 class Comparison:
-    """What the logs say beyond the marks of a ledger. `missing`: attempts that it does not know.
+    """The entries of the logs after the marks of a ledger. `missing` are attempts that the ledger does not have.
 
-    `answers`: to attempts of which it knows no end. `ends`: the marks that it may have when nothing is missing.
-    `problems`: what keeps a log from being compared, in words; `gone`: the keys whose log was there once.
+    `answers` are the answers to attempts that have none in the ledger. `ends` are the new marks if nothing is missing.
+    `problems` explain why a log cannot be compared; `gone` are the keys whose log no longer exists.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Comparison:
 
 @contextmanager
 def compared(db: sqlite3.Connection, folder: Path) -> Iterator[Comparison]:
-    """Changes nothing. Of a log that has not grown since it was marked, nothing is read."""
+    """Compare without changing anything. A log that has not grown since its mark is not read."""
     found = Comparison()
     try:
         _compare(db, folder, found)
@@ -51,7 +51,7 @@ def _compare(db: sqlite3.Connection, folder: Path, found: Comparison) -> None:
         return
     for owner, mark in known.items():
         if mark.file not in logs.get(owner, []):
-            found.problems.append(f"{folder / mark.file} is gone")
+            found.problems.append(f"{folder / mark.file} is missing")
             found.gone.append(owner)
     for owner, names in logs.items():
         start = known.get(owner, Position("", 0))
@@ -66,11 +66,11 @@ def _compare(db: sqlite3.Connection, folder: Path, found: Comparison) -> None:
 
 
 def _read(db: sqlite3.Connection, path: Path, owner: str, start: int, found: Comparison) -> int:
-    """Returns where the last whole line ends."""
+    """Return the end of the last complete line."""
     own = ledger_id(db)
     with entries.opened(path) as (handle, size):
         if size < start:
-            found.problems.append(f"{path} is shorter than it was")
+            found.problems.append(f"{path} has become shorter")
             start = 0
         for some, behind in entries.read(handle, start, size, own.encode()):
             for entry in some:
@@ -90,9 +90,9 @@ def _take(db: sqlite3.Connection, entry: LogEntry, owner: str, found: Comparison
 
 
 def catch_up(db: sqlite3.Connection, stamp: Stamp, found: Comparison) -> int:
-    """Take over what the logs know of this ledger's own attempts, and mark that. Returns how many were settled.
+    """Record the answers from the logs, and set the new marks. Return the number of attempts that were settled.
 
-    The caller holds the lock and a transaction, and nothing is missing.
+    The caller holds the lock and a transaction, and no attempt is missing.
     """
     settled = 0
     if found.answers:
@@ -114,7 +114,7 @@ def catch_up(db: sqlite3.Connection, stamp: Stamp, found: Comparison) -> int:
 
 
 def mark_new(db: sqlite3.Connection, folder: Path) -> None:
-    """Mark all logs for a ledger that was made a moment ago: they cannot speak of it yet."""
+    """Mark all logs as read for a ledger that was just created: they cannot have its attempts yet."""
     ends: Marks = {}
     with suppress(OSError):
         for owner, names in entries.logs_in(folder).items():

@@ -1,7 +1,7 @@
-"""The lines of the submission log, and how they are read. docs/submission-log.md describes the format.
+"""Read and write lines of the submission log. docs/submission-log.md describes the format.
 
-A reader takes what it can: half a line, a foreign line and a line of a newer version cost that line alone, and memory
-is bounded whatever the file holds.
+Half a line, a foreign line or a line of a newer version is skipped without losing others, and any file is read with
+bounded memory.
 """
 
 import os
@@ -15,26 +15,26 @@ from pathlib import Path
 import msgspec
 
 BLOCK = 1 << 20
-"""Bytes that are read at once. A longer line is not one of ours."""
+"""Bytes that are read at once. The log has no longer lines."""
 _NAME = re.compile(r"submits-([0-9a-f]{12})-(\d{4}-\d{2})\.jsonl")
 _START = b'{"at":'
 
 
 class What(StrEnum):
-    """What a line records."""
+    """The event that a line records."""
 
     DAY = "day"  # a day of the budget begins
-    HELD = "held"  # credits are set aside for an attempt, which has not been sent
-    SENT = "sent"  # the attempt is in the ledger, its request is about to leave
+    HELD = "held"  # credits are reserved for an attempt that has not been sent
+    SENT = "sent"  # the attempt is in the ledger, and its request is about to leave
     ACCEPTED = "accepted"
-    REFUSED = "refused"  # known not to be accepted, or never sent
+    REFUSED = "refused"  # not accepted, or never sent
     UNKNOWN = "unknown"  # may have been accepted
-    ENDED = "ended"  # the API has finished it; `charged` where it says so
-    SAVED = "saved"  # its result has its final name
+    ENDED = "ended"  # the API has finished the task; `charged` if it sent the cost
+    SAVED = "saved"  # the result has its final name
 
 
 class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line. All but DAY name their attempt in full, so that each line can be read by itself."""
+    """One line. Each line but DAY names its attempt in full, so that it makes sense without other lines."""
 
     at: float
     what: str
@@ -65,7 +65,7 @@ def encode(entry: LogEntry) -> bytes:
 
 
 def decode(line: bytes) -> LogEntry | None:
-    """None for what is not an entry. Half a line that another one was written behind costs the half alone."""
+    """Return the entry, or None. If a line was written after half a line, only the half is lost."""
     for start in dict.fromkeys((0, line.rfind(_START))):
         try:
             return _decoder.decode(line[start:]) if start >= 0 else None
@@ -79,7 +79,7 @@ def name_of(fingerprint: str, month: str) -> str:
 
 
 def logs_in(folder: Path) -> dict[str, list[str]]:
-    """Fingerprint of a key -> the names of its files, the oldest first. Raises OSError unless there is no folder."""
+    """Map fingerprints of keys to the names of their files, oldest first; {} without a folder. Raise OSError."""
     found: dict[str, list[str]] = {}
     try:
         names = sorted(each.name for each in folder.iterdir())
@@ -92,13 +92,13 @@ def logs_in(folder: Path) -> dict[str, list[str]]:
 
 
 def month_of(name: str) -> str:
-    """The month that a file's name tells; "" for other names."""
+    """Return the month in a file's name; "" for other names."""
     match = _NAME.fullmatch(name)
     return match[2] if match else ""
 
 
 def open_log(path: Path, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a regular file. Raises OSError, also for a FIFO or a device under that name."""
+    """Return a descriptor of a regular file. Raise OSError, also for a FIFO or a device."""
     handle = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -107,9 +107,9 @@ def open_log(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read(handle: int, start: int, end: int, needle: bytes = b"") -> Iterator[tuple[list[LogEntry], int]]:
-    """The entries between two places, by blocks, each with the place behind its last whole line.
+    """Yield the entries between two offsets block by block, each with the offset after its last complete line.
 
-    `needle`: only lines that hold these bytes; a block without them is not even split.
+    With `needle`, only lines that contain these bytes are decoded.
     """
     place, rest, is_long = start, b"", False
     while place < end and (block := os.pread(handle, min(BLOCK, end - place), place)):
@@ -125,7 +125,7 @@ def read(handle: int, start: int, end: int, needle: bytes = b"") -> Iterator[tup
 
 
 def last_day(handle: int, end: int) -> int | None:
-    """Where the last line that begins a day starts; None if there is none. Read backwards."""
+    """Return the offset of the last line that begins a day, or None. The file is read backwards."""
     mark = b'"what":"day"'
     later = b""
     while end > 0:
@@ -165,7 +165,7 @@ def of_batches(folder: Path, owner: str, batches: Iterable[str]) -> Iterator[Log
 
 
 def is_log(path: Path) -> bool:
-    """Whether a file is a log and not a CSV: by how it begins."""
+    """Return whether a file is a log and not a CSV file, by its first bytes."""
     try:
         with path.open("rb") as file:
             return file.read(64).lstrip().startswith(b"{")
@@ -174,6 +174,6 @@ def is_log(path: Path) -> bool:
 
 
 def owner_of(name: str) -> str:
-    """The fingerprint in a file's name; "" for other names."""
+    """Return the fingerprint in a file's name; "" for other names."""
     match = _NAME.fullmatch(name)
     return match[1] if match else ""

@@ -1,8 +1,8 @@
-"""The submission log: what was submitted with one API key, by all ledgers of this user on this machine.
+"""Write the submission log: all submits with one API key, by all ledgers of this user on this machine.
 
-One append-only file a key and month, in the state folder. A line leaves this process before the request that it
-records, and before the ledger's own record of the answer. It is not synced before the end of a run: the ledger syncs
-its intents, and the log is for ledgers that were lost, restored or copied.
+Each key and month has one append-only file in the state folder. A line is written before the request that it records,
+and an answer's line before the ledger records the answer. The log is synced only at the end of a run: the ledger syncs
+its own records, and the log is for ledgers that were lost, restored or copied.
 """
 
 import errno
@@ -24,14 +24,14 @@ from batchswap.state_folder import identity
 from batchswap.tasks import Attempt, Task
 
 PATIENCE = 10.0
-"""Seconds that one process waits for another one, which needs the file for less than a thousandth of one."""
+"""Seconds to wait for another process, which normally holds the file for less than a millisecond."""
 KEPT = 12
-"""Months."""
-MISSING = "an older copy of the ledger would not be noticed, and --budget-per-day counts this ledger alone"
+"""Months for which files are kept."""
+MISSING = "an older copy of the ledger would not be noticed, and --budget-per-day counts this ledger only"
 
 
 class SubmissionLog:
-    """Writes the log. A file that cannot be written is reported once through `say`, and the run goes on without it."""
+    """Writes the log. If it cannot be written, `say` gets one message, and the run continues without it."""
 
     def __init__(
         self,
@@ -44,25 +44,23 @@ class SubmissionLog:
         mark: Position | None = None,
         counts: bool = False,
     ) -> None:
-        """`mark`: up to where `ledger` has been compared with the log. `counts`: there is a budget for the day."""
+        """`mark` is the end of the part that was compared with `ledger`. `counts`: the day has a budget."""
         self._folder, self._fingerprint, self._ledger = folder, fingerprint, ledger
         self._clock, self._say, self._mark, self._counts = clock, say, mark, counts
         self._handle, self._name, self._path, self._identity = -1, "", "", (0, 0)
         self._begins = self._ends = 0.0
         self._read_to = 0
-        """Every line before it was read, or written by this process."""
+        """All lines before this offset were read or written by this process."""
         self._open: dict[str, Position] = {}
-        """Attempts whose last line may be ahead of the ledger, and where it starts."""
+        """The attempts whose last line may not be in the ledger yet, with the position of that line."""
         self._marked = mark
         self._tally = Tally()
         self._is_forked = self._has_failed = False
 
-    # What a run records.
-
     def reserve(self, item: Task, ref: str, reserved: float, limit: float | None) -> str | None:
-        """The day that the attempt counts for; None where the log cannot tell. Raises OverBudget.
+        """Return the day that the attempt counts for; None if the log cannot be used. Raise OverBudget.
 
-        With a `limit` the credits are set aside at once, so that no other process spends them.
+        With a `limit`, the credits are reserved at once, so that no other process spends them.
         """
         now = self._clock.now()
         try:
@@ -84,7 +82,7 @@ class SubmissionLog:
         self._write(self._entry(What.HELD, item, item.attempts + 1, ref, reserved=reserved))
 
     def note(self, what: What, item: Task, attempt: Attempt, **more: Any) -> None:
-        """Append what has become of an attempt; `more` are fields of LogEntry."""
+        """Append an event of an attempt; `more` are fields of LogEntry."""
         more = {"id": attempt.remote_id or "", **more}
         entry = self._entry(what, item, attempt.number, attempt.ref, reserved=attempt.reserved, **more)
         try:
@@ -92,45 +90,43 @@ class SubmissionLog:
         except OSError as error:
             self._fail(error)
         else:
-            if what not in (What.ENDED, What.SAVED):  # these are written when the ledger has them
+            if what not in (What.ENDED, What.SAVED):  # the ledger records these before the log
                 self._open.setdefault(attempt.ref, start)
 
     def release(self, item: Task, ref: str) -> None:
-        """Nothing was recorded of the attempt, and nothing is sent: what was set aside for it is free again."""
+        """Free the reserved credits of an attempt that was neither recorded in the ledger nor sent."""
         with suppress(OSError):
             if ref in self._tally:
                 self._write(self._entry(What.REFUSED, item, item.attempts + 1, ref, code="never-sent"))
 
     def place(self) -> LogPlace | None:
-        """What the ledger may be marked with. None: it is marked already, or another process has a copy of it."""
+        """Return the new mark for the ledger. None if it has not changed, or another process uses a copy of it."""
         end = Position(self._name, self._read_to)
         if self._handle < 0 or self._is_forked or (end == self._marked and not self._open):
             return None
         return LogPlace(self._fingerprint, end, dict(self._open))
 
     def marked(self, place: LogPlace, still_open: set[str]) -> None:
-        """The ledger knows all that was open at `place` but `still_open`."""
+        """Note that the ledger has the answers to all attempts of `place` except `still_open`."""
         self._marked = place.end
         for ref, start in place.open.items():
             if ref not in still_open and self._open.get(ref) == start:
                 del self._open[ref]
 
     def close(self) -> None:
-        """What was written is on the disk when this returns."""
+        """Sync and close the log."""
         if self._handle >= 0:
             with suppress(OSError):
                 os.fsync(self._handle)
             os.close(self._handle)
             self._handle, self._name, self._ends = -1, "", 0.0
 
-    # The file.
-
     def _entry(self, what: What, item: Task, number: int, ref: str, **more: Any) -> LogEntry:
         at = round(self._clock.now(), 3)
         return LogEntry(at, what, self._ledger, item.batch, item.key, number, item.digest, ref, **more)
 
     def _write(self, entry: LogEntry) -> Position:
-        """One write(2), so that lines of several processes do not mix. Returns where it starts."""
+        """Append a line with one write(2), so that lines of several processes do not mix. Return its position."""
         self._turn_to(entry.at)
         line = entries.encode(entry)
         if os.write(self._handle, line) < len(line):
@@ -142,7 +138,7 @@ class SubmissionLog:
         return Position(self._name, end - len(line))
 
     def _turn_to(self, at: float, *, looks: bool = False) -> None:
-        """Open the month's file, unless it is open; `looks`: and still has its name."""
+        """Open the month's file unless it is open. With `looks`, also check that it still has its name."""
         if self._begins <= at < self._ends and not (looks and identity(self._path) != self._identity):
             return
         name = entries.name_of(self._fingerprint, time.strftime("%Y-%m", time.gmtime(at)))
@@ -157,13 +153,13 @@ class SubmissionLog:
         self._handle = entries.open_log(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         self._name, self._path, self._identity, self._read_to = name, str(path), identity(path), 0
         self._begins = at - at % 86_400
-        self._ends = self._begins + 86_400  # no month ends within a day of UTC
+        self._ends = self._begins + 86_400  # a UTC day lies within one month
         if is_first:
             self._read_to = os.fstat(self._handle).st_size
             self._look_back()
 
     def _catch_up(self) -> None:
-        """Read what other processes have appended."""
+        """Read the lines that other processes have appended."""
         self._take_in(os.fstat(self._handle).st_size)
 
     def _take_in(self, end: int) -> None:
@@ -174,7 +170,7 @@ class SubmissionLog:
             self._read_to = behind
 
     def _is_foreign(self, entry: LogEntry) -> bool:
-        """Whether another process, with a copy of this ledger, has sent something. Our own lines are not read."""
+        """Return whether another process has sent this with a copy of this ledger. Own lines are never read."""
         return entry.ledger == self._ledger and entry.what == What.SENT
 
     def _take(self, entry: LogEntry) -> None:
@@ -182,7 +178,7 @@ class SubmissionLog:
             self._tally.take(entry)
 
     def _look_back(self) -> None:
-        """Read what counts for this day, and what came after the mark."""
+        """Read the lines that count for this day, and those after the mark."""
         names = [name for name in entries.logs_in(self._folder)[self._fingerprint] if name <= self._name]
         self._tally = so_far(self._folder, names, counts=self._counts)
         mark = self._mark or Position(self._name, self._read_to)
@@ -205,7 +201,7 @@ class SubmissionLog:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """No other process counts and reserves meanwhile."""
+        """Lock the file, so that no other process counts and reserves at the same time."""
         handle, tries = self._handle, int(PATIENCE / 0.01)
         for left in range(tries, -1, -1):
             try:
@@ -229,7 +225,7 @@ class SubmissionLog:
 
 
 class NoLog(SubmissionLog):
-    """For the local provider: its credits matter to no account, and nothing is logged."""
+    """Logs nothing, for the local provider: it uses no account's credits."""
 
     def __init__(self) -> None:
         super().__init__(Path(), "", "", SystemClock(), print)
@@ -242,7 +238,7 @@ class NoLog(SubmissionLog):
 
 
 def delete_old(folder: Path, fingerprint: str, at: float) -> None:
-    """Remove the files of a key that are older than a year."""
+    """Remove a key's files that are more than KEPT months old."""
     now = time.gmtime(at)
     year, month = divmod(now.tm_year * 12 + now.tm_mon - 1 - KEPT, 12)
     oldest = f"{year:04d}-{month + 1:02d}"

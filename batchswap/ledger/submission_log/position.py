@@ -1,4 +1,4 @@
-"""What a ledger remembers of submission logs: its own id, and up to where it knows everything that they say of it."""
+"""Store a ledger's id, and marks: the positions up to which the submission logs were compared with it."""
 
 import secrets
 import sqlite3
@@ -10,14 +10,14 @@ from batchswap.states import AttemptState
 
 
 class Position(msgspec.Struct, frozen=True, order=True, array_like=True):
-    """A place in the files of one key, which are in order of their names."""
+    """A position in the files of one key. Their names sort by month."""
 
     file: str
     offset: int
 
 
 Marks = dict[str, Position]
-"""Fingerprint of a key -> up to where its log has been compared."""
+"""Maps the fingerprint of a key to the end of the part of its log that was compared."""
 
 
 def new_id() -> bytes:
@@ -25,12 +25,12 @@ def new_id() -> bytes:
 
 
 def ledger_id(db: sqlite3.Connection) -> str:
-    """The same for every copy of this ledger, and for no other one."""
+    """Return the id that only this ledger and its copies have."""
     return bytes(db.execute("select value from meta where name = 'ledger'").fetchone()[0]).decode()
 
 
 def take_id(db: sqlite3.Connection, ledger: str) -> None:
-    """Continue as that ledger, which is lost."""
+    """Take the id of a lost ledger, to replace it."""
     db.execute("update meta set value = ? where name = 'ledger'", (ledger.encode(),))
 
 
@@ -40,7 +40,7 @@ def marks(db: sqlite3.Connection) -> Marks:
 
 
 def set_marks(db: sqlite3.Connection, found: Marks, gone: Collection[str] = ()) -> None:
-    """Add or replace the marks of these keys, and remove those of keys whose log is gone."""
+    """Add or replace the marks of these keys, and remove those of keys whose log no longer exists."""
     before = marks(db)
     after = {owner: mark for owner, mark in {**before, **found}.items() if owner not in gone}
     if after != before:
@@ -48,7 +48,7 @@ def set_marks(db: sqlite3.Connection, found: Marks, gone: Collection[str] = ()) 
 
 
 class LogPlace(msgspec.Struct, frozen=True):
-    """How far a key's log has come, and the attempts that were then on their way into the ledger, each since where."""
+    """The end of a key's log, and the attempts without an answer in the ledger at that time, with their positions."""
 
     fingerprint: str
     end: Position
@@ -56,7 +56,7 @@ class LogPlace(msgspec.Struct, frozen=True):
 
 
 def advance(db: sqlite3.Connection, place: LogPlace) -> set[str]:
-    """Mark what the ledger knows by now. Returns those of the open attempts whose answer it does not know."""
+    """Set the mark up to which the ledger is complete. Return the open attempts that have no answer in it."""
     sql = "select state from attempts where ref = ?"
     still_open = {ref for ref in place.open if db.execute(sql, (ref,)).fetchone() in (None, (AttemptState.OPEN,))}
     set_marks(db, {place.fingerprint: min([place.end, *(place.open[ref] for ref in still_open)])})
