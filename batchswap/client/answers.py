@@ -1,4 +1,4 @@
-"""What came back: a status, the API's envelope, and when."""
+"""Read an answer of the API: its status, its envelope, and its times."""
 
 import math
 import re
@@ -14,23 +14,23 @@ from batchswap.errors import WireError
 from batchswap.wire import Envelope, find_task_id, mapping, text, usable_id
 
 LARGEST = 8 * 1024 * 1024
-"""Bytes of an answer's body. The API's own answers have a few thousand; more than this is not one of them."""
+"""The largest body of an answer in bytes. The API's own answers have only a few thousand."""
 LONGEST_HEADER = 64 * 1024
 """Bytes of a header. Policies and cookies that servers in between add are often longer than aiohttp's 8,190."""
 
 HIDDEN = "…"
 _WORDS = ("message", "error")
-"""Fields of the API's JSON that are words for people."""
+"""The fields of the API's JSON that contain messages."""
 
 _SECONDS = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One answer. `is_envelope` is False where the body was no JSON object: then `code` and `data` are None.
+    """One answer. `is_envelope` is False if the body was not a JSON object: then `code` and `data` are None.
 
-    `status` is HTTP's, `code` the body's: judge by both. `retry_after` is in seconds from `answered_at`, as the
-    server said it: never negative, not clamped. `sent_at` and `answered_at` are the clock's monotonic seconds.
-    `named` is a task id that stands in the answer outside of its place, such as in a body that was cut off: evidence.
+    `status` is from HTTP and `code` from the body: consider both. `retry_after` is in seconds from `answered_at`, never
+    negative, and has no upper limit. `sent_at` and `answered_at` are the clock's monotonic seconds. `named` is a task
+    id outside of its usual field, such as in a body that was cut off, as evidence.
     """
 
     status: int
@@ -43,11 +43,11 @@ class Answer(msgspec.Struct, frozen=True):
     is_envelope: bool = True
     named: str = ""
     location: str = ""
-    """Where a 307 or 308 leads, as it was sent. Maybe signed: never to be shown."""
+    """The Location of a 307 or 308 as it was sent. It may be signed, so it must never be shown."""
 
 
 class Body(msgspec.Struct, frozen=True):
-    """What came of an answer's body. `fault` is how the connection broke before its end."""
+    """The received part of an answer's body. `fault` is the error that ended it too early."""
 
     data: bytes
     fault: aiohttp.ClientError | OSError | None = None
@@ -55,9 +55,9 @@ class Body(msgspec.Struct, frozen=True):
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Seconds from `now` (Unix time) of a Retry-After header: a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+    """Return the seconds from `now` (Unix time) of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3).
 
-    What lies in the past is 0.0; what cannot be read is None. How much of it to honour is not decided here.
+    Return 0.0 for a time in the past, None for an unreadable value. The caller limits the waiting time.
     """
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
@@ -73,9 +73,9 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
 
 
 def without(secret: str, data: Any, depth: int = 4) -> Any:
-    """JSON whose messages do not repeat the secret. URLs stay as they are: what is signed must stay whole.
+    """Remove the secret from the messages in JSON data. URLs do not change, because they may be signed.
 
-    `depth` levels are looked through; words that anybody reads lie no deeper.
+    Only `depth` levels are searched; messages that are shown are not deeper.
     """
     if depth and isinstance(data, list):
         return [without(secret, each, depth - 1) for each in data]
@@ -90,9 +90,10 @@ def without(secret: str, data: Any, depth: int = 4) -> Any:
 
 
 async def read_body(response: aiohttp.ClientResponse, body: bytearray) -> Body:
-    """Read the body to its end, to LARGEST bytes, or to where the connection breaks: what has come may hold an id.
+    """Read the body to its end, to LARGEST bytes, or until the connection breaks.
 
-    It is collected in `body`, so that it is not lost when this is cancelled.
+    An incomplete body may contain a task id, so it is returned too. It is collected in `body` to survive a
+    cancellation.
     """
     try:
         async for chunk in response.content.iter_any():
@@ -106,7 +107,7 @@ async def read_body(response: aiohttp.ClientResponse, body: bytearray) -> Body:
 
 
 def unpack(received: bytearray) -> bytes:
-    """Return a body as it was before gzip or deflate. The bytes decide, because labels are often wrong."""
+    """Return a body without gzip or deflate. Its first bytes decide, because headers are often wrong."""
     body = bytes(received)
     if not body.startswith((b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")):
         return body
@@ -117,10 +118,10 @@ def unpack(received: bytearray) -> bytes:
 
 
 def open_envelope(body: Body) -> tuple[Envelope, bool, str]:
-    """Return the envelope, whether it was one, and a task id that the answer names elsewhere than in its data.
+    """Return the envelope, whether the body was one, and a task id that is not in its usual field.
 
-    Raises the body's fault when it broke off before it said anything. The bytes themselves are never repeated: they
-    may be anybody's.
+    Raise the body's fault if it ended before anything useful. Messages never repeat the body, which may contain
+    anything.
     """
     envelope, is_envelope = Envelope(None, "the answer is too large"), False
     if not body.is_too_large:

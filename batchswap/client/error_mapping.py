@@ -1,7 +1,7 @@
-"""Foreign exceptions stop here: what each says about whether the request may have arrived.
+"""Map exceptions of aiohttp and the system to NeverSent or MaybeSent: whether the request may have arrived.
 
-"Never sent" is said only of what happens before the connection stands. A server that closes a connection that was
-kept alive is "maybe sent": the request may have crossed its farewell.
+NeverSent is only for errors before there is a connection. A server that closes a kept connection gives MaybeSent,
+because it may have received the request before.
 """
 
 import os
@@ -18,7 +18,7 @@ from batchswap.tasks import public
 ErrorClass = type[NeverSent] | type[MaybeSent]
 
 FAULTS: dict[type[BaseException], tuple[ErrorClass, str]] = {
-    # Before the connection stands.
+    # Before there is a connection.
     aiohttp.ClientConnectorDNSError: (NeverSent, "the host name cannot be resolved"),
     aiohttp.ClientConnectorCertificateError: (NeverSent, "the server's certificate is not trusted"),
     aiohttp.ClientConnectorSSLError: (NeverSent, "TLS failed"),
@@ -31,16 +31,16 @@ FAULTS: dict[type[BaseException], tuple[ErrorClass, str]] = {
     socket.gaierror: (NeverSent, "the host name cannot be resolved"),
     ConnectionRefusedError: (NeverSent, "the connection was refused"),
     ssl.SSLCertVerificationError: (NeverSent, "the server's certificate is not trusted"),
-    # The URL is refused before anything is opened; redirects are never followed.
+    # aiohttp refuses the URL before it connects.
     aiohttp.InvalidURL: (NeverSent, "the URL cannot be used"),
     aiohttp.InvalidUrlClientError: (NeverSent, "the URL cannot be used"),
     aiohttp.NonHttpUrlClientError: (NeverSent, "the URL is not http(s)"),
-    # A redirect is followed only after an answer, so something was sent.
+    # A redirect comes with an answer, so something was sent.
     aiohttp.RedirectClientError: (MaybeSent, "the answer is a redirect"),
     aiohttp.InvalidUrlRedirectClientError: (MaybeSent, "the answer is a redirect"),
     aiohttp.NonHttpUrlRedirectClientError: (MaybeSent, "the answer is a redirect"),
     aiohttp.TooManyRedirects: (MaybeSent, "the answer is a redirect"),
-    # After the connection stood.
+    # After the connection was made.
     aiohttp.ServerDisconnectedError: (MaybeSent, "the server closed the connection without an answer"),
     aiohttp.ServerConnectionError: (MaybeSent, "the connection was lost"),
     aiohttp.ServerTimeoutError: (MaybeSent, "no answer in time"),
@@ -58,32 +58,32 @@ FAULTS: dict[type[BaseException], tuple[ErrorClass, str]] = {
     ConnectionError: (MaybeSent, "the connection was lost"),
     OSError: (MaybeSent, "the connection was lost"),
 }
-"""Looked up by the nearest base class, so that a later aiohttp's new class is not unmapped."""
+"""The entry of the nearest base class is used, so that new classes of a later aiohttp are mapped too."""
 
-if hasattr(aiohttp, "UploadAbortedError"):  # newer than the oldest aiohttp that is allowed
+if hasattr(aiohttp, "UploadAbortedError"):  # only newer versions of aiohttp have it
     FAULTS[aiohttp.UploadAbortedError] = (MaybeSent, "the upload was cut short")
 
 
 def translate(error: aiohttp.ClientError | OSError, url: str) -> NeverSent | MaybeSent:
-    """The package's own error for a foreign one, in words that hold no key and no query."""
+    """Return the package's own error, with a message that contains no key and no query."""
     fault, words = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
     return fault(f"{words}{_reason(error)} ({public(url)})")
 
 
 def _reason(error: BaseException) -> str:
-    """The system's own words. An exception's text is not used: aiohttp puts whole URLs and headers into it."""
+    """Return the system's message. The exception's text is not used: aiohttp puts whole URLs and headers into it."""
     source = getattr(error, "os_error", error)
     if not isinstance(source, OSError) or not source.errno or not isinstance(source.strerror, str):
         return ""
     text = source.strerror
     if text.startswith("Connect call failed"):
-        text = os.strerror(source.errno)  # asyncio puts the address in its place, which is said anyway
+        text = os.strerror(source.errno)  # asyncio replaces it by the address, which the message has already
     return "" if "://" in text else f": {text}"
 
 
 @contextmanager
 def mapped(url: str) -> Iterator[None]:
-    """Raises NeverSent or MaybeSent for what goes wrong inside, without the original, which may carry the key."""
+    """Raise NeverSent or MaybeSent in place of the original exception, which may contain the key."""
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:

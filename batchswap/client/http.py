@@ -1,4 +1,4 @@
-"""The calls of api.md, "Endpoints". Each is one request on the wire, whatever happens to it."""
+"""Call the endpoints of the API (api.md, "Endpoints"). Each call sends at most one request."""
 
 import asyncio
 import ipaddress
@@ -30,40 +30,41 @@ from batchswap.errors import AccountRefused, UsageError, WireError
 from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
-"""Redirects of one upload that are followed."""
+"""The number of redirects that one upload follows."""
 REDIRECTS = (307, 308)
-"""Those that keep the method and the body (RFC 9110, 15.4)."""
+"""The redirects that keep the method and the body (RFC 9110, 15.4)."""
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds. `submit` is longer than `answer`: a CreateTask given up too early leaves a task uncertain."""
+    """Times in seconds. `submit` is longer than `answer`: ending a CreateTask too early leaves a task uncertain."""
 
     connect: float = 10.0
     answer: float = 60.0
     submit: float = 120.0
     stall: float = 30.0
-    """How long an upload may stand still."""
+    """The longest time without progress of an upload."""
     fresh: float = 0.25
-    """How long a connection may have been idle to carry a CreateTask, where connections are kept for them."""
+    """The longest idle time of a kept connection before a CreateTask."""
     grace: float = 1.0
-    """How long after its time-out an answer is still read: it may have come while the process was stopped."""
+    """The time after a timeout in which an answer is still read: it may have arrived while the process was stopped."""
 
 
 class Client:
-    """A context manager around the connections to one API.
+    """A context manager for the connections to one API.
 
-    Each CreateTask has a connection of its own: a server that closes a kept one at that moment would leave a task
-    uncertain. With `keep_submits`, for providers without a limit, one that was idle for a moment only is used again.
-    Nothing is taken from the environment (proxies,
-    ~/.netrc): a proxy would see the key of a plain http provider, and answer in the API's name when there was no
-    connection; netrc would add credentials.
-    The number of connections is not limited here: who waits for one would send later than the pacer believes.
+    Each CreateTask has its own connection: if a server closed a kept one at that moment, a task would be uncertain.
+    With `keep_submits`, for providers without a rate limit, connections that were idle for a moment only are reused.
+
+    Proxies and ~/.netrc are ignored. A proxy would see the key of a plain http provider, and could answer in place of
+    an unreachable API; netrc would add credentials.
+
+    The number of connections is not limited: a request that waits for one would leave later than the pacer recorded.
     """
 
     def __init__(
         self, base_url: str, key: str, clock: Clock, timeouts: Timeouts | None = None, *, keep_submits: bool = False
     ) -> None:
-        """Raises UsageError for a base URL that would show the key, AccountRefused for a key that cannot be one."""
+        """Raise UsageError for a base URL that would expose the key, AccountRefused for a malformed key."""
         self._base = check_base_url(base_url)
         self._key = check_key(key)
         self._clock = clock
@@ -81,9 +82,10 @@ class Client:
         await self._kept.close()
 
     async def create_task(self, body: wire.CreateTask, ref: str) -> Answer:
-        """`ref` is the attempt's id. Costs credits: MaybeSent means that nobody knows whether it was accepted.
+        """Submit a task, which costs credits. `ref` is the attempt's id.
 
-        When cancelled before anything was sent, raises CancelledUnsent.
+        After MaybeSent it is unknown whether the task was accepted. If this is cancelled before anything was sent,
+        raise CancelledUnsent.
         """
         headers = {wire.IDEMPOTENCY_HEADER: ref}
         return await self._call("POST", wire.CREATE_TASK, json=body.to_json(), headers=headers)
@@ -98,7 +100,7 @@ class Client:
         return await self._call("GET", wire.BALANCE)
 
     async def upload_url(self, content_type: str, ext: str) -> Answer:
-        """`ext` with its dot (".mp4")."""
+        """Request a URL for an upload. `ext` includes its dot (".mp4")."""
         return await self._call("GET", wire.UPLOAD_URL, params={"content_type": content_type, "ext": ext})
 
     async def detect(self, kind: MediaKind, url: str) -> Answer:
@@ -109,10 +111,10 @@ class Client:
         return await self._call("GET", wire.DETECT_RESULT, params={"detect_task_id": detect_task_id})
 
     async def put_file(self, presigned_url: str, path: Path, content_type: str) -> Answer:
-        """Stream a file to the store that the API named. The store never sees the key; its body is seldom an envelope.
+        """Stream a file to the storage that the API named, without the key. Its answer is rarely an envelope.
 
-        A 307 or 308 is followed: stores send a new bucket's uploads to its region so. Raises InputGone when the file
-        cannot be read or changes on the way, WireError for a URL that shows the file to the network.
+        A 307 or 308 is followed, because storages redirect uploads of a new bucket to its region. Raise InputGone if
+        the file cannot be read or changes during the upload, WireError for a URL that would expose the file.
         """
         url = presigned_url
         for _ in range(HOPS + 1):
@@ -124,7 +126,7 @@ class Client:
 
     async def _put(self, url: str, path: Path, content_type: str) -> Answer:
         if not keeps_secrets(url):
-            raise WireError(f"the upload URL is neither a good https one nor on this machine ({public(url)})")
+            raise WireError(f"the upload URL is neither a valid https URL nor on this machine ({public(url)})")
         upload = await Upload.open(path, self._timeouts.stall)
         headers = {"Content-Type": content_type, "Content-Length": str(upload.size)}
         timeout = aiohttp.ClientTimeout(connect=self._timeouts.connect)
@@ -161,7 +163,7 @@ class Client:
             return self._answer(response, body, sent_at)
 
     def _answer(self, response: aiohttp.ClientResponse, body: Body, sent_at: float) -> Answer:
-        """Return what the body says. Raises its fault when it broke off before it said anything."""
+        """Return the answer with this body. Raise the body's fault if it ended before anything useful."""
         envelope, is_envelope, named = open_envelope(body)
         return Answer(
             status=response.status,
@@ -183,7 +185,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
         middlewares=[_send_once],
-        auto_decompress=False,  # a wrong label must not cost the answer
+        auto_decompress=False,  # because a wrong header would lose the answer
         max_line_size=LONGEST_HEADER,
         max_field_size=LONGEST_HEADER,
         trace_configs=[tracing()],
@@ -192,48 +194,48 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """aiohttp by itself repeats a GET or PUT whose kept connection was closed; the pacer would not know of it.
+    """Keep aiohttp from repeating a GET or PUT whose kept connection was closed, without the pacer.
 
-    It does so for its own exceptions only, and these end here.
+    It repeats them only for its own exceptions, which are replaced here.
     """
     with mapped(str(request.url)):
         return await handler(request)
 
 
 def _exact(url: str) -> URL:
-    """The URL as it was given where that is possible: quoting a signed one anew would break its signature."""
+    """Return the URL without quoting it again if possible, because that would break a signature."""
     return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
 
 
 def _join(url: str, location: str) -> str:
-    """Where a redirect of an upload leads. Raises WireError for another scheme, and for no URL."""
+    """Return the target of an upload's redirect. Raise WireError for another scheme or an invalid URL."""
     try:
         base = _exact(url)
         found = base.join(_exact(location))
     except ValueError:
-        raise WireError(f"the upload was redirected to no URL ({public(url)})") from None
+        raise WireError(f"the upload was redirected to an invalid URL ({public(url)})") from None
     if found.scheme != base.scheme:
         raise WireError(f"the upload was redirected from {base.scheme} to {found.scheme} ({public(url)})")
     return str(found)
 
 
 def check_key(key: str) -> str:
-    """The key, if a header can carry it. The message never repeats it."""
+    """Return the key if a header can carry it. The error message does not repeat it."""
     if not 1 <= len(key) <= 512 or not all("!" <= c <= "~" for c in key):
         raise AccountRefused("the API key is missing or malformed")
     return key
 
 
 def check_base_url(url: str) -> str:
-    """The base URL without its last slash, if the key is safe on the way there."""
+    """Return the base URL without its last slash if it does not expose the key. Raise UsageError."""
     if _names_user(url):
         raise UsageError(f"the base URL must not have a user or password: {public(url)}")
     if not is_nameable(_host_of(url)):
-        raise UsageError(f"the base URL's host has an empty part, or one of more than 63 letters: {public(url)}")
+        raise UsageError(f"the base URL's host has an empty part, or a part of more than 63 letters: {public(url)}")
     if not keeps_secrets(url):
         raise UsageError(f"the base URL must be https, or http on this machine: {public(url)}")
     if "?" in url or "#" in url:
-        raise UsageError(f'the base URL must not have a "?" or "#": paths are put behind it: {public(url)}')
+        raise UsageError(f'the base URL must not have a "?" or "#", because paths are appended to it: {public(url)}')
     return url.rstrip("/")
 
 
@@ -245,14 +247,14 @@ def _names_user(url: str) -> bool:
 
 
 def _host_of(url: str) -> str:
-    """As it is asked for; "" where there is none."""
+    """Return the host as it is looked up; "" if there is none."""
     with suppress(ValueError):
         return _exact(url).raw_host or ""
     return ""
 
 
 def keeps_secrets(url: str) -> bool:
-    """Whether what is sent there cannot be read on the way: https, or http to this machine. No user in the URL."""
+    """Return whether others cannot read data that is sent to a URL: https, or http to this machine, without a user."""
     host = _host_of(url)
     if not host or not is_nameable(host) or _names_user(url):
         return False
@@ -261,7 +263,7 @@ def keeps_secrets(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """A name or address of this machine itself."""
+    """Return whether a host is a name or address of this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What is known of a request on its way: whether it has left, and whether its answer can still be there."""
+"""Follow a request on its way: whether it was sent, and whether its answer may have arrived."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,9 +13,9 @@ class CancelledUnsent(asyncio.CancelledError):
 
 
 class Journey:
-    """One request. With `has_begun`, it has a connection, so that something may have been sent.
+    """One request. If `has_begun`, it has a connection, so something may have been sent.
 
-    `response` and `received` are what has come of its answer so far: a call that runs out of time may hold an id.
+    `response` and `received` are the part of the answer so far, which may contain a task id when the time is over.
     """
 
     has_begun = False
@@ -41,10 +41,10 @@ async def _begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
 
 @asynccontextmanager
 async def awake(seconds: float, grace: float) -> AsyncIterator[None]:
-    """Raise TimeoutError after `seconds`, but never before the event loop has read what has come.
+    """Raise TimeoutError after `seconds`, but only when the event loop has read the data that has arrived.
 
-    A process that was stopped (SIGSTOP, a laptop that sleeps) finds on waking that its time is over, while the answer
-    is waiting in the socket. So `grace` follows, and once more as long as that, too, was slept through.
+    After a pause (SIGSTOP, or a laptop that sleeps), the time is over while the answer waits in the socket. So
+    `grace` seconds are added, and added again if another pause exceeds them.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(None) as scope:

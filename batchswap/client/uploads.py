@@ -1,4 +1,4 @@
-"""A file on its way up: read from disk piece by piece, and the same at its end as at its start."""
+"""Upload a file piece by piece, and notice if it changes during the upload."""
 
 import asyncio
 import os
@@ -13,10 +13,9 @@ PIECE = 256 * 1024
 
 
 class Upload:
-    """The body of one PUT. Entered as a context, it is an async iterable of bytes that aiohttp can send.
+    """The body of one PUT. In its context, it is an async iterable of bytes that aiohttp can send.
 
-    The context ends with InputGone when the file was shorter, longer or rewritten, and with MaybeSent when nothing
-    moved for `stall` seconds.
+    The context raises InputGone if the file has changed, and MaybeSent after `stall` seconds without progress.
     """
 
     def __init__(self, path: Path, handle: int, found: os.stat_result, stall: float) -> None:
@@ -27,7 +26,7 @@ class Upload:
 
     @classmethod
     async def open(cls, path: Path, stall: float) -> Self:
-        """Raises InputGone for what is not a readable, regular file."""
+        """Open a file for an upload. Raise InputGone unless it is a readable, regular file."""
         handle, found = await asyncio.to_thread(_open_regular, path)
         return cls(path, handle, found, stall)
 
@@ -43,7 +42,7 @@ class Upload:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise MaybeSent(f"the upload of {self._path.name} stood still for {self._stall:g} s") from None
+            raise MaybeSent(f"the upload of {self._path.name} made no progress for {self._stall:g} s") from None
         if self._changed:
             raise InputGone(f"{self._path} changed while it was uploaded") from None
 
@@ -55,7 +54,7 @@ class Upload:
         piece = await asyncio.to_thread(os.pread, self._handle, PIECE, self._offset)
         self._offset += len(piece)
         if not piece or self._offset >= self.size:
-            self._check()  # before the last piece leaves, so that a changed file is never complete there
+            self._check()  # before the last piece is sent, so that a changed file is never complete at the storage
         if not piece:
             raise StopAsyncIteration
         return piece
@@ -70,7 +69,7 @@ class Upload:
 
 def _open_regular(path: Path) -> tuple[int, os.stat_result]:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hang us
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # so that a pipe does not block
     except (OSError, ValueError) as error:
         raise InputGone(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     found = os.fstat(handle)

@@ -1,13 +1,13 @@
-"""A result's way onto the disk: .part, Range, verify, then the final name.
+"""Download results: write a part file, resume it, verify it, and then give it the final name.
 
     verified = await downloader.fetch(url, place, kind="video", attempt=1)
-    ...                                  # the ledger records what is about to appear
-    await publish(place, verified)       # after this, and only then, the task is done
+    ...                                  # the ledger records the file that is about to appear
+    await publish(place, verified)       # the task is done only after this
 
-Every error is a DownloadError: `stale` asks for a fresh URL, `final` says that trying again is useless. Reasons:
-"gone" (stale), "http", "unavailable" (5xx, 429; maybe with `retry_after`), "unreachable", "timeout", "connection",
-"truncated", "range", "redirects", "not-media", "busy", "part-gone", "source-gone", "disk-full", "disk"; and final:
-"too-large", "bad-url", "private-address", "outside", "output-taken".
+Every error is a DownloadError. `stale`: a fresh URL is needed; `final`: a retry is useless. Reasons: "gone" (stale),
+"http", "unavailable" (5xx, 429; may have `retry_after`), "unreachable", "timeout", "connection", "truncated", "range",
+"redirects", "not-media", "busy", "part-gone", "source-gone", "disk-full", "disk"; and final: "too-large", "bad-url",
+"private-address", "outside", "output-taken".
 """
 
 from batchswap.downloads.address_guard import is_on_private_address

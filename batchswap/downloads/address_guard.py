@@ -1,7 +1,7 @@
-"""Which addresses a media URL may lead to, asked of the address that is really connected to.
+"""Refuse media URLs that lead to private addresses.
 
-A check of the name, or of what DNS said a moment ago, can be answered differently the next time. So the question stands
-where the socket is made, after DNS and for every redirect.
+The check is made when a socket is created, for the address that is connected to, after DNS and for every redirect. A
+check of the host name could get another DNS answer than the connection.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ AddressInfo = tuple[Any, Any, Any, Any, Any]
 SocketFactory = Callable[[AddressInfo], socket.socket]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: how a network without IPv4 reaches public IPv4 hosts
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given to hosts (RFC 4291, 2.4)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # the range for hosts (RFC 4291, 2.4)
 
-# From the special-purpose address registries of IANA (RFC 6890): what Python's ipaddress calls global, depending on its
-# version, and what no media host has.
+# From IANA's registries of special-purpose addresses (RFC 6890): no media host has one of these, but some versions of
+# Python's ipaddress consider them global.
 _SPECIAL = (
     ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments, among them DS-Lite and NAT64 discovery
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays (RFC 7526)
@@ -31,11 +31,11 @@ _SPECIAL = (
     ipaddress.IPv6Network("2002::/16"),  # 6to4 carries IPv4 inside
     ipaddress.IPv6Network("3fff::/20"),  # documentation (RFC 9637)
 )
-_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: before an IPv4 address at the end
+_ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: precedes an IPv4 address in the last 32 bits
 
 
 def is_public(text: str) -> bool:
-    """Whether this literal IP address is somewhere on the internet: global unicast, also through its mapped IPv4."""
+    """Return whether this literal IP address is on the public internet: global unicast, or a mapped IPv4 address."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address):
         number = int(address)
@@ -52,11 +52,11 @@ def is_public(text: str) -> bool:
 
 
 def public_socket(info: AddressInfo) -> socket.socket:
-    """A socket for this address. Raises PrivateAddress."""
+    """Create a socket for this address. Raise PrivateAddress."""
     family, kind, protocol, _, address = info
     try:
         allowed = is_public(address[0])
-    except ValueError:  # an old way to write an address, which the system would understand
+    except ValueError:  # an old notation that the system would accept
         allowed = False
     if not allowed:
         raise PrivateAddress("the address is not public")
@@ -64,7 +64,7 @@ def public_socket(info: AddressInfo) -> socket.socket:
 
 
 async def is_on_private_address(url: str) -> bool:
-    """Whether the API itself is reached at an address that is not public: then its media may be too."""
+    """Return whether the API itself has an address that is not public. Then its media may have one too."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     try:

@@ -1,4 +1,4 @@
-"""One try at one result: the bytes that are missing, no more than one start over, and never anything to pay for."""
+"""Download one result: only the missing bytes, with at most one restart. Nothing here costs credits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,34 +15,34 @@ from batchswap.downloads.content_encoding import Decoder
 from batchswap.downloads.fsync_batch import Filing, to_its_end
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import PartFile, Verified
-from batchswap.downloads.resume import BodyPlan, Glance, ask, glance, read_head
+from batchswap.downloads.resume import BodyPlan, Glance, glance, range_headers, read_head
 from batchswap.errors import DownloadError, PrivateAddress
 from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
-"""Redirects that are followed."""
+"""The number of redirects that are followed."""
 
 AGAIN = (4, 1.0)
-"""Repeated tries that one media host gets, and the seconds in which."""
+"""The number of repeated downloads per media host, and the seconds for which it counts."""
 
 _BLOCK = 1024 * 1024
-_BUFFER = 128 * 1024  # what waits here unread is lost when the connection breaks, so not more
-_LONGEST_HEADER = 64 * 1024  # some hosts send longer ones than the 8,190 bytes that aiohttp takes by itself
-_PROGRESS = 64 * 1024  # bytes that must come within `stall` seconds, or the rest of the night goes into one file
+_BUFFER = 128 * 1024  # small, because unread bytes are lost when the connection breaks
+_LONGEST_HEADER = 64 * 1024  # some hosts send longer ones than the 8,190 bytes that aiohttp allows
+_PROGRESS = 64 * 1024  # bytes that must arrive within `stall` seconds, so that one file cannot take all night
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 Found = TypeVar("Found")
 
 
 class Downloader:
-    """A context manager around the connections to media hosts. They get no key, no cookies and no credentials."""
+    """A context manager for the connections to media hosts. They get no key, no cookies and no credentials."""
 
     def __init__(
         self, *, allow_private: bool, largest: int = 8 * 1024**3, connect: float = 15.0, stall: float = 60.0
     ) -> None:
-        """`allow_private`: also from addresses that are not public, because the API is on one. `largest` in bytes.
+        """`allow_private`: allow addresses that are not public, because the API has one. `largest` is in bytes.
 
-        `connect` and `stall` in seconds: how long a connection, and the next 64 KiB, may take.
+        `connect` and `stall` are the longest times in seconds for a connection, and for the next 64 KiB.
         """
         self._guard: SocketFactory | None = None if allow_private else public_socket
         self._largest, self._connect, self._stall = largest, connect, stall
@@ -55,11 +55,11 @@ class Downloader:
             headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(connect=self._connect),
             middlewares=[_send_once],
-            auto_decompress=False,  # labels are often wrong
+            auto_decompress=False,  # because headers are often wrong
             read_bufsize=_BUFFER,
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
-            trust_env=False,  # through a proxy, nobody here would see the address
+            trust_env=False,  # because a proxy would hide the address from the guard
         )
         self._again: dict[str, AsyncLimiter] = {}
         return self
@@ -70,11 +70,11 @@ class Downloader:
     async def fetch(
         self, url: str, place: Place, *, kind: MediaKind, attempt: int = 1, remote_id: str = ""
     ) -> Verified:
-        """Go on with the part of this place, or begin it, until it is a complete file of its kind, checked and synced.
+        """Begin or resume the part of this place until it is a complete file of its kind, checked and synced.
 
-        `remote_id` is whose result it is: URLs of two results may differ in nothing but their queries.
-        `attempt` counts the tries of this result: from the second on they queue for their host. Raises DownloadError;
-        what has arrived by then is kept for the next try where it can be.
+        `remote_id` identifies the result, because the URLs of two results may differ only in their queries. `attempt`
+        counts the downloads of this result: from the second one on, they wait for their turn at the host. Raise
+        DownloadError; the received bytes are kept for the next attempt if possible.
         """
         target = _check(url, final=True)
         if attempt > 1:
@@ -84,29 +84,29 @@ class Downloader:
             if part.is_begun():
                 await _in_thread(part.open)
             if not part.is_whole and not await self._fill(part, target, url):
-                await self._fill(part, target, url)  # what was there did not fit; nothing is there now
+                await self._fill(part, target, url)  # the old bytes did not fit, and the part is empty now
             if part.is_all_held:
                 return await self.filing.do(partial(part.write, kind))
             return await _in_thread(partial(part.verify, kind))
         except BaseException as error:
             is_useless = isinstance(error, DownloadError) and error.reason == "too-large"
             try:
-                await _in_thread(part.empty if is_useless else part.flush)  # what has come is kept where it can be
+                await _in_thread(part.empty if is_useless else part.flush)
             except DownloadError:
-                if isinstance(error, Exception):
-                    raise  # a full disk says more; but who is cancelled must not go on
+                if isinstance(error, Exception):  # not a cancellation, which must not be replaced
+                    raise  # a full disk explains more than the first error
             raise
         finally:
             part.close()
 
     async def _fill(self, part: PartFile, target: URL, url: str) -> bool:
-        """Get what is missing. False: the part was emptied, ask again."""
-        headers = ask(part.note, part.size)
-        asked_from = part.size if headers else 0
+        """Download the missing bytes. False: the part was emptied, and a new request is needed."""
+        headers = range_headers(part.note, part.size)
+        start = part.size if headers else 0
         async with _stall(self._stall) as clock:
-            with _worded(url):
+            with _mapped(url):
                 async with self._follow(target, headers) as response:
-                    reading = read_head(response.status, response.headers, asked_from, part.note)
+                    reading = read_head(response.status, response.headers, start, part.note)
                     if reading.then == "restart":
                         await _in_thread(part.empty)
                         return False
@@ -114,18 +114,18 @@ class Downloader:
                         self._check_size(reading.total or 0)
                         await self._pour(response, part, reading, clock)
         if reading.total is not None and part.size != reading.total:
-            raise DownloadError("truncated", f"{part.size} of {reading.total} bytes came ({public(url)})")
+            raise DownloadError("truncated", f"only {part.size} of {reading.total} bytes arrived ({public(url)})")
         return True
 
     async def look(self, url: str) -> Glance:
-        """What a media host says of a URL, without fetching it. Raises DownloadError when it says nothing."""
+        """Return a media host's description of a file, without downloading it. Raise DownloadError if it has none."""
         target = _check(url, final=True)
         async with _stall(self._stall):
-            with _worded(url):
+            with _mapped(url):
                 async with self._follow(target, {}, "HEAD") as response:
                     if response.ok:
                         return glance(response.status, response.headers)
-                # Many refuse HEAD, and a URL may be signed for GET only: then its first bytes tell.
+                # Many hosts refuse HEAD, and a URL may be signed for GET only: then request the first bytes.
                 async with self._follow(target, {"Range": "bytes=0-63"}) as response:
                     return glance(response.status, response.headers)
 
@@ -133,7 +133,7 @@ class Downloader:
     async def _follow(
         self, target: URL, headers: dict[str, str], method: str = "GET"
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The first answer that is no redirect."""
+        """Yield the first answer that is not a redirect."""
         for _ in range(HOPS + 1):
             async with self._session.request(method, target, headers=headers, allow_redirects=False) as response:
                 location = response.headers.get("Location", "")
@@ -141,12 +141,12 @@ class Downloader:
                     yield response
                     return
                 target = _check(location, base=target)
-        raise DownloadError("redirects", f"more than {HOPS} redirects")
+        raise DownloadError("redirects", f"the media host redirected more than {HOPS} times")
 
     async def _pour(
         self, response: aiohttp.ClientResponse, part: PartFile, reading: BodyPlan, clock: Callable[[], None]
     ) -> None:
-        """The body into the part, which holds the last block back: it is written when it is known to be whole."""
+        """Write the body into the part, except for the last block, which waits until the file is complete."""
         if part.size and reading.offset != part.size:
             await _in_thread(part.empty)
         part.expect(reading)
@@ -166,7 +166,7 @@ class Downloader:
 
 
 async def _decoded(response: aiohttp.ClientResponse, *, is_coded: bool) -> AsyncIterator[bytes]:
-    """The body, decompressed where it is compressed: its first bytes say so, the label alone does not."""
+    """Yield the body, decoded if its first bytes show a compression."""
     decoder = Decoder() if is_coded else None
     async for piece in response.content.iter_any():
         if decoder is None:
@@ -176,13 +176,13 @@ async def _decoded(response: aiohttp.ClientResponse, *, is_coded: bool) -> Async
         while plain := decoder.take(_BLOCK):
             yield plain
     if decoder is not None and not decoder.is_whole:
-        raise DownloadError("truncated", "the compressed answer ended too early")
+        raise DownloadError("truncated", "the compressed data ended too early")
 
 
 def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
-    """The URL byte for byte where that is possible, or a signature in it would not hold. http(s), without a user.
+    """Return an http(s) URL without credentials, byte for byte if possible, so that its signature stays valid.
 
-    Raises DownloadError for any other, and for a host that cannot be.
+    Raise DownloadError for any other URL, and for an impossible host.
     """
     try:
         found = URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
@@ -198,20 +198,20 @@ def _check(url: str, *, base: URL | None = None, final: bool = False) -> URL:
 
 
 @contextmanager
-def _worded(url: str) -> Iterator[None]:
-    """Raises DownloadError for what goes wrong on the network. aiohttp's own words hold whole URLs and are dropped."""
+def _mapped(url: str) -> Iterator[None]:
+    """Raise DownloadError for network errors. The texts of aiohttp contain whole URLs and are dropped."""
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:
-        raise _in_words(error, public(url)) from None
+        raise _translate(error, public(url)) from None
 
 
-def _in_words(error: aiohttp.ClientError | OSError, shown: str) -> DownloadError:
+def _translate(error: aiohttp.ClientError | OSError, shown: str) -> DownloadError:
     match error:
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, PrivateAddress):
             return DownloadError("private-address", f"{error.host} is not on a public address", final=True)
         case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or "no connection"
+            reason = error.os_error.strerror or "the media host cannot be reached"
             return DownloadError("unreachable", f"{reason} ({shown})")
         case TimeoutError():
             return DownloadError("timeout", f"the media host is too slow ({shown})")
@@ -224,22 +224,22 @@ def _in_words(error: aiohttp.ClientError | OSError, shown: str) -> DownloadError
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """aiohttp by itself repeats a GET that was cut off. It does so for its own exceptions only, and these end here."""
-    with _worded(str(request.url)):
+    """Keep aiohttp from repeating an interrupted GET, which it does only for its own exceptions."""
+    with _mapped(str(request.url)):
         return await handler(request)
 
 
 @asynccontextmanager
 async def _stall(seconds: float) -> AsyncIterator[Callable[[], None]]:
-    """Raises DownloadError "timeout" unless the function that it gives is called at least every `seconds`."""
+    """Raise DownloadError "timeout" unless the yielded function is called at least every `seconds`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds) as timeout:
             yield lambda: timeout.reschedule(loop.time() + seconds)
     except TimeoutError:
-        raise DownloadError("timeout", f"the media host sent next to nothing for {seconds:g} s") from None
+        raise DownloadError("timeout", f"the media host sent almost nothing for {seconds:g} s") from None
 
 
 async def _in_thread(work: Callable[[], Found]) -> Found:
-    """Run what blocks."""
+    """Run a blocking call."""
     return await to_its_end(asyncio.ensure_future(asyncio.to_thread(work)))

@@ -1,4 +1,4 @@
-"""What a file system may lack without a result being lost: hard links, folder syncs, locks."""
+"""Cope with file systems without hard links, folder syncs or locks: no result is lost for want of them."""
 
 import ctypes
 import errno
@@ -11,21 +11,21 @@ from functools import cache
 import msgspec
 
 NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY)
-"""How a call is refused that the file system does not have."""
+"""The errors of a call that the file system does not support."""
 NO_LINKS = (*NOT_SUPPORTED, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV)
 _NO_LOCKS = (*NOT_SUPPORTED, errno.ENOLCK)
 _NO_REPLACE = 1  # RENAME_NOREPLACE of renameat2(2)
 
 
 class Traits(msgspec.Struct, frozen=True):
-    """What a trial found. Without one, a file system is believed to have everything."""
+    """The abilities of a file system that a trial found. By default it has all of them."""
 
     has_links: bool = True
     syncs_folders: bool = True
 
     @property
     def words(self) -> str:
-        """The consequences, for people; "" when the file system has everything."""
+        """A message about missing abilities and their consequences; "" if there are none."""
         lacks = ["has no hard links: results are renamed instead"] if not self.has_links else []
         if not self.syncs_folders:
             lacks.append("cannot sync folders: after a power cut the newest results may be missing")
@@ -34,7 +34,7 @@ class Traits(msgspec.Struct, frozen=True):
 
 @contextmanager
 def file_sync() -> Iterator[None]:
-    """Pass over the error of a sync that the file system does not have. An I/O error stays one."""
+    """Ignore the error of a sync that the file system does not support. An I/O error is raised."""
     try:
         yield
     except OSError as error:
@@ -44,7 +44,7 @@ def file_sync() -> Iterator[None]:
 
 @contextmanager
 def folder_sync(traits: Traits) -> Iterator[None]:
-    """The same for a folder. Some network shares answer with an I/O error; a trial has found that out before."""
+    """Do the same for a folder. An I/O error is ignored if the trial found it too, as on some network shares."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def folder_sync(traits: Traits) -> Iterator[None]:
 
 
 def lock(handle: int) -> None:
-    """Lock an open file, where the file system has locks. Raises BlockingIOError while another process holds it."""
+    """Lock an open file if its file system has locks. Raise BlockingIOError if another process holds it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -62,9 +62,9 @@ def lock(handle: int) -> None:
 
 
 def rename_to_free_name(folder: int, source: str, name: str) -> None:
-    """Rename within a folder. Raises FileExistsError when the name is taken.
+    """Rename within a folder. Raise FileExistsError if the name is taken.
 
-    The kernel looks and renames in one step where the file system can do so; elsewhere there is a moment between.
+    If the file system supports it, the check and the renaming are one step.
     """
     if (rename := _renameat2()) is not None:
         if rename(folder, os.fsencode(source), folder, os.fsencode(name), _NO_REPLACE) == 0:
@@ -80,7 +80,7 @@ def rename_to_free_name(folder: int, source: str, name: str) -> None:
 
 
 def replace(folder: int, source: str, name: str) -> None:
-    """Rename over a file, in one step where the file system can: then there is no moment without a whole file."""
+    """Rename over a file. If the file system can do that in one step, a complete file exists at every moment."""
     try:
         os.rename(source, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileExistsError:
@@ -90,7 +90,7 @@ def replace(folder: int, source: str, name: str) -> None:
 
 @cache
 def _renameat2() -> "ctypes._NamedFuncPointer | None":
-    """The C library's function; None where it has none."""
+    """Return the C library's function; None if it has none."""
     found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if found is not None:
         found.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)

@@ -1,7 +1,7 @@
-"""A trial of the folder where results go, before anything is paid: what it can do, and which names it takes.
+"""Try out the folder of results before anything is paid: its abilities, and the names that it accepts.
 
-All of it happens in `.batchswap-trial` below that folder, and is removed again; what a killed process left there is
-removed by the next trial.
+All files of a trial are made in `.batchswap-trial` below that folder, and removed again. The next trial removes the
+files of a process that was killed.
 """
 
 import errno
@@ -19,12 +19,12 @@ from batchswap.downloads.filesystem import Traits, file_sync, lock, rename_to_fr
 from batchswap.downloads.output_paths import Place
 
 FOLDER = ".batchswap-trial"
-_OLD = 3600.0  # seconds after which another machine's trial has ended
+_OLD = 3600.0  # seconds after which a trial of another machine must have ended
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """`obstacle` says why no result can be stored, `refused` why some outputs cannot; empty when all is well."""
+    """`obstacle` explains why no result can be stored, `refused` why some outputs cannot. Both may be empty."""
 
     traits: Traits = Traits()
     obstacle: str = ""
@@ -32,7 +32,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def try_out(out: Path, outputs: Iterable[str]) -> Trial:
-    """Do in `out`, which is made if it is missing, what a download does: make, lock, write, sync, link or rename."""
+    """Do the steps of a download in `out`, which is created if needed: create, lock, write, sync, link, rename."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with _own_folder(out) as place:
@@ -57,11 +57,11 @@ def _own_folder(out: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(own)
         with suppress(OSError):
-            parent.rmdir()  # unless another process is at its own trial
+            parent.rmdir()  # fails while another process has its own trial
 
 
 def _clear(parent: Path) -> None:
-    """Remove what processes left that have ended."""
+    """Remove the folders of processes that have ended."""
     for left in parent.iterdir() if parent.is_dir() else ():
         host, _, number = left.name.rpartition("-")
         is_ours = host == socket.gethostname()
@@ -82,7 +82,7 @@ def _is_alive(number: str) -> bool:
 
 
 def _find_traits(folder: int) -> Traits:
-    """Raises OSError for what no result can be stored without."""
+    """Raise OSError if a step fails without which no result can be stored."""
     file = os.open("whole.part", _FLAGS, 0o666, dir_fd=folder)
     try:
         lock(file)
@@ -102,7 +102,7 @@ def _find_traits(folder: int) -> Traits:
 
 
 def _is_synced(folder: int) -> bool:
-    """Whether folders can be synced. Where files can, an I/O error means that the share has no such call."""
+    """Return whether folders can be synced. An I/O error means no, because the file was synced before."""
     try:
         os.fsync(folder)
     except OSError:
@@ -111,7 +111,7 @@ def _is_synced(folder: int) -> bool:
 
 
 def _refused(place: Path, outputs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The outputs that cannot be stored, and why. Each folder and file name is tried once."""
+    """Yield the outputs that cannot be stored, with the reason. Each folder and file name is tried once."""
     known: dict[tuple[str, bool], str] = {}
     for output in outputs:
         *folders, _ = PurePosixPath(output).parts
@@ -125,7 +125,7 @@ def _refused(place: Path, outputs: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _try_name(place: Path, name: str, *, is_folder: bool) -> str:
-    """Why the file system does not take this name; "" when it does."""
+    """Return why the file system refuses this name; "" if it does not."""
     path = place / "names" / name
     try:
         path.parent.mkdir(exist_ok=True)
@@ -136,9 +136,9 @@ def _try_name(place: Path, name: str, *, is_folder: bool) -> str:
             os.close(os.open(path, _FLAGS, 0o666))
             path.unlink()
     except UnicodeEncodeError:
-        return "the locale's encoding does not have all its letters; use a UTF-8 locale, such as LC_ALL=C.UTF-8"
+        return "the locale's encoding lacks some of its letters; use a UTF-8 locale, such as LC_ALL=C.UTF-8"
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            raise  # that is not because of the name
+            raise  # the name is not the reason
         return error.strerror or str(error)
     return ""

@@ -1,7 +1,7 @@
-"""Group sync: the file work that waits at one moment is done in one trip to one thread.
+"""Do all waiting file work in one call of one thread, with one sync for each file and folder.
 
-A trip costs more than what is done there for a small file, threads that work in one folder hold each other up, and one
-sync of a folder serves all that came to stand in it before.
+For a small file, the call takes longer than its work; threads that work in one folder block each other; and one sync of
+a folder is enough for all names that were added before.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from batchswap.downloads.output_paths import Place, opened
 Found = TypeVar("Found")
 
 Steps = Generator[int, None, Found]
-"""File work in two halves: it yields the open file or folder that must be on the disk before the second half."""
+"""File work in two halves. It yields the open file or folder that must be synced before the second half."""
 
 
 class Folders(ExitStack):
-    """A context: the folders of one trip, each opened once."""
+    """A context manager that opens each folder of one batch only once."""
 
     def __init__(self) -> None:
         super().__init__()
         self._open: dict[tuple[Path, str], int] = {}
 
     def open(self, place: Place) -> int:
-        """Return the place's folder, made where it is missing, open until the trip ends. Raise DownloadError."""
+        """Return the place's open folder, created if needed. It is closed with the batch. Raise DownloadError."""
         key = place.out, place.folder
         if key not in self._open:
             self._open[key] = self.enter_context(opened(place))
@@ -38,31 +38,31 @@ class Folders(ExitStack):
 FileWork = Callable[[Folders], Steps[Any]]
 Waiter = tuple[FileWork, asyncio.Future[Any]]
 TripResult = tuple[Any, BaseException | None]
-"""What one piece of work returned, or how it failed."""
+"""The result or the error of one piece of work."""
 
 
 class Filing:
-    """Do file work for all callers that wait. Each has its own outcome."""
+    """Do the file work of all waiting callers. Each gets its own result or error."""
 
     def __init__(self) -> None:
         self._waiting: list[Waiter] = []
         self._is_going = False
 
     async def do(self, work: Callable[[Folders], Steps[Found]]) -> Found:
-        """Return what the work returns, or raise what it raises."""
+        """Return the result of the work, or raise its error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found] = loop.create_future()
         self._waiting.append((work, future))
         if not self._is_going:
             self._is_going = True
-            loop.call_soon(self._go)  # with whoever else comes until then
+            loop.call_soon(self._go)  # together with calls that are made until then
         return await to_its_end(future)
 
     def _go(self) -> None:
         group, self._waiting = self._waiting, []
         try:
             going = asyncio.get_running_loop().run_in_executor(None, trip, [work for work, _ in group])
-        except RuntimeError as error:  # no more threads
+        except RuntimeError as error:  # no thread can be started
             self._is_going = False
             for _, future in group:
                 future.set_exception(error)
@@ -84,7 +84,7 @@ class Filing:
 
 
 async def to_its_end(running: asyncio.Future[Found]) -> Found:
-    """Wait for work in a thread, also when the caller is cancelled: no file is closed under a thread that writes."""
+    """Wait for work in a thread even if the caller is cancelled, so that no file is closed while it is written."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -95,7 +95,7 @@ async def to_its_end(running: asyncio.Future[Found]) -> Found:
 
 
 def trip(works: Sequence[FileWork]) -> list[TripResult]:
-    """All first halves, then one sync of each file and folder that they yield, and the second halves. Blocks."""
+    """Do all first halves, sync each yielded file and folder once, and do the second halves. Blocks."""
     outcomes: list[TripResult] = [(None, None)] * len(works)
     waiting = defaultdict[int, list[tuple[int, Steps[Any]]]](list)
     with Folders() as folders:
@@ -103,7 +103,7 @@ def trip(works: Sequence[FileWork]) -> list[TripResult]:
             steps = work(folders)
             try:
                 waiting[next(steps)].append((number, steps))
-            except Exception as error:  # noqa: BLE001 - handed to the one who waits for this work, who raises it
+            except Exception as error:  # noqa: BLE001 - raised by the caller of this work
                 outcomes[number] = None, error
         for handle, those in waiting.items():
             failure = _sync(handle)

@@ -1,7 +1,7 @@
-"""Where a result goes, and that it goes nowhere else.
+"""Find and open the place of a result, and keep it below --out.
 
-Below --out every folder is opened by its parent and not by its path, so that a symlink that appears between a check and
-its use leads nowhere.
+Each folder is opened relative to its open parent and not by its path, so a symlink that appears between a check and its
+use is not followed.
 """
 
 import errno
@@ -19,13 +19,11 @@ from batchswap.errors import DownloadError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_LONGEST = (
-    132  # bytes of a name that leave room, in the 143 that the strictest file system has, for what a part's name adds
-)
+_LONGEST = 132  # bytes of a name: the strictest file system allows 143, and a part's name is up to 11 bytes longer
 
 
 class Place(msgspec.Struct, frozen=True):
-    """`output` below `out`: relative, with "/" between its parts. `traits` are those of the file system there."""
+    """The relative path `output`, with "/" between its parts, below `out`. `traits` belong to its file system."""
 
     out: Path
     output: str
@@ -41,12 +39,12 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def folder(self) -> str:
-        """The folder below `out`, with its last "/"; "" for `out` itself."""
+        """The folder below `out`, with a "/" at its end; "" for `out` itself."""
         return self.output[: len(self.output) - len(self.name)]
 
     @property
     def part(self) -> str:
-        """The name, beside the final one, of what is not yet complete. Hidden, so that nothing picks it up."""
+        """The name of the incomplete file, next to the final one. It is hidden, so that other programs ignore it."""
         name = self.name
         return f".{name if len(name.encode()) <= _LONGEST else hashlib.sha256(name.encode()).hexdigest()}.part"
 
@@ -54,31 +52,30 @@ class Place(msgspec.Struct, frozen=True):
     def note(self) -> str:
         return f"{self.part}.json"
 
-    def beside(self, name: str) -> str:
-        """The path of what is called `name` in the same folder."""
+    def sibling(self, name: str) -> str:
+        """Return the path of another name in the same folder."""
         return f"{self.out}/{self.folder}{name}"
 
     def check(self) -> None:
-        """Raises DownloadError "outside" when `output` cannot be below anything."""
+        """Raise DownloadError "outside" if `output` is not a path below `out`."""
         parts = self.output.split("/")
         if not self.name or parts[0] == "" or ".." in parts or self.name == "." or "\0" in self.output:
-            raise DownloadError("outside", f"{self.output!r} does not stay below {self.out}", final=True)
+            raise _outside(self)
         try:
             os.fsencode(self.output)
         except UnicodeEncodeError as error:
-            raise DownloadError(
-                "disk", f"{self.output!r} has letters that {error.encoding} file names do not"
-            ) from None
+            words = f"{self.output!r} has letters that the encoding {error.encoding} lacks; use a UTF-8 locale"
+            raise DownloadError("disk", words) from None
 
 
 @contextmanager
 def disk(place: Place) -> Iterator[None]:
-    """Raises DownloadError for what the file system refuses."""
+    """Raise DownloadError for errors of the file system."""
     try:
         yield
     except OSError as error:
         if error.errno == errno.EFBIG:
-            words = f"{place.final} is larger than a file may become there (ulimit -f, or the file system)"
+            words = f"{place.final} is larger than the file system or `ulimit -f` allows"
             raise DownloadError("disk-full", words) from error
         if error.errno in _FULL:
             raise DownloadError("disk-full", f"no space left for {place.final}") from error
@@ -87,7 +84,7 @@ def disk(place: Place) -> Iterator[None]:
 
 @contextmanager
 def opened(place: Place) -> Iterator[int]:
-    """The open folder of the place, made where it is missing. Blocks. Raises DownloadError "outside" if it is not."""
+    """Yield the open folder of the place, created if needed. Blocks. Raise DownloadError, "outside" for a symlink."""
     with disk(place):
         folder = _open(place)
     try:
@@ -105,7 +102,7 @@ def _open(place: Place) -> int:
         except FileNotFoundError:
             place.out.mkdir(parents=True, exist_ok=True)
             return _descend(str(place.out), parts[:-1], place.traits)
-    # A symlink that stays inside is the user's own arrangement; what it leads to is opened without following any.
+    # The user may have symlinks within `out`: resolve them, and then open the result without following any.
     root = os.path.realpath(place.out)
     inside = os.path.relpath(os.path.realpath(os.path.join(root, *parts[:-1])), root)  # noqa: PTH118 - a real path
     names = PurePosixPath(inside).parts
@@ -114,11 +111,11 @@ def _open(place: Place) -> int:
     try:
         return _descend(root, names, place.traits)
     except _Symlink:
-        raise _outside(place) from None  # it was none a moment ago
+        raise _outside(place) from None  # it has just been created
 
 
 class _Symlink(Exception):
-    """There is a symlink on the way."""
+    """The path contains a symlink."""
 
 
 def _descend(root: str, names: Sequence[str], traits: Traits) -> int:
@@ -149,10 +146,10 @@ def _enter(folder: int, name: str, traits: Traits) -> int:
 
 
 def remove(folder: int, name: str) -> None:
-    """So that there is no such name in the folder. Blocks."""
+    """Remove a name from the folder if it exists. Blocks."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
 
 def _outside(place: Place) -> DownloadError:
-    return DownloadError("outside", f"{place.output!r} does not stay below {place.out}", final=True)
+    return DownloadError("outside", f"{place.output!r} is not a path below {place.out}", final=True)

@@ -1,6 +1,6 @@
-"""The file that is not yet complete: what it holds, whether it can be gone on with, and when it is whole.
+"""Write, resume and verify the part file: a result that is not complete yet.
 
-Nearly everything here blocks; the caller runs it in a thread. One process holds a part at a time (flock).
+Most methods block, so the caller runs them in a thread. Only one process at a time holds a part (flock).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What a complete, checked and synced part holds. `sha256` in hex, `size` in bytes."""
+    """The content of a complete, checked and synced part. `sha256` is in hex, `size` in bytes."""
 
     sha256: str
     size: int
@@ -36,10 +36,10 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class PartFile:
-    """The part of one place, for one result and URL. `size` counts the bytes that came, the `held` ones included.
+    """The part of one place, for one result and URL. `size` counts all received bytes, including the `held` ones.
 
-    What comes is held until `flush`: a small result is never written twice, nor in small pieces, and a file that is
-    whole before the first byte is written needs no note.
+    Received bytes are held in memory until `flush`, so a small result is written at once. A file that is complete
+    before its first byte is written needs no note.
     """
 
     def __init__(self, place: Place, url: str, remote_id: str = "") -> None:
@@ -57,17 +57,17 @@ class PartFile:
         return self._written + len(self.held)
 
     def is_begun(self) -> bool:
-        """Whether there is a file to go on with. One glance at a name, so it need not run in a thread.
+        """Return whether there is a file to resume. This is fast enough to be called without a thread.
 
-        Raises DownloadError "outside" for a place that cannot be.
+        Raise DownloadError "outside" for a place that is not below `out`.
         """
         self._place.check()
-        return os.path.lexists(self._place.beside(self._place.part))
+        return os.path.lexists(self._place.sibling(self._place.part))
 
     def open(self) -> None:
-        """Open or make the file, and take what is in it if it is of the same media and this start of the machine.
+        """Open or create the file, and read it if it has the same media and was written since the last boot.
 
-        Raises DownloadError "busy" while another process writes to it.
+        Raise DownloadError "busy" if another process writes to it.
         """
         self._folder = self._closing.enter_context(opened(self._place))
         with disk(self._place):
@@ -106,7 +106,7 @@ class PartFile:
 
     @property
     def _is_linked(self) -> bool:
-        """Whether the bytes already stand under the final name too (the process died in `publish`)."""
+        """True if the file has its final name already, because the process died in `publish`."""
         return os.fstat(self._open_file.fileno()).st_nlink > 1
 
     @property
@@ -114,13 +114,13 @@ class PartFile:
         return self.note is not None and self.size > 0 and self.size == self.note.total
 
     def expect(self, reading: BodyPlan) -> None:
-        """What is added from now on belongs where `reading` says: at the end of what is there, or instead of it."""
+        """Prepare for the body of an answer, which continues the part or replaces it."""
         if reading.offset != self.size or reading.offset == 0:
             self.empty()
         self.note = Note(self._media, reading.validator, reading.total, _boot())
 
     def flush(self) -> None:
-        """Write what is held. The note is on disk before the first byte that it speaks of."""
+        """Write the held bytes. The note is written before the first byte that it describes."""
         if not self.held:
             return
         self._make_room()
@@ -135,18 +135,18 @@ class PartFile:
         self._write()
 
     def _make_room(self) -> None:
-        """The open file, which holds what was written by this object and nothing else."""
+        """Open the file, and empty it unless it holds only bytes of this object."""
         if self._file is None:
             held, note = self.held, self.note
             self.open()
             with disk(self._place):
                 is_fresh = os.fstat(self._open_file.fileno()).st_size == 0
             if not is_fresh:
-                self.empty()  # what has come there since we looked is not ours
+                self.empty()  # another process has written it since `is_begun`
             self.held, self.note = held, note
 
     def _write(self) -> None:
-        data, self.held = self.held, bytearray()  # before it is tried: a block that failed is not written after itself
+        data, self.held = self.held, bytearray()  # before writing, so that a failed block is not written twice
         with disk(self._place):
             view = memoryview(data)
             while view:
@@ -156,7 +156,7 @@ class PartFile:
                 view = view[written:]
 
     def empty(self) -> None:
-        """Forget what is there. What also has the final name is let go of, not truncated."""
+        """Discard the part. A file that has the final name too is unlinked, not truncated."""
         self.held = bytearray()
         if self._file is not None:
             with disk(self._place):
@@ -168,11 +168,11 @@ class PartFile:
         self.note, self._written, self._hash = None, 0, hashlib.sha256()
 
     def verify(self, kind: MediaKind) -> Verified:
-        """Check that the part is a complete file of its kind, write what is not yet written, and sync it.
+        """Write the held bytes, check that the part is a complete file of its kind, and sync it.
 
-        Raises DownloadError "not-media" or "truncated"; then what was there is forgotten.
+        Raise DownloadError "not-media" or "truncated", and discard the part.
         """
-        with self._judged():
+        with self._discarding():
             self.flush()
             with disk(self._place):
                 media_type = inspect(self._open_file, self.size, kind)
@@ -182,17 +182,17 @@ class PartFile:
 
     @property
     def is_all_held(self) -> bool:
-        """Whether all that came is in memory, and nothing stands on the disk."""
+        """True if all received bytes are in memory, and none are on the disk."""
         return self._file is None
 
     def write(self, kind: MediaKind, folders: Folders) -> Steps[Verified]:
-        """`verify` for what is all held: the file is made in one go, and needs no note. The part is closed then."""
-        with self._judged():
+        """Verify a part that is all in memory, and write it at once, without a note. The part is closed afterwards."""
+        with self._discarding():
             media_type = inspect(BytesIO(self.held), self.size, kind)
             self._folder = folders.open(self._place)
             with disk(self._place):
                 self._file = self._lock(self._make())
-                # A note that an earlier try left speaks of other bytes: with these, it would be believed after a crash.
+                # After a crash, the note of an earlier attempt would be trusted for these bytes.
                 remove(self._folder, self._place.note)
                 self._write()
                 with file_sync():
@@ -210,8 +210,8 @@ class PartFile:
         return DownloadError("busy", f"another process is fetching {self._place.final}")
 
     @contextmanager
-    def _judged(self) -> Iterator[None]:
-        """What turns out to be no such media, or not all of it, is forgotten."""
+    def _discarding(self) -> Iterator[None]:
+        """Discard the part if it is not a complete file of its kind."""
         try:
             yield
         except DownloadError as error:
@@ -220,7 +220,7 @@ class PartFile:
             raise
 
     def close(self) -> None:
-        """Safe to call again. The part stays on disk."""
+        """Close the part and keep it on the disk. May be called again."""
         if self._file is not None:
             self._file.close()
         self._closing.close()
@@ -239,7 +239,7 @@ def _read_note(place: Place, folder: int) -> Note | None:
 
 
 def _media(url: str, remote_id: str) -> str:
-    """The same for a fresh URL of the same result, whose signature is another. A digest: the note is read by people."""
+    """Return a digest of the result and its URL without the signature, so that a fresh URL has the same digest."""
     return hashlib.sha256(f"{remote_id} {public(url)}".encode()).hexdigest()[:20]
 
 

@@ -1,4 +1,4 @@
-"""From a verified part to the final name, where there is never anything but a complete, verified file."""
+"""Give a verified part its final name. Only a complete, verified file ever has that name."""
 
 import asyncio
 import hashlib
@@ -19,18 +19,18 @@ from batchswap.errors import DownloadError
 async def publish(
     place: Place, verified: Verified, *, replaces: str | None = None, filing: Filing | None = None
 ) -> None:
-    """Give the part its final name, durably. Doing it again, also after a crash at any point, changes nothing.
+    """Give the part its final name, durably. It is safe to repeat this, also after a crash at any point.
 
-    It is done together with what else waits for `filing`.
-    `replaces` is the SHA-256 of this task's own former result, which gives way. Any other file is never overwritten:
-    DownloadError "output-taken" (final), and the part is kept. "part-gone": neither the part nor the final file is what
-    was verified; fetch again.
+    The file work is done together with other work that waits for `filing`. `replaces` is the SHA-256 of this task's
+    former result, which is overwritten. No other file is: that raises DownloadError "output-taken" (final), and the
+    part is kept. "part-gone" means that neither the part nor the final file has the verified content, so the result
+    must be downloaded again.
     """
     await (filing or Filing()).do(partial(_publish, place, verified, replaces))
 
 
 async def is_published(place: Place, sha256: str, size: int | None = None) -> bool:
-    """Whether the final name holds this very file. Reads the whole of it; `size` spares that where it is another."""
+    """Return whether the final file has this content. It is not read if its size differs from `size`."""
     return await asyncio.to_thread(_is_published, place, sha256, size)
 
 
@@ -43,7 +43,7 @@ def _publish(place: Place, verified: Verified, replaces: str | None, folders: Fo
             else:
                 _name(folder, place, verified)
         elif not _holds(folder, place.name, verified.sha256, verified.size):
-            raise DownloadError("part-gone", f"what was fetched for {place.final} is no longer there")
+            raise DownloadError("part-gone", f"the downloaded part of {place.final} has disappeared")
         with folder_sync(place.traits):
             yield folder
         remove(folder, place.part)
@@ -51,31 +51,24 @@ def _publish(place: Place, verified: Verified, replaces: str | None, folders: Fo
 
 
 def _name(folder: int, place: Place, verified: Verified) -> None:
-    # A link, because a rename would replace whatever has the name by then.
-    if not place.traits.has_links:
-        _rename(folder, place, verified)
-        return
+    """Give the part the final name, unless a file with this content has it. Raise DownloadError "output-taken"."""
+    try:
+        if not (place.traits.has_links and _link(folder, place)):
+            rename_to_free_name(folder, place.part, place.name)
+    except FileExistsError:
+        if not _holds(folder, place.name, verified.sha256, verified.size):
+            raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True) from None
+
+
+def _link(folder: int, place: Place) -> bool:
+    """Link the final name to the part. False on file systems without links (FAT, Android, some network shares)."""
     try:
         os.link(place.part, place.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        _accept_same(folder, place, verified)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        _rename(folder, place, verified)
-
-
-def _rename(folder: int, place: Place, verified: Verified) -> None:
-    """For file systems without hard links (FAT, Android, some network shares)."""
-    try:
-        rename_to_free_name(folder, place.part, place.name)
-    except FileExistsError:
-        _accept_same(folder, place, verified)
-
-
-def _accept_same(folder: int, place: Place, verified: Verified) -> None:
-    if not _holds(folder, place.name, verified.sha256, verified.size):
-        raise DownloadError("output-taken", f"{place.final} exists and is another file", final=True)
+        return False
+    return True
 
 
 def _is_published(place: Place, sha256: str, size: int | None) -> bool:
@@ -84,7 +77,7 @@ def _is_published(place: Place, sha256: str, size: int | None) -> bool:
 
 
 def _holds(folder: int, name: str, sha256: str, size: int | None = None) -> bool:
-    """Whether the name is a regular file with this content; `size` spares the reading where it is known."""
+    """Return whether the name is a regular file with this content. It is not read if its size differs."""
     found = _size(folder, name)
     if found is None or size not in (None, found):
         return False
@@ -93,7 +86,7 @@ def _holds(folder: int, name: str, sha256: str, size: int | None = None) -> bool
 
 
 def _size(folder: int, name: str) -> int | None:
-    """None for what is missing or not a regular file."""
+    """Return the size of a regular file; None for anything else."""
     try:
         found = os.lstat(name, dir_fd=folder)
     except FileNotFoundError:
@@ -102,10 +95,9 @@ def _size(folder: int, name: str) -> int | None:
 
 
 def copy_part(source: Path, place: Place, wanted: Verified) -> None:
-    """Make the part of `place` a link to `source`, or a copy where links are not possible. Blocks.
+    """Make the part of `place` a link to `source`, or a copy if links are not possible. Blocks.
 
-    Raises DownloadError "source-gone" when the source is not the file that is wanted, as far as its size tells;
-    `publish` reads it.
+    Raise DownloadError "source-gone" if the source has another size. Its content is checked by `publish`.
     """
     with opened(place) as folder, disk(place):
         remove(folder, place.part)
@@ -117,7 +109,7 @@ def copy_part(source: Path, place: Place, wanted: Verified) -> None:
         with os.fdopen(handle, "rb") as file:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size:
-                raise DownloadError("source-gone", f"{source} is another file now")
+                raise DownloadError("source-gone", f"{source} has changed since it was stored")
             try:
                 os.link(os.path.realpath(source), place.part, dst_dir_fd=folder, follow_symlinks=False)
             except OSError:

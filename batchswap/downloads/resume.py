@@ -1,4 +1,4 @@
-"""What to ask a media host for, and what its answer's head means. Pure (RFC 9110, sections 8.8, 13.1.5, 14)."""
+"""Decide how to resume a download, from the headers of an answer. Pure (RFC 9110, sections 8.8, 13.1.5, 14)."""
 
 import re
 from collections.abc import Mapping
@@ -15,30 +15,30 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,18})")
 _STALE = (401, 403, 404, 410)
 _BUSY = (408, 425, 429)
-"""Beside the 5xx, what says nothing of this file."""
+"""The statuses, apart from 5xx, that say nothing about this file."""
 _EMPTY = (204, 205)
 _CODINGS = ("gzip", "x-gzip", "deflate")
-"""Content-Encodings that are decoded. Other labels are often wrong, and the check of the file decides."""
+"""Content-Encodings that are decoded. Others are ignored, because they are often wrong and the file is checked."""
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What is kept beside a part, so that it can be gone on with.
+    """The information next to a part that is needed to resume it.
 
-    `media` is a digest of whose result it is, and of the URL without its query.
+    `media` is a digest of the result's remote id and of the URL without its query.
     """
 
     media: str
     validator: str = ""
-    """A strong ETag, or a Last-Modified that is as good; "" when the host gave none."""
+    """A strong ETag or an equivalent Last-Modified; "" if the host sent neither."""
     total: int | None = None
     boot: str = ""
-    """Which start of the machine wrote the part: what a power cut left of a file's end cannot be trusted."""
+    """The id of the boot when the part was written: after a power cut, the end of a file cannot be trusted."""
 
 
 class BodyPlan(msgspec.Struct, frozen=True):
-    """What to do with an answer: write its body from `offset`; nothing ("whole"); or ask again from 0 ("restart").
+    """The way to treat an answer: write its body from `offset`, nothing ("whole"), or request all again ("restart").
 
-    `total` is the size that the whole file will have, None where the host does not say.
+    `total` is the size of the complete file, None if the host does not send it.
     """
 
     then: Literal["write", "whole", "restart"]
@@ -46,29 +46,29 @@ class BodyPlan(msgspec.Struct, frozen=True):
     validator: str = ""
     total: int | None = None
     is_coded: bool = False
-    """Whether the host says that it compressed the body, so that neither lengths nor ranges are those of the file."""
+    """True if the body is compressed, so that lengths and ranges are not those of the file."""
 
 
-def ask(note: Note | None, have: int) -> dict[str, str]:
-    """The headers that ask for the rest of a part of `have` bytes. Without a validator, nothing can be gone on with."""
+def range_headers(note: Note | None, have: int) -> dict[str, str]:
+    """Return headers that request the rest of a part of `have` bytes; {} without a validator, to request all."""
     if note is None or not note.validator or have == 0:
         return {}
     return {"Range": f"bytes={have}-", "If-Range": note.validator}
 
 
-def read_head(status: int, headers: Headers, asked_from: int, note: Note | None) -> BodyPlan:
-    """`asked_from` is where the Range that was asked for starts, 0 without one. Raises DownloadError for a refusal.
+def read_head(status: int, headers: Headers, start: int, note: Note | None) -> BodyPlan:
+    """Decide by the status and headers of an answer. Raise DownloadError for a refusal.
 
-    `headers` is looked up without regard to case.
+    `start` is the first byte of the requested Range, 0 without one. `headers` must ignore case.
     """
     if status == 206:
-        return _read_partial(headers, asked_from, note)
-    if 200 <= status < 300 and status not in _EMPTY:  # 203 and the like: what came decides
+        return _read_partial(headers, start, note)
+    if 200 <= status < 300 and status not in _EMPTY:  # 203 and others may have a good body
         return _read_whole(headers, _length(headers))
-    if status == 416 and asked_from:
+    if status == 416 and start:
         found = _UNSATISFIED.fullmatch(headers.get("Content-Range", "").strip())
         # The part may have been complete when the process died.
-        return BodyPlan("whole" if found and int(found[1]) == asked_from else "restart")
+        return BodyPlan("whole" if found and int(found[1]) == start else "restart")
     words = f"the media host answers {status}"
     if status in _STALE:
         raise DownloadError("gone", words, stale=True)
@@ -83,14 +83,14 @@ def _read_whole(headers: Headers, total: int | None) -> BodyPlan:
     return BodyPlan("write", 0, find_validator(headers), total)
 
 
-def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> BodyPlan:
+def _read_partial(headers: Headers, start: int, note: Note | None) -> BodyPlan:
     found = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
-    if not asked_from or note is None:  # some hosts answer a plain GET so, with the whole file
+    if not start or note is None:  # some hosts send 206 for a request without a Range, with the whole file
         if found is not None and int(found[1]):
-            raise DownloadError("range", "the media host sent a part that was not asked for")
+            raise DownloadError("range", "the media host sent a range that was not requested")
         total = None if found is None else int(found[2]) + 1 if found[3] == "*" else int(found[3])
         return _read_whole(headers, total if found else _length(headers))
-    if found is None or int(found[1]) != asked_from or is_coded(headers):
+    if found is None or int(found[1]) != start or is_coded(headers):
         return BodyPlan("restart")
     total = None if found[3] == "*" else int(found[3])
     ends_there = total is None or int(found[2]) == total - 1
@@ -99,11 +99,11 @@ def _read_partial(headers: Headers, asked_from: int, note: Note | None) -> BodyP
     same_file = not etag or not note.validator.startswith('"') or etag == note.validator
     if not (ends_there and same_size and same_file):
         return BodyPlan("restart")
-    return BodyPlan("write", asked_from, note.validator, int(found[2]) + 1)
+    return BodyPlan("write", start, note.validator, int(found[2]) + 1)
 
 
 def find_validator(headers: Headers) -> str:
-    """A strong validator of the file, or "". A date is strong only when the answer is younger than it (8.8.2.2)."""
+    """Return a strong validator of the file, or "". A date is strong only if the answer is newer (8.8.2.2)."""
     etag = headers.get("ETag", "").strip()
     if etag.startswith('"') and etag.isprintable():
         return etag
@@ -121,15 +121,15 @@ def _length(headers: Headers) -> int | None:
 
 
 def is_coded(headers: Headers) -> bool:
-    """Whether the host says that it compressed the body in a way that is decoded here."""
+    """Return whether the headers name a compression that is decoded here."""
     labels = headers.get("Content-Encoding", "").lower().split(",")
     return any(label.strip() in _CODINGS for label in labels)
 
 
 class Glance(msgspec.Struct, frozen=True):
-    """What a media host says of a URL before anything is fetched.
+    """A media host's description of a file, without its content.
 
-    `status` is HTTP's. `media_type` without parameters, in lower case, "" for none. `size` in bytes.
+    `status` is the HTTP status. `media_type` is in lower case without parameters, "" if missing. `size` is in bytes.
     """
 
     status: int
@@ -142,7 +142,7 @@ class Glance(msgspec.Struct, frozen=True):
 
 
 def glance(status: int, headers: Headers) -> Glance:
-    """Read an answer to HEAD, or to a GET of the first bytes (then Content-Range has the whole size)."""
+    """Read the answer to a HEAD, or to a GET of the first bytes, whose Content-Range has the whole size."""
     media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     whole = re.fullmatch(r"bytes\s+\d+-\d+/(\d+)", headers.get("Content-Range", "").strip())
     length = whole[1] if whole else headers.get("Content-Length", "").strip()

@@ -1,4 +1,4 @@
-"""What the tests of the client share: one call, and the server that saw it."""
+"""Shared by the tests of the client: make one call to a scripted server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,9 @@ from tests.http.scripted import Act, Scripted
 KEY = "ak_SECRETSECRETSECRETSECRETSECRET12"
 SIGNED = "/put?X-Signature=SIGNATURE&X-Token=TOKEN"
 HASTY = Timeouts(connect=0.2, answer=0.1, submit=0.1, stall=0.2, grace=0.05)
-"""For what is meant to time out."""
+"""For calls that should time out."""
 CALM = Timeouts(connect=10, answer=10, submit=10, stall=10)
-"""For all else: a busy machine must not decide a test."""
+"""For other calls: a busy machine must not fail a test."""
 BODY = wire.CreateTask("video-face-swap", {"video_url": "https://x/v.mp4", "new_face": "https://x/f.png"})
 
 Call = Callable[[Client], Awaitable[Answer]]
@@ -28,7 +28,7 @@ def submit(client: Client) -> Awaitable[Answer]:
 async def ask(
     call: Call, *script: Act, timeouts: Timeouts = CALM, **options: Any
 ) -> tuple[Answer | Exception, Scripted]:
-    """What comes back of one call, error or answer, and the server that saw it."""
+    """Return the answer or the error of one call, and the server."""
     async with Scripted(*script, **options) as server, Client(server.url, KEY, SystemClock(), timeouts) as client:
         try:
             return await call(client), server

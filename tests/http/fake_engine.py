@@ -28,7 +28,7 @@ FACE = b"image"
 
 @dataclass(frozen=True)
 class PretendEngine:
-    """Copies the target and names the faces behind it, after `seconds`. Some words in a file make it fail."""
+    """Copies the target and appends the names of the faces, after `seconds`. Some words in a file make it fail."""
 
     seconds: float = 0.0
 
@@ -69,7 +69,7 @@ class PretendEngine:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, read."""
+    """An HTTP answer with its body."""
 
     status: int
     body: bytes
@@ -90,7 +90,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def send(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """One request, without any judgement. The connection is closed afterwards."""
+    """Send one request and return any answer. The connection is closed afterwards."""
     request = urllib.request.Request(url, data=body, method=method, headers=dict(headers or {}))
     try:
         with OPENER.open(request, timeout=30) as response:
@@ -102,7 +102,7 @@ def send(method: str, url: str, body: bytes | None = None, headers: Mapping[str,
 
 @dataclass(frozen=True)
 class Client:
-    """The requests of api.md, as its readers would send them."""
+    """The requests of api.md, as a reader would send them."""
 
     base_url: str
     key: str = KEY
@@ -122,7 +122,7 @@ class Client:
         return str(urls["file_url"])
 
     def body(self, video: bytes = VIDEO, face: bytes = FACE, **more: Any) -> dict[str, Any]:
-        """A CreateTask of a video and a face that are uploaded first."""
+        """Create a task with a video and a face, after uploading both."""
         urls = {"video_url": self.upload(video), "new_face": self.upload(face, ".png", "image/png")}
         return {"model": "video-face-swap", "input": urls, **more}
 
@@ -136,7 +136,7 @@ class Client:
         return self._wait(f"/job/TaskInfo?task_id={task_id}", ("success", "failed"), seconds)
 
     def detect(self, url: str, field: str = "video_url") -> Any:
-        """The finished detection."""
+        """Return the finished detection."""
         kind = field.removesuffix("_url")
         found = self.call("POST", f"/job/detect-face-{kind}", {field: url}).data
         path = f"/job/detect-face-result?detect_task_id={found['detect_task_id']}"

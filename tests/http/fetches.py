@@ -1,4 +1,4 @@
-"""What the tests of the downloads share: one film, one place, and a host that is told what to do."""
+"""Shared by the tests of the downloads: one movie, one place, and a scripted media host."""
 
 import asyncio
 import hashlib
@@ -35,7 +35,7 @@ def run(talk: Talk, *script: Act, then: Act | None = None, **options: Any) -> Sc
 
 
 def fetched(place: Place, *script: Act, **options: Any) -> Scripted:
-    """Fetch until it works, as often as there are acts, and publish; the final file must be MOVIE."""
+    """Download until it works, at most once per act, and publish. The final file must be MOVIE."""
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         for attempt in range(1, len(script) + 1):
@@ -52,12 +52,12 @@ def fetched(place: Place, *script: Act, **options: Any) -> Scripted:
 
     server = run(talk, *script, **options)
     assert place.final.read_bytes() == MOVIE
-    assert listed(place.final.parent) == [place.name], "nothing is left beside it"
+    assert listed(place.final.parent) == [place.name], "no other file is left"
     return server
 
 
 def fetched_in_two(place: Place, meddle: Callable[[], object], *script: Act, **options: Any) -> Scripted:
-    """The first act breaks, `meddle`, then it works; all from one host, since a part is of one media."""
+    """Break the first download, call `meddle`, and download again from the same host."""
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         with pytest.raises(DownloadError):
@@ -88,13 +88,13 @@ def listed(folder: Path) -> list[str]:
 
 
 def held(place: Place) -> int:
-    """Bytes in the part."""
+    """Return the number of bytes in the part."""
     part = place.final.parent / place.part
     return part.stat().st_size if part.exists() else 0
 
 
 def partial(**headers: str) -> Act:
-    """A 206 that answers a Range with these headers."""
+    """Answer a Range with a 206 and these headers."""
 
     async def do(exchange: Exchange) -> bool:
         await exchange.send(head(206, {"Content-Length": "4", **{k.replace("_", "-"): v for k, v in headers.items()}}))
@@ -105,7 +105,7 @@ def partial(**headers: str) -> Act:
 
 
 def made(place: Place) -> Verified:
-    """A verified part in its place."""
+    """Make a verified part in its place."""
     found: list[Verified] = []
 
     async def talk(downloader: Downloader, server: Scripted) -> None:

@@ -1,4 +1,4 @@
-"""The local server in a thread of its own, so that tests can use plain blocking requests."""
+"""Run the local server in a thread, so that tests can send plain blocking requests."""
 
 import asyncio
 import inspect
@@ -29,14 +29,14 @@ class SetClock(SystemClock):
 
 @dataclass(frozen=True)
 class Running(Client):
-    """A client of the server that runs."""
+    """A client of the running server."""
 
     server: LocalServer | None = None
     loop: asyncio.AbstractEventLoop | None = None
     stop: asyncio.Event | None = None
 
     def do(self, verb: Callable[..., Any], *values: Any) -> None:
-        """Calls a method of the server where it runs."""
+        """Call a method of the server in its own loop."""
         assert self.loop is not None
 
         async def call() -> None:
@@ -49,7 +49,7 @@ class Running(Client):
 
 @contextmanager
 def in_thread(server: TCPServer) -> Iterator[int]:
-    """Serve in a thread until the block ends; gives the port."""
+    """Serve in a thread until the block ends. Yield the port."""
     with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -65,7 +65,7 @@ def in_thread(server: TCPServer) -> Iterator[int]:
 def running(
     folder: Path, engine: Engine | None = None, clock: Clock | None = None, **settings: Any
 ) -> Iterator[Running]:
-    """A server on `folder` until the block ends. What it raises, at the start or at the end, is raised here."""
+    """Run a server on `folder` until the block ends. Its errors, at the start or at the end, are raised here."""
     wanted = ServerSettings(folder, **{"keys": (KEY,), "workers": 1, **settings})
     started: Future[Running] = Future()
 

@@ -1,4 +1,4 @@
-"""Small real media, made once a process by the libraries that make the users' own."""
+"""Small real media files, made once per process with common libraries."""
 
 import tempfile
 from functools import cache
@@ -14,7 +14,7 @@ FRAMES = [np.full((48, 64, 3), 20 * i, np.uint8) for i in range(6)]
 
 @cache
 def movie(container: str = "mp4", codec: str = "mpeg4", **options: str) -> bytes:
-    """Six grey frames of 64 x 48."""
+    """Return a video of six grey frames of 64 x 48."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample"
         with av.open(str(path), "w", format=container, options=options) as out:
@@ -28,7 +28,7 @@ def movie(container: str = "mp4", codec: str = "mpeg4", **options: str) -> bytes
 
 @cache
 def picture(ending: str) -> bytes:
-    """Noise of 60 x 40, as cv2 writes it: ".png", ".jpg", ".webp" or ".gif"."""
+    """Return noise of 60 x 40 as a ".png", ".jpg", ".webp" or ".gif" of cv2."""
     noise = np.random.default_rng(1).integers(0, 255, (40, 60, 3)).astype(np.uint8)
     done, data = cv2.imencode(ending, noise)
     assert done
@@ -48,6 +48,6 @@ PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".
 
 
 def video(name: str) -> tuple[bytes, str]:
-    """The bytes and the media type of one of VIDEOS."""
+    """Return the bytes and the media type of one of VIDEOS."""
     make, options, media_type = VIDEOS[name]
     return make(**options), media_type

@@ -1,10 +1,10 @@
-"""A server that does exactly what a test tells it to, faults included: raw streams on a real loopback socket.
+"""A server that does exactly what a test scripts, including faults: raw streams on a real loopback socket.
 
     async with Scripted(reply(json=ok({"task_id": "t1"})), reset(), then=stall()) as server:
         ...
         assert [r.path for r in server.requests] == [...]
 
-What it can be told to do stands in acts.py.
+The possible reactions are in scripted_replies.py.
 Every request takes the next act of the script; after the last one, `then` answers everything. `choose` replaces both:
 it sees the request and returns the act. An act gets the exchange and says by its return whether the connection lives.
 """
@@ -24,7 +24,7 @@ Headers = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Request:
-    """What came in. `headers` has lower-case names; `at` is the loop's time when the head was complete."""
+    """A request. `headers` has lower-case names; `at` is the loop's time when the head was complete."""
 
     method: str
     target: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass
 class Exchange:
-    """One request and the way back. The body is read when `read` is awaited, or before the act unless it is early."""
+    """One request with the stream for its answer. The body is read by `read`, or before an act that is not early."""
 
     request: Request
     reader: asyncio.StreamReader
@@ -60,7 +60,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Act:
-    """What to do with a request. `early`: before its body is read."""
+    """The scripted reaction to a request. `early`: before its body is read."""
 
     do: Callable[[Exchange], Awaitable[bool]]
     early: bool = False
@@ -88,7 +88,7 @@ def cut(writer: asyncio.StreamWriter) -> None:
 
 
 class Scripted:
-    """The server. `on_connect` says for every connection whether it lives (True) or is reset unread."""
+    """The server. `on_connect` returns for every connection whether to keep it or to reset it unread."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Scripted:
             while await self._exchange(reader, writer, connection):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the other side went away, or the test is over
+            pass  # the client has closed the connection, or the test is over
         finally:
             self._open.discard(task)
             writer.close()

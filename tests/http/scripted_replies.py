@@ -1,4 +1,4 @@
-"""What a scripted server can be told to do with a request: good answers, bad ones, and none."""
+"""The reactions of a scripted server to a request: good answers, bad ones, and none."""
 
 import asyncio
 import json as json_codec
@@ -8,14 +8,14 @@ from tests.http.scripted import Act, Exchange, Headers, cut, head
 
 
 def ok(data: Any = None, code: int = 200, message: str = "success") -> dict[str, Any]:
-    """The API's envelope."""
+    """Return the API's envelope."""
     return {"code": code, "message": message, "data": data}
 
 
 def reply(
     status: int = 200, *, json: Any = None, body: bytes = b"", headers: Headers | None = None, early: bool = False
 ) -> Act:
-    """An answer as it should be, unless `headers` says another Content-Length."""
+    """Send a correct answer, unless `headers` has another Content-Length."""
     content = body if json is None else json_codec.dumps(json).encode()
     kind = "application/json" if json is not None else "application/octet-stream"
     given = {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}
@@ -28,7 +28,7 @@ def reply(
 
 
 def raw(data: bytes) -> Act:
-    """These bytes and an end of the connection."""
+    """Send these bytes and close the connection."""
 
     async def do(exchange: Exchange) -> bool:
         await exchange.send(data)
@@ -38,7 +38,7 @@ def raw(data: bytes) -> Act:
 
 
 def close(*, early: bool = False) -> Act:
-    """No answer: the connection is closed in good order."""
+    """Close the connection in good order, without an answer."""
 
     async def do(exchange: Exchange) -> bool:
         return False
@@ -47,12 +47,12 @@ def close(*, early: bool = False) -> Act:
 
 
 def reset(*, after: bytes = b"", early: bool = False) -> Act:
-    """RST, after some bytes of an answer."""
+    """Reset the connection after some bytes of an answer."""
 
     async def do(exchange: Exchange) -> bool:
         if after:
             await exchange.send(after)
-            await asyncio.sleep(0.01)  # a reset overtakes what still waits to be sent
+            await asyncio.sleep(0.01)  # a reset discards bytes that have not been sent
         cut(exchange.writer)
         return False
 
@@ -60,7 +60,7 @@ def reset(*, after: bytes = b"", early: bool = False) -> Act:
 
 
 def stall(*, after: bytes = b"", early: bool = False) -> Act:
-    """Nothing more, for as long as the other side waits."""
+    """Send nothing more while the client waits."""
 
     async def do(exchange: Exchange) -> bool:
         if after:
@@ -72,7 +72,7 @@ def stall(*, after: bytes = b"", early: bool = False) -> Act:
 
 
 def drip(data: bytes, pause: float, piece: int = 1) -> Act:
-    """An answer that comes a few bytes at a time."""
+    """Send an answer a few bytes at a time."""
 
     async def do(exchange: Exchange) -> bool:
         for start in range(0, len(data), piece):
@@ -84,12 +84,12 @@ def drip(data: bytes, pause: float, piece: int = 1) -> Act:
 
 
 def truncated(body: bytes, keep: int, *, status: int = 200, headers: Headers | None = None) -> Act:
-    """Content-Length of the whole body, `keep` bytes of it, and an end in good order."""
+    """Send the Content-Length of the whole body and `keep` bytes of it, and close in good order."""
     return raw(head(status, {"Content-Length": str(len(body)), **(headers or {})}) + body[:keep])
 
 
 def chunked(body: bytes, *, size: int = 1000, complete: bool = True, headers: Headers | None = None) -> Act:
-    """Transfer-Encoding: chunked; without its last chunk when not `complete`."""
+    """Send a chunked body, without its last chunk if not `complete`."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return raw(
@@ -102,7 +102,7 @@ def redirect(location: str, status: int = 302) -> Act:
 
 
 def media(body: bytes, *, etag: str = '"v1"', headers: Headers | None = None, keep: int | None = None) -> Act:
-    """A file as a good media host serves it: Range, If-Range, 416. `keep` bytes are sent of what should be."""
+    """Serve a file like a good media host, with Range, If-Range and 416. Only `keep` bytes are sent."""
 
     async def do(exchange: Exchange) -> bool:
         asked = exchange.request.headers

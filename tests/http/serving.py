@@ -1,4 +1,4 @@
-"""A server in a process of its own, to be killed: `python -m tests.http.serving FOLDER SECONDS`.
+"""Run a server in its own process, to be killed: `python -m tests.http.serving FOLDER SECONDS`.
 
 It prints its base URL, and then serves until its standard input ends or it is killed.
 """

@@ -1,4 +1,4 @@
-"""The callback receiver: a good path and a JSON object get in, everything else gets a number."""
+"""The callback receiver: it takes JSON objects on a valid path, and answers everything else with an error status."""
 
 import asyncio
 import gzip
@@ -26,7 +26,7 @@ Post = Callable[..., Awaitable[int]]
 
 
 async def record(receiver: Receiver, found: list[Delivery]) -> None:
-    """Works off what comes in."""
+    """Process the deliveries."""
     while True:
         delivery = await receiver.deliveries.get()
         found.append(delivery)
@@ -34,7 +34,7 @@ async def record(receiver: Receiver, found: list[Delivery]) -> None:
 
 
 def receive(talk: Callable[[Post, Receiver], Awaitable[None]]) -> list[Delivery]:
-    """What came in while `talk` posted: post(path, data, method="POST", …) gives the status."""
+    """Return the deliveries that `talk` posted: post(path, data, method="POST", …) returns the status."""
 
     async def main() -> list[Delivery]:
         found: list[Delivery] = []
@@ -92,7 +92,7 @@ def test_a_delivery_is_queued_and_answered(body: Any, prefix: str) -> None:
         json.dumps(DONE).encode() + b"\0\n",
     ],
 )
-def test_a_delivery_that_a_lenient_reader_takes_is_taken(body: bytes) -> None:
+def test_a_delivery_that_a_lenient_reader_accepts_is_accepted(body: bytes) -> None:
     async def talk(post: Post, receiver: Receiver) -> None:
         assert await post(PATH, body) == 200
 
@@ -126,7 +126,7 @@ def test_a_delivery_may_come_again() -> None:
         "/%ff/%00",
     ],
 )
-def test_a_wrong_path_is_404_whatever_it_brings(path: str) -> None:
+def test_a_wrong_path_is_404_with_any_body(path: str) -> None:
     async def talk(post: Post, receiver: Receiver) -> None:
         assert await post(path, DONE) == 404
         assert await post(path, b"x" * (LARGEST + 1)) == 404
@@ -144,7 +144,7 @@ def test_other_methods_are_405_on_any_path(method: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"x"', b"\xff", b"[" * 100_000, b"task_id=1", b"NaN"])
-def test_what_is_no_json_object_is_400(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(body: bytes) -> None:
     async def talk(post: Post, receiver: Receiver) -> None:
         assert await post(PATH, body) == 400
 
@@ -162,7 +162,7 @@ def test_a_body_is_bounded_also_when_it_is_compressed() -> None:
     assert len(receive(talk)) == 1
 
 
-def test_a_body_that_does_not_come_is_given_up() -> None:
+def test_a_missing_body_times_out() -> None:
     async def main() -> None:
         async with Receiver(SECRET, patience=0.05) as receiver:
             reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
@@ -173,7 +173,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
     asyncio.run(main())
 
 
-def test_a_flood_of_strangers_is_turned_away_and_holds_up_nobody() -> None:
+def test_a_flood_of_strangers_is_refused_and_delays_no_delivery() -> None:
     async def talk(post: Post, receiver: Receiver) -> None:
         statuses = [await post("/guess/0", DONE) for _ in range(STRANGERS[0] * 2)]
         assert statuses[0] == 404
@@ -185,7 +185,7 @@ def test_a_flood_of_strangers_is_turned_away_and_holds_up_nobody() -> None:
 
 
 async def answers(receiver: Receiver, count: int) -> list[int]:
-    """To as many deliveries at once."""
+    """Return the answers to some deliveries at once."""
 
     async def post() -> int:
         async with session.post(f"http://127.0.0.1:{receiver.port}{PATH}", json=DONE) as response:
@@ -195,7 +195,7 @@ async def answers(receiver: Receiver, count: int) -> list[int]:
         return list(await asyncio.gather(*(post() for _ in range(count))))
 
 
-def test_a_full_queue_asks_the_api_to_come_again() -> None:
+def test_a_full_queue_lets_the_api_retry() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver:
             receiver.deliveries = asyncio.Queue(1)
@@ -205,7 +205,7 @@ def test_a_full_queue_asks_the_api_to_come_again() -> None:
     asyncio.run(main())
 
 
-def test_what_nobody_records_is_not_taken_for_delivered() -> None:
+def test_a_delivery_that_is_not_recorded_is_not_confirmed() -> None:
     async def main() -> None:
         async with Receiver(SECRET, patience=0.1) as receiver:
             assert await answers(receiver, 1) == [503]
@@ -213,7 +213,7 @@ def test_what_nobody_records_is_not_taken_for_delivered() -> None:
     asyncio.run(main())
 
 
-def test_what_comes_as_the_run_ends_is_not_taken_for_delivered() -> None:
+def test_a_delivery_at_the_end_of_a_run_is_not_confirmed() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver:
             answer = asyncio.ensure_future(answers(receiver, 3))
@@ -242,7 +242,7 @@ def test_invariant_9_no_log_holds_the_token(caplog: pytest.LogCaptureFixture) ->
     assert token(SECRET, REF) not in caplog.text
 
 
-def test_it_listens_on_this_machine_only_and_says_when_it_cannot() -> None:
+def test_it_listens_on_this_machine_only_and_reports_when_it_cannot() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as first:
             assert first.host == "127.0.0.1"
@@ -268,7 +268,7 @@ NEARLY = st.fixed_dictionaries(
 )
 
 
-def test_any_body_is_a_delivery_or_a_number() -> None:
+def test_any_body_is_a_delivery_or_an_error_status() -> None:
     async def main() -> None:
         async with Receiver(SECRET) as receiver, aiohttp.ClientSession() as session:
             reading = asyncio.ensure_future(record(receiver, []))

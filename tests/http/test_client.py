@@ -1,4 +1,4 @@
-"""The client: what is sent and what comes back, one request and one answer."""
+"""The client: one request is sent, and one answer is read."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from tests.http.asking import BODY, KEY, Call, answered, submit
 from tests.http.scripted import Act, Scripted
 from tests.http.scripted_replies import ok, reply
 
-# What is sent
+# Requests
 
 
 def test_create_task_on_the_wire() -> None:
@@ -109,7 +109,7 @@ def test_cookies_proxies_and_netrc_are_left_alone(monkeypatch: pytest.MonkeyPatc
         (scripted_replies.redirect("http://127.0.0.1:1/", 307), 307, None, False),
     ],
 )
-def test_answers_as_they_come(act: Act, status: int, code: int | None, is_envelope: bool) -> None:
+def test_answers(act: Act, status: int, code: int | None, is_envelope: bool) -> None:
     answer, server = answered(submit, act)
     assert (answer.status, answer.code, answer.is_envelope) == (status, code, is_envelope)
     assert len(server.requests) == 1

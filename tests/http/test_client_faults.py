@@ -1,4 +1,4 @@
-"""Whatever goes wrong on the way, one call is one request, and the error says whether it may have arrived."""
+"""One call is one request with any fault, and the error tells whether it may have arrived."""
 
 import asyncio
 import socket
@@ -70,7 +70,7 @@ def test_a_connection_reset_on_arrival_is_never_used_again() -> None:
     "act", [scripted_replies.close(), scripted_replies.reset(), scripted_replies.close(early=True)]
 )
 @pytest.mark.parametrize("call", [lambda c: c.balance(), lambda c: c.detect_result("d")])
-def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call: Call, act: Act) -> None:
+def test_a_request_on_a_broken_kept_connection_is_not_repeated_without_the_pacer(call: Call, act: Act) -> None:
     async def twice(client: Client) -> Answer:
         await call(client)
         return await call(client)
@@ -82,7 +82,7 @@ def test_a_kept_connection_that_breaks_is_not_tried_again_behind_the_pacer(call:
 
 async def submits_and_balances(client: Client) -> Answer:
     await submit(client)
-    await client.balance()  # whose connections are others
+    await client.balance()  # on another connection
     await submit(client)
     await client.balance()
     await asyncio.sleep(0.05)
@@ -126,7 +126,7 @@ def test_a_server_that_closes_kept_connections_when_a_request_comes_makes_no_sub
 
 @pytest.mark.parametrize("call", [submit, lambda c: c.balance()])
 def test_an_answer_that_came_while_the_process_was_stopped_is_read(call: Call) -> None:
-    """The event loop sleeps past the time-out, as under SIGSTOP; the server, in a thread of its own, answers."""
+    """The event loop sleeps past the timeout, as under SIGSTOP, while the server answers in another thread."""
     asked, may_answer = threading.Event(), threading.Event()
 
     def hold(*_: object) -> None:
@@ -214,7 +214,7 @@ def test_an_untrusted_certificate_is_never_sent(tmp_path: Path) -> None:
 
 @contextmanager
 def deaf_port() -> Iterator[int]:
-    """A port whose queue is full: connecting to it takes for ever."""
+    """Yield a port whose queue is full: connecting to it takes for ever."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -247,7 +247,7 @@ def test_any_bytes_are_an_answer_or_maybe_sent(data: bytes, with_head: bool) -> 
 
 
 def exported() -> Iterator[type[BaseException]]:
-    """Every exception that aiohttp exports and that a request can raise."""
+    """Return every exception of aiohttp that a request can raise."""
     elsewhere = {"WSMessageTypeError", "WebSocketError", "BadContentDispositionHeader", "BadContentDispositionParam"}
     for name, value in vars(aiohttp).items():
         if isinstance(value, type) and issubclass(value, BaseException) and name not in {*elsewhere, "EofStream"}:
@@ -278,7 +278,7 @@ NOTHING_LEFT = {
 }
 
 
-def test_only_what_happens_before_the_connection_stands_is_never_sent() -> None:
+def test_only_errors_before_the_connection_are_never_sent() -> None:
     assert {kind.__name__ for kind, (fault, _) in FAULTS.items() if fault is NeverSent} == NOTHING_LEFT
 
 
@@ -286,5 +286,5 @@ def test_only_what_happens_before_the_connection_stands_is_never_sent() -> None:
     "error",
     [BrokenPipeError(32, "Broken pipe"), TimeoutError(), ssl.SSLZeroReturnError(6, "closed"), OSError()],
 )
-def test_what_the_system_raises_is_maybe_sent(error: OSError) -> None:
+def test_other_errors_of_the_system_are_maybe_sent(error: OSError) -> None:
     assert isinstance(translate(error, "https://h/p"), MaybeSent)

@@ -1,4 +1,4 @@
-"""Answers that are nearly right: what they say counts, and an id that came is never lost."""
+"""Answers that are nearly correct: their content counts, and a task id is never lost."""
 
 import asyncio
 import gzip
@@ -37,7 +37,7 @@ GOOD: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_an_answer_that_is_nearly_right_is_the_answer(name: str) -> None:
+def test_a_nearly_correct_answer_counts(name: str) -> None:
     hurry = {"timeouts": HASTY} if "stalled" in name else {}
     found, server = answered(submit, then=GOOD[name], **hurry)
     assert (found.code, found.data, found.is_envelope) == (200, {"task_id": "t1"}, True)
@@ -62,13 +62,13 @@ DOUBTED: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("name", DOUBTED)
-def test_an_id_in_an_answer_that_is_none_is_evidence(name: str) -> None:
+def test_an_id_in_an_invalid_answer_is_evidence(name: str) -> None:
     found, _ = answered(submit, then=DOUBTED[name])
     assert found.named == "t1"
 
 
 @pytest.mark.parametrize("sent", [12345, "t" * 300, "tä1"])
-def test_what_no_task_id_can_be_is_evidence_too(sent: int | str) -> None:
+def test_an_impossible_task_id_is_evidence_too(sent: int | str) -> None:
     found, _ = answered(submit, then=reply(200, json=ok({"task_id": sent})))
     assert found.named == str(sent)
 
@@ -92,7 +92,7 @@ def put(tmp_path: Path) -> Call:
 
 
 @pytest.mark.parametrize("status", [307, 308])
-def test_an_upload_that_the_store_sends_elsewhere_is_followed(put: Call, status: int) -> None:
+def test_a_redirect_of_an_upload_is_followed(put: Call, status: int) -> None:
     found, server = answered(put, redirect("/eu/put?sig=2", status), reply(200))
     assert found.status == 200
     assert [request.target for request in server.requests] == ["/put?sig=1", "/eu/put?sig=2"]
@@ -109,7 +109,7 @@ def test_other_redirects_of_an_upload_are_its_answer(put: Call) -> None:
     "location",
     ["https://127.0.0.1/x", "http://192.0.2.1/x", "http://user@127.0.0.1/x", "http://[/", "ftp://127.0.0.1/x"],
 )
-def test_an_upload_is_not_sent_where_it_might_be_read(put: Call, location: str) -> None:
+def test_an_upload_is_not_sent_where_others_could_read_it(put: Call, location: str) -> None:
     with pytest.raises(WireError):
         asyncio.run(ask(put, then=redirect(location, 307)))
 
@@ -125,7 +125,7 @@ def test_only_uploads_are_followed() -> None:
     assert len(server.requests) == 1
 
 
-def test_nothing_that_came_is_maybe_sent() -> None:
+def test_an_empty_answer_is_maybe_sent() -> None:
     found, _ = asyncio.run(
         ask(submit, then=scripted_replies.raw(head(200, {"Content-Length": "500"}) + b'{"code": 200, '))
     )

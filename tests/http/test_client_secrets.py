@@ -1,4 +1,4 @@
-"""No key and no signature in an error, and no key where others could read it (invariant 9)."""
+"""Errors contain no key and no signature, and the key is never sent where others could read it (invariant 9)."""
 
 import asyncio
 import traceback
@@ -92,26 +92,26 @@ def test_public_never_fails(text: str) -> None:
         "https://[oops",
     ],
 )
-def test_a_base_url_that_would_show_the_key_is_refused(url: str) -> None:
+def test_a_base_url_that_would_expose_the_key_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Client(url, KEY, SystemClock())
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["https://api.crun.ai/", "http://localhost:1", "http://127.0.0.9:1", "http://[::1]:1"])
-def test_a_base_url_that_keeps_the_key_is_taken(url: str) -> None:
+def test_a_base_url_that_protects_the_key_is_accepted(url: str) -> None:
     assert check_base_url(url) == url.rstrip("/")
     assert keeps_secrets(url)
 
 
 @pytest.mark.parametrize("key", ["", " ", "ak_ü", "ak_1\r\nHost: x", "x" * 600])
-def test_a_malformed_key_is_said_without_it(key: str) -> None:
+def test_a_malformed_key_is_reported_without_it(key: str) -> None:
     with pytest.raises(AccountRefused) as caught:
         Client("https://api.crun.ai", key, SystemClock())
     assert len(key) < 2 or key not in str(caught.value)
 
 
-def test_a_path_is_shown_as_it_is() -> None:
+def test_a_path_is_shown_unchanged() -> None:
     assert public("clips/what?.mp4") == "clips/what?.mp4"
 
 
@@ -128,12 +128,12 @@ def test_a_path_is_shown_as_it_is() -> None:
         ("http://[oops/", "must be https, or http on this machine"),
         (
             "https://api..example.com",
-            "host has an empty part, or one of more than 63 letters: https://api..example.com$",
+            "host has an empty part, or a part of more than 63 letters: https://api..example.com$",
         ),
-        (f"https://{'a' * 64}.example", "host has an empty part, or one of more than 63 letters"),
+        (f"https://{'a' * 64}.example", "host has an empty part, or a part of more than 63 letters"),
     ],
 )
-def test_a_base_url_is_refused_for_what_is_wrong_with_it(url: str, why: str) -> None:
+def test_a_refused_base_url_has_its_reason(url: str, why: str) -> None:
     with pytest.raises(UsageError, match=why) as refused:
         check_base_url(url)
     assert "pw" not in str(refused.value)

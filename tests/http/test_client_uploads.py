@@ -1,4 +1,4 @@
-"""A file goes up as it is, whole or not at all, and without the key."""
+"""A file is uploaded unchanged, completely or not at all, and without the key."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ def upload(path: Path, target: str = SIGNED) -> Callable[[Client], Awaitable[Ans
     return lambda client: client.put_file(client._base + target, path, "video/mp4")
 
 
-def test_a_file_is_streamed_as_it_is_and_without_the_key(tmp_path: Path) -> None:
+def test_a_file_is_streamed_unchanged_and_without_the_key(tmp_path: Path) -> None:
     content = os.urandom(700_000)
     (tmp_path / "v.mp4").write_bytes(content)
     target = "/bucket/a%2Fb.mp4?X-Sig=a%2Bb%2f==&x=%E2%82%AC"
@@ -35,13 +35,13 @@ def test_a_file_is_streamed_as_it_is_and_without_the_key(tmp_path: Path) -> None
     assert KEY not in str(request.headers)
 
 
-def test_a_store_that_refuses_early_is_heard(tmp_path: Path) -> None:
+def test_an_early_refusal_of_the_storage_is_read(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"x" * 1000)
     answer, _ = answered(upload(tmp_path / "v.mp4"), reply(403, body=b"<Error/>"))
     assert (answer.status, answer.is_envelope) == (403, False)
 
 
-def test_a_store_whose_name_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_a_storage_with_an_impossible_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"x")
 
     async def main() -> None:
@@ -56,16 +56,16 @@ def test_a_store_whose_name_cannot_be_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "act", [scripted_replies.reset(early=True), scripted_replies.close(early=True), scripted_replies.stall(early=True)]
 )
-def test_an_upload_that_breaks_or_stands_still_is_one_request(tmp_path: Path, act: Act) -> None:
+def test_an_upload_that_breaks_or_stalls_is_one_request(tmp_path: Path, act: Act) -> None:
     with (tmp_path / "v.mp4").open("wb") as file:
-        file.truncate(32 * 1024**2)  # more than the sockets' buffers hold
+        file.truncate(32 * 1024**2)  # larger than the sockets' buffers
     found, server = asyncio.run(ask(upload(tmp_path / "v.mp4"), then=act, timeouts=HASTY))
     assert isinstance(found, MaybeSent)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
-def test_a_file_that_changes_on_the_way_never_arrives_whole(tmp_path: Path, change: str) -> None:
+def test_a_file_that_changes_during_its_upload_never_arrives_complete(tmp_path: Path, change: str) -> None:
     path = tmp_path / "v.mp4"
     path.write_bytes(b"a" * 32 * 1024**2)
     arrived = 0
@@ -97,7 +97,7 @@ def test_a_file_that_changes_on_the_way_never_arrives_whole(tmp_path: Path, chan
     assert arrived < 32 * 1024**2
 
 
-def test_what_is_no_file_is_not_uploaded(tmp_path: Path) -> None:
+def test_only_regular_files_are_uploaded(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
 
@@ -111,10 +111,10 @@ def test_what_is_no_file_is_not_uploaded(tmp_path: Path) -> None:
         asyncio.run(main(tmp_path / name))
 
 
-def test_a_file_is_not_put_in_clear_on_the_network(tmp_path: Path) -> None:
+def test_a_file_is_not_sent_unencrypted_over_the_network(tmp_path: Path) -> None:
     async def main() -> None:
         async with Client("https://api.crun.ai", KEY, SystemClock()) as client:
-            with pytest.raises(WireError, match="neither a good https"):
+            with pytest.raises(WireError, match="neither a valid https URL"):
                 await client.put_file("http://store.example/x?sig=1", tmp_path, "video/mp4")
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""A file is complete or it is not: real files, cut and damaged."""
+"""The check of complete files: real files, cut and damaged ones."""
 
 import io
 import struct
@@ -56,11 +56,11 @@ def test_an_open_ended_file_that_was_cut_within_a_piece_is_refused(name: str) ->
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(sorted(WHOLE)), st.data())
-def test_a_damaged_file_never_does_anything_but_be_refused(name: str, draw: st.DataObject) -> None:
+def test_a_damaged_file_is_only_ever_refused(name: str, draw: st.DataObject) -> None:
     data, kind, _ = WHOLE[name]
     damaged = bytearray(data)
     for _ in range(draw.draw(st.integers(1, 4))):
-        # Half of the flips go where the structure is.
+        # Half of the flips damage the structure.
         damaged[draw.draw(st.integers(0, min(len(data), 120) - 1) | st.integers(0, len(data) - 1))] ^= draw.draw(
             st.integers(1, 255)
         )
@@ -72,7 +72,7 @@ def test_a_damaged_file_never_does_anything_but_be_refused(name: str, draw: st.D
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([data[:n] for data, _, _ in WHOLE.values() for n in (4, 12, 40)]))
-def test_any_bytes_are_refused_in_words(tail: bytes, start: bytes) -> None:
+def test_any_bytes_are_refused_with_a_message(tail: bytes, start: bytes) -> None:
     for kind in ("video", "image"):
         try:
             look(start + tail, kind)
@@ -80,10 +80,10 @@ def test_any_bytes_are_refused_in_words(tail: bytes, start: bytes) -> None:
             assert error.reason in ("truncated", "not-media")
 
 
-def test_a_flipped_bit_in_a_png_is_seen() -> None:
+def test_a_flipped_bit_in_a_png_is_noticed() -> None:
     data = bytearray(picture(".png"))
     data[len(data) // 2] ^= 1
-    with pytest.raises(DownloadError, match="check sum"):
+    with pytest.raises(DownloadError, match="checksum"):
         look(bytes(data), "image")
 
 
@@ -102,7 +102,7 @@ def test_boxes_with_lengths_of_every_form(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("tail", [b"a trailer that is no box", bytes(5), bytes(4096), b"\r\n", b"\xff" * 100])
-def test_bytes_behind_the_end_are_no_matter(name: str, tail: bytes) -> None:
+def test_bytes_after_the_end_are_ignored(name: str, tail: bytes) -> None:
     data, kind, media_type = WHOLE[name]
     assert look(data + tail, kind) == media_type
 
@@ -115,7 +115,7 @@ def test_bytes_behind_the_end_are_no_matter(name: str, tail: bytes) -> None:
         MDAT + box(b"moov", box(b"mvhd", b"0") + box(b"trak") + bytes(4)),
     ],
 )
-def test_a_movie_from_before_there_was_a_type_box_is_one(data: bytes) -> None:
+def test_a_movie_without_a_type_box_is_accepted(data: bytes) -> None:
     assert look(data, "video") == "video/quicktime"
 
 
@@ -139,7 +139,7 @@ def test_a_movie_from_before_there_was_a_type_box_is_one(data: bytes) -> None:
         (picture(".png"), "is an image, not a video"),
     ],
 )
-def test_what_is_missing_is_said(data: bytes, words: str) -> None:
+def test_the_missing_part_is_named(data: bytes, words: str) -> None:
     with pytest.raises(DownloadError, match=words):
         look(data, "video")
 
@@ -153,6 +153,6 @@ def test_a_thumbnail_does_not_end_a_jpeg() -> None:
         look(nested[: 6 + len(thumbnail) + 200], "image")
 
 
-def test_an_image_is_not_a_video_result_and_the_other_way_round() -> None:
+def test_an_image_is_not_a_video_result_and_vice_versa() -> None:
     with pytest.raises(DownloadError, match="is a video, not an image"):
         look(movie(), "image")

@@ -1,4 +1,4 @@
-"""Where a media URL may lead, asked at every hop and of the address itself."""
+"""The addresses of media URLs are checked at every hop, where the connection is made."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ def test_redirects_are_followed_relative_and_absolute(place: Place) -> None:
     run(talk)
 
 
-def test_redirects_without_an_end_are_given_up(place: Place) -> None:
+def test_endless_redirects_fail(place: Place) -> None:
     error, server = failed(place, then=redirect("/again"))
     assert (error.reason, error.final, len(server.requests)) == ("redirects", False, 6)
 
@@ -45,7 +45,7 @@ def test_a_redirect_to_something_else_is_not_followed(place: Place, location: st
 
 
 @pytest.mark.parametrize("host", ["cdn..example", ".example", "c" * 64 + ".example"])
-def test_a_host_whose_name_cannot_be_ends_the_download_and_not_the_run(place: Place, host: str) -> None:
+def test_an_impossible_host_name_ends_the_download_and_not_the_run(place: Place, host: str) -> None:
     error, server = failed(place, redirect(f"http://{host}/v.mp4"))
     assert (error.reason, len(server.requests)) == ("bad-url", 1)
 
@@ -62,7 +62,7 @@ def test_a_host_whose_name_cannot_be_ends_the_download_and_not_the_run(place: Pl
 
 
 def allow(*answers: bool) -> SocketFactory:
-    """Stands in for a guard to whom this machine is public: what it says to one connection after the other."""
+    """A guard that considers this machine public: its answers to one connection after the other."""
     left = list(answers)
 
     def guard(info: AddressInfo) -> socket.socket:
@@ -72,7 +72,7 @@ def allow(*answers: bool) -> SocketFactory:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
-def test_every_hop_is_asked_for_its_address(place: Place, host: str) -> None:
+def test_the_address_of_every_hop_is_checked(place: Place, host: str) -> None:
     async def talk(_: Downloader, server: Scripted) -> None:
         server.script = (reply(302, headers={"Location": f"http://{host}:{server.port}/x", "Connection": "close"}),)
         guarded = Downloader(allow_private=False)
@@ -165,7 +165,7 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
 
 
 @pytest.mark.parametrize("address", ["2130706433", "127.1", "0x7f000001", "localhost", ""])
-def test_an_address_that_only_the_system_understands_is_refused(address: str) -> None:
+def test_an_address_in_an_old_notation_is_refused(address: str) -> None:
     with pytest.raises(PrivateAddress):
         public_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 80)))
 

@@ -1,4 +1,4 @@
-"""Whatever a media host does wrong has a reason, and nothing of it gets a final name."""
+"""Every fault of a media host has a reason, and no faulty file gets a final name."""
 
 import asyncio
 import gzip
@@ -59,7 +59,7 @@ from tests.waits import until
         (scripted_replies.drip(head(200, {"Content-Length": str(SIZE)}) + MOVIE, 0.01, 10), "timeout", False),
     ],
 )
-def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: Act, reason: str, stale: bool) -> None:
+def test_every_fault_has_a_reason_and_may_be_retried(place: Place, act: Act, reason: str, stale: bool) -> None:
     error, server = failed(place, then=act, stall=0.2 if reason == "timeout" else 30.0)
     assert (error.reason, error.stale, error.final) == (reason, stale, False)
     assert len(server.requests) == 1
@@ -68,7 +68,7 @@ def test_what_goes_wrong_has_a_reason_and_may_be_tried_again(place: Place, act: 
 
 
 def odd(status: int = 200, **headers: str) -> Act:
-    """The whole movie, with these headers."""
+    """Send the whole movie with these headers."""
     return reply(status, body=MOVIE, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -89,11 +89,11 @@ TAKEN: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_an_answer_that_is_odd_and_holds_the_file_is_taken(place: Place, name: str) -> None:
+def test_an_odd_answer_with_the_file_is_accepted(place: Place, name: str) -> None:
     fetched(place, TAKEN[name])
 
 
-def test_a_compressed_answer_that_breaks_is_begun_again_and_not_resumed(place: Place) -> None:
+def test_a_broken_compressed_answer_is_started_again_and_not_resumed(place: Place) -> None:
     coded = gzip.compress(MOVIE, 0)
     labels = {"Content-Encoding": "gzip", "ETag": '"v1"'}
     broken = scripted_replies.truncated(coded, len(coded) - 50_000, headers=labels)
@@ -102,12 +102,12 @@ def test_a_compressed_answer_that_breaks_is_begun_again_and_not_resumed(place: P
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_what_the_host_says_of_when_to_come_again_is_passed_on(place: Place, status: int) -> None:
+def test_the_retry_after_of_the_host_is_passed_on(place: Place, status: int) -> None:
     error, _ = failed(place, reply(status, headers={"Retry-After": "60"}))
     assert (error.reason, error.retry_after) == ("unavailable", "60")
 
 
-def test_what_is_no_media_is_forgotten(place: Place) -> None:
+def test_a_file_that_is_not_media_is_discarded(place: Place) -> None:
     failed(place, reply(200, body=HTML, headers={"ETag": '"v1"'}))
     assert held(place) == 0
     fetched(place, media(MOVIE))
@@ -120,8 +120,8 @@ def test_invariant_9_the_note_holds_no_url(place: Place) -> None:
     assert "http" not in text
 
 
-def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place) -> None:
-    place.out.write_bytes(b"")  # so that no folder can be made there
+def test_a_cancelled_download_stays_cancelled_if_its_bytes_cannot_be_kept(place: Place) -> None:
+    place.out.write_bytes(b"")  # so that no folder can be created there
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         server.script = (scripted_replies.stall(after=head(200, {"Content-Length": str(SIZE)}) + MOVIE[:900_000]),)
@@ -135,7 +135,7 @@ def test_who_is_cancelled_stays_so_though_what_came_cannot_be_kept(place: Place)
     run(talk)
 
 
-def test_no_connection_is_said(place: Place) -> None:
+def test_a_missing_connection_is_reported(place: Place) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         with pytest.raises(DownloadError) as caught:
             await downloader.fetch(f"http://127.0.0.1:{reserve_port()}/?SIGNATURE", place, kind="video")
@@ -197,7 +197,7 @@ def test_a_full_disk_has_its_own_reason_and_keeps_the_part(place: Place, room: i
     run(talk, media(MOVIE), media(MOVIE))
 
 
-def test_repeated_tries_queue_for_their_host_and_first_tries_do_not(place: Place) -> None:
+def test_repeated_downloads_wait_for_their_host_and_first_ones_do_not(place: Place) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         for attempt in (1, 1, 2, 3):
             with pytest.raises(DownloadError):
@@ -220,7 +220,7 @@ def test_a_cancelled_caller_waits_for_the_thread_that_writes() -> None:
         def work() -> None:
             write()
             if fail:
-                raise ValueError("nobody looks at this")
+                raise ValueError("an unused error")
 
         task = asyncio.ensure_future(_in_thread(work))
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A result goes below --out and nowhere else."""
+"""A result is stored below --out and nowhere else."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.http.scripted_replies import media
 
 
 @pytest.mark.parametrize("output", ["", ".", "..", "../x.mp4", "a/../../x.mp4", "/etc/x.mp4", "a/b\0c.mp4"])
-def test_a_place_outside_is_final_and_makes_nothing(tmp_path: Path, output: str) -> None:
+def test_a_place_outside_is_final_and_creates_nothing(tmp_path: Path, output: str) -> None:
     (tmp_path / "results").mkdir()
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
@@ -42,7 +42,7 @@ def test_a_symlink_that_leads_outside_is_final_and_nothing_is_written(tmp_path: 
     assert listed(tmp_path / "elsewhere") == []
 
 
-def test_what_comes_to_stand_in_the_parts_place_meanwhile_is_not_mixed_with_it(place: Place) -> None:
+def test_a_file_that_appears_in_place_of_the_part_is_not_mixed_with_it(place: Place) -> None:
     part = PartFile(place, "https://h/x")
     assert not part.is_begun()
     place.final.parent.mkdir(parents=True)
@@ -54,7 +54,7 @@ def test_what_comes_to_stand_in_the_parts_place_meanwhile_is_not_mixed_with_it(p
     assert (place.final.parent / place.part).read_bytes() == MOVIE
 
 
-def test_a_symlink_that_stays_inside_is_the_users_own(tmp_path: Path) -> None:
+def test_a_symlink_that_stays_inside_is_followed(tmp_path: Path) -> None:
     (tmp_path / "results" / "real").mkdir(parents=True)
     (tmp_path / "results" / "link").symlink_to("real")
 
@@ -66,14 +66,14 @@ def test_a_symlink_that_stays_inside_is_the_users_own(tmp_path: Path) -> None:
     assert (tmp_path / "results" / "real" / "x.mp4").read_bytes() == MOVIE
 
 
-def test_a_symlink_that_appears_later_leads_nowhere(place: Place, tmp_path: Path) -> None:
+def test_a_symlink_that_appears_later_is_not_followed(place: Place, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         verified = await downloader.fetch(server.url + TARGET, place, kind="video")
         place.final.parent.rename(tmp_path / "results" / "moved")
         place.final.parent.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(DownloadError, match="does not stay below"):
+        with pytest.raises(DownloadError, match="is not a path below"):
             await publish(place, verified)
 
     run(talk, media(MOVIE))
@@ -107,7 +107,7 @@ def test_a_pipe_in_place_of_a_part_does_not_hang(place: Place) -> None:
     assert error.reason == "disk"
 
 
-def test_a_file_where_a_folder_should_be_is_said(place: Place) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(place: Place) -> None:
     place.out.mkdir()
     (place.out / "spring").write_text("a file")
     error, _ = failed(Place(place.out, "spring/x.mp4"), media(MOVIE))
@@ -131,7 +131,7 @@ def test_one_process_at_a_time_holds_a_part(place: Place) -> None:
 
 
 def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
-    """What is written at once has no note of its own: a crash right after it must not leave it with another's."""
+    """A file that is written at once has no note: after a crash, it must not be left with another file's note."""
     place.final.parent.mkdir(parents=True)
     note = place.final.parent / place.note
     note.write_text("of an earlier try")

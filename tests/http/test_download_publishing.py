@@ -1,4 +1,4 @@
-"""The final name: never over another file, never half, and again after a crash."""
+"""The final name: it never replaces another file, is never incomplete, and can be given again after a crash."""
 
 import asyncio
 import hashlib
@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from batchswap.downloads import Downloader, Place, is_published, publish
+from batchswap.downloads.filesystem import Traits
 from batchswap.downloads.output_paths import opened
-from batchswap.downloads.publish import _rename
+from batchswap.downloads.publish import _name
 from batchswap.errors import DownloadError
 from tests.http import scripted_replies
 from tests.http.fetches import (
@@ -42,7 +44,7 @@ def test_a_foreign_file_is_never_overwritten_and_the_part_is_kept(place: Place) 
 
 
 @pytest.mark.parametrize("kind", ["symlink to the same bytes", "folder"])
-def test_what_is_no_file_is_foreign(place: Place, tmp_path: Path, kind: str) -> None:
+def test_anything_but_a_regular_file_is_foreign(place: Place, tmp_path: Path, kind: str) -> None:
     verified = made(place)
     if kind == "folder":
         place.final.mkdir()
@@ -53,7 +55,7 @@ def test_what_is_no_file_is_foreign(place: Place, tmp_path: Path, kind: str) -> 
         asyncio.run(publish(place, verified))
 
 
-def test_the_tasks_own_former_result_gives_way(place: Place) -> None:
+def test_the_former_result_of_the_task_is_replaced(place: Place) -> None:
     verified = made(place)
     place.final.write_text("the former result")
     other, former = (hashlib.sha256(text).hexdigest() for text in (b"another", b"the former result"))
@@ -91,7 +93,7 @@ def test_invariant_5_a_part_that_has_the_final_name_too_is_never_written_to(plac
     run(talk, reply(200, body=HTML), media(b"\0" * SIZE, keep=900_000))
 
 
-def test_invariant_5_nor_when_its_length_was_never_said(place: Place) -> None:
+def test_invariant_5_nor_without_a_known_length(place: Place) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         await downloader.fetch(server.url + TARGET, place, kind="video")
         os.link(place.final.parent / place.part, place.final)
@@ -102,7 +104,7 @@ def test_invariant_5_nor_when_its_length_was_never_said(place: Place) -> None:
     run(talk, scripted_replies.chunked(MOVIE, size=70_000, headers={"ETag": '"v1"'}), media(b"evil" + MOVIE))
 
 
-def test_a_part_that_is_gone_is_fetched_again(place: Place) -> None:
+def test_a_missing_part_is_downloaded_again(place: Place) -> None:
     verified = made(place)
     (place.final.parent / place.part).unlink()
     with pytest.raises(DownloadError) as caught:
@@ -113,17 +115,18 @@ def test_a_part_that_is_gone_is_fetched_again(place: Place) -> None:
 
 def test_without_hard_links_nothing_is_overwritten_either(place: Place) -> None:
     verified = made(place)
+    unlinked = msgspec.structs.replace(place, traits=Traits(has_links=False))
     place.final.write_text("mine")
     with opened(place) as folder:
         with pytest.raises(DownloadError, match="is another file"):
-            _rename(folder, place, verified)
+            _name(folder, unlinked, verified)
         place.final.unlink()
-        _rename(folder, place, verified)
+        _name(folder, unlinked, verified)
     assert asyncio.run(is_published(place, verified.sha256, verified.size)) is True
     assert asyncio.run(is_published(place, "0" * 64, verified.size)) is False
 
 
-def test_downloads_side_by_side(tmp_path: Path) -> None:
+def test_concurrent_downloads(tmp_path: Path) -> None:
     def choose(request: Request) -> Act:
         return media(MOVIE, etag=f'"{request.path}"')
 

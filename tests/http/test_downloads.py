@@ -1,4 +1,4 @@
-"""Downloads: a final name has a complete file or none, and what came is not fetched again."""
+"""Downloads: a final name has a complete file or none, and received bytes are not downloaded again."""
 
 import asyncio
 import hashlib
@@ -71,7 +71,7 @@ def test_a_signed_url_is_sent_byte_for_byte(place: Place) -> None:
 # Going on where it broke
 
 
-def test_a_broken_download_is_gone_on_with(place: Place) -> None:
+def test_a_broken_download_is_resumed(place: Place) -> None:
     server = fetched(place, media(MOVIE, keep=900_000), media(MOVIE, keep=900_000), media(MOVIE))
     first, second, third = server.requests
     assert "range" not in first.headers
@@ -80,7 +80,7 @@ def test_a_broken_download_is_gone_on_with(place: Place) -> None:
     assert second.headers["if-range"] == third.headers["if-range"] == '"v1"'
 
 
-def test_a_fresh_signature_goes_on_with_the_same_file(place: Place) -> None:
+def test_a_fresh_signature_resumes_the_same_file(place: Place) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         with pytest.raises(DownloadError):
             await downloader.fetch(server.url + "/v.mp4?sig=1", place, kind="video")
@@ -91,14 +91,14 @@ def test_a_fresh_signature_goes_on_with_the_same_file(place: Place) -> None:
 
 
 def test_a_whole_part_of_another_result_is_not_taken_for_this_one(place: Place) -> None:
-    """Media URLs may tell results apart by their queries alone."""
+    """Media URLs of two results may differ only in their queries."""
     other = MOVIE[:-9] + b"the other"
 
     async def talk(downloader: Downloader, server: Scripted) -> None:
         first = await downloader.fetch(server.url + "/get?task=1", place, kind="video", remote_id="t1")
         again = await downloader.fetch(server.url + "/get?task=1&sig=2", place, kind="video", remote_id="t1")
         assert first == again
-        assert len(server.requests) == 1, "what is whole is not fetched again"
+        assert len(server.requests) == 1, "a complete part is not downloaded again"
         second = await downloader.fetch(server.url + "/get?task=2", place, kind="video", remote_id="t2")
         assert second.sha256 == hashlib.sha256(other).hexdigest()
         assert "range" not in server.requests[1].headers
@@ -132,7 +132,7 @@ def test_another_file_is_not_mixed_with_the_part(place: Place) -> None:
         ({"ETag": "unquoted"}, False),
     ],
 )
-def test_only_a_strong_validator_is_gone_on_with(place: Place, first: dict[str, str], resumes: bool) -> None:
+def test_only_a_strong_validator_allows_a_resume(place: Place, first: dict[str, str], resumes: bool) -> None:
     server = fetched(
         place, media(MOVIE, keep=900_000, headers=first), media(MOVIE, etag="") if resumes else media(MOVIE)
     )
@@ -170,7 +170,7 @@ def test_a_wrong_answer_to_a_range_starts_over_at_once(place: Place, answer: Act
 
 
 def rest(*, last: int = SIZE - 1, total: int = SIZE, etag: str = '"v1"', body: bytes = b"evil") -> Act:
-    """A 206 that starts where it was asked to, and is wrong elsewhere."""
+    """Send a 206 with the requested start and another fault."""
 
     async def do(exchange: Exchange) -> bool:
         start = exchange.request.headers["range"].removeprefix("bytes=").rstrip("-")
@@ -186,13 +186,13 @@ def rest(*, last: int = SIZE - 1, total: int = SIZE, etag: str = '"v1"', body: b
     [rest(last=SIZE, total=SIZE + 1), rest(etag='"v2"'), rest(last=SIZE - 2), rest(last=SIZE)],
     ids=["another size", "another ETag", "not to the end", "beyond the end"],
 )
-def test_a_rest_of_another_file_is_not_taken(place: Place, answer: Act) -> None:
+def test_the_rest_of_another_file_is_refused(place: Place, answer: Act) -> None:
     server = fetched_in_two(place, lambda: None, media(MOVIE, keep=900_000), answer, media(MOVIE))
     assert ["range" in r.headers for r in server.requests] == [False, True, False]
 
 
 @pytest.mark.parametrize("body", [b"four", MOVIE], ids=["shorter", "longer"])
-def test_a_rest_that_is_not_as_long_as_it_says_is_no_result(place: Place, body: bytes) -> None:
+def test_a_rest_with_a_wrong_length_is_refused(place: Place, body: bytes) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         for _ in range(2):
             with pytest.raises(DownloadError) as caught:
@@ -202,12 +202,12 @@ def test_a_rest_that_is_not_as_long_as_it_says_is_no_result(place: Place, body: 
     run(talk, media(MOVIE, keep=900_000), rest(body=body))
 
 
-def test_a_slow_host_that_never_stands_still_is_waited_for(place: Place) -> None:
+def test_a_slow_host_with_steady_progress_is_waited_for(place: Place) -> None:
     data = head(200, {"Content-Length": str(SIZE)}) + MOVIE
     fetched(place, scripted_replies.drip(data, 0.1, SIZE // 8), stall=0.5)
 
 
-def test_a_complete_part_costs_no_request(place: Place) -> None:
+def test_a_complete_part_needs_no_request(place: Place) -> None:
     async def talk(downloader: Downloader, server: Scripted) -> None:
         first = await downloader.fetch(server.url + TARGET, place, kind="video")
         assert await downloader.fetch(server.url + TARGET, place, kind="video") == first
@@ -245,7 +245,7 @@ def test_a_damaged_note_starts_over(place: Place, note: bytes) -> None:
     assert "range" not in server.requests[1].headers
 
 
-def test_a_part_that_grew_by_itself_is_not_taken(place: Place) -> None:
+def test_a_part_that_another_program_extended_is_refused(place: Place) -> None:
     def grow() -> None:
         with (place.final.parent / place.part).open("ab") as part:
             part.write(bytes(SIZE))
@@ -253,7 +253,7 @@ def test_a_part_that_grew_by_itself_is_not_taken(place: Place) -> None:
     fetched_in_two(place, grow, media(MOVIE, keep=900_000), then=media(MOVIE))
 
 
-def test_a_cancelled_download_keeps_what_came(place: Place) -> None:
+def test_a_cancelled_download_keeps_its_bytes(place: Place) -> None:
     begun = head(200, {"Content-Length": str(SIZE), "ETag": '"v1"'}) + MOVIE[:1_900_000]
 
     async def talk(downloader: Downloader, server: Scripted) -> None:

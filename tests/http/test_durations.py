@@ -1,4 +1,4 @@
-"""How long a movie is, read from files that the users' own libraries make, and from damaged ones."""
+"""The lengths of movies, read from files of common libraries and from damaged ones."""
 
 import struct
 from pathlib import Path
@@ -52,6 +52,6 @@ def test_headers(tmp_path: Path, moov: bytes, seconds: float | None) -> None:
     assert movie_seconds(path) == seconds
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_other_files_have_no_length(tmp_path: Path) -> None:
     assert movie_seconds(tmp_path) is None
     assert movie_seconds(tmp_path / "nowhere") is None

@@ -1,4 +1,4 @@
-"""Group sync: many files, few trips; and whatever happens to one of them is its own."""
+"""Group sync: many files share few calls, and each has its own result or error."""
 
 import asyncio
 import errno
@@ -41,7 +41,7 @@ async def written(filing: Filing, *places: Place) -> list[Verified]:
 
 
 def watch_syncs(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], bool] = lambda _: False) -> Counter[str]:
-    """How often files and folders are synced; with an error for those that are to be spoiled."""
+    """Count the syncs of files and folders, and let some of them fail."""
     seen, sync = Counter[str](), os.fsync
 
     def watched(handle: int) -> None:
@@ -55,7 +55,7 @@ def watch_syncs(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], bool] =
     return seen
 
 
-def test_what_waits_together_shares_the_sync_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_work_shares_the_sync_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()
     places = [Place(tmp_path, f"{'ab'[number % 2]}/{number}.mp4") for number in range(10)]
@@ -71,7 +71,7 @@ def test_what_waits_together_shares_the_sync_of_its_folder(tmp_path: Path, monke
     assert seen == {"file": 10, "folder": 2}
 
 
-def test_each_has_its_own_outcome(tmp_path: Path) -> None:
+def test_each_work_has_its_own_result_or_error(tmp_path: Path) -> None:
     places = [Place(tmp_path, f"{number}.mp4") for number in range(3)]
     places[1].final.write_text("somebody's")
 
@@ -88,7 +88,7 @@ def test_each_has_its_own_outcome(tmp_path: Path) -> None:
     assert [place.final.stat().st_size for place in places] == [len(movie()), len("somebody's"), len(movie())]
 
 
-def test_a_sync_that_fails_fails_those_who_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_sync_fails_the_work_that_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in "ab":
         (tmp_path / folder).mkdir()
     places = [Place(tmp_path, name) for name in ("a/1.mp4", "b/2.mp4", "a/3.mp4", "b/4.mp4")]
@@ -120,11 +120,11 @@ def test_a_part_whose_sync_fails_is_fetched_again(tmp_path: Path, monkeypatch: p
         part.close()
     part = PartFile(place, "https://h/x.mp4")
     part.open()
-    assert not part.is_whole, "nobody knows what of it is on the disk"
+    assert not part.is_whole, "the part on the disk may be incomplete"
     part.close()
 
 
-def test_who_is_cancelled_waits_for_the_end_of_what_was_begun() -> None:
+def test_a_cancelled_caller_waits_for_the_end_of_its_work() -> None:
     begun, ended = asyncio.Event(), False
 
     async def main() -> None:
@@ -150,7 +150,7 @@ def test_who_is_cancelled_waits_for_the_end_of_what_was_begun() -> None:
     asyncio.run(main())
 
 
-def test_a_loop_that_ends_leaves_nobody_waiting() -> None:
+def test_a_loop_that_ends_leaves_no_caller_waiting() -> None:
     def work(_: Folders) -> Steps[None]:
         yield from root()
 
@@ -168,7 +168,7 @@ def test_a_loop_that_ends_leaves_nobody_waiting() -> None:
     asyncio.run(main())
 
 
-def test_without_a_thread_nobody_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_no_caller_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(_: Folders) -> Steps[None]:
         yield from root()
 

@@ -1,4 +1,4 @@
-"""What is asked of a media host before anything is fetched, and what its answer says against an input."""
+"""Requests to a media host before a download, and the faults that its answers show in inputs."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ def look(*script: Act, allow_private: bool = True) -> tuple[Glance | DownloadErr
     return asyncio.run(looked(*script, allow_private=allow_private))
 
 
-def test_head_is_enough_where_it_is_answered() -> None:
+def test_head_is_enough_if_it_is_answered() -> None:
     found, server = look(reply(headers={"Content-Type": "Video/MP4; x=1", "Content-Length": "77"}))
     assert found == Glance(200, "video/mp4", 77)
     assert [request.method for request in server.requests] == ["HEAD"]
@@ -31,7 +31,7 @@ def test_head_is_enough_where_it_is_answered() -> None:
 
 
 @pytest.mark.parametrize("refused", [403, 404, 405, 501])
-def test_where_head_is_refused_the_first_bytes_are_asked_for(refused: int) -> None:
+def test_if_head_is_refused_the_first_bytes_are_requested(refused: int) -> None:
     """A URL that is signed for GET is forbidden for HEAD."""
     part = {"Content-Type": "video/mp4", "Content-Range": "bytes 0-63/5000"}
     found, server = look(reply(refused), reply(206, body=bytes(64), headers=part))
@@ -42,7 +42,7 @@ def test_where_head_is_refused_the_first_bytes_are_asked_for(refused: int) -> No
     ]
 
 
-def test_what_is_not_there() -> None:
+def test_a_missing_file() -> None:
     found, _ = look(reply(404), reply(404))
     assert isinstance(found, Glance)
     assert not found.is_there
@@ -79,5 +79,5 @@ def test_no_answer_is_an_error_without_the_signature() -> None:
         ("image", Glance(200, "application/json"), "https://x/v?… is application/json: a page or a message, no media"),
     ],
 )
-def test_what_an_answer_says_against_an_input(role: Role, found: Glance, message: str | None) -> None:
+def test_the_fault_of_an_input(role: Role, found: Glance, message: str | None) -> None:
     assert judge(found, Use("https://x/v?sig=1", role, "", "m.csv", 2, "video")) == message

@@ -38,7 +38,7 @@ TEXT = like(r".+")
 
 
 def fits(golden: Any, found: Any, place: str = "") -> list[str]:
-    """What is different, as sentences. A golden dict names all keys; a golden function decides itself."""
+    """Return the differences as sentences. A golden dict has all keys; a golden function decides itself."""
     if callable(golden):
         return [] if golden(found) else [f"{place}: {found!r}"]
     if isinstance(golden, Mapping) and isinstance(found, Mapping):
@@ -67,7 +67,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def urls(client: Running) -> dict[str, str]:
-    """Names that the table below uses, and what they stand for on this server."""
+    """The values on this server of the names in the table below."""
     video = client.upload(b"video 61.2")
     still = client.upload(b"image", ".png", "image/png")
     crowd = client.upload(b"image of a face", ".png", "image/png")
@@ -93,7 +93,7 @@ def urls(client: Running) -> dict[str, str]:
 
 
 def fill(template: Any, urls: Mapping[str, str]) -> Any:
-    """The template with the names in place; a name stands as `<NAME>`."""
+    """Fill the names, written as `<NAME>`, into a template."""
     if isinstance(template, str):
         return re.sub(r"<(\w+)>", lambda match: urls[match[1]], template)
     if isinstance(template, Mapping):
@@ -235,7 +235,9 @@ def test_documented(client: Running, urls: dict[str, str], *, method: str, path:
         ),
     ],
 )
-def test_inputs_are_named_with_what_is_wrong(client: Running, urls: dict[str, str], given: Any, message: str) -> None:
+def test_invalid_inputs_are_named_with_the_reason(
+    client: Running, urls: dict[str, str], given: Any, message: str
+) -> None:
     answer = client.create({"model": "video-face-swap", "input": fill(given, urls)})
     assert fits(refused(422, message), answer.json) == []
 

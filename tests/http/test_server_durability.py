@@ -1,4 +1,4 @@
-"""A server that is killed: whatever it had accepted is finished by the next one, and charged once."""
+"""A killed server: the next one finishes its accepted tasks, and each is charged once."""
 
 import asyncio
 import http.client
@@ -24,19 +24,19 @@ from tests.waits import wait_until
 
 @contextmanager
 def process(folder: Path, seconds: float) -> Iterator[tuple[Client, processes.Process]]:
-    """A server in a process of its own."""
+    """Start a server in its own process."""
     with processes.server("tests.http.serving", str(folder), str(seconds)) as (base_url, server):
         yield Client(base_url), server
 
 
 def workers_of(folder: Path) -> list[int]:
-    """Processes whose standard error is this server's log."""
+    """Return the processes whose standard error is this server's log."""
     found = []
     for link in Path("/proc").glob("[0-9]*/fd/2"):
         try:
             if str(link.readlink()) == str(folder / "workers.log"):
                 found.append(int(link.parts[2]))
-        except OSError:  # gone, or not ours
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return found
 
@@ -65,7 +65,7 @@ def test_what_a_killed_server_had_accepted_is_finished_by_the_next(tmp_path: Pat
 
 
 def submit_all(client: Client, bodies: dict[str, dict[str, Any]], answered: dict[str, str]) -> None:
-    """Until all are answered, or the server is gone."""
+    """Submit until all are answered, or the server has ended."""
     for key, body in bodies.items():
         if key not in answered:
             try:
@@ -146,7 +146,7 @@ def test_a_callback_is_delivered_by_the_server_that_comes_after(tmp_path: Path) 
 
 
 def test_an_acceptance_is_on_record_before_it_is_answered(tmp_path: Path) -> None:
-    """Without shutting anything down: a copy of the files, taken right after the answer, has the task."""
+    """A copy of the files, made right after the answer and without a shutdown, has the task."""
     with running(tmp_path / "one", PretendEngine(seconds=60)) as client:
         task_id = client.create(client.body()).data["task_id"]
         shutil.copytree(tmp_path / "one", tmp_path / "two")

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is an envelope that blames the sender, and the server goes on."""
+"""Any request is answered with an envelope that blames the sender, and the server continues."""
 
 import json
 import shutil
@@ -155,7 +155,7 @@ def test_broken_http(client: Running, caplog: pytest.LogCaptureFixture, head: st
 
 
 def answer_while_open(client: Running, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """The first part of the answer; nothing says that no more will be sent."""
+    """Return the first part of the answer; more may follow."""
     parts = urlsplit(client.base_url)
     with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=10) as connection:
         for number, piece in enumerate(pieces):
@@ -164,13 +164,13 @@ def answer_while_open(client: Running, *pieces: bytes, pause: float = 0.0) -> by
         return connection.recv(65536)
 
 
-def test_nobody_is_waited_for_for_ever(tmp_path: Path) -> None:
+def test_no_client_is_waited_for_for_ever(tmp_path: Path) -> None:
     head = f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nx-api-key: {KEY}\r\nContent-Length: %d\r\n\r\n{{"
     with running(tmp_path / "patient") as client:  # announced as too large, it is refused before any of it comes
         assert b"the body is larger than 1,048,576 bytes" in answer_while_open(client, (head % 10**10).encode())
     with running(tmp_path / "hasty", receive_timeout=1.0) as client:
         assert b"the body did not arrive within 1 s" in answer_while_open(client, (head % 100).encode())
-        for pieces, end in ((1, b" 400 "), (8, b" 200 ")):  # one that stands still; one that is slow, but goes on
+        for pieces, end in ((1, b" 400 "), (8, b" 200 ")):  # one that stalls; one that is slow, but continues
             url = client.call("GET", "/files/upload-url?content_type=video%2Fmp4&ext=.mp4").data["presigned_url"]
             parts = urlsplit(url)
             put = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n"

@@ -1,4 +1,4 @@
-"""The server's file: groups of changes, each on the disk before anyone is told, and none half done."""
+"""The server's database: groups of changes, each on the disk before its caller continues, and none half done."""
 
 import asyncio
 import resource
@@ -70,7 +70,7 @@ def test_a_full_disk_fails_the_change_and_damages_nothing(tmp_path: Path) -> Non
     asyncio.run(use())
 
 
-def test_a_mistake_in_a_change_leaves_nobody_waiting(tmp_path: Path) -> None:
+def test_an_error_in_a_change_leaves_no_caller_waiting(tmp_path: Path) -> None:
     def wrong(db: sqlite3.Connection) -> None:
         db.execute(ADD, ("wrong",))
         raise ZeroDivisionError

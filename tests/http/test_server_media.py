@@ -1,4 +1,4 @@
-"""Bytes in and out of the server: uploads, inputs that are fetched, results with Range; and who may not have them."""
+"""Files of the server: uploads, downloaded inputs, results with Range, and the requests that are refused."""
 
 import http.client
 import http.server
@@ -122,7 +122,7 @@ def test_a_result_can_be_had_in_parts(client: Running) -> None:
 
 
 def raw_get(client: Running, path: str) -> Answer:
-    """As it stands: urllib would clean the path."""
+    """Send the path unchanged: urllib would clean it."""
     parts = urlsplit(client.base_url)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=10)
     connection.putrequest("GET", path, skip_host=False)
@@ -238,7 +238,7 @@ def test_a_server_for_others_fetches_nothing_private(tmp_path: Path, host: str) 
     ],
 )
 def test_a_server_on_this_machine_fetches_from_no_other_private_one(client: Running, host: str) -> None:
-    """However the address is written; a name in hexadecimal digits is only read by the resolver."""
+    """The address may have any notation; only the resolver reads a name of hexadecimal digits."""
     before = client.balance()
     answer = client.create(swap(f"http://{host}", "/latest/meta-data/"))
     assert answer.status == 422

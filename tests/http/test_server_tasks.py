@@ -1,4 +1,4 @@
-"""What the server does with tasks: money, idempotency, limits, order, faults, callbacks."""
+"""Tasks of the server: credits, idempotency, limits, order, faults and callbacks."""
 
 import contextlib
 import http.server
@@ -39,7 +39,7 @@ def test_each_acceptance_is_charged_once_and_never_paid_back(client: Running) ->
     assert client.balance() == before - 4
 
 
-def test_insufficient_credits_are_402_and_a_deposit_mends_it(tmp_path: Path) -> None:
+def test_insufficient_credits_are_402_until_a_deposit(tmp_path: Path) -> None:
     with running(tmp_path, balance=4.5) as client:
         body = client.body(b"video 3")
         assert client.create(body).status == 200
@@ -92,7 +92,7 @@ def test_an_idempotency_key_must_be_plain(client: Running, key: str) -> None:
 
 
 def test_in_no_window_more_than_the_limit(tmp_path: Path) -> None:
-    """Answers are dated before they are sent and after they came: what was let in is counted at its most favourable."""
+    """Requests are dated before they are sent and after their answers: the count is the most favourable one."""
     limit, period = 5, 0.2
     with running(tmp_path, rate=(limit, period)) as client:
         let_in: list[tuple[float, float]] = []
@@ -209,7 +209,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def receiver(refusals: int = 0) -> Iterator[tuple[str, list[Any]]]:
-    """A URL, and what is posted to it."""
+    """Yield a URL, and the list of bodies that are posted to it."""
     bodies: list[Any] = []
     handler = type("Here", (Receiver,), {"bodies": bodies, "refusals": refusals})
     with in_thread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
@@ -226,12 +226,12 @@ def wait_for(bodies: list[Any]) -> None:
     wait_until(lambda: bodies, "a callback")
 
 
-def test_the_end_is_told_to_the_callback_url_also_after_refusals(tmp_path: Path) -> None:
+def test_the_end_is_posted_to_the_callback_url_also_after_refusals(tmp_path: Path) -> None:
     with receiver(refusals=2) as (url, bodies), running(tmp_path, callback_waits=(0.01, 0.01)) as client:
         task_id = client.create(client.body(callback_url=url)).data["task_id"]
         wait_for(bodies)
         told, info = bodies[0], client.info(task_id)
-        for each in (told, info):  # signed anew each time
+        for each in (told, info):  # signed again each time
             each["result"]["media_urls"] = [u.partition("?")[0] for u in each["result"]["media_urls"]]
         assert told == info
 
@@ -310,7 +310,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "tasks.db").read_bytes() == b"something else entirely" * 100
 
 
-def test_a_port_in_use_is_said_in_words(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with running(tmp_path / "a") as client:
         port = int(client.base_url.rpartition(":")[2])
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"), running(tmp_path / "b", port=port):
@@ -323,7 +323,7 @@ def test_settings_that_cannot_work(tmp_path: Path, wrong: dict[str, Any]) -> Non
         ServerSettings(tmp_path, **wrong).check()
 
 
-def test_what_was_kept_long_enough_is_swept(tmp_path: Path) -> None:
+def test_old_files_are_removed(tmp_path: Path) -> None:
     clock = SetClock()
     with running(tmp_path, clock=clock) as client:
         body = client.body()

@@ -1,15 +1,15 @@
-"""The boxes of MP4 and MOV, how long such a movie is, and what all walks through files share."""
+"""Read the boxes and the length of MP4 and MOV files. The other formats use the helpers too."""
 
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 LONGEST = 100 * 3600.0
-"""Seconds. A header that says more is wrong."""
+"""The longest plausible movie in seconds. A header with more is wrong."""
 
 
 class Incomplete(Exception):
-    """The file ends too early, or its parts do not fit together. Never leaves this package."""
+    """The file ends too early, or its parts do not fit together. Not raised outside of this package."""
 
 
 def read_exactly(file: BinaryIO, count: int) -> bytes:
@@ -20,7 +20,7 @@ def read_exactly(file: BinaryIO, count: int) -> bytes:
 
 
 def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
-    """Name, start of the body and end of the box at `position`."""
+    """Return the name, the start of the body and the end of the box at `position`."""
     file.seek(position)
     length, name = struct.unpack(">I4s", read_exactly(file, 8))
     body = position + 8
@@ -35,9 +35,9 @@ def read_box(file: BinaryIO, position: int, limit: int) -> tuple[str, int, int]:
 
 
 def movie_seconds(path: Path) -> float | None:
-    """Return the seconds of an MP4 or MOV file by its header (ISO/IEC 14496-12, mvhd, else mehd).
+    """Return the length of an MP4 or MOV file in seconds from its header (ISO/IEC 14496-12, mvhd, else mehd).
 
-    Only some hundred bytes are read. None when it is no such file, or does not say.
+    None for other files, or if the header does not contain it. Only some hundred bytes are read.
     """
     try:
         with path.open("rb") as file:
@@ -50,7 +50,7 @@ def movie_seconds(path: Path) -> float | None:
 
 
 def _find(file: BinaryIO, wanted: str, position: int, limit: int) -> tuple[int, int] | None:
-    """Start and end of the body of the first box of that name."""
+    """Return the start and the end of the body of the first box with this name."""
     while position < limit:
         name, body, end = read_box(file, position, limit)
         if name == wanted:
@@ -69,7 +69,7 @@ def _read_header(file: BinaryIO, start: int, end: int) -> float | None:
     timescale, duration = struct.unpack(">IQ" if version == 1 else ">II", read_exactly(file, 12 if version == 1 else 8))
     if not timescale:
         return None
-    if not duration:  # a fragmented file: the whole is told elsewhere
+    if not duration:  # a fragmented file has its length in another box
         duration = _read_fragmented(file, start, end)
     return float(duration / timescale)
 

@@ -1,6 +1,6 @@
-"""Whether a file is a complete video or picture: not whether it is beautiful, but whether all of it is there.
+"""Check that a file is a complete video or picture. Its content is not decoded.
 
-Only the skeleton is read: boxes, elements, chunks and segments must lead from the first byte to the last.
+Only the structure is read: boxes, elements, chunks and segments must lead from the first byte to the last.
 Sources: ISO/IEC 14496-12 (boxes), RFC 8794 and RFC 9559 (Matroska), PNG third edition, ITU-T T.81 (JPEG), GIF89a, and
 the RIFF container of WebP (RFC 9649).
 """
@@ -21,15 +21,15 @@ _KNOWN = (
     *(b"ftyp", b"styp", b"moov", b"moof", b"mfra", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid", b"meta"),
     *(b"sidx", b"ssix", b"prft", b"emsg", b"pdin", b"udta", b"mvhd", b"trak", b"mvex", b"iods", b"meco"),
 )
-"""Boxes of a file and of its moov. A broken one is a cut file, and not something that was put behind the last box."""
+"""Boxes of a file and of its moov. An incomplete one means that the file was cut off; other data may follow a file."""
 _MOVIES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-"""What a movie may begin with: QuickTime files have no ftyp."""
+"""The possible first boxes of a movie. QuickTime files may lack ftyp."""
 
 
 def inspect(file: BinaryIO, size: int, kind: MediaKind, name: str = "the result") -> str:
-    """The media type of a complete file of `size` bytes, called `name` in errors. Moves the file's position.
+    """Return the media type of a complete file of `size` bytes. Errors call it `name`. The file's position changes.
 
-    Raises DownloadError "not-media" for anything else, "truncated" for what begins right and does not end so.
+    Raise DownloadError "truncated" if the file is incomplete, "not-media" for anything else.
     """
     file.seek(0)
     start = file.read(64)
@@ -54,7 +54,7 @@ def _describe(start: bytes) -> str:
 
 
 def _walk_movie(file: BinaryIO, size: int) -> str:
-    """MP4 and MOV: the boxes tile the file, those in `moov` tile it, and the ones that matter are there."""
+    """Check an MP4 or MOV: boxes fill the file and `moov`, and the required ones exist."""
     found = _tile(file, 0, size, _WHOLE_BOXES)
     if missing := [name for name in _WHOLE_BOXES if name not in found]:
         raise Incomplete(f"no {missing[0]} box")
@@ -62,15 +62,15 @@ def _walk_movie(file: BinaryIO, size: int) -> str:
     if missing := [name for name in _IN_MOOV if name not in moov]:
         raise Incomplete(f"no {missing[0]} box in moov")
     if "ftyp" not in found:
-        return "video/quicktime"  # from before there was such a box
+        return "video/quicktime"  # from before this box was introduced
     file.seek(found["ftyp"][0])
     return "video/quicktime" if file.read(4) == b"qt  " else "video/mp4"
 
 
 def _tile(file: BinaryIO, position: int, limit: int, needed: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Body and end of the first box of each name. What comes behind the last whole box is no matter, as for players.
+    """Return the body and the end of the first box of each name. Like players, ignore data after the last box.
 
-    Raises Incomplete when a box that is known is cut off, or anything is while one that is `needed` has not come.
+    Raise Incomplete if a known box is cut off, or if other data comes before all `needed` boxes.
     """
     found: dict[str, tuple[int, int]] = {}
     while position < limit:
@@ -86,7 +86,7 @@ def _tile(file: BinaryIO, position: int, limit: int, needed: tuple[str, ...]) ->
 
 
 def _begins_box(file: BinaryIO, position: int, limit: int) -> bool:
-    """Whether a known box begins there, as far as its name can be read."""
+    """Return whether a known box begins there, as far as its name can be read."""
     file.seek(position + 4)
     name = file.read(min(4, max(0, limit - position - 4)))
     return bool(name) and any(known.startswith(name) for known in _KNOWN)
@@ -111,7 +111,7 @@ _ENDINGS: dict[str, tuple[str, ...]] = {
     "image/webp": (".webp",),
     "image/gif": (".gif",),
 }
-"""Players take one MP4-like container for the other, but not all of them all others."""
+"""The endings that players accept for each media type: MP4 and QuickTime share some."""
 
 _FORMAT_NAMES = {
     "video/mp4": "MP4",
@@ -126,7 +126,7 @@ _FORMAT_NAMES = {
 
 
 def false_ending(output: str, media_type: str) -> str:
-    """Return in words what a file holds when its ending says another format; "" when it says this one, or none."""
+    """Return a message if a file's ending belongs to another format than its content; "" if it does not."""
     ending = PurePosixPath(output).suffix.lower()
     is_known = any(ending in endings for endings in _ENDINGS.values())
     if not is_known or media_type not in _ENDINGS or ending in _ENDINGS[media_type]:

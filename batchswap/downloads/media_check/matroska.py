@@ -1,4 +1,4 @@
-"""WebM and Matroska: EBML elements (RFC 8794) lead to the end of the file."""
+"""Check that EBML elements (RFC 8794) lead to the end of a WebM or Matroska file."""
 
 from typing import BinaryIO
 
@@ -13,11 +13,11 @@ _KNOWN = tuple(
         *("e7", "a7", "ab", "a3", "a0", "ec", "bf", "5854"),
     )
 )
-"""Elements of a Segment, and those of a Cluster."""
+"""The ids of elements of a Segment or a Cluster."""
 
 
 def walk(file: BinaryIO, size: int) -> str:
-    """An EBML header, one Segment within the file, and in it Tracks and Clusters that fit."""
+    """Check an EBML header and one Segment with complete Tracks and Clusters. Return the media type."""
     _, body, end = _read_element(file, 0, size)
     media_type = _read_doctype(file, body, _known(end))
     element, body, end = _read_element(file, _known(end), size)
@@ -34,17 +34,17 @@ def _walk_segment(file: BinaryIO, position: int, end: int) -> None:
             element, body, after = _read_element(file, position, end)
         except Incomplete:
             if {_TRACKS, _CLUSTER} <= found and not _begins_element(file, position):
-                break  # put behind the last element: players do not mind
+                break  # players ignore data after the last element
             raise
         found.add(element)
-        # Of unknown length (a live recording): its children follow as if they were ours.
+        # An element of unknown length, as in a live recording: read its children like siblings.
         position = body if after is None else after
     if not {_TRACKS, _CLUSTER} <= found:
         raise Incomplete("no Tracks or no Cluster")
 
 
 def _begins_element(file: BinaryIO, position: int) -> bool:
-    """Whether an element of a Segment or a Cluster begins there: then it is cut off."""
+    """Return whether an element of a Segment or a Cluster begins there, which is then cut off."""
     file.seek(position)
     start = file.read(4)
     return any(start.startswith(known) or (start and known.startswith(start)) for known in _KNOWN)
@@ -63,12 +63,12 @@ def _read_doctype(file: BinaryIO, position: int, end: int) -> str:
 
 def _known(end: int | None) -> int:
     if end is None:
-        raise Incomplete("an element of unknown length where none may be")
+        raise Incomplete("an element has an unknown length where that is not allowed")
     return end
 
 
 def _read_element(file: BinaryIO, position: int, limit: int) -> tuple[int, int, int | None]:
-    """Id, start of the body and end (None: unknown) of the element at `position`."""
+    """Return the id, the start of the body and the end (None: unknown) of the element at `position`."""
     file.seek(position)
     element, id_length = _read_number(file, 4, keep_marker=True)
     length, size_length = _read_number(file, 8, keep_marker=False)
@@ -81,10 +81,10 @@ def _read_element(file: BinaryIO, position: int, limit: int) -> tuple[int, int, 
 
 
 def _read_number(file: BinaryIO, longest: int, *, keep_marker: bool) -> tuple[int, int]:
-    """A variable-size integer and its length in bytes (RFC 8794, section 4)."""
+    """Return a variable-size integer and its length in bytes (RFC 8794, section 4)."""
     first = read_exactly(file, 1)[0]
     length = 9 - first.bit_length()
     if length > longest:
-        raise Incomplete("a number that is none")
+        raise Incomplete("an invalid number")
     value = first if keep_marker else first & (0xFF >> length)
     return int.from_bytes(bytes([value]) + read_exactly(file, length - 1), "big"), length

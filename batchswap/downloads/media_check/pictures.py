@@ -1,4 +1,4 @@
-"""PNG, JPEG, WebP and GIF: from the signature to the mark of the end, and their size by their headers."""
+"""Check PNG, JPEG, WebP and GIF files from the signature to the end marker, and read their size in pixels."""
 
 import re
 import struct
@@ -14,12 +14,12 @@ JPEG = b"\xff\xd8\xff"
 _BLOCK = 1024 * 1024
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
-_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # what ends a scan: not a stuffed byte, a restart or a fill byte
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers whose segment holds the size
+_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends a scan: no stuffed byte, restart marker or fill byte
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers whose segment contains the size
 
 
 def walk_png(file: BinaryIO, size: int) -> str:
-    """Every chunk is there and its CRC right; IHDR first, IDAT somewhere, IEND at last."""
+    """Check that every chunk is complete with a correct CRC: IHDR first, IDAT somewhere, IEND last."""
     file.seek(len(PNG))
     names: list[bytes] = []
     while not names or names[-1] != b"IEND":
@@ -28,7 +28,7 @@ def walk_png(file: BinaryIO, size: int) -> str:
             raise Incomplete("a chunk does not fit")
         names.append(name)
         if struct.pack(">I", _sum_chunk(file, name, length)) != read_exactly(file, 4):
-            raise Incomplete("a chunk's check sum is wrong")
+            raise Incomplete("the checksum of a chunk is wrong")
     if names[0] != b"IHDR" or b"IDAT" not in names:
         raise Incomplete("no IHDR or no IDAT chunk")
     return "image/png"
@@ -44,7 +44,7 @@ def _sum_chunk(file: BinaryIO, name: bytes, length: int) -> int:
 
 
 def walk_jpeg(file: BinaryIO, size: int) -> str:
-    """Segments and scans lead to EOI. An EOI elsewhere (a thumbnail's, in a segment) is not taken for it."""
+    """Check that segments and scans lead to EOI. An EOI within a segment, such as a thumbnail's, does not count."""
     position, has_scan = 2, False
     while True:
         file.seek(position)
@@ -66,7 +66,7 @@ def walk_jpeg(file: BinaryIO, size: int) -> str:
 
 
 def _find_marker(file: BinaryIO, position: int) -> int:
-    """Where the entropy-coded data that starts at `position` ends."""
+    """Return the end of the entropy-coded data that starts at `position`."""
     while True:
         file.seek(position)
         block = file.read(_BLOCK)
@@ -74,11 +74,11 @@ def _find_marker(file: BinaryIO, position: int) -> int:
             return position + found.start()
         if len(block) < 2:
             raise Incomplete("it ends within the picture")
-        position += len(block) - 1  # a marker may lie across the border
+        position += len(block) - 1  # a marker may begin with the last byte
 
 
 def walk_webp(file: BinaryIO, size: int) -> str:
-    """The RIFF size is that of the file, and the chunks fill it."""
+    """Check that chunks fill the RIFF container, and that it fits into the file."""
     file.seek(4)
     end = 8 + int.from_bytes(read_exactly(file, 4), "little")
     position, names = 12, set()
@@ -93,7 +93,7 @@ def walk_webp(file: BinaryIO, size: int) -> str:
 
 
 def walk_gif(file: BinaryIO, size: int) -> str:
-    """Blocks lead to the trailer, with at least one picture among them."""
+    """Check that blocks with at least one picture lead to the trailer."""
     file.seek(10)
     flags = read_exactly(file, 3)[0]
     _skip_colours(file, flags)
@@ -118,7 +118,7 @@ def _skip_colours(file: BinaryIO, flags: int) -> None:
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels as stored, of a PNG, JPEG, GIF or WebP; None for anything else."""
+    """Return the stored width and height of a PNG, JPEG, GIF or WebP in pixels; None for anything else."""
     try:
         with path.open("rb") as file:
             return _read_size(file)
