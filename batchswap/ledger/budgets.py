@@ -25,8 +25,7 @@ class Budget(msgspec.Struct, frozen=True):
 
     def check(self, db: sqlite3.Connection, run_id: int, day: str, reserved: float) -> None:
         """Raise OverBudget if `reserved` more credits would exceed a budget."""
-        over_run = self.run is not None and is_more(committed(db, run_id) + reserved, self.run)
-        if over_run or (self.day is not None and is_more(committed_on(db, day) + reserved, self.day)):
+        if any(is_more(reserved, left) for left in self.left(db, run_id, day)):
             raise OverBudget
 
     def left(self, db: sqlite3.Connection, run_id: int, day: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, attempt, marks, one_of, task
-from batchswap.ledger.transitions import Media, find_task
+from batchswap.ledger.transitions import find_task, media_urls
 from batchswap.states import AttemptState, State
 from batchswap.tasks import Attempt, Model, Task
 
@@ -102,7 +102,7 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
             row[-4],
             row[-3],
             row[-2],
-            msgspec.json.decode(row[-1], type=Media).urls if row[-1] else (),
+            media_urls(row[-1]),
         )
         for row in db.execute(sql)
     ]

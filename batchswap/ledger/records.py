@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.rows import unpack_faces
+from batchswap.ledger.rows import one_of, unpack_faces
 from batchswap.states import State
 from batchswap.tasks import Faces, Model, public
 
@@ -80,11 +80,12 @@ class RunRecord(msgspec.Struct, frozen=True):
 
 def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) -> Iterator[TaskRecord]:
     """Stream tasks in the order in which they were enrolled. Without `states`, stream all of them."""
+    is_chosen = f"and {one_of('t.state', map(State, states))}" if states else ""
     sql = f"""
         select b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.faces, t.output, t.consent,
             t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line
         from tasks t not indexed cross join batches b on b.id = t.batch_id
-        where (:batch is null or b.name = :batch) {_among("t.state", states)} order by t.id
+        where (:batch is null or b.name = :batch) {is_chosen} order by t.id
     """
     for row in db.execute(sql, {"batch": batch}):
         found = dict(zip(TaskRecord.__struct_fields__, row, strict=True))
@@ -134,7 +135,3 @@ def runs(db: sqlite3.Connection) -> Iterator[RunRecord]:
 
 
 _OF_TASK = "and (:batch is null or b.name = :batch) and (:key is null or t.key = :key)"
-
-
-def _among(column: str, states: Sequence[State]) -> str:
-    return f"and {column} in ({', '.join(repr(str(State(each))) for each in states)})" if states else ""

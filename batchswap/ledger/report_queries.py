@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
-from batchswap.ledger.transitions import Media
+from batchswap.ledger.transitions import media_urls
 from batchswap.states import COSTS_MONEY, State
 from batchswap.tasks import Faces, Task
 
@@ -176,11 +176,7 @@ def attempts(db: sqlite3.Connection, task_id: int) -> list[AttemptRow]:
     columns = AttemptRow.__struct_fields__
     sql = f"select {', '.join(columns)} from attempts where task_id = ? order by number"
     found = (dict(zip(columns, row, strict=True)) for row in db.execute(sql, (task_id,)))
-    return [AttemptRow(**{**row, "media": _urls(row["media"])}) for row in found]
-
-
-def _urls(media: bytes | None) -> tuple[str, ...]:
-    return msgspec.json.decode(media, type=Media).urls if media else ()
+    return [AttemptRow(**{**row, "media": media_urls(row["media"])}) for row in found]
 
 
 def events(db: sqlite3.Connection, task_id: int) -> list[EventRow]:

@@ -35,6 +35,10 @@ class Media(msgspec.Struct, frozen=True):
     urls: tuple[str, ...]
 
 
+def media_urls(packed: bytes | None) -> tuple[str, ...]:
+    return msgspec.json.decode(packed, type=Media).urls if packed else ()
+
+
 def move(
     db: sqlite3.Connection,
     stamp: Stamp,

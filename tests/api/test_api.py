@@ -1,4 +1,4 @@
-"""The Python API runs, plans and reads as the commands do, prints nothing, and its page is true."""
+"""The Python API runs, plans and reads like the commands and prints nothing, and its page is correct."""
 
 import asyncio
 import importlib
@@ -43,7 +43,7 @@ def test_a_run_returns_its_summary_and_prints_nothing(manifest: str, capfd: pyte
     assert (again.exit_code, sum(again.requests.values())) == (0, 0)
 
 
-def test_a_command_finishes_what_a_program_began(manifest: str) -> None:
+def test_a_command_finishes_the_run_of_a_program(manifest: str) -> None:
     summary = batchswap.run([manifest], settings=fast(limit=1), backup=False)
     assert (summary.exit_code, summary.counts["done"], summary.counts["queued"]) == (0, 1, 1)
     assert not Path("batchswap.db.bak").exists()
@@ -155,7 +155,7 @@ def test_defaults_depend_on_the_provider() -> None:
     assert batchswap.Settings(provider="local", rate_limit=5).rate_limit == 5
 
 
-def test_a_ledger_that_is_not_there_is_not_made(shop: Place) -> None:  # noqa: F811
+def test_a_missing_ledger_is_not_created(shop: Place) -> None:  # noqa: F811
     with pytest.raises(LedgerError, match="there is no ledger"):
         batchswap.open_ledger("no.db")
     assert not Path("no.db").exists()

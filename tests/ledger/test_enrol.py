@@ -1,4 +1,4 @@
-"""Rows become tasks: again changes nothing, an edit is seen, an error leaves nothing."""
+"""Enrolment: the same rows change nothing, an edit is noticed, and an error leaves nothing behind."""
 
 import sqlite3
 import threading
@@ -38,7 +38,7 @@ def test_the_same_rows_again_change_nothing(db: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 row, "), (4, "4 rows, ")])
-def test_the_log_says_how_many_rows_came(db: sqlite3.Connection, count: int, words: str) -> None:
+def test_the_log_has_the_number_of_rows(db: sqlite3.Connection, count: int, words: str) -> None:
     take(db, rows(count), batch=f"another-of-{count}")
     said = db.execute("select detail from events where event = 'enrolled' order by id desc limit 1").fetchone()[0]
     assert said == f"{words}{count} new, 0 changed"
@@ -49,7 +49,7 @@ def test_the_order_of_the_manifest_is_the_order_of_the_queue(db: sqlite3.Connect
     assert queued(db) == ["t2", "t1", "t0"]
 
 
-def test_a_row_that_is_gone_is_kept_but_not_submitted(db: sqlite3.Connection) -> None:
+def test_a_removed_row_is_kept_but_not_submitted(db: sqlite3.Connection) -> None:
     take(db, rows(2))
     assert queued(db) == ["t0", "t1"]
     assert queries.counts(db)["queued"] == 3
@@ -65,7 +65,7 @@ def test_parts_of_the_manifest(db: sqlite3.Connection) -> None:
     assert queued(db, text="4.mp4") == ["t4"]
 
 
-def test_a_long_queue_comes_in_pages_without_gaps(db: sqlite3.Connection) -> None:
+def test_a_long_queue_is_read_in_pages_without_gaps(db: sqlite3.Connection) -> None:
     take(db, rows(700))
     assert queued(db) == [f"t{i}" for i in range(700)]
 
@@ -77,7 +77,7 @@ def edited(index: int) -> list[Row]:
     return found
 
 
-def test_an_edited_row_that_waits_is_just_replaced(db: sqlite3.Connection) -> None:
+def test_an_edited_row_that_is_queued_is_replaced(db: sqlite3.Connection) -> None:
     assert take(db, edited(0)).changed == 1
     assert transitions.find_task(db, 1).face == "https://cdn.example/ben.jpg?sig=1"
     assert queries.counts(db)["queued"] == 3
@@ -97,7 +97,7 @@ def test_an_edit_waits_until_the_attempt_with_the_old_inputs_is_over(db: sqlite3
     assert queries.previous_result(db, 1).replaces == "old"
 
 
-def test_an_edit_that_is_taken_back_is_no_edit(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_an_edit_that_is_undone_changes_nothing(db: sqlite3.Connection, stamp: Stamp) -> None:
     task = transitions.find_task(db, 1)
     transitions.submit(db, stamp, task, reserved=1.0, budget=Budget(), account="a")
     take(db, edited(0))
@@ -118,7 +118,7 @@ def test_an_error_at_the_end_leaves_nothing_behind(db: sqlite3.Connection) -> No
 
 
 def nothing_is_left(db: sqlite3.Connection, before: list[str]) -> bool:
-    """No row, no thread, no statement at work, and wrong states are refused as ever."""
+    """Check that there is no row, no thread and no running statement, and that wrong states are refused again."""
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
         db.execute("update tasks set state = 'lost' where id = 1")
     alive = [thread.name for thread in threading.enumerate() if thread.name.startswith("intake")]
@@ -141,7 +141,7 @@ def test_an_error_while_rows_are_stored_leaves_nothing_behind(db: sqlite3.Connec
     assert nothing_is_left(db, before)
 
 
-def test_an_error_in_the_last_rows_is_seen(db: sqlite3.Connection) -> None:
+def test_an_error_in_the_last_rows_is_raised(db: sqlite3.Connection) -> None:
     before = list(db.iterdump())
     with pytest.raises(sqlite3.IntegrityError, match="digest"):
         take(db, [*rows(700), msgspec.structs.replace(rows(1, first=700)[0], digest=None)])
@@ -161,7 +161,7 @@ def test_an_interrupt_while_rows_are_read_and_stored_leaves_nothing_behind(db: s
 
 
 def of_all_kinds(count: int) -> list[Row]:
-    """Long stretches of rows that have one thing, and rows that have it here and there."""
+    """Yield rows with long runs of one feature, and rows with features in any order."""
     signed = "https://cdn.example/face.jpg?sig=1"
     others: list[dict[str, object]] = [
         {"face": signed},
@@ -200,7 +200,7 @@ def expected(found: list[Row]) -> list[tuple[object, ...]]:
     ]
 
 
-def test_each_row_is_stored_with_what_it_has_and_nothing_else(db: sqlite3.Connection) -> None:
+def test_each_row_is_stored_with_its_own_values_only(db: sqlite3.Connection) -> None:
     found = of_all_kinds(3300)
     take(db, found)
     assert enrol_unchanged(db, NOW, ("b",)).changed == 0
@@ -209,7 +209,7 @@ def test_each_row_is_stored_with_what_it_has_and_nothing_else(db: sqlite3.Connec
     assert stored(db)[3:] == expected(found)[3:]  # the first three were there, with the same digests
 
 
-def test_an_edit_takes_away_what_the_row_no_longer_has(db: sqlite3.Connection) -> None:
+def test_an_edit_removes_values_that_the_row_no_longer_has(db: sqlite3.Connection) -> None:
     found = of_all_kinds(3300)
     take(db, found)
     plain = [msgspec.structs.replace(row, digest=f"new{i}") for i, row in enumerate(rows(3300))]
@@ -247,7 +247,7 @@ def test_other_options_or_another_set_of_files_is_read_again(db: sqlite3.Connect
     assert not enrol_manifests(db, NOW, [one], other).unchanged
 
 
-def test_a_manifest_with_a_pattern_sees_the_files_that_came_since(db: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_manifest_with_a_pattern_finds_new_files(db: sqlite3.Connection, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"x")
     tasks = [f"  - {{id: k{i}, video: https://cdn.example/{i}.mp4}}" for i in range(600)]
     rest = ["matrix: {video: '*.mp4'}", "defaults: {face: https://cdn.example/anna.jpg}"]

@@ -1,4 +1,4 @@
-"""Opening a ledger: what it refuses, it refuses in words and without touching the file."""
+"""Opening a ledger: a wrong file is refused with a clear message and is not changed."""
 
 import os
 import shutil
@@ -88,18 +88,18 @@ def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_ledger(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="not a file"):
+    with pytest.raises(LedgerError, match="not a regular file"):
         connection.create(tmp_path)
 
 
-def test_a_missing_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="cannot be created"):
         connection.create(tmp_path / "file" / "b.db")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_ledger_is_said(tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     connection.create(path)
     path.chmod(0o400)
@@ -123,7 +123,7 @@ def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
         assert db.execute("select count(*) from meta where name = 'big'").fetchone() == (0,)
 
 
-def test_a_wrong_file_is_the_users_to_mend_and_one_that_breaks_in_use_is_not(tmp_path: Path) -> None:
+def test_a_wrong_file_is_a_usage_error_and_damage_during_use_is_not(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     path.write_bytes(b"my holiday diary\n" * 100)
     with pytest.raises(LedgerError) as wrong:
@@ -139,8 +139,8 @@ def test_a_wrong_file_is_the_users_to_mend_and_one_that_breaks_in_use_is_not(tmp
 
 
 @pytest.mark.parametrize("name", [step.name for step in schema.steps._migrations])
-def test_an_older_ledger_is_brought_up_to_date(tmp_path: Path, name: str) -> None:
-    """A ledger that stopped before each step, as an older version or a crash leaves it."""
+def test_an_older_ledger_is_updated(tmp_path: Path, name: str) -> None:
+    """A ledger without the last steps, as an older version or a crash leaves it."""
     path = tmp_path / "b.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -169,7 +169,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", ["symlink", "moved", "its folder moved"])
-def test_invariant_10_the_lock_holds_for_the_file_under_whatever_name(tmp_path: Path, how: str) -> None:
+def test_invariant_10_the_lock_holds_for_the_file_under_any_name(tmp_path: Path, how: str) -> None:
     path = tmp_path / "one" / "b.db"
     connection.create(path)
     with lock.hold(path, wait=False):
@@ -191,7 +191,7 @@ def test_invariant_10_the_lock_holds_for_the_file_under_whatever_name(tmp_path: 
     assert list((tmp_path / "state" / "batchswap" / "ledgers").iterdir()) == []
 
 
-def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp_path: Path) -> None:
+def test_invariant_10_a_ledger_that_is_created_under_the_lock_is_locked_as_a_file(tmp_path: Path) -> None:
     path, other = tmp_path / "b.db", tmp_path / "c.db"
     with lock.hold(path, wait=False) as pin:
         connection.create(path)
@@ -202,7 +202,7 @@ def test_invariant_10_a_ledger_that_is_made_under_the_lock_is_held_as_a_file(tmp
 
 
 def test_invariant_10_two_copies_of_a_ledger_are_not_run_at_once(tmp_path: Path) -> None:
-    """Neither knows what the other one submits, and both have the same queued rows."""
+    """Both have the same queued rows, and neither knows the submits of the other one."""
     path, other, copy = tmp_path / "a" / "b.db", tmp_path / "other.db", tmp_path / "copy.db"
     connection.create(other)
     with lock.hold(path, wait=False) as pin:
@@ -221,7 +221,7 @@ def test_invariant_10_two_copies_of_a_ledger_are_not_run_at_once(tmp_path: Path)
     assert list((tmp_path / "state" / "batchswap" / "ledgers").iterdir()) == []
 
 
-def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_ledger_with_two_names_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path, other = tmp_path / "my b.db", tmp_path / "c.db"
     connection.create(path)
     other.hardlink_to(path)
@@ -236,7 +236,7 @@ def test_a_ledger_with_two_names_is_refused_with_what_to_do(tmp_path: Path) -> N
             pass
 
 
-def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
+def test_without_a_state_folder_the_name_is_locked_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "b.db"
@@ -250,7 +250,7 @@ def test_without_a_state_folder_the_name_is_locked_and_that_is_said(
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("error", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
-def test_a_file_system_without_locks_is_said_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:
+def test_a_file_system_without_locks_is_reported_and_not_taken_for_another_run(tmp_path: Path, error: str) -> None:
     imports = "from pathlib import Path\nfrom batchswap.ledger.file.lock import hold\n"
     code = f"{imports}with hold(Path('b.db'), wait=True): pass"
     strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", f"inject=flock:error={error}"]

@@ -1,4 +1,4 @@
-"""Ledgers of earlier versions: each step brings what was there along."""
+"""Ledgers of earlier versions: each step keeps the existing data."""
 
 import sqlite3
 from contextlib import closing
@@ -18,7 +18,7 @@ from batchswap.tasks import Model, Task
 
 
 def older(path: Path, version: int, stop_before: str) -> None:
-    """A ledger as an earlier version left it, with a batch."""
+    """Return a ledger of an earlier version with a batch."""
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         steps.apply(Database(raw, execute_plugins=False), stop_before=stop_before)
         raw.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -27,7 +27,7 @@ def older(path: Path, version: int, stop_before: str) -> None:
 
 
 def with_an_attempt(path: Path, reserved: float) -> None:
-    """It succeeded in seven seconds, and the API did not say what it cost."""
+    """Add an attempt that succeeded in seven seconds, without a price from the API."""
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute("insert into sources(batch_id, path, folder) values(1, 'b.csv', '/')")
         raw.execute(
@@ -43,7 +43,7 @@ def with_an_attempt(path: Path, reserved: float) -> None:
 
 
 @pytest.mark.parametrize("reserved", [0.0, 2.0])
-def test_a_ledger_of_version_4_counts_attempts_that_nobody_ever_priced(tmp_path: Path, reserved: float) -> None:
+def test_a_ledger_of_version_4_counts_attempts_that_never_got_a_price(tmp_path: Path, reserved: float) -> None:
     path = tmp_path / "b.db"
     older(path, 4, "m005_ended_without_any_price")
     with_an_attempt(path, reserved)
@@ -76,7 +76,7 @@ def test_a_ledger_of_version_2_gets_its_detections_and_keeps_its_batches(tmp_pat
         assert db.execute("select count(*) from files").fetchone() == (0,)
 
 
-def test_a_ledger_of_version_5_knows_duplicates_of_what_it_has_done(tmp_path: Path) -> None:
+def test_a_ledger_of_version_5_knows_duplicates_of_its_done_tasks(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     older(path, 5, "m006_duplicates_and_places")
     with_an_attempt(path, reserved=1.0)
@@ -92,6 +92,6 @@ def test_a_ledger_of_version_5_knows_duplicates_of_what_it_has_done(tmp_path: Pa
 
 
 def row_like(digest: str) -> Task:
-    """A queued row of another batch, whose inputs are URLs."""
+    """Return a queued row of another batch, whose inputs are URLs."""
     url = "https://cdn.example.com/v.mp4"
     return Task(0, "final", "t", State.QUEUED, Model.VIDEO, url, url, "o.mp4", "/", digest)

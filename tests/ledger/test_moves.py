@@ -1,4 +1,4 @@
-"""The guarded moves: each from the state we believe in, and the books always add up."""
+"""The guarded moves: each starts from the expected state, and the sums of credits are always right."""
 
 import sqlite3
 from typing import Any
@@ -30,7 +30,7 @@ def state(db: sqlite3.Connection, task_id: int) -> str:
     return found
 
 
-def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_one_row_from_queued_to_done(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1)
     assert queries.credits_of(db).reserved == 2.0
     transitions.accepted(db, stamp, item, "remote-1")
@@ -45,7 +45,7 @@ def test_the_way_of_one_row(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert [past.took for past in queries.took(db)] == [5.0]
 
 
-def test_the_length_of_the_target_is_known_with_what_it_took(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_the_length_of_the_target_is_stored_with_the_duration(db: sqlite3.Connection, stamp: Stamp) -> None:
     task = transitions.find_task(db, 1)
     item = transitions.submit(db, stamp, task, reserved=1.0, budget=NO_BUDGET, account="a", seconds=12.5)
     transitions.accepted(db, stamp, item, "remote-1")
@@ -62,7 +62,7 @@ def test_a_move_from_another_state_is_a_lost_race_and_writes_nothing(db: sqlite3
     assert list(db.iterdump()) == before
 
 
-def test_a_task_is_submitted_by_one_only(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_a_task_is_submitted_only_once(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = transitions.find_task(db, 1)
     db.execute("savepoint s")
     transitions.submit(db, stamp, item, reserved=1.0, budget=NO_BUDGET, account="a")
@@ -105,7 +105,7 @@ def test_one_remote_task_of_a_provider_belongs_to_one_attempt(db: sqlite3.Connec
     assert state(db, 3) == "running"
 
 
-def test_what_an_earlier_run_left_in_submitting_is_uncertain(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_a_task_that_an_earlier_run_left_in_submitting_is_uncertain(db: sqlite3.Connection, stamp: Stamp) -> None:
     submit(db, stamp, 1)
     submit(db, stamp, 2)
     assert transitions.recover(db, stamp) == 2
@@ -122,10 +122,8 @@ def test_a_failure_without_a_price_is_unknown_and_never_a_guess(db: sqlite3.Conn
 
 
 @pytest.mark.parametrize("end", ["lost", "failed", "succeeded"])
-def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
-    db: sqlite3.Connection, stamp: Stamp, end: str
-) -> None:
-    """The media URL had expired, and TaskInfo was asked once more."""
+def test_a_known_price_is_kept_when_the_api_no_longer_sends_it(db: sqlite3.Connection, stamp: Stamp, end: str) -> None:
+    """The media URL has expired, and TaskInfo is called again."""
     item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
     transitions.accepted(db, stamp, item, "remote-1")
     transitions.succeeded(db, stamp, item, media, charged=3.0, took=5.0)
@@ -142,10 +140,10 @@ def test_what_was_charged_is_not_forgotten_when_the_api_no_longer_says_it(
 
 @pytest.mark.parametrize("charged", [5.0, 0.5, None])
 @pytest.mark.parametrize("by_person", [False, True])
-def test_what_is_committed_stays_the_same_while_a_paid_result_is_asked_for_again(
+def test_the_committed_sum_stays_the_same_while_a_paid_result_is_requested_again(
     db: sqlite3.Connection, stamp: Stamp, charged: float | None, by_person: bool
 ) -> None:
-    """Invariant 7: no room in a budget that is not there, and no more taken than was."""
+    """Invariant 7: a budget never gets more room, and the reserved sum does not change."""
     item, media = submit(db, stamp, 1), Media(("https://m/x.mp4",))
     transitions.accepted(db, stamp, item, "remote-1")
     transitions.succeeded(db, stamp, item, media, charged=charged, took=5.0)
@@ -184,7 +182,7 @@ def test_budget_of_a_run_and_of_a_day(db: sqlite3.Connection, stamp: Stamp) -> N
     assert budgets.committed_on(db, budgets.local_day(stamp.at)) == 10.0
 
 
-def test_what_ended_without_a_price_counts_for_both_budgets(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_an_attempt_without_a_price_counts_for_both_budgets(db: sqlite3.Connection, stamp: Stamp) -> None:
     item = submit(db, stamp, 1, reserved=6.0)
     transitions.accepted(db, stamp, item, "r")
     transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="")
@@ -201,7 +199,7 @@ def test_a_budget_of_three_prices_is_enough_for_three(db: sqlite3.Connection, st
         budget.check(db, stamp.run_id or 0, budgets.local_day(stamp.at), 0.00001)
 
 
-def test_no_query_stands_in_a_column_that_people_read(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_no_readable_column_contains_a_query(db: sqlite3.Connection, stamp: Stamp) -> None:
     """Invariant 9."""
     db.execute("update tasks set target = 'https://cdn/x.mp4', target_query = ? where id = 1", (b"sig=SECRET",))
     assert transitions.find_task(db, 1).target == "https://cdn/x.mp4?sig=SECRET"
@@ -221,7 +219,7 @@ DEEDS = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DEEDS, st.none() | st.floats(0, 5))
-def test_counts_and_credits_are_what_a_recount_gives(
+def test_counts_and_credits_equal_a_recount(
     db: sqlite3.Connection, stamp: Stamp, deeds: list[tuple[int, str]], charged: float | None
 ) -> None:
     db.execute("begin")

@@ -1,4 +1,4 @@
-"""A batch is known by its name, its rows' files by their folder: a moved folder is the same work, another is not."""
+"""A batch is identified by its name and files by their folder: a moved folder is the same work, another one is not."""
 
 import io
 import shutil
@@ -21,7 +21,7 @@ STATES = ["queued", "submitting", "running", "fetching", "done", "failed", "unce
 
 
 def folder(path: Path, size: int = 1, row: str = f"intro,a.mp4,{FACE}") -> Path:
-    """A manifest and its video of `size` bytes."""
+    """Write a manifest and its video of `size` bytes."""
     path.mkdir()
     (path / "a.mp4").write_bytes(b"x" * size)
     (path / "jobs.csv").write_text(f"id,video,face\n{row}\n")
@@ -64,7 +64,7 @@ def test_a_manifest_of_that_name_in_another_folder_is_refused(
     assert take(db, monday).unchanged
 
 
-def test_an_id_that_means_other_urls_in_another_folder_is_refused_too(db: sqlite3.Connection, tmp_path: Path) -> None:
+def test_an_id_with_other_urls_in_another_folder_is_refused_too(db: sqlite3.Connection, tmp_path: Path) -> None:
     monday = folder(tmp_path / "monday", row=f"intro,https://cdn.example/monday.mp4,{FACE}")
     tuesday = folder(tmp_path / "tuesday", row=f"intro,https://cdn.example/tuesday.mp4,{FACE}")
     take(db, monday)
@@ -74,7 +74,7 @@ def test_an_id_that_means_other_urls_in_another_folder_is_refused_too(db: sqlite
     assert take(db, tuesday).enrolment == Enrolment(1, 0, 1)
 
 
-def test_a_plan_refuses_what_a_run_would(db: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_plan_refuses_the_same_manifests_as_a_run(db: sqlite3.Connection, tmp_path: Path) -> None:
     take(db, folder(tmp_path / "monday"))
     tuesday = Source(str(folder(tmp_path / "tuesday")))
     with pytest.raises(UsageError, match="comes from"):
@@ -94,7 +94,7 @@ def test_a_moved_folder_is_the_same_work(db: sqlite3.Connection, tmp_path: Path,
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_other_files_in_place_of_a_folder_that_is_gone_pass_for_nothing_that_is_done(
+def test_other_files_in_place_of_a_missing_folder_are_not_taken_for_done_work(
     db: sqlite3.Connection, tmp_path: Path, state: str
 ) -> None:
     take(db, folder(tmp_path / "monday"))
@@ -133,7 +133,7 @@ def test_one_place_however_it_is_spelled(
     assert take(db, "jobs.csv").unchanged
 
 
-def test_a_link_that_leads_somewhere_else_is_another_place(db: sqlite3.Connection, tmp_path: Path) -> None:
+def test_a_link_with_another_target_is_another_place(db: sqlite3.Connection, tmp_path: Path) -> None:
     current = tmp_path / "current"
     for day in ("monday", "tuesday"):
         folder(tmp_path / day)

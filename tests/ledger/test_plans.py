@@ -1,4 +1,4 @@
-"""No question of a run, and none of `status`, costs more because tasks have finished: the plans that SQLite makes."""
+"""Queries of a run and of `status` do not take longer when more tasks have finished: check the plans of SQLite."""
 
 import re
 import sqlite3
@@ -20,13 +20,13 @@ from batchswap.tasks import Attempt, Task
 from tests.loop.world import rows
 
 GROWING = {"tasks", "t", "o", "attempts", "a", "events"}
-"""The tables that grow with the work, and what the statements call them."""
+"""The tables that grow with the work, and their aliases in statements."""
 SHORT = {"tasks_queued", "tasks_open", "tasks_failed", "tasks_edited"}
-"""Indexes of what is left to do or asks for a person: they shrink as tasks finish."""
+"""Indexes of tasks that are left to do, or need a decision: they shrink as tasks finish."""
 
 
 def plans(db: sqlite3.Connection, work: Callable[[], object]) -> dict[str, list[str]]:
-    """What SQLite does for each statement that the work runs."""
+    """Return the plans of the statements that the work executes."""
     said: list[str] = []
     db.set_trace_callback(said.append)
     try:
@@ -39,7 +39,7 @@ def plans(db: sqlite3.Connection, work: Callable[[], object]) -> dict[str, list[
 
 
 def complaints(found: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Statements that walk through a table that grows, or sort what they find there."""
+    """Return the statements that scan a growing table, or sort its rows."""
     wrong = []
     for sql, steps in found.items():
         for step in steps:
@@ -58,7 +58,7 @@ def queued(db: sqlite3.Connection) -> list[Task]:
     return next(Queue(db, Selection(("b",))).pages())
 
 
-def test_the_way_of_a_task(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_statements_from_queued_to_done(db: sqlite3.Connection, stamp: Stamp) -> None:
     def work() -> None:
         item = queued(db)[0]
         attempt = attempt_of(db, stamp, item)
@@ -70,7 +70,7 @@ def test_the_way_of_a_task(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert not complaints(plans(db, work))
 
 
-def test_the_ways_that_go_wrong(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_statements_of_failures(db: sqlite3.Connection, stamp: Stamp) -> None:
     def work() -> None:
         first, second, third = queued(db)
         attempt = attempt_of(db, stamp, first)
@@ -84,7 +84,7 @@ def test_the_ways_that_go_wrong(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert not complaints(plans(db, work))
 
 
-def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_queries_of_a_run(db: sqlite3.Connection, stamp: Stamp) -> None:
     attempt = attempt_of(db, stamp, queued(db)[0])
 
     def work() -> None:
@@ -106,13 +106,13 @@ def test_what_a_run_asks(db: sqlite3.Connection, stamp: Stamp) -> None:
     assert not complaints(plans(db, work))
 
 
-def test_what_enrolling_asks_about_outputs(db: sqlite3.Connection) -> None:
+def test_queries_about_outputs_during_enrolment(db: sqlite3.Connection) -> None:
     db.execute("update tasks set state = 'done'")
     chunk = Chunk("b", "/", "b.csv", rows(3))
     assert not complaints(plans(db, lambda: KeptOutputs(db).look(chunk)))
 
 
-def test_what_status_asks(db: sqlite3.Connection) -> None:
+def test_queries_of_status(db: sqlite3.Connection) -> None:
     assert not complaints(plans(db, lambda: status.gather(db, Path("batchswap.db"))))
 
 
@@ -125,5 +125,5 @@ def test_what_status_asks(db: sqlite3.Connection) -> None:
         "select t.id from tasks t where t.target = 'x'",
     ],
 )
-def test_a_walk_through_what_has_finished_is_seen(db: sqlite3.Connection, sql: str) -> None:
+def test_a_scan_of_finished_tasks_is_noticed(db: sqlite3.Connection, sql: str) -> None:
     assert complaints(plans(db, lambda: db.execute(sql).fetchall()))

@@ -1,4 +1,4 @@
-"""The file that processes share and may lose: whoever finds it damaged begins it anew, and all go on with one file."""
+"""The file that processes share: if it is damaged, one of them creates it again, and all of them use the new file."""
 
 import shutil
 import sqlite3
@@ -18,7 +18,7 @@ from tests.waits import first_line
 
 
 class Book:
-    """Lines that processes write; it knows how often it was begun, and whether it was new."""
+    """A shared file of lines, with the number of times it was created, and whether it was new."""
 
     def __init__(self, path: Path) -> None:
         self.begun: list[bool] = []
@@ -39,12 +39,12 @@ class Book:
 
 
 def checkpoint(path: Path) -> None:
-    """What is written stands in the file itself."""
+    """Check that the lines are in the file itself."""
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0
 
 
-def test_new_is_only_what_nobody_has_used(tmp_path: Path) -> None:
+def test_only_an_unused_file_is_new(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "book.db"
     with closing(Book(path)) as one, closing(Book(path)) as two:
         one.write(b"a")
@@ -65,7 +65,7 @@ def test_work_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         assert book.lines() == [b"b"]
 
 
-def test_damage_that_is_found_in_use_is_mended_in_use(tmp_path: Path) -> None:
+def test_damage_during_use_is_repaired_during_use(tmp_path: Path) -> None:
     path = tmp_path / "book.db"
     with closing(Book(path)) as book:
         for _ in range(100):
@@ -81,7 +81,7 @@ def test_damage_that_is_found_in_use_is_mended_in_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [lambda path: path.unlink(), lambda path: shutil.rmtree(path.parent)])
-def test_who_has_it_open_goes_on_with_the_file_that_stands_there_now(
+def test_a_process_with_the_old_file_open_continues_with_the_new_one(
     tmp_path: Path, lose: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "state" / "book.db"
@@ -103,7 +103,7 @@ with open(sys.argv[1], "w") as handle:
 """
 
 
-def test_nobody_opens_it_while_another_process_may_begin_it_anew(tmp_path: Path) -> None:
+def test_no_process_opens_it_while_another_one_may_create_it_again(tmp_path: Path) -> None:
     path = tmp_path / "book.db"
     command = [sys.executable, "-c", HOLDER, f"{path}.lock"]
     with (
@@ -119,7 +119,7 @@ def test_nobody_opens_it_while_another_process_may_begin_it_anew(tmp_path: Path)
         opening.result(10)
 
 
-def test_a_file_that_others_keep_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_stays_locked_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchswap.ratelimit.shared_file._PATIENCE", 0.1)
     path = tmp_path / "book.db"
     with closing(Book(path)) as book, closing(sqlite3.connect(path, isolation_level=None)) as other:

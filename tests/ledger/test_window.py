@@ -17,7 +17,7 @@ from batchswap.ratelimit.shared_window import NoWindow, SharedWindow, fingerprin
 
 
 class SetClock(SystemClock):
-    """A clock that stands until it is moved."""
+    """A clock that does not move by itself."""
 
     def __init__(self) -> None:
         self.wall, self.mono = 1_790_000_000.0, 1000.0
@@ -42,7 +42,7 @@ RATE = Rate(5, 10.0)
 
 
 def drain(window: SharedWindow, clock: SetClock, seconds: float, *, heard: bool = False) -> list[float]:
-    """Send whenever it is allowed, for a while."""
+    """Send whenever the window allows it, for a while."""
     sent, end = [], clock.mono + seconds
     while clock.mono < end:
         wait = window.claim()
@@ -102,7 +102,7 @@ def boot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]
     yield name
 
 
-def test_a_429_slows_everybody(tmp_path: Path, clock: SetClock) -> None:
+def test_a_429_slows_all_processes(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
     with closing(SharedWindow(path, RATE, clock)) as one, closing(SharedWindow(path, RATE, clock)) as two:
         drain(one, clock, 6.0)
@@ -157,7 +157,7 @@ def test_invariant_6_over_two_processes(tmp_path: Path) -> None:
     sent = sorted(float(word) for process in pair for word in process.communicate(timeout=30)[0].split())
     assert sent[0] >= started
     assert len(sent) > 20
-    # What is noted is the moment before the claim returns; a process may be slow to say so.
+    # The recorded time is just before the claim returns; a slow process may report it later.
     assert all(later - earlier > 0.48 for earlier, later in zip(sent, sent[20:], strict=False))
 
 
@@ -179,7 +179,7 @@ def test_invariant_6_a_request_that_is_held_back_after_its_claim_counts_from_whe
 
 
 class Road:
-    """Requests of two processes on their way to an API that counts what comes, on a clock that jumps."""
+    """Requests of two processes to an API that counts them when they arrive, on a clock that jumps."""
 
     def __init__(self, path: Path, rate: Rate, clock: SetClock, dice: random.Random, jitter: float) -> None:
         self.clock, self.dice, self.jitter = clock, dice, jitter
@@ -188,11 +188,11 @@ class Road:
         self.answers: list[tuple[float, float, SharedWindow]] = []
 
     def travel(self) -> float:
-        """Seconds there, or back. Mostly quick."""
+        """Return the seconds to the API or back; usually few."""
         return 0.02 + (self.dice.uniform(0.0, self.jitter) if self.dice.random() < 0.3 else 0.0)
 
     def pass_time(self, seconds: float) -> None:
-        """Answers are heard when they come."""
+        """Record answers when they arrive."""
         end = self.clock.mono + seconds
         while self.answers and min(self.answers, key=lambda each: each[0])[0] <= end:
             first = min(self.answers, key=lambda each: each[0])
@@ -226,8 +226,8 @@ def test_invariant_6_as_the_api_counts_it_when_requests_travel_at_different_spee
     assert all(later - earlier >= rate.period for earlier, later in zip(came, came[rate.limit :], strict=False))
 
 
-def test_steady_roads_cost_nothing(tmp_path: Path, clock: SetClock) -> None:
-    """An API that always takes half a second to answer is sent as much as one that answers at once."""
+def test_a_steady_delay_costs_nothing(tmp_path: Path, clock: SetClock) -> None:
+    """An API that always answers after half a second gets as many requests as one that answers at once."""
     rate = Rate(20, 10.0)
     with closing(SharedWindow(tmp_path / "w.db", rate, clock)) as window:
         begun = clock.mono
@@ -259,7 +259,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_window_is_begun_anew_as_if_it_was_full(
+def test_a_damaged_window_is_created_again_as_full(
     tmp_path: Path, clock: SetClock, damage: Callable[[bytes], bytes]
 ) -> None:
     path = tmp_path / "w.db"
@@ -275,7 +275,7 @@ def test_a_damaged_window_is_begun_anew_as_if_it_was_full(
     assert sum(1 for each in sent if each > begun) >= 10
 
 
-def test_a_window_whose_pace_cannot_be_read_is_begun_anew(tmp_path: Path, clock: SetClock) -> None:
+def test_a_window_with_an_unreadable_pace_is_created_again(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
     with closing(SharedWindow(path, RATE, clock)) as window:
         assert window.claim() == 0.0
@@ -286,7 +286,7 @@ def test_a_window_whose_pace_cannot_be_read_is_begun_anew(tmp_path: Path, clock:
         assert window.limit() == RATE.limit
 
 
-def test_what_damages_the_window_of_two_leaves_them_one_window(tmp_path: Path, clock: SetClock) -> None:
+def test_two_processes_share_one_window_after_a_damage(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
     with closing(SharedWindow(path, RATE, clock)) as one:
         sent = drain(one, clock, 25.0)
@@ -319,7 +319,7 @@ def test_invariant_6_over_processes_that_find_the_window_damaged_at_once(tmp_pat
     assert busiest(sent, 0.96) <= 10
 
 
-# Processes that were told different rates.
+# Processes with different rates.
 
 OTHERS = [Rate(20, 10.0), Rate(100, 60.0), Rate(1200, 3600.0), Rate(1, 10.0), Rate(5, 1.0)]
 
@@ -341,8 +341,8 @@ def test_invariant_6_a_command_with_another_rate_changes_nothing_for_a_run(
     assert len(sent) >= alone - 2
 
 
-def test_invariant_6_a_long_period_is_kept_beside_short_ones(tmp_path: Path, clock: SetClock) -> None:
-    """Whoever needs few departures does not throw away those that others need."""
+def test_invariant_6_a_long_period_is_kept_with_short_ones(tmp_path: Path, clock: SetClock) -> None:
+    """A command that needs few departures keeps those that other processes need."""
     path, rate = tmp_path / "w.db", Rate(60, 600.0)
     with (
         closing(SharedWindow(path, rate, clock)) as window,
@@ -357,7 +357,7 @@ def test_invariant_6_a_long_period_is_kept_beside_short_ones(tmp_path: Path, clo
     assert busiest(sent, rate.period) <= rate.limit
 
 
-def test_two_runs_with_different_rates_share_the_lower_one_and_both_get_on(tmp_path: Path, clock: SetClock) -> None:
+def test_two_runs_with_different_rates_share_the_lower_one_and_both_progress(tmp_path: Path, clock: SetClock) -> None:
     path, fast, slow, dice = tmp_path / "w.db", Rate(20, 10.0), RATE, random.Random(4)
     with closing(SharedWindow(path, fast, clock)) as one, closing(SharedWindow(path, slow, clock)) as two:
         sent: dict[SharedWindow, list[float]] = {one: [], two: []}
@@ -386,7 +386,7 @@ def test_a_run_has_its_own_rate_again_when_the_slower_one_has_ended(tmp_path: Pa
 
 
 def test_a_command_adopts_the_rate_of_a_run(tmp_path: Path, clock: SetClock) -> None:
-    """At a lower rate it would wait for ever, as what the run sends counts for it."""
+    """With a lower rate of its own it would wait for ever, because it counts the requests of the run."""
     for own in (Rate(1, 10.0), Rate(1200, 60.0)):
         path = tmp_path / f"{own.limit}.db"
         with closing(SharedWindow(path, Rate(20, 10.0), clock)) as run:
@@ -395,7 +395,7 @@ def test_a_command_adopts_the_rate_of_a_run(tmp_path: Path, clock: SetClock) -> 
                 assert len(drain(passing, clock, 10.0, heard=True)) in (19, 20)
 
 
-def test_what_429s_have_taught_is_not_forgotten_for_another_rate(tmp_path: Path, clock: SetClock) -> None:
+def test_the_limit_learned_from_429s_is_kept_for_another_rate(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
     with closing(SharedWindow(path, Rate(20, 10.0), clock)) as window:
         drain(window, clock, 6.0)
@@ -408,11 +408,11 @@ def test_what_429s_have_taught_is_not_forgotten_for_another_rate(tmp_path: Path,
             assert quick.limit() == learned
 
 
-def test_an_older_versions_window_is_begun_anew_as_if_it_was_full(tmp_path: Path, clock: SetClock) -> None:
+def test_the_window_of_an_older_version_is_created_again_as_full(tmp_path: Path, clock: SetClock) -> None:
     path = tmp_path / "w.db"
     with closing(sqlite3.connect(path)) as db:
         db.execute("create table departures(id integer primary key, claimed real not null, at real not null, way real)")
-        db.execute("insert into departures values(1, 5e5, 5e5, null)")  # of an uptime that nobody knows
+        db.execute("insert into departures values(1, 5e5, 5e5, null)")  # of an unknown uptime
         db.execute("create table pace(one integer primary key check(one = 1), boot, wall, mono, value)")
         db.execute("insert into pace values(1, 'another', 1.0, 5e5, x'80')")
         db.commit()
@@ -422,7 +422,7 @@ def test_an_older_versions_window_is_begun_anew_as_if_it_was_full(tmp_path: Path
         before = [begun - 2.0 * i for i in range(RATE.limit)]
         assert busiest(before + sent, RATE.period) <= RATE.limit
         assert sent[0] - begun < 3.0
-        with closing(sqlite3.connect(path)) as db:  # and a process of that version goes on beside this one
+        with closing(sqlite3.connect(path)) as db:  # a process of that version still runs
             db.executemany("insert into departures(claimed, at) values(?1, ?1)", [(clock.mono,)] * RATE.limit)
             db.commit()
         assert window.claim() > RATE.period

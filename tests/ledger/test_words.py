@@ -1,4 +1,4 @@
-"""What a person's word does to the books: which attempts count as paid, and what is asked for again."""
+"""Commands of a user: which attempts count as paid afterwards, and which results are requested again."""
 
 import sqlite3
 
@@ -15,12 +15,12 @@ from tests.loop.world import rows
 
 
 def submitted(db: sqlite3.Connection, stamp: Stamp) -> Attempt:
-    """The first task, with one more attempt."""
+    """Submit the first task once more."""
     return transitions.submit(db, stamp, transitions.find_task(db, 1), reserved=2.0, budget=Budget(), account="a")
 
 
 def fail(db: sqlite3.Connection, stamp: Stamp) -> None:
-    """It is accepted, and its generation fails."""
+    """Let the task be accepted, and its generation fail."""
     item = submitted(db, stamp)
     transitions.accepted(db, stamp, item, f"r{item.number}")
     transitions.ended_badly(db, stamp, item, Event.GENERATION_FAILED, code="501", reason="no face")
@@ -37,21 +37,21 @@ def test_an_attempt_that_was_not_accepted_is_not_paid(db: sqlite3.Connection, st
     assert paid(db) == 0
 
 
-def test_what_is_retried_may_cost_as_often_as_a_new_task(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_a_retried_task_may_cost_as_often_as_a_new_one(db: sqlite3.Connection, stamp: Stamp) -> None:
     fail(db, stamp)
     assert paid(db) == 1
     assert operator_actions.retry(db, stamp, transitions.find_task(db, 1)) is Event.RETRIED
     assert paid(db) == 0
 
 
-def test_an_edited_row_may_cost_as_often_as_a_new_task(db: sqlite3.Connection, stamp: Stamp) -> None:
+def test_an_edited_row_may_cost_as_often_as_a_new_one(db: sqlite3.Connection, stamp: Stamp) -> None:
     fail(db, stamp)
     edited = msgspec.structs.replace(rows(1)[0], digest="new")
     assert enrol(db, stamp, [Chunk("b", "/", "b.csv", [edited])], {}).changed == 1
     assert (transitions.find_task(db, 1).state, paid(db)) == (State.QUEUED, 0)
 
 
-def test_a_result_that_was_not_saved_is_asked_for_again_also_after_a_cancel(
+def test_a_result_that_was_not_saved_is_requested_again_also_after_a_cancel(
     db: sqlite3.Connection, stamp: Stamp
 ) -> None:
     item = submitted(db, stamp)

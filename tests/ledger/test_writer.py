@@ -1,4 +1,4 @@
-"""Group commit: one transaction for all who wait, and one failure is one failure."""
+"""Group commit: one transaction for all waiting writes, and an error undoes one write only."""
 
 import asyncio
 import sqlite3
@@ -14,7 +14,7 @@ from batchswap.ledger.file import connection as files
 from batchswap.ledger.group_commit import LedgerWriter
 
 
-async def test_what_waits_together_is_committed_together(db: sqlite3.Connection, path: Path) -> None:
+async def test_waiting_writes_are_committed_together(db: sqlite3.Connection, path: Path) -> None:
     commits: list[str] = []
     db.set_trace_callback(lambda sql: commits.append(sql) if sql == "commit" else None)
 
@@ -26,7 +26,7 @@ async def test_what_waits_together_is_committed_together(db: sqlite3.Connection,
     assert len(commits) <= 3
 
 
-async def test_one_that_fails_undoes_its_own_part_only(db: sqlite3.Connection, path: Path) -> None:
+async def test_a_failed_write_undoes_only_itself(db: sqlite3.Connection, path: Path) -> None:
     def bad(connection: sqlite3.Connection) -> None:
         connection.execute("insert into meta values('bad', x'00')")
         raise LostRace("moved")
@@ -40,7 +40,7 @@ async def test_one_that_fails_undoes_its_own_part_only(db: sqlite3.Connection, p
     assert [name for (name,) in db.execute("select name from meta where name in ('bad', 'good')")] == ["good"]
 
 
-async def test_a_full_disk_is_everybodys(db: sqlite3.Connection, path: Path) -> None:
+async def test_a_full_disk_fails_all_writes(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"pragma max_page_count = {db.execute('pragma page_count').fetchone()[0]}")
 
     writer = LedgerWriter(db, path)
@@ -52,7 +52,7 @@ async def test_a_full_disk_is_everybodys(db: sqlite3.Connection, path: Path) -> 
     assert db.execute("select count(*) from tasks where code = 'x'").fetchone() == (0,)
 
 
-async def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connection, path: Path) -> None:
+async def test_a_cancelled_caller_does_not_undo_its_write(db: sqlite3.Connection, path: Path) -> None:
     writer = LedgerWriter(db, path)
     waiter = asyncio.ensure_future(writer.do(lambda c: c.execute("insert into meta values('kept', x'00')")))
     await asyncio.sleep(0)
@@ -63,7 +63,7 @@ async def test_a_waiter_that_gives_up_does_not_undo_its_work(db: sqlite3.Connect
     assert db.execute("select count(*) from meta where name = 'kept'").fetchone() == (1,)
 
 
-async def test_while_another_process_writes_the_loop_goes_on(db: sqlite3.Connection, path: Path) -> None:
+async def test_the_loop_continues_while_another_process_writes(db: sqlite3.Connection, path: Path) -> None:
     writer = LedgerWriter(db, path)
     with closing(files.connect(path, write=True)) as other:
         other.execute("begin immediate")
