@@ -162,7 +162,7 @@ class Downloader:
 
     def _check_size(self, size: int) -> None:
         if size > self._largest:
-            raise DownloadError("too-large", f"the result is larger than {self._largest} bytes", final=True)
+            raise DownloadError("too-large", f"the result is larger than {self._largest:,} bytes", final=True)
 
 
 async def _decoded(response: aiohttp.ClientResponse, *, is_coded: bool) -> AsyncIterator[bytes]:

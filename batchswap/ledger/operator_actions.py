@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
-from batchswap.ledger.rows import TASK_COLUMNS, last_attempt, one_of, task
+from batchswap.ledger.enrolment.duplicates import root_of
+from batchswap.ledger.rows import IS_IN, TASK_COLUMNS, last_attempt, one_of, task
 from batchswap.ledger.transitions import Stamp, attached, change, move, reopen
 from batchswap.states import BY_PERSON, HAS_RESULT, AttemptState, Event, State
 from batchswap.tasks import Attempt, Task
@@ -33,19 +34,15 @@ def chosen(
 ) -> Iterator[Task]:
     """Stream the tasks in a state. They may change their state in the meantime."""
     # By rowid: with an index, each page would be sorted again.
-    sql = f"select {TASK_COLUMNS} from tasks t not indexed cross join batches b on b.id = t.batch_id"
-    sql += " cross join sources s on s.id = t.source_id where t.id > ? and t.state = ?"
-    values: list[str] = []
-    if batch is not None:
-        sql += " and b.name = ?"
-        values.append(batch)
-    if code is not None:
-        sql += " and t.code = ?"
-        values.append(code)
-    last = 0
-    while rows := db.execute(f"{sql} order by t.id limit {_PAGE}", (last, state, *values)).fetchall():
+    sql = (
+        f"select {TASK_COLUMNS} from tasks t not indexed cross join batches b on b.id = t.batch_id"
+        f" cross join sources s on s.id = t.source_id where t.id > :last and t.state = :state and {IS_IN}"
+        f" order by t.id limit {_PAGE}"
+    )
+    values = {"state": state, "batch": batch, "code": code, "last": 0}
+    while rows := db.execute(sql, values).fetchall():
         yield from map(task, rows)
-        last = rows[-1][0]
+        values["last"] = rows[-1][0]
 
 
 def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
@@ -72,7 +69,7 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
             f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried"
             f"{_HINTS.get(item.state, '')}"
         )
-    if item.state is State.DONE and _has_reused(db, item):
+    if item.state is State.DONE and root_of(db, item.id) != item.id:
         move(db, stamp, item.id, item.state, Event.REUSE_AGAIN)
         return Event.REUSE_AGAIN
     attempt = _still_good(db, item)
@@ -83,11 +80,6 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
     move(db, stamp, item.id, item.state, Event.RESUMED, attempt_id=attempt.id)
     reopen(db, attempt)
     return Event.RESUMED
-
-
-def _has_reused(db: sqlite3.Connection, item: Task) -> bool:
-    """Return whether the task's result is another task's."""
-    return bool(db.execute("select reuses is not null from tasks where id = ?", (item.id,)).fetchone()[0])
 
 
 def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:

@@ -2,11 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
-from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
+from batchswap.ledger.rows import IS_IN, IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
 from batchswap.ledger.transitions import media_urls
 from batchswap.states import COSTS_MONEY, State
 from batchswap.tasks import Faces, Task
@@ -138,22 +137,14 @@ def lines(
     db: sqlite3.Connection, *, states: Sequence[str] = (), batch: str | None = None, code: str | None = None
 ) -> Iterator[TaskLine]:
     """Stream the tasks in the order in which they were enrolled."""
-    clauses, values = ["true"], list[Any]()
-    if states:
-        clauses.append(f"t.state in ({marks(states)})")
-        values += states
-    if batch is not None:
-        clauses.append("b.name = ?")
-        values.append(batch)
-    if code is not None:
-        clauses.append("t.code = ?")
-        values.append(code)
-    for row in db.execute(f"{_LINE_SQL} where {' and '.join(clauses)} order by t.id", values):
+    has_state = f"and {one_of('t.state', map(State, states))}" if states else ""
+    sql = f"{_LINE_SQL} where {IS_IN} {has_state} order by t.id"
+    for row in db.execute(sql, {"batch": batch, "code": code}):
         yield TaskLine(*row)
 
 
 def line(db: sqlite3.Connection, task_id: int) -> TaskLine:
-    """One task."""
+    """Return one task."""
     return TaskLine(*db.execute(f"{_LINE_SQL} where t.id = ?", (task_id,)).fetchone())
 
 

@@ -166,7 +166,7 @@ def m002_runs_attempts_and_events(db: Database) -> None:
 
 
 def _keep_books(db: Database, is_unpriced: str) -> None:
-    """The triggers. `is_unpriced` tells of an attempt, `{side}`, whether it counts as one without a price."""
+    """Create the triggers. `is_unpriced` is the condition that an attempt, `{side}`, counts as one without a price."""
     new = _BOOKS.format(side="new", sign="+", is_unpriced=is_unpriced.format(side="new"))
     old = _BOOKS.format(side="old", sign="-", is_unpriced=is_unpriced.format(side="old"))
     db.execute(f"create trigger attempts_begun after insert on attempts begin {new}; end")

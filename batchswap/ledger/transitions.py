@@ -158,7 +158,7 @@ def _set(db: sqlite3.Connection, attempt_id: int, **columns: Any) -> None:
 
 
 def change(db: sqlite3.Connection, attempt_id: int, state: AttemptState, **columns: Any) -> None:
-    """Change the state of an attempt. Raise LostRace when it is in no state that may precede this one."""
+    """Change the state of an attempt. Raise LostRace if its present state may not precede this one."""
     names = "".join(f", {name} = ?" for name in columns)
     sql = f"update attempts set state = ?{names} where id = ? and {one_of('state', attempts_before(state))}"
     if db.execute(sql, (state, *columns.values(), attempt_id)).rowcount != 1:

@@ -120,7 +120,7 @@ class Matches:
         others, used, paid = self._others(item)
         used |= self._taken[item.batch, item.digest]
         for other, root in others:
-            if root in used or not is_same_work(self._db, item, other, self._hash):
+            if root in used or not self._is_same_work(item, other):
                 continue
             if paid:
                 paid -= 1  # this task is matched by a row that is paid for on purpose
@@ -156,26 +156,24 @@ class Matches:
         others += [(each, each.id) for each in self._queued.get(item.digest, ()) if each.batch != item.batch]
         return others, used, paid
 
+    def _is_same_work(self, item: Task, other: Task) -> bool:
+        """Return whether two tasks whose inputs are written the same way use the same files."""
+        try:
+            return all(self._is_same_file(item, other, each) for each in input_files.local_inputs(item))
+        except OSError:
+            return False  # an input is missing, so the row cannot be submitted
 
-def is_same_work(db: sqlite3.Connection | None, item: Task, other: Task, hash_file: Hash) -> bool:
-    """Return whether two tasks whose inputs are written the same way use the same files."""
-    try:
-        return all(_is_same_file(db, item, other, each, hash_file) for each in input_files.local_inputs(item))
-    except OSError:
-        return False  # an input is missing, so the row cannot be submitted
-
-
-def _is_same_file(db: sqlite3.Connection | None, item: Task, other: Task, given: str, hash_file: Hash) -> bool:
-    new, old = Path(item.folder, given), Path(other.folder, given)
-    known = None if db is None or not other.id else input_files.recorded(db, root_of(db, other.id), old)
-    if known is not None:
-        return input_files.is_same(known, new, hash_file)
-    if new.resolve() == old.resolve():
-        return True
-    if old.exists():
-        return new.stat().st_size == old.stat().st_size and hash_file(new) == hash_file(old)
-    seen = None if db is None else input_files.enrolled(db, old)
-    return seen is None or seen[0] == new.stat().st_size
+    def _is_same_file(self, item: Task, other: Task, given: str) -> bool:
+        db, new, old = self._db, Path(item.folder, given), Path(other.folder, given)
+        known = None if db is None or not other.id else input_files.recorded(db, root_of(db, other.id), old)
+        if known is not None:
+            return input_files.is_same(known, new, self._hash)
+        if new.resolve() == old.resolve():
+            return True
+        if old.exists():
+            return new.stat().st_size == old.stat().st_size and self._hash(new) == self._hash(old)
+        seen = None if db is None else input_files.enrolled(db, old)
+        return seen is None or seen[0] == new.stat().st_size
 
 
 def root_of(db: sqlite3.Connection, task_id: int) -> int:
@@ -342,12 +340,6 @@ def prospect(db: sqlite3.Connection, item: Task, other: Task, account: str, batc
     if is_paid:
         return Prospect.DONE if other.state is State.DONE else Prospect.COMING
     return Prospect.COMING if is_queued and other.batch in batches else Prospect.NONE
-
-
-def source_of(db: sqlite3.Connection, task_id: int) -> int | None:
-    """Return the id of the task whose result this one reuses."""
-    row = db.execute("select reuses from tasks where id = ?", (task_id,)).fetchone()
-    return None if row is None else row[0]
 
 
 def release(db: sqlite3.Connection, task_id: int) -> None:

@@ -25,7 +25,7 @@ async def reuse(ledger: RunLedger, settings: Settings, account: str, report: Rep
     """
     db, released, taken = ledger.db, 0, 0
     for item in selections.waiting(db, selections.selection_of(settings)):
-        other = transitions.find_task(db, duplicates.source_of(db, item.id) or item.id)
+        other = transitions.find_task(db, duplicates.root_of(db, item.id))
         match duplicates.prospect(db, item, other, account, settings.batches):
             case Prospect.NONE:
                 await ledger.do(duplicates.release, item.id)
@@ -88,7 +88,7 @@ def waiting_words(db: sqlite3.Connection, settings: Settings) -> tuple[str, bool
     left = selections.waiting(db, selections.selection_of(settings))
     if not left:
         return "", False
-    others = [transitions.find_task(db, duplicates.source_of(db, item.id) or item.id) for item in left]
+    others = [transitions.find_task(db, duplicates.root_of(db, item.id)) for item in left]
     named = list(dict.fromkeys(f"{each.batch}/{each.key} ({each.state})" for each in others))
     rows, wait = ("row", "waits") if len(left) == 1 else ("rows", "wait")
     more = " …" if len(named) > duplicates.NAMED else ""
