@@ -30,7 +30,7 @@ from tests.ports import reserve_port
 
 API, FOLDER, HOME = "https://api.crun.ai", "/srv/spring", "/home/you"
 """What the documentation shows in place of the server, the session's folder and its home."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that a command may take."""
 END = "@end of output"
 TASK_ID = re.compile(r"\b[0-9a-f]{32}\b")

@@ -30,7 +30,7 @@ def guide(_: Console, options: GuideOptions) -> int:
     if (width := columns()) is None or sys.stdin is None or not sys.stdin.isatty():
         print_lines(text.splitlines())
     else:
-        click.echo_via_pager(rendered(text, min(width, WIDEST)), color=True)
+        click.echo_via_pager(rendered(text, min(width, WIDEST)))
     return Exit.DONE
 
 
