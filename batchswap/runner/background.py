@@ -47,7 +47,7 @@ async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
     def left_out() -> int:  # constant: only a run moves these tasks, and this run does not select them
         return selections.left_out(run.ledger.db, selections.selection_of(run.settings))
 
-    display = asyncio.ensure_future(watch(lambda: look(run, left_out())))
+    display = asyncio.ensure_future(watch(lambda: view_of(run, left_out())))
     try:
         yield
     finally:
@@ -85,7 +85,7 @@ async def flush(run: RunContext) -> None:
         run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 
 
-def look(run: RunContext, left_out: int) -> RunView:
+def view_of(run: RunContext, left_out: int) -> RunView:
     """Return a view of the run. `left_out` counts the queued tasks that are not selected.
 
     When the budget is used up or submitting has stopped, all queued tasks count as left out.

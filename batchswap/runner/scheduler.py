@@ -38,7 +38,7 @@ from batchswap.runner.submit.submit import Submitting, unpaid_words
 from batchswap.runner.task_context import Job, Ready, class_of
 
 DAY = 86_400.0
-LOOK_EVERY = 30.0
+CHECK_EVERY = 30.0
 """Longest wait in seconds when there is a deadline, because the clock may be set."""
 GRACE = 10.0
 """Seconds that open calls get when the run ends."""
@@ -119,8 +119,8 @@ class Loop:
         for work in self.queue.fill():
             self.spawn(work)
         now = run.clock.monotonic()
-        self._look_at_budget()
-        self._look_at_deadline()
+        self._check_budget()
+        self._check_deadline()
         run.stop_if_spent(now - LAST)
         action = choose(self._view(now), now)
         if isinstance(action, Wait):
@@ -131,8 +131,8 @@ class Loop:
             await asyncio.sleep(0)
             return
         if not self._is_finished():
-            look = inf if run.settings.deadline is None else LOOK_EVERY
-            await self._wait(min(wait, look, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
+            longest = inf if run.settings.deadline is None else CHECK_EVERY
+            await self._wait(min(wait, longest, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
 
     async def _wait(self, seconds: float) -> None:
         """Wait until something changes, at most `seconds`. Time in which the process was stopped spends no patience."""
@@ -167,7 +167,7 @@ class Loop:
         return ChoiceView(
             probe_at=run.health.probe_due(),
             is_paused=run.health.is_paused,
-            is_probing=self._balance.is_looking,
+            is_probing=self._balance.is_calling,
             has_free_call=bool(run.state.turns),
             was_free_call=self._was_free_call,
             is_waiting=is_waiting,
@@ -206,7 +206,7 @@ class Loop:
                     self._was_free_call = True
                     await self._run.state.turns.give()
                 case CheckBalance():
-                    await self._balance.look()
+                    await self._balance.check()
                 case Probe():
                     await self._balance.probe()
         finally:
@@ -232,7 +232,7 @@ class Loop:
         finally:
             run.evidence.submit_ended()
 
-    def _look_at_budget(self) -> None:
+    def _check_budget(self) -> None:
         """Stop submitting when the budget is used up and no task in flight may cost less than its reservation."""
         state = self._run.state
         if state.is_short and state.submit_stop is None and not self.in_flight:
@@ -286,14 +286,14 @@ class Loop:
         by_the_watch = inf if settings.ends_at is None else settings.ends_at - clock.monotonic()
         return max(0.0, min(by_the_day, by_the_watch))
 
-    def _look_at_deadline(self) -> None:
+    def _check_deadline(self) -> None:
         """Stop submitting early enough to collect the running tasks before the deadline; then end the run."""
         run = self._run
         left = self._until_deadline()
         if left == inf:
             return
         if left <= 0.0:
-            run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has passed: the next run continues"))
+            run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has passed: the next run continues with the rest"))
         elif run.state.submit_stop is None and self.queue.ready:
             first = self.queue.ready[0]
             expected = run.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)

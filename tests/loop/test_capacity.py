@@ -45,7 +45,7 @@ async def test_a_run_that_must_learn_the_bound_is_as_fast_as_one_that_knows_it(t
     assert (untold.exit_code, untold.counts["done"]) == (Exit.DONE, 200)
     assert untold.seconds < 1.05 * told.seconds
     assert told.requests["refused_429"] == 0 < untold.requests["refused_429"] < 40
-    assert sum("takes 30 tasks at once" in words for words in world.said) == 1
+    assert sum("accepts only 30 tasks at once" in words for words in world.said) == 1
     assert not any("the API is unavailable" in words for words in world.said)
 
 

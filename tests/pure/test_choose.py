@@ -59,7 +59,7 @@ def test_a_forgotten_poll_goes_before_a_submit() -> None:
     assert _after(DUE, has_forgotten=True, is_waiting=False, poll_at=NOW + 3.0) == Wait(3.0)
 
 
-def test_an_unclear_submit_is_followed_by_a_look_at_the_balance() -> None:
+def test_an_unclear_submit_is_followed_by_a_balance_call() -> None:
     assert _after(DUE, unclear=1) == CheckBalance()
     assert _after(DUE, unclear=1, is_probing=True) == Poll(pressing=True)
     assert _after(READY, unclear=1, is_probing=True) == Wait(inf)

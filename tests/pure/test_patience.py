@@ -37,13 +37,13 @@ def test_good_answers_to_other_calls_count_for_a_slow_call() -> None:
 
 def test_a_probe_at_half_time_distinguishes_slow_from_unavailable() -> None:
     patience = Patience(60.0)
-    assert patience.look_at() == inf
+    assert patience.probe_at() == inf
     patience.begin(10.0)
-    assert patience.look_at() == 40.0
-    patience.looked(40.0)
-    assert patience.look_at() == 70.0
+    assert patience.probe_at() == 40.0
+    patience.probed(40.0)
+    assert patience.probe_at() == 70.0
     patience.good(41.0)
-    assert patience.look_at() == 71.0
+    assert patience.probe_at() == 71.0
 
 
 def test_the_time_in_which_the_process_was_stopped_does_not_count() -> None:

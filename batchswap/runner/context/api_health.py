@@ -153,13 +153,13 @@ class ApiHealth:
 
     def probe_due(self) -> float:
         """Return the time of the next probe, in a pause or because calls hang."""
-        return min(self.probe_at, self.patience.ends_at()) if self.is_paused else self.patience.look_at()
+        return min(self.probe_at, self.patience.ends_at()) if self.is_paused else self.patience.probe_at()
 
     def probed(self, now: float) -> None:
         """Note that a probe leaves."""
         if self.is_paused:
             self.probe_at = now + PROBE_EVERY
-        self.patience.looked(now)
+        self.patience.probed(now)
 
     def may_ask_balance(self, since: float, now: float) -> bool:
         """Return whether to test the API with a balance call: neither a good answer nor such a call since `since`."""

@@ -13,7 +13,7 @@ class Patience:
         self._open: dict[int, float] = {}
         """When each open call left, oldest first."""
         self._calls = 0
-        self._good_at = self._looked_at = -inf
+        self._good_at = self._probed_at = -inf
 
     def begin(self, now: float) -> int:
         """Note that a call leaves. Return its number."""
@@ -49,10 +49,10 @@ class Patience:
         """Return when patience ends without a good answer; inf if there is no trouble."""
         return min(self._since, self._unanswered_since()) + self._allowed
 
-    def look_at(self) -> float:
+    def probe_at(self) -> float:
         """Return when to request the balance because calls hang. An API that answers it is only slow."""
-        return max(self._unanswered_since(), self._looked_at) + self._allowed / 2
+        return max(self._unanswered_since(), self._probed_at) + self._allowed / 2
 
-    def looked(self, now: float) -> None:
+    def probed(self, now: float) -> None:
         """Note that the balance was requested."""
-        self._looked_at = now
+        self._probed_at = now

@@ -14,7 +14,7 @@ from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Task
 
-LOOK_EVERY = 0.1
+CHECK_EVERY = 0.1
 """Least time in seconds between two checks of the free space."""
 
 
@@ -30,7 +30,7 @@ class Queueing:
         """Tasks that returned to the queue. Skip them on later pages."""
         self.ready: deque[Ready] = deque()
         self.preparing = 0
-        self._looked_at = -inf
+        self._checked_at = -inf
 
     def is_empty(self) -> bool:
         """Return whether no task is left to submit."""
@@ -86,13 +86,13 @@ class Queueing:
         """Return whether results can be stored. Stop submitting if not."""
         run = self._run
         now = run.clock.monotonic()
-        if now - self._looked_at < LOOK_EVERY:
+        if now - self._checked_at < CHECK_EVERY:
             return True
         obstacle = self._obstacle()
         if obstacle is not None:
             run.state.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted"))
             return False
-        self._looked_at = now
+        self._checked_at = now
         return True
 
     def _obstacle(self) -> str | None:

@@ -53,7 +53,7 @@ class Uploading:
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
-        self._looking, self._uploading = Locks(), Locks()
+        self._hashing, self._uploading = Locks(), Locks()
         self._intake = Intake()
         self._digests: dict[Path, tuple[FileState, str]] = {}
         self._changed: set[Path] = set()
@@ -66,7 +66,7 @@ class Uploading:
         if is_url(given):
             return given, inf, None
         run, path = self._run, Path(task.folder, given)
-        async with self._looking.hold(str(path)):
+        async with self._hashing.hold(str(path)):
             (size, modified), digest = await self._digest(task, path)
         async with self._uploading.hold(digest):
             now = run.clock.now()

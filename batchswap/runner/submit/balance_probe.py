@@ -14,22 +14,22 @@ UNCLEAR = 5
 
 
 class BalanceProbe:
-    """Balance calls as probes. `is_looking` is true during a call."""
+    """Balance calls as probes. `is_calling` is true during a call."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
-        self.is_looking = False
+        self.is_calling = False
         self._failed = 0
         """Calls in a row without an answer."""
 
     async def probe(self) -> None:
         """Test whether the API answers, during a maintenance or a long pause, or when other calls hang."""
         self._run.health.probed(self._run.clock.monotonic())
-        self.is_looking = True
+        self.is_calling = True
         try:
             await self._ask()
         finally:
-            self.is_looking = False
+            self.is_calling = False
 
     async def _ask(self) -> bool:
         """Request the balance. Return whether the API gave a regular answer, even without a balance."""
@@ -48,10 +48,10 @@ class BalanceProbe:
             run.evidence.note(balance, is_quiet=is_quiet and submits == run.traffic.requests["submit"])
         return verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE, Kind.ACCOUNT_REFUSED, Kind.TROUBLE)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Test the API. After unclear submits, record whether the balance fell."""
         run = self._run
-        self.is_looking = True
+        self.is_calling = True
         doubted = list(run.evidence.unclear_submits)
         try:
             if not await self._ask():
@@ -67,7 +67,7 @@ class BalanceProbe:
                 words = f"{UNCLEAR} submits in a row got no clear answer: nothing more is submitted"
                 run.state.stop_submits(Stop(Exit.UNAVAILABLE, words))
         finally:
-            self.is_looking = False
+            self.is_calling = False
 
 
 async def note_evidence(run: RunContext, doubted: list[Doubt], after: float | None) -> None:

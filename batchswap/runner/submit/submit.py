@@ -108,8 +108,8 @@ class Submitting:
         is_full = capacity.refused(run.clock.monotonic(), len(run.agenda), served_at)
         if is_full and is_news:
             tasks = "task" if capacity.believed == 1 else "tasks"
-            words = f"the API takes {capacity.believed} {tasks} at once: the others wait for a place"
-            run.report(LogEvent.IN_FLIGHT_LOWERED, f"429 to submits alone: {words}", in_flight=capacity.believed)
+            words = f"the API accepts only {capacity.believed} {tasks} at once (429 to submits): the others wait"
+            run.report(LogEvent.IN_FLIGHT_LOWERED, words, in_flight=capacity.believed)
         return is_full
 
     def _note(self, verdict: Verdict) -> None:
@@ -187,8 +187,8 @@ class Submitting:
         rest, self._unrecorded = self._unrecorded, []
         done = await asyncio.gather(*(work() for work in rest), return_exceptions=True)
         if done and not any(isinstance(each, Exception) for each in done):
-            answers = "answer" if len(done) == 1 else "answers"
-            words = f"{len(done):,} {answers} that could not be recorded at first: recorded now"
+            answers, are = ("answer", "is") if len(done) == 1 else ("answers", "are")
+            words = f"{len(done):,} {answers} that could not be recorded at first {are} in the ledger now"
             self._run.report(LogEvent.ANSWERS_RECORDED, words, logging.WARNING, answers=len(done))
 
     async def _withdraw(self, ready: Ready, intent: "asyncio.Task[Attempt | SendAgain | Settled]") -> None:
