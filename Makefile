@@ -1,4 +1,4 @@
-# Everything runs in .venv, which the first target that needs it makes.
+# All targets use .venv. The first target that needs it creates it.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -10,32 +10,32 @@ PURE := --rcfile=tests/pure/coverage.toml
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-install: $(READY)  ## Make .venv with batchswap and everything that its demo and tests need
+install: $(READY)  ## Create .venv with batchswap and all packages for the demo and the tests
 
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Name another: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Choose another: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,plot,demo,dev]'
 	@touch $@
 
-lint: $(READY)  ## Format check, lint, strict types
+lint: $(READY)  ## Check format, lint rules and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: pure  ## All tests but the long ones
+test: pure  ## Run all tests except the long ones
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore tests/pure
 
-pure: $(READY)  ## The tests of what decides without I/O, which must reach every branch of it
+pure: $(READY)  ## Run the tests of the code without I/O, with full branch coverage
 	$(BIN)/coverage erase $(PURE)
 	$(BIN)/coverage run $(PURE) -m pytest -n auto --maxprocesses 4 tests/pure
 	$(BIN)/coverage combine --quiet $(PURE)
 	$(BIN)/coverage report $(PURE)
 
-soak: $(READY)  ## Hundreds of drawn nights, faults and crashes; a few minutes
+soak: $(READY)  ## Run hundreds of random nights with faults and crashes (a few minutes)
 	CHAOS_PROFILE=soak timeout 590 $(BIN)/python -m pytest -n auto --maxprocesses 4 tests/chaos
 
-cover: $(READY)  ## The tests with branch coverage
+cover: $(READY)  ## Run the tests with branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -44,15 +44,15 @@ cover: $(READY)  ## The tests with branch coverage
 docs: $(READY)  ## Bring the tables and the examples of the documentation up to date with the code
 	$(BIN)/python -m tests.docs --write
 
-check: lint cover  ## Lint and tests with coverage
+check: lint cover  ## Run lint and cover
 
 demo: $(READY)  ## Swap faces in real videos with the local provider
 	@$(BIN)/python -m manifests.demo media
 	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db --out demo/results
 	@$(BIN)/python -m manifests.demo picture
 
-bench: $(READY)  ## Measure against the naive script, the bare loop and sqlite-utils; about nine minutes
+bench: $(READY)  ## Compare the speed with other programs (about nine minutes)
 	@$(BIN)/python -m tests.benchmarks
 
-clean:  ## Remove what these commands made
+clean:  ## Remove all files that these targets made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo build *.egg-info

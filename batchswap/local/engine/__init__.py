@@ -7,7 +7,7 @@ a bad input and MissingExtra when batchswap[local] is not installed.
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchswap.local.engine.requirements import find_problems, load, load_one
+from batchswap.local.engine.requirements import check_usable, load, load_one
 from batchswap.local.engine.values import DetectedPeople, DetectedPerson, MediaInfo, SwapJob, SwapReport
 
 __all__ = [
@@ -64,8 +64,3 @@ def draw_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
     from batchswap.local.engine.contact_sheet import draw_sheet as work  # noqa: PLC0415
 
     work(pictures, path)
-
-
-def check_usable() -> list[str]:
-    """Return the problems of the engine on this machine with their remedies; empty if it works."""
-    return find_problems()

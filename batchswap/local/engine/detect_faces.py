@@ -40,9 +40,10 @@ def detect_still(path: Path, folder: Path, info: MediaInfo) -> DetectedPeople:
     faces = []
     turns, people = swap_still.find_people(picture)
     shown = np.rot90(picture.rgb, turns)
+    size = geometry.size_of(shown)
     for number, points in enumerate(people):
         share = geometry.face_area(points) / (info.width * info.height)
-        upright = geometry.turned(points, -turns, turned_size(picture.rgb, turns))
+        upright = geometry.turned(points, -turns, size)
         faces.append(DetectedPerson(number, save(folder, number, shown, upright), share, 1))
     return DetectedPeople(info, tuple(faces))
 
@@ -91,18 +92,13 @@ def save_frames(
             if frame_number in wanted:
                 rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 turns = (orientation_of(frame).turns + more) % 4
+                shown = np.rot90(rgb, turns)
                 for number in wanted[frame_number]:
-                    upright = geometry.turned(points[number], -turns, turned_size(rgb, turns))
-                    saved[number] = save(folder, number, np.rot90(rgb, turns), upright)
+                    upright = geometry.turned(points[number], -turns, geometry.size_of(shown))
+                    saved[number] = save(folder, number, shown, upright)
             if len(saved) == len(points):
                 break
     return saved
-
-
-def turned_size(picture: NDArray[np.uint8], turns: int) -> tuple[int, int]:
-    """Return width and height after `turns` quarter turns."""
-    wide, high = geometry.size_of(picture)
-    return (high, wide) if turns % 2 else (wide, high)
 
 
 def save(folder: Path, number: int, picture: NDArray[np.uint8], points: Floats) -> Path:

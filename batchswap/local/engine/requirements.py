@@ -59,8 +59,8 @@ def explain(name: str, error: str) -> str:
     return f"{name} needs the system library {found[1]}, which is not installed: {remedy}"
 
 
-def find_problems() -> list[str]:
-    """Return one sentence for each problem."""
+def check_usable() -> list[str]:
+    """Return the problems of the engine on this machine with their remedies; empty if it works."""
     problems = []
     for name in MODULES:
         problems += message_of(functools.partial(load_one, name))

@@ -37,6 +37,11 @@ def size_of(picture: ByteArray) -> tuple[int, int]:
     return picture.shape[1], picture.shape[0]
 
 
+def turned_size(size: tuple[int, int], turns: int) -> tuple[int, int]:
+    """Return width and height after `turns` quarter turns."""
+    return (size[1], size[0]) if turns % 2 else size
+
+
 def overlap(one: Box, other: Box) -> float:
     """Return the intersection over union of two boxes, 0 to 1."""
     common = area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))

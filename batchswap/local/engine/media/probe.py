@@ -4,9 +4,9 @@ import stat
 from pathlib import Path
 
 import av
-from av.video.frame import VideoFrame
 
 from batchswap.errors import EngineError
+from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.media import file_types, reader, stills
 from batchswap.local.engine.media.orientation import orientation_of
 from batchswap.local.engine.values import MediaInfo, noun
@@ -62,18 +62,12 @@ def probe_clip(path: Path, culprit: str) -> MediaInfo:
             raise EngineError(culprit, f"the {noun(culprit)} is cut off")
         if video.codec_context.width * video.codec_context.height > MOST_PIXELS:
             raise EngineError(culprit, f"the {noun(culprit)} has frames of more than {MOST_PIXELS // 10**6} megapixels")
-        frame = first_frame(clip)
-        width, height = frame.width, frame.height
-        if orientation_of(frame).turns % 2:
-            width, height = height, width
+        frame = next(clip.frames(), None)
+        if frame is None:
+            raise EngineError(culprit, f"the {noun(culprit)} has no frame")
+        width, height = geometry.turned_size((frame.width, frame.height), orientation_of(frame).turns)
         seconds = stored_duration(clip) or measured_duration(path, culprit)
         return MediaInfo("video", width, height, seconds, video.frames or None, bool(clip.audio))
-
-
-def first_frame(clip: reader.Clip) -> VideoFrame:
-    for frame in clip.frames():
-        return frame
-    raise EngineError(clip.culprit, f"the {noun(clip.culprit)} has no frame")
 
 
 def stored_duration(clip: reader.Clip) -> float:

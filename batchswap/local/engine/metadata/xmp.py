@@ -79,7 +79,8 @@ def carried(packet: bytes) -> Carried:
     properties = as_text(found)
     if len(properties.encode()) > LARGEST:
         for one in found:
-            strip(one, tuple(name for name in names(one) if not name.startswith(RIGHTS)))
+            names = (*one.keys(), *(child.tag for child in one))
+            strip(one, tuple(name for name in names if not name.startswith(RIGHTS)))
         properties = as_text(found)
     return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(texts))
 
@@ -108,10 +109,6 @@ def bounded(texts: dict[str, str]) -> dict[str, str]:
         return texts
     text = texts.get("x-default") or next(iter(texts.values()))
     return {"x-default": text.encode()[: LONGEST_DESCRIPTION // 5].decode(errors="ignore")}  # an & becomes five bytes
-
-
-def names(one: ET.Element) -> list[str]:
-    return [*one.keys(), *(child.tag for child in one)]
 
 
 def strip(one: ET.Element, unwanted: tuple[str, ...]) -> None:

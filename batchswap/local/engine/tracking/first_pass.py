@@ -84,8 +84,7 @@ class FrameView:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the picture before it is turned."""
-        wide, high = geometry.size_of(self.upright)
-        return (high, wide) if self.turns % 2 else (wide, high)
+        return geometry.turned_size(geometry.size_of(self.upright), self.turns)
 
     @property
     def scale(self) -> Floats:

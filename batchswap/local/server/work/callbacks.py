@@ -1,6 +1,7 @@
 """Deliver the TaskInfo of an ended task to its callback_url: with a few retries, also across restarts."""
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
@@ -48,11 +49,9 @@ class Callbacks:
                     break
                 self._busy.add(record.id)
                 group.create_task(self._deliver(record))
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
-            except TimeoutError:
-                continue
 
     async def _deliver(self, record: StoredTask) -> None:
         assert record.callback_url is not None
