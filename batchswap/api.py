@@ -82,7 +82,7 @@ async def run_async(
     sources, options = _sources(manifests, batch), Options(name_template, require_consent, str(asked.out))
     try:
         with enrolled_in(asked, sources, options, account, stdin=None, wait=wait) as held:
-            summary = await work_off_at(held.settings, account, watch=_show_nothing, heed_signals=False)
+            summary = await work_off_at(held.settings, account, watch=_show_nothing, handle_signals=False)
     except DuplicateRows as error:
         raise UsageError("\n".join([str(error), *named(error.found), _DUPLICATES])) from None
     if backup:

@@ -152,12 +152,12 @@ async def work_off_at(
     *,
     watch: Watch,
     engine: Engine | None = None,
-    heed_signals: bool = True,
+    handle_signals: bool = True,
 ) -> Summary:
     """Work off the batches of `settings` at their provider."""
     async with opened(settings, account, engine) as who:
         with in_words(settings.db, in_use=True):
-            return await work_off(settings, who, watch=watch, heed_signals=heed_signals)
+            return await work_off(settings, who, watch=watch, handle_signals=handle_signals)
 
 
 def back_up(summary: Summary, enrolled: Enrolled, min_free: int) -> None:

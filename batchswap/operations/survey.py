@@ -27,7 +27,7 @@ from batchswap.runner.prepare.detection import assign
 from batchswap.runner.prepare.steps import STEPS, Step, TaskInvalid
 from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.run import Account
-from batchswap.runner.standalone_calls import Errands, errands
+from batchswap.runner.standalone_calls import FreeCalls, free_calls
 from batchswap.runner.task_context import TaskClass
 from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
@@ -124,28 +124,28 @@ async def _ask_prices(settings: Settings, work: Work, account: Account | None, e
     with tempfile.TemporaryDirectory(prefix="batchswap-plan-") as folder:
         # A local server of its own: the real one's folder is not touched, and may be in use by a run.
         apart = settings if account else msgspec.structs.replace(settings, db=Path(folder, "batchswap.db"))
-        async with opened(apart, account, engine) as who, errands(apart, who) as asking:
+        async with opened(apart, account, engine) as who, free_calls(apart, who) as calls:
             for group, sample in work.samples.items():
                 if account is not None and not all(is_url(given) for given in inputs_of(sample.row)):
                     each[group], notes[NO_UPLOAD] = None, None
                     continue
-                each[group], left = await _price(asking, sample)
+                each[group], left = await _price(calls, sample)
                 if each[group] is None:
                     notes[NO_PRICE] = None
                 balance = left if left is not None and account is not None else balance
     return PlanPrices(each, balance, "; ".join(notes))
 
 
-async def _price(asking: Errands, sample: Sample) -> tuple[float | None, float | None]:
+async def _price(calls: FreeCalls, sample: Sample) -> tuple[float | None, float | None]:
     """Credits for a task like the sample, and the balance; None where the API does not return them."""
     row = sample.row
 
     async def url_of(given: str) -> str:
-        return given if is_url(given) else await asking.upload(Path(sample.folder, given))
+        return given if is_url(given) else await calls.upload(Path(sample.folder, given))
 
     inputs: dict[str, Any] = {row.model.target_field: await url_of(row.target)}
     if Step.DETECT in STEPS[row.model]:
-        found = await asking.detect(row.model.media_kind, inputs[row.model.target_field])
+        found = await calls.detect(row.model.media_kind, inputs[row.model.target_field])
         known = tuple((face.id, face.link) for face in found.faces)
         try:
             faces = assign(tuple([(face_id, await url_of(given)) for face_id, given in row.faces]), known)
@@ -154,6 +154,6 @@ async def _price(asking: Errands, sample: Sample) -> tuple[float | None, float |
         inputs |= {"detect_id": found.detect_id, "faces": [{"face_id": i, "target": url} for i, url in faces]}
     else:
         inputs["new_face"] = await url_of(row.face)
-    answer = await asking.ask(lambda client: client.estimate(wire.CreateTask(row.model, inputs)))
+    answer = await calls.ask(lambda client: client.estimate(wire.CreateTask(row.model, inputs)))
     estimate = wire.Estimate.from_json(answer.data)
     return estimate.estimated_credits, estimate.balance

@@ -59,7 +59,7 @@ async def work_off(
     *,
     watch: Watch,
     report: Report = report,
-    heed_signals: bool = True,
+    handle_signals: bool = True,
 ) -> Summary:
     """Complete the enrolled batches of `settings`, including tasks that earlier runs left open.
 
@@ -105,7 +105,7 @@ async def work_off(
                 report=report,
                 inbox=inbox,
             )
-            return await run(context, watch, heed_signals=heed_signals)
+            return await run(context, watch, handle_signals=handle_signals)
 
 
 async def _reuse(
@@ -164,7 +164,7 @@ def is_finished(db: sqlite3.Connection, settings: Settings, account: Account) ->
     return not to_do and next(Queue(db, selection_of(settings)).pages(), None) is None
 
 
-async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -> Summary:
+async def run(context: RunContext, watch: Watch, *, handle_signals: bool = True) -> Summary:
     """Run the loop and return the summary."""
     settings, ledger, clock = context.settings, context.ledger, context.clock
     started, stamp = clock.monotonic(), ledger.stamp()
@@ -179,7 +179,7 @@ async def run(context: RunContext, watch: Watch, *, heed_signals: bool = True) -
                 (class_of(past.model, past.seconds).group, past.took) for past in queries.took(ledger.db)
             )
             loop.prices.recall()
-            with signals.handled(context.state.stop_run, context.report) if heed_signals else nullcontext():
+            with signals.handled(context.state.stop_run, context.report) if handle_signals else nullcontext():
                 async with watched(context, watch):
                     await loop.work(partial(resume, context, loop))
                 await _last_balance(context)

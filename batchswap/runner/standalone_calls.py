@@ -31,7 +31,7 @@ SILENCE = 5.0
 ClientCall = Callable[[Client], Awaitable[Answer]]
 
 
-class Errands:
+class FreeCalls:
     """Calls that cost nothing and may be repeated."""
 
     def __init__(self, client: Client, pacer: SharedWindow | NoWindow, tries: int, host: str) -> None:
@@ -138,9 +138,9 @@ class Errands:
 
 
 @asynccontextmanager
-async def errands(settings: Settings, account: Account, *, tries: int = 3) -> AsyncIterator[Errands]:
+async def free_calls(settings: Settings, account: Account, *, tries: int = 3) -> AsyncIterator[FreeCalls]:
     """Open a client for free calls to the account's API."""
     clock = SystemClock()
     with closing(open_pacer(settings, account, clock, patience=LONGEST)) as pacer:
         async with Client(account.base_url, account.key, clock) as client:
-            yield Errands(client, pacer, tries, account.base_url)
+            yield FreeCalls(client, pacer, tries, account.base_url)

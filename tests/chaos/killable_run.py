@@ -119,7 +119,9 @@ class KillableRuns(World):
 
     async def live(self, service: FaultyService) -> bool:
         """Run one process to its end or its death. Return whether it reached its end."""
-        life = asyncio.ensure_future(self.run(service, callbacks=self.schedule.callbacks is not None, heed=False))
+        life = asyncio.ensure_future(
+            self.run(service, callbacks=self.schedule.callbacks is not None, handle_signals=False)
+        )
         death = self._death
 
         def kill() -> None:

@@ -13,7 +13,7 @@ import pytest
 from batchswap.errors import ApiUnavailable, Exit
 from batchswap.runner import standalone_calls
 from batchswap.runner.run import Account
-from batchswap.runner.standalone_calls import errands
+from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
 from tests.cli.processes import environment, finish
 from tests.cli.quick import KEY
@@ -123,7 +123,7 @@ async def test_a_free_command_reports_its_wait_and_gives_up_with_a_message(
     monkeypatch.setattr(standalone_calls, "SILENCE", 0.1)
     with served(handler) as port:
         base_url = f"http://127.0.0.1:{port}"
-        async with errands(Settings(), Account(base_url, base_url, KEY)) as asking:
+        async with free_calls(Settings(), Account(base_url, base_url, KEY)) as calls:
             with pytest.raises(ApiUnavailable, match=r"0\.6 s: it accepts the connection but does not answer"):
-                await asking.ask(lambda client: client.balance())
+                await calls.ask(lambda client: client.balance())
         assert f"waiting for http://127.0.0.1:{port}" in caplog.text

@@ -562,7 +562,7 @@ async def test_two_runs_with_one_key_stay_in_the_window_together(tmp_path: Path)
     worlds = [World(folder, 50) for folder in folders]
     worlds[1].enrol(rows(50, first=100))
     worlds[1].window = worlds[0].window
-    summaries = await asyncio.gather(*(world.run(service, heed=False) for world in worlds))
+    summaries = await asyncio.gather(*(world.run(service, handle_signals=False) for world in worlds))
     assert [s.exit_code for s in summaries] == [Exit.DONE, Exit.DONE]
     assert service.refused == 0
     assert service.busiest() <= 20

@@ -97,7 +97,7 @@ class World:
         service: Service,
         *,
         callbacks: bool = False,
-        heed: bool = True,
+        handle_signals: bool = True,
         key: str = ACCOUNT.key,
         is_idempotent: bool = False,
         watch: Watch = watch_nothing,
@@ -133,7 +133,7 @@ class World:
                     report=self.report,
                     inbox=CallbackInbox(calls),
                 )
-                return await session.run(context, watch, heed_signals=heed)
+                return await session.run(context, watch, handle_signals=handle_signals)
             finally:
                 pacer.close()
 

@@ -10,7 +10,7 @@ from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import BatchswapError
 from batchswap.ratelimit.shared_window import NoWindow
-from batchswap.runner.standalone_calls import Errands
+from batchswap.runner.standalone_calls import FreeCalls
 
 PLACE = {"presigned_url": "https://put.example/1", "file_url": "https://cdn.example/1.mp4"}
 
@@ -32,7 +32,7 @@ class _Store:
 
 
 def _upload(store: _Store, path: Path) -> str:
-    return asyncio.run(Errands(cast("Client", store), NoWindow(SystemClock()), 1, "api.example").upload(path))
+    return asyncio.run(FreeCalls(cast("Client", store), NoWindow(SystemClock()), 1, "api.example").upload(path))
 
 
 def test_a_file_has_the_url_that_the_api_gave_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from batchswap.client import Answer
 from batchswap.errors import BatchswapError, Exit
 from batchswap.operations.provider import find_account, opened
 from batchswap.report.formatting import priced
-from batchswap.runner.standalone_calls import errands
+from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
 
 
@@ -27,5 +27,5 @@ def balance(_: Console, options: BalanceOptions) -> int:
 
 
 async def _ask(settings: Settings) -> Answer:
-    async with opened(settings, find_account(settings)) as account, errands(settings, account) as asking:
-        return await asking.ask(lambda client: client.balance())
+    async with opened(settings, find_account(settings)) as account, free_calls(settings, account) as calls:
+        return await calls.ask(lambda client: client.balance())

@@ -18,7 +18,7 @@ from batchswap.preflight import environment
 from batchswap.preflight.environment import Finding
 from batchswap.report.formatting import priced, safe
 from batchswap.runner.run import Account
-from batchswap.runner.standalone_calls import errands
+from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
 
 
@@ -71,8 +71,8 @@ def _look_at_api(settings: Settings) -> Iterator[Finding]:
 
 
 async def _ask(settings: Settings, account: Account) -> str:
-    async with errands(settings, account, tries=1) as asking:
-        answer = await asking.ask(lambda client: client.balance())
+    async with free_calls(settings, account, tries=1) as calls:
+        answer = await calls.ask(lambda client: client.balance())
     return priced(wire.Balance.from_json(answer.data).balance)
 
 

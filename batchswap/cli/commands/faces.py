@@ -25,7 +25,7 @@ from batchswap.report import faces as formats
 from batchswap.report.faces import Cast, Face, to_html
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_file
-from batchswap.runner.standalone_calls import errands
+from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
 from batchswap.tasks import MediaKind, is_url
 
@@ -114,9 +114,9 @@ async def find(settings: Settings, target: str, kind: MediaKind, folder: Path, e
     account = find_account(settings)
     with tempfile.TemporaryDirectory(prefix="batchswap-faces-") as place:
         apart = settings if account else msgspec.structs.replace(settings, db=Path(place, "batchswap.db"))
-        async with opened(apart, account, engine) as who, errands(apart, who) as asking:
-            url = target if is_url(target) else await asking.upload(Path(target))
-            found = await asking.detect(kind, url)
+        async with opened(apart, account, engine) as who, free_calls(apart, who) as calls:
+            url = target if is_url(target) else await calls.upload(Path(target))
+            found = await calls.detect(kind, url)
             private = await is_on_private_address(who.base_url)
             async with Downloader(allow_private=private) as downloader:
                 saved = [await save(downloader, face.id, face.link, folder) for face in found.faces]

@@ -18,7 +18,7 @@ from batchswap.operations.log_access import write_down
 from batchswap.operations.provider import LOCAL, find_account, opened
 from batchswap.report.next_commands import command
 from batchswap.runner.collect.input_match import fits, has_other_file
-from batchswap.runner.standalone_calls import Errands, errands
+from batchswap.runner.standalone_calls import FreeCalls, free_calls
 from batchswap.tasks import Task
 from batchswap.verdicts import Kind
 
@@ -62,15 +62,15 @@ async def _confirm(task: Task, task_id: str, account: str, options: ResolveOptio
     provider, base_url = (LOCAL, "") if is_local else ("crun", account)
     asked = build_settings(AccountOptions(provider=provider, base_url=base_url, rate=options.rate))
     settings = msgspec.structs.replace(asked, db=options.db)
-    async with opened(settings, find_account(settings)) as who, errands(settings, who) as asking:
-        await check_fit(asking, task, task_id, options.db)
+    async with opened(settings, find_account(settings)) as who, free_calls(settings, who) as calls:
+        await check_fit(calls, task, task_id, options.db)
 
 
-async def check_fit(asking: Errands, task: Task, task_id: str, db: Path) -> None:
+async def check_fit(calls: FreeCalls, task: Task, task_id: str, db: Path) -> None:
     """Raises UsageError unless the API knows the id, and has it for these inputs."""
     if wire.usable_id(task_id) is None:
         raise UsageError(f"{task_id!r} cannot be a task id: they have 1 to 256 printable characters")
-    answer, verdict = await asking.call(lambda client: client.task_info(task_id))
+    answer, verdict = await calls.call(lambda client: client.task_info(task_id))
     info = wire.TaskInfo.from_json(answer.data)
     if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
         raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")

@@ -21,7 +21,7 @@ from batchswap.operations.log_access import write_down
 from batchswap.operations.provider import LOCAL, find_account, opened
 from batchswap.report.formatting import plural
 from batchswap.runner.run import Account
-from batchswap.runner.standalone_calls import errands
+from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
 from batchswap.states import State
 from batchswap.tasks import Task
@@ -82,9 +82,9 @@ def _adopt_pairs(console: Console, pairs: list[tuple[str, str]], settings: Setti
 
 async def _confirm(named: list[tuple[Task, str]], settings: Settings, account: Account | None) -> None:
     """Raise UsageError for the first task id that the API does not know, or has for other inputs."""
-    async with opened(settings, account) as who, errands(settings, who) as asking:
+    async with opened(settings, account) as who, free_calls(settings, who) as calls:
         for number, (task, task_id) in enumerate(named, 1):
-            await check_fit(asking, task, task_id, settings.db)
+            await check_fit(calls, task, task_id, settings.db)
             if number % 100 == 0:
                 report(LogEvent.CONFIRMED, f"{number:,} of {len(named):,} task ids fit their rows")
 
