@@ -52,10 +52,6 @@ class Place(msgspec.Struct, frozen=True):
     def note(self) -> str:
         return f"{self.part}.json"
 
-    def sibling(self, name: str) -> str:
-        """Return the path of another name in the same folder."""
-        return f"{self.out}/{self.folder}{name}"
-
     def check(self) -> None:
         """Raise DownloadError "outside" if `output` is not a path below `out`."""
         parts = self.output.split("/")

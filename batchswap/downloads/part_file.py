@@ -61,8 +61,9 @@ class PartFile:
 
         Raise DownloadError "outside" for a place that is not below `out`.
         """
-        self._place.check()
-        return os.path.lexists(self._place.sibling(self._place.part))
+        place = self._place
+        place.check()
+        return os.path.lexists(f"{place.out}/{place.folder}{place.part}")
 
     def open(self) -> None:
         """Open or create the file, and read it if it has the same media and was written since the last boot.

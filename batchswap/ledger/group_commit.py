@@ -37,7 +37,8 @@ class LedgerWriter:
 
     def __init__(self, db: sqlite3.Connection, path: Path, executor: Executor | None = None) -> None:
         """`executor` runs the calls that wait for the disk; by default a thread."""
-        self._db, self._path = db, path
+        self.db, self._path = db, path
+        """`db` may be used directly at the end of a run, when nothing waits any longer."""
         self._thread = executor or ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._waiting: list[tuple[Write, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
@@ -75,7 +76,7 @@ class LedgerWriter:
 
     def _commit_now(self) -> None:
         is_ours = self.location is not None and self.location.is_unchanged()
-        self._db.execute("commit")
+        self.db.execute("commit")
         if is_ours and self.location is not None:
             self.location.committed()
 
@@ -83,13 +84,13 @@ class LedgerWriter:
         """Replace the connection by the one that `work` returns. Nothing is written in the meantime."""
         while self._committing is not None and not self._committing.done():
             await asyncio.wait([self._committing])
-        self._db, self._path = work(self._db)
-        be_patient(self._db, seconds=0.0)
+        self.db, self._path = work(self.db)
+        be_patient(self.db, seconds=0.0)
 
     async def _apply(self, works: list[Write]) -> list[WriteOutcome]:
         await self._begin()
         try:  # without savepoints, which take longer than the writes: an error is rare
-            return [WriteOutcome(work(self._db)) for work in works]
+            return [WriteOutcome(work(self.db)) for work in works]
         except sqlite3.DatabaseError:
             raise  # a fault of the disk or the file, not of one write
         except Exception:  # noqa: BLE001 - raised below, where each write has its own savepoint
@@ -98,53 +99,48 @@ class LedgerWriter:
         return [self._apart(work) for work in works]
 
     def _undo(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("rollback")
+        if self.db.in_transaction:
+            self.db.execute("rollback")
 
     async def _begin(self) -> None:
         """Begin a transaction, in a thread only if another process is writing."""
         try:
-            self._db.execute("begin immediate")
+            self.db.execute("begin immediate")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_BUSY":
                 raise
             await self._in_thread(self._begin_patiently)
 
     def _begin_patiently(self) -> None:
-        be_patient(self._db)
+        be_patient(self.db)
         try:
-            self._db.execute("begin immediate")
+            self.db.execute("begin immediate")
         finally:
-            be_patient(self._db, seconds=0.0)
+            be_patient(self.db, seconds=0.0)
 
     async def _in_thread(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _apart(self, work: Write) -> WriteOutcome:
         """Do one write. If it fails, undo only this one."""
-        self._db.execute("savepoint one")
+        self.db.execute("savepoint one")
         try:
-            value = work(self._db)
+            value = work(self.db)
         except sqlite3.DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - raised by the `do` of this write
-            self._db.execute("rollback to one")
-            self._db.execute("release one")
+            self.db.execute("rollback to one")
+            self.db.execute("release one")
             return WriteOutcome(error=error)
-        self._db.execute("release one")
+        self.db.execute("release one")
         return WriteOutcome(value)
-
-    @property
-    def db(self) -> sqlite3.Connection:
-        """The connection, for writes at the end of a run, when nothing waits any longer."""
-        return self._db
 
     async def close(self) -> None:
         """Return when everything is committed and the thread has ended. The connection stays open."""
         while self._committing is not None and not self._committing.done():
             await asyncio.wait([self._committing])
         self._thread.shutdown(wait=True)
-        be_patient(self._db)
+        be_patient(self.db)
 
 
 def _settle(future: asyncio.Future[Any], outcome: WriteOutcome) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, attempt, marks, one_of, task
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, marks, one_of, task
 from batchswap.ledger.transitions import find_task, media_urls
 from batchswap.states import AttemptState, State
 from batchswap.tasks import Attempt, Model, Task
@@ -98,7 +98,7 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     return [
         Unfinished(
             task(row[:width]),
-            attempt(row[width:-4]),
+            Attempt(*row[width:-4]),
             row[-4],
             row[-3],
             row[-2],
@@ -113,7 +113,7 @@ def by_ref(db: sqlite3.Connection, ref: str) -> tuple[Task, Attempt] | None:
     found = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where ref = ?", (ref,)).fetchone()
     if found is None:
         return None
-    item = attempt(found)
+    item = Attempt(*found)
     return find_task(db, item.task_id), item
 
 

@@ -16,6 +16,7 @@ TASK_COLUMNS = (
 )
 TASK_FROM = "tasks t join batches b on b.id = t.batch_id join sources s on s.id = t.source_id"
 ATTEMPT_COLUMNS = "id, task_id, number, ref, reserved, submitted_at, remote_id, charged, accepted_at, estimate"
+"""The fields of Attempt, in order."""
 
 
 T = TypeVar("T")
@@ -83,16 +84,11 @@ def task(row: tuple[Any, ...]) -> Task:
     )
 
 
-def attempt(row: tuple[Any, ...]) -> Attempt:
-    """Build an attempt from a row of ATTEMPT_COLUMNS."""
-    return Attempt(*row)
-
-
 def last_attempt(db: sqlite3.Connection, task_id: int) -> Attempt | None:
     """Return the attempt with the highest number."""
     sql = f"select {ATTEMPT_COLUMNS} from attempts where task_id = ? order by number desc limit 1"
     found = db.execute(sql, (task_id,)).fetchone()
-    return None if found is None else attempt(found)
+    return None if found is None else Attempt(*found)
 
 
 def owner_of(db: sqlite3.Connection, remote_id: str, claimant: Attempt) -> str | None:

@@ -114,18 +114,8 @@ def submit(
         "(task_id, batch_id, run_id, number, ref, state, day, reserved, submitted_at, account, seconds, balance_before,"
         " estimate) select id, batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
         (
-            stamp.run_id,
-            number,
-            ref,
-            AttemptState.OPEN,
-            day,
-            reserved,
-            stamp.at,
-            account,
-            seconds,
-            balance,
-            estimate,
-            item.id,
+            *(stamp.run_id, number, ref, AttemptState.OPEN, day, reserved, stamp.at),
+            *(account, seconds, balance, estimate, item.id),
         ),
     ).lastrowid
     if attempt_id is None:

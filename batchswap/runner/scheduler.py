@@ -108,8 +108,8 @@ class Loop:
         taken = enrol.take_edits(db, stamp)
         if taken:
             decision = duplicates.Decision(settings.duplicates)
-            found = duplicates.settle_late(db, settings.batches, decision, run.account.name, hash_file)
-            for each in found:
+            refused, _ = duplicates.treat(db, settings.batches, None, decision, run.account.name, hash_file)
+            for each in refused:
                 reason = unpaid_words(each.other, "the same inputs")
                 transitions.unfit(db, stamp, each.task.id, code="duplicate", reason=reason)
         return taken

@@ -120,7 +120,7 @@ class Matches:
         others, used, paid = self._others(item)
         used |= self._taken[item.batch, item.digest]
         for other, root in others:
-            if root in used or not self._is_same_work(item, other):
+            if root in used or not self._is_same_work(item, other, root):
                 continue
             if paid:
                 paid -= 1  # this task is matched by a row that is paid for on purpose
@@ -156,16 +156,16 @@ class Matches:
         others += [(each, each.id) for each in self._queued.get(item.digest, ()) if each.batch != item.batch]
         return others, used, paid
 
-    def _is_same_work(self, item: Task, other: Task) -> bool:
+    def _is_same_work(self, item: Task, other: Task, root: int) -> bool:
         """Return whether two tasks whose inputs are written the same way use the same files."""
         try:
-            return all(self._is_same_file(item, other, each) for each in input_files.local_inputs(item))
+            return all(self._is_same_file(item, other, root, each) for each in input_files.local_inputs(item))
         except OSError:
             return False  # an input is missing, so the row cannot be submitted
 
-    def _is_same_file(self, item: Task, other: Task, given: str) -> bool:
+    def _is_same_file(self, item: Task, other: Task, root: int, given: str) -> bool:
         db, new, old = self._db, Path(item.folder, given), Path(other.folder, given)
-        known = None if db is None or not other.id else input_files.recorded(db, root_of(db, other.id), old)
+        known = None if db is None else input_files.recorded(db, root, old)
         if known is not None:
             return input_files.is_same(known, new, self._hash)
         if new.resolve() == old.resolve():
@@ -256,28 +256,21 @@ def pay_after_all(db: sqlite3.Connection, batches: Sequence[str]) -> int:
 def settle(
     db: sqlite3.Connection, batches: Sequence[str], rows: int | None, decision: Decision, account: str, hash_file: Hash
 ) -> int:
-    """Treat the duplicates among the queued rows as decided, while enrolling. Return their number.
+    """Treat duplicates while enrolling. Return their number. Raise DuplicateRows if rows are refused.
 
-    Raise DuplicateRows if rows are refused. The decision of an earlier run applies until an option changes it.
+    The decision of an earlier run applies until an option changes it.
     """
     again = pay_after_all(db, batches) if decision is Decision.PAY else 0
-    refused, settled = _settle(db, batches, rows, decision, account, hash_file)
+    refused, settled = treat(db, batches, rows, decision, account, hash_file)
     if refused:
         raise DuplicateRows(refused)
     return again + settled
 
 
-def settle_late(
-    db: sqlite3.Connection, batches: Sequence[str], decision: Decision, account: str, hash_file: Hash
-) -> list[Duplicate]:
-    """Do the same for rows that were queued during the run. Return the duplicates to refuse."""
-    return _settle(db, batches, None, decision, account, hash_file)[0]
-
-
-def _settle(
+def treat(
     db: sqlite3.Connection, batches: Sequence[str], rows: int | None, decision: Decision, account: str, hash_file: Hash
 ) -> tuple[list[Duplicate], int]:
-    """Return the duplicates to refuse, and the number of the others."""
+    """Treat the duplicates among the queued rows as decided. Return those to refuse, and the number of the others."""
     matches = Matches(db, account, hash_file)
     found = list(find(db, batches, matches, rows=rows, also_paid=decision is Decision.REUSE))
     if decision is not Decision.REFUSE:

@@ -106,22 +106,21 @@ def _count(db: sqlite3.Connection) -> int:
 
 
 def _begin_batch(db: sqlite3.Connection, name: str) -> tuple[int, int]:
-    db.execute(
-        "insert into batches(name, generation) values(?, 1) on conflict do update set generation = generation + 1",
-        (name,),
+    sql = (
+        "insert into batches(name, generation) values(?, 1)"
+        " on conflict do update set generation = generation + 1 returning id, generation"
     )
-    found: tuple[int, int] = db.execute("select id, generation from batches where name = ?", (name,)).fetchone()
-    return found
+    [(batch_id, generation)] = db.execute(sql, (name,))
+    return batch_id, generation
 
 
 def _begin_source(db: sqlite3.Connection, batch_id: int, generation: int, chunk: Chunk, mark: str) -> int:
-    db.execute(
+    sql = (
         "insert into sources(batch_id, path, folder, mark, generation) values(?, ?, ?, ?, ?) on conflict do update"
-        " set folder = excluded.folder, mark = excluded.mark, generation = excluded.generation",
-        (batch_id, chunk.place, chunk.folder, mark, generation),
+        " set folder = excluded.folder, mark = excluded.mark, generation = excluded.generation returning id"
     )
-    sql = "select id from sources where batch_id = ? and path = ?"
-    return int(db.execute(sql, (batch_id, chunk.place)).fetchone()[0])
+    [(source_id,)] = db.execute(sql, (batch_id, chunk.place, chunk.folder, mark, generation))
+    return int(source_id)
 
 
 def known_batches(db: sqlite3.Connection, marks: Mapping[str, str]) -> tuple[str, ...] | None:

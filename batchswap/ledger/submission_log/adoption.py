@@ -13,7 +13,7 @@ import msgspec
 from batchswap import __version__
 from batchswap.errors import UsageError
 from batchswap.ledger.budgets import local_day
-from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, attempt, last_attempt, task
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, last_attempt, task
 from batchswap.ledger.submission_log.attempts import Logged
 from batchswap.ledger.transitions import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
 from batchswap.states import RESERVED, UNDONE, AttemptState, Event, State
@@ -160,7 +160,7 @@ def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: Attem
     )
     db.execute("update tasks set attempts = ?, paid = paid + 1 where id = ?", (number, item.id))
     row = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where id = ?", (new.lastrowid,)).fetchone()
-    return attempt(row)
+    return Attempt(*row)
 
 
 def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, account: str, owner: str) -> Attempt:
