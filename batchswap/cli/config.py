@@ -140,7 +140,7 @@ def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, A
                 raise UsageError(f'{path}: "{spelled[name]}" and "{key}" are one option: which one counts?')
             if name not in names:
                 nearest = difflib.get_close_matches(name[:50], names, n=1, cutoff=0.0)[0].replace("_", "-")
-                raise UsageError(f'{path}: "{str(key)[:50]}" is not an option; the nearest is "{nearest}"')
+                raise UsageError(f'{path}: "{str(key)[:50]}" is not an option; did you mean "{nearest}"?')
             if value not in ("", []):
                 values[name], places[name] = value, path
     return values, places
@@ -232,7 +232,7 @@ def check_environment(known: Iterable[str]) -> None:
         if name == variable or name in names:
             continue
         if nearest := difflib.get_close_matches(name[:50], names, n=1, cutoff=0.8):
-            raise UsageError(f"{variable[:60]} is not an option; the nearest is {PREFIX}{nearest[0]}")
+            raise UsageError(f"{variable[:60]} is not an option; did you mean {PREFIX}{nearest[0]}?")
 
 
 def remember_places(ctx: click.Context, places: dict[str, Path]) -> None:

@@ -28,7 +28,7 @@ def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
     """Raises UsageError for a batch that is not in the ledger: nothing could be chosen by it."""
     if name is not None and name not in (found := queries.batches(db)):
         nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
-        hint = f'; the nearest is "{nearest[0]}"' if nearest else ""
+        hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
         raise UsageError(f'there is no batch "{name}" in {path}{hint}')
 
 

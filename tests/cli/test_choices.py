@@ -153,4 +153,4 @@ def test_an_unknown_batch_is_named(two: Place, words: tuple[str, ...]) -> None:
     before = states()
     refused = call(*words, "--batch", "sprig")
     assert (refused.exit_code, refused.stdout, states()) == (2, "", before)
-    assert 'there is no batch "sprig" in batchswap.db; the nearest is "spring"' in refused.stderr
+    assert 'there is no batch "sprig" in batchswap.db; did you mean "spring"?' in refused.stderr

@@ -94,7 +94,7 @@ def test_base_url_has_another_name(place: Place, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("inflight: 5", '"inflight" is not an option; the nearest is "in-flight"'),
+        ("inflight: 5", '"inflight" is not an option; did you mean "in-flight"?'),
         ("api-key: ak_x", '"api-key" is not an option'),
         ("- a\n- b", "must be a list of options, one `name: value` a line"),
         ("budget: [1, 2]", "budget: takes one value, not a list"),
@@ -124,7 +124,7 @@ def test_a_misspelt_variable_is_named(place: Place, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BATCHSWAP_BUGDET", "50")
     result = call("run", "m.csv")
     assert result.exit_code == 2
-    assert "BATCHSWAP_BUGDET is not an option; the nearest is BATCHSWAP_BUDGET" in result.stderr
+    assert "BATCHSWAP_BUGDET is not an option; did you mean BATCHSWAP_BUDGET?" in result.stderr
 
 
 def test_a_file_that_is_not_text(place: Place) -> None:
