@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchswap.errors import EngineError
-from batchswap.local.server.work.engine_interface import InputInfo, Swap
+from batchswap.local.engine import SwapJob
+from batchswap.local.server.work.engine_interface import InputInfo
 
 KEY = "ak_" + "k" * 32
 
@@ -41,14 +42,14 @@ class QuickEngine:
             raise EngineError(culprit, "not a video or picture")
         return InputInfo("image" if content.startswith(b"\x89PNG") else "video", 1.0)
 
-    def swap(self, swap: Swap) -> str:
-        target = swap.target.read_bytes()
+    def swap(self, job: SwapJob) -> str:
+        target = job.target.read_bytes()
         if b"broken" in target:
             raise EngineError("video", "no face found in any frame")
         if b"slow" in target:
             time.sleep(0.25)
-        faces = b"".join(path.read_bytes() for _, path in swap.faces)
-        swap.output.write_bytes(target + box(hashlib.sha256(faces).digest()))
+        faces = b"".join(path.read_bytes() for _, path in job.faces)
+        job.output.write_bytes(target + box(hashlib.sha256(faces).digest()))
         return ""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:

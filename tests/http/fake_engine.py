@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from batchswap.errors import EngineError
-from batchswap.local.server.work.engine_interface import InputInfo, Swap
+from batchswap.local.engine import SwapJob
+from batchswap.local.server.work.engine_interface import InputInfo
 from tests.waits import wait_until
 
 KEY = "ak_" + "k" * 32
@@ -40,9 +41,9 @@ class PretendEngine:
             raise EngineError(culprit, "no face found in the picture")
         return InputInfo(words[0], float(words[1]) if words[0] == "video" else 0.0)
 
-    def swap(self, swap: Swap) -> str:
-        words = swap.target.read_text().split()
-        marker = swap.output.parent / "died"
+    def swap(self, job: SwapJob) -> str:
+        words = job.target.read_text().split()
+        marker = job.output.parent / "died"
         if "die" in words or ("die-once" in words and not marker.exists()):
             marker.touch()
             os._exit(9)
@@ -51,8 +52,8 @@ class PretendEngine:
             raise RuntimeError("a bug in the engine")
         if "noface" in words:
             raise EngineError(words[0], "no face found in any frame")
-        faces = " ".join(f"{face_id}={path.read_text()}" for face_id, path in swap.faces)
-        swap.output.write_text(f"{swap.target.read_text()} | {faces}")
+        faces = " ".join(f"{face_id}={path.read_text()}" for face_id, path in job.faces)
+        job.output.write_text(f"{job.target.read_text()} | {faces}")
         return "the largest of 2 faces was used" if "crowd" in words else ""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:

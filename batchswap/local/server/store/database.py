@@ -167,6 +167,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         elif application != APPLICATION_ID:
             raise UsageError(f"{path} belongs to another program: serve another folder")
         elif version > VERSION:
-            raise UsageError(f"{path} was written by a newer version of batchswap: pip install --upgrade batchswap")
+            raise UsageError(f"{path} was written by a newer version of batchswap: upgrade batchswap")
     except sqlite3.DatabaseError as error:
         raise UsageError(f"the local server cannot use {path}: {error}") from error

@@ -6,6 +6,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from batchswap.local.engine import SwapJob
+
 VIDEO, IMAGE, FACE = "video", "image", "face"
 """Roles of an input, as in an EngineError's `culprit`. The first two are also the kinds of files."""
 
@@ -17,42 +19,29 @@ class InputInfo(msgspec.Struct, frozen=True):
     duration_s: float = 0.0
 
 
-class Swap(msgspec.Struct, frozen=True):
-    """Write `target` with its faces replaced to `output`. A face id of None is the primary face.
-
-    `label` goes into the metadata. `threads` limits one swap, so that parallel swaps share the cores.
-    """
-
-    target: Path
-    output: Path
-    faces: tuple[tuple[int | None, Path], ...]
-    label: str = ""
-    threads: int = 1
-
-
 class Engine(Protocol):
     """An engine that can be pickled, since it runs in worker processes. A bad input raises EngineError."""
 
     def look(self, path: Path, culprit: str) -> InputInfo:
         """Examine a file. Raises EngineError when it is no video or picture, or cut off, or a FACE without a face."""
 
-    def swap(self, swap: Swap) -> str:
+    def swap(self, job: SwapJob) -> str:
         """Do a swap and return a remark for the user, usually ""."""
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:
         """Return ids and pictures (files in `folder`) of the faces, the largest first. Raises EngineError for none."""
 
 
-def produce(engine: Engine, swap: Swap, result: Path) -> str:
+def produce(engine: Engine, job: SwapJob, result: Path) -> str:
     """Do a swap, sync the file and then rename it: a file with the final name is always complete."""
     try:
-        remark = engine.swap(swap)
-        with swap.output.open("rb") as file:
+        remark = engine.swap(job)
+        with job.output.open("rb") as file:
             os.fsync(file.fileno())
-        swap.output.chmod(0o600)
-        swap.output.replace(result)
+        job.output.chmod(0o600)
+        job.output.replace(result)
     except BaseException:
-        swap.output.unlink(missing_ok=True)
+        job.output.unlink(missing_ok=True)
         raise
     sync_folder(result.parent)
     return remark

@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap.errors import EngineError
 from batchswap.local import engine
-from batchswap.local.server.work.engine_interface import FACE, IMAGE, InputInfo, Swap
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, InputInfo
 
 
 class MeshEngine(msgspec.Struct, frozen=True):
@@ -21,8 +21,7 @@ class MeshEngine(msgspec.Struct, frozen=True):
                     raise EngineError(FACE, "no face found in the picture")
         return InputInfo(info.kind, info.duration_s)
 
-    def swap(self, swap: Swap) -> str:
-        job = engine.SwapJob(swap.target, swap.output, swap.faces, label=swap.label, threads=swap.threads)
+    def swap(self, job: engine.SwapJob) -> str:
         return engine.swap(job).remark
 
     def detect(self, path: Path, folder: Path, threads: int) -> tuple[tuple[int, Path], ...]:

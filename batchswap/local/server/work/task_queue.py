@@ -11,12 +11,13 @@ import msgspec
 from batchswap import wire
 from batchswap.clock import Clock
 from batchswap.errors import EngineError
+from batchswap.local.engine import SwapJob
 from batchswap.local.faults import Fault, Moment, Schedule
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.store.input_store import InputStore, make_folder
 from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
-from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO, Swap
+from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO
 from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
@@ -92,9 +93,9 @@ class TaskQueue:
         if missing:
             raise EngineError("", "an uploaded input was deleted from the server's folder: upload it again")
         part = self.folder / f"part-{secrets.token_hex(8)}{record.suffix}"
-        swap = Swap(target, part, faces, record.id, self._engines.threads)
+        job = SwapJob(target, part, faces, record.id, self._engines.threads)
         culprit = VIDEO if record.suffix == ".mp4" else IMAGE
-        return await self._engines.produce(swap, self.folder / record.file, culprit)
+        return await self._engines.produce(job, self.folder / record.file, culprit)
 
 
 def _field(record: StoredTask, culprit: str) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from batchswap.errors import EngineError
+from batchswap.local.engine import SwapJob
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.work import worker_process
-from batchswap.local.server.work.engine_interface import Engine, InputInfo, Swap, open_private, produce
+from batchswap.local.server.work.engine_interface import Engine, InputInfo, open_private, produce
 
 T = TypeVar("T")
 
@@ -149,9 +150,9 @@ class EnginePool:
             self._engine.detect, path, folder, self.threads, culprit=culprit, limit=self._limit, urgent=True
         )
 
-    async def produce(self, swap: Swap, result: Path, culprit: str) -> str:
+    async def produce(self, job: SwapJob, result: Path, culprit: str) -> str:
         """Return the engine's remark when `result` is complete and on the disk."""
-        return await self._workers.run(produce, self._engine, swap, result, culprit=culprit, limit=self._limit)
+        return await self._workers.run(produce, self._engine, job, result, culprit=culprit, limit=self._limit)
 
     async def close(self) -> None:
         """Kill all processes."""
