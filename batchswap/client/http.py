@@ -1,4 +1,4 @@
-"""Call the endpoints of the API (api.md, "Endpoints"). Each call sends at most one request."""
+"""Call the endpoints of the API (api.md, "Endpoints"). No request is ever repeated."""
 
 import asyncio
 import ipaddress

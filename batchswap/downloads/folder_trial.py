@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -91,20 +91,15 @@ def _find_traits(folder: int) -> Traits:
             os.fsync(file)
     finally:
         os.close(file)
-    try:
-        os.link("whole.part", "linked", src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        has_links = False
-    else:
-        has_links = True
+    has_links = _works(os.link, "whole.part", "linked", src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     rename_to_free_name(folder, "whole.part", "whole")
-    return Traits(has_links, _is_synced(folder))
+    return Traits(has_links, syncs_folders=_works(os.fsync, folder))
 
 
-def _is_synced(folder: int) -> bool:
-    """Return whether folders can be synced. An I/O error means no, because the file was synced before."""
+def _works(call: Callable[..., object], *values: object, **options: object) -> bool:
+    """Return whether a call succeeds. An I/O error means no too, because the file was written and synced before."""
     try:
-        os.fsync(folder)
+        call(*values, **options)
     except OSError:
         return False
     return True

@@ -30,13 +30,9 @@ def counts_in(db: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
 def counts(db: sqlite3.Connection, batch: str | None = None) -> dict[str, int]:
     """Count the tasks of one batch, or of all, in each of the eight states."""
     found = dict.fromkeys(map(str, State), 0)
-    sql = "select c.state, sum(c.n) from tallies c join batches b on b.id = c.batch_id"
-    rows = (
-        db.execute(f"{sql} group by c.state")
-        if batch is None
-        else db.execute(f"{sql} where b.name = ? group by c.state", (batch,))
-    )
-    found.update(rows.fetchall())
+    where = "" if batch is None else "where b.name = :batch"
+    sql = f"select c.state, sum(c.n) from tallies c join batches b on b.id = c.batch_id {where} group by c.state"
+    found.update(db.execute(sql, {"batch": batch}).fetchall())
     return found
 
 
@@ -51,11 +47,10 @@ def credits_of(db: sqlite3.Connection, *, batch: str | None = None, run_id: int 
         " coalesce(sum(unpriced_attempts), 0) from money"
     )
     if batch is not None:
-        row = db.execute(f"{sql} where batch_id = (select id from batches where name = ?)", (batch,)).fetchone()
+        sql += " where batch_id = (select id from batches where name = :batch)"
     elif run_id is not None:
-        row = db.execute(f"{sql} where run_id = ?", (run_id,)).fetchone()
-    else:
-        row = db.execute(sql).fetchone()
+        sql += " where run_id = :run"
+    row = db.execute(sql, {"batch": batch, "run": run_id}).fetchone()
     # Adding and subtracting floats leaves small errors.
     spent, held, unpriced = (round(value, DIGITS) + 0.0 for value in row[:3])
     return Credits(spent, held, unpriced, row[3])

@@ -148,10 +148,10 @@ def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: Attem
     """Insert the attempt as the task's last one."""
     number = max(item.attempts + 1, kept.number)
     ended = None if state in RESERVED else kept.at
-    new = db.execute(
+    [row] = db.execute(
         "insert into attempts(task_id, batch_id, run_id, number, ref, state, day, reserved, charged, submitted_at,"
         " accepted_at, ended_at, remote_id, account)"
-        " select id, batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from tasks where id = ?",
+        f" select id, batch_id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? from tasks where id = ? returning {ATTEMPT_COLUMNS}",
         (
             *(run_id, number, kept.ref, state, local_day(kept.at), kept.reserved, kept.charged, kept.at),
             *(kept.at if kept.is_accepted else None, ended),
@@ -159,7 +159,6 @@ def _insert(db: sqlite3.Connection, item: Task, kept: _KeptAttempt, state: Attem
         ),
     )
     db.execute("update tasks set attempts = ?, paid = paid + 1 where id = ?", (number, item.id))
-    row = db.execute(f"select {ATTEMPT_COLUMNS} from attempts where id = ?", (new.lastrowid,)).fetchone()
     return Attempt(*row)
 
 
