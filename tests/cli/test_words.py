@@ -65,10 +65,10 @@ def test_a_failed_generation_is_queued_again_and_paid_again(shop: Place) -> None
 
 def test_a_result_that_was_not_saved_is_not_paid_again(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
-    Path("results").mkdir()
-    Path("results/spring").write_text("a file where a folder must be")
+    blocked = Path("results/spring/.r0.mp4.part")
+    blocked.mkdir(parents=True)
     assert work(name, "--retries", "0").exit_code == 3
-    Path("results/spring").unlink()
+    blocked.rmdir()
     assert state("r0") == "fetching", "the disk's failure is not the task's"
     refused = call("retry", "r0")
     assert refused.exit_code == 2
