@@ -195,10 +195,10 @@ def test_show_shows_no_signature(worked: Place) -> None:
 
 def test_an_unknown_or_ambiguous_key_is_refused(worked: Place) -> None:
     assert work(worked.manifest("more.csv", 1)).exit_code == 0
-    assert 'there is no task "nobody" in batchswap.db; `batchswap tasks` lists them' in call("show", "nobody").stderr
+    assert 'there is no task "unknown" in batchswap.db; `batchswap tasks` lists them' in call("show", "unknown").stderr
     Path("batchswap.db").rename("a b.db")
     for words in (["show"], ["retry"], ["cancel"], ["resolve", "--give-up"]):
-        said = call(*words, "nobody", "--db", "a b.db").stderr
+        said = call(*words, "unknown", "--db", "a b.db").stderr
         assert "in a b.db; `batchswap tasks --db 'a b.db'` lists them" in said, words
     Path("a b.db").rename("batchswap.db")
     several = call("show", "r0")

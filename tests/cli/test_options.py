@@ -169,8 +169,8 @@ def test_a_path_in_a_file_may_begin_at_home(place: Place) -> None:
     found = given("m.csv")
     assert (found["out"], found["db"]) == (Path.home() / "res", Path.home() / "a.db")
     assert found["name_template"] == "~{key}{ext}"
-    write(Path("batchswap.yaml"), "out: ~nobody-of-that-name/res\n")
-    assert "batchswap.yaml: out: ~nobody-of-that-name/res: where that home is" in call("status").stderr
+    write(Path("batchswap.yaml"), "out: ~no-such-user/res\n")
+    assert "batchswap.yaml: out: ~no-such-user/res: where that home is" in call("status").stderr
 
 
 def test_commands_work_without_a_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_chosen_faces_and_stills_from_files(shop: Place) -> None:
           - {id: both, video: duo.mp4, faces: {0: anna.png, 1: grace.png}}
           - {id: still, image: still.png, face: grace.png}
           - {id: group, image: still.png, faces: {0: grace.png}}
-          - {id: nobody, video: duo.mp4, faces: {3: anna.png}}
+          - {id: unknown, video: duo.mp4, faces: {3: anna.png}}
         """
     )
     done = work("all.yaml", "--json")
@@ -51,7 +51,7 @@ def test_chosen_faces_and_stills_from_files(shop: Place) -> None:
     assert result("both.mp4").endswith(swapped(anna, grace))
     assert result("still.png").endswith(swapped(grace))
     assert result("group.png").endswith(swapped(grace))
-    shown = call("show", "nobody").stdout
+    shown = call("show", "unknown").stdout
     assert "face 3 was not detected; detected: 0, 1" in shown
     both = call("show", "both").stdout.splitlines()
     assert [line.strip() for line in both if line.strip().startswith("face")] == [

@@ -149,7 +149,7 @@ def test_an_id_that_is_not_the_rows_is_refused(forgetful: Running, place: Place,
     video = forgetful.upload((place.folder / place.video("x.mp4")).read_bytes())
     Path("urls.csv").write_text(f"id,video,face\nu0,{video}?a=1,{url}\nu1,{video}?a=2,{url}\n")
     assert call("run", "urls.csv", "--rate", "none").exit_code == 4
-    assert "does not know a task nobody" in call("resolve", "u0", "--task-id", "nobody").stderr
+    assert "does not know a task unknown" in call("resolve", "u0", "--task-id", "unknown").stderr
     foreign = call("resolve", "u0", "--task-id", first)
     assert (foreign.exit_code, "was made from other inputs than urls/u0" in foreign.stderr) == (2, True), foreign.stderr
     mine = accepted_id(forgetful, tmp_path / "forgetful")
@@ -266,7 +266,7 @@ def test_no_decision_during_a_run(shop: Place) -> None:
 
 def test_decisions_for_several_tasks_are_all_or_nothing(shop: Place) -> None:
     work(shop.manifest("spring.csv", 2, "broken"))
-    assert call("retry", "r0", "nobody").exit_code == 2
+    assert call("retry", "r0", "unknown").exit_code == 2
     assert state("r0") == "failed"
 
 
