@@ -1,6 +1,6 @@
-"""batchswap: a batch job runner for face swaps. The ledger is the only truth; the README says how to use it.
+"""batchswap: a batch job runner for face swaps. The README and docs/guide.md describe its use.
 
-The names of `__all__` are the Python API (docs/python-api.md). They are loaded when they are first used.
+The names in `__all__` are the Python API (docs/python-api.md). They are imported on first use.
 """
 
 import importlib
@@ -11,7 +11,7 @@ __all__ = ["Settings", "open_ledger", "plan", "plan_async", "run", "run_async"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the API with the first use of one of its names: the command line starts without it."""
+    """Import the API on the first use of one of its names. The command line starts faster without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("batchswap.api"), name)

@@ -5,7 +5,7 @@ from batchswap.cli.main import hold_standard_streams, root
 
 
 def main() -> None:
-    """The entry point. Ends the process with the command's exit code."""
+    """Run the command line, and exit with the exit code of the command."""
     use_utf8()
     hold_standard_streams()
     root.main()

@@ -45,10 +45,10 @@ def run(
     wait: bool = False,
     backup: bool = True,
 ) -> Summary:
-    """Enrol the manifests, work everything off, and resume whatever an earlier run left, as `batchswap run` does.
+    """Enrol the manifests, run all tasks, and resume an earlier run, as `batchswap run` does.
 
-    `api_key` None: the key of the environment or of ~/.crun/.env. `wait`: until another run of the ledger ends.
-    Raises BatchswapError; how a run ended that began is in the summary.
+    `api_key` None: the key in CRUN_API_KEY or ~/.crun/.env. `wait`: wait until another run of the ledger ends.
+    Raise BatchswapError if the run cannot start; otherwise, the summary has the exit code and the reason.
     """
     _refuse_running_loop("run")
     return asyncio.run(
@@ -76,7 +76,7 @@ async def run_async(
     wait: bool = False,
     backup: bool = True,
 ) -> Summary:
-    """As `run`, for a program that has an event loop. Enrolment blocks the loop; the run itself does not."""
+    """Do the same as `run` in a program with an event loop. Enrolment blocks the loop; the run itself does not."""
     asked = checked(settings or Settings())
     account = find_account(asked, api_key)
     sources, options = _sources(manifests, batch), Options(name_template, require_consent, str(asked.out))
@@ -99,7 +99,7 @@ def plan(
     require_consent: bool = False,
     api_key: str | None = None,
 ) -> Plan:
-    """Return what a run would do, cost and take, as `batchswap plan` does. Nothing is charged, nothing is written."""
+    """Return the plan of a run, as `batchswap plan` shows it. Nothing is charged and nothing is written."""
     _refuse_running_loop("plan")
     return asyncio.run(
         plan_async(
@@ -122,7 +122,7 @@ async def plan_async(
     require_consent: bool = False,
     api_key: str | None = None,
 ) -> Plan:
-    """As `plan`, for a program that has an event loop."""
+    """Do the same as `plan` in a program with an event loop."""
     asked = checked(settings or Settings())
     account = find_account_or_refusal(asked, api_key)
     options = Options(name_template, require_consent, str(asked.out))
@@ -133,16 +133,16 @@ async def plan_async(
 
 
 def open_ledger(path: str | os.PathLike[str] = "batchswap.db") -> "Ledger":
-    """Open a ledger to read, also during a run. Use it as a context manager. Raises LedgerError."""
+    """Open a ledger for reading, also during a run. Use it as a context manager. Raise LedgerError."""
     return Ledger(Path(path))
 
 
 class Ledger:
-    """Read-only views of a ledger. Each is an iterator that reads as it goes, in constant memory."""
+    """Read-only views of a ledger. Each is an iterator that uses constant memory."""
 
     def __init__(self, path: Path) -> None:
         with reading(path):
-            pass  # raises in words
+            pass  # raises LedgerError
         self._db = connection.connect(path, write=False)
 
     def __enter__(self) -> Self:
@@ -158,25 +158,23 @@ class Ledger:
         self._db.close()
 
     def tasks(self, *states: State | str, batch: str | None = None) -> Iterator[TaskRecord]:
-        """Tasks in the order of their enrolment; without `states`, in every state."""
+        """Yield the tasks in the order of enrolment; without `states`, in every state."""
         return records.tasks(self._db, [State(state) for state in states], batch)
 
     def attempts(self, *, batch: str | None = None, key: str | None = None) -> Iterator[AttemptRecord]:
-        """Submits, in their order."""
+        """Yield the attempts in the order of submission."""
         return records.attempts(self._db, batch, key)
 
     def events(self, *, batch: str | None = None, key: str | None = None) -> Iterator[EventRecord]:
-        """What happened, in order."""
+        """Yield the events in order."""
         return records.events(self._db, batch, key)
 
     def runs(self) -> Iterator[RunRecord]:
-        """Runs, the first one first."""
+        """Yield the runs, the first one first."""
         return records.runs(self._db)
 
 
-_DUPLICATES = (
-    'nothing was sent; Settings(duplicates="reuse") takes the results that are there for 0 credits, "pay" pays again'
-)
+_DUPLICATES = 'nothing was sent; Settings(duplicates="reuse") uses the existing results for 0 credits, "pay" pays again'
 
 
 def _refuse_running_loop(name: str) -> None:
@@ -191,7 +189,7 @@ def _sources(manifests: Manifests, batch: str | None) -> list[Source]:
     given = [manifests] if isinstance(manifests, str | os.PathLike) else manifests
     paths = list(dict.fromkeys(os.fspath(each) for each in given))
     if not paths or STDIN in paths:
-        raise UsageError("name at least one manifest; it must be a file")
+        raise UsageError("give at least one manifest, as the path of a file")
     return [Source(path, None, batch) for path in paths]
 
 

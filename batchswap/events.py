@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol, Self
 
 RUN = "batchswap.run"
-"""The logger of what runs and commands report."""
+"""The name of the logger for reports of runs and commands."""
 _USUAL = {*vars(logging.makeLogRecord({})), "event", "message"}
 
 
@@ -49,6 +49,7 @@ class LogEvent(StrEnum):
 
     # Submitted tasks
     TASK_UNCERTAIN = "task-uncertain", "a submit may have been accepted; the task needs your decision"
+    TASKS_ORPHANED = "tasks-orphaned", "tasks are no longer in the manifest"
     ID_NOT_RECORDED = "id-not-recorded", "a task was accepted, and its id could not be recorded in the ledger"
     ANSWERS_RECORDED = "answers-recorded", "answers that could not be recorded at first are in the ledger now"
     STRAY_CALLBACK = "stray-callback", "a callback shows that an attempt was accepted after all"
@@ -60,6 +61,7 @@ class LogEvent(StrEnum):
     RESULT_TYPE = "result-type", "a result is of another type than its ending says"
     MEDIA_HOST_UNAVAILABLE = "media-host-unavailable", "a host of results does not answer"
     MEDIA_HOST_AVAILABLE = "media-host-available", "a host of results answers again"
+    RESULTS_MISSING = "results-missing", "result files are missing or changed, or their inputs have changed"
     STORAGE_LIMITED = "storage-limited", "the file system of --out lacks a feature"
     STORAGE_FAILED = "storage-failed", "results cannot be stored on this disk"
 
@@ -86,26 +88,26 @@ class LogEvent(StrEnum):
 
 
 class Report(Protocol):
-    """Where a run reports to: `report`, or what a test puts in its place."""
+    """The type of `report`, for tests that replace it."""
 
     def __call__(self, event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:
-        """Report. --quiet shows warnings alone: what concerns money, or may be lost."""
+        """Report. With --quiet, only warnings are shown: about money, and about data that may be lost."""
 
 
 def report(event: LogEvent, text: str, level: int = logging.INFO, **fields: object) -> None:
-    """Log a sentence with its event, and fields for programs: `task`, `attempt`, `code`, `seconds`."""
+    """Log a sentence with its event, and with fields for programs: `task`, `attempt`, `code`, `seconds`."""
     logging.getLogger(RUN).log(level, "%s", text, extra={"event": event.value, **fields})
 
 
 class RecordHandler(logging.Handler):
-    """Pass each log record on as level, event, sentence and fields."""
+    """Passes each log record to `show` as level, event, sentence and fields."""
 
     def __init__(self, show: Callable[[str, str, str, dict[str, object]], None]) -> None:
         super().__init__()
         self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Name a record without an event a detail, and end it with its exception."""
+        """Show the record, with its exception at the end. A record without an event is a detail."""
         text, values = record.getMessage(), vars(record)
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"

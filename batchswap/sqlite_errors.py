@@ -1,4 +1,4 @@
-"""SQLite for this package: transactions, and its errors as our own, in words."""
+"""SQLite transactions, and SQLite errors as errors of this package."""
 
 import os
 import re
@@ -10,14 +10,15 @@ from pathlib import Path
 from batchswap.errors import LedgerDamaged, LedgerError, LedgerFailed, LedgerFull
 
 _FILES = 5
-"""That SQLite opens for a ledger, and some more."""
+"""Files that SQLite opens for a ledger, and some more."""
+REMEDY = "restore a copy, or name another ledger with --db"
 _FULL = ("SQLITE_FULL", "SQLITE_IOERR")
 _ALTERED = re.compile("no such (table|column|index|view|trigger)|has no column named")
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit at the end; undo everything when the block raises."""
+    """Commit at the end. Roll back when the block raises."""
     db.execute("begin immediate")
     try:
         yield
@@ -30,9 +31,9 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
-    """Raise SQLite's errors as LedgerError or one of its kinds, naming `path`.
+    """Raise errors of SQLite as LedgerError or a subclass, with `path` in the message.
 
-    With `in_use`, the file was opened before, so the fault is not that a wrong file was named.
+    `in_use`: the file was opened as a ledger before, so a wrong --db is not the cause.
     """
     try:
         yield
@@ -55,12 +56,12 @@ def in_words(path: Path, *, in_use: bool = False) -> Iterator[None]:
 
 
 def _check_handles() -> None:
-    """Raises OSError when no more files can be opened, which SQLite does not tell from other reasons."""
+    """Raise OSError when no more files can be opened: the error of SQLite is the same as for other causes."""
     with ExitStack() as opened:
         for _ in range(_FILES):
             opened.enter_context(Path(os.devnull).open("rb"))
 
 
 def altered(path: Path, what: str) -> LedgerError:
-    """The error of a ledger that has not everything that batchswap made in it."""
-    return LedgerError(f"{path}: was changed by another program ({what}): restore a copy, or name another with --db")
+    """Return the error for a ledger in which tables or columns are missing."""
+    return LedgerError(f"{path}: was changed by another program ({what}): {REMEDY}")

@@ -23,7 +23,7 @@ _BREAKS = {ord(there): chr(here) for here, there in _NO_BREAKS.items()}
 
 
 class Declaration:
-    """An option or argument, before it has the name of its field."""
+    """An option or argument that does not know the name of its field yet."""
 
     def __init__(self, kind: type[click.Parameter], spellings: tuple[str, ...], attributes: dict[str, Any]) -> None:
         self._kind, self._spellings, self._attributes = kind, spellings, attributes
@@ -37,7 +37,7 @@ class Declaration:
 
 
 def option(*spellings: str, **attributes: Any) -> Any:
-    """Declare the option of a field, by default spelled like the field; its help shows the default."""
+    """Declare an option, by default with the name of its field. Its help shows the default value."""
     return Declaration(Option, spellings, {"show_default": True, "default": None, **attributes})
 
 
@@ -52,10 +52,10 @@ def argument(**attributes: Any) -> Any:
 
 
 class CommandOptions:
-    """The values of a command's options, frozen. Each field is declared with the option that fills it.
+    """The values of a command's options. Each field is declared with its option; instances are frozen.
 
-    The docstring of a class with a command's name is the text of `batchswap COMMAND --help`, where the options are
-    listed under the heading of their class.
+    The docstring of a class with a `command` is the text of `batchswap COMMAND --help`, where the options are listed
+    under the `heading` of their class.
     """
 
     command: ClassVar[str] = ""
@@ -74,7 +74,7 @@ class CommandOptions:
 
     @classmethod
     def parameters(cls) -> dict[str, click.Parameter]:
-        """Return the parameters by field: those of the bases, then its own, in the order of declaration."""
+        """Return the parameters by field: those of the base classes, then its own, in order of declaration."""
         found: dict[str, click.Parameter] = {}
         for base in cls.__bases__:
             if issubclass(base, CommandOptions):
@@ -84,7 +84,7 @@ class CommandOptions:
 
 
 class Command(click.Command):
-    """A command with -v, whose function returns its exit code."""
+    """A command with -v. Its function returns the exit code."""
 
     def __init__(self, options: type[CommandOptions]) -> None:
         verbose = Option(["-v", "--verbose"], is_flag=True, help="show details, and the traceback of a bug")
@@ -99,11 +99,11 @@ class Command(click.Command):
         self._options = options
 
     def _call(self, **values: Any) -> Any:
-        """Load the module of the command and call the function of the same name."""
+        """Import the module of the command, and call its function of the same name."""
         console = click.get_current_context().find_object(Console) or Console()
         console.is_quiet = bool(values.get("quiet"))
         function = getattr(importlib.import_module(f"{self._options.package}.{self.name}"), str(self.name))
-        if "logging" in sys.modules:  # a command that does not load it has nothing to log
+        if "logging" in sys.modules:  # otherwise the command logs nothing
             console.show_logs()
         return function(console, self._options(**values))
 
@@ -132,7 +132,7 @@ class Command(click.Command):
             raise
 
     def _find_form_of_errors(self, ctx: click.Context) -> None:
-        """Let variables and files decide in which form an error of the command line is shown."""
+        """Apply --json and --log-format from variables and files, for the error that is shown next."""
         for each in self.params:
             if each.is_eager and ctx.get_parameter_source(str(each.name)) is None:
                 with suppress(click.UsageError):
@@ -150,14 +150,14 @@ def _be_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def owe_document(ctx: click.Context, _: click.Parameter, value: bool) -> bool:
-    """Note that --json was given: then an error is a document, too."""
+    """Note that --json was given, so that an error is a document, too."""
     if (console := ctx.find_object(Console)) is not None:
         console.owes_document |= value
     return value
 
 
 def log_as(ctx: click.Context, _: click.Parameter, value: str) -> str:
-    """Note the format of the log before anything is logged."""
+    """Note the log format before anything is logged."""
     if (console := ctx.find_object(Console)) is not None:
         console.is_json |= value == "json"
     return value

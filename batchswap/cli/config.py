@@ -1,4 +1,4 @@
-"""Where an option's value comes from: command line, then BATCHSWAP_<OPTION>, then the files, then the default."""
+"""Values of options: from the command line, else BATCHSWAP_<OPTION>, else the files, else the default."""
 
 import difflib
 import os
@@ -17,21 +17,21 @@ FILE = "batchswap.yaml"
 
 
 class Option(click.Option):
-    """An option that is also BATCHSWAP_<OPTION>. A value that will not do is blamed on the place it came from.
+    """An option that can also be set as BATCHSWAP_<OPTION>. Errors name the place that the value came from.
 
-    One name may stand for different things in different commands: what was said in the environment or in a file, and
-    will not do here, is not for this command if it does for another one.
+    Commands may have different options with the same name. A value from the environment or a file that is invalid for
+    this command, but valid for another one, is ignored.
     """
 
     def __init__(self, *args: Any, also: Iterable[str] = (), heading: str = "Output", **attributes: Any) -> None:
-        """`also`: further environment variables, which count for less. `heading`: of its group in `--help`."""
+        """`also`: more environment variables, with lower precedence. `heading`: of its group in `--help`."""
         super().__init__(*args, **attributes)
         self.heading = heading
         own = PREFIX + key_of(self).upper()
         self.envvar = [own, *also]
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Return the default for the help; a range of numbers says less than the help itself."""
+        """Return the default value for the help, without the range of numbers."""
         return {name: words for name, words in super().get_help_extra(ctx).items() if name != "range"}
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
@@ -50,7 +50,7 @@ class Option(click.Option):
             raise click.BadParameter(error.message + self.origin(ctx), ctx, self) from None
 
     def origin(self, ctx: click.Context) -> str:
-        """Where the value came from, in brackets; "" for the command line and the default."""
+        """Return the place that the value came from, in brackets; "" for the command line and the default."""
         match ctx.get_parameter_source(self.name):
             case click.core.ParameterSource.ENVIRONMENT:
                 return f" (from {self._variable()})"
@@ -65,7 +65,7 @@ class Option(click.Option):
 
 
 def no_text(given: str) -> str:
-    """What is wrong with an argument or a variable that is not text: the ledger and JSON could not hold it; else ""."""
+    """Return an error if an argument or a variable is not valid text, else ""."""
     try:
         given.encode()
     except UnicodeEncodeError:
@@ -74,29 +74,29 @@ def no_text(given: str) -> str:
 
 
 def key_of(option: click.Option) -> str:
-    """What an option is called in a file: its longest name, `in_flight`."""
+    """Return the key of an option in a file: its longest name, such as `in_flight`."""
     return max(option.opts, key=len).lstrip("-").replace("-", "_")
 
 
 def elsewhere(ctx: click.Context, name: str) -> str:
-    """Where an option of this command got its value from, if not from the command line: as `Option.origin`."""
+    """Return the `origin` of an option of this command."""
     return next(each.origin(ctx) for each in ctx.command.params if isinstance(each, Option) and each.name == name)
 
 
 def is_typed(ctx: click.Context, *names: str) -> bool:
-    """Whether any of these options stands on the command line."""
+    """Return whether any of these options is on the command line."""
     return any(ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE for name in names)
 
 
 def texts_of(option: click.Option, value: str | list[str]) -> list[str]:
-    """The single values in a text of the environment, or in a value of a file."""
+    """Return the single values of a variable, or of a value in a file."""
     if isinstance(value, list):
         return value
     return list(option.type.split_envvar_value(value)) if option.multiple else [value]
 
 
 def is_for_another(option: Option, value: str | list[str], commands: dict[str, dict[str, Option]]) -> bool:
-    """Whether a value that will not do for this option does for one of the same name."""
+    """Return whether a value is invalid for this option, but valid for one with the same name."""
     alike = [options[key_of(option)] for options in commands.values() if key_of(option) in options]
     return not _takes(option, value) and any(_takes(each, value) for each in alike)
 
@@ -113,12 +113,12 @@ def _takes(option: Option, value: str | list[str]) -> bool:
 
 
 def files() -> list[Path]:
-    """The files that may exist, the one that counts for more last."""
+    """Return the files that may exist, in order of increasing precedence."""
     return [*([own] if (own := own_file()) else []), Path(FILE)]
 
 
 def own_file() -> Path | None:
-    """The user's own file; None for a user who has no home. Raises UsageError for a place in the working directory."""
+    """Return the path of the user's own file; None without a home directory. Raise UsageError for a relative path."""
     if (given := os.environ.get("XDG_CONFIG_HOME")) and not Path(given).is_absolute():
         raise UsageError(f"XDG_CONFIG_HOME is {given}, which is not an absolute path: set it to one, or unset it")
     configuration = given or at_home("~/.config")
@@ -126,7 +126,7 @@ def own_file() -> Path | None:
 
 
 def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Values by key, and the file that each came from; later files win. Raises UsageError in words."""
+    """Return values by key, and the file of each; later files win. Raise UsageError."""
     values: dict[str, Any] = {}
     places: dict[str, Path] = {}
     names = sorted(known)
@@ -137,7 +137,7 @@ def read_files(paths: Iterable[Path], known: Iterable[str]) -> tuple[dict[str, A
                 check_place(path, str(key), own_file())
             name = str(key).replace("-", "_").lstrip("_")
             if spelled.setdefault(name, key) != key:
-                raise UsageError(f'{path}: "{spelled[name]}" and "{key}" are one option: which one counts?')
+                raise UsageError(f'{path}: "{spelled[name]}" and "{key}" are the same option: remove one')
             if name not in names:
                 nearest = difflib.get_close_matches(name[:50], names, n=1, cutoff=0.0)[0].replace("_", "-")
                 raise UsageError(f'{path}: "{str(key)[:50]}" is not an option; did you mean "{nearest}"?')
@@ -150,23 +150,23 @@ def _read(path: Path) -> dict[str, Any]:
     text = _text(path)
     if not text:
         return {}
-    import yaml  # only who has such a file waits for it
+    import yaml  # slow to load, and needed only if there is such a file
 
     try:
-        # Every scalar stays text: YAML would make 1410 minutes of `until: 23:30`.
+        # Every scalar stays text: YAML would read `until: 23:30` as 1410 minutes.
         found = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
-        raise UsageError(f"{path}{place}: is not YAML: {getattr(error, 'problem', None) or error}") from error
+        raise UsageError(f"{path}{place}: is not valid YAML: {getattr(error, 'problem', None) or error}") from error
     if found in (None, ""):
         return {}
     if not isinstance(found, dict):
-        raise UsageError(f"{path}: must be a list of options, one `name: value` a line")
+        raise UsageError(f"{path}: must list options, one `name: value` per line")
     node = yaml.compose(text, Loader=yaml.BaseLoader)
     names = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
-        raise UsageError(f'{path}: "{twice}" is given twice: which one counts?')
+        raise UsageError(f'{path}: "{twice}" is given twice: remove one')
     for key, value in found.items():
         if isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
             raise UsageError(f"{path}: {key}: must be a value, or a list of values")
@@ -174,21 +174,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    """What is in the file; "" where there is none. Raises UsageError: a budget that cannot be read is not left out."""
+    """Return the text of the file; "" if there is none. Raise UsageError if it cannot be read."""
     try:
         return small_text(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
-            raise UsageError(f"{path}: is a link that leads nowhere") from error
+            raise UsageError(f"{path}: is a broken link") from error
         if (other := path.with_suffix(".yml")).exists():
-            raise UsageError(f"{other}: is not read under this name: rename it to {path.name}") from None
+            raise UsageError(f"{other}: is not read: rename it to {path.name}") from None
         return ""
     except NotReadable as error:
         raise UsageError(f"{path}: {error}") from error
 
 
 def options_of(group: click.Group) -> dict[str, dict[str, Option]]:
-    """The options of every command, by key."""
+    """Return the options of every command by key."""
     return {
         name: {key_of(each): each for each in command.params if isinstance(each, Option)}
         for name, command in group.commands.items()
@@ -196,7 +196,7 @@ def options_of(group: click.Group) -> dict[str, dict[str, Option]]:
 
 
 def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
-    """What the files say, as click wants it, and where each key stands. Raises UsageError."""
+    """Return the values of the files in the form of click, and the file of each key. Raise UsageError."""
     commands = options_of(group)
     known = {key for options in commands.values() for key in options}
     check_environment(known)
@@ -214,13 +214,13 @@ def default_map(group: click.Group) -> tuple[dict[str, Any], dict[str, Path]]:
 
 
 def _as_meant(option: Option, value: str | list[str], place: Path) -> str | list[str]:
-    """Several values one by one, and a path as a shell would give it. Raises UsageError."""
+    """Split several values, and expand `~` in a path. Raise UsageError."""
     if option.multiple or isinstance(value, list):
         return texts_of(option, value)
     if not isinstance(option.type, click.Path) or not value.startswith("~"):
         return value
     if (path := at_home(value)) is None:
-        raise UsageError(f"{place}: {key_of(option)}: {value}: where that home is, is not known")
+        raise UsageError(f"{place}: {key_of(option)}: {value}: there is no such home directory")
     return str(path)
 
 

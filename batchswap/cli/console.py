@@ -1,6 +1,6 @@
-"""What commands write: results to stdout; progress, log lines and errors to stderr, as text or one JSON object a line.
+"""The output of commands: results on stdout; progress, log lines and errors on stderr, as text or JSON lines.
 
-Heavy imports stay inside functions: they would slow down `--help`.
+Heavy imports are inside functions, because they would slow down `--help`.
 """
 
 import codecs
@@ -18,41 +18,41 @@ from typing import Any
 _FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
 
 LOOK_ALIKE = "batchswap-look-alike"
-"""An error handler, for streams and `encode`: the console shows what its encoding can."""
+"""An error handler that replaces characters which the encoding of a stream lacks."""
 _PRINTED = "batchswap-printed"
-"""A -X option: the encoding of the standard streams, from the process that started this one again."""
+"""A -X option with the encoding of the standard streams, set by `use_utf8`."""
 _ALIKE = {"…": "~", "·": "|", "×": "x", "→": ">", "–": "-"}
 
 
 class Console:
-    """The writer of stderr. Warnings, errors and the last line are shown at every verbosity.
+    """Writes to stderr. Warnings, errors and the last line are shown at every verbosity.
 
-    Warnings and errors that stderr does not accept are kept, and `end` writes them wherever that is possible.
+    Warnings and errors that could not be written are kept, and `end` tries again.
     """
 
     def __init__(self) -> None:
         self.is_quiet = self.is_verbose = self.is_json = False
         self.owes_document = False
-        """Whether --json was given: then an error is a document, too."""
+        """True with --json: then an error is a document, too."""
         self.is_dated = not _is_terminal(sys.stderr)
         self._print: Callable[[str], None] = _print_line
-        self.unheard: list[str] = []
-        """Warnings and errors that stderr did not accept."""
+        self.unwritten: list[str] = []
+        """Warnings and errors that could not be written to stderr."""
         self._is_cut_off = False
 
     def expect(self, arguments: Sequence[str]) -> None:
-        """Read the form of output from the command line, before it is parsed: it may have errors."""
+        """Find the output format on the command line before it is parsed, because parsing may fail."""
         words = [*takewhile("--".__ne__, arguments)]
         self.owes_document = "--json" in words
         self.is_json = "--log-format=json" in words or ("--log-format", "json") in pairwise(words)
 
     def through(self, print_line: Callable[[str], None] | None) -> None:
-        """Write lines through a live display while there is one."""
+        """Write lines through a live display, or directly for None."""
         self._print = print_line or _print_line
 
     @property
     def is_live(self) -> bool:
-        """Whether a display may draw on stderr."""
+        """Whether a live display may be drawn on stderr."""
         return _is_terminal(sys.stderr) and not self.is_json and not self.is_quiet
 
     def show_logs(self) -> None:
@@ -70,7 +70,7 @@ class Console:
         )
 
     def warn(self, event: str, text: str) -> None:
-        """Write a warning before the command is known, and with it whether it loads logging."""
+        """Write a warning without `logging`, which may not be loaded."""
         self._show("warning", event, text, {})
 
     def conclude(self, text: str, **fields: Any) -> None:
@@ -78,7 +78,7 @@ class Console:
         self._show("info", "finished", text, fields, dated=False)
 
     def fail(self, text: str) -> None:
-        """Write an error, in as many lines as it has."""
+        """Write an error, which may have several lines."""
         for line in text.splitlines():
             self._show("error", "error", f"batchswap: {line}", {}, dated=False)
 
@@ -96,10 +96,10 @@ class Console:
         elif dated and self.is_dated:
             line = time.strftime("%Y-%m-%d %H:%M:%S ") + line
         if not self._write(line) and level in ("warning", "error"):
-            self.unheard.append(line)
+            self.unwritten.append(line)
 
     def _write(self, line: str) -> bool:
-        """Return whether the line was written: a log that is full or a closed terminal must not end a run."""
+        """Return whether the line was written. A full disk or a closed terminal must not end a run."""
         if self._is_cut_off:
             return False
         try:
@@ -108,19 +108,19 @@ class Console:
             if error.errno not in _FOR_NOW:
                 self.fall_silent()
             return False
-        except ValueError:  # closed meanwhile
+        except ValueError:  # stderr was closed
             return False
         return True
 
     def end(self) -> None:
-        """Write to stdout what stderr still does not accept, unless a document is there, which has it.
+        """Write the warnings and errors that were kept: to stderr, else to stdout unless it has a JSON document.
 
-        What is left in stderr's buffer would fail once more at the exit, and change the exit code.
+        Discard the buffer of stderr if it cannot be written: it would fail again at exit and change the exit code.
         """
-        self.unheard = [line for line in self.unheard if not self._write(line)]
-        if self.unheard and not self.owes_document and sys.stdout is not None:
+        self.unwritten = [line for line in self.unwritten if not self._write(line)]
+        if self.unwritten and not self.owes_document and sys.stdout is not None:
             with suppress(OSError, ValueError):
-                sys.stdout.write("\n".join([*self.unheard, ""]))
+                sys.stdout.write("\n".join([*self.unwritten, ""]))
                 sys.stdout.flush()
         try:
             if sys.stderr is not None:
@@ -147,14 +147,14 @@ def _print_line(line: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document and nothing else, in ASCII: any terminal shows any file name in it."""
+    """Print one JSON document, in ASCII, so that every terminal can show it."""
     import msgspec
 
     print_lines([json.dumps(msgspec.to_builtins(document), indent=2)])
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they come. A reader that closed the pipe (`| head`) is no error."""
+    """Print lines as they are produced. A closed pipe (`| head`) is no error."""
     if sys.stdout is None:
         return
     try:
@@ -162,14 +162,14 @@ def print_lines(lines: Iterable[str]) -> None:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # What is buffered still would be written at exit, and fail there once more.
+        # Discard the buffer: it would fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise
 
 
 def columns() -> int | None:
-    """Return the terminal's width; None when stdout is no terminal, and nothing needs to be cut."""
+    """Return the width of the terminal; None if stdout is not a terminal."""
     if sys.stdout is None or not sys.stdout.isatty():
         return None
     return os.get_terminal_size(sys.stdout.fileno()).columns or 80
@@ -186,10 +186,10 @@ codecs.register_error(LOOK_ALIKE, _replaced)
 
 
 def use_utf8() -> None:
-    """Start Python again in its UTF-8 mode, unless the locale has UTF-8 file names already.
+    """Restart Python in UTF-8 mode unless file names are UTF-8 already.
 
-    The same row then has the same file at a terminal and in cron. Nothing is done when an argument, the working
-    directory or the home has a name in the locale's own encoding, which would not be text in UTF-8.
+    A row then has the same file name in cron as in a terminal. Python is not restarted if an argument, the working
+    directory or the home directory is not valid UTF-8.
     """
     if sys.flags.utf8_mode or not sys.executable or codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
         return
@@ -203,13 +203,13 @@ def use_utf8() -> None:
 
 
 def make_printable() -> None:
-    """Let no letter be an error on a standard stream."""
-    encoding = sys._xoptions.get(_PRINTED)  # noqa: SLF001 - documented, in spite of its name
+    """Let the standard streams replace characters that they cannot encode."""
+    encoding = sys._xoptions.get(_PRINTED)  # noqa: SLF001 - a documented attribute
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding=encoding if isinstance(encoding, str) else None, errors=LOOK_ALIKE)
 
 
 def as_shown(text: str, encoding: str) -> str:
-    """Return the text as a stream of this encoding shows it, to measure it for alignment."""
+    """Return the text as a stream with this encoding shows it, for alignment."""
     return text.encode(encoding, LOOK_ALIKE).decode(encoding)

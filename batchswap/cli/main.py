@@ -1,4 +1,4 @@
-"""The group of commands, and the outermost edge: every way to end becomes an exit code and a sentence."""
+"""The root command. It turns every error into a sentence and an exit code."""
 
 import errno
 import importlib
@@ -19,7 +19,7 @@ from batchswap.cli.user_files import ARGUMENTS
 from batchswap.errors import BatchswapError, Exit, UsageError
 from batchswap.operations.user_files import changeable
 
-BUG = "this is a bug in batchswap: nothing that was paid for is lost; run it with -v for details"
+BUG = "this is a bug in batchswap; nothing that was paid for is lost; add -v for details"
 _LESS = "or lower --workers, --downloads and --ahead"
 _MEMORY = f"there is not enough memory: free some, raise the limit (ulimit -v, or the container's), {_LESS}"
 _THREADS = f"no more threads or processes can be started: raise the limit (ulimit -u, or the container's), {_LESS}"
@@ -28,7 +28,7 @@ _BY_NUMBER = {
     errno.ENFILE: "too many files are open on this machine: end other programs, or raise sysctl fs.file-max",
     errno.ENOMEM: _MEMORY,
     errno.EAGAIN: _THREADS,
-    errno.EROFS: "the file system is read-only: name another place (--db, --out, XDG_STATE_HOME, TMPDIR)",
+    errno.EROFS: "the file system is read-only: choose another folder (--db, --out, XDG_STATE_HOME, TMPDIR)",
 }
 
 COMPLETE = "_BATCHSWAP_COMPLETE"
@@ -42,7 +42,7 @@ class Root(click.Group):
         return list(self.commands)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
-        """Run a command and leave with its exit code, or answer a shell that completes a command line."""
+        """Run a command and exit with its exit code, or complete a command line for a shell."""
         if instruction := os.environ.get(COMPLETE):
             from click.shell_completion import shell_complete
 
@@ -53,7 +53,7 @@ class Root(click.Group):
         make_printable()
         try:
             code = self._enter(arguments, console)
-        except BaseException as error:  # noqa: BLE001 - the outermost edge: nothing goes further but as words
+        except BaseException as error:  # noqa: BLE001 - any error is shown as a sentence
             code = _tell(error, console)
         console.end()
         sys.exit(int(code))
@@ -106,7 +106,7 @@ for each in COMMANDS:
 
 
 def _judge(error: BaseException) -> tuple[int, str]:
-    """Exit code and words of what went wrong; no words where nothing did."""
+    """Return the exit code and the message of an error; no message for a regular exit."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code, ""
@@ -127,40 +127,42 @@ def _judge(error: BaseException) -> tuple[int, str]:
 
 
 def _limit_reached(error: BaseException) -> str:
-    """Return what is wrong and what helps; "" for an error that is no limit of this machine or user."""
+    """Return the limit of this machine that was reached, and what helps; "" for other errors."""
     match error:
         case MemoryError():
             return _MEMORY
         case RuntimeError() if "start new thread" in str(error):
             return _THREADS
         case FileNotFoundError() if "temporary directory" in str(error):
-            return "there is no folder for temporary files: set TMPDIR to one that can be written"
+            return "there is no folder for temporary files: set TMPDIR to a writable folder"
         case OSError() if error.errno in _BY_NUMBER:
             place = f"{error.filename}: " if error.filename else ""
             return f"{place}{_BY_NUMBER[error.errno]}"
         case UnicodeEncodeError():
-            return f"a name has letters that {error.encoding} file names do not: use a UTF-8 locale (LC_ALL=C.UTF-8)"
+            return f"a file name has characters that {error.encoding} lacks: use a UTF-8 locale (LC_ALL=C.UTF-8)"
         case ImportError():
             return f"a part of the installation cannot be loaded ({error}): install batchswap again"
     return ""
 
 
 def _tell(error: BaseException, console: Console) -> int:
-    """The exit code; its words on stderr, and on stdout where a JSON document was asked for."""
+    """Show the error on stderr and, with --json, as a document on stdout. Return the exit code."""
     code, words = _judge(error)
     if isinstance(error, click.UsageError) and not console.is_json:
         error.show()  # with the usage of its command
     elif words:
         console.fail(words)
     if words and console.owes_document:
-        print_json({"exit_code": code, "reason": words, **({"warnings": console.unheard} if console.unheard else {})})
+        print_json(
+            {"exit_code": code, "reason": words, **({"warnings": console.unwritten} if console.unwritten else {})}
+        )
     if code == Exit.UNEXPECTED and console.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code
 
 
 def is_here() -> bool:
-    """Whether the working directory still exists."""
+    """Return whether the working directory still exists."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -169,7 +171,7 @@ def is_here() -> bool:
 
 
 def hold_standard_streams() -> None:
-    """A standard stream that is closed is opened on nothing: or the next file would take its number."""
+    """Open closed standard streams on /dev/null. Otherwise, the next opened file would become a standard stream."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""What the values of options look like: text in, checked value out, and a sentence when it cannot be."""
+"""Types of options: functions that parse a value, and raise ValueError with a sentence for an invalid one."""
 
 import math
 import re
@@ -16,7 +16,7 @@ _SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 LONGEST_PERIOD = 366 * _UNITS["d"]
 LARGEST = 2**63 - 1
-"""Bytes of the largest file that a system can have."""
+"""Bytes of the largest possible file."""
 
 
 def _short(text: str) -> str:
@@ -24,7 +24,7 @@ def _short(text: str) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `6h`, `1h30m`, `2d`; a bare number is seconds. Raises ValueError."""
+    """Return the seconds of `90s`, `45m`, `6h`, `1h30m` or `2d`; a bare number is seconds. Raise ValueError."""
     compact = text.strip().lower().replace(" ", "")
     if re.fullmatch(r"\d+(\.\d+)?", compact):
         return float(compact)
@@ -35,7 +35,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_rate(text: str) -> tuple[int, float] | None:
-    """Requests and seconds of `20/10s` or `20/1m`; None for `none`. Raises ValueError."""
+    """Return the requests and seconds of `20/10s` or `20/1m`; None for `none`. Raise ValueError."""
     if text.strip().lower() == "none":
         return None
     number, slash, period = text.partition("/")
@@ -47,27 +47,27 @@ def parse_rate(text: str) -> tuple[int, float] | None:
     except ValueError:
         raise ValueError(mistake) from None
     if len(number.strip()) > 9:
-        raise ValueError(f"{_short(text)} is no limit: write none")
+        raise ValueError(f"{_short(text)} limits nothing; write none")
     if seconds > LONGEST_PERIOD:
-        raise ValueError(f"{_short(text)} is a rate for more than a year")
+        raise ValueError(f"{_short(text)} has a period of more than a year; write one up to 366d")
     if not int(number) or not seconds:
-        raise ValueError(f"{text!r} lets nothing through; a rate needs at least 1 request in a period above 0")
+        raise ValueError(f"{text!r} allows no request; a rate needs at least 1 request in a period above 0")
     return int(number), seconds
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `1GB`, `500 MB`, `1GiB`, `1048576`. Raises ValueError."""
+    """Return the bytes of `1GB`, `500 MB`, `1GiB` or `1048576`. Raise ValueError."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if found is None or found[2].upper() not in _SIZES:
         raise ValueError(f"{text!r} is not a size; write 1GB, 500MB or 1GiB")
     count = float(found[1]) * _SIZES[found[2].upper()]
     if count > LARGEST:
-        raise ValueError(f"{_short(text)} is more than any disk has")
+        raise ValueError(f"{_short(text)} is larger than any disk")
     return int(count)
 
 
 def parse_credits(text: str) -> float:
-    """A number of credits, 0 or more. Raises ValueError."""
+    """Return a number of credits, 0 or more. Raise ValueError."""
     try:
         found = float(text)
     except ValueError:
@@ -78,14 +78,14 @@ def parse_credits(text: str) -> float:
 
 
 def parse_count(text: str, least: int) -> int:
-    """A whole number, `least` or more. Raises ValueError."""
+    """Return a whole number, `least` or more. Raise ValueError."""
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text) or int(text) < least:
         raise ValueError(f"{text!r} is not a whole number of {least} or more")
     return int(text)
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `127.0.0.1:8080` or `[::1]:8080`; port 0 takes a free one. Raises ValueError."""
+    """Return host and port of `127.0.0.1:8080` or `[::1]:8080`; port 0 means any free one. Raise ValueError."""
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]+):(\d{1,5})", text.strip())
     if found is None or int(found[2]) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
@@ -93,11 +93,11 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def next_time_of_day(text: str, now: float) -> float:
-    """Unix time of the next `HH:MM` on this machine's clock after `now`. Raises ValueError."""
+    """Return the Unix time of the next local `HH:MM` after `now`. Raise ValueError."""
     found = re.fullmatch(r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*", text)
     if found is None:
         raise ValueError(f"{text!r} is not a time of day; write HH:MM, such as 06:30")
-    # A naive local time, so that a change of the clocks in between moves the moment and not the hour.
+    # A naive local time, so that a change to summer time does not move the hour.
     here = datetime.fromtimestamp(now)  # noqa: DTZ006
     moment = here.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
     if moment.timestamp() <= now:
@@ -106,7 +106,7 @@ def next_time_of_day(text: str, now: float) -> float:
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A type of option that one function reads."""
+    """An option type with one function that parses the text."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name, self._parse = name, parse
@@ -121,7 +121,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 
 class Tag(click.types.StringParamType):
-    """A tag. A text that may have several has a `;` between them, as in a manifest: a tag may have blanks."""
+    """A tag. Several tags in one variable are separated by `;`, as in a manifest, because a tag may have blanks."""
 
     name = "TAG"
 
@@ -130,7 +130,7 @@ class Tag(click.types.StringParamType):
 
 
 NO_RATE = (0, 0.0)
-"""What `--rate none` comes to: click takes None for an option that was not given."""
+"""The value of `--rate none`. None would mean that the option was not given."""
 
 RATE = Parsed("N/PERIOD", lambda text: parse_rate(text) or NO_RATE)
 DURATION = Parsed("DURATION", parse_duration)

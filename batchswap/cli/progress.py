@@ -1,4 +1,4 @@
-"""What a run in progress shows: a live display on a terminal, one dated line a minute elsewhere, or nothing."""
+"""The progress of a run: a live display on a terminal, one dated line per minute elsewhere, or nothing."""
 
 import asyncio
 import sys
@@ -20,13 +20,13 @@ LINE_EVERY = 60.0
 DRAW_EVERY = 0.25
 """Seconds."""
 ONE_LINE = 72
-"""Columns that a bar with all its figures needs."""
+"""Columns that a bar with all numbers needs."""
 LEAST_BAR = 12
-"""Columns of a bar, with the blanks around it."""
+"""Columns of a bar with the blanks around it."""
 
 
 def choose(console: Console, *, progress: bool, title: str) -> Watch:
-    """The display that fits the place."""
+    """Return the display that suits stderr and the options."""
     if not progress or console.is_quiet:
         return watch_nothing
     if not console.is_live:
@@ -35,12 +35,12 @@ def choose(console: Console, *, progress: bool, title: str) -> Watch:
 
 
 async def watch_nothing(look: Callable[[], RunView]) -> None:
-    """Shows nothing until it is cancelled."""
+    """Show nothing, until cancelled."""
     await asyncio.Event().wait()
 
 
 async def watch_lines(look: Callable[[], RunView], *, every: float = LINE_EVERY) -> None:
-    """One line every `every` seconds."""
+    """Log one line every `every` seconds."""
     progress = Progress(look(), time.monotonic())
     while True:
         await asyncio.sleep(every)
@@ -49,10 +49,10 @@ async def watch_lines(look: Callable[[], RunView], *, every: float = LINE_EVERY)
 
 
 async def watch_live(look: Callable[[], RunView], console: Console, title: str) -> None:
-    """A bar and some lines at the bottom of the terminal; what is said scrolls by above them."""
+    """Show a bar and some lines at the bottom of the terminal. Log lines scroll above them."""
     try:
         await _draw_on(look, console, title)
-    except OSError:  # the terminal has gone, and the run has not
+    except OSError:  # the terminal was closed; the run continues
         console.fall_silent()
         await watch_nothing(look)
 
@@ -66,7 +66,7 @@ async def _draw_on(look: Callable[[], RunView], console: Console, title: str) ->
     progress = Progress(look(), time.monotonic())
     live = Live(console=terminal, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True)
     with live:
-        # The cursor stays visible: a process that is killed could not bring it back.
+        # Keep the cursor visible: a killed process could not restore it.
         terminal.show_cursor()
         console.through(lambda line: terminal.print(Text(line)))
         try:
@@ -78,9 +78,9 @@ async def _draw_on(look: Callable[[], RunView], console: Console, title: str) ->
 
 
 def draw(shown: Shown, title: str, terminal: "Terminal") -> "Group":
-    """The display, not wider than the terminal: where it is narrow, lines are broken, and none is cut.
+    """Return the display. On a narrow terminal, long lines are wrapped, not cut.
 
-    Foreign text is `Text`: no markup is read in it.
+    All text is `Text`, so markup in names has no effect.
     """
     from rich.console import Group
     from rich.progress_bar import ProgressBar

@@ -1,4 +1,4 @@
-"""Options become frozen values: Settings, and what to read of the manifests."""
+"""Turn options into Settings and into the sources and options of manifests."""
 
 import shlex
 import sys
@@ -21,7 +21,7 @@ from batchswap.settings import Settings
 
 
 def build_settings(options: AccountOptions) -> Settings:
-    """Return the settings; what the command has no option for keeps its default. Raises UsageError."""
+    """Return the settings. A setting without an option keeps its default. Raise UsageError."""
     values = {
         name: value for name, value in vars(options).items() if name in Settings.__struct_fields__ and value is not None
     }
@@ -38,7 +38,7 @@ def build_settings(options: AccountOptions) -> Settings:
 
 
 def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[Source]:
-    """Return each manifest once, in the order given. Raises UsageError for a folder that the ledger could not name."""
+    """Return each manifest once, in the given order. Raise UsageError for a folder whose path is not valid text."""
     given = dict.fromkeys(manifests)
     if wrong := next(filter(None, (no_text(folder_of(path)) for path in given)), ""):
         raise UsageError(f"the folder {wrong}")
@@ -46,19 +46,19 @@ def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[S
 
 
 def _format_of(path: str, asked: ManifestFormat | None) -> ManifestFormat | None:
-    """Return the format asked for. None: it was not typed, and the file's name tells; `tasks` has a --format, too."""
+    """Return --format; None if it was not typed and the file name tells: a variable may set it for `tasks`."""
     context = click.get_current_context(silent=True)
     is_elsewhere = context is not None and not is_typed(context, "format")
     return None if is_elsewhere and PurePath(path).suffix.lower() in ENDINGS else asked
 
 
 def build_reading(options: ReadingOptions) -> Options:
-    """Return how rows are read."""
+    """Return the options for reading rows."""
     return Options(options.name_template, options.require_consent, str(options.out))
 
 
 def run_command(db: Path, manifests: tuple[str, ...], options: ReadingOptions, provider: str) -> Callable[[str], str]:
-    """Return the words of `batchswap run` of these manifests, with further options: what other commands suggest."""
+    """Return a function that adds options to the `batchswap run` command of these manifests, for printing."""
 
     def words(more: str) -> str:
         own = f"--batch {shlex.quote(options.batch)} " if options.batch and "--batch" not in more else ""
@@ -70,5 +70,5 @@ def run_command(db: Path, manifests: tuple[str, ...], options: ReadingOptions, p
 
 
 def standard_input() -> BinaryIO | None:
-    """Return the stream of a manifest that is named "-"; None where the process has none."""
+    """Return the stream for the manifest "-"; None if the process has no standard input."""
     return None if sys.stdin is None else sys.stdin.buffer

@@ -1,4 +1,4 @@
-"""Files of the user: read with care, and which of them may name the host that gets the API key."""
+"""Where an option came from, and options that must not come from the working directory's file."""
 
 import os
 import re
@@ -9,21 +9,21 @@ import click
 from batchswap.errors import UsageError
 
 ARGUMENTS = "batchswap.cli.arguments"
-"""Where the context keeps the command line."""
+"""Key of the command line in the context."""
 PLACES = "batchswap.cli.places"
-"""Where the context keeps which file each option's value came from."""
+"""Key of the file that each option's value came from, in the context."""
 
 OWN_ONLY = (
     "base-url", "provider", "callback-url", "callback-listen", "proxy", "keys", "notify", "ping-url", "webhook-url",
     "sign",
 )  # fmt: skip
-"""Options that decide where the key and the user's messages go: never taken from the working directory's file."""
+"""Options that decide where the API key and messages are sent: never read from the working directory's file."""
 
 
 def check_place(path: Path, key: str, own: Path | None) -> None:
-    """Raises UsageError for an option of OWN_ONLY, however it is spelled, in the working directory's file.
+    """Raise UsageError for an option of OWN_ONLY, in any spelling, in the working directory's file.
 
-    `own` is the user's own file. Whoever gives away a folder of manifests could else have the key sent to a host.
+    Otherwise the author of a folder of manifests could have the user's key sent to any host. `own`: the file that may.
     """
     spelled = re.sub("[^a-z]", "", key.lower()).removeprefix("batchswap")
     option = next((each for each in OWN_ONLY if each.replace("-", "") == spelled), None)
@@ -35,17 +35,17 @@ def check_place(path: Path, key: str, own: Path | None) -> None:
 
 
 def key_words(ctx: click.Context) -> str:
-    """The host that gets the key, where that was said, and what was said elsewhere and does not count."""
+    """Return the host that gets the API key, where it was set, and settings that it overrides."""
     from batchswap.tasks import public
 
     if ctx.params.get("provider") == "local":
-        return f"the provider is local ({_said_by(ctx, 'provider')}): no key is sent{_overruled(ctx, 'provider')}"
-    also = _overruled(ctx, "provider") + _overruled(ctx, "base_url")
-    return f"the API key goes to {public(str(ctx.params['base_url']))} ({_said_by(ctx, 'base_url')}){also}"
+        return f"the provider is local ({_place_of(ctx, 'provider')}): no key is sent{_overridden(ctx, 'provider')}"
+    also = _overridden(ctx, "provider") + _overridden(ctx, "base_url")
+    return f"the API key is for {public(str(ctx.params['base_url']))} ({_place_of(ctx, 'base_url')}){also}"
 
 
-def _said_by(ctx: click.Context, name: str) -> str:
-    """The place that decides an option."""
+def _place_of(ctx: click.Context, name: str) -> str:
+    """Return the place that an option's value came from."""
     match ctx.get_parameter_source(name):
         case click.core.ParameterSource.COMMANDLINE:
             return f"--{name.replace('_', '-')}"
@@ -54,15 +54,15 @@ def _said_by(ctx: click.Context, name: str) -> str:
     return next((place for place, value in _elsewhere(ctx, name) if value == str(ctx.params[name])), "the environment")
 
 
-def _overruled(ctx: click.Context, name: str) -> str:
+def _overridden(ctx: click.Context, name: str) -> str:
     from batchswap.tasks import public
 
     others = [(place, value) for place, value in _elsewhere(ctx, name) if value != str(ctx.params[name])]
-    return "".join(f"; {place} says {public(value)}, which does not count" for place, value in others)
+    return "".join(f"; {place} has {public(value)}, which does not count" for place, value in others)
 
 
 def _elsewhere(ctx: click.Context, name: str) -> list[tuple[str, str]]:
-    """What the environment and the files say, and where, in the order in which they count."""
+    """Return the values of an option in the environment and the files, with their places, by precedence."""
     option = next(each for each in ctx.command.params if each.name == name)
     names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
     found = [(variable, value) for variable in names if (value := os.environ.get(variable))]

@@ -1,4 +1,4 @@
-"""The API key: CRUN_API_KEY, else the line in ~/.crun/.env. Never an option, never in a message."""
+"""The API key, from CRUN_API_KEY or ~/.crun/.env. It is never an option and never part of a message."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _FORM = re.compile(r"ak_[!-~]{32}")
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key and where it was found. Its text is not shown, not even by `repr`."""
+    """A key and the place where it was found. `repr` does not show the key."""
 
     text: str
     place: str
@@ -28,7 +28,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def parse_env(text: str) -> str | None:
-    """The value of the last CRUN_API_KEY line: an `export`, quotes, and a comment behind the value are understood."""
+    """Return the value of the last CRUN_API_KEY line. It may have `export`, quotes and a comment at the end."""
     found = None
     for line in text.removeprefix("\ufeff").splitlines():
         if match := _LINE.fullmatch(line):
@@ -44,9 +44,9 @@ def _unquoted(value: str) -> str:
 
 
 def find_key(given: Key | None = None, *, strict: bool = True) -> Key:
-    """The key: `given`, or the user's. `strict`: it must have the vendor's form.
+    """Return the key: `given`, or the user's own. `strict`: it must have the form of the vendor's keys.
 
-    Raises AccountRefused, which says how to set one.
+    Raise AccountRefused if there is no valid key.
     """
     key = given or _look()
     if key is None:
@@ -80,7 +80,7 @@ def _look() -> Key | None:
 
 def _what_is_wrong(text: str) -> str:
     if not all("!" <= c <= "~" for c in text):
-        return "it has a blank or a character that no key has"
+        return "it has a blank or another invalid character"
     if not text.startswith("ak_"):
         return "it does not begin with ak_"
     return f"it has {len(text) - 3} characters after ak_"

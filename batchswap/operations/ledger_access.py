@@ -1,4 +1,4 @@
-"""The ledger, as commands open it."""
+"""Open the ledger for a command, to read it or to change it."""
 
 import difflib
 import sqlite3
@@ -17,15 +17,15 @@ from batchswap.tasks import Task
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """To look at. Raises LedgerError, also when there is none."""
+    """Open the ledger for reading. Raise LedgerError, also when there is none."""
     if not connection.exists(path):
-        raise LedgerError(f"{path}: there is no ledger; `batchswap run` makes it, --db names another one")
+        raise LedgerError(f"{path}: there is no ledger; `batchswap run` creates it, --db names another one")
     with in_words(path, in_use=True), closing(connection.connect(path, write=False)) as db:
         yield db
 
 
 def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
-    """Raises UsageError for a batch that is not in the ledger: nothing could be chosen by it."""
+    """Raise UsageError for a batch that is not in the ledger."""
     if name is not None and name not in (found := queries.batches(db)):
         nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
         hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
@@ -33,7 +33,7 @@ def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:
 
 
 def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
-    """The task that `key` or `batch/key` names. Raises UsageError when there is none, or more than one."""
+    """Return the task named `key` or `batch/key`. Raise UsageError when there is none, or more than one."""
     from batchswap.report.next_commands import command
 
     found = report_queries.named(db, name)
@@ -41,20 +41,20 @@ def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
         raise UsageError(f'there is no task "{name}" in {path}; `{command("tasks", path)}` lists them')
     if len(found) > 1:
         names = ", ".join(f"{each.batch}/{each.key}" for each in found)
-        raise UsageError(f'"{name}" names {len(found)} tasks: say which of {names}')
+        raise UsageError(f'"{name}" names {len(found)} tasks: give one of {names}')
     return found[0]
 
 
 @contextmanager
 def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
-    """To change by a person's word: one transaction, all of it or nothing.
+    """Open the ledger to change tasks by a decision of the user, in one transaction.
 
-    No run may go on meanwhile: it would not know that its tasks have moved. Raises LedgerBusy then.
+    Raise LedgerBusy during a run, which would not notice that its tasks have changed.
     """
-    from batchswap.ledger.file.lock import hold  # what only looks at the ledger starts a tenth quicker without it
+    from batchswap.ledger.file.lock import hold  # commands that only read start 10% faster without it
 
     with reading(path):
-        pass  # says in words why it cannot be opened, before a lock file is made beside it
+        pass  # raises if the ledger cannot be opened, before a lock file is made next to it
     try:
         with (
             hold(path, wait=False),
@@ -64,4 +64,6 @@ def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
         ):
             yield db, Stamp(time.time(), None)
     except LedgerBusy:
-        raise LedgerBusy(f"a run holds {path}: end it with Ctrl-C (it resumes where it was), then try again") from None
+        raise LedgerBusy(
+            f"a run is using {path}: end it with Ctrl-C (the next run resumes it), then try again"
+        ) from None

@@ -1,4 +1,4 @@
-"""The submission log, as commands use it: what it has of a ledger, and decisions of the user appended to it."""
+"""Read the submission log into a ledger, and append decisions of the user to it."""
 
 import logging
 import sqlite3
@@ -24,11 +24,11 @@ from batchswap.sqlite_errors import transaction
 from batchswap.state_folder import state_folder
 from batchswap.tasks import Attempt, Task
 
-MISSING = "whether this ledger is an older copy cannot be seen by it"
+MISSING = "it cannot show whether this ledger is an older copy"
 
 
 def consult_log(db: sqlite3.Connection, settings: Settings, stamp: Stamp, *, is_new: bool) -> None:
-    """Take over what the logs know of the ledger's own attempts. Raises LedgerBehind for attempts it does not know."""
+    """Take over answers to attempts of the ledger from the logs. Raise LedgerBehind for attempts it does not have."""
     try:
         folder = state_folder()
     except UsageError:
@@ -46,7 +46,7 @@ def consult_log(db: sqlite3.Connection, settings: Settings, stamp: Stamp, *, is_
         with transaction(db):
             settled = comparison.catch_up(db, stamp, found)
     if settled:
-        words = f"{plural(settled, 'answer')} to submits that the ledger had not recorded: taken from the log"
+        words = f"recovered {plural(settled, 'answer')} to submits from the submission log"
         report(LogEvent.LOG_RECOVERED, words)
 
 
@@ -80,29 +80,29 @@ def report_known_elsewhere(db: sqlite3.Connection, settings: Settings, owner: st
 
 
 def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> None:
-    """Attach submitted tasks to rows that came back to the manifest, so that they are not submitted again."""
+    """Attach submitted tasks to rows that were added to the manifest again, so that they are not paid for twice."""
     if db.execute("select 1 from logged limit 1").fetchone() is None:
         return
     with transaction(db):
         done = adoption.attach_kept(db, stamp)
     if done.running or done.uncertain:
         rows = plural(done.running + done.uncertain, "row")
-        words = f"{rows} submitted already, by the submission log: asked for again without paying"
+        words = f"{rows} already submitted, by the submission log: collected without paying again"
         report(LogEvent.LOG_RECOVERED, words)
 
 
-def write_down(path: Path, what: What, said: list[tuple[Task, Attempt]]) -> None:
-    """Append a decision of the user on attempts, which the ledger has recorded."""
+def write_down(path: Path, what: What, decided: list[tuple[Task, Attempt]]) -> None:
+    """Append a decision of the user about attempts. The ledger has recorded it before."""
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
     with reading(path) as db:
-        own, owners = ledger_id(db), [db.execute(sql, (attempt.id,)).fetchone() for _, attempt in said]
+        own, owners = ledger_id(db), [db.execute(sql, (attempt.id,)).fetchone() for _, attempt in decided]
     try:
         folder = state_folder()
     except UsageError:
         return
     say = partial(report, LogEvent.LOG_UNAVAILABLE)
     logs: dict[str, SubmissionLog] = {}
-    for (task, attempt), (owner, account) in zip(said, owners, strict=True):
+    for (task, attempt), (owner, account) in zip(decided, owners, strict=True):
         if account != LOCAL:
             log = logs.setdefault(owner, SubmissionLog(folder, owner, own, SystemClock(), say))
             log.note(what, task, attempt)

@@ -1,4 +1,4 @@
-"""Who asks the API: the vendor's account, or a local server that lives as long as the command does."""
+"""The provider of a command: the vendor's account, or a local server that runs as long as the command."""
 
 import subprocess
 import sys
@@ -18,10 +18,10 @@ _LOOK = "from batchswap.local.engine import check_usable; print(*check_usable(),
 
 
 def find_account(settings: Settings, api_key: str | None = None) -> Account | None:
-    """Return the vendor's account; None for the local provider, whose server is not there yet.
+    """Return the vendor's account; None for the local provider, whose server is not started yet.
 
-    `api_key` None: the key of the environment or the user's file. Raises AccountRefused when there is no usable key,
-    UsageError for a base URL that would show it to others.
+    `api_key` None: the key in the environment or in the user's file. Raise AccountRefused without a valid key, and
+    UsageError for a base URL that would send it unencrypted.
     """
     if settings.provider == LOCAL:
         return None
@@ -32,7 +32,7 @@ def find_account(settings: Settings, api_key: str | None = None) -> Account | No
 
 
 def find_account_or_refusal(settings: Settings, api_key: str | None = None) -> Account | AccountRefused | None:
-    """As `find_account`, for a plan, which can do without prices; a base URL that no run takes is still a mistake."""
+    """Return the account, or the error about the key: a plan works without prices. Raise UsageError."""
     try:
         return find_account(settings, api_key)
     except AccountRefused as error:
@@ -40,51 +40,53 @@ def find_account_or_refusal(settings: Settings, api_key: str | None = None) -> A
 
 
 def account_name(settings: Settings, account: Account | None) -> str:
-    """What attempts belong to, also where there is no key: the provider."""
+    """Return the name of the account that attempts belong to, also without a key."""
     if account is not None:
         return account.name
     return LOCAL if settings.provider == LOCAL else check_base_url(settings.base_url)
 
 
 def is_on_this_machine(base_url: str) -> bool:
-    """Then it is not the vendor, and its keys may have any form."""
+    """Return whether the URL is on this machine. It is not the vendor's then, and keys may have any form."""
     from yarl import URL
 
     return is_loopback(URL(base_url).host or "")
 
 
 def local_folder(settings: Settings) -> Path:
-    """Where the local provider keeps its tasks and results: beside the ledger."""
+    """Return the folder of the local provider's tasks and results, next to the ledger."""
     return settings.db.resolve().parent / "batchswap-local"
 
 
 @asynccontextmanager
 async def opened(settings: Settings, account: Account | None, engine: Engine | None = None) -> AsyncIterator[Account]:
-    """The account, with its local server if it has one; `engine` None: the one that really swaps."""
+    """Yield the account; start the local server if there is no account. `engine` None: the real one."""
     if account is not None:
         yield account
         return
     from batchswap.local.server.app import start
     from batchswap.local.server.settings import ServerSettings
 
-    # Only this process has the key, so it is its user who names the addresses.
+    # Private addresses are allowed, because only this process has the key of the server.
     async with start(ServerSettings(local_folder(settings), allow_private=True), engine) as server:
         yield Account(LOCAL, server.base_url, server.key, is_idempotent=True)
 
 
 def check_engine() -> list[str]:
-    """What keeps the local engine from working, in words; looked at in a process of its own, which it may not leave.
+    """Return the problems of the local engine. It is loaded in a separate process.
 
-    Its libraries take hundreds of megabytes, and a broken one takes its process along.
+    Its libraries take hundreds of megabytes, and a broken library would crash this process.
     """
     done = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
     problems = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode:
-        problems.append(f"the local engine cannot be loaded: {(done.stderr.strip().splitlines() or ['it died'])[-1]}")
+        problems.append(
+            f"the local engine cannot be loaded: {(done.stderr.strip().splitlines() or ['it crashed'])[-1]}"
+        )
     return problems
 
 
 def require_engine() -> None:
-    """Raises UsageError, which says what to install."""
+    """Raise UsageError if the local engine does not work, with the packages to install."""
     if problems := check_engine():
-        raise UsageError("\n".join(["the local engine cannot work here:", *problems, "see also `batchswap doctor`"]))
+        raise UsageError("\n".join(["the local engine does not work:", *problems, "see also `batchswap doctor`"]))

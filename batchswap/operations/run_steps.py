@@ -1,4 +1,4 @@
-"""One run, for the command line and for programs: hold the ledger, enrol, work off, copy the ledger."""
+"""The steps of a run, for the command line and for programs: lock the ledger, enrol, run, copy the ledger."""
 
 import logging
 import shutil
@@ -35,7 +35,7 @@ from batchswap.states import FINAL, State
 
 
 class EnrolledLedger(msgspec.Struct, frozen=True):
-    """A ledger that is held and has the rows of the manifests. `before`: its tasks in each state, of these batches."""
+    """A locked ledger with the rows of the manifests. `before`: tasks of these batches in each state."""
 
     settings: Settings
     enrolled: Enrolled
@@ -52,12 +52,12 @@ def enrolled_in(
     stdin: BinaryIO | None,
     wait: bool,
 ) -> Iterator[EnrolledLedger]:
-    """Hold the ledger with the rows of the manifests in it, ready to be worked off.
+    """Lock the ledger and enrol the rows of the manifests.
 
-    Raises LedgerBusy when another run holds it and `wait` is off, ManifestErrors, DuplicateRows, and UsageError where
-    the local engine is needed and cannot work.
+    Raise LedgerBusy when another run has the lock and `wait` is off, ManifestErrors, DuplicateRows, and UsageError
+    when the local engine is needed and does not work.
     """
-    connection.exists(settings.db)  # what is no file is refused before anything is made next to it
+    connection.exists(settings.db)  # raises for a folder or device before a lock file is made next to it
     with holding(settings.db, wait=wait) as pin:
         name = account_name(settings, account)
         owner = account.owner if account else ""
@@ -72,9 +72,9 @@ def enrolled_in(
 
 @contextmanager
 def holding(db: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
-    """Hold the ledger's locks. The caller calls the yielded function when the ledger is made. Raises LedgerBusy."""
+    """Lock the ledger. The caller must call the yielded function once the ledger exists. Raise LedgerBusy."""
     if wait and is_held(db):
-        report(LogEvent.LEDGER_HELD, f"another run holds {db}: waiting until it ends")
+        report(LogEvent.LEDGER_HELD, f"another run is using {db}: waiting until it ends")
     with hold(db, wait=wait) as pin:
         yield pin
 
@@ -89,10 +89,10 @@ def enrol(
     pin: Callable[[], None] = lambda: None,
     stdin: BinaryIO | None = None,
 ) -> Enrolled:
-    """Take the rows into the ledger, which is made if need be; remove a new ledger when that fails.
+    """Enrol the rows in the ledger, which is created if needed; remove a new ledger on failure.
 
-    `account`: the name of the one that would pay; `owner`: the fingerprint of its key. `pin` is called when the ledger
-    is made. Raises DuplicateRows, and LedgerBehind when the submission log knows more of the ledger than the ledger.
+    `account`: the name of the account that would pay; `owner`: the fingerprint of its key. `pin` is called once the
+    ledger exists. Raise DuplicateRows, and LedgerBehind when the submission log has attempts that the ledger lacks.
     """
     existed = settings.db.exists()
     with made(settings.db, pin, existed=existed) as db:
@@ -107,7 +107,7 @@ def enrol(
 
 @contextmanager
 def made(db: Path, pin: Callable[[], None], *, existed: bool) -> Iterator[sqlite3.Connection]:
-    """Open the ledger to write, and make it if need be; remove a new one when something fails."""
+    """Open the ledger for writing, and create it if needed; remove a new one on failure."""
     try:
         connection.create(db)
         pin()
@@ -120,11 +120,11 @@ def made(db: Path, pin: Callable[[], None], *, existed: bool) -> Iterator[sqlite
 
 
 def report_enrolled(enrolled: Enrolled) -> None:
-    """Report what the manifests brought."""
+    """Report the numbers of new and changed rows."""
     done = enrolled.enrolment
     names = ", ".join(enrolled.batches)
     if enrolled.unchanged:
-        report(LogEvent.ENROLLED, f"{names}: unchanged since it was last read")
+        report(LogEvent.ENROLLED, f"{names}: the rows are unchanged")
     else:
         words = f"{names}: {plural(done.rows, 'row')}, {done.new:,} new, {done.changed:,} changed"
         report(LogEvent.ENROLLED, words, rows=done.rows, new=done.new, changed=done.changed)
@@ -133,13 +133,13 @@ def report_enrolled(enrolled: Enrolled) -> None:
 
 
 def counts_of(settings: Settings) -> dict[str, int]:
-    """Tasks of the batches in each state."""
+    """Return the number of tasks of the batches in each state."""
     with reading(settings.db) as db:
         return queries.counts_in(db, settings.batches)
 
 
 def has_work(settings: Settings, counts: dict[str, int]) -> bool:
-    """Whether any task is under way, or queued and asked for."""
+    """Return whether any task is in progress, or queued and selected."""
     if any(counts[state] for state in State if state not in FINAL and state is not State.QUEUED):
         return True
     with reading(settings.db) as db:
@@ -154,14 +154,14 @@ async def work_off_at(
     engine: Engine | None = None,
     handle_signals: bool = True,
 ) -> Summary:
-    """Work off the batches of `settings` at their provider."""
+    """Run the batches of `settings` at their provider."""
     async with opened(settings, account, engine) as who:
         with in_words(settings.db, in_use=True):
             return await work_off(settings, who, watch=watch, handle_signals=handle_signals)
 
 
 def back_up(summary: Summary, enrolled: Enrolled, min_free: int) -> None:
-    """Copy the ledger at the end of a run that changed anything; report why there is no copy."""
+    """Copy the ledger after a run that changed it. Report why no copy could be made."""
     if not enrolled.has_changed and not any(summary.requests.values()):
         return
     db = Path(summary.ledger)
@@ -169,10 +169,10 @@ def back_up(summary: Summary, enrolled: Enrolled, min_free: int) -> None:
     try:
         needed, free = backup.size_of(db), shutil.disk_usage(target.resolve().parent).free
         if free - needed < min_free:
-            problem = f"{size(free)} free, and {target} takes {size(needed)}"
+            problem = f"{target} needs {size(needed)}, and {size(free)} are free"
         else:
             backup.copy(db, target)
             return
     except (LedgerError, OSError) as error:
         problem = str(error)
-    report(LogEvent.BACKUP_SKIPPED, f"no copy of the ledger was made: {problem}", logging.WARNING)
+    report(LogEvent.BACKUP_SKIPPED, f"the ledger was not copied: {problem}", logging.WARNING)

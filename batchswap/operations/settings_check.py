@@ -1,4 +1,4 @@
-"""The checks of settings that every caller of a run makes."""
+"""Checks of settings before a run, for the command line and for programs."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from batchswap.settings import Settings
 
 
 def checked(settings: Settings) -> Settings:
-    """Return the settings with paths as `Path`. Raises UsageError for a value that no option accepts."""
+    """Return the settings with paths as `Path`. Raise UsageError for a value that no option would accept."""
     values = msgspec.structs.asdict(settings)
     if wrong := next((name for name in ("db", "out") if not isinstance(values[name], str | Path)), ""):
         raise UsageError(f"Settings.{wrong}: Expected `Path`, got `{type(values[wrong]).__name__}`")
@@ -29,13 +29,15 @@ def checked(settings: Settings) -> Settings:
 
 
 def check_callback(url: str | None, *, has_address: bool) -> None:
-    """Raise UsageError for a callback URL without an address to listen on, and for one that leads nowhere."""
+    """Raise UsageError for a callback URL without an address to listen on, the reverse, and an invalid URL."""
     if has_address != (url is not None):
-        raise UsageError("callbacks need both: --callback-url for the API, --callback-listen for the receiver here")
+        raise UsageError(
+            "callbacks need both --callback-url, for the API, and --callback-listen, for the local receiver"
+        )
     if url is None:
         return
     if not url.startswith(("http://", "https://")) or "?" in url or "#" in url:
-        raise UsageError("--callback-url: must be an http(s) URL without a query: a path is put behind it")
+        raise UsageError("--callback-url: must be an http(s) URL without a query, because a path is appended to it")
     try:
         parts = urlsplit(url)
         is_place = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not re.search(r"\s", url)

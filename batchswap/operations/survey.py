@@ -1,4 +1,4 @@
-"""What a run would do, for the command line and for programs. Nothing is charged, and nothing is written."""
+"""Plan a run, for the command line and for programs. Nothing is charged and nothing is written."""
 
 import tempfile
 import time
@@ -33,12 +33,12 @@ from batchswap.settings import Settings
 from batchswap.state_folder import state_folder
 from batchswap.tasks import Model, is_url
 
-NO_UPLOAD = "inputs that are files are priced when they are uploaded"
-NO_PRICE = "the API gives no estimate"
+NO_UPLOAD = "rows with local files are priced when the files are uploaded"
+NO_PRICE = "the API returned no estimate"
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What the manifests, the ledger and the submission log tell before the API is asked for prices."""
+    """Facts from the manifests, the ledger and the submission log, without prices."""
 
     settings: Settings
     at: float
@@ -50,8 +50,8 @@ class Survey(msgspec.Struct, frozen=True):
     used_today: float
 
     def with_prices(self, prices: PlanPrices) -> Plan:
-        """The plan, with what tasks were charged lately where the API gave no price."""
-        prices = planning.filled_up(prices, self.work, self.charged)
+        """Return the plan. A price that the API did not return is taken from the latest tasks."""
+        prices = planning.fill_prices(prices, self.work, self.charged)
         return planning.conclude(self.work, prices, self.settings, self.took, self.at, self.used_today)
 
 
@@ -62,7 +62,7 @@ def survey(
     asker: Account | AccountRefused | None,
     stdin: BinaryIO | None,
 ) -> Survey:
-    """Compare the manifests with the ledger. `asker`: as `find_account_or_refusal` returns it."""
+    """Compare the manifests with the ledger. `asker` is a result of `find_account_or_refusal`."""
     account = None if isinstance(asker, AccountRefused) else asker
     rows = manifest.read(sources, options, stdin)
     now, used_today = time.time(), used_by_log(account)
@@ -91,7 +91,7 @@ def survey(
 
 
 def used_by_log(account: Account | None) -> float:
-    """Credits that all ledgers have used of the key's day so far; 0 without a key or a log."""
+    """Return the credits that all ledgers have used today with this key; 0 without a key or a log."""
     now = time.time()
     found = None
     with suppress(BatchswapError, OSError):
@@ -104,7 +104,7 @@ def used_by_log(account: Account | None) -> float:
 async def find_prices(
     settings: Settings, work: Work, asker: Account | AccountRefused | None, engine: Engine | None = None
 ) -> PlanPrices:
-    """Ask EstimateTask once per model and duration class. Note why where there is no key or no answer."""
+    """Request one estimate per model and duration class. Without a key or an answer, the note has the reason."""
     if not work.samples:
         return PlanPrices()
     if isinstance(asker, AccountRefused):
@@ -114,7 +114,7 @@ async def find_prices(
     except AccountRefused as error:
         return PlanPrices(note=str(error))
     except BatchswapError as error:
-        return PlanPrices(note=f"no price could be had: {error}")
+        return PlanPrices(note=f"no price is known: {error}")
 
 
 async def _ask_prices(settings: Settings, work: Work, account: Account | None, engine: Engine | None) -> PlanPrices:
@@ -122,7 +122,7 @@ async def _ask_prices(settings: Settings, work: Work, account: Account | None, e
     notes: dict[str, None] = {}
     balance = None
     with tempfile.TemporaryDirectory(prefix="batchswap-plan-") as folder:
-        # A local server of its own: the real one's folder is not touched, and may be in use by a run.
+        # A separate local server, because a run may be using the folder of the real one.
         apart = settings if account else msgspec.structs.replace(settings, db=Path(folder, "batchswap.db"))
         async with opened(apart, account, engine) as who, free_calls(apart, who) as calls:
             for group, sample in work.samples.items():
@@ -137,7 +137,7 @@ async def _ask_prices(settings: Settings, work: Work, account: Account | None, e
 
 
 async def _price(calls: FreeCalls, sample: Sample) -> tuple[float | None, float | None]:
-    """Credits for a task like the sample, and the balance; None where the API does not return them."""
+    """Return the price of a task like the sample, and the balance; None for what the API does not return."""
     row = sample.row
 
     async def url_of(given: str) -> str:

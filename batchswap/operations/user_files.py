@@ -1,4 +1,4 @@
-"""Small files of the user, such as keys and settings: read with care, and with warnings about who else can."""
+"""Read small files of the user, such as keys and settings, and warn if other users can read or change them."""
 
 import os
 import stat
@@ -6,15 +6,15 @@ from io import FileIO
 from pathlib import Path
 
 LARGEST = 64 * 1024
-"""Bytes of a file of options or of a key."""
+"""Bytes of a file with options or a key."""
 
 
 class NotReadable(Exception):
-    """Why a file is not read, in words."""
+    """A file cannot be read. The message has the reason."""
 
 
 def small_text(path: Path) -> str:
-    """The text of a small regular file. A pipe or a device is not waited for. Raises NotReadable, FileNotFoundError."""
+    """Return the text of a small regular file. Raise NotReadable, also for a pipe or device, or FileNotFoundError."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -30,7 +30,7 @@ def small_text(path: Path) -> str:
     finally:
         os.close(handle)
     if len(found) > LARGEST:
-        raise NotReadable(f"is larger than {LARGEST // 1024} KiB, which no such file needs to be")
+        raise NotReadable(f"is larger than {LARGEST // 1024} KiB")
     try:
         return found.decode()
     except UnicodeDecodeError as error:
@@ -38,7 +38,7 @@ def small_text(path: Path) -> str:
 
 
 def at_home(path: str) -> Path | None:
-    """A path that begins with `~`; None for a user who has no home, as in a container, or a relative one."""
+    """Expand a path that begins with `~`; None if the user's home is unknown, as in a container, or relative."""
     try:
         found = Path(path).expanduser()
     except RuntimeError:
@@ -47,7 +47,7 @@ def at_home(path: str) -> Path | None:
 
 
 def changeable(path: Path) -> str:
-    """A warning about a file that other users of this machine can change; "" when they cannot."""
+    """Return a warning about a file that other users of this machine can change; "" when they cannot."""
     try:
         for place in (path, path.parent):
             found = place.stat()
@@ -62,7 +62,7 @@ def changeable(path: Path) -> str:
 
 
 def exposed(path: Path) -> str:
-    """A warning about a file of secrets that other users of this machine can change or read; "" when they cannot."""
+    """Return a warning about a file of secrets that other users can change or read; "" when they cannot."""
     if words := changeable(path):
         return words
     try:

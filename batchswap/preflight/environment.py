@@ -1,4 +1,4 @@
-"""Whether everything that a run needs is there: the checks of `batchswap doctor` that need no network."""
+"""The checks of `batchswap doctor` that need no network: ledger, submission log, disk and clock."""
 
 import os
 import shlex
@@ -20,13 +20,13 @@ from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
 
 FUTURE = 5.0
-"""Seconds that the ledger may be ahead of the clock."""
+"""Seconds by which the ledger may be ahead of the clock."""
 OLDEST = 1_735_689_600.0
-"""2025: a clock before that was never set."""
+"""The start of 2025: an earlier clock was never set."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One check. `exit` is what it would end a run with; `remedy` says how to mend what is not well."""
+    """The result of one check. `remedy`: how to repair it. `exit`: the exit code of a run with this problem."""
 
     name: str
     is_well: bool
@@ -36,10 +36,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def look_at_ledger(path: Path) -> Finding:
-    """SQLite's own quick check, and whether it can be written."""
+    """Check the ledger with SQLite's quick check, and whether it can be written."""
     try:
         if not connection.exists(path):
-            return Finding("ledger", True, f"{path} does not exist yet; `batchswap run` makes it")
+            return Finding("ledger", True, f"{path} does not exist yet; `batchswap run` creates it")
         with in_words(path):
             db = connection.connect(path, write=False)
             try:
@@ -49,39 +49,37 @@ def look_at_ledger(path: Path) -> Finding:
             finally:
                 db.close()
     except LedgerError as error:
-        return Finding("ledger", False, str(error), "name another file with --db, or restore a copy", error.exit)
+        return Finding("ledger", False, str(error), sqlite_errors.REMEDY, error.exit)
     if said != ["ok"]:
-        remedy = (
-            f"keep {path}, and save what can be read: sqlite3 {shlex.quote(str(path))} .recover | sqlite3 mended.db"
-        )
+        remedy = f"keep {path} and recover its data: sqlite3 {shlex.quote(str(path))} .recover | sqlite3 recovered.db"
         return Finding("ledger", False, f"{path} is damaged: {said[0]}", remedy, Exit.USAGE)
     if not os.access(path, os.W_OK) or not os.access(path.resolve().parent, os.W_OK):
-        remedy = "a run must write the ledger, and beside it: mend the permissions"
+        remedy = "give yourself write permission for the file and its folder"
         return Finding("ledger", False, f"{path} cannot be written", remedy, Exit.USAGE)
     return Finding("ledger", True, f"{path} is sound")
 
 
 def look_at_log(settings: Settings) -> Iterator[Finding]:
-    """Whether the ledger knows all that the submission log says of it. Nothing without a ledger that can be read."""
+    """Check that the ledger has all submits of the submission log. Yield nothing without a readable ledger."""
     try:
         if not connection.exists(settings.db):
             return
         with closing(connection.connect(settings.db, write=False)) as db:
             found = log_mismatch.look(db)
     except LedgerError:
-        return  # another finding says why
+        return  # reported by `look_at_ledger`
     if found.count:
         message, remedy = found.words(settings.db, settings.out), log_mismatch.repair(settings.db, settings.out)
         yield Finding("log", False, message, remedy, Exit.USAGE)
     elif found.problems:
-        remedy = "restore the file if there is a copy; the next run begins a new one"
+        remedy = "restore the file from a copy, if there is one; the next run starts a new file"
         yield Finding("log", False, "; ".join(found.problems), remedy, Exit.UNEXPECTED)
     else:
-        yield Finding("log", True, "the ledger knows all that the submission log says of it")
+        yield Finding("log", True, "the ledger has every submit of the submission log")
 
 
 def look_at_disk(settings: Settings) -> Finding:
-    """Space where results go, against --min-free."""
+    """Check the free space in --out against --min-free."""
     folder = settings.out.resolve()
     while not folder.exists():
         folder = folder.parent
@@ -97,11 +95,11 @@ def look_at_disk(settings: Settings) -> Finding:
 
 
 def look_at_clock(ledger: Path) -> Finding:
-    """Whether the clock is set, and not behind what the ledger has seen."""
+    """Check that the clock is set, and not behind the latest event of the ledger."""
     now = time.time()
     remedy = "set the clock (timedatectl set-ntp true): deadlines, days of budgets and signatures depend on it"
     if now < OLDEST:
-        return Finding("clock", False, f"the clock says {moment(now)}", remedy, Exit.UNEXPECTED)
+        return Finding("clock", False, f"the clock shows {moment(now)}", remedy, Exit.UNEXPECTED)
     try:
         if connection.exists(ledger):
             db = connection.connect(ledger, write=False)
@@ -110,8 +108,8 @@ def look_at_clock(ledger: Path) -> Finding:
             finally:
                 db.close()
             if newest is not None and newest > now + FUTURE:
-                message = f"the clock says {moment(now)}, but the ledger has seen {moment(newest)}"
+                message = f"the clock shows {moment(now)}, but the latest event of the ledger was at {moment(newest)}"
                 return Finding("clock", False, message, remedy, Exit.UNEXPECTED)
     except BatchswapError:
-        pass  # what is wrong with the ledger is another finding
+        pass  # reported by `look_at_ledger`
     return Finding("clock", True, moment(now) + time.strftime(" %Z"))

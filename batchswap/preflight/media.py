@@ -1,4 +1,4 @@
-"""What manifests name, looked at before anything is paid: files are opened, URLs asked for, faces looked for."""
+"""Check the inputs of manifests before anything is paid: open files, request URLs, look for faces."""
 
 import asyncio
 import multiprocessing
@@ -22,9 +22,9 @@ from batchswap.tasks import Row, is_url, public
 
 Role = Literal["video", "image", "face"]
 AT_ONCE = 8
-"""URLs that are asked for at the same time."""
+"""URLs that are requested at the same time."""
 WALKED = frozenset({"JPEG", "PNG", "WebP", "Matroska"})
-"""Formats of which `inspect` tells whether a file is complete, besides MP4."""
+"""Formats other than MP4 in which `inspect` detects an incomplete file."""
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct):
-    """What was looked at, and what is to be said. `seconds`: of the local videos that tell their length."""
+    """The findings. `seconds`: total length of the local videos whose length is known."""
 
     files: int = 0
     urls: int = 0
@@ -56,12 +56,12 @@ class Findings(msgspec.Struct):
     remarks: list[ManifestProblem] = []
 
 
-class Faceless(Exception):
-    """The process of the engine died."""
+class EngineCrashed(Exception):
+    """The process of the engine crashed."""
 
 
 def uses(chunks: Iterable[Chunk]) -> list[Use]:
-    """Every input once, in the order of the manifests. Raises what `chunks` raises (ManifestErrors)."""
+    """Return every input once, in the order of the manifests. Raise what `chunks` raises (ManifestErrors)."""
     found: dict[tuple[str, str, Role], Use] = {}
     for chunk in chunks:
         for row in chunk.rows:
@@ -84,10 +84,10 @@ def _named(row: Row) -> Iterator[tuple[str, Role, str]]:
 async def examine(
     named: list[Use], *, allow_private: bool, largest: int, find_faces: bool, is_local: bool = False
 ) -> Findings:
-    """Look at all of them. `allow_private`: the provider reaches addresses that are not public. `largest` in bytes.
+    """Check all inputs. `allow_private`: the provider can reach private addresses. `largest`: bytes of a file.
 
-    `find_faces`: the local engine is there to look for faces. `is_local`: it will also do the work, so it is asked
-    about every file; another provider is expected to take what any player takes.
+    `find_faces`: the local engine can look for faces. `is_local`: it will also do the swaps, so it checks every file;
+    another provider is expected to accept every file that players can play.
     """
     found = Findings()
     places = asyncio.Semaphore(AT_ONCE)
@@ -99,12 +99,12 @@ async def examine(
                     return await look_at_url(downloader, use)
                 return await asyncio.to_thread(look_at_file, use, largest, is_whole=not is_local)
 
-        said = await asyncio.gather(*map(look, named))
-    for use, message in zip(named, said, strict=True):
+        messages = await asyncio.gather(*map(look, named))
+    for use, message in zip(named, messages, strict=True):
         if message is not None:
             found.problems.append(use.problem(message))
         _count(found, use, is_local=is_local)
-    good = [use for use, message in zip(named, said, strict=True) if message is None and use.folder]
+    good = [use for use, message in zip(named, messages, strict=True) if message is None and use.folder]
     asked = [use for use in good if is_local or (find_faces and use.role == "face")]
     await asyncio.to_thread(_ask_engine, asked, found)
     if not is_local:
@@ -122,13 +122,13 @@ def _count(found: Findings, use: Use, *, is_local: bool) -> None:
 
 
 def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None:
-    """Return what is wrong with a file, in words. `is_whole`: see also whether all of it is there."""
+    """Return the problem of a file, or None. `is_whole`: also check that the file is complete."""
     path = Path(use.folder, use.given)
     try:
         found = path.stat()
         check_file(path, found, largest)
         start = file_types.read_start(path)
-        if message := judge_start(start, use):
+        if message := problem_of_start(start, use):
             return message
         if is_whole and is_walked(start):
             with path.open("rb") as file:
@@ -142,8 +142,8 @@ def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None
     return None
 
 
-def judge_start(start: bytes, use: Use) -> str | None:
-    """Return what the first bytes of a file say against its use."""
+def problem_of_start(start: bytes, use: Use) -> str | None:
+    """Return the problem that the first bytes of a file show, or None."""
     still, film = file_types.still_of(start), file_types.film_of(start)
     if use.role == "video":
         return f"{use.given} is an image, not a video" if still else None
@@ -153,27 +153,27 @@ def judge_start(start: bytes, use: Use) -> str | None:
 
 
 def is_walked(start: bytes) -> bool:
-    """Whether `inspect` can tell if a file is complete. Players know more formats, and older forms of QuickTime."""
+    """Return whether `inspect` can tell if a file of this format is complete. Players know more formats."""
     name = file_types.still_of(start) or file_types.film_of(start)
     return not name or name in WALKED or (start[4:8] == b"ftyp" and name not in file_types.CODED)
 
 
 def remark_of(use: Use) -> str | None:
-    """Return what to say of a picture that many programs cannot read."""
+    """Return a remark about a picture format that many programs cannot read, or None."""
     name = file_types.still_of(file_types.read_start(Path(use.folder, use.given)))
     return f"{use.given} is a {name} picture: export it as JPEG if it is refused" if name in file_types.CODED else None
 
 
 async def look_at_url(downloader: Downloader, use: Use) -> str | None:
-    """What is wrong with a URL, in words that hold no query."""
+    """Return the problem of a URL, without its query, or None."""
     try:
-        return judge(await downloader.look(use.given), use)
+        return problem_of_answer(await downloader.look(use.given), use)
     except DownloadError as error:
         return f"{use.shown} cannot be fetched: {error}"
 
 
-def judge(found: Glance, use: Use) -> str | None:
-    """What a media host's answer says against an input. A type that tells nothing is no reason to complain."""
+def problem_of_answer(found: Glance, use: Use) -> str | None:
+    """Return the problem that the answer of a media host shows, or None. An unspecific media type is no problem."""
     wanted = "video" if use.role == "video" else "image"
     kind = found.media_type.partition("/")[0]
     if not found.is_there:
@@ -183,7 +183,7 @@ def judge(found: Glance, use: Use) -> str | None:
     if kind in ("video", "image") and kind != wanted:
         return f"{use.shown} is {found.media_type}, not {'a video' if wanted == 'video' else 'an image'}"
     if kind == "text" or found.media_type in ("application/json", "application/xml", "application/xhtml+xml"):
-        return f"{use.shown} is {found.media_type}: a page or a message, no media"
+        return f"{use.shown} is {found.media_type}: a page or a message, not a video or image"
     return None
 
 
@@ -201,7 +201,7 @@ def _ask_engine(named: list[Use], found: Findings) -> None:
 
 
 def look_closely(path: Path, role: Role) -> tuple[float, tuple[str, ...]]:
-    """Return a file's length in seconds, and what the engine remarks. Raises EngineError when it would refuse it."""
+    """Return the length of a file in seconds, and remarks of the engine. Raise EngineError if it refuses the file."""
     info = engine.probe(path, role)
     if role == "face":
         return 0.0, engine.look_at_face(path)
@@ -211,7 +211,7 @@ def look_closely(path: Path, role: Role) -> tuple[float, tuple[str, ...]]:
 
 
 def _outcomes(paths: list[Path], named: list[Use]) -> Iterator[tuple[Use, tuple[float, tuple[str, ...]] | Exception]]:
-    """In a process of its own, because a picture may break the libraries that read it; then it is started anew."""
+    """Yield the engine's findings. It runs in a separate process, restarted when a file crashes its libraries."""
     pool: ProcessPoolExecutor | None = None
     try:
         for path, each in zip(paths, named, strict=True):
@@ -223,7 +223,7 @@ def _outcomes(paths: list[Path], named: list[Use]) -> Iterator[tuple[Use, tuple[
             except BrokenProcessPool:
                 pool.shutdown()
                 pool = None
-                yield each, Faceless("the process that looked at it died")
+                yield each, EngineCrashed("the process that checked it crashed")
     finally:
         if pool is not None:
             pool.shutdown()
@@ -235,5 +235,5 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def _be_quiet() -> None:
-    """Native libraries write to stderr as they like."""
+    """Discard what native libraries write to stderr."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -1,4 +1,4 @@
-"""The faces of a target, as a person looks at them to write a manifest: table, contact sheet, a row to fill in."""
+"""The reports of `batchswap faces`: a table, a contact sheet, and a manifest row to fill in."""
 
 import base64
 import html
@@ -14,7 +14,7 @@ from batchswap.tasks import public
 
 
 class Face(msgspec.Struct, frozen=True):
-    """One detected face, and its picture on this disk. Width and height in pixels, 0 where they cannot be told."""
+    """One detected face and its saved picture. Width and height in pixels, 0 if unknown."""
 
     id: int
     picture: Path
@@ -28,7 +28,7 @@ class Face(msgspec.Struct, frozen=True):
 
 
 class Cast(msgspec.Struct, frozen=True):
-    """Who is in a target: a path as it was given, or a URL. `kind` is "video" or "image"."""
+    """The faces in a target, which is a URL or a path as it was typed. `kind`: "video" or "image"."""
 
     target: str
     kind: str
@@ -36,7 +36,7 @@ class Cast(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """The target as it may be shown."""
+        """The target, safe to show."""
         return safe(public(self.target))
 
 
@@ -58,8 +58,8 @@ def to_table(cast: Cast, columns: int | None) -> Iterator[str]:
 
 
 def to_yaml(cast: Cast) -> Iterator[str]:
-    """A manifest with one row. Its new faces are names that no file has, so that nothing can run unseen."""
-    yield f"# Who is in {cast.title}. Put a picture for each face that is to change; delete the lines of the others."
+    """Yield a manifest with one row. Its new faces do not exist, so it cannot run before they are replaced."""
+    yield f"# Faces in {cast.title}: name a new picture for each face to swap, and delete the other lines."
     yield "tasks:"
     yield f"  - {cast.kind}: {json.dumps(cast.target, ensure_ascii=False)}"
     yield "    faces:"
@@ -68,7 +68,7 @@ def to_yaml(cast: Cast) -> Iterator[str]:
 
 
 def to_html(cast: Cast) -> str:
-    """One file with all pictures in it. Names may be anybody's: everything is escaped, and nothing is loaded."""
+    """Return one HTML file that contains all pictures. All names are escaped, and nothing is loaded."""
     title = html.escape(cast.title)
     figures = "\n".join(_figure(face) for face in cast.faces) or "<p>No face was detected.</p>"
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -1,10 +1,12 @@
-"""Foreign text, money, times and tables as people may see them: one printable line each, whatever a manifest holds."""
+"""Text, credits, times and tables for people. Text from manifests and the API is made safe: one printable line."""
 
+import re
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from batchswap.errors import Exit
 from batchswap.states import State
 from batchswap.tasks import clean
 
@@ -12,19 +14,19 @@ ELLIPSIS = "…"
 
 
 def safe(text: str) -> str:
-    """A foreign text on one line, without control characters, escape sequences, reading marks, keys and queries."""
+    """Return the text on one line, without control characters, escape sequences, API keys and URL queries."""
     return clean(text, max(len(text), 1) * 2)
 
 
 def cells(text: str) -> int:
-    """Columns that a text takes on a terminal."""
+    """Return the columns that a text takes on a terminal."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def fit(text: str, columns: int) -> str:
-    """The text, cut at `columns` with an ellipsis."""
+    """Return the text, cut to `columns` with an ellipsis."""
     if cells(text) <= columns:
         return text
     while text and cells(text) > columns - 1:
@@ -38,17 +40,17 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
 
 
 def money(amount: float | None) -> str:
-    """Credits: `400`, `12.5`; None is unknown, never a guess."""
+    """Return credits as `400`, `12.5` or, for None, `unknown`."""
     return "unknown" if amount is None else f"{amount:,.4f}".rstrip("0").rstrip(".")
 
 
 def priced(amount: float | None) -> str:
-    """`1 credit`, `12.5 credits`, `unknown credits`."""
+    """Return `1 credit`, `12.5 credits` or `unknown credits`."""
     return f"{money(amount)} credit{'' if amount == 1 else 's'}"
 
 
 def span(seconds: float) -> str:
-    """A duration: `0.4 s`, `21 s`, `3 min 21 s`, `2 h 5 min`, `3 d 4 h`. Never negative: the clock was set back."""
+    """Return a duration as `0.4 s`, `3 min 21 s` or `3 d 4 h`. Not negative, even if the clock was set back."""
     seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -61,17 +63,17 @@ def span(seconds: float) -> str:
 
 
 def moment(at: float | None) -> str:
-    """Unix time as the machine's local date and time; "" for None."""
+    """Return a Unix time as the local date and time of this machine; "" for None."""
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def iso(at: float | None) -> str | None:
-    """Unix time as ISO 8601 in UTC."""
+    """Return a Unix time as ISO 8601 in UTC."""
     return None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def size(count: int | None) -> str:
-    """Bytes: `812 B`, `4.2 MB`."""
+    """Return a number of bytes as `812 B` or `4.2 MB`; "" for None."""
     if count is None:
         return ""
     for unit, bytes_ in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
@@ -81,7 +83,7 @@ def size(count: int | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
+    """Return `1 task` or `2 tasks`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -98,12 +100,23 @@ _NAMED = {
 
 
 def counted(counts: dict[str, int]) -> str:
-    """Tasks by their state, without the states that none is in: `49 done, 5 failed`."""
+    """Return the number of tasks in each state that has any: `49 done, 5 failed`."""
     return ", ".join(f"{counts[state]:,} {name}" for state, name in _NAMED.items() if counts[state]) or "no tasks"
 
 
+_COUNT = re.compile(r"\d+ (failed|uncertain)\b")
+
+
+def outcome(code: int | None, reason: str) -> str:
+    """Return why a run ended, without the counts of failed and uncertain tasks, which are shown next to it."""
+    said = "; ".join(part for part in reason.split("; ") if not _COUNT.match(part))
+    if said:
+        return said
+    return "needs your decision" if code == Exit.UNCERTAIN else "not all done"
+
+
 def breadth(rows: Sequence[Sequence[str]]) -> int:
-    """Columns that a table of these rows takes, if nothing is cut."""
+    """Return the columns that a table of these rows takes if nothing is cut."""
     widths = [max(cells(safe(cell)) for cell in column) for column in zip(*rows, strict=True)]
     return sum(widths) + 2 * (len(widths) - 1)
 
@@ -116,10 +129,10 @@ def table(
     right: frozenset[int] = frozenset(),
     sample: int = 500,
 ) -> Iterator[str]:
-    """Aligned lines, as a stream: the widths are those of the first `sample` rows, and later cells are cut to them.
+    """Yield aligned lines. The widths are those of the first `sample` rows; later cells are cut to them.
 
-    `columns` is the terminal's width, None where nothing needs to be cut: then the last column may be of any length.
-    `right` are the numbers of columns aligned to the right. Every cell is made safe here.
+    `columns`: the terminal's width; None to cut nothing in the last column. `right`: the numbers of the columns that
+    are aligned to the right. Cells need not be safe.
     """
     coming = iter(rows)
     first = [[safe(cell) for cell in row] for row in islice(coming, sample)]
@@ -139,7 +152,7 @@ def table(
 
 
 def _narrowed(widths: list[int], columns: int) -> list[int]:
-    """The widest columns give way until the row fits, none below 8."""
+    """Narrow the widest columns until the row fits, none below 8."""
     widths = list(widths)
     while sum(widths) + 2 * (len(widths) - 1) > columns and max(widths) > 8:
         widths[widths.index(max(widths))] -= 1

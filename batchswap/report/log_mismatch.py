@@ -1,4 +1,4 @@
-"""A ledger that is behind its submission log, in words, with the commands that repair it."""
+"""The message about a ledger that lacks attempts of its submission log, with the command that repairs it."""
 
 import shlex
 import sqlite3
@@ -17,31 +17,31 @@ SHOWN = 3
 
 
 class Behind(msgspec.Struct, frozen=True):
-    """Attempts that the ledger does not know; `problems` keep a log from being compared."""
+    """Attempts that are missing in the ledger. `problems`: why a log could not be compared."""
 
     count: int = 0
     names: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
     def words(self, db: Path, out: Path | None = None) -> str:
-        """One sentence and the command."""
+        """Return one sentence with the command that repairs the ledger."""
         were, them = ("was", "it") if self.count == 1 else ("were", "them")
         more = " …" if self.count > len(self.names) else ""
         return (
-            f"{db}: is behind the submission log: {plural(self.count, 'submitted task')} that it does not know"
-            f" ({', '.join(self.names)}{more}) {were} sent with a newer copy of it, or its -wal file was removed;"
+            f"{db}: the ledger is an older copy, or its -wal file was removed: {plural(self.count, 'submitted task')}"
+            f" of the submission log {were} not found in it ({', '.join(self.names)}{more});"
             f" `{repair(db, out)}` attaches {them} without paying, then run again"
         )
 
 
 def repair(db: Path, out: Path | None = None) -> str:
-    """The command that repairs it."""
+    """Return the command that repairs the ledger."""
     elsewhere = out is not None and out != Settings().out
     return command("rebuild", db, options=f"--out {shlex.quote(str(out))}" if elsewhere else "")
 
 
 def look(db: sqlite3.Connection) -> Behind:
-    """What the submission logs of this user say of the ledger."""
+    """Compare the ledger with the submission logs of this user."""
     try:
         folder = state_folder()
     except UsageError:

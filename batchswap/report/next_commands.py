@@ -10,9 +10,9 @@ from batchswap.states import State
 
 
 def command(verb: str, db: Path, *names: str, options: str = "") -> str:
-    """`batchswap VERB NAMES OPTIONS`, with --db where the ledger is not the usual one.
+    """Return `batchswap VERB NAMES OPTIONS`, with --db unless the ledger is the default one.
 
-    Names are anybody's: a shell takes each for one word, and batchswap none for an option.
+    Names may contain anything: they are quoted for the shell and cannot be mistaken for options.
     """
     given = [options] if options else []
     if db != Settings().db:
@@ -24,20 +24,17 @@ def command(verb: str, db: Path, *names: str, options: str = "") -> str:
 
 
 def next_steps(counts: dict[str, int], db: Path) -> list[str]:
-    """What a person can do about tasks that have failed or are uncertain."""
-    steps = []
-    if counts[State.UNCERTAIN]:
-        steps.append(f"decide on the uncertain ones: {command('tasks --state uncertain', db)}, then resolve each")
-    if counts[State.FAILED]:
-        steps.append(f"see why: {command('tasks --state failed', db)}; try again: {command('retry', db)}")
-    return steps
+    """Return what to do about failed and uncertain tasks, in the order of typing, and a shorter form."""
+    verbs = [verb for verb, state in (("resolve", State.UNCERTAIN), ("retry", State.FAILED)) if counts[state]]
+    first = f"next: {command('status', db)}"
+    return [f"{first}, then {', '.join(verbs)} and run", first] if verbs else []
 
 
-def no_longer_asked_for(orphans: Orphans, db: Path) -> str:
-    """Tasks whose row has left the manifest, and how to be rid of them: no run does that by itself."""
+def cancel_orphans(orphans: Orphans, db: Path) -> str:
+    """Return how many tasks have lost their row in the manifest, and the command that cancels them."""
     total = sum(orphans.counts.values())
     are = "is" if total == 1 else "are"
     states = ", ".join(f"{state} {n:,}" for state, n in orphans.counts.items())
     more = " …" if total > len(orphans.names) else ""
     cancel = command("cancel", db, *orphans.names)
-    return f"{plural(total, 'task')} {are} no longer in the manifest: {states}; `{cancel}`{more}"
+    return f"{plural(total, 'task')} {are} no longer in the manifest: {states}; to cancel: `{cancel}`{more}"

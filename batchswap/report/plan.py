@@ -1,4 +1,4 @@
-"""What a run would do, cost and take, put into words. Everything about money and time here is an estimate."""
+"""The report of `batchswap plan`: work, cost and time of a run. All costs and times are estimates."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from batchswap.tasks import Model
 
 
 class PlanPrices(msgspec.Struct, frozen=True):
-    """What one task of a class costs, as the API estimates it; None: unknown. And what is on the account."""
+    """The estimated price of one task of each class, None if unknown, and the balance of the account."""
 
     each: dict[TaskClass, float | None] = {}
     balance: float | None = None
@@ -26,7 +26,7 @@ class PlanPrices(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The answer. `credits` and `seconds` are estimates, None where they cannot be told."""
+    """The plan. `credits` and `seconds` are estimates, None if unknown."""
 
     work: Work
     prices: PlanPrices
@@ -36,9 +36,9 @@ class Plan(msgspec.Struct, frozen=True):
     budget: float | None
     is_affordable: bool | None
     finished_at: float | None = None
-    """Unix time, if the run began now."""
+    """Unix time at which a run that starts now would end."""
     left_today: float | None = None
-    """Credits that --budget-per-day leaves for the rest of the day."""
+    """Credits of --budget-per-day that are left today."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,8 +72,8 @@ class Plan(msgspec.Struct, frozen=True):
         if self.work.kept:
             yield safe(self.work.kept)
         submits = sum(self.work.submits.values())
-        yield f"to submit: {plural(submits, 'task')}; to collect: {self.work.running:,}"
-        yield safe(f"credits: {self._cost()}")
+        yield f"to submit: {plural(submits, 'task')}; to collect: {self.work.running:,} already submitted"
+        yield from self._credit_lines()
         extra = [plural(n, noun) for n, noun in self._extra() if n]
         yield f"requests: about {self.requests:,}" + (f", with {' and '.join(extra)}" if extra else "")
         yield "time: " + ("unknown" if self.seconds is None else f"about {span(self.seconds)}{self._end()}")
@@ -85,19 +85,22 @@ class Plan(msgspec.Struct, frozen=True):
     def _end(self) -> str:
         return "" if self.finished_at is None or not self.seconds else f", done by {moment(self.finished_at)[:-3]}"
 
-    def _cost(self) -> str:
-        cost = "unknown" if self.credits is None else f"about {money(self.credits)} (an estimate)"
-        each = [f"{money(price)} each for {group}" for group, price in self.prices.each.items() if price is not None]
-        parts = [cost, *each]
+    def _credit_lines(self) -> Iterator[str]:
+        parts = ["unknown" if self.credits is None else f"about {money(self.credits)} (an estimate)"]
         if self.prices.balance is not None:
             parts.append(f"balance {money(self.prices.balance)}")
         if self.budget is not None:
             parts.append(f"budget {money(self.budget)}")
         if self.left_today is not None:
-            parts.append(f"{money(self.left_today)} left of the day's budget")
+            parts.append(f"{money(self.left_today)} left of today's budget")
         if self.is_affordable is False:
             parts.append("not enough: the run would stop with exit 6")
-        return ", ".join(parts) + (f"; {self.prices.note}" if self.prices.note else "")
+        each = [f"  {money(price)} for each {group}" for group, price in self.prices.each.items() if price is not None]
+        note = safe(self.prices.note)
+        yield f"credits: {', '.join(parts)}" + (f"; {note}" if note and not each else "")
+        yield from each
+        if note and each:
+            yield f"  {note}"
 
 
 def conclude(
@@ -108,7 +111,7 @@ def conclude(
     now: float | None = None,
     used_today: float = 0.0,
 ) -> Plan:
-    """`took`: seconds that tasks of a model have taken on average, where any have. `now`: Unix time.
+    """Return the plan. `took`: average seconds of earlier tasks of a model. `now`: Unix time.
 
     `used_today`: credits that count against the budget of the day.
     """
@@ -126,7 +129,7 @@ def conclude(
 
 
 def _requests(work: Work, settings: Settings) -> int:
-    """What each task asks by its steps, and what is asked once: an upload, a target's faces, a price."""
+    """Return the requests of each task, plus those made once: uploads, face detections, prices and the balance."""
     own = {Step.SUBMIT: 1, Step.POLL: 0 if settings.callback_url else 1}
     tasks = sum(n * sum(own.get(step, 0) for step in STEPS[group.model]) for group, n in work.submits.items())
     prices = sum(1 for group in work.submits if group.step) + work.priced if settings.has_budget else len(work.submits)
@@ -135,7 +138,7 @@ def _requests(work: Work, settings: Settings) -> int:
 
 
 def _seconds(work: Work, settings: Settings, requests: int, took: dict[Model, float]) -> float | None:
-    """The larger of what the window and what the places in flight allow."""
+    """Return the longer of the times that the rate limit and the in-flight limit need; None if neither is known."""
     if not requests:
         return 0.0
     floors = []
@@ -149,18 +152,18 @@ def _seconds(work: Work, settings: Settings, requests: int, took: dict[Model, fl
 
 
 def average_durations(db: sqlite3.Connection) -> dict[Model, float]:
-    """Seconds that the last tasks of each model took."""
+    """Return the average seconds of the latest tasks of each model."""
     found: dict[Model, list[float]] = {}
     for past in queries.took(db):
         found.setdefault(past.model, []).append(past.took)
     return {model: sum(each) / len(each) for model, each in found.items()}
 
 
-def filled_up(prices: PlanPrices, work: Work, charged: dict[Model, float]) -> PlanPrices:
-    """Where the API gave no price: what tasks of the model were charged lately, on average."""
+def fill_prices(prices: PlanPrices, work: Work, charged: dict[Model, float]) -> PlanPrices:
+    """Replace unknown prices by what the latest tasks of the model were charged on average."""
     missing = {group for group in work.submits if prices.each.get(group) is None and group.model in charged}
     if not missing:
         return prices
     each = {group: charged[group.model] if group in missing else prices.each.get(group) for group in work.submits}
-    note = f"{'; '.join(filter(None, [prices.note, 'unknown prices are those of the last tasks']))}"
+    note = f"{'; '.join(filter(None, [prices.note, 'unknown prices are taken from the latest tasks']))}"
     return PlanPrices(each, prices.balance, note)

@@ -1,4 +1,4 @@
-"""The manifests' rows beside the ledger's tasks, as a stream: what there is to do. Nothing is written anywhere."""
+"""Compare the rows of manifests with the tasks of the ledger, as a stream. Nothing is written."""
 
 import sqlite3
 from collections import Counter
@@ -33,12 +33,12 @@ KINDS = (
     "left_out",
     "duplicate",
 )
-"""left_out: rows that --filter, --tag or --limit leave for another time. orphaned: tasks whose row is gone.
-duplicate: rows whose inputs another batch has; they would be refused or reused, and not paid for."""
+"""Kinds of rows. left_out: excluded by --filter, --tag or --limit. orphaned: tasks without a row in the manifest.
+duplicate: another batch has a task with the same inputs, so the row is refused or reused, not paid for."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """A row of a class that the API can be asked to price, with its folder. `seconds`: of its video, where known."""
+    """A row whose price stands for its class, with its folder. `seconds`: length of its video, if known."""
 
     row: Row
     folder: str
@@ -46,18 +46,18 @@ class Sample(msgspec.Struct, frozen=True):
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """The better sample is one that the API can fetch; then the longest, so that a class is not priced too low."""
+        """Prefer a row whose inputs are URLs, then the longest video: the price of a class must not be too low."""
         return all(is_url(given) for given in inputs_of(self.row)), self.seconds
 
 
 def inputs_of(row: Row) -> list[str]:
-    """URLs and paths, the target first."""
+    """Return the URLs and paths of a row, the target first."""
     return [row.target, *([row.face] if row.face else []), *(face for _, face in row.faces)]
 
 
 class Work(msgspec.Struct):
-    """What there is to do. `submits` counts attempts that would be paid for, by what prices them; `running` what was
-    submitted already; `uploads` files and `detections` targets, each once."""
+    """The work of a run. `submits`: attempts to pay for, by price class. `running`: tasks that are already submitted.
+    `uploads` and `detections` count different files and targets."""
 
     batches: list[str]
     rows: dict[str, int]
@@ -67,14 +67,14 @@ class Work(msgspec.Struct):
     uploads: int
     detections: int = 0
     priced: int = 0
-    """Targets that are priced each for itself, if the survey was asked for them."""
+    """Targets that are priced one by one, because the run has a budget."""
     kept: str = ""
-    """Which tasks keep an output that their row no longer names, in words."""
+    """A sentence about tasks that keep an output that their row no longer names."""
     duplicates: list[Duplicate] = []
 
 
 class Surveyor:
-    """Goes through the rows once and remembers only counts, and which files and targets it has seen."""
+    """Counts the rows in one pass; only counts and hashes of files and targets stay in memory."""
 
     def __init__(
         self,
@@ -85,9 +85,9 @@ class Surveyor:
         lookout: Lookout | None = None,
         decision: Decision = Decision.REFUSE,
     ) -> None:
-        """`db` None: there is no ledger yet, everything is new. `has_budget`: then each target has a price.
+        """`db` None: there is no ledger yet, so every row is new. `has_budget`: a run would price each target.
 
-        `lookout`: looks for duplicates; `decision`: what is done with them.
+        `lookout` finds duplicates; `decision` is --duplicates.
         """
         self._lookout, self._decision = lookout, decision
         self._paid: dict[tuple[str, str], tuple[str, TaskClass]] = {}
@@ -96,7 +96,7 @@ class Surveyor:
         self._submits: Counter[TaskClass] = Counter()
         self._samples: dict[TaskClass, Sample] = {}
         self._files: dict[int, float | None] = {}
-        """Seconds of each local file that is a movie, by a hash of its place."""
+        """Seconds of each local video, None for other files, by a hash of the path."""
         self._targets: set[int] = set()
         self._priced: set[int] = set()
         self._matched: Counter[str] = Counter()
@@ -105,7 +105,7 @@ class Surveyor:
         self._kept = None if db is None else KeptOutputs(db)
 
     def survey(self, chunks: Iterable[Chunk]) -> Work:
-        """Raises what `chunks` raises (ManifestErrors)."""
+        """Count all rows. Raise what `chunks` raises (ManifestErrors)."""
         for chunk in chunks:
             self._seen[chunk.batch] += 0
             if self._kept is not None:
@@ -131,7 +131,7 @@ class Surveyor:
         )
 
     def _take_duplicates(self) -> list[Duplicate]:
-        """Those among the rows that are selected; unless they are paid for on purpose, they count as such."""
+        """Return the duplicates, and count them as such unless --duplicates pay."""
         found = [] if self._lookout is None else self._lookout.found(also_paid=self._decision is Decision.REUSE)
         for each in found if self._decision is not Decision.PAY else ():
             kind, group = self._paid.get((each.task.batch, each.task.key), ("", None))
@@ -156,7 +156,7 @@ class Surveyor:
                 self._rows["left_out"] += 1
 
     def _is_selected(self, batch: str, row: Row) -> bool:
-        """As `selections.Queue` selects: the ledger's columns have no queries of URLs."""
+        """Return whether a run would select the row, as `selections.Queue` does: URLs match without their query."""
         wanted = self._selection
         texts = (row.key, split_query(row.target)[0], split_query(row.face)[0], row.output)
         if wanted.text and not any(wanted.text in text for text in texts):
@@ -196,11 +196,11 @@ class Surveyor:
 
 
 def classify(row: Row, known: report_queries.KnownTask | None) -> tuple[str, bool]:
-    """The kind of KINDS that a row is, and whether the next run would submit it."""
+    """Return the kind of the row, one of `KINDS`, and whether the next run would submit it."""
     if known is None:
         return "new", True
     if known.digest != row.digest:
-        # What is unclear waits for a decision; what else is at work is collected first, by the same run.
+        # An unclear task needs a decision first; a submitted one is collected by the same run, then submitted again.
         return "changed", known.state not in UNCLEAR
     match known.state:
         case State.DONE | State.FAILED | State.UNCERTAIN | State.CANCELLED:

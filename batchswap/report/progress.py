@@ -1,4 +1,4 @@
-"""A run at one moment, in words and figures, for a display or a log."""
+"""The progress of a run in words and numbers, for the live display and the log."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from batchswap.runner.background import RunView
 from batchswap.states import ENDED, IN_FLIGHT, State
 
 LEAST_FINISHED = 3
-"""Tasks that must have ended before a time left is said."""
+"""Tasks that must have ended before the time left is estimated."""
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What a display shows. `left` is in seconds, None while it cannot be told."""
+    """The progress to show. `left`: estimated seconds, None if unknown."""
 
     finished: int
     total: int
@@ -37,10 +37,10 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Progress:
-    """Turns views into what is shown: it remembers where the run began, to tell how long the rest will take."""
+    """Turns views of a run into progress. Keeps the state at the start, to estimate the time left."""
 
     def __init__(self, first: RunView, now: float) -> None:
-        """`now` in monotonic seconds."""
+        """`now`: monotonic seconds."""
         self._began, self._finished = now, _finished(first)
 
     def at(self, view: RunView, now: float) -> Shown:
@@ -72,7 +72,7 @@ def _finished(view: RunView) -> int:
 
 
 def tasks_line(shown: Shown) -> str:
-    """`123 done · 34 in flight · 2 failed · 0 uncertain · 41 queued`"""
+    """Return `123 done · 34 in flight · 2 failed · 0 uncertain · 41 queued`."""
     others = f" · {shown.left_out:,} not in this run" if shown.left_out else ""
     return (
         f"{shown.done:,} done · {shown.in_flight:,} in flight · {shown.failed:,} failed"
@@ -81,19 +81,19 @@ def tasks_line(shown: Shown) -> str:
 
 
 def costs_line(shown: Shown) -> str:
-    """`246 credits spent · 68 reserved · 310 requests at 20/10s`"""
+    """Return `246 credits spent · 68 reserved · 310 requests at 20/10s`."""
     pace = f" at {shown.pace}" if shown.pace else ""
     return f"{priced(shown.spent)} spent · {money(shown.reserved)} reserved · {plural(shown.requests, 'request')}{pace}"
 
 
 def time_line(shown: Shown) -> str:
-    """`3 min 21 s, about 2 min left`"""
+    """Return `3 min 21 s, about 2 min left`."""
     left = "" if shown.left is None or shown.finished >= shown.total else f", about {span(shown.left)} left"
     return f"{span(shown.seconds)}{left}"
 
 
 def one_line(shown: Shown) -> str:
-    """All of it, for a log."""
+    """Return all of it in one line, for a log."""
     waiting = f"; {shown.waiting}" if shown.waiting else ""
-    said = f"{tasks_line(shown)}; {costs_line(shown)}{waiting}; {time_line(shown)}"
-    return f"{shown.finished:,} of {shown.total:,}: {said}"
+    facts = f"{tasks_line(shown)}; {costs_line(shown)}{waiting}; {time_line(shown)}"
+    return f"{shown.finished:,} of {shown.total:,} finished: {facts}"

@@ -1,4 +1,4 @@
-"""The course of a run as a picture: what its requests were used for, and how many tasks were in flight."""
+"""The chart of a run (`status --plot`): its requests by purpose, and its tasks in flight, over time."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from batchswap.report.formatting import moment, plural, span
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that differ in lightness too (Okabe and Ito), so that a print and a colour-blind eye can tell them apart.
+# Colours by Okabe and Ito. They differ in lightness too: for prints and for colour-blind readers.
 KINDS = {
     "submit": ("submits", "#0072B2"),
     "useful": ("polls, finished", "#009E73"),
@@ -33,7 +33,7 @@ _STYLE: Any = {
     "ytick.color": "#444444",
 }
 _LEDGER = ("", "-wal", "-shm", "-journal", ".lock")
-"""What the names of a ledger and its companions end in."""
+"""Endings of the names of a ledger and its companion files."""
 _HEAD = 4096
 _SVG = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!DOCTYPE svg\b|(?:<!--.*?-->\s*)*<svg\b)", re.DOTALL)
 _UNITS = (
@@ -45,10 +45,10 @@ _UNITS = (
 
 
 def check_place(path: Path, ledger: Path) -> None:
-    """Raises UsageError for a file that the picture must not replace: any but a picture, and what is the ledger's."""
+    """Raise UsageError for a file that the chart must not replace: the ledger, and any file that is not an SVG."""
     try:
         if any(path.resolve() == Path(f"{ledger.resolve()}{beside}") for beside in _LEDGER):
-            raise UsageError(f"{path}: is the ledger's; name another file")
+            raise UsageError(f"{path}: belongs to the ledger; name another file")
         if not path.is_file():
             return
         with path.open("rb") as file:
@@ -56,11 +56,11 @@ def check_place(path: Path, ledger: Path) -> None:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     if head and not _SVG.match(head):
-        raise UsageError(f"{path}: is there already, and is no SVG file; name another file")
+        raise UsageError(f"{path}: exists and is not an SVG file; name another file")
 
 
 def write(course: Course, path: Path) -> None:
-    """The picture as an SVG file. Raises MissingExtra without the charting library, UsageError for a bad place."""
+    """Write the chart as an SVG file. Raise MissingExtra without matplotlib, UsageError if it cannot be written."""
     image = draw(course)
     try:
         path.write_text(image, encoding="utf-8")
@@ -69,7 +69,7 @@ def write(course: Course, path: Path) -> None:
 
 
 def draw(course: Course) -> str:
-    """The picture as SVG."""
+    """Return the chart as SVG."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional part, and slow to load
         from matplotlib.figure import Figure  # noqa: PLC0415
@@ -101,7 +101,7 @@ def _title(course: Course) -> str:
 
 
 def _draw_requests(axes: "Axes", course: Course, size: float) -> None:
-    """Stacked, as requests a second, so that the height is the pace."""
+    """Draw stacked bars of requests per second."""
     lefts = [number * course.step / size for number in range(len(course.in_flight))]
     floor = [0.0] * len(lefts)
     for kind, (words, colour) in KINDS.items():

@@ -1,4 +1,4 @@
-"""Where things stand: `batchswap status`."""
+"""The report of `batchswap status`: tasks, credits, the last run, and tasks that need your decision."""
 
 import os
 import sqlite3
@@ -15,34 +15,34 @@ from batchswap.ledger.enrolment.orphans import Orphans
 from batchswap.ledger.operator_actions import GIVEN_UP
 from batchswap.ledger.queries import Credits
 from batchswap.ledger.report_queries import Run
-from batchswap.report.formatting import breadth, counted, moment, money, plural, priced, safe, span, table
-from batchswap.report.next_commands import command, no_longer_asked_for
+from batchswap.report.formatting import breadth, counted, moment, money, outcome, plural, priced, safe, span, table
+from batchswap.report.next_commands import cancel_orphans, command
 from batchswap.states import IN_FLIGHT, TO_DO, State
 
 SHOWN = 10
-"""Uncertain tasks that are named one by one."""
+"""Uncertain tasks that are listed."""
 EXCESSES = 5
-"""Budgets that were exceeded, the last ones."""
+"""Exceeded budgets that are listed, the latest ones."""
 
 _HEADS = ("batch", "done", "in flight", "queued", "failed", "uncertain", "cancelled", "spent", "reserved")
 
 
 class BatchStatus(msgspec.Struct, frozen=True):
-    """A batch, or all of them."""
+    """The state of one batch or of all batches."""
 
     counts: dict[str, int]
     credits: Credits
     excesses: list[Excess] = []
 
     def to_json(self, balance: float | None) -> dict[str, Any]:
-        """As in the summary of a run (docs/reference.md)."""
+        """Return the counts and credits in the form that the summary of a run has."""
         money_ = {"spent": self.credits.spent, "reserved": self.credits.reserved, "balance": balance}
         money_["exceeded"] = exceeded(self.excesses)
         return {"counts": self.counts, "credits": money_, "unpriced_attempts": self.credits.unpriced}
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What `status` shows. `balance` is what a run saw when it ended, at `balance_at`."""
+class LedgerStatus(msgspec.Struct, frozen=True):
+    """All facts of the report. `balance`: credits on the account at `balance_at`, when a run ended."""
 
     total: BatchStatus
     batches: dict[str, BatchStatus]
@@ -55,11 +55,10 @@ class Standing(msgspec.Struct, frozen=True):
     balance_at: float | None
 
 
-def gather(db: sqlite3.Connection, path: Path) -> Standing:
-    """`path`: where the ledger is."""
+def gather(db: sqlite3.Connection, path: Path) -> LedgerStatus:
     run = report_queries.last_run(db)
     balance, balance_at = report_queries.last_balance(db) or (None, None)
-    return Standing(
+    return LedgerStatus(
         total=BatchStatus(queries.counts(db), queries.credits_of(db), excesses(db)),
         batches={
             name: BatchStatus(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
@@ -83,10 +82,10 @@ def _summary(run: Run | None) -> dict[str, Any]:
 
 
 def is_running(run: Run | None, ledger: Path) -> bool:
-    """Whether the last run goes on: it has not ended, its process is there, and the ledger is held.
+    """Return whether the last run is in progress: it has not ended, its process exists, and the ledger is locked.
 
-    The number of a dead process may be another's by now, or wait for a parent that never asks. The lock comes last:
-    looking takes it for a moment, in which a run could not start.
+    The process alone proves nothing: its number may have been reused, or it may be a zombie. The lock is tried last
+    because no run could start while it is tried.
     """
     if run is None or run.ended_at is not None:
         return False
@@ -95,23 +94,23 @@ def is_running(run: Run | None, ledger: Path) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it is another user's
+        pass  # the process of another user
     from batchswap.ledger.file.lock import is_held  # noqa: PLC0415 - seldom needed, and slow to load
 
     return is_held(ledger)
 
 
-def to_json(standing: Standing) -> dict[str, Any]:
-    run = standing.run
+def to_json(found: LedgerStatus) -> dict[str, Any]:
+    run = found.run
     return {
-        **standing.total.to_json(standing.balance),
-        "batches": [{"batch": name, **part.to_json(None)} for name, part in standing.batches.items()],
-        "orphaned": {str(state): standing.orphans.counts.get(state, 0) for state in (State.QUEUED, State.FAILED)},
+        **found.total.to_json(found.balance),
+        "batches": [{"batch": name, **part.to_json(None)} for name, part in found.batches.items()],
+        "orphaned": {str(state): found.orphans.counts.get(state, 0) for state in (State.QUEUED, State.FAILED)},
         "needs_a_person": {
-            "uncertain": standing.uncertain,
-            "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in standing.failures],
+            "uncertain": found.uncertain,
+            "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in found.failures],
         },
-        "running": standing.is_running,
+        "running": found.is_running,
         "last_run": None
         if run is None
         else {
@@ -124,27 +123,28 @@ def to_json(standing: Standing) -> dict[str, Any]:
     }
 
 
-def to_lines(standing: Standing, db: Path, now: float, columns: int | None) -> Iterator[str]:
-    parts = [*standing.batches.items()]
+def to_lines(found: LedgerStatus, db: Path, now: float, columns: int | None) -> Iterator[str]:
+    parts = [*found.batches.items()]
     if len(parts) != 1:
-        parts.append(("all", standing.total))
+        parts.append(("all", found.total))
     rows = [_row(name, part) for name, part in parts]
     if columns is None or breadth([_HEADS, *rows]) <= columns:
         yield from table(_HEADS, rows, columns=columns, right=frozenset(range(1, len(_HEADS))))
     else:
         yield from (safe(f"{name}: {_sentence(part)}") for name, part in parts)
-    if standing.total.credits.unpriced:
-        yield f"what {plural(standing.total.credits.unpriced, 'ended attempt')} cost is unknown: the API did not say"
-    for each in standing.total.excesses[-EXCESSES:]:
-        whose = f"--budget-per-day on {each.day}" if each.day else f"--budget of run {each.run_id}"
-        yield f"{priced(each.amount)} more than {whose} allowed ({money(each.budget)}) were charged"
-    if standing.balance is not None:
-        yield f"balance at {moment(standing.balance_at)}: {priced(standing.balance)}"
-    if standing.orphans.counts:
-        yield safe(no_longer_asked_for(standing.orphans, db))
+    if found.total.credits.unpriced:
+        unpriced = plural(found.total.credits.unpriced, "ended attempt")
+        yield f"the cost of {unpriced} is unknown: the API did not report it"
+    for each in found.total.excesses[-EXCESSES:]:
+        whose = f"--budget-per-day of {each.day}" if each.day else f"--budget of run {each.run_id}"
+        yield f"the {whose} ({money(each.budget)}) was exceeded by {priced(each.amount)}"
+    if found.balance is not None:
+        yield f"balance: {priced(found.balance)} at {moment(found.balance_at)}"
+    if found.orphans.counts:
+        yield safe(cancel_orphans(found.orphans, db))
     yield ""
-    yield from _run_lines(standing, now)
-    yield from _person_lines(standing, db)
+    yield from _run_lines(found, now)
+    yield from _person_lines(found, db)
 
 
 def _row(name: str, part: BatchStatus) -> tuple[str, ...]:
@@ -155,46 +155,52 @@ def _row(name: str, part: BatchStatus) -> tuple[str, ...]:
 
 
 def _sentence(part: BatchStatus) -> str:
-    """The same where there is no room for a table: names that are cut could not be told apart."""
+    """Return the row as a sentence, for a terminal too narrow for the table: shortened names could look the same."""
     return f"{counted(part.counts)}; {priced(part.credits.spent)} spent, {money(part.credits.reserved)} reserved"
 
 
 _REST = tuple(state for state in State if state not in (*IN_FLIGHT, State.DONE))
 
 
-def _run_lines(standing: Standing, now: float) -> Iterator[str]:
-    run = standing.run
+def _run_lines(found: LedgerStatus, now: float) -> Iterator[str]:
+    run = found.run
     if run is None:
         yield "no run yet"
-    elif standing.is_running:
-        yield f"a run goes on since {moment(run.started_at)} ({span(now - run.started_at)})"
+    elif found.is_running:
+        yield f"a run has been in progress since {moment(run.started_at)} ({span(now - run.started_at)})"
     elif run.ended_at is None:
-        yield f"last run: {moment(run.started_at)}, it was killed; the next one goes on where it was"
+        yield f"last run: {moment(run.started_at)}, killed before it ended; the next run resumes it"
     else:
-        said = _summary(run)
-        seconds = said.get("seconds")  # measured, where the times of day may be of a clock that was set meanwhile
+        summary = _summary(run)
+        seconds = summary.get("seconds")  # not affected by a clock that was set meanwhile
         took = span(seconds if isinstance(seconds, int | float) else run.ended_at - run.started_at)
-        yield safe(f"last run: {moment(run.started_at)}, {took}, exit {run.exit_code}: {said.get('reason', '')}")
-    left = standing.orphans.without(standing.total.counts)
+        why = outcome(run.exit_code, str(summary.get("reason", "")))
+        yield safe(f"last run: {moment(run.started_at)}, took {took}, exit {run.exit_code}: {why}")
+    left = found.orphans.without(found.total.counts)
     open_ = sum(left[state] for state in TO_DO)
-    if open_ and not standing.is_running:
-        them = "it" if open_ == 1 else "them"
-        yield f"{plural(open_, 'task')} not finished: the next `batchswap run` of the manifest goes on with {them}"
+    if open_ and not found.is_running:
+        yield f"{plural(open_, 'unfinished task')}: `batchswap run` with the same manifest resumes {_them(open_)}"
 
 
-def _person_lines(standing: Standing, db: Path) -> Iterator[str]:
-    if standing.uncertain:
-        more = standing.total.counts[State.UNCERTAIN] - len(standing.uncertain)
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _person_lines(found: LedgerStatus, db: Path) -> Iterator[str]:
+    """Yield what needs the user, in the order in which the commands are typed."""
+    uncertain, failed = found.total.counts[State.UNCERTAIN], sum(n for _, n, _ in found.failures)
+    if found.uncertain:
         yield ""
-        yield "uncertain, a person must decide whether the API accepted them:"
-        for name in standing.uncertain:
-            yield safe(f"{name}: {command('show', db, name)}")
-        if more:
-            yield f"and {more:,} more: {command('tasks --state uncertain', db)}"
-    if standing.failures:
+        yield f"{uncertain:,} uncertain: the API may have accepted and charged {_them(uncertain)}. To decide:"
+        for name in found.uncertain:
+            yield "  " + safe(command("show", db, name))
+        if more := uncertain - len(found.uncertain):
+            yield f"  and {more:,} more: {command('tasks --state uncertain', db)}"
+    if found.failures:
         yield ""
-        left = sum(n for code, n, _ in standing.failures if code == GIVEN_UP)
-        but = f", but for what was given up: `{command('retry', db, options=f'--code {GIVEN_UP}')}` may pay twice"
-        yield f"failed, `{command('retry', db)}` queues them again{but if left else ''}:"
-        for code, n, reason in standing.failures:
-            yield safe(f"{n:,} × {code}: {reason}")
+        yield f"{failed:,} failed. To queue {_them(failed)} again: {command('retry', db)}"
+        for code, n, reason in found.failures:
+            yield "  " + safe(f"{n:,} × {code}: {reason}")
+        if any(code == GIVEN_UP for code, _, _ in found.failures):
+            again = command("retry", db, options=f"--code {GIVEN_UP}")
+            yield f"  Tasks that you gave up on may already be paid. To queue them anyway: {again}"

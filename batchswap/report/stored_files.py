@@ -1,6 +1,6 @@
-"""Whether what done tasks were made from, and what they made, is still on the disk as it was.
+"""Check whether the results of done tasks, and the local files they were made from, are still as they were stored.
 
-Files are only looked at, not read: one is read where its size fits and its time does not, and of those not many.
+Only size and time of a file are compared. A file with the same size and a later time is read, within a limit.
 """
 
 import os
@@ -22,29 +22,29 @@ from batchswap.settings import Settings
 from batchswap.states import State
 
 MOST = 50_000
-"""Results, and input files, that are looked at: the last ones."""
+"""Results, and input files, that are checked: the latest ones."""
 NAMED = 3
 _READ = 256_000_000
-"""Bytes that are read in all; a file counts for at least a hundred thousand of them."""
+"""Bytes that are read in all. A file counts for at least `_LEAST`."""
 _LEAST = 100_000
 _LATE = 2.0
-"""Seconds that a file may be younger than the record of it: some file systems count in twos."""
+"""Seconds by which a file may be later than its record: some file systems round to two seconds."""
 
 
 class StoredFilesCheck(msgspec.Struct):
-    """What was found. `gone` and `changed` are tasks; `inputs` are files with another content than they had."""
+    """The findings. `gone`, `changed` and `unreadable` are results; `inputs` are input files with new content."""
 
     done: int = 0
     looked_at: int = 0
     is_here: bool = False
-    """Whether any result is below --out."""
+    """Whether any result is in --out."""
     is_elsewhere: bool = False
     """Whether any result is only where an earlier run stored it."""
     gone: list[Stored] = []
     changed: list[Stored] = []
     unreadable: list[Stored] = []
     folders: dict[str, int] = {}
-    """Folders of results that are not there at all, with the number of results that were in them."""
+    """Missing folders, with the number of results that were stored in them."""
     inputs: list[Changed] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class StoredFilesCheck(msgspec.Struct):
 
 
 class Reader:
-    """Hashes files until so many bytes were read. Raises OSError for every file after that."""
+    """Hashes files up to a limit of bytes. Raises OSError for every file after that."""
 
     def __init__(self, most: int = _READ) -> None:
         self._left = most
@@ -73,7 +73,7 @@ class Reader:
 
 
 def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = MOST) -> StoredFilesCheck:
-    """The newest results of these batches, and the files that they were made from."""
+    """Check the latest results of these batches, and the files that they were made from."""
     found = StoredFilesCheck(
         queries.counts_in(db, batches)[State.DONE], gone=[], changed=[], unreadable=[], folders={}, inputs=[]
     )
@@ -92,7 +92,7 @@ def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -
     kinds = []
     for path in each.paths(here):
         kind = _kind(path, each, reader)
-        if kind == "stands":
+        if kind == "unchanged":
             is_here = path == f"{here}/{each.file}"
             found.is_here |= is_here
             found.is_elsewhere |= not is_here
@@ -111,47 +111,47 @@ def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -
 
 def _kind(path: str, known: Stored, reader: Reader) -> str:
     try:
-        seen = os.stat(path)  # noqa: PTH116 - a Path for each of a hundred thousand takes longer than the looking
+        seen = os.stat(path)  # noqa: PTH116 - 100,000 Path objects would take longer than the check
         if not stat.S_ISREG(seen.st_mode) or seen.st_size != known.size:
             return "changed"
     except (FileNotFoundError, NotADirectoryError):
-        return "changed" if os.path.islink(path) else "gone"  # noqa: PTH114 - a link that leads nowhere is in the way
+        return "changed" if os.path.islink(path) else "gone"  # noqa: PTH114 - a broken link is in the way of a new file
     except OSError:
         return "unreadable"
     if seen.st_mtime <= known.at + _LATE:
-        return "stands"
+        return "unchanged"
     try:
-        return "stands" if reader.hash(Path(path)) == known.sha256 else "changed"
+        return "unchanged" if reader.hash(Path(path)) == known.sha256 else "changed"
     except OSError:
-        return "stands"
+        return "unchanged"
 
 
 def lines(found: StoredFilesCheck, db: Path, out: Path) -> Iterator[str]:
-    """What is not as it was, and the command that brings it back. Nothing if all is well."""
+    """Yield what is missing or changed, with the command that restores it."""
     for folder, n in found.folders.items():
         were = "was" if n == 1 else "were"
-        words = f"{folder} is not there, where {plural(n, 'result')} {were} stored"
-        yield safe(f"{words}: mount it, or name its new place with --out")
+        words = f"the folder {folder} is missing, where {plural(n, 'result')} {were} stored"
+        yield safe(f"{words}: mount it, or give its new path with --out")
     here = str(out.absolute())
     gone = [each for each in found.gone if (each.out or here) not in found.folders]
     if gone:
         files, them = _files(gone), "it" if len(gone) == 1 else "them"
         more = "" if len(gone) < max(found.done, NAMED + 1) else "; is a drive not mounted?"
-        fetch = f"`{_retry(gone, db, out)}` and a run fetch {them} again, free while the API keeps {them}"
-        yield safe(f"{files} gone: {_names(gone)}{more}; {fetch}")
+        fetch = f"`{_retry(gone, db, out)}` and a run download {them} again, free while the API keeps {them}"
+        yield safe(f"{files} missing: {_names(gone)}{more}; {fetch}")
     if found.changed:
         files, them = _files(found.changed), "it" if len(found.changed) == 1 else "them"
-        again = f"move {them} away, then `{_retry(found.changed, db, out)}` and a run fetch what was stored"
-        yield safe(f"{files} not what was stored: {_names(found.changed)}; {again}")
+        again = f"move {them} away, then `{_retry(found.changed, db, out)}` and a run download the original again"
+        yield safe(f"{files} changed since the download: {_names(found.changed)}; {again}")
     if found.unreadable:
         yield safe(f"{_files(found.unreadable)} not readable: {_names(found.unreadable)}")
     for each in found.inputs[:NAMED]:
         words = f"{_shown(each.path)} has changed since {each.name} was made from it"
-        yield safe(f"{words}: give the row a new id to have the new file swapped, which costs credits")
+        yield safe(f"{words}: to swap the new file, which costs credits, give the row a new id")
     if len(found.inputs) > NAMED:
         yield f"and {len(found.inputs) - NAMED:,} more input files have changed"
     if found.looked_at < found.done and (found.gone or found.changed or found.inputs):
-        yield f"only the last {found.looked_at:,} of {plural(found.done, 'result')} were looked at"
+        yield f"only the latest {found.looked_at:,} of {plural(found.done, 'result')} were checked"
 
 
 def _files(some: Sequence[Stored]) -> str:
@@ -164,7 +164,7 @@ def _names(some: Sequence[Stored]) -> str:
 
 
 def _retry(some: Sequence[Stored], db: Path, out: Path) -> str:
-    """By name, or all of them where they are many."""
+    """Return the command for the named results, or for all missing ones if there are many."""
     import shlex  # noqa: PLC0415 - seldom needed
 
     place = "" if out == Settings().out else f"--out {shlex.quote(str(out))}"

@@ -1,4 +1,4 @@
-"""One task's story: `batchswap show`."""
+"""The report of `batchswap show`: one task with its attempts and events."""
 
 import shlex
 import sqlite3
@@ -19,7 +19,7 @@ from batchswap.tasks import Task, public
 
 
 class TaskDetail(msgspec.Struct, frozen=True):
-    """A task, its attempts, and what happened."""
+    """A task, its attempts and its events."""
 
     task: Task
     line: TaskLine
@@ -36,12 +36,12 @@ def gather(db: sqlite3.Connection, task: Task) -> TaskDetail:
     )
 
 
-def to_json(story: TaskDetail) -> dict[str, Any]:
+def to_json(found: TaskDetail) -> dict[str, Any]:
     return {
-        **record(story.line),
-        "faces": {str(face_id): public(url) for face_id, url in story.task.faces},
-        "attempts": [_attempt_json(each) for each in story.attempts],
-        "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in story.events],
+        **record(found.line),
+        "faces": {str(face_id): public(url) for face_id, url in found.task.faces},
+        "attempts": [_attempt_json(each) for each in found.attempts],
+        "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in found.events],
     }
 
 
@@ -51,8 +51,9 @@ def _attempt_json(each: AttemptRow) -> dict[str, Any]:
 
 
 def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
-    found = record(story.line)
-    reason = story.line.reason or story.line.code
+    found, line = record(story.line), story.line
+    explained = {each.reason for each in story.attempts}
+    reason = line.code if line.code and line.reason in explained else line.reason or line.code
     yield safe(f"{story.task.batch}/{story.task.key}: {found['state']}{f', {reason}' if reason else ''}")
     face = () if story.task.faces else ("face",)
     for name in ("model", "target", *face, "output", "consent"):
@@ -71,14 +72,14 @@ def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
     yield "events"
     for event in story.events:
         run = "" if event.run_id is None else f" (run {event.run_id})"
-        detail = f": {event.detail}" if event.detail else ""
+        detail = f": {event.detail}" if event.detail and event.detail not in explained else ""
         yield "  " + safe(f"{moment(event.at)} {event.event} → {event.state}{run}{detail}")
     if story.task.state is State.UNCERTAIN:
         yield from _choices(story, db)
 
 
 def _attempt_lines(each: AttemptRow) -> Iterator[str]:
-    yield safe(f"attempt {each.number}: {each.state}, {_cost(each)}; run {each.run_id} at {each.account}")
+    yield safe(f"attempt {each.number}: {each.state}, {_cost(each)} (run {each.run_id} at {each.account})")
     for name, at in (("submitted", each.submitted_at), ("accepted", each.accepted_at), ("ended", each.ended_at)):
         if at is not None:
             yield f"  {name} {moment(at)}" + (f", took {span(each.took)}" if name == "ended" and each.took else "")
@@ -106,31 +107,32 @@ def _cost(each: AttemptRow) -> str:
 
 
 def evidence_of(each: AttemptRow) -> str:
-    """What the account's balance says of an attempt that nobody knows the end of: evidence, not proof."""
+    """Return what the account's balance suggests about an attempt without a clear answer; it proves nothing."""
     if each.balance_before is None or each.balance_after is None:
         return ""
     fell = each.balance_before - each.balance_after
     if fell > 0:
-        return f"evidence: the balance fell by {money(fell)} ({money(each.balance_before)} before): probably accepted"
+        return f"evidence: the balance fell by {money(fell)} from {money(each.balance_before)}: probably accepted"
     if fell < 0:
-        return f"evidence: the balance rose by {money(-fell)} meanwhile, which says nothing"
+        return f"evidence: none, because the balance rose by {money(-fell)} meanwhile"
     return f"evidence: the balance stayed at {money(each.balance_after)}: probably not accepted"
 
 
 def _choices(story: TaskDetail, db: Path) -> Iterator[str]:
     name = f"{story.task.batch}/{story.task.key}"
-    named = _named(story.events) or "ID"
-    yield "nobody knows whether the API accepted the last attempt; look at the account's page, then say one of"
-    for words, meaning in (
-        (f"--task-id {shlex.quote(named)}", f"it was accepted, as {named}"),
-        ("--not-accepted", "it was not: queue it again"),
-        ("--give-up", "leave it, as failed"),
+    remote_id = _named(story.events) or "ID"
+    yield "It is unknown whether the API accepted the last attempt."
+    yield "Look for the task on your account's page at the API, then type one of:"
+    for meaning, words in (
+        ("if it was accepted:    ", f"--task-id {shlex.quote(remote_id)}"),
+        ("if not, to submit again:", "--not-accepted"),
+        ("to leave it as failed: ", "--give-up"),
     ):
-        yield "  " + safe(f"{command('resolve', db, name, options=words)}  # {meaning}")
+        yield f"  {meaning:24} " + safe(command("resolve", db, name, options=words))
 
 
 def _named(events: list[EventRow]) -> str:
-    """The task id that the answer to the last submit named, which was no clear acceptance. "" where it named none."""
+    """Return the task id in an unclear answer to the last submit; "" if there was none."""
     for each in reversed(events):
         if each.event in (NAMED, Event.SUBMITTED):
             return each.detail if each.event == NAMED else ""

@@ -1,4 +1,4 @@
-"""The tasks, one a line: as a table, CSV, JSON or JSON lines, each as a stream."""
+"""The reports of `batchswap tasks`: a table, CSV, JSON or JSON lines, each as a stream of lines."""
 
 import csv
 import io
@@ -18,11 +18,11 @@ COLUMNS = (
     "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""A cell that begins like this is a formula to a spreadsheet, whatever it was meant to be."""
+"""Beginnings of a cell that spreadsheets take for a formula."""
 
 
 def record(line: TaskLine) -> dict[str, Any]:
-    """One task for a script. `credits` null: unknown. URLs without their queries, which may be signed."""
+    """Return one task for a script. `credits` None: unknown. URLs have no query, which may be a signature."""
     return {
         "batch": line.batch,
         "key": line.key,
@@ -69,25 +69,25 @@ def to_csv(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
 
 
 def harmless(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    """Return the cell such that no spreadsheet takes it for a formula. Numbers stay numbers."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _csv_line(cells: Iterable[Any]) -> str:
     buffer = io.StringIO()
-    # The writer quotes what its line ends are made of, so both letters must be in them.
+    # The writer quotes cells that contain a character of its line terminator: both CR and LF must be in it.
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue().removesuffix("\r\n")
 
 
 def to_jsonl(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
-    """In ASCII, so that it is JSON in any encoding."""
+    """Yield one JSON object per task, in ASCII, which is valid in any encoding."""
     for line in lines:
         yield json.dumps(record(line), separators=(",", ":"))
 
 
 def to_json(lines: Iterable[TaskLine], _: int | None) -> Iterator[str]:
-    """One document, an array with one task a line."""
+    """Yield one array with one task per line."""
     mark = "["
     for text in to_jsonl(lines, None):
         yield mark + text

@@ -124,7 +124,7 @@ def test_an_invalid_manifest_names_its_lines(manifest: str) -> None:
 
 @pytest.mark.parametrize("manifests", [[], "-", ["spring.csv", "-"]])
 def test_a_manifest_must_be_a_file(manifests: list[str] | str) -> None:
-    with pytest.raises(UsageError, match="name at least one manifest"):
+    with pytest.raises(UsageError, match="give at least one manifest"):
         batchswap.run(manifests, api_key=KEY)
 
 

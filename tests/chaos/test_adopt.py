@@ -78,11 +78,11 @@ def test_a_wrong_task_is_refused_and_changes_nothing(shop: Shop) -> None:
     first, second = (id_of(shop, pair) for pair in pairs)
     before = shop.vendor.requests("submit")
     for arguments, words in (
-        (("r0", second), "was made from other inputs"),
+        (("r0", second), "has other inputs than"),
         (("r0", "no-such-id"), "does not know a task"),
         (("r9", first), 'there is no task "r9"'),
-        (("r0",), "name a KEY and its TASK_ID"),
-        ((), "name a KEY and its TASK_ID"),
+        (("r0",), "give a KEY and its TASK_ID"),
+        ((), "give a KEY and its TASK_ID"),
     ):
         said = adopt(shop, *arguments)
         assert said.exit_code == 2, said.output
@@ -101,9 +101,9 @@ def test_a_wrong_task_is_refused_and_changes_nothing(shop: Shop) -> None:
     [
         ("key,id\nr0,x\n", ":1: the columns must be"),
         ("key,task_id\nr0,\n", ":2: needs a key and a task id"),
-        ("key,task_id\nr0,a\nr0,b\n", "r0 is named twice"),
-        ("key,task_id\nr0,a\nr1,a\n", "a is named twice"),
-        ("key,task_id\n", "there is no row"),
+        ("key,task_id\nr0,a\nr0,b\n", "r0 occurs twice"),
+        ("key,task_id\nr0,a\nr1,a\n", "a occurs twice"),
+        ("key,task_id\n", "has no rows"),
     ],
 )
 def test_a_malformed_file_is_refused(shop: Shop, content: str, words: str) -> None:
@@ -159,6 +159,6 @@ def test_a_run_leaves_a_copy_unless_it_changed_nothing(old_shop: Shop) -> None:
     old_shop.rows(4)
     said = old_shop.run("--rate", "none")
     assert said.exit_code == 0
-    assert "no copy of the ledger was made" in said.output
+    assert "the ledger was not copied" in said.output
     assert os.access(copy, os.R_OK)
     assert copy.read_text() == "another file"

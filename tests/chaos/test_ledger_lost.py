@@ -64,7 +64,7 @@ def to_end(shop: Shop, harm: Harm, db: Path | None = None, *more: str) -> str:
     with harmed(shop, harm, db, *more) as process:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
-    assert "batchswap run` makes it" not in err
+    assert "batchswap run` creates it" not in err
     assert len(shop.vendor.tasks) == PAID + 1, "no submit after the one that was on its way"
     return err
 

@@ -47,7 +47,7 @@ def refused(shop: Shop, count: int) -> None:
     done = shop.process("--rate", "none")
     said = done.stderr.decode()
     assert done.returncode == 2, said
-    assert f"is behind the submission log: {count} submitted task" in said
+    assert f"the ledger is an older copy, or its -wal file was removed: {count} submitted task" in said
     assert f"`batchswap rebuild --out {shop.folder}/out --db {shop.folder}/b.db`" in said
     assert shop.vendor.requests() == before
 
@@ -82,7 +82,7 @@ def test_a_restored_ledger_that_knew_its_rows_is_repaired_too(old_shop: Shop) ->
     assert run(old_shop) == 0
     restored(old_shop, copy)
     refused(old_shop, 6)
-    assert "6 submitted tasks attached, 6 of them done already" in rebuild(old_shop)
+    assert "6 submitted tasks attached, 6 with a result" in rebuild(old_shop)
     before = old_shop.vendor.requests()
     assert run(old_shop) == 0
     assert old_shop.vendor.requests() == before
@@ -143,7 +143,7 @@ def test_a_lost_disk_costs_nothing_twice(old_shop: Shop, are_results_left: bool)
     if not are_results_left:
         shutil.rmtree(old_shop.folder / "out")
     said = rebuild(old_shop, str(old_shop.folder / "spring.csv"))
-    assert f"{6 if are_results_left else 0} of them done already" in said
+    assert f"attached, {6 if are_results_left else 0} with a result" in said
     before = old_shop.vendor.requests("submit")
     assert run(old_shop) == 0
     assert old_shop.vendor.requests("submit") == before
@@ -191,7 +191,7 @@ def test_another_file_is_not_used_as_the_result(old_shop: Shop) -> None:
     for path in old_shop.folder.glob("b.db*"):
         path.unlink()
     (old_shop.folder / "out/spring/r1.mp4").write_bytes(b"another file")
-    assert "1 of them done already" in rebuild(old_shop, str(old_shop.folder / "spring.csv"))
+    assert "attached, 1 with a result" in rebuild(old_shop, str(old_shop.folder / "spring.csv"))
     assert old_shop.select("select key, state from tasks where key like 'r%' order by key") == [
         ("r0", "done"),
         ("r1", "running"),
@@ -262,7 +262,9 @@ def test_plan_status_and_doctor_name_a_ledger_that_is_behind(old_shop: Shop) -> 
     check = ["check", manifest, *db, *out]
     for arguments in (["status", *db], ["doctor", *db], old_shop.arguments("--dry-run"), check):
         said = old_shop.call(*arguments)
-        assert "is behind the submission log: 3 submitted tasks" in said.output, said.output
+        assert "the ledger is an older copy, or its -wal file was removed: 3 submitted tasks" in said.output, (
+            said.output
+        )
         assert "batchswap rebuild" in said.output
     assert json.loads(old_shop.call("status", *db, "--json").stdout)["behind"] == 3
     rebuild(old_shop)

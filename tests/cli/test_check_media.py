@@ -55,7 +55,7 @@ def test_good_files_pass_and_are_counted_once(faceless: Place) -> None:
     said = json.loads(done.stdout)
     assert said["batches"] == {"m": 3}
     assert said["media"] == {"files": 3, "urls": 0, "faces": 0, "seconds": 0.5}
-    assert "no faces are looked for in the pictures: this needs mediapipe" in done.stderr
+    assert "the face pictures are not checked for faces: this needs mediapipe" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_urls_are_requested(faceless: Place) -> None:
         said = [line for line in done.stderr.splitlines() if "m.csv:" in line]
         assert said == [
             f"batchswap: m.csv:3: video: {url}/no.mp4?… cannot be fetched: HTTP 404",
-            f"batchswap: m.csv:3: face: {url}/page.html is text/html: a page or a message, no media",
+            f"batchswap: m.csv:3: face: {url}/page.html is text/html: a page or a message, not a video or image",
         ]
         assert "SECRET" not in done.output
         far = call("check", "m.csv", "--media", "--base-url", "https://api.invalid")

@@ -63,7 +63,7 @@ def test_a_run_that_is_skipped_is_a_document(shop: Place) -> None:
     with hold(Path("batchswap.db"), wait=False):
         said = call("run", shop.manifest("spring.csv", 1), "--json", "--if-running", "skip")
     assert said.exit_code == 0
-    assert json.loads(said.stdout) == {"exit_code": 0, "reason": "skipped: another run holds batchswap.db"}
+    assert json.loads(said.stdout) == {"exit_code": 0, "reason": "skipped: another run is using batchswap.db"}
 
 
 def test_without_json_a_usage_error_is_text(place: Place) -> None:

@@ -52,7 +52,7 @@ def test_the_environment_takes_precedence_over_the_file(place: Place, monkeypatc
         ("ak_kurz", "4 characters after ak_"),
         (GOOD + "x", "33 characters after ak_"),
         ("sk_" + "x" * 32, "does not begin with ak_"),
-        ("ak_" + "ü" * 32, "a character that no key has"),
+        ("ak_" + "ü" * 32, "a blank or another invalid character"),
         ("ak_" + " " * 30 + "xx", "it has a blank"),
     ],
 )

@@ -58,7 +58,7 @@ def test_a_ledger_that_another_program_changed(shop: Place, change: str, named: 
     with closing(sqlite3.connect("batchswap.db")) as db:
         db.execute(change)
         db.commit()
-    in_words(work(name), 2, "was changed by another program", named, "restore a copy, or name another with --db")
+    in_words(work(name), 2, "was changed by another program", named, "restore a copy, or name another ledger with --db")
     assert named in call("doctor").stdout
     for command in ("status", "tasks", "retry"):
         said = call(command)

@@ -68,7 +68,7 @@ def test_inputs_are_found_by_their_utf8_names(stall: Shop, odd: dict[str, str]) 
         (stall.folder / name).write_bytes(b"x")
     (stall.folder / "paths.csv").write_text("id,video,face\na,v.mp4,мир.jpg\n", encoding="utf-8")
     done = start(stall, odd, "check", "paths.csv")
-    assert (done.returncode, done.stdout) == (0, b"paths: 1 row\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, b"paths: 1 row, no mistakes found\n"), done.stderr
 
 
 def test_a_terminal_gets_its_own_encoding(stall: Shop, german: dict[str, str]) -> None:

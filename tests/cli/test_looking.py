@@ -90,12 +90,12 @@ def test_status_in_a_narrow_terminal_cuts_no_name(worked: Place, monkeypatch: py
 
 
 def test_status_counts_the_remaining_tasks_and_prints_the_next_command(worked: Place) -> None:
-    assert "not finished" not in call("status").stdout
+    assert "unfinished" not in call("status").stdout
     assert call("retry", "bad/r0").exit_code == 0
-    assert "\n1 task not finished: the next `batchswap run` of the manifest goes on with it\n" in call("status").stdout
+    assert "\n1 unfinished task: `batchswap run` with the same manifest resumes it\n" in call("status").stdout
     with hold(Path("batchswap.db"), wait=False):
         change("update runs set ended_at = null, pid = 1 where id = 2")
-        assert "not finished" not in call("status").stdout, "the run is at it"
+        assert "unfinished" not in call("status").stdout, "the run is at it"
 
 
 def test_a_balance_has_the_time_at_which_a_run_saw_it(worked: Place) -> None:
@@ -103,7 +103,7 @@ def test_a_balance_has_the_time_at_which_a_run_saw_it(worked: Place) -> None:
     assert work("fine.csv").exit_code == 0
     change("update runs set ended_at = 1.7e9 where id = 2")
     change("update runs set summary = json_set(summary, '$.credits.balance', 12.5) where id = 2")
-    assert f"\nbalance at {moment(1.7e9)}: 12.5 credits\n" in call("status").stdout
+    assert f"\nbalance: 12.5 credits at {moment(1.7e9)}\n" in call("status").stdout
 
 
 def test_status_without_a_ledger(place: Place) -> None:
@@ -126,14 +126,14 @@ def test_status_distinguishes_a_killed_run_and_one_in_progress(worked: Place) ->
     db = sqlite3.connect("batchswap.db")
     db.execute("update runs set ended_at = null, pid = 4194304 where id = 2")
     db.commit()
-    assert "it was killed" in call("status").stdout
+    assert "killed before it ended" in call("status").stdout
     db.execute("update runs set pid = 1 where id = 2")
     db.commit()
     db.close()
-    assert "it was killed" in call("status").stdout, "its number is another's by now"
+    assert "killed before it ended" in call("status").stdout, "its number is another's by now"
     assert json.loads(call("status", "--json").stdout)["running"] is False
     with hold(Path("batchswap.db"), wait=False):
-        assert "a run goes on since" in call("status").stdout
+        assert "a run has been in progress since" in call("status").stdout
         assert json.loads(call("status", "--json").stdout)["running"] is True
 
 
@@ -176,7 +176,7 @@ def test_show_has_the_whole_history(worked: Place) -> None:
         "consent: release-1",
         "tags: de, hero",
         "x_note: =1+1",
-        "attempt 1: succeeded, 1 credit; run",
+        "attempt 1: succeeded, 1 credit (run",
         "saved",
     ):
         assert word in said
@@ -229,7 +229,7 @@ def test_hostile_text_stays_text(worked: Place, column: str) -> None:
 def test_check_touches_nothing(place: Place) -> None:
     name = place.manifest("spring.csv", 2)
     before = sorted(place.folder.iterdir())
-    assert call("check", name).stdout == "spring: 2 rows\n"
+    assert call("check", name).stdout == "spring: 2 rows, no mistakes found\n"
     assert json.loads(call("check", name, "--json").stdout) == {"batches": {"spring": 2}, "problems": []}
     assert sorted(place.folder.iterdir()) == before
 
@@ -252,7 +252,7 @@ def test_a_plan_writes_nothing(worked: Place) -> None:
     assert {kind: n for kind, n in said["rows"].items() if n} == {"new": 2, "changed": 1, "failed": 1, "orphaned": 1}
     assert said["submits"] == 3
     assert said["credits"]["estimated"] == 3  # files are priced when they are uploaded; until then as the last tasks
-    assert said["credits"]["note"].endswith("unknown prices are those of the last tasks")
+    assert said["credits"]["note"].endswith("unknown prices are taken from the latest tasks")
     plans = [call(*words, "bad.csv").stdout.splitlines() for words in (("run", "-n"), ("plan",))]
     assert len({tuple(line for line in plan if not line.startswith("time: ")) for plan in plans}) == 1
     assert (dump(), sorted(worked.folder.iterdir())) == (ledger, files)
@@ -269,7 +269,7 @@ def test_a_plan_requests_prices(shop: Place, _server: Any) -> None:
     assert said["requests"] == 5 * 2 + 5 + 1  # with a budget, each target of unknown length is priced for itself
     assert said["seconds"] == 8.0
     poor = call("plan", "urls.csv", "--budget", "6").stdout
-    assert "about 7 (an estimate), 1 each for video-face-swap" in poor
+    assert "about 7 (an estimate), " in poor and "\n  1 for each video-face-swap" in poor
     assert "not enough: the run would stop with exit 6" in poor
 
 
@@ -280,7 +280,7 @@ def test_a_plan_counts_the_costs_of_the_day_against_its_budget(shop: Place) -> N
         found = json.loads(call("plan", more, "--json", "--budget-per-day", day).stdout)["credits"]
         assert (found["estimated"], found["affordable"], found["left_today"]) == (2, is_enough, left)
     said = call("plan", more, "--budget-per-day", "3").stdout
-    assert "1 left of the day's budget, not enough: the run would stop with exit 6" in said
+    assert "1 left of today's budget, not enough: the run would stop with exit 6" in said
     assert work(more, "--budget-per-day", "3").exit_code == 6
 
 
@@ -315,7 +315,7 @@ def test_a_plan_does_not_blame_files_if_the_api_returns_no_price(place: Place) -
         shop = Shop(place.folder, vendor)
         shop.rows(1)
         found = json.loads(shop.run("--dry-run", "--json").stdout)["credits"]
-    assert (found["estimated"], found["note"]) == (None, "the API gives no estimate")
+    assert (found["estimated"], found["note"]) == (None, "the API returned no estimate")
 
 
 def test_a_price_that_the_api_never_returned_is_unknown_and_not_zero(place: Place) -> None:
@@ -334,8 +334,8 @@ def test_a_price_that_the_api_never_returned_is_unknown_and_not_zero(place: Plac
     assert done.exit_code == 0, done.stderr
     assert ": 1 done, unknown credits, and 1 attempt without a price, " in done.stderr.splitlines()[-1]
     db = ("--db", str(place.folder / "b.db"))
-    assert "what 1 ended attempt cost is unknown" in shop.call("status", *db).stdout
-    assert "attempt 1: succeeded, cost unknown; " in shop.call("show", "r0", *db).stdout
+    assert "the cost of 1 ended attempt is unknown" in shop.call("status", *db).stdout
+    assert "attempt 1: succeeded, cost unknown (" in shop.call("show", "r0", *db).stdout
 
 
 def test_a_plan_refuses_the_base_url_that_a_run_refuses(shop: Place) -> None:
@@ -375,7 +375,8 @@ def test_a_damaged_ledger_is_found(worked: Place, monkeypatch: pytest.MonkeyPatc
     said = call("doctor", "--db", "junk.db", "--min-free", "9999TB").stdout
     assert "BAD  ledger: junk.db: is not a batchswap ledger" in said
     assert "BAD  disk: " in said
-    assert "BAD  key: there is no API key" in said
+    assert "BAD  key: there is no API key; " in said
+    assert said.count("CRUN_API_KEY=ak_") == 1, "the remedy comes once"
     db = sqlite3.connect("batchswap.db")
     db.execute("update events set at = at + 9999")
     db.commit()

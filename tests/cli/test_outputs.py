@@ -46,7 +46,7 @@ def test_a_template_for_names_changes_no_result(shop: Place) -> None:
     again = work(name, "--name-template", "{batch}-{key}{ext}")
     assert "2 tasks that are done or in progress keep their output: five/r0.mp4, not five-r0.mp4" in again.stderr
     assert "keep" not in work(name).stderr, "the names that they have are asked for again"
-    assert "unchanged since it was last read" in work(name).stderr
+    assert "the rows are unchanged" in work(name).stderr
 
 
 def test_an_output_that_changes_as_intended_is_not_reported(renamed: str) -> None:

@@ -33,7 +33,9 @@ def words(line: str) -> list[str]:
 
 
 def test_status_prints_commands_that_show_each_task(odd: Place) -> None:
-    lines = [line for line in call("status", "--db", LEDGER).stdout.splitlines() if ": batchswap show " in line]
+    lines = [
+        line for line in call("status", "--db", LEDGER).stdout.splitlines() if line.startswith("  batchswap show ")
+    ]
     assert len(lines) == len(KEYS)
     for key, line in zip(KEYS, lines, strict=True):
         shown = call(*words(line))
@@ -43,7 +45,7 @@ def test_status_prints_commands_that_show_each_task(odd: Place) -> None:
 def test_show_prints_commands_that_resolve_the_task(odd: Place) -> None:
     for key in KEYS:
         said = call("show", "--db", LEDGER, f"my batch/{key}").stdout
-        line = next(line for line in said.splitlines() if line.endswith("# it was not: queue it again"))
+        line = next(line for line in said.splitlines() if line.startswith("  if not, to submit again: "))
         assert call(*words(line)).exit_code == 0, line
         assert call("show", "--db", LEDGER, f"my batch/{key}").stdout.startswith(f"my batch/{key}: queued")
 

@@ -53,13 +53,13 @@ def test_a_key_that_is_set_is_not_shown(
     serve(settings, signal.SIGTERM)
     said = capfd.readouterr()
     assert "ak_mine" not in said.out + said.err
-    assert "the key is that of BATCHSWAP_SERVE_KEY" in said.err
+    assert "with the API key in BATCHSWAP_SERVE_KEY" in said.err
 
 
 def test_a_server_for_others_needs_a_key(place: Place) -> None:
     said = call("serve", "--host", "0.0.0.0")
     assert said.exit_code == 2
-    assert "set a key for them in BATCHSWAP_SERVE_KEY first" in said.stderr
+    assert "set an API key for them in BATCHSWAP_SERVE_KEY first" in said.stderr
 
 
 def test_an_unknown_fault_is_refused(place: Place) -> None:
@@ -75,7 +75,7 @@ def test_an_unknown_fault_is_refused(place: Place) -> None:
         (KeyboardInterrupt(), 130, "batchswap: interrupted"),
         (OSError(13, "Permission denied", "a.db"), 1, "batchswap: a.db: Permission denied"),
         (ExceptionGroup("several", [UsageError("one")]), 2, "batchswap: one"),
-        (ZeroDivisionError("oops"), 1, "batchswap: ZeroDivisionError: oops; this is a bug in batchswap: "),
+        (ZeroDivisionError("oops"), 1, "batchswap: ZeroDivisionError: oops; this is a bug in batchswap; "),
     ],
 )
 def test_every_error_has_a_message_and_an_exit_code(

@@ -66,7 +66,7 @@ def test_the_users_own_file_can_choose_the_host(shop: Place, monkeypatch: pytest
     own = write(Path.home() / OWN, f"base-url: {url}\n")
     done = work(shop.manifest("m.csv", 1), "-v")
     assert done.exit_code == 0, done.stderr
-    assert done.stderr.splitlines()[0].endswith(f"the API key goes to {url} ({own})")
+    assert done.stderr.splitlines()[0].endswith(f"the API key is for {url} ({own})")
 
 
 def test_the_first_line_names_ignored_options(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,19 +76,19 @@ def test_the_first_line_names_ignored_options(shop: Place, monkeypatch: pytest.M
     monkeypatch.setenv("CRUN_BASE_URL", "https://other.example")
     done = work(shop.manifest("m.csv", 1), "-v", "--provider", "crun")
     first = done.stderr.splitlines()[0]
-    assert f"the API key goes to {url} (BATCHSWAP_BASE_URL)" in first
-    assert f"{own} says local, which does not count" in first
-    assert "CRUN_BASE_URL says https://other.example, which does not count" in first
-    assert f"{own} says https://own.example/?…, which does not count" in first
+    assert f"the API key is for {url} (BATCHSWAP_BASE_URL)" in first
+    assert f"{own} has local, which does not count" in first
+    assert "CRUN_BASE_URL has https://other.example, which does not count" in first
+    assert f"{own} has https://own.example/?…, which does not count" in first
 
 
 def test_doctor_names_the_host_and_its_source(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     url = os.environ["CRUN_BASE_URL"]
-    assert f"the API key goes to {url} (CRUN_BASE_URL)" in call("doctor").stdout
-    assert f"the API key goes to {url} (--base-url)" in call("doctor", "--base-url", url).stdout
+    assert f"the API key is for {url} (CRUN_BASE_URL)" in call("doctor").stdout
+    assert f"the API key is for {url} (--base-url)" in call("doctor", "--base-url", url).stdout
     monkeypatch.delenv("CRUN_BASE_URL")
     monkeypatch.delenv("CRUN_API_KEY")
-    assert "the API key goes to https://api.crun.ai (the default)" in call("doctor").stdout
+    assert "the API key is for https://api.crun.ai (the default)" in call("doctor").stdout
 
 
 @pytest.mark.parametrize("name", ["XDG_CONFIG_HOME", "HOME"])
@@ -181,4 +181,4 @@ def test_deep_options_are_refused_with_a_message(place: Place) -> None:
     Path("batchswap.yaml").write_text("workers: " + "[" * 30_000)
     refused = call("status")
     assert (refused.exit_code, "bug" in refused.stderr) == (2, False)
-    assert "is not YAML" in refused.stderr
+    assert "is not valid YAML" in refused.stderr

@@ -56,7 +56,7 @@ def test_a_failed_generation_is_queued_again_and_paid_again(shop: Place) -> None
     assert work(name).exit_code == 3
     said = call("retry")
     assert said.exit_code == 0
-    assert "1 task queued again, 0 asked for again" in said.stderr
+    assert "1 task queued again; the next run takes them" in said.stderr
     assert state("r0") == "queued"
     assert work(name).exit_code == 3
     assert [each["state"] for each in show("r0")["attempts"]] == ["failed", "failed"]
@@ -87,7 +87,7 @@ def test_an_older_success_is_not_taken_for_an_edited_row(shop: Place) -> None:
     assert work(name, "--limit", "0").exit_code == 0
     Path("other.mp4").unlink()
     assert work(name).exit_code == 3
-    assert "1 task queued again, 0 asked for again" in call("retry").stderr
+    assert "1 task queued again; the next run takes them" in call("retry").stderr
 
 
 def test_retry_affects_only_the_selected_tasks(shop: Place) -> None:
@@ -122,9 +122,9 @@ def test_show_prints_the_commands_to_resolve(forgetful: Running, place: Place) -
     lose(place)
     change("update attempts set balance_before = 10, balance_after = 8")
     said = call("show", "r0").stdout
-    assert "evidence: the balance fell by 2 (10 before): probably accepted" in said
+    assert "evidence: the balance fell by 2 from 10: probably accepted" in said
     change("update attempts set balance_after = 12")
-    assert "evidence: the balance rose by 2 meanwhile, which says nothing" in call("show", "r0").stdout
+    assert "evidence: none, because the balance rose by 2 meanwhile" in call("show", "r0").stdout
     for word in ("--task-id ID", "--not-accepted", "--give-up"):
         assert f"batchswap resolve spring/r0 {word}" in said
 
@@ -151,7 +151,9 @@ def test_an_id_that_is_not_the_rows_is_refused(forgetful: Running, place: Place,
     assert call("run", "urls.csv", "--rate", "none").exit_code == 4
     assert "does not know a task unknown" in call("resolve", "u0", "--task-id", "unknown").stderr
     foreign = call("resolve", "u0", "--task-id", first)
-    assert (foreign.exit_code, "was made from other inputs than urls/u0" in foreign.stderr) == (2, True), foreign.stderr
+    assert (foreign.exit_code, "has other inputs than urls/u0: give the id" in foreign.stderr) == (2, True), (
+        foreign.stderr
+    )
     mine = accepted_id(forgetful, tmp_path / "forgetful")
     owners = [key for key in ("u0", "u1") if call("resolve", key, "--task-id", mine).exit_code == 0]
     assert len(owners) == 1
@@ -208,12 +210,14 @@ def test_resolving_as_given_up_ends_the_task(forgetful: Running, place: Place) -
     assert call("resolve", "r0", "--give-up").exit_code == 0
     assert (state("r0"), show("r0")["credits"]) == ("failed", None)
     assert credits_now() == queries.Credits(assumed=1.0, unpriced=1)
-    assert "what 1 ended attempt cost is unknown" in call("status").stdout
-    assert "1 given up while uncertain was left: name it to risk paying twice" in call("retry").stderr
+    assert "the cost of 1 ended attempt is unknown" in call("status").stdout
+    assert (
+        "skipped 1 task that you had given up on: it may already be paid, name it to queue it anyway"
+        in call("retry").stderr
+    )
     assert state("r0") == "failed"
     assert (
-        "failed, `batchswap retry` queues them again, but for what was given up:"
-        " `batchswap retry --code given-up` may pay twice:\n"
+        "  Tasks that you gave up on may already be paid. To queue them anyway: batchswap retry --code given-up\n"
     ) in call("status").stdout
     assert "1 task queued again" in call("retry", "r0").stderr
 
@@ -224,14 +228,14 @@ def test_a_given_up_task_is_paid_again_only_by_its_name_even_after_a_cancel(forg
     assert call("resolve", "r1", "--not-accepted").exit_code == 0
     said = call("cancel", "r0", "r1").stderr
     assert "2 tasks cancelled" in said
-    assert "1 given up while uncertain only by KEY" in said
+    assert "1 task that you had given up on may already be paid: only `batchswap retry KEY` queues" in said
     said = call("retry", "--state", "cancelled").stderr
     assert "1 task queued again" in said
-    assert "1 given up while uncertain was left" in said
+    assert "skipped 1 task that you had given up on" in said
     assert (state("r0"), state("r1")) == ("cancelled", "queued")
     assert "1 task queued again" in call("retry", "r0").stderr
     assert call("cancel", "r0").exit_code == 0  # on second thoughts
-    assert "1 given up while uncertain was left" in call("retry", "--state", "cancelled").stderr
+    assert "skipped 1 task that you had given up on" in call("retry", "--state", "cancelled").stderr
 
 
 def test_a_given_up_task_is_not_paid_again_by_the_code_of_a_later_failure(forgetful: Running, place: Place) -> None:
@@ -241,7 +245,7 @@ def test_a_given_up_task_is_not_paid_again_by_the_code_of_a_later_failure(forget
     Path("spring0.mp4").unlink()
     assert call("run", "spring.csv", "--rate", "none").exit_code == 3
     code = str(show("r0")["code"])
-    assert "1 given up while uncertain was left" in call("retry", "--code", code).stderr
+    assert "skipped 1 task that you had given up on" in call("retry", "--code", code).stderr
     assert state("r0") == "failed"
 
 
@@ -251,7 +255,7 @@ def test_an_edited_row_is_not_given_up(forgetful: Running, place: Place) -> None
     Path("spring.csv").write_text(f"id,video,face\nr0,{place.video('other.mp4')},face.png\n")
     assert call("run", "spring.csv", "--rate", "none", "--limit", "0").exit_code == 0
     assert state("r0") == "queued"
-    assert call("cancel", "r0").stderr == "1 task cancelled; `batchswap retry spring/r0` queues what is named again\n"
+    assert call("cancel", "r0").stderr == "1 task cancelled; to undo: `batchswap retry spring/r0`\n"
     assert "1 task queued again" in call("retry", "--state", "cancelled").stderr
 
 
@@ -260,7 +264,7 @@ def test_no_decision_during_a_run(shop: Place) -> None:
     with hold(Path("batchswap.db"), wait=False):
         busy = call("retry")
     assert busy.exit_code == 75
-    assert "a run holds batchswap.db" in busy.stderr
+    assert "a run is using batchswap.db" in busy.stderr
     assert state("r0") == "failed"
 
 
@@ -274,7 +278,7 @@ def fetched_again(name: str, key: str) -> None:
     """Run `retry KEY`, and check that the next run pays nothing for it."""
     said = call("retry", key)
     assert said.exit_code == 0, said.stderr
-    assert "0 tasks queued again, 1 asked for again without paying; the next run takes them" in said.stderr
+    assert "0 tasks queued again, 1 to collect again without paying; the next run takes them" in said.stderr
     done = work(name, "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
@@ -288,7 +292,7 @@ def test_a_result_that_was_deleted_is_fetched_again_and_not_paid_again(shop: Pla
     content = path.read_bytes()
     path.unlink()
     assert "nothing to do: 2 done" in work(name).stderr, "a run does not look"
-    assert "0 tasks queued again, 0 asked" in call("retry").stderr, "nor does a retry without a key"
+    assert call("retry").stderr == "0 tasks queued again\n", "nor does a retry without a key"
     fetched_again(name, "spring/r1")
     assert path.read_bytes() == content
     assert credits_now().spent == 2.0
@@ -310,7 +314,7 @@ def test_a_result_in_another_place_costs_one_confirmation(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     work(name)
     before = Path("results/spring/r0.mp4").stat()
-    assert "1 asked for again" in call("retry", "r0", "--out", "else where").stderr
+    assert "1 to collect again" in call("retry", "r0", "--out", "else where").stderr
     assert not Path("else where").exists()
     assert work(name).exit_code == 0
     after = Path("results/spring/r0.mp4").stat()
@@ -324,8 +328,8 @@ def test_a_changed_result_blocks_a_new_one_until_it_is_moved(shop: Place) -> Non
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     said = call("retry", "r0").stderr
-    assert "1 asked for again without paying; the next run takes them; move away what is another file now" in said
-    assert said.strip().endswith("results/spring/r0.mp4")
+    assert "results/spring/r0.mp4: is not the stored result and is never replaced: move it away" in said
+    assert said.endswith("0 tasks queued again, 1 to collect again without paying; the next run takes them\n")
     assert work(name).exit_code == 3
     assert (show("r0")["code"], path.read_bytes()) == ("output-taken", content[:-1])
     path.unlink()

@@ -6,7 +6,7 @@ import pytest
 
 from batchswap.downloads import Downloader, Glance
 from batchswap.errors import DownloadError
-from batchswap.preflight.media import Role, Use, judge
+from batchswap.preflight.media import Role, Use, problem_of_answer
 from tests.http.scripted import Act, Scripted
 from tests.http.scripted_replies import close, redirect, reply
 
@@ -75,9 +75,13 @@ def test_no_answer_is_an_error_without_the_signature() -> None:
         ("video", Glance(200, "video/mp4", 0), "https://x/v?… is empty"),
         ("video", Glance(200, "image/png", 9), "https://x/v?… is image/png, not a video"),
         ("face", Glance(200, "video/mp4", 9), "https://x/v?… is video/mp4, not an image"),
-        ("face", Glance(200, "text/html", 9), "https://x/v?… is text/html: a page or a message, no media"),
-        ("image", Glance(200, "application/json"), "https://x/v?… is application/json: a page or a message, no media"),
+        ("face", Glance(200, "text/html", 9), "https://x/v?… is text/html: a page or a message, not a video or image"),
+        (
+            "image",
+            Glance(200, "application/json"),
+            "https://x/v?… is application/json: a page or a message, not a video or image",
+        ),
     ],
 )
 def test_the_fault_of_an_input(role: Role, found: Glance, message: str | None) -> None:
-    assert judge(found, Use("https://x/v?sig=1", role, "", "m.csv", 2, "video")) == message
+    assert problem_of_answer(found, Use("https://x/v?sig=1", role, "", "m.csv", 2, "video")) == message

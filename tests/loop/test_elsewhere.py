@@ -53,7 +53,7 @@ def test_without_other_work_they_are_reported_and_decide_the_exit_code(world: Wo
     assert sum(summary.requests.values()) == 0
     line = last_line(summary, world.settings, "batchswap run b.csv")
     assert line.startswith(f"{SENTENCE}api.example: 1 running, 0 credits")
-    assert "go on with" not in line, "the same command would not help"
+    assert "resume" not in line, "the same command would not help"
 
 
 def test_with_other_work_they_are_reported_and_decide_the_exit_code(world: World) -> None:

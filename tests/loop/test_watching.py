@@ -58,7 +58,7 @@ async def test_rows_that_are_no_longer_submitted_are_not_awaited(tmp_path: Path)
     shown, summary = await watched(World(tmp_path, 50), budget=20.0)
     assert (shown[0].total, shown[0].left_out) == (50, 0)
     assert (shown[-1].total, shown[-1].queued, shown[-1].left_out) == (20, 0, 30)
-    assert "go on with: again" in last_line(summary, World(tmp_path, 0).settings, "again")
+    assert "to resume: again" in last_line(summary, World(tmp_path, 0).settings, "again")
 
 
 async def test_a_command_that_would_do_nothing_is_not_suggested(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ async def test_a_command_that_would_do_nothing_is_not_suggested(tmp_path: Path) 
     service = Service(VirtualClock(), durations=QUICK, fault=lambda _, kind: "lost" if kind == "submit" else None)
     line = last_line(await world.run(service, limit=2), world.settings, "batchswap run b.csv --limit 2")
     assert "2 uncertain, 3 queued" in line
-    assert "go on with" not in line
+    assert "resume" not in line

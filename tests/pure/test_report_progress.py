@@ -25,7 +25,7 @@ def test_the_time_left_is_shown_when_it_is_known() -> None:
     shown = progress.at(view(done=20, running=5, failed=10, queued=65, cancelled=3), 140.0)
     assert (shown.finished, shown.total, shown.in_flight, shown.left) == (30, 100, 5, 140.0)
     assert one_line(shown) == (
-        "30 of 100: 20 done · 5 in flight · 10 failed · 0 uncertain · 65 queued;"
+        "30 of 100 finished: 20 done · 5 in flight · 10 failed · 0 uncertain · 65 queued;"
         " 2 credits spent · 1 reserved · 9 requests at 20/10s; 40 s, about 2 min 20 s left"
     )
 
@@ -61,26 +61,38 @@ def summary(code: Exit, reason: str, requests: int = 1, now: float = 400.0, **co
         (summary(Exit.DONE, "all done", done=200), "done: 200 done, 400 credits, 3 min 21 s; results in results/"),
         (
             summary(Exit.FAILED, "1 failed", failed=1),
-            (
-                "not all done: 1 failed, 400 credits, 3 min 21 s;"
-                " see why: batchswap tasks --state failed; try again: batchswap retry"
-            ),
+            ("not all done: 1 failed, 400 credits, 3 min 21 s; next: batchswap status, then retry and run"),
         ),
         (
             summary(Exit.UNCERTAIN, "1 uncertain: a person must decide", uncertain=1),
-            (
-                "a person must decide: 1 uncertain, 400 credits, 3 min 21 s;"
-                " decide on the uncertain ones: batchswap tasks --state uncertain, then resolve each"
-            ),
+            ("needs your decision: 1 uncertain, 400 credits, 3 min 21 s; next: batchswap status, then resolve and run"),
         ),
         (
             summary(Exit.DEADLINE, "the deadline has come", queued=3),
-            "the deadline has come: 3 queued, 400 credits, 3 min 21 s; go on with: batchswap run 'a b.csv'",
+            "the deadline has come: 3 queued, 400 credits, 3 min 21 s; to resume: batchswap run 'a b.csv'",
         ),
     ],
 )
 def test_last_lines(found: Summary, line: str) -> None:
     assert last_line(found, Settings(), "batchswap run 'a b.csv'") == line
+
+
+@pytest.mark.parametrize("size", [1, 40, 300])
+def test_a_last_line_fits_two_lines_of_a_terminal(size: int) -> None:
+    """However long paths, reasons and commands are. The counts are never cut, and what is cut first can be guessed."""
+    long = "x" * size
+    found = summary(Exit.UNCERTAIN, f"storage: {long}; 1 uncertain: {long}", done=2000, failed=3, uncertain=1, queued=9)
+    settings = Settings(out=Path(long), db=Path(f"{long}.db"))
+    line = last_line(found, settings, f"batchswap run {long}")
+    assert len(line) <= 160
+    assert "2,000 done, 3 failed, 1 uncertain, 9 queued, 400 credits, 3 min 21 s" in line
+    assert (f"next: batchswap status --db {long}.db, then resolve, retry and run" in line) == (size == 1)
+
+
+def test_the_next_commands_come_in_the_order_of_typing() -> None:
+    found = summary(Exit.UNCERTAIN, "3 failed; 1 uncertain: decide", done=2, failed=3, uncertain=1, queued=4)
+    line = last_line(found, Settings(), "batchswap run b.csv")
+    assert line.endswith("; results in results/; next: batchswap status, then resolve, retry and run")
 
 
 def test_a_run_that_moved_nothing_and_asked_nothing_had_nothing_to_do() -> None:
@@ -118,7 +130,7 @@ def test_reserved_credits_are_shown() -> None:
     found = msgspec.structs.replace(
         found, credits={"spent": 1.5, "reserved": 2.0, "balance": None, "exceeded": 0.0}, spent_now=0.5
     )
-    assert "interrupted: 1 running, 1.5 credits (0.5 of them in this run) and 2 reserved" in last_line(
+    assert "interrupted: 1 running, 1.5 credits (0.5 in this run) and 2 reserved" in last_line(
         found, Settings(), "batchswap run x"
     )
 

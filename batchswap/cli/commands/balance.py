@@ -1,4 +1,4 @@
-"""`batchswap balance`: credits on the account."""
+"""`batchswap balance`: show the credits on the account."""
 
 import asyncio
 
@@ -15,10 +15,10 @@ from batchswap.settings import Settings
 
 
 def balance(_: Console, options: BalanceOptions) -> int:
-    """Print what the API says."""
+    """Print the balance."""
     found = wire.Balance.from_json(asyncio.run(_ask(build_settings(options))).data).balance
     if found is None:
-        raise BatchswapError("the API did not say what the balance is")
+        raise BatchswapError("the API did not return a balance")
     if options.as_json:
         print_json({"balance": found})
     else:

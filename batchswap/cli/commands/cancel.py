@@ -1,4 +1,4 @@
-"""`batchswap cancel`: queued tasks that are not to run."""
+"""`batchswap cancel`: take tasks out of the queue."""
 
 import shlex
 from pathlib import Path
@@ -16,6 +16,9 @@ from batchswap.report.next_commands import command
 from batchswap.states import State
 from batchswap.tasks import Task
 
+NAMED = 3
+"""Tasks that are named in a command at most."""
+
 
 def cancel(console: Console, options: CancelOptions) -> int:
     """Cancel the named tasks, or the queued ones of a batch."""
@@ -23,8 +26,8 @@ def cancel(console: Console, options: CancelOptions) -> int:
     batch = options.batch if is_typed(ctx, "batch") else None
     if bool(options.keys) == (batch is not None):
         where = elsewhere(ctx, "batch")
-        hint = f"; a batch{where} does not choose them" if where else ""
-        raise UsageError(f"name the tasks to cancel, or all queued ones of a batch with --batch{hint}")
+        hint = f"; --batch{where} does not count here" if where else ""
+        raise UsageError(f"give either the tasks to cancel, or --batch NAME for all queued ones of a batch{hint}")
     count = given_up = 0
     with changing(options.db) as (ledger, stamp):
         check_batch(ledger, batch, options.db)
@@ -36,16 +39,19 @@ def cancel(console: Console, options: CancelOptions) -> int:
             count += 1
     done = [f"{plural(count, 'task')} cancelled"]
     if count > given_up:
-        done.append(_taken_back(back, batch, options.db))
+        done.append(_undo(back, batch, options.db))
     if given_up:
-        done.append(f"{given_up:,} given up while uncertain only by KEY: that may pay twice")
+        paid = f"{plural(given_up, 'task')} that you had given up on may already be paid"
+        done.append(f"{paid}: only `batchswap retry KEY` queues such a task again")
     console.conclude("; ".join(done))
     return Exit.DONE
 
 
-def _taken_back(named: list[Task], batch: str | None, db: Path) -> str:
-    """How: of a batch, what was cancelled before comes along."""
-    if batch is None:
-        return f"`{command('retry', db, *(f'{task.batch}/{task.key}' for task in named))}` queues what is named again"
-    chosen = f"--state cancelled --batch {shlex.quote(batch)}"
-    return f"`{command('retry', db, options=chosen)}` queues all that are cancelled of it again"
+def _undo(named: list[Task], batch: str | None, db: Path) -> str:
+    """Return how to undo it. For a batch, that includes tasks which were cancelled earlier."""
+    if batch is not None:
+        chosen = f"--state cancelled --batch {shlex.quote(batch)}"
+        return f"to queue all cancelled tasks of the batch again: `{command('retry', db, options=chosen)}`"
+    if len(named) > NAMED:
+        return "to undo: `batchswap retry` with the same names"
+    return f"to undo: `{command('retry', db, *(f'{task.batch}/{task.key}' for task in named))}`"

@@ -1,4 +1,4 @@
-"""`batchswap check`: everything that is wrong with manifests, without touching ledger or network unless asked to."""
+"""`batchswap check`: find mistakes in manifests. Only options make it read the ledger or use the network."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from batchswap.settings import Settings
 
 
 def check(console: Console, options: CheckOptions) -> int:
-    """Read the manifests, then the ledger and the inputs where the options say so."""
+    """Check the manifests and, with --db and --media, the ledger and the inputs."""
     rows = manifest.read(build_sources(options.manifests, options), build_reading(options), standard_input())
     try:
         named = _read(rows, media=options.media)
@@ -42,7 +42,7 @@ def check(console: Console, options: CheckOptions) -> int:
 
 
 def _read(reading: Any, *, media: bool) -> list[Use]:
-    """Read all rows; return what they name with `media`. Raises ManifestErrors."""
+    """Read all rows. Return their inputs if `media`, else nothing. Raise ManifestErrors."""
     if media:
         return uses(reading)
     for _ in reading:
@@ -51,7 +51,7 @@ def _read(reading: Any, *, media: bool) -> list[Use]:
 
 
 def _duplicates(options: CheckOptions, db: Path) -> list[Duplicate]:
-    """Return rows whose inputs another batch of the ledger has. Nothing is written there."""
+    """Return rows that have the same inputs as a task of another batch. The ledger is only read."""
     sources = build_sources(options.manifests, options)
     if any(source.path == manifest.STDIN for source in sources):
         raise UsageError("--db: standard input cannot be compared with a ledger; use `batchswap plan`")
@@ -81,7 +81,7 @@ async def _examine(options: CheckOptions, named: list[Use]) -> Findings:
     wanted = faces or (is_local and any(use.folder for use in named))
     problems = provider.check_engine() if wanted else []
     if problems and faces:
-        report(LogEvent.CHECKED, f"no faces are looked for in the pictures: {problems[0]}", logging.WARNING)
+        report(LogEvent.CHECKED, f"the face pictures are not checked for faces: {problems[0]}", logging.WARNING)
     private = is_local or await is_on_private_address(check_base_url(options.base_url))
     usable = wanted and not problems
     return await examine(
@@ -104,15 +104,15 @@ def _conclude(
             document["media"] = {name: getattr(found, name) for name in names}
         print_json(document)
     elif not problems:
-        print_lines(safe(f"{batch}: {plural(rows, 'row')}") for batch, rows in counts.items())
+        print_lines(safe(f"{batch}: {plural(rows, 'row')}, no mistakes found") for batch, rows in counts.items())
     if found is not None:
         for each in found.remarks:
             report(LogEvent.INPUT_SUSPECT, str(each), logging.WARNING)
         videos = f" ({span(found.seconds)} of video)" if found.seconds else ""
         report(
             LogEvent.CHECKED,
-            f"looked at {plural(found.files, 'file')}{videos} and {plural(found.urls, 'URL')};"
-            f" a face in {plural(found.faces, 'picture')}",
+            f"checked {plural(found.files, 'file')}{videos} and {plural(found.urls, 'URL')};"
+            f" found a face in {plural(found.faces, 'picture')}",
         )
     if problems:
         console.fail(str(ManifestErrors(problems)))

@@ -1,4 +1,4 @@
-"""`batchswap doctor`: what keeps a run from working here, and how to repair it."""
+"""`batchswap doctor`: find what would stop a run, and how to repair it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from batchswap.settings import Settings
 
 
 def doctor(_: Console, options: DoctorOptions) -> int:
-    """Print the findings, and return the worst exit code that a run would end with."""
+    """Print the findings. Return the exit code that a run would end with."""
     findings = list(examine(build_settings(options)))
     code = worst({each.exit for each in findings})
     if options.as_json:
@@ -60,14 +60,15 @@ def _look_at_api(settings: Settings) -> Iterator[Finding]:
     try:
         balance = asyncio.run(_ask(settings, account))
     except AccountRefused as error:
-        yield Finding("api", False, str(error), HOW, error.exit)
+        fault, _, remedy = str(error).partition(": ")
+        yield Finding("api", False, fault, remedy or "see the account's page at the API", error.exit)
     except ApiUnavailable as error:
-        remedy = f"is the network up, and {account.base_url} right (--base-url)?"
+        remedy = f"check the network connection, and whether {account.base_url} is right (--base-url)"
         yield Finding("api", False, str(error), remedy, error.exit)
     except BatchswapError as error:
         yield Finding("api", False, str(error), "try again later", Exit.UNAVAILABLE)
     else:
-        yield Finding("api", True, f"{account.base_url} takes the key; {balance}")
+        yield Finding("api", True, f"{account.base_url} accepts the key; balance: {balance}")
 
 
 async def _ask(settings: Settings, account: Account) -> str:
@@ -77,14 +78,14 @@ async def _ask(settings: Settings, account: Account) -> str:
 
 
 def _look_at_engine(*, is_needed: bool) -> Finding:
-    """Look at the engine, which only the local provider needs."""
+    """Check the local engine, which only --provider local needs."""
     problems = check_engine()
     if not problems:
         return Finding("engine", True, "the local engine works")
     message = "; ".join(problems)
     if is_needed:
-        return Finding("engine", False, message, "install what is named", Exit.USAGE)
-    return Finding("engine", True, f"the local engine does not work, and --provider crun needs none ({message})")
+        return Finding("engine", False, message, "install the missing parts", Exit.USAGE)
+    return Finding("engine", True, f"the local engine does not work ({message}), but --provider crun does not need it")
 
 
 def _to_json(each: Finding) -> dict[str, Any]:
@@ -92,6 +93,10 @@ def _to_json(each: Finding) -> dict[str, Any]:
 
 
 def _to_lines(each: Finding) -> Iterator[str]:
-    yield ("ok   " if each.is_well else "BAD  ") + safe(f"{each.name}: {each.message}")
-    if each.remedy:
-        yield "     " + safe(f"mend it: {each.remedy}")
+    """Yield the message, and the remedy unless the message ends with it or explains it."""
+    message = each.message
+    for mark in (": ", "; ") if each.remedy else ():
+        message = message.replace(f"{mark}{each.remedy}", "")
+    yield ("ok   " if each.is_well else "BAD  ") + safe(f"{each.name}: {message}")
+    if each.remedy and each.remedy not in message:
+        yield "     " + safe(f"to repair: {each.remedy}")

@@ -1,4 +1,4 @@
-"""`batchswap faces`: who is in a target, with ids and pictures. Free of charge."""
+"""`batchswap faces`: detect the faces in a target and save a picture of each. Free of charge."""
 
 import asyncio
 import hashlib
@@ -53,13 +53,13 @@ def faces(console: Console, options: FacesOptions) -> int:
 
 
 def kind_of(target: str) -> MediaKind:
-    """Return what a target is, by its ending."""
+    """Return whether a target is a video or an image, by its ending."""
     path = target.partition("?")[0].partition("#")[0].lower()
     return "image" if path.endswith(STILLS) else "video"
 
 
 def check_target(target: str, most: int) -> None:
-    """Raise UsageError for what no row could name."""
+    """Raise UsageError for a target that no row of a manifest could have."""
     try:
         if is_url(target):
             checked_url(target)

@@ -1,4 +1,4 @@
-"""`batchswap plan`: what a run would do. Nothing is charged, and nothing is written."""
+"""`batchswap plan`: show what a run would do. Nothing is charged and nothing is written."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ from batchswap.report.duplicate_rows import refusal
 
 
 def plan(console: Console, options: PlanOptions) -> int:
-    """Print what a run would do."""
+    """Print the plan of a run."""
     return show_plan(console, options)
 
 
 def show_plan(console: Console, options: WorkOptions) -> int:
-    """Print what a run with these options would do, and return the exit code."""
+    """Print the plan of a run with these options, and return the exit code."""
     settings = build_settings(options)
     account, sources = find_account_or_refusal(settings), build_sources(options.manifests, options)
     found = survey(settings, sources, build_reading(options), account, standard_input())

@@ -1,4 +1,4 @@
-"""`batchswap resolve`: the user's decision about an uncertain task."""
+"""`batchswap resolve`: record the user's decision about an uncertain task."""
 
 import asyncio
 from pathlib import Path
@@ -24,12 +24,12 @@ from batchswap.verdicts import Kind
 
 
 def resolve(console: Console, options: ResolveOptions) -> int:
-    """Record what became of the attempt, in the ledger and in the submission log."""
+    """Record the decision in the ledger and in the submission log."""
     db, task_id = options.db, options.task_id
     if (task_id is not None) + options.not_accepted + options.give_up != 1:
-        raise UsageError("say one of --task-id ID, --not-accepted and --give-up")
+        raise UsageError("give one of --task-id ID, --not-accepted and --give-up")
     with changing(db) as (ledger, stamp):
-        transitions.recover(ledger, stamp)  # no run is in progress: a submit that it left behind is unclear
+        transitions.recover(ledger, stamp)  # of an interrupted run: its open submits become uncertain
     with reading(db) as ledger:
         task = find(ledger, options.key, db)
         operator_actions.unclear(ledger, task)
@@ -41,14 +41,14 @@ def resolve(console: Console, options: ResolveOptions) -> int:
         task = find(ledger, options.key, db)
         if task_id is not None:
             operator_actions.attach(ledger, stamp, task, task_id)
-            outcome = f"is {task_id}: the next run collects it"
+            outcome = f"was accepted as {task_id}; the next run collects it"
         elif options.not_accepted:
             operator_actions.not_accepted(ledger, stamp, task)
-            outcome = "is queued again: the next run takes it"
+            outcome = "is queued again; the next run submits it"
         else:
             operator_actions.give_up(ledger, stamp, task)
             again = command("retry", db, f"{task.batch}/{task.key}")
-            outcome = f"is given up, as failed; `{again}` would pay again"
+            outcome = f"is given up and counts as failed; `{again}` would pay again"
         attempt = rows.last_attempt(ledger, task.id)
     if attempt is not None:
         write_down(db, what, [(task, attempt)])
@@ -57,7 +57,7 @@ def resolve(console: Console, options: ResolveOptions) -> int:
 
 
 async def _confirm(task: Task, task_id: str, account: str, options: ResolveOptions) -> None:
-    """Raise UsageError unless the API that the attempt was for knows the id, and has it for these inputs."""
+    """Raise UsageError unless the API of the attempt knows the id and has it for the inputs of the task."""
     is_local = account == LOCAL
     provider, base_url = (LOCAL, "") if is_local else ("crun", account)
     asked = build_settings(AccountOptions(provider=provider, base_url=base_url, rate=options.rate))
@@ -67,14 +67,16 @@ async def _confirm(task: Task, task_id: str, account: str, options: ResolveOptio
 
 
 async def check_fit(calls: FreeCalls, task: Task, task_id: str, db: Path) -> None:
-    """Raises UsageError unless the API knows the id, and has it for these inputs."""
+    """Raise UsageError unless the API knows the id and has it for the inputs of the task."""
     if wire.usable_id(task_id) is None:
-        raise UsageError(f"{task_id!r} cannot be a task id: they have 1 to 256 printable characters")
+        raise UsageError(f"{task_id!r} cannot be a task id: it must have 1 to 256 printable characters")
     answer, verdict = await calls.call(lambda client: client.task_info(task_id))
     info = wire.TaskInfo.from_json(answer.data)
     if verdict.kind is not Kind.OK or info.task_id not in ("", task_id):
-        raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'it speaks of another one'})")
+        raise UsageError(f"the API does not know a task {task_id} ({verdict.code or 'its answer names another task'})")
     with reading(db) as ledger:
         is_other = not fits(task, info.param) or has_other_file(ledger, task, info.param)
     if is_other:
-        raise UsageError(f"{task_id} was made from other inputs than {task.batch}/{task.key}")
+        raise UsageError(
+            f"{task_id} has other inputs than {task.batch}/{task.key}: give the id of the task with these inputs"
+        )

@@ -1,5 +1,6 @@
-"""`batchswap retry`: failed tasks, and results that are gone, back into the queue."""
+"""`batchswap retry`: queue failed tasks again, and have missing results downloaded again."""
 
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from batchswap.cli.command_options import RetryOptions
 from batchswap.cli.config import elsewhere, is_typed
 from batchswap.cli.console import Console
 from batchswap.errors import Exit, UsageError
+from batchswap.events import LogEvent, report
 from batchswap.ledger import operator_actions, queries, transitions
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.transitions import Stamp
@@ -25,17 +27,17 @@ from batchswap.tasks import Task
 
 
 def retry(console: Console, options: RetryOptions) -> int:
-    """Queue tasks again, or let the next run ask for their results again."""
+    """Queue tasks again; tasks that are paid for are only collected again."""
     ctx, batch, code = click.get_current_context(), options.batch, options.code
     if options.keys:
         if is_typed(ctx, "code", "batch"):
-            raise UsageError("either name tasks, or choose them with --code and --batch")
+            raise UsageError("give either task names, or --code and --batch")
         code = batch = None
     elif options.state == State.CANCELLED and not is_typed(ctx, "state"):
         raise UsageError(
-            f"--state {options.state}{elsewhere(ctx, 'state')}: other tasks than failed ones are chosen by typing it"
+            f"--state {options.state}{elsewhere(ctx, 'state')}: for other tasks than failed ones, type the option"
         )
-    # An option of `tasks` in a variable or a file may name done tasks: for `retry` they are typed.
+    # A variable or a file may set --state for `tasks`. For `retry` it counts only on the command line.
     state = State(options.state) if is_typed(ctx, "state") else State.FAILED
     may_pay_twice = bool(options.keys) or (code == operator_actions.GIVEN_UP and is_typed(ctx, "code"))
     done = Retried()
@@ -53,7 +55,7 @@ def retry(console: Console, options: RetryOptions) -> int:
 def _chosen(
     ledger: sqlite3.Connection, options: RetryOptions, state: State, batch: str | None, code: str | None
 ) -> Iterator[Task]:
-    """Yield the named tasks, done tasks whose file is gone or is not what was stored, or those in a state."""
+    """Yield the named tasks, or the done tasks whose file is missing or changed, or the tasks in a state."""
     if options.keys:
         yield from [find(ledger, key, options.db) for key in dict.fromkeys(options.keys)]
     elif state is State.DONE:
@@ -66,26 +68,26 @@ def _chosen(
 
 @dataclass
 class Retried:
-    """What `retry` did: tasks by the event that put them back, and what there is to say of some."""
+    """Counts of the tasks that were put back, by event, and of those that need a remark."""
 
     moved: Counter[str] = field(default_factory=Counter)
     left: int = 0
     orphaned: int = 0
-    in_the_way: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         again, resumed = self.moved[Event.RETRIED], self.moved[Event.RESUMED] + self.moved[Event.REUSE_AGAIN]
-        said = [f"{plural(again, 'task')} queued again, {resumed:,} asked for again without paying"]
+        paid = f", {resumed:,} to collect again without paying" if resumed else ""
+        parts = [f"{plural(again, 'task')} queued again{paid}"]
         if self.left:
-            were, them = ("was", "it") if self.left == 1 else ("were", "them")
-            said.append(f"{self.left:,} given up while uncertain {were} left: name {them} to risk paying twice")
+            they, them = ("it", "it") if self.left == 1 else ("they", "them")
+            skipped = f"skipped {plural(self.left, 'task')} that you had given up on: {they} may already be paid"
+            parts.append(f"{skipped}, name {them} to queue {them} anyway")
         if self.moved.total() > self.orphaned:
-            said.append("the next run takes them")
+            parts.append("the next run takes them")
         if self.orphaned:
-            said.append(f"{self.orphaned:,} no longer in the manifest: no run takes that before its row is back")
-        if self.in_the_way:
-            said.append(f"move away what is another file now, and is not replaced: {', '.join(self.in_the_way)}")
-        return "; ".join(said)
+            has = "has" if self.orphaned == 1 else "have"
+            parts.append(f"{self.orphaned:,} {has} no row in the manifest any more and will not run without it")
+        return "; ".join(parts)
 
 
 def _put_back(ledger: sqlite3.Connection, stamp: Stamp, task: Task, out: Path, done: Retried) -> None:
@@ -94,11 +96,12 @@ def _put_back(ledger: sqlite3.Connection, stamp: Stamp, task: Task, out: Path, d
     done.moved[event] += 1
     done.orphaned += event is Event.RETRIED and orphans.is_orphan(ledger, task.id)
     if found is StoredResult.ANOTHER:
-        done.in_the_way.append(str(out / task.output))
+        words = "is not the stored result and is never replaced: move it away before the next run"
+        report(LogEvent.RESULTS_MISSING, f"{out / task.output}: {words}", logging.WARNING)
 
 
 class StoredResult(Enum):
-    """ANOTHER: the path has a file of unknown origin by now."""
+    """The result file of a done task. ANOTHER: the path has a different file now."""
 
     KEPT = "kept"
     MISSING = "missing"
@@ -106,7 +109,7 @@ class StoredResult(Enum):
 
 
 def _compare(db: sqlite3.Connection, out: Path, task: Task) -> StoredResult:
-    """Compare the file of a done task with what the ledger has recorded. Raises UsageError when it cannot be read."""
+    """Compare the file of a done task with its record in the ledger. Raise UsageError when it cannot be read."""
     path, known = out / task.output, queries.previous_result(db, task.id)
     try:
         path.lstat()

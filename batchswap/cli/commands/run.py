@@ -1,8 +1,9 @@
-"""`batchswap run`: enrol, work off, conclude."""
+"""`batchswap run`: enrol the rows, run them, and write the last line."""
 
 import asyncio
 import logging
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -21,11 +22,11 @@ from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.report.duplicate_rows import refusal
-from batchswap.report.run_result import last_line, look
+from batchswap.report.run_result import RunRemains, last_line, look, remarks
 
 
 def run(console: Console, options: RunOptions) -> int:
-    """Run, plan with --dry-run, or leave when another run holds the ledger and the options say so."""
+    """Run; with --dry-run only plan; with --if-running skip do nothing while another run uses the ledger."""
     if options.dry_run:
         return show_plan(console, options)
     resume = shlex.join(["batchswap", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())])
@@ -34,7 +35,7 @@ def run(console: Console, options: RunOptions) -> int:
     except LedgerBusy:
         if options.if_running != "skip":
             raise
-        words = f"skipped: another run holds {options.db}"
+        words = f"skipped: another run is using {options.db}"
         if options.as_json:
             print_json({"exit_code": Exit.DONE, "reason": words})
         console.conclude(words)
@@ -42,7 +43,7 @@ def run(console: Console, options: RunOptions) -> int:
 
 
 def work(console: Console, options: RunOptions, resume: str) -> int:
-    """Run from the checks to the last line."""
+    """Run, from the checks to the last line."""
     report(LogEvent.KEY_HOST, key_words(click.get_current_context()), logging.DEBUG)
     settings = build_settings(options)
     account = find_account(settings)
@@ -63,12 +64,13 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     if options.backup:
         back_up(summary, batch.enrolled, settings.min_free)
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
-    try:
-        with reading(settings.db) as db:
-            line = last_line(summary, settings, resume, look(db, summary, settings.out, batch.before, settings.db))
-    except LedgerError:  # how the run ended is known, whatever happened to the ledger at this moment
-        line = last_line(summary, settings, resume)
+    seen = RunRemains()
+    with suppress(LedgerError), reading(settings.db) as db:  # the outcome is known even if the ledger cannot be read
+        seen = look(db, summary, settings.out, batch.before, settings.db)
+    for event, words in remarks(summary, settings, seen):
+        report(event, words, logging.WARNING)
     if options.as_json:
-        print_json(summary.to_json() | ({"warnings": console.unheard} if console.unheard else {}))
+        print_json(summary.to_json() | ({"warnings": console.unwritten} if console.unwritten else {}))
+    line = last_line(summary, settings, resume, seen)
     console.conclude(line, **(summary.to_json() if console.is_json and not options.as_json else {}))
     return summary.exit_code

@@ -1,4 +1,4 @@
-"""`batchswap serve`: the local provider as a server."""
+"""`batchswap serve`: run the local provider as a server."""
 
 import asyncio
 import os
@@ -19,10 +19,10 @@ SERVE_KEY = "BATCHSWAP_SERVE_KEY"
 
 
 def serve(_: Console, options: ServeOptions) -> int:
-    """Check that the server may listen and that its engine works, then serve."""
+    """Check the settings and the engine, then serve."""
     settings = server_settings(options)
     if not settings.keys and not settings.is_loopback:
-        raise UsageError(f"listening on {settings.host} lets others in: set a key for them in {SERVE_KEY} first")
+        raise UsageError(f"other machines can reach {settings.host}: set an API key for them in {SERVE_KEY} first")
     settings.check()
     require_engine()
     return asyncio.run(serve_until_stopped(settings))
@@ -54,7 +54,7 @@ async def serve_until_stopped(settings: ServerSettings, engine: Engine | None = 
         if not settings.keys:
             lines.append(f"export CRUN_API_KEY={server.key}")
         print_lines(lines)
-        key = f"the key is that of {SERVE_KEY}" if settings.keys else "with a key made for this time"
-        words = f"serving {settings.folder} at {server.base_url}, {key}; Ctrl-C ends it, what it accepted stays"
+        key = f"the API key in {SERVE_KEY}" if settings.keys else "the random API key above"
+        words = f"serving at {server.base_url} with {key}; its tasks are kept in {settings.folder}; Ctrl-C stops it"
         report(LogEvent.SERVING, words)
         return await ended.get()

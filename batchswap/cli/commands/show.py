@@ -1,4 +1,4 @@
-"""`batchswap show`: one task with its attempts, events and files."""
+"""`batchswap show`: show one task with its attempts, events and files."""
 
 from batchswap.cli.command_options import ShowOptions
 from batchswap.cli.console import Console, print_json, print_lines
@@ -8,7 +8,7 @@ from batchswap.report import task_detail
 
 
 def show(_: Console, options: ShowOptions) -> int:
-    """Print the task that the key names."""
+    """Print the task with the key."""
     with reading(options.db) as ledger:
         found = task_detail.gather(ledger, find(ledger, options.key, options.db))
     if options.as_json:

@@ -1,4 +1,4 @@
-"""`batchswap status`: what happened, what it cost, what needs a person."""
+"""`batchswap status`: show what is done, what it cost and what needs the user."""
 
 import sqlite3
 import time
@@ -15,7 +15,7 @@ from batchswap.report.formatting import safe
 
 
 def status(_: Console, options: StatusOptions) -> int:
-    """Print the batches, the results that are gone, and attempts that only the submission log knows."""
+    """Print the report, missing results, and attempts that are only in the submission log."""
     db, out = options.db, options.out
     with reading(db) as ledger:
         found = report.gather(ledger, db)
@@ -34,7 +34,7 @@ def status(_: Console, options: StatusOptions) -> int:
 
 
 def _plot(ledger: sqlite3.Connection, path: Path, db: Path) -> None:
-    """Draw the last run that sent anything. Raises UsageError when there is none, or for another's file."""
+    """Draw the last run that sent a request. Raise UsageError when there is none, or for a file to keep."""
     from batchswap.ledger import traffic
     from batchswap.report import run_chart
 
@@ -42,5 +42,5 @@ def _plot(ledger: sqlite3.Connection, path: Path, db: Path) -> None:
     run_id = traffic.last_run(ledger)
     course = None if run_id is None else traffic.course(ledger, run_id)
     if course is None:
-        raise UsageError("there is nothing to draw: no run has sent a request yet")
+        raise UsageError("no chart was drawn: no run has sent a request yet")
     run_chart.write(course, path)

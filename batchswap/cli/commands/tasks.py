@@ -1,4 +1,4 @@
-"""`batchswap tasks`: the tasks, one a line."""
+"""`batchswap tasks`: list the tasks."""
 
 from batchswap.cli.command_options import TasksOptions
 from batchswap.cli.console import Console, columns, print_lines
@@ -9,7 +9,7 @@ from batchswap.report.task_list import FORMATS
 
 
 def tasks(_: Console, options: TasksOptions) -> int:
-    """Print the tasks that the options choose, as they come from the ledger."""
+    """Print the chosen tasks as they are read from the ledger."""
     with reading(options.db) as ledger:
         check_batch(ledger, options.batch, options.db)
         found = report_queries.lines(ledger, states=options.state, batch=options.batch, code=options.code)

@@ -1,4 +1,4 @@
-"""`batchswap adopt`: tasks that the API knows, attached to rows of the ledger. Nothing is submitted."""
+"""`batchswap adopt`: attach tasks that the API already has to rows of the ledger. Nothing is submitted."""
 
 import asyncio
 import csv
@@ -33,7 +33,7 @@ def adopt(console: Console, options: AdoptOptions) -> int:
     """Attach one task, those that a CSV file names, or those of a submission log."""
     key, task_id, source = options.key, options.task_id, options.source
     if (source is None) != (key is not None and task_id is not None) or (source is not None and key is not None):
-        raise UsageError("name a KEY and its TASK_ID, or a file of them with --from FILE")
+        raise UsageError("give a KEY and its TASK_ID, or --from FILE with a list of them")
     if source is not None and entries.is_log(source):
         return _adopt_log(console, source, options.db, options.base_url)
     pairs = _read_pairs(source) if source is not None else [(str(key), str(task_id))]
@@ -57,7 +57,7 @@ def _adopt_log(console: Console, source: Path, db: Path, base_url: str) -> int:
 def _adopt_pairs(console: Console, pairs: list[tuple[str, str]], settings: Settings) -> int:
     db = settings.db
     with changing(db) as (ledger, stamp):
-        transitions.recover(ledger, stamp)  # no run is in progress: a submit that it left behind is unclear
+        transitions.recover(ledger, stamp)  # of an interrupted run: its open submits become uncertain
     with reading(db) as ledger:
         named = [(find(ledger, key, db), task_id) for key, task_id in pairs]
     account = find_account(settings)
@@ -74,19 +74,17 @@ def _adopt_pairs(console: Console, pairs: list[tuple[str, str]], settings: Setti
             if (attempt := rows.last_attempt(ledger, task.id)) is not None:
                 attached.append((item, attempt))
     write_down(db, What.ACCEPTED, attached)
-    console.conclude(
-        f"{plural(len(named), 'task')} attached; the next run collects without paying; nothing was submitted"
-    )
+    console.conclude(f"{plural(len(named), 'task')} attached; the next run collects the results without paying")
     return Exit.DONE
 
 
 async def _confirm(named: list[tuple[Task, str]], settings: Settings, account: Account | None) -> None:
-    """Raise UsageError for the first task id that the API does not know, or has for other inputs."""
+    """Raise UsageError for the first task id that the API does not know or has for other inputs."""
     async with opened(settings, account) as who, free_calls(settings, who) as calls:
         for number, (task, task_id) in enumerate(named, 1):
             await check_fit(calls, task, task_id, settings.db)
             if number % 100 == 0:
-                report(LogEvent.CONFIRMED, f"{number:,} of {len(named):,} task ids fit their rows")
+                report(LogEvent.CONFIRMED, f"{number:,} of {len(named):,} task ids match their rows")
 
 
 def _read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -108,9 +106,9 @@ def _read_pairs(path: Path) -> list[tuple[str, str]]:
             if len(set(names)) < len(names)
             else None
         ):
-            raise UsageError(f"{path}: {twice} is named twice")
+            raise UsageError(f"{path}: {twice} occurs twice")
     if not found:
-        raise UsageError(f"{path}: there is no row")
+        raise UsageError(f"{path}: has no rows")
     return found
 
 

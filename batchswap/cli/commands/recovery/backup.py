@@ -1,4 +1,4 @@
-"""`batchswap backup`: a copy of the ledger."""
+"""`batchswap backup`: copy the ledger."""
 
 from batchswap.cli.command_options import BackupOptions
 from batchswap.cli.console import Console

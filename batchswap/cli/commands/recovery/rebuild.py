@@ -1,4 +1,4 @@
-"""`batchswap rebuild`: a ledger from manifests, the submission log and results. Nothing is submitted."""
+"""`batchswap rebuild`: make a ledger from manifests, the submission log and results. Nothing is submitted."""
 
 import logging
 import sqlite3
@@ -20,6 +20,7 @@ from batchswap.ledger.submission_log.attempts import Gathered
 from batchswap.ledger.transitions import Stamp
 from batchswap.operations.run_steps import holding, made, report_enrolled
 from batchswap.report.formatting import plural
+from batchswap.report.next_commands import command
 from batchswap.runner.collect.kept_result import result_of
 from batchswap.runner.enrol import enrol_manifests
 from batchswap.sqlite_errors import transaction
@@ -27,15 +28,15 @@ from batchswap.state_folder import state_folder
 from batchswap.states import State
 
 AT_ONCE = 200
-"""Results that are recorded in one transaction."""
+"""Results per transaction."""
 
 
 def rebuild(console: Console, options: RebuildOptions) -> int:
-    """Enrol the rows, attach what the logs know, and take the results that are there."""
+    """Enrol the rows, attach the attempts of the submission logs, and record the results that exist."""
     db, out = options.db, options.out
     existed, folder = connection.exists(db), state_folder()
     if not options.manifests and not existed:
-        raise UsageError(f"{db}: there is no ledger; name the manifests to rebuild it from")
+        raise UsageError(f"{db}: there is no ledger; give the manifests to rebuild it from")
     sources = build_sources(options.manifests, options)
     stamp = Stamp(time.time(), None)
     with (
@@ -57,7 +58,7 @@ def rebuild(console: Console, options: RebuildOptions) -> int:
 
 @contextmanager
 def _gathered(folder: Path) -> Iterator[Gathered]:
-    """Gather every attempt that the logs of all keys know."""
+    """Gather every attempt from the logs of all keys."""
     found = Gathered()
     try:
         logs = entries.logs_in(folder)
@@ -65,7 +66,7 @@ def _gathered(folder: Path) -> Iterator[Gathered]:
             for name in names:
                 gather(folder / name, owner, found)
         if not logs:
-            words = f"there is no submission log in {folder}: what was submitted is not known"
+            words = f"there is no submission log in {folder}: it is unknown which rows were submitted"
             report(LogEvent.LOG_UNAVAILABLE, words, logging.WARNING)
         yield found
     finally:
@@ -73,20 +74,20 @@ def _gathered(folder: Path) -> Iterator[Gathered]:
 
 
 def gather(path: Path, owner: str, found: Gathered) -> None:
-    """Take the entries of a log file; one that cannot be read is reported and left out."""
+    """Gather the entries of a log file. Report a file that cannot be read, and leave it out."""
     try:
         for some in entries.read_file(path):
             for entry in some:
                 found.take(entry, owner)
     except OSError as error:
-        words = f"{path} cannot be read ({error.strerror}): what it knows is left out"
+        words = f"{path} cannot be read ({error.strerror}): its submits are left out"
         report(LogEvent.LOG_UNAVAILABLE, words, logging.WARNING)
 
 
 def _import(ledger: sqlite3.Connection, found: Gathered, base_url: str, *, is_new: bool) -> None:
-    """Import the attempts of this ledger that it does not know, and those of other ledgers that fit its rows.
+    """Import missing attempts of this ledger, and attempts of other ledgers with the same inputs as its rows.
 
-    A new ledger that fits one lost ledger alone continues as that one.
+    A new ledger whose rows match exactly one lost ledger takes over the identity of that ledger.
     """
     if is_new:
         ids = {each.ledger for each in adoption.fitting(ledger, found)}
@@ -100,7 +101,7 @@ def _import(ledger: sqlite3.Connection, found: Gathered, base_url: str, *, is_ne
 
 
 def _take_results(ledger: sqlite3.Connection, stamp: Stamp, out: Path, found: Gathered) -> int:
-    """Finish running tasks whose result is below --out. Return how many."""
+    """Finish running tasks whose result is in --out. Return their number."""
     saved, running = 0, operator_actions.chosen(ledger, State.RUNNING)
     while some := [task for task, _ in zip(running, range(AT_ONCE), strict=False)]:
         with transaction(ledger):
@@ -110,7 +111,7 @@ def _take_results(ledger: sqlite3.Connection, stamp: Stamp, out: Path, found: Ga
                 try:
                     result = result_of(out, task, logged) if logged else None
                 except OSError as error:
-                    words = f"{out / task.output} cannot be read ({error.strerror}): it is fetched again"
+                    words = f"{out / task.output} cannot be read ({error.strerror}): it will be downloaded again"
                     report(LogEvent.RESULT_UNREADABLE, words, logging.WARNING)
                     continue
                 if result is not None and logged is not None:
@@ -121,13 +122,11 @@ def _take_results(ledger: sqlite3.Connection, stamp: Stamp, out: Path, found: Ga
 
 
 def conclude(console: Console, done: Adopted, settled: int, saved: int, db: Path) -> None:
-    """Write the last line: what was attached, what is uncertain, what is kept."""
-    parts = [f"{db}: {plural(done.running + settled, 'submitted task')} attached, {saved:,} of them done already"]
+    """Write the last line: attached, uncertain and unmatched attempts."""
+    parts = [f"{plural(done.running + settled, 'submitted task')} attached, {saved:,} with a result"]
     if done.uncertain:
-        parts.append(f"{done.uncertain:,} uncertain: the log does not tell whether the API accepted them")
+        parts.append(f"{done.uncertain:,} uncertain, because the log has no answer: {command('status', db)}")
     if done.left:
-        parts.append(
-            f"{plural(done.left, 'attempt')} in the log without a row with their inputs: kept until there is one"
-        )
-    parts.append("nothing was submitted; run again to collect the rest")
+        parts.append(f"{plural(done.left, 'attempt')} without a matching row kept until there is one")
+    parts.append("nothing was submitted, run again to collect the rest")
     console.conclude("; ".join(parts))
