@@ -23,7 +23,7 @@ VARYING = (
     (re.compile(r"\b\d+(\.\d+)? (B|KB|MB|GB)(?!\w)"), "SIZE"),
     (re.compile(r'("(id|poll|seconds|took|size|started_at|ended_at)": ?)[\d.]+'), r"\1N"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "SERVER"),
-    (re.compile(r"^balance at TIME: [\d,.]+|\"balance(_before)?\": ([\d.]+|null)"), "BALANCE"),
+    (re.compile(r"^balance: [\d,.]+|\"balance(_before)?\": ([\d.]+|null)"), "BALANCE"),
     (re.compile(r" {2,}"), " "),
 )
 """What differs from one time to the next."""
