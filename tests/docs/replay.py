@@ -20,6 +20,7 @@ VARYING = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA"),
     (TASK_ID, "ID"),
     (re.compile(r"\b\d+(\.\d+)? (s|min|h|d)\b( \d+ (s|min|h)\b)?"), "SPAN"),
+    (re.compile(r", took SPAN$"), ""),  # unknown where the run that submitted has ended
     (re.compile(r"\b\d+(\.\d+)? (B|KB|MB|GB)(?!\w)"), "SIZE"),
     (re.compile(r'("(id|poll|seconds|took|size|started_at|ended_at)": ?)[\d.]+'), r"\1N"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "SERVER"),
