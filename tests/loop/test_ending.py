@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit
 from batchswap.ledger.file import connection
+from batchswap.runner.collect import storage_trouble
+from batchswap.settings import Settings
 from batchswap.tasks import Model, Row, content_digest
 from tests.loop.service import Service, Shelf
 from tests.loop.world import World, rows
@@ -130,3 +133,19 @@ async def test_a_run_does_not_wait_for_faces_that_it_will_not_submit(tmp_path: P
     summary = await world.run(service, callbacks=True, in_flight=1, rate_limit=None)
     assert (summary.exit_code, summary.counts["queued"]) == (Exit.NO_CREDITS, 2)
     assert VirtualClock().monotonic() < 65.0
+
+
+async def test_a_run_ends_after_the_trial_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial works in a thread, which would use a ledger and a folder that the caller may remove."""
+    ended = []
+
+    def samples(_: Settings) -> list[str]:
+        time.sleep(1.0)
+        ended.append(True)
+        return []
+
+    monkeypatch.setattr(storage_trouble, "_samples", samples)
+    service = Service(VirtualClock(), durations=lambda _: 5.0, fault=lambda *_: "401")
+    summary = await World(tmp_path, 2).run(service, budget=10.0)
+    assert summary.exit_code == Exit.REFUSED
+    assert ended == [True]

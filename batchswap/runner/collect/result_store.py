@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from batchswap.downloads import Downloader, Place, Trial, Verified, is_published, publish, try_out
+from batchswap.downloads.fsync_batch import to_its_end
 from batchswap.tasks import MediaKind
 
 
@@ -18,7 +19,7 @@ class Results:
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         """Test what the folder supports and whether it accepts these names. Later calls respect its limits."""
-        trial = await asyncio.to_thread(try_out, self._out, outputs)
+        trial = await to_its_end(asyncio.ensure_future(asyncio.to_thread(try_out, self._out, outputs)))
         self._traits = trial.traits
         return trial
 

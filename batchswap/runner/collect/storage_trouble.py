@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from batchswap.downloads import Trial
+from batchswap.downloads.fsync_batch import to_its_end
 from batchswap.errors import DownloadError, Exit
 from batchswap.events import LogEvent
 from batchswap.ledger import queries
@@ -62,7 +63,8 @@ async def try_out(run: RunContext) -> None:
 
 
 async def _try_out(run: RunContext) -> None:
-    trial = await run.store.try_out(await asyncio.to_thread(_samples, run.settings))
+    reading = asyncio.ensure_future(asyncio.to_thread(_samples, run.settings))
+    trial = await run.store.try_out(await to_its_end(reading))
     if trial.traits.words:
         words = f"the file system of --out {run.settings.out} {trial.traits.words}"
         run.report(LogEvent.STORAGE_LIMITED, words)
