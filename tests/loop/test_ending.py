@@ -23,6 +23,7 @@ from tests.loop.world import World, rows
 from tests.virtual import START, VirtualClock
 
 HOUR = 3600.0
+to_thread = asyncio.to_thread  # the tests of this folder replace it
 
 
 class SlowShelf(Shelf):
@@ -144,6 +145,7 @@ async def test_a_run_ends_after_the_trial_of_its_folder(tmp_path: Path, monkeypa
         ended.append(True)
         return []
 
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
     monkeypatch.setattr(storage_trouble, "_samples", samples)
     service = Service(VirtualClock(), durations=lambda _: 5.0, fault=lambda *_: "401")
     summary = await World(tmp_path, 2).run(service, budget=10.0)
