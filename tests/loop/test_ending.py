@@ -138,7 +138,7 @@ async def test_a_run_does_not_wait_for_faces_that_it_will_not_submit(tmp_path: P
 
 async def test_a_run_ends_after_the_trial_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial works in a thread, which would use a ledger and a folder that the caller may remove."""
-    ended = []
+    ended: list[bool] = []
 
     def samples(_: Settings) -> list[str]:
         time.sleep(1.0)

@@ -63,8 +63,8 @@ async def try_out(run: RunContext) -> None:
 
 
 async def _try_out(run: RunContext) -> None:
-    reading = asyncio.ensure_future(asyncio.to_thread(_samples, run.settings))
-    trial = await run.store.try_out(await to_its_end(reading))
+    names = await to_its_end(asyncio.ensure_future(asyncio.to_thread(_samples, run.settings)))
+    trial = await run.store.try_out(names)
     if trial.traits.words:
         words = f"the file system of --out {run.settings.out} {trial.traits.words}"
         run.report(LogEvent.STORAGE_LIMITED, words)
