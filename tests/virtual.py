@@ -3,9 +3,12 @@
 import asyncio
 import functools
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
+
+import pytest
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -91,3 +94,15 @@ def run(coro: Coroutine[Any, Any, T]) -> T:
     """asyncio.run on virtual time."""
     with asyncio.Runner(loop_factory=JumpLoop) as runner:
         return runner.run(coro)
+
+
+@contextmanager
+def inline_threads() -> Iterator[None]:
+    """Do the work of `asyncio.to_thread` without a thread, so that virtual time does not pass meanwhile."""
+
+    async def at_once(work: Callable[..., Any], *args: Any) -> Any:
+        return work(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "to_thread", at_once)
+        yield

@@ -6,7 +6,7 @@ import math
 import random
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.chaos.conftest import PROFILE
 from tests.http.test_callbacks import record
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
-from tests.virtual import VirtualClock, on_virtual_time
+from tests.virtual import VirtualClock, inline_threads, on_virtual_time
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**400, 1e308, -1e308, 2**63, 200, 429, 501])
 SCALARS = (
@@ -60,6 +60,12 @@ READERS: list[Callable[[Any], Any]] = [
     wire.TaskInfo.from_callback, wire.Balance.from_json, wire.Estimate.from_json, wire.UploadUrl.from_json,
     wire.DetectAccepted.from_json, wire.Detection.from_json,
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _inline() -> Iterator[None]:
+    with inline_threads():
+        yield
 
 
 @PROFILE

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,9 +23,15 @@ from tests.chaos.schedules import (
     Kill,
     Schedule,
 )
-from tests.virtual import run
+from tests.virtual import inline_threads, run
 
 MOST_LIVES = 30
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _inline() -> Iterator[None]:
+    with inline_threads():
+        yield
 
 
 def faults(of: tuple[str, ...], most: int) -> st.SearchStrategy[list[str | None]]:
