@@ -72,7 +72,7 @@ def test_a_cell_with_an_error_is_named() -> None:
 
 BROKEN = [
     (workbook([]), "-: is empty: its first sheet has neither a header nor rows"),
-    (b"PK\x03\x04 and no more", "-: is an Excel workbook that cannot be read (BadZipFile): save it as CSV (UTF-8)"),
+    (b"PK\x03\x04 and no more", "-: is an Excel workbook that cannot be read: save it as CSV (UTF-8)"),
     (
         changed(workbook(HEADER), "xl/worksheets/sheet1.xml", b"</row>", b""),
         "-:1: is an Excel workbook that cannot be read",

@@ -64,7 +64,8 @@ def hold_file(ledger: Path, *, wait: bool) -> Iterator[None]:
     except BlockingIOError as error:
         raise _busy(ledger) from error
     except (OSError, UsageError) as error:
-        _LOG.warning("%s is locked under this name only (%s): do not use it under another name", ledger, error)
+        reason = error.strerror if isinstance(error, OSError) else error
+        _LOG.warning("%s is locked under this name only (%s): do not use it under another name", ledger, reason)
         yield
         return
     with _released(*held):

@@ -52,8 +52,8 @@ class Workbook:
                     yield number, cells
         except ManifestProblem:
             raise
-        except Exception as error:  # noqa: BLE001 - openpyxl raises any exception for a broken file
-            raise self._unreadable(error, number + 1) from None
+        except Exception:  # noqa: BLE001 - openpyxl raises any exception for a broken file
+            raise self._unreadable(number + 1) from None
 
     def _cells(self, number: int, row: Sequence[object]) -> list[str]:
         if number > MOST_ROWS or len(row) > MOST_COLUMNS:
@@ -93,12 +93,12 @@ class Workbook:
                 sheet = book.worksheets[0]
                 sheet.reset_dimensions()
                 return sheet
-        except Exception as error:  # noqa: BLE001 - see above
-            raise self._unreadable(error, None) from None
+        except Exception:  # noqa: BLE001 - see above
+            raise self._unreadable(None) from None
         raise self._problem(None, f"is an Excel workbook that is too large: {SAVE}")
 
-    def _unreadable(self, error: Exception, number: int | None) -> ManifestProblem:
-        return self._problem(number, f"is an Excel workbook that cannot be read ({type(error).__name__}): {SAVE}")
+    def _unreadable(self, number: int | None) -> ManifestProblem:
+        return self._problem(number, f"is an Excel workbook that cannot be read: {SAVE}")
 
     def _problem(self, number: int | None, sentence: str) -> ManifestProblem:
         return ManifestProblem(self._file, number, None, sentence)
