@@ -90,6 +90,10 @@ class LedgerError(UsageError):
     """The ledger cannot be used: not SQLite, from another program, newer than this version, or read-only."""
 
 
+class LedgerOutdated(LedgerError):
+    """An earlier version of batchswap wrote the ledger, and it is not updated yet."""
+
+
 class LedgerBehind(LedgerError):
     """The submission log has attempts of this ledger that the ledger lacks: it is an older copy."""
 

@@ -48,6 +48,7 @@ class Event(StrEnum):
     ADOPTED = "adopted"  # the submission log or `batchswap adopt` has an accepted attempt for it
     DOUBTED = "doubted"  # the submission log has an attempt for it, without an answer
     CHANGED = "changed"  # its row in the manifest was edited
+    REDONE = "redone"  # the user rejected the result and wants another attempt, which costs credits again
     CANCELLED = "cancelled"
 
 
@@ -76,7 +77,12 @@ MOVES: dict[State, dict[Event, State]] = {
 
 BY_PERSON: dict[State, dict[Event, State]] = {
     State.QUEUED: {Event.CANCELLED: State.CANCELLED, Event.ADOPTED: State.RUNNING, Event.DOUBTED: State.UNCERTAIN},
-    State.DONE: {Event.CHANGED: State.QUEUED, Event.RESUMED: State.RUNNING, Event.REUSE_AGAIN: State.QUEUED},
+    State.DONE: {
+        Event.CHANGED: State.QUEUED,
+        Event.RESUMED: State.RUNNING,
+        Event.REUSE_AGAIN: State.QUEUED,
+        Event.REDONE: State.QUEUED,
+    },
     State.FAILED: {
         Event.RETRIED: State.QUEUED,
         Event.RESUMED: State.RUNNING,
@@ -159,6 +165,33 @@ HAS_RESULT = (AttemptState.ACCEPTED, AttemptState.SUCCEEDED)
 """The API accepted the attempt and it did not fail. Requesting its result again is free."""
 MAY_HAVE_RESULT = (*UNANSWERED, *HAS_RESULT)
 """A further attempt with the same inputs could be charged a second time."""
+
+
+class Quality(StrEnum):
+    """Whether a result is a swap, as the ledger stores it. A result without a finding is UNKNOWN."""
+
+    SWAPPED = "swapped"
+    PARTLY = "partly"
+    UNCHANGED = "unchanged"
+    NO_FACE = "no_face"
+    UNKNOWN = "unknown"
+
+    @property
+    def words(self) -> str:
+        """Return the quality as it is shown."""
+        return self.replace("_", " ")
+
+
+DOUBTFUL = (Quality.PARTLY, Quality.UNCHANGED, Quality.NO_FACE)
+"""The result needs the user until it is reviewed."""
+
+
+class Review(StrEnum):
+    """The user's judgement of a result, as the ledger stores it."""
+
+    NONE = ""
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
 
 
 class IllegalMove(Exception):

@@ -279,6 +279,31 @@ def m008_submission_log(db: Database) -> None:
     db.execute("insert into meta values('ledger', ?)", (new_id(),))
 
 
+@steps()
+def m009_deliveries(db: Database) -> None:
+    """The finding about each result: whether it is a swap, what shows it, and the user's review.
+
+    `sha256` is the file that was examined, `evidence` is JSON, and `strip` names the picture that compares target and
+    result. A task that leaves `done` loses its row.
+    """
+    _script(
+        db,
+        """
+        create table deliveries(
+            task_id integer primary key references tasks, batch_id integer not null, sha256 text not null,
+            quality text not null, share real, score real, evidence blob not null, strip text not null default '',
+            review text not null default '', note text not null default '', signed integer not null default 0,
+            delivered_at real not null
+        ) strict;
+        create index deliveries_quality on deliveries(batch_id, quality, review);
+        """,
+    )
+    db.execute(
+        "create trigger deliveries_left after update of state on tasks when old.state = 'done' and new.state <> 'done'"
+        " begin delete from deliveries where task_id = old.id; end"
+    )
+
+
 def migrate(db: Database, version: int) -> None:
     """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from batchswap.errors import LedgerBusy, LedgerError, UsageError
+from batchswap.errors import LedgerBusy, LedgerError, LedgerOutdated, UsageError
 from batchswap.ledger import queries, report_queries
 from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
@@ -20,8 +20,23 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the ledger for reading. Raise LedgerError, also when there is none."""
     if not connection.exists(path):
         raise LedgerError(f"{path}: there is no ledger; `batchswap run` creates it, --db names another one")
-    with in_words(path, in_use=True), closing(connection.connect(path, write=False)) as db:
+    with in_words(path, in_use=True), closing(_connect(path)) as db:
         yield db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Connect for reading. Update a ledger of an earlier version first; raise LedgerOutdated during a run of it."""
+    try:
+        return connection.connect(path, write=False)
+    except LedgerOutdated:
+        from batchswap.ledger.file.lock import hold
+
+        try:
+            with hold(path, wait=False):
+                connection.create(path)
+        except LedgerBusy:
+            raise LedgerOutdated(f"{path}: a run of an earlier version is using it: wait until it ends") from None
+        return connection.connect(path, write=False)
 
 
 def check_batch(db: sqlite3.Connection, name: str | None, path: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from batchswap.errors import LedgerError
-from batchswap.ledger import queries
+from batchswap.errors import LedgerError, LedgerOutdated
+from batchswap.ledger import deliveries, queries
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
+from batchswap.ledger.file.lock import hold
 from batchswap.ledger.schema import steps
+from batchswap.operations.ledger_access import reading
 from batchswap.states import State
 from batchswap.tasks import Model, Task
 
@@ -95,3 +97,24 @@ def row_like(digest: str) -> Task:
     """Return a queued row of another batch, whose inputs are URLs."""
     url = "https://cdn.example.com/v.mp4"
     return Task(0, "final", "t", State.QUEUED, Model.VIDEO, url, url, "o.mp4", "/", digest)
+
+
+def test_a_ledger_of_version_8_is_updated_by_a_command_that_only_reads(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 8, "m009_deliveries")
+    with_an_attempt(path, reserved=1.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("update tasks set state = 'done'")
+    with reading(path) as db:
+        assert db.execute("pragma user_version").fetchone() == (VERSION,)
+        assert deliveries.find(db, 1) is None
+        assert deliveries.qualities(db, done=1)["unknown"] == 1
+
+
+def test_a_ledger_of_version_8_is_left_alone_while_a_run_uses_it(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 8, "m009_deliveries")
+    with hold(path, wait=False), pytest.raises(LedgerOutdated, match="wait until it ends"), reading(path):
+        pass
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("pragma user_version").fetchone() == (8,)

@@ -5,12 +5,12 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from batchswap.errors import LedgerError
+from batchswap.errors import LedgerError, LedgerOutdated
 from batchswap.sqlite_errors import altered, in_words
 
 APPLICATION_ID = 0x62737770
 """'bswp': SQLite's application_id of a ledger."""
-VERSION = 8
+VERSION = 9
 """The user_version of a ledger with all steps of the schema."""
 _BUSY_SECONDS = 30.0
 _NAMED = 5
@@ -59,7 +59,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         words = f"was written by a newer batchswap (schema {version}, this version supports {VERSION})"
         raise LedgerError(f"{path}: {words}; upgrade batchswap, or choose another file with --db")
     if version < VERSION:
-        raise LedgerError(f"{path}: is an older ledger (schema {version}); `batchswap run` updates it")
+        raise LedgerOutdated(f"{path}: is an older ledger (schema {version}); `batchswap run` updates it")
 
 
 def exists(path: Path) -> bool:
