@@ -16,6 +16,7 @@ LAYERS = """
     preflight
     report local.server
     runner
+    delivery
     client downloads callbacks ledger local.engine local.faults
     ratelimit media_hosts
     manifest wire verdicts ratelimit.rule polling
@@ -30,9 +31,11 @@ ONLY = {
     "sqlite_utils": "ledger",
     "click": "cli",
     "openpyxl": "manifest",
-    "mediapipe": "local.engine",
-    "av": "local.engine",
-    "cv2": "local.engine",
+    "mediapipe": "local.engine delivery",
+    "av": "local.engine delivery",
+    "cv2": "local.engine delivery",
+    "dlib": "delivery",
+    "pebble": "delivery",
 }
 LOCAL_MAY_SHARE = {"wire", "tasks", "states", "errors", "clock", "__init__"}
 

@@ -1,0 +1,1 @@
+"""Delivery of a result: look at its frames before it gets its final name."""
