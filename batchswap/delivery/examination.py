@@ -1,31 +1,12 @@
 """What an examination takes and returns: plain frozen values that can be pickled."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from batchswap.states import Quality
 from batchswap.tasks import MediaKind
-
-
-class Quality(StrEnum):
-    """What the frames of a result show, as it is stored in the ledger and in JSON."""
-
-    SWAPPED = "swapped"
-    PARTLY = "partly"
-    UNCHANGED = "unchanged"
-    NO_FACE = "no_face"
-    UNKNOWN = "unknown"
-
-    @property
-    def words(self) -> str:
-        """Return the text for people."""
-        return self.value.replace("_", " ")
-
-
-NEEDS_LOOK = (Quality.PARTLY, Quality.UNCHANGED, Quality.NO_FACE)
-"""Results of this quality need the user's decision until they are reviewed."""
 
 
 class FaceInput(msgspec.Struct, frozen=True):
