@@ -8,7 +8,7 @@ import click
 from batchswap.cli import option_types as kinds
 from batchswap.cli import options
 from batchswap.cli.command import CommandOptions, argument, flag, log_as, option
-from batchswap.states import State
+from batchswap.states import Quality, Review, State
 
 
 class RunOptions(options.WorkOptions):
@@ -101,6 +101,14 @@ class TasksOptions(options.LedgerOptions):
     )  # fmt: skip
     batch: str | None = option(metavar="NAME", help="only tasks of this batch")
     code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
+    quality: tuple[str, ...] = option(
+        type=click.Choice([str(each) for each in Quality]), multiple=True, default=(), show_default=False,
+        help="only results of this quality; repeatable",
+    )  # fmt: skip
+    review: str | None = option(
+        type=click.Choice([str(Review.ACCEPTED), str(Review.REJECTED), "none"]),
+        help="only results that were judged so, or not at all",
+    )
     format: str = option(type=click.Choice(["table", "csv", "json", "jsonl"]), default="table", help="output format")
 
 
@@ -129,6 +137,29 @@ class RetryOptions(options.LedgerOptions, options.OutOptions):
     )
     code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
     batch: str | None = option(metavar="NAME", help="only tasks of this batch")
+
+
+class ReviewOptions(options.LedgerOptions, options.OutOptions):
+    """Judge results: give one of --accept, --reject, --reset and --redo, and the tasks. No file is ever deleted.
+
+    The file of a rejected result moves to rejected/ in the folder that it was stored in; --accept and --reset move it
+    back. These three are free, and possible during a run.
+
+    --redo rejects a result, too, and the next run makes another one, which costs credits again. It shows the probable
+    price and asks before anything changes. It is not possible during a run.
+    """
+
+    command, summary = "review", "accept or reject results, or redo them for credits"
+    package = "batchswap.cli.commands.results"
+    keys: tuple[str, ...] = argument(nargs=-1, required=True, metavar="KEY...")
+    accept: bool = flag(help="these results are good")
+    reject: bool = flag(help="these results are bad")
+    reset: bool = flag(help="take back an earlier --accept or --reject")
+    redo: bool = flag(help="these results are bad: pay for another attempt")
+    note: str = option(
+        default="", show_default=False, metavar="TEXT", help="your reason, which `show` and the report repeat"
+    )
+    yes: bool = flag("-y", "--yes", help="queue --redo without the question (on the command line only)")
 
 
 class ResolveOptions(options.LedgerOptions, options.RateOptions):
@@ -288,7 +319,7 @@ class GuideOptions(CommandOptions):
 
 
 COMMANDS: tuple[type[CommandOptions], ...] = (
-    RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ResolveOptions,
-    CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, BackupOptions, AdoptOptions,
-    RebuildOptions, GuideOptions,
+    RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
+    ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, BackupOptions,
+    AdoptOptions, RebuildOptions, GuideOptions,
 )  # fmt: skip

@@ -19,9 +19,11 @@ from batchswap.downloads.media_check.pictures import picture_size
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import Verified
 from batchswap.downloads.publish import copy_part, is_published, publish
+from batchswap.downloads.rejected_files import REJECTED, move, rejected_name, rejected_names
 from batchswap.downloads.resume import Glance
 
 __all__ = [
+    "REJECTED",
     "Downloader",
     "Glance",
     "Place",
@@ -32,8 +34,11 @@ __all__ = [
     "inspect",
     "is_on_private_address",
     "is_published",
+    "move",
     "movie_seconds",
     "picture_size",
     "publish",
+    "rejected_name",
+    "rejected_names",
     "try_out",
 ]

@@ -61,20 +61,21 @@ def lock(handle: int) -> None:
             raise
 
 
-def rename_to_free_name(folder: int, source: str, name: str) -> None:
-    """Rename within a folder. Raise FileExistsError if the name is taken.
+def rename_to_free_name(folder: int, source: str, name: str, *, into: int | None = None) -> None:
+    """Rename within a folder, or `into` another one. Raise FileExistsError if the name is taken.
 
     If the file system supports it, the check and the renaming are one step.
     """
+    into = folder if into is None else into
     if (rename := _renameat2()) is not None:
-        if rename(folder, os.fsencode(source), folder, os.fsencode(name), _NO_REPLACE) == 0:
+        if rename(folder, os.fsencode(source), into, os.fsencode(name), _NO_REPLACE) == 0:
             return
         if ctypes.get_errno() == errno.EEXIST:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
     try:
-        os.lstat(name, dir_fd=folder)
+        os.lstat(name, dir_fd=into)
     except FileNotFoundError:
-        os.rename(source, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(source, name, src_dir_fd=folder, dst_dir_fd=into)
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from batchswap.ledger.queries import Stored
 from batchswap.ledger.rows import marks, one_of
-from batchswap.ledger.transitions import Stamp
+from batchswap.ledger.transitions import Stamp, log
 from batchswap.states import DOUBTFUL, Event, Quality, Review, State
 from batchswap.tasks import Task
 
@@ -134,10 +135,17 @@ def needing(db: sqlite3.Connection, batches: Iterable[str] | None, counts: dict[
 
 
 def review(db: sqlite3.Connection, stamp: Stamp, task_id: int, given: Review, note: str = "") -> None:
-    """Record the user's judgement of a result. A result that was not examined gets a row without a finding."""
+    """Record and log the user's judgement of a result. A result that was not examined gets a row without a finding."""
     db.execute(
         "insert into deliveries(task_id, batch_id, sha256, quality, evidence, review, note, delivered_at)"
         f" select id, batch_id, coalesce(sha256, ''), '{Quality.UNKNOWN}', cast('{{}}' as blob), ?, ?, ? from tasks"
         " where id = ? on conflict(task_id) do update set review = excluded.review, note = excluded.note",
         (given, note, stamp.at, task_id),
     )
+    log(db, stamp, f"review-{given or 'reset'}", task_id=task_id, detail=note)
+
+
+def refile(db: sqlite3.Connection, task_id: int, known: Stored, file: str) -> bool:
+    """Record the new name of a result's file below its folder. Return whether the task still has this result."""
+    sql = "update tasks set file = ? where id = ? and state = 'done' and file = ? and sha256 = ?"
+    return db.execute(sql, (file, task_id, known.file, known.sha256)).rowcount == 1

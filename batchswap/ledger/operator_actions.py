@@ -1,13 +1,13 @@
-"""Transitions that a user commands: retry, resolve and cancel. Each is one guarded move, with its attempt and costs.
+"""Transitions that a user commands: retry, redo, resolve and cancel.
 
-The caller holds the ledger's lock and a transaction.
+Each is one guarded move, with its attempt and costs. The caller holds the ledger's lock and a transaction.
 """
 
 import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
-from batchswap.ledger.enrolment.duplicates import root_of
+from batchswap.ledger.enrolment.duplicates import Decision, root_of
 from batchswap.ledger.rows import IS_IN, TASK_COLUMNS, last_attempt, one_of, task
 from batchswap.ledger.transitions import Stamp, attached, change, move, reopen
 from batchswap.states import BY_PERSON, HAS_RESULT, AttemptState, Event, State
@@ -18,7 +18,7 @@ GIVEN_UP = "given-up"
 
 _COLLECTED = "; `batchswap run` collects it, and it is not paid for again"
 _HINTS = {
-    State.DONE: ", and done ones whose file is missing",
+    State.DONE: ", and done ones whose file is missing; `batchswap review --redo` pays for another attempt",
     State.RUNNING: _COLLECTED,
     State.FETCHING: _COLLECTED,
 }
@@ -97,6 +97,30 @@ def _still_good(db: sqlite3.Connection, item: Task) -> Attempt | None:
         return None
     state = db.execute("select state from attempts where id = ?", (attempt.id,)).fetchone()[0]
     return attempt if state in HAS_RESULT else None
+
+
+_WITHOUT_RESULT = ", paid = 0, reuses = null, content = null" + "".join(
+    f", {column} = null" for column in ("file", "size", "sha256", "replaces", "stored_by")
+)
+
+
+def redo(db: sqlite3.Connection, stamp: Stamp, item: Task, note: str = "") -> None:
+    """Queue a done task for another attempt, which costs credits again, as the user commands. Raise UsageError.
+
+    Its result must have left the final name before. Neither that result nor another task's is reused for it, and
+    --paid-attempts counts from zero again.
+    """
+    if item.state is not State.DONE:
+        raise UsageError(f"{item.batch}/{item.key} is {item.state}: only done tasks can be redone")
+    also = f"{_WITHOUT_RESULT}, duplicates = '{Decision.REDO}'"
+    move(db, stamp, item.id, item.state, Event.REDONE, reason=note, also=also)
+
+
+def is_redone(db: sqlite3.Connection, item: Task) -> bool:
+    """Return whether a queued task waits for the attempt that `redo` asked for."""
+    sql = f"select event from events where task_id = ? and {_TURNS} order by id desc limit 1"
+    row = db.execute(sql, (item.id,)).fetchone()
+    return item.state is State.QUEUED and row is not None and row[0] == Event.REDONE
 
 
 def cancel(db: sqlite3.Connection, stamp: Stamp, item: Task) -> None:

@@ -213,7 +213,10 @@ def took(db: sqlite3.Connection, most: int = 500) -> list[Past]:
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """A stored result. `out` is the folder of the run that stored it, "" if unknown. `at` is Unix time."""
+    """A stored result. `out` is the folder of the run that stored it, "" if unknown. `at` is Unix time.
+
+    The user has rejected it if `is_rejected`: then its file has another name than `output`, and may be deleted.
+    """
 
     id: int
     batch: str
@@ -223,15 +226,25 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     sha256: str
     out: str
     at: float
+    output: str
+    is_rejected: bool
 
     def paths(self, out: str) -> Iterator[str]:
         """Yield the possible paths: the one where it was stored, then the one below this absolute `out`."""
+        for folder in self.folders(out):
+            yield f"{folder}/{self.file}"
+
+    def folders(self, out: str) -> Iterator[str]:
+        """Yield the possible folders of `file`: that of the run which stored it, then this absolute `out`."""
         if self.out and self.out != out:
-            yield f"{self.out}/{self.file}"
-        yield f"{out}/{self.file}"
+            yield self.out
+        yield out
 
 
-_STORED = "t.id, b.name, t.key, t.file, t.size, t.sha256, coalesce(r.out, ''), coalesce(t.changed_at, 0.0)"
+_STORED = (
+    "t.id, b.name, t.key, t.file, t.size, t.sha256, coalesce(r.out, ''), coalesce(t.changed_at, 0.0), t.output,"
+    " coalesce((select d.review = 'rejected' from deliveries d where d.task_id = t.id), 0)"
+)
 _STORED_FROM = "tasks t {} join batches b on b.id = t.batch_id left join runs r on r.id = t.stored_by"
 
 

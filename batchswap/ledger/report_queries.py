@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap.ledger.rows import IS_IN, IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
 from batchswap.ledger.transitions import media_urls
-from batchswap.states import COSTS_MONEY, State
+from batchswap.states import COSTS_MONEY, Quality, Review, State
 from batchswap.tasks import Faces, Task
 
 
@@ -21,6 +21,10 @@ class Run(msgspec.Struct, frozen=True):
     provider: str
     exit_code: int | None
     summary: str | None
+
+
+NOT_REVIEWED = "none"
+"""The name of results without a review, as a filter."""
 
 
 class TaskLine(msgspec.Struct, frozen=True):
@@ -48,6 +52,15 @@ class TaskLine(msgspec.Struct, frozen=True):
     spent: float | None
     remote_id: str | None
     packed_faces: bytes | None = None
+    quality: str | None = None
+    """None: the task has no result."""
+    share: float | None = None
+    score: float | None = None
+    review: str = ""
+    note: str = ""
+    evidence: bytes | None = None
+    strip: str = ""
+    is_signed: bool = False
 
     @property
     def faces(self) -> Faces:
@@ -88,13 +101,16 @@ class EventRow(msgspec.Struct, frozen=True):
     detail: str
 
 
+_QUALITY = f"iif(t.state = '{State.DONE}', coalesce(d.quality, '{Quality.UNKNOWN}'), null)"
 _LINE_SQL = f"""
     select t.id, b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.output, t.consent, t.tags,
         t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
         (select case when count(*) > count(a.charged) then null else coalesce(sum(a.charged), 0.0) end from attempts a
             where a.task_id = t.id and {one_of("a.state", COSTS_MONEY)}),
-        (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces
-    from tasks t not indexed cross join batches b on b.id = t.batch_id
+        (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces,
+        {_QUALITY}, d.share, d.score, coalesce(d.review, ''), coalesce(d.note, ''), d.evidence,
+        coalesce(d.strip, ''), coalesce(d.signed, 0)
+    from tasks t not indexed cross join batches b on b.id = t.batch_id left join deliveries d on d.task_id = t.id
 """
 """Always by rowid: with an index on the batch, the rows would have to be sorted before the first one is returned."""
 
@@ -134,11 +150,24 @@ def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
 
 
 def lines(
-    db: sqlite3.Connection, *, states: Sequence[str] = (), batch: str | None = None, code: str | None = None
+    db: sqlite3.Connection,
+    *,
+    states: Sequence[str] = (),
+    batch: str | None = None,
+    code: str | None = None,
+    qualities: Sequence[str] = (),
+    review: str | None = None,
 ) -> Iterator[TaskLine]:
-    """Stream the tasks in the order in which they were enrolled."""
-    has_state = f"and {one_of('t.state', map(State, states))}" if states else ""
-    sql = f"{_LINE_SQL} where {IS_IN} {has_state} order by t.id"
+    """Stream the tasks in the order in which they were enrolled. `review` may be NOT_REVIEWED."""
+    where = [IS_IN]
+    if states:
+        where.append(one_of("t.state", map(State, states)))
+    if qualities:
+        where.append(one_of(_QUALITY, map(Quality, qualities)))
+    if review is not None:
+        given = Review.NONE if review == NOT_REVIEWED else Review(review)
+        where.append(f"t.state = '{State.DONE}' and coalesce(d.review, '') = '{given}'")
+    sql = f"{_LINE_SQL} where {' and '.join(where)} order by t.id"
     for row in db.execute(sql, {"batch": batch, "code": code}):
         yield TaskLine(*row)
 

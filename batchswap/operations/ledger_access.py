@@ -61,23 +61,34 @@ def find(db: sqlite3.Connection, name: str, path: Path) -> Task:
 
 
 @contextmanager
+def noting(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the ledger to write what no run depends on. This is possible during a run."""
+    with reading(path):
+        pass  # raises if the ledger cannot be opened, and updates one of an earlier version
+    with in_words(path, in_use=True), closing(connection.connect(path, write=True)) as db:
+        yield db
+
+
+@contextmanager
 def changing(path: Path) -> Iterator[tuple[sqlite3.Connection, Stamp]]:
     """Open the ledger to change tasks by a decision of the user, in one transaction.
 
     Raise LedgerBusy during a run, which would not notice that its tasks have changed.
     """
+    with locked(path) as db, transaction(db):
+        yield db, Stamp(time.time(), None)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the ledger for writing, and keep runs out. Raise LedgerBusy during a run."""
     from batchswap.ledger.file.lock import hold  # commands that only read start 10% faster without it
 
     with reading(path):
         pass  # raises if the ledger cannot be opened, before a lock file is made next to it
     try:
-        with (
-            hold(path, wait=False),
-            in_words(path, in_use=True),
-            closing(connection.connect(path, write=True)) as db,
-            transaction(db),
-        ):
-            yield db, Stamp(time.time(), None)
+        with hold(path, wait=False), in_words(path, in_use=True), closing(connection.connect(path, write=True)) as db:
+            yield db
     except LedgerBusy:
         raise LedgerBusy(
             f"a run is using {path}: end it with Ctrl-C (the next run resumes it), then try again"

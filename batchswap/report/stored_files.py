@@ -91,7 +91,7 @@ def look(db: sqlite3.Connection, batches: Sequence[str], out: Path, most: int = 
 def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -> None:
     kinds = []
     for path in each.paths(here):
-        kind = _kind(path, each, reader)
+        kind = kind_of(path, each, reader)
         if kind == "unchanged":
             is_here = path == f"{here}/{each.file}"
             found.is_here |= is_here
@@ -102,14 +102,15 @@ def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -
         found.changed.append(each)
     elif "unreadable" in kinds:
         found.unreadable.append(each)
-    else:
+    elif not each.is_rejected:  # the file of a rejected result may be deleted
         found.gone.append(each)
         folder = each.out or here
         if folder in found.folders or not os.path.isdir(folder):  # noqa: PTH112 - many results, and few folders
             found.folders[folder] = found.folders.get(folder, 0) + 1
 
 
-def _kind(path: str, known: Stored, reader: Reader) -> str:
+def kind_of(path: str, known: Stored, reader: Reader) -> str:
+    """Return whether a file is the stored result: unchanged, changed, gone or unreadable."""
     try:
         seen = os.stat(path)  # noqa: PTH116 - 100,000 Path objects would take longer than the check
         if not stat.S_ISREG(seen.st_mode) or seen.st_size != known.size:

@@ -14,7 +14,7 @@ from batchswap.ledger.transitions import NAMED
 from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
 from batchswap.report.next_commands import command
 from batchswap.report.task_list import record
-from batchswap.states import RESERVED, AttemptState, Event, State
+from batchswap.states import RESERVED, AttemptState, Event, Quality, State
 from batchswap.tasks import Task, public
 
 
@@ -39,6 +39,9 @@ def gather(db: sqlite3.Connection, task: Task) -> TaskDetail:
 def to_json(found: TaskDetail) -> dict[str, Any]:
     return {
         **record(found.line),
+        "share": found.line.share,
+        "evidence": evidence_of(found.line),
+        "note": found.line.note,
         "faces": {str(face_id): public(url) for face_id, url in found.task.faces},
         "attempts": [_attempt_json(each) for each in found.attempts],
         "events": [{**msgspec.structs.asdict(each), "at": iso(each.at)} for each in found.events],
@@ -67,15 +70,50 @@ def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
         yield "  " + safe(f"{name}: {value}")
     if found["file"]:
         yield "  " + safe(f"file: {found['file']}, {size(story.line.size)}, SHA-256 {story.line.sha256}")
+    if line.quality is not None:
+        yield from _quality_lines(line)
     for each in story.attempts:
         yield from _attempt_lines(each)
     yield "events"
     for event in story.events:
         run = "" if event.run_id is None else f" (run {event.run_id})"
         detail = f": {event.detail}" if event.detail and event.detail not in explained else ""
-        yield "  " + safe(f"{moment(event.at)} {event.event} → {event.state}{run}{detail}")
+        after = f" → {event.state}" if event.state else ""
+        yield "  " + safe(f"{moment(event.at)} {event.event}{after}{run}{detail}")
     if story.task.state is State.UNCERTAIN:
         yield from _choices(story, db)
+
+
+def _quality_lines(line: TaskLine) -> Iterator[str]:
+    score = "" if line.score is None else f", score {line.score:.2f}"
+    yield f"  swap: {quality_words(line)}{score}"
+    yield from ("    " + safe(words) for words in evidence_words(evidence_of(line)))
+    if line.review or line.note:
+        yield "  " + safe(f"review: {line.review or 'none'}" + (f", {line.note}" if line.note else ""))
+
+
+def quality_words(line: TaskLine) -> str:
+    """Return whether the result is a swap, such as `partly (62 %)`; "" if there is no result."""
+    if line.quality is None:
+        return ""
+    share = (
+        f" ({line.share:.0%})".replace("%", " %") if line.quality == Quality.PARTLY and line.share is not None else ""
+    )
+    return Quality(line.quality).words + share
+
+
+def evidence_of(line: TaskLine) -> dict[str, Any]:
+    """Return what the proof of the swap recorded."""
+    found = msgspec.json.decode(line.evidence) if line.evidence else {}
+    return found if isinstance(found, dict) else {}
+
+
+def evidence_words(evidence: dict[str, Any]) -> Iterator[str]:
+    """Yield the reason for the quality, and what could not be examined."""
+    if reason := evidence.get("reason"):
+        yield str(reason)
+    if missing := evidence.get("missing"):
+        yield "not examined: " + (", ".join(map(str, missing)) if isinstance(missing, list) else str(missing))
 
 
 def _attempt_lines(each: AttemptRow) -> Iterator[str]:
@@ -90,7 +128,7 @@ def _attempt_lines(each: AttemptRow) -> Iterator[str]:
         yield "  " + safe(f"{each.code}: {each.reason}" if each.code else each.reason)
     for url in each.media:
         yield "  " + safe(f"media: {public(url)}")
-    if evidence := evidence_of(each):
+    if evidence := balance_words(each):
         yield f"  {evidence}"
 
 
@@ -106,7 +144,7 @@ def _cost(each: AttemptRow) -> str:
             return "cost unknown" + (f", {priced(each.reserved)} expected" if each.reserved else "")
 
 
-def evidence_of(each: AttemptRow) -> str:
+def balance_words(each: AttemptRow) -> str:
     """Return what the account's balance suggests about an attempt without a clear answer; it proves nothing."""
     if each.balance_before is None or each.balance_after is None:
         return ""

@@ -15,14 +15,18 @@ from batchswap.tasks import public
 
 COLUMNS = (
     "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
-    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
+    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra", "quality",
+    "swap_score", "review", "signed", "key_name",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Beginnings of a cell that spreadsheets take for a formula."""
 
 
 def record(line: TaskLine) -> dict[str, Any]:
-    """Return one task for a script. `credits` None: unknown. URLs have no query, which may be a signature."""
+    """Return one task for a script. `credits` None: unknown. URLs have no query, which may be a signature.
+
+    `quality` None: there is no result.
+    """
     return {
         "batch": line.batch,
         "key": line.key,
@@ -44,6 +48,11 @@ def record(line: TaskLine) -> dict[str, Any]:
         "changed_at": iso(line.changed_at),
         "line": line.line,
         "extra": msgspec.json.decode(line.extra) if line.extra else {},
+        "quality": line.quality,
+        "swap_score": line.score,
+        "review": line.review,
+        "signed": bool(line.is_signed),
+        "key_name": None,
     }
 
 

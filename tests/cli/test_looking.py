@@ -32,7 +32,8 @@ from tests.http.scripted_replies import ok, reply
 HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [
     "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
-    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra",
+    "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra", "quality",
+    "swap_score", "review", "signed", "key_name",
 ]  # fmt: skip
 
 
@@ -181,7 +182,7 @@ def test_show_has_the_whole_history(worked: Place) -> None:
     ):
         assert word in said
     story = json.loads(call("show", "a", "--json").stdout)
-    assert list(story) == [*RECORD, "faces", "attempts", "events"]
+    assert list(story) == [*RECORD, "share", "evidence", "note", "faces", "attempts", "events"]
     assert [each["event"] for each in story["events"]] == ["submitted", "accepted", "succeeded", "saved"]
 
 
@@ -189,7 +190,7 @@ def test_show_shows_no_signature(worked: Place) -> None:
     """The URL of a result is signed (invariant 9)."""
     both = call("show", "a").stdout + call("show", "a", "--json").stdout
     assert "/media/" in both or "media: http" in both
-    assert "sig" not in both.replace("signature", "")
+    assert "sig" not in both.replace("signature", "").replace('"signed"', "")
     assert "?…" in both
 
 

@@ -110,7 +110,10 @@ class StoredResult(Enum):
 
 def _compare(db: sqlite3.Connection, out: Path, task: Task) -> StoredResult:
     """Compare the file of a done task with its record in the ledger. Raise UsageError when it cannot be read."""
-    path, known = out / task.output, queries.previous_result(db, task.id)
+    known = queries.stored_by(db, task.id)
+    if known is None:
+        return StoredResult.MISSING
+    path = out / known.file
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -12,6 +12,13 @@ def tasks(_: Console, options: TasksOptions) -> int:
     """Print the chosen tasks as they are read from the ledger."""
     with reading(options.db) as ledger:
         check_batch(ledger, options.batch, options.db)
-        found = report_queries.lines(ledger, states=options.state, batch=options.batch, code=options.code)
+        found = report_queries.lines(
+            ledger,
+            states=options.state,
+            batch=options.batch,
+            code=options.code,
+            qualities=options.quality,
+            review=options.review,
+        )
         print_lines(FORMATS[options.format](found, columns()))
     return Exit.DONE

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from batchswap.ledger import report_queries
-from batchswap.ledger.enrolment.duplicates import Decision, Duplicate, Matches
+from batchswap.ledger.enrolment.duplicates import Duplicate, Matches, is_settled
 from batchswap.ledger.enrolment.input_files import Hash
 from batchswap.ledger.report_queries import KnownTask
 from batchswap.ledger.rows import groups
@@ -63,8 +63,7 @@ class Lookout:
             first = self._first.get(item.digest)
             if first is not None and first.batch != item.batch:
                 matches.will_pay(first)
-            is_decided = self._decision[id(item)] == Decision.PAY and not also_paid
-            other = None if is_decided else matches.of(item)
+            other = None if is_settled(self._decision[id(item)], also_paid=also_paid) else matches.of(item)
             if other is not None:
                 found.append(Duplicate(file, line, item, other, matches.is_gone(other.batch)))
         return found

@@ -35,11 +35,15 @@ _OTHERS_FROM = TASK_FROM.replace("tasks t", "tasks o {index}").replace("t.", "o.
 
 
 class Decision(StrEnum):
-    """The way to treat duplicates. The ledger stores `reuse` and `pay`, and "" for a row without a decision."""
+    """The way to treat duplicates. The ledger stores `reuse`, `pay` and `redo`, and "" for a row without a decision.
+
+    REDO is no option of a run: the user wants another attempt for this row, whatever other tasks have its inputs.
+    """
 
     REFUSE = "refuse"
     REUSE = "reuse"
     PAY = "pay"
+    REDO = "redo"
 
 
 class Duplicate(msgspec.Struct, frozen=True):
@@ -207,11 +211,16 @@ def find(
             if not is_known and row[11] not in shared:
                 continue
             item = task(tuple(row))
-            other = matches.of(item) if also_paid or decision != Decision.PAY else None
+            other = None if is_settled(decision, also_paid=also_paid) else matches.of(item)
             if other is not None:
                 yield Duplicate(path, line, item, other, matches.is_gone(other.batch))
             elif item.digest in shared:
                 matches.will_pay(item)
+
+
+def is_settled(decision: str, *, also_paid: bool) -> bool:
+    """Return whether a row with this stored decision is submitted in any case."""
+    return decision == Decision.REDO or (decision == Decision.PAY and not also_paid)
 
 
 def _shared(db: sqlite3.Connection, batches: Sequence[str]) -> set[str]:
@@ -291,7 +300,7 @@ def same_content(db: sqlite3.Connection, item: Task, content: str | None, accoun
 
     This is found only before the submit, because reading all files during enrolment would take too long.
     """
-    if content is None or _decision(db, item.id) == Decision.PAY:
+    if content is None or is_settled(_decision(db, item.id), also_paid=False):
         return None
     sql = (
         f"select {_OTHERS} from {_OTHERS_FROM.format(index='indexed by tasks_content')}"

@@ -12,11 +12,12 @@ import msgspec
 
 from batchswap import __version__
 from batchswap.errors import UsageError
+from batchswap.ledger import deliveries, operator_actions
 from batchswap.ledger.budgets import local_day
 from batchswap.ledger.rows import ATTEMPT_COLUMNS, TASK_COLUMNS, TASK_FROM, last_attempt, task
 from batchswap.ledger.submission_log.attempts import Logged
 from batchswap.ledger.transitions import NAMED, Media, Stamp, find_task, log, move, saved, succeeded, verified
-from batchswap.states import RESERVED, UNDONE, AttemptState, Event, State
+from batchswap.states import RESERVED, UNDONE, AttemptState, Event, Review, State
 from batchswap.tasks import Attempt, Task
 
 
@@ -102,7 +103,7 @@ def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> Adopted:
 
 def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Adopted) -> None:
     row = db.execute(f"select {TASK_COLUMNS} from {TASK_FROM} where b.name = ? and t.key = ?", (batch, key)).fetchone()
-    if row is None or (found := task(row)).state not in UNDONE:
+    if row is None or (found := task(row)).state not in (*UNDONE, State.DONE):
         return
     sql = (
         "select ref, number, state, remote_id, account, owner, submitted_at, reserved, charged from logged"
@@ -110,6 +111,12 @@ def _attach(db: sqlite3.Connection, stamp: Stamp, batch: str, key: str, done: Ad
     )
     kept = [_KeptAttempt(*each) for each in db.execute(sql, (batch, key, found.digest)).fetchall()]
     kept = [each for each in kept if each.remote_id is None or not _is_taken(db, each.remote_id, each.account)]
+    if found.state is State.DONE:
+        # This ledger is a copy from before the user had the task redone: its result is not the wanted one.
+        if not any(each.number > found.attempts for each in kept):
+            return
+        operator_actions.redo(db, stamp, found)
+        found = find_task(db, found.id)
     for each in kept[:-1]:  # the API has ended these, because a later attempt follows
         state = AttemptState.LOST if each.is_accepted else AttemptState.GIVEN_UP
         _insert(db, find_task(db, found.id), each, state, run_with(db, stamp.at, each.owner))
@@ -178,11 +185,15 @@ def adopt(db: sqlite3.Connection, stamp: Stamp, item: Task, remote_id: str, *, a
     return new
 
 
-def finish(db: sqlite3.Connection, stamp: Stamp, item: Task, *, size: int, sha256: str, charged: float | None) -> None:
-    """Finish a running task whose checked result already has its final name."""
+def finish(
+    db: sqlite3.Connection, stamp: Stamp, item: Task, *, file: str, size: int, sha256: str, charged: float | None
+) -> None:
+    """Finish a running task whose checked result already has its final name, or that of a rejected file."""
     last = last_attempt(db, item.id)
     if last is None or item.state is not State.RUNNING:
         return
     succeeded(db, stamp, last, Media(()), charged=charged, took=None)
-    verified(db, stamp, last, file=item.output, size=size, sha256=sha256)
+    verified(db, stamp, last, file=file, size=size, sha256=sha256)
     saved(db, stamp, last)
+    if file != item.output:
+        deliveries.review(db, stamp, item.id, Review.REJECTED)

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from batchswap.downloads import Verified, inspect
+from batchswap.downloads import Verified, inspect, rejected_names
 from batchswap.errors import DownloadError
 from batchswap.ledger.submission_log.attempts import Logged
 from batchswap.runner.prepare.uploads import hash_file
@@ -14,9 +14,22 @@ SLACK = 2.0
 """Largest difference in seconds between the clocks of a file system and of this machine."""
 
 
-def result_of(out: Path, item: Task, logged: Logged) -> Verified | None:
-    """Return the result below `out` if it is the file of this attempt. Raise OSError if it cannot be read."""
-    path = out / item.output
+def result_of(out: Path, item: Task, logged: Logged) -> tuple[str, Verified] | None:
+    """Return the name below `out` of the file of this attempt, and the file. Raise OSError if it cannot be read.
+
+    If the user has rejected it, it has a name below REJECTED.
+    """
+    found = _final(out / item.output, item, logged)
+    if found is not None:
+        return item.output, found
+    for name in rejected_names(out, item.output) if logged.sha256 is not None else ():
+        found = _as_logged(out / name, (out / name).stat(), logged)
+        if found is not None:
+            return name, found
+    return None
+
+
+def _final(path: Path, item: Task, logged: Logged) -> Verified | None:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):

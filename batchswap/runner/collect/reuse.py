@@ -45,6 +45,12 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
     known = queries.stored_by(ledger.db, other.id)
     if known is None:  # the other task has just left its state
         return False
+    if known.is_rejected:
+        name = f"{other.batch}/{other.key}"
+        reason = f"the result of {name} was rejected: accept it with `batchswap review --accept {name}` and retry this"
+        reason += " row, or run with --duplicates pay"
+        await ledger.write(transitions.unfit, item.id, code="reuse-rejected", reason=reason)
+        return False
     try:
         await _place(ledger.db, out, item, known)
     except DownloadError as error:

@@ -115,8 +115,9 @@ def _take_results(ledger: sqlite3.Connection, stamp: Stamp, out: Path, found: Ga
                     report(LogEvent.RESULT_UNREADABLE, words, logging.WARNING)
                     continue
                 if result is not None and logged is not None:
-                    size, sha256 = result.size, result.sha256
-                    adoption.finish(ledger, stamp, task, size=size, sha256=sha256, charged=logged.charged)
+                    file, part = result
+                    size, sha256, charged = part.size, part.sha256, logged.charged
+                    adoption.finish(ledger, stamp, task, file=file, size=size, sha256=sha256, charged=charged)
                     saved += 1
     return saved
 

@@ -1,0 +1,1 @@
+"""Commands about the results of a night: look at them, judge them and check them."""
