@@ -58,6 +58,11 @@ class Settings(msgspec.Struct, frozen=True):
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
     """How to treat rows whose inputs another batch has finished or is working on."""
 
+    score: bool = True
+    """Whether to examine every result. It needs the extra `proof`; without it, the quality of results is unknown."""
+    require_swap: bool = False
+    """Whether a result that is not a swap ends the run with exit code 3."""
+
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on the provider."""
         is_local = self.provider == "local"

@@ -22,6 +22,7 @@ LAYERS = """
     manifest wire verdicts ratelimit.rule polling
     tasks
     states sqlite_errors state_folder
+    workers
     errors events clock settings
     __init__ local.__init__
 """
@@ -35,9 +36,8 @@ ONLY = {
     "av": "local.engine delivery",
     "cv2": "local.engine delivery",
     "dlib": "delivery",
-    "pebble": "delivery",
 }
-LOCAL_MAY_SHARE = {"wire", "tasks", "states", "errors", "clock", "__init__"}
+LOCAL_MAY_SHARE = {"workers", "wire", "tasks", "states", "errors", "clock", "__init__"}
 
 
 def dotted(path: Path) -> str:

@@ -161,6 +161,12 @@ class SelectionOptions(CommandOptions):
     )
 
 
+class QualityOptions(CommandOptions):
+    heading = "Quality"
+    require_swap: bool = flag(help="end with exit 3 if a result shows no swap, until you have reviewed it")
+    no_score: bool = flag(help="do not examine the results; their quality is then unknown")
+
+
 class WorkOptions(
     ManifestsOptions,
     LedgerOptions,
@@ -174,6 +180,7 @@ class WorkOptions(
     ReadingOptions,
     SelectionOptions,
     DuplicatesOptions,
+    QualityOptions,
     JsonOptions,
 ):
     """Options that `run` and `plan` share."""

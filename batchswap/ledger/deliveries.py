@@ -104,6 +104,34 @@ def _in(batches: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
     return f"where d.batch_id in (select id from batches where name in ({marks(names)}))", names
 
 
+class DoubtfulResult(msgspec.Struct, frozen=True):
+    """A result that the user should look at. `name` is batch/key."""
+
+    name: str
+    quality: Quality
+    share: float | None
+    score: float | None
+
+    @property
+    def words(self) -> str:
+        """Return the quality as it is shown."""
+        return quality_words(self.quality, self.share)
+
+
+def quality_words(quality: Quality, share: float | None) -> str:
+    """Return a quality such as "partly (62 %)"."""
+    return f"partly ({share * 100:.0f} %)" if quality is Quality.PARTLY and share is not None else quality.words
+
+
+def doubtful(db: sqlite3.Connection, most: int) -> list[DoubtfulResult]:
+    """Return results that the user should look at, in the order of the tasks."""
+    sql = (
+        "select b.name || '/' || t.key, d.quality, d.share, d.score from deliveries d join tasks t on t.id = d.task_id"
+        f" join batches b on b.id = t.batch_id where {_IS_DOUBTFUL} order by t.id limit ?"
+    )
+    return [DoubtfulResult(name, Quality(quality), *rest) for name, quality, *rest in db.execute(sql, (most,))]
+
+
 def count_doubtful(db: sqlite3.Connection, batches: Iterable[str] | None = None) -> int:
     """Count the results that the user should look at."""
     where, values = _in(batches)

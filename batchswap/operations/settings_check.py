@@ -1,5 +1,6 @@
 """Checks of settings before a run, for the command line and for programs."""
 
+import importlib.util
 import math
 import re
 from pathlib import Path
@@ -7,7 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from batchswap.errors import UsageError
+from batchswap.delivery import PACKAGES
+from batchswap.errors import MissingExtra, UsageError
 from batchswap.settings import Settings
 
 
@@ -24,8 +26,19 @@ def checked(settings: Settings) -> Settings:
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"Settings.{name}: expected a finite number")
+    check_proof(found)
     check_callback(found.callback_url, has_address=found.callback_host is not None)
     return found
+
+
+def check_proof(settings: Settings) -> None:
+    """Raise UsageError if a swap is required of every result and results cannot be examined."""
+    if not settings.require_swap:
+        return
+    if not settings.score:
+        raise UsageError("--require-swap needs results to be examined: leave out --no-score")
+    if missing := next((name for name in PACKAGES if importlib.util.find_spec(name) is None), ""):
+        raise MissingExtra("proof", missing)
 
 
 def check_callback(url: str | None, *, has_address: bool) -> None:

@@ -13,6 +13,7 @@ from batchswap.errors import AccountRefused, BatchswapError
 from batchswap.ledger import budgets, queries, selections
 from batchswap.ledger.enrolment import duplicate_preview, manifest_moves
 from batchswap.ledger.enrolment.duplicates import Decision
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.file import connection
 from batchswap.ledger.submission_log import entries
 from batchswap.ledger.submission_log.budget_day import beginning, calendar_day, so_far
@@ -25,7 +26,6 @@ from batchswap.report.plan import Plan, PlanPrices
 from batchswap.report.plan_survey import Sample, Work, inputs_of
 from batchswap.runner.prepare.detection import assign
 from batchswap.runner.prepare.steps import STEPS, Step, TaskInvalid
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.run import Account
 from batchswap.runner.standalone_calls import FreeCalls, free_calls
 from batchswap.runner.task_context import TaskClass

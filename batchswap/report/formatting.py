@@ -104,7 +104,7 @@ def counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[state]:,} {name}" for state, name in _NAMED.items() if counts[state]) or "no tasks"
 
 
-_COUNT = re.compile(r"\d+ (failed|uncertain)\b")
+_COUNT = re.compile(r"\d+ (failed|uncertain|without a swap)\b")
 
 
 def outcome(code: int | None, reason: str) -> str:

@@ -23,11 +23,14 @@ def command(verb: str, db: Path, *names: str, options: str = "") -> str:
     return " ".join(["batchswap", verb, *words, *given])
 
 
-def next_steps(counts: dict[str, int], db: Path) -> list[str]:
-    """Return what to do about failed and uncertain tasks, in the order of typing, and a shorter form."""
+def next_steps(counts: dict[str, int], db: Path, *, to_review: bool = False) -> list[str]:
+    """Return what to do about failed, uncertain and doubtful tasks, in the order of typing, and a shorter form."""
     verbs = [verb for verb, state in (("resolve", State.UNCERTAIN), ("retry", State.FAILED)) if counts[state]]
     first = f"next: {command('status', db)}"
-    return [f"{first}, then {', '.join(verbs)} and run", first] if verbs else []
+    if not verbs:
+        return [f"{first}, then review", first] if to_review else []
+    review = ["review"] if to_review else []
+    return [f"{first}, then {', '.join([*review, *verbs])} and run", first]
 
 
 def cancel_orphans(orphans: Orphans, db: Path) -> str:

@@ -14,7 +14,7 @@ from batchswap.report.next_commands import cancel_orphans, next_steps
 from batchswap.runner.stop_reasons import exceeded_words
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
-from batchswap.states import TO_DO, State
+from batchswap.states import DOUBTFUL, TO_DO, State
 
 LONGEST = 160
 """Columns of a last line: two lines of a terminal."""
@@ -54,9 +54,11 @@ def remarks(summary: Summary, settings: Settings, seen: RunRemains) -> Iterator[
 def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemains | None = None) -> str:
     """Return the outcome and the next commands, shortened to `LONGEST`. `resume`: the command line of this run."""
     seen = seen or RunRemains()
-    facts = ", ".join(part for part in (counted(summary.wanted), _paid(summary), span(summary.seconds)) if part)
+    facts = ", ".join(
+        part for part in (counted(summary.wanted), _needs(summary), _paid(summary), span(summary.seconds)) if part
+    )
     head = safe(f"{fit(_head(summary, has_moved=seen.has_moved), LONGEST - 2 - cells(facts))}: {facts}")
-    steps, again = next_steps(summary.wanted, settings.db), [""]
+    steps, again = next_steps(summary.wanted, settings.db, to_review=_has_doubtful(summary)), [""]
     is_open = summary.exit_code != Exit.DONE and not summary.is_finished
     if is_open and any(summary.wanted[state] for state in TO_DO):
         again = [f"to resume: {resume}", *([] if steps else ["run the same command again to resume"]), ""]
@@ -64,6 +66,15 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemain
     ends = [[place, step, then] for step in steps or [""] for then in again for place in places]
     lines = [safe("; ".join(filter(None, [head, *end]))) for end in ends]
     return next((line for line in lines if cells(line) <= LONGEST), head)
+
+
+def _needs(summary: Summary) -> str:
+    """Return the number of tasks that need the user; "" if the states already show it."""
+    return f"needs you: {summary.needs_you:,}" if summary.needs_you > summary.counts[State.UNCERTAIN] else ""
+
+
+def _has_doubtful(summary: Summary) -> bool:
+    return bool(_needs(summary)) and any(summary.quality.get(each) for each in DOUBTFUL)
 
 
 def _place(summary: Summary, settings: Settings, seen: RunRemains) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger import queries, report_queries
+from batchswap.ledger import deliveries, queries, report_queries
 from batchswap.ledger.budgets import Excess, exceeded, excesses
+from batchswap.ledger.deliveries import DoubtfulResult
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.enrolment.orphans import Orphans
 from batchswap.ledger.operator_actions import GIVEN_UP
@@ -33,12 +34,21 @@ class BatchStatus(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     credits: Credits
     excesses: list[Excess] = []
+    quality: dict[str, int] = {}
+    """Results by quality."""
+    needs_you: int = 0
 
     def to_json(self, balance: float | None) -> dict[str, Any]:
         """Return the counts and credits in the form that the summary of a run has."""
         money_ = {"spent": self.credits.spent, "reserved": self.credits.reserved, "balance": balance}
         money_["exceeded"] = exceeded(self.excesses)
-        return {"counts": self.counts, "credits": money_, "unpriced_attempts": self.credits.unpriced}
+        return {
+            "counts": self.counts,
+            "credits": money_,
+            "unpriced_attempts": self.credits.unpriced,
+            "quality": self.quality,
+            "needs_you": self.needs_you,
+        }
 
 
 class LedgerStatus(msgspec.Struct, frozen=True):
@@ -48,6 +58,8 @@ class LedgerStatus(msgspec.Struct, frozen=True):
     batches: dict[str, BatchStatus]
     failures: list[tuple[str, int, str]]
     uncertain: list[str]
+    doubtful: list[DoubtfulResult]
+    doubtful_count: int
     orphans: Orphans
     run: Run | None
     is_running: bool
@@ -59,18 +71,28 @@ def gather(db: sqlite3.Connection, path: Path) -> LedgerStatus:
     run = report_queries.last_run(db)
     balance, balance_at = report_queries.last_balance(db) or (None, None)
     return LedgerStatus(
-        total=BatchStatus(queries.counts(db), queries.credits_of(db), excesses(db)),
-        batches={
-            name: BatchStatus(queries.counts(db, name), queries.credits_of(db, batch=name), excesses(db, batch=name))
-            for name in queries.batches(db)
-        },
+        total=_status_of(db, None),
+        batches={name: _status_of(db, name) for name in queries.batches(db)},
         failures=report_queries.failures(db),
         uncertain=report_queries.uncertain(db, SHOWN),
+        doubtful=deliveries.doubtful(db, SHOWN),
+        doubtful_count=deliveries.count_doubtful(db),
         orphans=orphans.find(db, queries.batches(db)),
         run=run,
         is_running=is_running(run, path),
         balance=balance,
         balance_at=balance_at,
+    )
+
+
+def _status_of(db: sqlite3.Connection, batch: str | None) -> BatchStatus:
+    counts, names = queries.counts(db, batch), None if batch is None else [batch]
+    return BatchStatus(
+        counts,
+        queries.credits_of(db, batch=batch),
+        excesses(db, batch=batch),
+        deliveries.qualities(db, names, done=counts[State.DONE]),
+        deliveries.needing(db, names, counts),
     )
 
 
@@ -108,6 +130,7 @@ def to_json(found: LedgerStatus) -> dict[str, Any]:
         "orphaned": {str(state): found.orphans.counts.get(state, 0) for state in (State.QUEUED, State.FAILED)},
         "needs_a_person": {
             "uncertain": found.uncertain,
+            "doubtful": [msgspec.to_builtins(each) for each in found.doubtful],
             "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in found.failures],
         },
         "running": found.is_running,
@@ -196,6 +219,16 @@ def _person_lines(found: LedgerStatus, db: Path) -> Iterator[str]:
             yield "  " + safe(command("show", db, name))
         if more := uncertain - len(found.uncertain):
             yield f"  and {more:,} more: {command('tasks --state uncertain', db)}"
+    if found.doubtful:
+        count = found.doubtful_count
+        yield ""
+        yield f"{plural(count, 'result')} without a swap in all frames. To see them: {command('report', db)}"
+        for each in found.doubtful:
+            yield "  " + safe(f"{each.name}: {each.words}")
+        if more := count - len(found.doubtful):
+            yield f"  and {more:,} more: {command('tasks --quality doubtful', db)}"
+        decide = command("review", db, options="--accept KEY")
+        yield f"  To decide: {decide}, --reject KEY, or --redo KEY, which costs credits again"
     if found.failures:
         yield ""
         yield f"{failed:,} failed. To queue {_them(failed)} again: {command('retry', db)}"

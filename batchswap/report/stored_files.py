@@ -67,7 +67,7 @@ class Reader:
         if size > self._left:
             raise OSError("not read: too much")
         self._left -= size
-        from batchswap.runner.prepare.uploads import hash_file  # noqa: PLC0415 - `status` seldom reads a file
+        from batchswap.ledger.enrolment.input_files import hash_file  # noqa: PLC0415 - `status` seldom reads a file
 
         return hash_file(path)
 

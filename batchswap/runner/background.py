@@ -85,6 +85,10 @@ async def flush(run: RunContext) -> None:
         run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 
 
+def _examining_words(count: int) -> str:
+    return f"examining {count:,} result{'' if count == 1 else 's'}" if count else ""
+
+
 def view_of(run: RunContext, left_out: int) -> RunView:
     """Return a view of the run. `left_out` counts the queued tasks that are not selected.
 
@@ -102,5 +106,5 @@ def view_of(run: RunContext, left_out: int) -> RunView:
         pace="" if limit is None else f"{limit}/{run.settings.rate_period:g}s",
         queued=counts[State.QUEUED] - others,
         left_out=others,
-        waiting=f"waiting: {trouble}" if trouble else "",
+        waiting=f"waiting: {trouble}" if trouble else _examining_words(run.state.examining),
     )

@@ -12,9 +12,9 @@ from batchswap import manifest
 from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.enrolment.duplicates import Decision, settle
 from batchswap.ledger.enrolment.enrol import Enrolment
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import STDIN, Options, Source
-from batchswap.runner.prepare.uploads import hash_file
 
 VERSION = 3
 """Raise it when marking or reading changes, so that manifests marked by an older version are read again."""

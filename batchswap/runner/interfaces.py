@@ -1,5 +1,6 @@
 """The interfaces that the runner depends on. Tests implement them in memory."""
 
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -7,7 +8,8 @@ from typing import Protocol
 from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Trial, Verified
-from batchswap.tasks import MediaKind
+from batchswap.ledger.deliveries import Delivered
+from batchswap.tasks import MediaKind, Task
 
 
 class Api(Protocol):
@@ -51,8 +53,22 @@ class Pacer(Protocol):
         """Return the estimated number of requests allowed per period; None without a known limit."""
 
 
+class ResultExaminer(Protocol):
+    """Finds out whether a result is a swap. See `batchswap.delivery.examiner.Examiner`."""
+
+    async def examine(self, db: sqlite3.Connection, item: Task, result: Path, sha256: str) -> Delivered:
+        """Return the finding about the file `result` with this SHA-256."""
+
+
 class ResultStore(Protocol):
     """The folder for results. Methods raise DownloadError. See `collect.result_store.Results`."""
+
+    @property
+    def examiner(self) -> ResultExaminer | None:
+        """The examiner of the results; None if they are not examined."""
+
+    def file(self, output: str, part: Verified) -> Path | None:
+        """Return the file with the size of this verified part: the part itself, or the final file."""
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         """Test what the folder supports, and which of these names it cannot hold."""

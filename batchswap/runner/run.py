@@ -15,7 +15,7 @@ from batchswap.clock import Clock, SystemClock
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
 from batchswap.events import LogEvent, Report, report
-from batchswap.ledger import queries, selections, transitions
+from batchswap.ledger import deliveries, queries, selections, transitions
 from batchswap.ledger.budgets import Budget, exceeded, excesses
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file import connection
@@ -241,7 +241,10 @@ def _conclude(
     waits = waiting_words(reading, settings)
     stops = context.state.stops if context else []
     over = exceeded(excesses(reading, run_id=stamp.run_id))
-    code, reason = conclude(stops, gone.without(counts), elsewhere, waits, is_finished=finished, exceeded=over)
+    doubtful = deliveries.count_doubtful(reading, settings.batches) if settings.require_swap else 0
+    code, reason = conclude(
+        stops, gone.without(counts), elsewhere, waits, is_finished=finished, exceeded=over, doubtful=doubtful
+    )
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = context.traffic.requests if context else {}
     summary = Summary(
@@ -260,6 +263,9 @@ def _conclude(
         spent_now=own.spent,
         unpriced_attempts=money.unpriced,
         is_finished=finished,
+        needs_you=deliveries.needing(reading, settings.batches, counts),
+        quality=deliveries.qualities(reading, settings.batches, done=counts[State.DONE]),
+        signed=deliveries.count_signed(reading, settings.batches),
         orphans=gone,
         ledger=str(context.ledger.path if context else settings.db),
     )

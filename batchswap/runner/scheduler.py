@@ -9,6 +9,7 @@ from typing import Any
 from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.selections import Selection
 from batchswap.ledger.transitions import Stamp
 from batchswap.runner.choose import CheckBalance, ChoiceView, FreeCall, Poll, Probe, Request, Submit, Wait, choose
@@ -31,7 +32,6 @@ from batchswap.runner.outcomes import (
 from batchswap.runner.prepare.prepare import Preparing
 from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.prepare.queue import Queueing
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.submit.balance_probe import BalanceProbe
 from batchswap.runner.submit.submit import Submitting, unpaid_words
@@ -73,6 +73,11 @@ class Loop:
     @property
     def in_flight(self) -> int:
         return len(self.collecting.jobs) + self._run.evidence.submits
+
+    @property
+    def _downloading(self) -> int:
+        """Results that wait for their download or are downloaded. An examination holds no submit up."""
+        return self._fetches - self._run.state.examining
 
     async def work(self, begin: Callable[[], None]) -> None:
         """Work until the run is finished. `begin` adds the tasks that an earlier run left open.
@@ -187,7 +192,7 @@ class Loop:
     def _is_held(self) -> bool:
         """Return whether new submits wait for downloads, or for the test of the output folder."""
         is_tried = self._run.state.is_storage_tried
-        return not is_tried or self._fetching.is_behind(self._fetches) or self._fetching.holds_submits()
+        return not is_tried or self._fetching.is_behind(self._downloading) or self._fetching.holds_submits()
 
     def _first(self) -> Ready | None:
         """Return the first task that may be submitted now. A budget allows few until their price is known."""
@@ -267,7 +272,7 @@ class Loop:
             case ResultReady(job, urls):
                 self._fetches += 1
                 self._begun_at = self._run.clock.monotonic()
-                self._fetching.note(self._fetches)
+                self._fetching.note(self._downloading)
                 self.spawn(self._download(job, urls))
             case StillRunning() | Saved() | Settled():
                 pass

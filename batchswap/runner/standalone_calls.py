@@ -10,10 +10,11 @@ from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.steps import TaskInvalid
-from batchswap.runner.prepare.uploads import UNKNOWN_TYPE, check_unchanged, content_type_of, hash_file, place_for
+from batchswap.runner.prepare.uploads import UNKNOWN_TYPE, check_unchanged, content_type_of, place_for
 from batchswap.runner.run import Account, open_pacer
 from batchswap.runner.stop_reasons import refusal_words
 from batchswap.settings import Settings

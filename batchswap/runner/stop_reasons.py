@@ -59,12 +59,14 @@ def conclude(
     *,
     is_finished: bool,
     exceeded: float = 0.0,
+    doubtful: int = 0,
 ) -> tuple[Exit, str]:
     """Return the exit code (the worst one) and the reason as text.
 
     `counts` are the tasks that the manifests contain, by state. `elsewhere` are paid tasks that this run cannot
     collect, by account. `waits` describes rows that wait for results of other tasks, and whether one of those is
-    uncertain. `exceeded` is the amount charged beyond the budget; it does not change the exit code.
+    uncertain. `exceeded` is the amount charged beyond the budget; it does not change the exit code. `doubtful` counts
+    the results without a swap, with --require-swap.
     If `is_finished`, the run has no work left, so a deadline that has passed is not a reason.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
@@ -81,6 +83,9 @@ def conclude(
     if counts[State.FAILED]:
         exits.add(Exit.FAILED)
         words.append(f"{counts[State.FAILED]} failed")
+    if doubtful:
+        exits.add(Exit.FAILED)
+        words.append(f"{doubtful} without a swap in all frames (--require-swap)")
     if counts[State.UNCERTAIN]:
         exits.add(Exit.UNCERTAIN)
         they_need = "it needs" if counts[State.UNCERTAIN] == 1 else "they need"

@@ -29,6 +29,12 @@ class Summary(msgspec.Struct, frozen=True):
     """Ended attempts without a price from the API: `spent` lacks their cost. In the JSON unless zero."""
     is_finished: bool = False
     """Whether the same command would find nothing to do. Shown to people, not in the JSON."""
+    needs_you: int = 0
+    """Tasks that need the user: uncertain, paid for and not saved, or of doubtful quality."""
+    quality: dict[str, int] = {}
+    """Results by quality."""
+    signed: int = 0
+    """Results with a signature."""
     orphans: Orphans = Orphans()
     """Unpaid tasks that the manifests no longer contain. Shown to people, not in the JSON."""
 

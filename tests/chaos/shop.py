@@ -37,6 +37,7 @@ class Shop:
         return {
             **kept,
             "CRUN_API_KEY": self.key,
+            "BATCHSWAP_NO_SCORE": "1",  # the processes that examine results take seconds to start
             "HOME": str(home / "home"),
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_CONFIG_HOME": str(home / "config"),

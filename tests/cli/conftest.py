@@ -70,6 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BATCHSWAP_NO_SCORE", "1")  # the processes that examine results take seconds to start
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "face.png").write_bytes(picture(".png"))

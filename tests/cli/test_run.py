@@ -28,7 +28,7 @@ from tests.http.local import running
 from tests.http.scripted import Request
 from tests.ports import callback_options
 
-SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds"]
+SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds", "needs_you", "quality", "signed"]
 COUNTS = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
 REQUESTS = ["submit", "poll", "estimate", "balance", "upload", "detect", "refused_429"]
 
@@ -57,6 +57,7 @@ def test_json_is_one_document_of_the_promised_shape(shop: Place) -> None:
     assert list(said["counts"]) == COUNTS
     assert list(said["credits"]) == ["spent", "reserved", "balance", "exceeded"]
     assert list(said["requests"]) == REQUESTS
+    assert said["quality"] == {"swapped": 0, "partly": 0, "unchanged": 0, "no_face": 0, "unknown": 2}
     assert (said["exit_code"], said["reason"], said["batch"]) == (0, "all done", ["spring"])
     assert (said["counts"]["done"], said["credits"]["spent"], said["requests"]["submit"]) == (2, 2, 2)
 

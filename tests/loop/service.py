@@ -18,6 +18,7 @@ from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.downloads import Trial, Verified
 from batchswap.errors import DownloadError, MaybeSent, NeverSent
+from batchswap.runner.interfaces import ResultExaminer
 
 Durations = Callable[[random.Random], float]
 Fault = Callable[["Service", str], str | None]
@@ -223,6 +224,10 @@ class Shelf:
         self.stale: set[str] = set()
         self.unreachable: set[str] = set()
         self.space = 10**12
+        self.examiner: ResultExaminer | None = None
+
+    def file(self, output: str, part: Verified) -> Path | None:
+        return Path(output)
 
     async def fetch(self, url: str, output: str, *, kind: str, tries: int, remote_id: str) -> Verified:
         if url in self.stale:

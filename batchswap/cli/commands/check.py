@@ -16,6 +16,7 @@ from batchswap.errors import Exit, ManifestErrors, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.ledger.enrolment.duplicate_preview import Lookout
 from batchswap.ledger.enrolment.duplicates import Duplicate
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.file import connection
 from batchswap.operations import provider
 from batchswap.operations.ledger_access import reading
@@ -23,7 +24,6 @@ from batchswap.preflight.media import Findings, Use, examine, uses
 from batchswap.report import log_mismatch
 from batchswap.report.duplicate_rows import refusal, sentence
 from batchswap.report.formatting import plural, safe, span
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.settings import Settings
 
 

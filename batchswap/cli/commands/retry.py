@@ -17,11 +17,11 @@ from batchswap.errors import Exit, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.ledger import operator_actions, queries, transitions
 from batchswap.ledger.enrolment import orphans
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.transitions import Stamp
 from batchswap.operations.ledger_access import changing, check_batch, find
 from batchswap.report import stored_files
 from batchswap.report.formatting import plural
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.states import Event, State
 from batchswap.tasks import Task
 

@@ -1,5 +1,6 @@
 """Record local input files when rows are enrolled and when tasks are submitted, to notice later changes."""
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,12 @@ def _states(paths: list[Path]) -> Iterator[tuple[str, int, int]]:
             yield (str(path), *state_of(path.stat()))
         except OSError:
             continue  # removed since it was checked; the upload will report it
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 in hex. Raise OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 Hash = Callable[[Path], str]

@@ -30,11 +30,11 @@ from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import Engine
+from batchswap.local.server.work.engine_pool import EnginePool
 from batchswap.local.server.work.input_fetcher import Fetcher, Reach
 from batchswap.local.server.work.mesh_engine import MeshEngine
 from batchswap.local.server.work.task_inputs import TaskInputs
 from batchswap.local.server.work.task_queue import TaskQueue, task_info
-from batchswap.local.server.work.worker_pool import EnginePool
 
 log = logging.getLogger(__name__)
 

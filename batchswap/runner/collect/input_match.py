@@ -8,7 +8,7 @@ from typing import Any
 from batchswap import wire
 from batchswap.ledger import api_cache
 from batchswap.ledger.enrolment import input_files
-from batchswap.runner.prepare.uploads import hash_file
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.tasks import Task, is_url
 
 

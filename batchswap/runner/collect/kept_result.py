@@ -6,8 +6,8 @@ from pathlib import Path
 
 from batchswap.downloads import Verified, inspect, rejected_names
 from batchswap.errors import DownloadError
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.submission_log.attempts import Logged
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.tasks import Task
 
 SLACK = 2.0

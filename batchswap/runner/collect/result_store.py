@@ -3,18 +3,20 @@
 import asyncio
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from batchswap.downloads import Downloader, Place, Trial, Verified, is_published, publish, try_out
 from batchswap.downloads.fsync_batch import to_its_end
+from batchswap.runner.interfaces import ResultExaminer
 from batchswap.tasks import MediaKind
 
 
 class Results:
     """The results below one folder."""
 
-    def __init__(self, out: Path, downloader: Downloader) -> None:
-        self._out, self._downloader = out, downloader
+    def __init__(self, out: Path, downloader: Downloader, examiner: ResultExaminer | None = None) -> None:
+        self._out, self._downloader, self.examiner = out, downloader, examiner
         self._traits = Trial().traits
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
@@ -36,6 +38,15 @@ class Results:
         Raise DownloadError.
         """
         await publish(self._place(output), part, replaces=replaces, filing=self._downloader.filing)
+
+    def file(self, output: str, part: Verified) -> Path | None:
+        """Return the file with the size of this verified part: the part itself, or the final file."""
+        place = self._place(output)
+        for path in (place.final.with_name(place.part), place.final):
+            with suppress(OSError):
+                if path.lstat().st_size == part.size:
+                    return path
+        return None
 
     async def holds(self, output: str, sha256: str) -> bool:
         """Return whether the file under the final name has this SHA-256. Raise DownloadError."""

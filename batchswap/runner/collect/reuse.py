@@ -7,12 +7,12 @@ from pathlib import Path
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
 from batchswap.events import LogEvent, Report
-from batchswap.ledger import queries, selections, transitions
+from batchswap.ledger import deliveries, queries, selections, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.enrolment.duplicates import Prospect
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.queries import Stored
 from batchswap.runner.context.ledger import RunLedger
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.settings import Settings
 from batchswap.tasks import Task
 
@@ -61,6 +61,8 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
         await ledger.write(transitions.unfit, item.id, code=code, reason=reason)
         return False
     await ledger.write(transitions.reused, item.id, other, file=item.output, size=known.size, sha256=known.sha256)
+    if (same := deliveries.find(ledger.db, other.id)) is not None:
+        await ledger.write(deliveries.record, item.id, same)
     return True
 
 

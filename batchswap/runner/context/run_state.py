@@ -29,6 +29,8 @@ class RunState:
         """Whether --out was tested. Nothing is submitted before that."""
         self.media_trouble = ""
         """The reason why downloads wait."""
+        self.examining = 0
+        """Results that are complete and wait for the end of their examination."""
         self._wakeup = asyncio.Event()
 
     def wake(self) -> None:
@@ -74,6 +76,10 @@ class RunState:
     def note_media_trouble(self, words: str) -> None:
         """Note why downloads wait; "" when they no longer do."""
         self.media_trouble = words
+
+    def note_examining(self, change: int) -> None:
+        """Note that an examination began (+1) or ended (-1)."""
+        self.examining += change
 
 
 class Refusals:

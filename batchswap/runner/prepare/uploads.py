@@ -1,7 +1,6 @@
 """Upload input files. Each content is uploaded once per account, however many rows use it."""
 
 import asyncio
-import hashlib
 import mimetypes
 import os
 import stat
@@ -14,7 +13,7 @@ from batchswap.errors import Exit, InputGone, MaybeSent, NeverSent, WireError
 from batchswap.events import LogEvent
 from batchswap.ledger import api_cache, transitions
 from batchswap.ledger.enrolment import input_files
-from batchswap.ledger.enrolment.input_files import FileState, Input
+from batchswap.ledger.enrolment.input_files import FileState, Input, hash_file
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.prepare.free_calls import ask
 from batchswap.runner.prepare.steps import FreeCallFailed, TaskInvalid
@@ -200,9 +199,3 @@ def too_large(name: Path | str, size: int, most: int) -> str:
 def content_type_of(path: Path) -> str | None:
     """Return the content type for the file's ending; None if unknown."""
     return TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 in hex. Raise OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

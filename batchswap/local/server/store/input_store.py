@@ -16,7 +16,8 @@ import msgspec
 
 from batchswap.errors import Refusal
 from batchswap.local.server.store.database import Database
-from batchswap.local.server.work.engine_interface import InputInfo, open_private, sync_folder
+from batchswap.local.server.work.engine_interface import InputInfo, sync_folder
+from batchswap.workers.worker_pool import open_private
 
 UPLOAD_PATH = re.compile(r"/uploads/([0-9a-f]{32}(?:\.[a-z0-9]{1,8})?)")
 SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")

@@ -15,7 +15,7 @@ from batchswap.errors import EngineError, Refusal
 from batchswap.local.server.settings import ServerSettings
 from batchswap.local.server.store.database import Database
 from batchswap.local.server.store.input_store import InputStore, make_folder
-from batchswap.local.server.work.worker_pool import EnginePool
+from batchswap.local.server.work.engine_pool import EnginePool
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -45,11 +45,6 @@ def produce(engine: Engine, job: SwapJob, result: Path) -> str:
         raise
     sync_folder(result.parent)
     return remark
-
-
-def open_private(path: Path) -> BinaryIO:
-    """Open a file for appending. Only this user can read it."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,8 +10,8 @@ from batchswap.errors import EngineError, Refusal
 from batchswap.local.server.store.input_store import UPLOAD_PATH, InputStore, clean_suffix
 from batchswap.local.server.work.detections import Detections
 from batchswap.local.server.work.engine_interface import InputInfo
+from batchswap.local.server.work.engine_pool import EnginePool
 from batchswap.local.server.work.input_fetcher import CHUNK, Fetcher
-from batchswap.local.server.work.worker_pool import EnginePool
 
 FRESH = 60.0
 """Seconds before a URL is fetched again: an estimate and a thousand rows with the same face fetch it once."""

@@ -18,7 +18,7 @@ from batchswap.local.server.store.input_store import InputStore, make_folder
 from batchswap.local.server.store.task_store import StoredTask, TaskStore
 from batchswap.local.server.work.callbacks import Callbacks
 from batchswap.local.server.work.engine_interface import FACE, IMAGE, VIDEO
-from batchswap.local.server.work.worker_pool import EnginePool
+from batchswap.local.server.work.engine_pool import EnginePool
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """A worker process: reads calls from standard input, runs them one by one and writes outcomes to standard output.
 
-Standard input ends when the server dies for whatever reason. The worker process then exits at once.
+Standard input ends when the parent dies for whatever reason. The worker process then exits at once.
 """
 
 import logging
@@ -9,6 +9,7 @@ import pickle
 import queue
 import signal
 import struct
+import sys
 import threading
 from typing import Any, BinaryIO
 
@@ -43,12 +44,13 @@ def perform(call: bytes) -> tuple[Any, ...]:
 def _receive(source: BinaryIO, calls: "queue.SimpleQueue[bytes]") -> None:
     while head := source.read(LENGTH.size):
         calls.put(source.read(LENGTH.unpack(head)[0]))
-    os._exit(0)  # even in the middle of a swap: there is no server for the result
+    os._exit(0)  # even in the middle of a call: there is no parent for the result
 
 
 def main() -> None:
-    os.umask(0o077)  # only this user can read the engine's files, like all files in the server's folder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
+    os.umask(0o077)  # only this user can read the files that it makes
+    os.nice(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     source = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # the output of a library must not mix with the answers

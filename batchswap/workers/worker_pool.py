@@ -1,4 +1,4 @@
-"""Worker processes for the server: each call runs in the next free process, and a process that dies is replaced."""
+"""Worker processes: each call runs in the next free process, and a process that dies is replaced."""
 
 import asyncio
 import os
@@ -7,31 +7,32 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from batchswap.errors import EngineError
-from batchswap.local.engine import SwapJob
-from batchswap.local.server.settings import ServerSettings
-from batchswap.local.server.work import worker_process
-from batchswap.local.server.work.engine_interface import Engine, InputInfo, open_private, produce
+from batchswap.workers import worker_process
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 120.0
+
+class CallFailed(Exception):
+    """A call had no result, and its arguments are not to blame: the process died, took too long, or has a bug."""
 
 
 class Workers:
-    """`count` processes, each started when it is first needed. Their output goes to the file `log`."""
+    """`count` processes, each started when it is first needed. Their output goes to the file `log`, if there is one.
 
-    def __init__(self, count: int, log: Path) -> None:
-        self._idle = [Worker(log) for _ in range(count)]
+    A process with a `niceness` gives way to others. After `calls` calls it is replaced, so that no library can use more
+    and more memory; 0: never.
+    """
+
+    def __init__(self, count: int, log: Path | None = None, *, niceness: int = 0, calls: int = 0) -> None:
+        self._idle = [Worker(log, niceness, calls) for _ in range(count)]
         self._all = list(self._idle)
         self._waiting: deque[asyncio.Future[Worker]] = deque()
 
-    async def run(
-        self, function: Callable[..., T], *arguments: Any, culprit: str, limit: float, urgent: bool = False
-    ) -> T:
-        """Run `function(*arguments)` in a process. Raises EngineError, also after `limit` seconds of work.
+    async def run(self, function: Callable[..., T], *arguments: Any, limit: float, urgent: bool = False) -> T:
+        """Run `function(*arguments)` in a process. Raise its EngineError, or CallFailed, also after `limit` seconds.
 
         When the process dies, repeat the call once. An `urgent` call runs before all waiting calls.
         """
@@ -43,12 +44,12 @@ class Workers:
                 except EOFError:
                     outcome = await mine.call(function, arguments)
         except EOFError:
-            raise EngineError(culprit, "the worker process died twice while processing it") from None
+            raise CallFailed("the worker process died twice while processing it") from None
         except TimeoutError:
-            raise EngineError(culprit, f"processing took longer than {limit:g} s") from None
+            raise CallFailed(f"processing took longer than {limit:g} s") from None
         finally:
             self._give_back(mine)
-        value: T = _unpack(outcome, culprit)
+        value: T = _unpack(outcome)
         return value
 
     async def close(self) -> None:
@@ -79,13 +80,17 @@ class Workers:
 class Worker:
     """One process and the pipes to it."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log
+    def __init__(self, log: Path | None, niceness: int, most_calls: int) -> None:
+        self._log, self._niceness, self._most_calls = log, niceness, most_calls
         self._process: asyncio.subprocess.Process | None = None
+        self._calls = 0
 
     async def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Run a call. Raises EOFError when the process dies. A cancelled call kills the process."""
+        if self._most_calls and self._calls >= self._most_calls:
+            await self.stop()
         process = self._process or await self._start()
+        self._calls += 1
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -109,10 +114,11 @@ class Worker:
         await process.communicate()  # reads to the end of the pipes and closes them
 
     async def _start(self) -> asyncio.subprocess.Process:
-        # In a new session: Ctrl-C in the terminal must reach only the server.
-        with open_private(self._log) as log:
+        # In a new session: Ctrl-C in the terminal must reach only the parent.
+        self._calls = 0
+        with open_private(self._log or Path(os.devnull)) as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", worker_process.__name__,
+                sys.executable, "-m", worker_process.__name__, str(self._niceness),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 start_new_session=True,
@@ -120,41 +126,17 @@ class Worker:
         return self._process
 
 
-def _unpack(outcome: tuple[Any, ...], culprit: str) -> Any:
+def open_private(path: Path) -> BinaryIO:
+    """Open a file for appending. Only this user can read it."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _unpack(outcome: tuple[Any, ...]) -> Any:
     match outcome:
         case (worker_process.DONE, value):
             return value
         case (worker_process.UNFIT, who, message):
             raise EngineError(who, message)
         case (_, what):
-            raise EngineError(culprit, f"the engine failed: {what}")
+            raise CallFailed(f"the engine failed: {what}")
     raise AssertionError(outcome)
-
-
-class EnginePool:
-    """Processes that swap and detect, and one that examines inputs, so that CreateTask never waits for swaps."""
-
-    def __init__(self, settings: ServerSettings, engine: Engine) -> None:
-        self._engine, self._limit = engine, settings.task_timeout
-        count = settings.count_workers()
-        log = settings.folder / "workers.log"
-        self._workers, self._examiner = Workers(count, log), Workers(1, log)
-        self.threads = max(1, len(os.sched_getaffinity(0)) // count)
-
-    async def look(self, path: Path, culprit: str) -> InputInfo:
-        return await self._examiner.run(self._engine.look, path, culprit, culprit=culprit, limit=LOOK_SECONDS)
-
-    async def detect(self, path: Path, folder: Path, culprit: str) -> tuple[tuple[int, Path], ...]:
-        """Detect faces before all waiting swaps, because the caller waits for the result."""
-        return await self._workers.run(
-            self._engine.detect, path, folder, self.threads, culprit=culprit, limit=self._limit, urgent=True
-        )
-
-    async def produce(self, job: SwapJob, result: Path, culprit: str) -> str:
-        """Return the engine's remark when `result` is complete and on the disk."""
-        return await self._workers.run(produce, self._engine, job, result, culprit=culprit, limit=self._limit)
-
-    async def close(self) -> None:
-        """Kill all processes."""
-        await self._workers.close()
-        await self._examiner.close()
