@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger.rows import one_of, unpack_faces
-from batchswap.states import State
+from batchswap.states import Quality, Review, State
 from batchswap.tasks import Faces, Model, public
 
 
@@ -33,6 +33,10 @@ class TaskRecord(msgspec.Struct, frozen=True):
     sha256: str | None
     changed_at: float | None
     line: int
+    quality: Quality | None = None
+    """Whether the result is a swap; None without a result."""
+    swap_score: float | None = None
+    review: Review = Review.NONE
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
@@ -83,8 +87,10 @@ def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) ->
     is_chosen = f"and {one_of('t.state', map(State, states))}" if states else ""
     sql = f"""
         select b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.faces, t.output, t.consent,
-            t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line
+            t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
+            d.quality, d.score, coalesce(d.review, '')
         from tasks t not indexed cross join batches b on b.id = t.batch_id
+        left join deliveries d on d.task_id = t.id
         where (:batch is null or b.name = :batch) {is_chosen} order by t.id
     """
     for row in db.execute(sql, {"batch": batch}):
@@ -94,6 +100,8 @@ def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) ->
             **found
             | {
                 "state": State(found["state"]),
+                "quality": Quality(found["quality"] or Quality.UNKNOWN) if is_done else None,
+                "review": Review(found["review"]),
                 "model": Model(found["model"]),
                 "target": public(found["target"]),
                 "face": public(found["face"]),

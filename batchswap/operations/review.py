@@ -18,6 +18,7 @@ from batchswap.errors import DownloadError, UsageError
 from batchswap.ledger import deliveries, operator_actions, queries
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.enrolment.duplicates import root_of
+from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.queries import Stored
 from batchswap.ledger.rows import last_attempt
 from batchswap.ledger.transitions import Stamp, find_task
@@ -25,7 +26,6 @@ from batchswap.operations.ledger_access import find, locked, noting, reading
 from batchswap.report.formatting import plural, priced
 from batchswap.report.next_commands import command
 from batchswap.report.stored_files import Reader, kind_of
-from batchswap.runner.prepare.uploads import hash_file
 from batchswap.sqlite_errors import transaction
 from batchswap.states import Review, State
 from batchswap.tasks import Task

@@ -18,7 +18,7 @@ from batchswap.ledger.queries import Credits
 from batchswap.ledger.report_queries import Run
 from batchswap.report.formatting import breadth, counted, moment, money, outcome, plural, priced, safe, span, table
 from batchswap.report.next_commands import cancel_orphans, command
-from batchswap.states import IN_FLIGHT, TO_DO, State
+from batchswap.states import DOUBTFUL, IN_FLIGHT, TO_DO, State
 
 SHOWN = 10
 """Uncertain tasks that are listed."""
@@ -226,7 +226,8 @@ def _person_lines(found: LedgerStatus, db: Path) -> Iterator[str]:
         for each in found.doubtful:
             yield "  " + safe(f"{each.name}: {each.words}")
         if more := count - len(found.doubtful):
-            yield f"  and {more:,} more: {command('tasks --quality doubtful', db)}"
+            kinds = " ".join(f"--quality {each}" for each in DOUBTFUL)
+            yield f"  and {more:,} more: {command('tasks', db, options=f'{kinds} --review none')}"
         decide = command("review", db, options="--accept KEY")
         yield f"  To decide: {decide}, --reject KEY, or --redo KEY, which costs credits again"
     if found.failures:
