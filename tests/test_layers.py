@@ -36,6 +36,8 @@ ONLY = {
     "av": "local.engine delivery",
     "cv2": "local.engine delivery",
     "dlib": "delivery",
+    "jinja2": "report",
+    "matplotlib": "report",
 }
 LOCAL_MAY_SHARE = {"workers", "wire", "tasks", "states", "errors", "clock", "__init__"}
 

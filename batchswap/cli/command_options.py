@@ -305,6 +305,30 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 
+class ReportOptions(options.LedgerOptions):
+    """Write the morning's report as HTML: what happened, what needs you, the results before and after, money, time and
+    rights. Without BATCH, it covers the batches of the run.
+
+    The report needs no network and no server. It is one file for up to 2,000 tasks, and a folder with index.html for
+    more, or if -o names a folder. An earlier report in the same place is replaced, and nothing else.
+    """
+
+    command, summary = "report", "write the morning's report as an HTML page"
+    package = "batchswap.cli.commands.results"
+    batches: tuple[str, ...] = argument(nargs=-1, metavar="[BATCH]...")
+    place: Path = option(
+        "-o", "--output", type=options.PLACE, default=Path("report.html"), metavar="FILE.html|DIR",
+        help="where to write the report",
+    )  # fmt: skip
+    run: str = option(type=kinds.RUN, default="last", metavar="N|last|all", help="the run that it covers, or all runs")
+    pictures: Literal["all", "trouble", "none"] = option(
+        type=click.Choice(["all", "trouble", "none"]),
+        default="trouble",
+        help="pictures of all results, of those that need a look and 300 others, or of none",
+    )
+    open: bool = flag(help="open the report in the browser")
+
+
 def _complete_topic(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     from batchswap.cli.topics import topics
 
@@ -321,5 +345,5 @@ class GuideOptions(CommandOptions):
 COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
     ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, BackupOptions,
-    AdoptOptions, RebuildOptions, GuideOptions,
+    AdoptOptions, RebuildOptions, ReportOptions, GuideOptions,
 )  # fmt: skip

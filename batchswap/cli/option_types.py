@@ -105,6 +105,16 @@ def next_time_of_day(text: str, now: float) -> float:
     return moment.timestamp()
 
 
+def parse_run(text: str) -> str:
+    """Return the number of a run, `last` or `all`. Raise ValueError."""
+    word = text.strip().lower()
+    if word in ("last", "all"):
+        return word
+    if not re.fullmatch(r"[0-9]{1,9}", word) or not int(word):
+        raise ValueError(f"{_short(text)} is not a run; write its number, last or all")
+    return str(int(word))
+
+
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """An option type with one function that parses the text."""
 
@@ -140,4 +150,5 @@ ADDRESS = Parsed("HOST:PORT", parse_address)
 TIME_OF_DAY = Parsed("HH:MM", lambda text: next_time_of_day(text, time.time()))
 COUNT = Parsed("N", lambda text: parse_count(text, 0))
 TAG = Tag()
+RUN = Parsed("N|last|all", parse_run)
 POSITIVE = Parsed("N", lambda text: parse_count(text, 1))

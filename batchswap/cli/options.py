@@ -10,6 +10,7 @@ from batchswap.cli.command import CommandOptions, argument, flag, option, owe_do
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+PLACE = click.Path(path_type=Path)
 
 
 class LedgerOptions(CommandOptions):

@@ -23,6 +23,8 @@ class Course(msgspec.Struct, frozen=True):
     in_flight: list[int]
     refused: list[int]
     """The numbers of answers with status 429."""
+    maintenance: list[int] = []
+    """The numbers of answers with status 455."""
 
 
 def add(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]) -> None:
@@ -51,13 +53,14 @@ def course(db: sqlite3.Connection, run_id: int, *, most: int = 150) -> Course | 
     for kind, place, n in db.execute(sql, (first, step, run_id)):
         by_kind.setdefault(kind, [0] * count)[place] = n
     nothing = [0] * count
-    submits, early, refused = (by_kind.pop(kind, nothing) for kind in ("submit", "early", "refused_429"))
+    kinds = ("submit", "early", "refused_429", "maintenance_455")
+    submits, early, refused, maintenance = (by_kind.pop(kind, nothing) for kind in kinds)
     polls = by_kind.pop("poll", nothing)
     # A poll and its answer may fall into different steps.
     useful = [max(0, all_ - too_early) for all_, too_early in zip(polls, early, strict=True)]
     other = [sum(each) for each in zip(*by_kind.values(), strict=True)] or nothing
     requests = {"submit": submits, "useful": useful, "early": early, "other": other}
-    return Course(run_id, first, step, requests, _in_flight(db, run_id, first, step, count), refused)
+    return Course(run_id, first, step, requests, _in_flight(db, run_id, first, step, count), refused, maintenance)
 
 
 def _in_flight(db: sqlite3.Connection, run_id: int, start: int, step: int, count: int) -> list[int]:

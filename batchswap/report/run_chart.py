@@ -1,9 +1,11 @@
-"""The chart of a run (`status --plot`): its requests by purpose, and its tasks in flight, over time."""
+"""The chart of a run: its requests by purpose, and its tasks in flight, over time (`status --plot`, `report`)."""
 
 import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from batchswap.errors import MissingExtra, UsageError
 from batchswap.ledger.traffic import Course
@@ -19,8 +21,7 @@ KINDS = {
     "early": ("polls, too early", "#E69F00"),
     "other": ("other", "#BBBBBB"),
 }
-_REFUSED = "#D55E00"
-_LINE = "#333333"
+REFUSED, MAINTENANCE, LINE, SLOW = "#D55E00", "#CC79A7", "#333333", "#56B4E9"
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "batchswap",  # the same run gives the same file
@@ -68,23 +69,54 @@ def write(course: Course, path: Path) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+class ChartNotes(msgspec.Struct, frozen=True):
+    """More of a run to draw. Times are Unix seconds. `slowest`: start and seconds of the tasks that took longest."""
+
+    slowest: tuple[tuple[float, float], ...] = ()
+    last_submit: float | None = None
+
+
 def draw(course: Course) -> str:
     """Return the chart as SVG."""
+    return draw_sized(course, (9.0, 5.2), title=title_of(course))
+
+
+def draw_sized(
+    course: Course,
+    inches: tuple[float, float],
+    *,
+    title: str = "",
+    notes: ChartNotes | None = None,
+    extra: str = "plot",
+) -> str:
+    """Return the chart as SVG, with the slowest tasks as bars if there are `notes`.
+
+    `extra`: the part of the package that the caller needs, for the message when matplotlib is missing.
+    """
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional part, and slow to load
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtra("plot", "matplotlib") from error
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.0, 5.2), layout="constrained")
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        raise MissingExtra(extra, "matplotlib") from error
+    # Several charts in one page must not share the names of their clipping paths.
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"batchswap {inches}"}):
+        figure = Figure(figsize=inches, layout="constrained")
+        heights = (3, 2, 2) if notes and notes.slowest else (3, 2)
+        panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         size, unit = _unit(len(course.in_flight) * course.step)
-        _draw_requests(top, course, size)
-        _draw_in_flight(bottom, course, size)
-        bottom.set_xlabel(f"{unit} since {moment(course.start)}")
-        figure.suptitle(_title(course), x=0.01, ha="left", fontsize=11.5)
+        _draw_requests(panels[0], course, size, columns=3 if inches[0] < 6 else 6)
+        _draw_in_flight(panels[1], course, size)
+        for each in panels[:2]:
+            _draw_bands(each, course, size)
+        if notes and notes.slowest:
+            _draw_slowest(panels[2], course, size, notes.slowest)
+        if notes and notes.last_submit is not None:
+            _draw_stop(panels[1], (notes.last_submit - course.start) / size)
+        panels[-1].set_xlabel(f"{unit} since {moment(course.start)}")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
         image = io.StringIO()
-        figure.savefig(image, format="svg", metadata={"Date": None, "Creator": "batchswap", "Title": _title(course)})
+        figure.savefig(image, format="svg", metadata={"Date": None, "Creator": "batchswap", "Title": title_of(course)})
     return image.getvalue()
 
 
@@ -92,7 +124,7 @@ def _unit(seconds: float) -> tuple[float, str]:
     return next((size, name) for least, size, name in _UNITS if seconds >= least)
 
 
-def _title(course: Course) -> str:
+def title_of(course: Course) -> str:
     sums = {kind: sum(values) for kind, values in course.requests.items()}
     tasks, every = sums["submit"], sum(sums.values())
     a_task = f", {every / tasks:.2f} a task" if tasks else ""
@@ -100,12 +132,14 @@ def _title(course: Course) -> str:
     return f"Run {course.run_id}: {plural(tasks, 'submit')}, {plural(every, 'request')}{a_task}, {span(seconds)}"
 
 
-def _draw_requests(axes: "Axes", course: Course, size: float) -> None:
+def _draw_requests(axes: "Axes", course: Course, size: float, columns: int) -> None:
     """Draw stacked bars of requests per second."""
     lefts = [number * course.step / size for number in range(len(course.in_flight))]
     floor = [0.0] * len(lefts)
+    most = max(map(sum, zip(*course.requests.values(), strict=True)), default=0) / course.step
+    period, unit = (1, "second") if most >= 0.5 else (60, "minute")
     for kind, (words, colour) in KINDS.items():
-        heights = [n / course.step for n in course.requests[kind]]
+        heights = [n * period / course.step for n in course.requests[kind]]
         if any(heights):
             axes.bar(
                 lefts,
@@ -123,17 +157,45 @@ def _draw_requests(axes: "Axes", course: Course, size: float) -> None:
     if refused:
         height = max(floor) * 1.06
         label = f"429 ({sum(n for _, n in refused):,})"
-        axes.plot([at for at, _ in refused], [height] * len(refused), "v", color=_REFUSED, label=label, clip_on=False)
-    axes.set_ylabel("requests a second")
+        axes.plot([at for at, _ in refused], [height] * len(refused), "v", color=REFUSED, label=label, clip_on=False)
+    if any(course.maintenance):
+        label = f"455 ({sum(course.maintenance):,})"
+        axes.plot([], [], "s", color=MAINTENANCE, alpha=0.5, label=label)
+    axes.set_ylabel(f"requests a {unit}")
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, len(lefts) * course.step / size)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=9, borderaxespad=0.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
 
 
 def _draw_in_flight(axes: "Axes", course: Course, size: float) -> None:
     edges = [number * course.step / size for number in range(len(course.in_flight) + 1)]
-    axes.stairs(course.in_flight, edges, color=_LINE, linewidth=1.4)
-    axes.stairs(course.in_flight, edges, color=_LINE, alpha=0.12, fill=True)
+    axes.stairs(course.in_flight, edges, color=LINE, linewidth=1.4)
+    axes.stairs(course.in_flight, edges, color=LINE, alpha=0.12, fill=True)
     axes.set_ylabel("tasks in flight")
     axes.set_ylim(0, max(*course.in_flight, 1) * 1.05)
     axes.locator_params(axis="y", integer=True)
+
+
+def _draw_bands(axes: "Axes", course: Course, size: float) -> None:
+    """Mark the steps with answers 429 and 455 over the whole height."""
+    for counts, colour in ((course.refused, REFUSED), (course.maintenance, MAINTENANCE)):
+        bands = [(number * course.step / size, course.step / size) for number, n in enumerate(counts) if n]
+        if bands:
+            transform = axes.get_xaxis_transform()
+            axes.broken_barh(bands, (0, 1), transform=transform, color=colour, alpha=0.18, linewidth=0, zorder=0)
+
+
+def _draw_stop(axes: "Axes", at: float) -> None:
+    axes.axvline(at, color=LINE, linestyle=(0, (4, 3)), linewidth=1.0)
+    axes.annotate("last submit", (at, 1), xycoords=axes.get_xaxis_transform(), xytext=(-4, -2),
+                  textcoords="offset points", ha="right", va="top", fontsize=8.5, color=LINE)  # fmt: skip
+
+
+def _draw_slowest(axes: "Axes", course: Course, size: float, slowest: tuple[tuple[float, float], ...]) -> None:
+    """Draw when the slowest tasks ran, numbered from the slowest one."""
+    for number, (start, seconds) in enumerate(slowest, 1):
+        axes.barh(number, seconds / size, 0.62, (start - course.start) / size, color=SLOW)
+    axes.set_ylim(len(slowest) + 0.6, 0.4)
+    axes.set_yticks(range(1, len(slowest) + 1))
+    axes.tick_params(axis="y", labelsize=7.5, length=0)
+    axes.set_ylabel("slowest tasks")

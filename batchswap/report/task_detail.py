@@ -158,7 +158,7 @@ def balance_words(each: AttemptRow) -> str:
 
 def _choices(story: TaskDetail, db: Path) -> Iterator[str]:
     name = f"{story.task.batch}/{story.task.key}"
-    remote_id = _named(story.events) or "ID"
+    remote_id = named_id(story.events) or "ID"
     yield "It is unknown whether the API accepted the last attempt."
     yield "Look for the task on your account's page at the API, then type one of:"
     for meaning, words in (
@@ -169,7 +169,7 @@ def _choices(story: TaskDetail, db: Path) -> Iterator[str]:
         yield f"  {meaning:24} " + safe(command("resolve", db, name, options=words))
 
 
-def _named(events: list[EventRow]) -> str:
+def named_id(events: list[EventRow]) -> str:
     """Return the task id in an unclear answer to the last submit; "" if there was none."""
     for each in reversed(events):
         if each.event in (NAMED, Event.SUBMITTED):

@@ -21,10 +21,11 @@ EXAMPLES = {
     "--folder": "rehearsal", "--format": "csv", "faces --format": "yaml", "--from": "tasks.csv", "--host": "::1",
     "--if-running": "skip", "--in-flight": "40", "--kind": "image", "--limit": "10", "--log-format": "json",
     "--max-duration": "6h", "--max-upload": "2GB", "--min-free": "20GB", "--name-template": "{key}{ext}",
-    "--out": "/srv/spring/results", "--paid-attempts": "2", "--patience": "30m", "--plot": "last-night.svg",
-    "--note": "wrong-person", "--port": "8080", "--provider": "local", "--quality": "partly", "--rate": "60/1m",
-    "--retries": "5", "--review": "rejected", "--same-refusals": "5",
-    "--seed": "7", "--state": "failed", "--tag": "hero", "--task-id": "5f0c6b0e9a5d4c0f8a3e2b1d7c6f5e4d",
+    "--note": "wrong-person", "--out": "/srv/spring/results", "--output": "night.html", "--paid-attempts": "2",
+    "--patience": "30m", "--pictures": "all", "--plot": "last-night.svg", "--port": "8080", "--provider": "local",
+    "--quality": "partly", "--rate": "60/1m", "--retries": "5", "--review": "rejected", "--run": "all",
+    "--same-refusals": "5", "--seed": "7", "--state": "failed", "--tag": "hero",
+    "--task-id": "5f0c6b0e9a5d4c0f8a3e2b1d7c6f5e4d",
     "--task-timeout": "90m", "--until": "07:00", "--upload-ttl": "12h", "--workers": "32",
 }  # fmt: skip
 """An example for each option that takes a value, by its longest name, or by a command and that."""

@@ -88,6 +88,8 @@ class RunContext:
         self.pacer.on_answer(answer.sent_at, answer.answered_at)
         if verdict.kind is Kind.RATE_LIMITED:
             self.traffic.count("refused_429")
+        if verdict.kind is Kind.MAINTENANCE:
+            self.traffic.note("maintenance_455")
         now = self.clock.monotonic()
         self._follow(self.health.answered(verdict, answer.sent_at, now, answer.retry_after), answer.sent_at)
 
