@@ -77,6 +77,8 @@ class LogEvent(StrEnum):
     BACKUP_SKIPPED = "backup-skipped", "the run made no copy of the ledger"
 
     # Commands
+    REPORT_WRITTEN = "report-written", "where run --report has written the report, and how it begins"
+    REPORT_SKIPPED = "report-skipped", "run --report could not write the report; the run itself is complete"
     KEY_HOST = "key-host", "the host that gets the API key (-v)"
     KEY_EXPOSED = "key-exposed", "other users can read or change a file that decides about the API key"
     LEDGER_MISSING = "ledger-missing", "there is no ledger yet"

@@ -11,7 +11,7 @@ from batchswap.cli.command import CommandOptions, argument, flag, log_as, option
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(options.WorkOptions):
+class RunOptions(options.WorkOptions, options.PicturesOptions):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither
@@ -31,6 +31,9 @@ class RunOptions(options.WorkOptions):
         default=True,
         show_default=False,
         help="copy the ledger to FILE.bak at the end, about 1 GB for a million rows  [default: --backup]",
+    )
+    report: Path | None = option(
+        type=options.PLACE, metavar="FILE.html|DIR", help="write the report at the end, as `batchswap report` does"
     )
     dry_run: bool = flag("-n", "--dry-run", help="only show what a run would do, as `batchswap plan` does")
     quiet: bool = flag("-q", "--quiet", help="show only warnings, errors and the last line")
@@ -305,7 +308,7 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 
-class ReportOptions(options.LedgerOptions):
+class ReportOptions(options.LedgerOptions, options.PicturesOptions):
     """Write the morning's report as HTML: what happened, what needs you, the results before and after, money, time and
     rights. Without BATCH, it covers the batches of the run.
 
@@ -321,11 +324,6 @@ class ReportOptions(options.LedgerOptions):
         help="where to write the report",
     )  # fmt: skip
     run: str = option(type=kinds.RUN, default="last", metavar="N|last|all", help="the run that it covers, or all runs")
-    pictures: Literal["all", "trouble", "none"] = option(
-        type=click.Choice(["all", "trouble", "none"]),
-        default="trouble",
-        help="pictures of all results, of those that need a look and 300 others, or of none",
-    )
     open: bool = flag(help="open the report in the browser")
 
 

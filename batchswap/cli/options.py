@@ -99,6 +99,15 @@ class JsonOptions(CommandOptions):
     as_json: bool = flag("--json", is_eager=True, callback=owe_document, help="print one JSON document on stdout")
 
 
+class PicturesOptions(CommandOptions):
+    heading = "Output"
+    pictures: Literal["all", "trouble", "none"] = option(
+        type=click.Choice(["all", "trouble", "none"]),
+        default="trouble",
+        help="pictures in the report: of all results, of those that need a look and 300 others, or none",
+    )
+
+
 class SpeedOptions(CommandOptions):
     heading = "How fast"
     in_flight: int | None = option(

@@ -115,14 +115,14 @@ def test_pictures_of_one_file(night: Path, pictures: str) -> None:
 
 
 OTHERS = {
-    "notes.html": "notes.html: exists and is not a report of batchswap; name another place with -o",
-    "notes.txt": "notes.txt: is neither a folder nor a file with the ending .html; name another place with -o",
-    "batchswap.db": "batchswap.db: belongs to the ledger; name another place with -o",
-    "batchswap.db-wal": "batchswap.db-wal: belongs to the ledger; name another place with -o",
-    "batchswap.db-pictures": "batchswap.db-pictures: belongs to the ledger; name another place with -o",
-    "batchswap.db-pictures/x.html": "batchswap.db-pictures/x.html: belongs to the ledger; name another place with -o",
+    "notes.html": "notes.html: exists and is not a report of batchswap; name another place",
+    "notes.txt": "notes.txt: is neither a folder nor a file with the ending .html; name another place",
+    "batchswap.db": "batchswap.db: belongs to the ledger; name another place",
+    "batchswap.db-wal": "batchswap.db-wal: belongs to the ledger; name another place",
+    "batchswap.db-pictures": "batchswap.db-pictures: belongs to the ledger; name another place",
+    "batchswap.db-pictures/x.html": "batchswap.db-pictures/x.html: belongs to the ledger; name another place",
     "clips": "clips: is a folder with other files; name an empty or a new one with -o",
-    "gone/x.html": "gone/x.html: there is no folder {here}/gone; create it, or name another place with -o",
+    "gone/x.html": "gone/x.html: there is no folder {here}/gone; create it, or name another place",
 }
 
 
@@ -150,9 +150,7 @@ def test_a_file_of_the_user_in_the_folder_of_a_report_is_kept(night: Path) -> No
 def test_a_place_that_cannot_be_written(night: Path) -> None:
     done = call("report", "-o", "/proc/report.html")
     assert done.exit_code == 2
-    assert re.fullmatch(
-        r"batchswap: /proc/report.html: .*cannot be written \(.*\); name another place with -o\n", done.stderr
-    )
+    assert re.fullmatch(r"batchswap: /proc/report.html: .*cannot be written \(.*\); name another place\n", done.stderr)
 
 
 def test_a_full_disk_leaves_the_earlier_report(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,3 +236,27 @@ def test_other_commands_do_not_load_the_libraries(night: Path, monkeypatch: pyte
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert call("status").exit_code == 0
     assert call("report", "--help").exit_code == 0
+
+
+def test_a_run_writes_its_report_at_the_end(shop: Place) -> None:
+    done = work(shop.manifest("spring.csv", 2), "--report", "night.html")
+    assert done.exit_code == 0, done.stderr
+    assert "report: night.html: Everything is done" in done.stderr
+    assert MARK in text_of(shop.folder / "night.html")
+
+
+def test_a_run_with_an_impossible_place_for_its_report_sends_nothing(shop: Place) -> None:
+    Path("mine.html").write_text("<h1>mine</h1>")
+    refused = work(shop.manifest("spring.csv", 1), "--report", "mine.html")
+    assert (refused.exit_code, Path("batchswap.db").exists()) == (2, False)
+    assert Path("mine.html").read_text() == "<h1>mine</h1>"
+
+
+def test_a_report_that_fails_at_the_end_is_a_warning(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(page, "write", fail)
+    done = work(shop.manifest("spring.csv", 1), "--report", "night.html")
+    assert done.exit_code == 0
+    assert "the report was not written: [Errno 28] No space left on device" in done.stderr

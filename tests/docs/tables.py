@@ -23,6 +23,7 @@ EXAMPLES = {
     "--max-duration": "6h", "--max-upload": "2GB", "--min-free": "20GB", "--name-template": "{key}{ext}",
     "--note": "wrong-person", "--out": "/srv/spring/results", "--output": "night.html", "--paid-attempts": "2",
     "--patience": "30m", "--pictures": "all", "--plot": "last-night.svg", "--port": "8080", "--provider": "local",
+    "--report": "night.html",
     "--quality": "partly", "--rate": "60/1m", "--retries": "5", "--review": "rejected", "--run": "all",
     "--same-refusals": "5", "--seed": "7", "--state": "failed", "--tag": "hero",
     "--task-id": "5f0c6b0e9a5d4c0f8a3e2b1d7c6f5e4d",

@@ -15,7 +15,7 @@ from batchswap.cli.console import Console, print_json
 from batchswap.cli.progress import choose
 from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, standard_input
 from batchswap.cli.user_files import ARGUMENTS, key_words
-from batchswap.errors import Exit, LedgerBusy, LedgerError, UsageError
+from batchswap.errors import BatchswapError, Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.ledger.enrolment.duplicates import DuplicateRows
 from batchswap.operations.ledger_access import reading
@@ -23,6 +23,7 @@ from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.report.duplicate_rows import refusal
 from batchswap.report.run_result import RunRemains, last_line, look, remarks
+from batchswap.settings import Settings
 
 
 def run(console: Console, options: RunOptions) -> int:
@@ -44,6 +45,8 @@ def run(console: Console, options: RunOptions) -> int:
 
 def work(console: Console, options: RunOptions, resume: str) -> int:
     """Run, from the checks to the last line."""
+    if options.report is not None:
+        check_report(options.report, options.db)
     report(LogEvent.KEY_HOST, key_words(click.get_current_context()), logging.DEBUG)
     settings = build_settings(options)
     account = find_account(settings)
@@ -64,6 +67,8 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     if options.backup:
         back_up(summary, batch.enrolled, settings.min_free)
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
+    if options.report is not None:
+        write_report(options.report, options, settings)
     seen = RunRemains()
     with suppress(LedgerError), reading(settings.db) as db:  # the outcome is known even if the ledger cannot be read
         seen = look(db, summary, settings.out, batch.before, settings.db)
@@ -74,3 +79,24 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     line = last_line(summary, settings, resume, seen)
     console.conclude(line, **(summary.to_json() if console.is_json and not options.as_json else {}))
     return summary.exit_code
+
+
+def check_report(place: Path, db: Path) -> None:
+    """Raise UsageError if no report can be written there, before anything is paid."""
+    from batchswap.report import page  # needs the extra
+
+    page.check(place, db)
+
+
+def write_report(place: Path, options: RunOptions, settings: Settings) -> None:
+    """Write the report of the run. A failure is a warning, because the run itself is complete."""
+    from batchswap.report import page
+
+    try:
+        with reading(settings.db) as db:
+            written = page.write(
+                db, settings.db, place, batches=settings.batches, pictures=options.pictures, settings=settings
+            )
+        report(LogEvent.REPORT_WRITTEN, f"report: {written.words}")
+    except (BatchswapError, OSError) as error:
+        report(LogEvent.REPORT_SKIPPED, f"the report was not written: {error}", logging.WARNING)

@@ -16,7 +16,7 @@ MARK = re.compile(rb'<meta name="generator" content="batchswap [^"]*report">')
 _HEAD = 4096
 _COMPANIONS = ("", "-wal", "-shm", "-journal", ".lock", ".bak", ".saved.db")
 """Endings of the names of a ledger and the files next to it."""
-_OTHER = "name another place with -o"
+_OTHER = "name another place"
 
 
 def is_file(place: Path) -> bool:
