@@ -35,7 +35,7 @@ ONLY = {
     "mediapipe": "local.engine delivery",
     "av": "local.engine delivery",
     "cv2": "local.engine delivery",
-    "dlib": "delivery",
+    "dlib": "",
     "jinja2": "report",
     "matplotlib": "report",
 }

@@ -1,6 +1,5 @@
 """Checks of settings before a run, for the command line and for programs."""
 
-import importlib.util
 import math
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from batchswap.delivery import PACKAGES
+from batchswap.delivery import missing_packages
 from batchswap.errors import MissingExtra, UsageError
 from batchswap.settings import Settings
 
@@ -37,8 +36,8 @@ def check_proof(settings: Settings) -> None:
         return
     if not settings.score:
         raise UsageError("--require-swap needs results to be examined: leave out --no-score")
-    if missing := next((name for name in PACKAGES if importlib.util.find_spec(name) is None), ""):
-        raise MissingExtra("proof", missing)
+    if missing := missing_packages():
+        raise MissingExtra("proof", ", ".join(missing))
 
 
 def check_callback(url: str | None, *, has_address: bool) -> None:

@@ -58,7 +58,7 @@ def test_require_swap_without_the_extra_is_refused_before_anything_is_paid(
     shop: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def find(name: str, package: str | None = None) -> ModuleSpec | None:
-        return None if name == "dlib" else real(name, package)
+        return None if name == "face_recognition_models" else real(name, package)
 
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", find)

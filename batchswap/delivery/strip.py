@@ -1,0 +1,108 @@
+"""Draw the strip of a result: a few moments side by side, the target above the result, cropped around the face."""
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from batchswap.delivery.proof.people import Scene, SeenPerson
+from batchswap.local.engine.facemesh.geometry import Box, ByteArray
+
+MOMENTS = 3
+CELL, CELL_ALONE = 160, 240
+"""Pixels: the side of a picture, and the same in a strip of one moment."""
+GAP = 2
+AROUND = 1.4
+"""Space around the faces, relative to the width of one: a face alone takes less than half of the picture."""
+MOST_BYTES = 9_000
+QUALITIES = (72, 60, 48, 38, 28, 20, 12, 5)
+"""Of the WebP. The first one that gives at most MOST_BYTES is used."""
+
+
+def draw(scenes: Sequence[Scene], persons: Sequence[SeenPerson]) -> ByteArray:
+    """Return the strip of these people, or of the middle of the picture without any."""
+    numbers = _moments(scenes, persons)
+    side = CELL if len(numbers) > 1 else CELL_ALONE
+    columns = [_column(scenes[number], _place(persons, number), side) for number in numbers]
+    gap = np.full((columns[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.hstack([part for column in columns for part in (gap, column)][1:])
+
+
+def _moments(scenes: Sequence[Scene], persons: Sequence[SeenPerson]) -> list[int]:
+    """Return the numbers of the shown scenes: early, in the middle and late, with a face if there is one."""
+    some = sorted({number for person in persons for number in person.faces}) or list(range(len(scenes)))
+    if len(some) <= MOMENTS:
+        return some
+    return [some[round((part + 0.5) / MOMENTS * len(some) - 0.5)] for part in range(MOMENTS)]
+
+
+def _place(persons: Sequence[SeenPerson], number: int) -> Box | None:
+    """Return the box around the faces in a scene, wide enough, relative to the picture's size."""
+    boxes = np.array([person.at(number).place for person in persons if number in person.faces])
+    if not len(boxes):
+        return None
+    space = float((boxes[:, 2] - boxes[:, 0]).mean()) * AROUND / 2
+    (left, top), (right, bottom) = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+    return float(left) - space, float(top), float(right) + space, float(bottom)
+
+
+def _column(scene: Scene, place: Box | None, side: int) -> ByteArray:
+    pictures = [picture for picture in (scene.pair.target, scene.pair.result) if picture is not None]
+    cells = [_cut(picture, place, side) for picture in pictures]
+    gap = np.full((GAP, side, 3), 255, np.uint8)
+    return np.vstack([part for cell in cells for part in (gap, cell)][1:])
+
+
+def _cut(picture: ByteArray, place: Box | None, side: int) -> ByteArray:
+    """Cut out a square around the faces, inside the picture where that is possible."""
+    high, wide = picture.shape[:2]
+    left, top, right, bottom = place or (0.0, 0.0, 1.0, 1.0)
+    across, down = (left + right) / 2 * wide, (top + bottom) / 2 * high
+    reach = max((right - left) * wide, (bottom - top) * high * 1.5) if place else min(high, wide)
+    reach = max(8.0, min(reach, max(high, wide)))
+    x, y = (
+        max(0.0, min(middle - reach / 2, edge - reach)) if edge >= reach else (edge - reach) / 2
+        for middle, edge in ((across, wide), (down, high))
+    )
+    zoom = side / reach
+    if zoom < 1:
+        picture = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+        x, y, zoom = x * zoom, y * zoom, 1.0
+    way = np.array([[zoom, 0, -x * zoom], [0, zoom, -y * zoom]])
+    return np.asarray(cv2.warpAffine(picture, way, (side, side), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def encode(picture: ByteArray) -> bytes:
+    """Return the strip as WebP of at most MOST_BYTES, if the lowest quality reaches that."""
+    data = b""
+    for quality in QUALITIES:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "WEBP", quality=quality, method=4)
+        data = file.getvalue()
+        if len(data) <= MOST_BYTES:
+            break
+    return data
+
+
+def write(path: Path, picture: ByteArray) -> str | None:
+    """Write the strip, readable only by its owner. Return what prevented that, or None."""
+    part: Path | None = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(prefix=".strip-", dir=path.parent)
+        part = Path(name)
+        with os.fdopen(number, "wb") as file:
+            file.write(encode(picture))
+        part.replace(path)
+    except OSError as error:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        return f"no room for the strip: {error.strerror or 'it cannot be written'}"
+    return None
