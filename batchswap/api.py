@@ -41,6 +41,7 @@ def run(
     batch: str | None = None,
     name_template: str = DEFAULT_TEMPLATE,
     require_consent: bool = False,
+    consent_register: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
     wait: bool = False,
     backup: bool = True,
@@ -58,6 +59,7 @@ def run(
             batch=batch,
             name_template=name_template,
             require_consent=require_consent,
+            consent_register=consent_register,
             api_key=api_key,
             wait=wait,
             backup=backup,
@@ -72,6 +74,7 @@ async def run_async(
     batch: str | None = None,
     name_template: str = DEFAULT_TEMPLATE,
     require_consent: bool = False,
+    consent_register: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
     wait: bool = False,
     backup: bool = True,
@@ -79,7 +82,8 @@ async def run_async(
     """Do the same as `run` in a program with an event loop. Enrolment blocks the loop; the run itself does not."""
     asked = checked(settings or Settings())
     account = find_account(asked, api_key)
-    sources, options = _sources(manifests, batch), Options(name_template, require_consent, str(asked.out))
+    sources = _sources(manifests, batch)
+    options = _reading(name_template, consent_register, asked, require_consent=require_consent)
     try:
         with enrolled_in(asked, sources, options, account, stdin=None, wait=wait) as held:
             summary = await work_off_at(held.settings, account, watch=_show_nothing, handle_signals=False)
@@ -97,6 +101,7 @@ def plan(
     batch: str | None = None,
     name_template: str = DEFAULT_TEMPLATE,
     require_consent: bool = False,
+    consent_register: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
 ) -> Plan:
     """Return the plan of a run, as `batchswap plan` shows it. Nothing is charged and nothing is written."""
@@ -108,6 +113,7 @@ def plan(
             batch=batch,
             name_template=name_template,
             require_consent=require_consent,
+            consent_register=consent_register,
             api_key=api_key,
         )
     )
@@ -120,12 +126,13 @@ async def plan_async(
     batch: str | None = None,
     name_template: str = DEFAULT_TEMPLATE,
     require_consent: bool = False,
+    consent_register: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
 ) -> Plan:
     """Do the same as `plan` in a program with an event loop."""
     asked = checked(settings or Settings())
     account = find_account_or_refusal(asked, api_key)
-    options = Options(name_template, require_consent, str(asked.out))
+    options = _reading(name_template, consent_register, asked, require_consent=require_consent)
     found = survey(asked, _sources(manifests, batch), options, account, None)
     if found.behind.count:
         _LOG.warning(found.behind.words(asked.db, asked.out))
@@ -191,6 +198,13 @@ def _sources(manifests: Manifests, batch: str | None) -> list[Source]:
     if not paths or STDIN in paths:
         raise UsageError("give at least one manifest, as the path of a file")
     return [Source(path, None, batch) for path in paths]
+
+
+def _reading(
+    name_template: str, register: str | os.PathLike[str] | None, settings: Settings, *, require_consent: bool
+) -> Options:
+    path = "" if register is None else os.fspath(register)
+    return Options(name_template, require_consent, str(settings.out), consent_register=path)
 
 
 async def _show_nothing(look: Callable[[], RunView]) -> None:

@@ -50,6 +50,7 @@ class RunOptions(options.WorkOptions, options.PicturesOptions):
 class CheckOptions(
     options.ManifestsOptions,
     options.ReadingOptions,
+    options.RegisterOptions,
     options.ProviderOptions,
     options.BaseUrlOptions,
     options.UploadOptions,

@@ -73,6 +73,13 @@ class ReadingOptions(OutOptions):
     require_consent: bool = flag(help="report every row without `consent` as an error")
 
 
+class RegisterOptions(CommandOptions):
+    heading = "Which rows"
+    consent_register: Path | None = option(
+        type=FILE, metavar="FILE", help="report every row without a valid release in this register as an error"
+    )
+
+
 class UploadOptions(CommandOptions):
     heading = "How much"
     max_upload: int = option(type=kinds.SIZE, default="512MiB", help="refuse input files larger than this")
@@ -188,6 +195,7 @@ class WorkOptions(
     SpaceOptions,
     TimeOptions,
     ReadingOptions,
+    RegisterOptions,
     SelectionOptions,
     DuplicatesOptions,
     QualityOptions,

@@ -11,7 +11,7 @@ import click
 
 from batchswap.cli.config import is_typed, no_text
 from batchswap.cli.option_types import NO_RATE
-from batchswap.cli.options import AccountOptions, ReadingOptions, WorkOptions
+from batchswap.cli.options import AccountOptions, ReadingOptions, RegisterOptions, WorkOptions
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
@@ -57,7 +57,13 @@ def _format_of(path: str, asked: ManifestFormat | None) -> ManifestFormat | None
 
 def build_reading(options: ReadingOptions) -> Options:
     """Return the options for reading rows."""
-    return Options(options.name_template, options.require_consent, str(options.out))
+    register = options.consent_register if isinstance(options, RegisterOptions) else None
+    return Options(
+        options.name_template,
+        options.require_consent,
+        str(options.out),
+        consent_register="" if register is None else str(register),
+    )
 
 
 def run_command(db: Path, manifests: tuple[str, ...], options: ReadingOptions, provider: str) -> Callable[[str], str]:

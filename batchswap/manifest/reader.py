@@ -4,14 +4,17 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
 
 from batchswap.errors import ManifestProblem
+from batchswap.manifest.consents import Consents, Release
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.readers.formats import READERS, Manifest
 from batchswap.manifest.readers.matrix import Folder
+from batchswap.manifest.register import read_register
 from batchswap.manifest.rows import Problems
 from batchswap.manifest.seen_texts import SeenTexts, Suspects, all_folded
 from batchswap.manifest.sources import ManifestFiles, Options, Source, folder_of, format_of, utf8_problem
@@ -50,11 +53,18 @@ class Reading:
         """Rows of each batch so far."""
         self._sources, self._options, self._stdin = sources, options, stdin
         self._names = self._outputs()
+        self._consents = Consents(datetime.now().astimezone().date())
+
+    @property
+    def releases(self) -> dict[str, Release]:
+        """The releases of the register that rows name, by reference. Complete after the iteration."""
+        return self._consents.used
 
     def __iter__(self) -> Iterator[Chunk]:
         self.counts = {}
         self._names = self._outputs()
         problems = Problems()
+        self._consents = self._rules(problems)
         keys: defaultdict[str, SeenTexts] = defaultdict(SeenTexts)
         outputs = SeenTexts()
         begun: set[str] = set()
@@ -86,13 +96,19 @@ class Reading:
                 if wrong := suspects.found(chunk.batch, chunk.file, row):
                     problems.add(ManifestProblem(chunk.file, row.line, *wrong))
 
+    def _rules(self, problems: Problems) -> Consents:
+        """Return the rules for consents today, in the machine's time zone."""
+        options, day = self._options, datetime.now().astimezone().date()
+        register = read_register(options.consent_register, problems) if options.consent_register else None
+        return Consents(day, options.consent_rule, register, options.withdrawn)
+
     def _outputs(self) -> Outputs:
         return Outputs(self._options.out, self._options.name_template)
 
     def _chunks(self, manifests: ManifestFiles, problems: Problems) -> Iterator[Chunk]:
         for source in self._sources:
             folder = Folder(folder_of(source.path))
-            place = Manifest(source, self._options, self._names, problems, folder)
+            place = Manifest(source, self._options, self._names, problems, folder, self._consents)
             try:
                 with manifests.open(source.path) as stream:
                     try:

@@ -9,6 +9,7 @@ import msgspec
 
 from batchswap.errors import Flaw, ManifestErrors, ManifestProblem
 from batchswap.manifest import fields, outputs
+from batchswap.manifest.consents import Consents
 from batchswap.manifest.fields import LONGEST_KEY, is_kept, plain_text, shown
 from batchswap.manifest.inputs import ManifestInputs
 from batchswap.manifest.outputs import ORDINARY, Outputs, ending, safe_part
@@ -69,10 +70,9 @@ class Checker:
         inputs: ManifestInputs,
         names: Outputs,
         problems: Problems,
-        *,
-        require_consent: bool,
+        consents: Consents,
     ) -> None:
-        self.file, self.batch, self.require_consent = file, batch, require_consent
+        self.file, self.batch, self.consents = file, batch, consents
         self.names = names
         self.problems = problems
         self.inputs = inputs
@@ -206,8 +206,8 @@ class Checker:
                 fields.checked_tags(record.tags)
             except Flaw as flaw:
                 self._blame(record, "tags", flaw)
-        if self.require_consent and "consent" not in record.values:
-            self.complain(record.line, "consent", "is missing, but --require-consent requires it in every row")
+        if wrong := self.consents.problem(record.values.get("consent", ""), record.tags):
+            self.complain(record.line, "consent", wrong)
 
     def _field(self, record: RawRow, field: str, check: Callable[[str], T]) -> T | None:
         """Return the field's checked value; None if it is absent or has a problem, which is reported."""

@@ -60,13 +60,23 @@ class Source(msgspec.Struct, frozen=True):
 class Options(msgspec.Struct, frozen=True):
     """Requirements for all rows. Outputs must stay in the folder `out`, which need not exist.
 
-    With `check_files`, local inputs must be regular, readable, non-empty files.
+    With `check_files`, local inputs must be regular, readable, non-empty files. `consent_register` is the path of a
+    register of releases, "" if there is none. `withdrawn`: references that allow nothing any more, with the day.
     """
 
     name_template: str = DEFAULT_TEMPLATE
     require_consent: bool = False
     out: str = "results"
     check_files: bool = True
+    consent_register: str = ""
+    withdrawn: dict[str, str] = {}
+
+    @property
+    def consent_rule(self) -> str:
+        """Return the option that requires a consent in every row; "" if none does."""
+        if self.require_consent:
+            return "--require-consent"
+        return "--consent-register" if self.consent_register else ""
 
 
 class ManifestFiles:

@@ -61,17 +61,19 @@ def enrol_manifests(
 
 
 def _mark(source: Source, options: Options) -> str:
-    """Return a mark that identifies the content and the options it is read with; "" if the file cannot be read.
+    """Return a mark that identifies the content and the options it is read with; "" if the manifest must be read.
 
-    In that case, the reader raises the error.
+    It must be read if it cannot be read, because then the reader raises the error; and with a register of releases,
+    which are valid on some days only.
     """
     path = Path(source.path)
     try:
-        if source.path == STDIN or not path.is_file():
+        if source.path == STDIN or options.consent_register or not path.is_file():
             return ""
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
     how = f"{VERSION}|{source.format}|{source.batch}|{options.name_template}|{options.require_consent}|{path.resolve()}"
+    how += "".join(f"|{reference}" for reference in sorted(options.withdrawn))
     return f"{content}|{hashlib.sha256(how.encode()).hexdigest()[:16]}"

@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from batchswap.errors import ManifestProblem, UsageError
 from batchswap.manifest import ManifestFormat, Options, Source, check, read
+from batchswap.manifest.consents import Consents, Register, Release
 from batchswap.manifest.outputs import Outputs
 from batchswap.manifest.readers.columns import InputColumn
 from batchswap.manifest.readers.formats import Manifest, read_csv
@@ -37,8 +39,12 @@ CELLS = {
     "face_0": st.sampled_from(["", "", "", F]),
     "output": st.sampled_from(["", "", "", "o.mp4", "../x", "/x"]),
     "repeat": st.sampled_from(["", "", "1", "2", "0", "01"]),
+    "consent": st.one_of(st.sampled_from(["", "r-1", "r-2", "r-3", "gone"]), HOSTILE),
     "tags": st.one_of(st.sampled_from(["", "a;b", "a; a", ";;", "t" * 101, ";".join("abcdefghij" * 6)]), HOSTILE),
 }
+
+DAY = date(2026, 11, 27)
+REGISTER = Register("r.csv", {"r-1": Release("r-1", 2), "r-2": Release("r-2", 3, scope=("a",)), "r-3": None})
 
 
 def quoted(cell: str, separator: str, *, always: bool) -> str:
@@ -71,7 +77,12 @@ def one_way(text: str, options: Options, monkeypatch: pytest.MonkeyPatch | None 
     """With a monkeypatch no column knows a cell, so that every row is left to the checker."""
     problems = Problems()
     place = Manifest(
-        Source("-", "csv", "b"), options, Outputs(options.out, options.name_template), problems, Folder(".")
+        Source("-", "csv", "b"),
+        options,
+        Outputs(options.out, options.name_template),
+        problems,
+        Folder("."),
+        Consents(DAY, options.consent_rule, REGISTER if options.consent_register else None, options.withdrawn),
     )
     rows: list[Row] = []
     with monkeypatch.context() if monkeypatch else nullcontext() as patch:
@@ -86,13 +97,25 @@ def one_way(text: str, options: Options, monkeypatch: pytest.MonkeyPatch | None 
 
 
 @settings(max_examples=400, deadline=None)
-@given(tables(), st.booleans(), st.sampled_from(["{batch}/{key}{ext}", "{key}{ext}", "x/{line}-{stem}{ext}"]))
-@example(f"video,face,consent\n{V},{F},\n", True, "{batch}/{key}{ext}")
-@example(f"video,face,x_a\n{V},{F},\xa0b\n", False, "{batch}/{key}{ext}")
-@example(f"id,video,face\ncon.b,{V},{F}\n", False, "{batch}/{key}{ext}")
-@example(f"consent,video,face\n# a,{V},{F}\n", False, "{batch}/{key}{ext}")
-def test_both_ways_give_the_same(text: str, require_consent: bool, template: str) -> None:
-    options = Options(name_template=template, require_consent=require_consent, check_files=False)
+@given(
+    tables(),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["{batch}/{key}{ext}", "{key}{ext}", "x/{line}-{stem}{ext}"]),
+)
+@example(f"video,face,consent\n{V},{F},\n", True, False, "{batch}/{key}{ext}")
+@example(f"video,face,consent,tags\n{V},{F},r-1,\n{V},{F},r-2,b\n", False, True, "{key}{ext}")
+@example(f"video,face,x_a\n{V},{F},\xa0b\n", False, False, "{batch}/{key}{ext}")
+@example(f"id,video,face\ncon.b,{V},{F}\n", False, False, "{batch}/{key}{ext}")
+@example(f"consent,video,face\n# a,{V},{F}\n", False, False, "{batch}/{key}{ext}")
+def test_both_ways_give_the_same(text: str, require_consent: bool, register: bool, template: str) -> None:
+    options = Options(
+        template,
+        require_consent,
+        check_files=False,
+        consent_register="r.csv" if register else "",
+        withdrawn={"gone": "2026-11-01"},
+    )
     assert one_way(text, options) == one_way(text, options, pytest.MonkeyPatch())
 
 

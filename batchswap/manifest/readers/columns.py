@@ -96,7 +96,7 @@ class Columns:
     def _column(self, name: str) -> Column:
         if name in ("video", "image", "face") or FACE_FIELD.fullmatch(name):
             return InputColumn(self._checker.inputs)
-        consent = f"(?!{NUL}|$){SAFE}" if self._checker.require_consent else SAFE
+        consent = f"(?!{NUL}|$){SAFE}" if self._checker.consents.required_by else SAFE
         kinds = {"id": KEY, "output": OUTPUT, "consent": consent, "tags": TAGS, "repeat": REPEAT}
         return Column(kinds.get(name, NOTE))
 
@@ -121,6 +121,7 @@ class Columns:
         texts = dict(zip(self._header.names, (cells for cells, _ in found), strict=True))
         wrong = {at for _, some in found for at in some}
         absent = [""] * len(numbers)
+        wrong |= self._checker.consents.refused(texts.get("consent", absent), texts.get("tags", absent))
         names = ("id", "video", "image", "face", "output", "consent", "tags", "repeat")
         faces = zip(*(texts[f"face_{number}"] for number in self._faces), strict=True) if self._faces else repeat(())
         kept = zip(*(texts[name] for name in self._kept), strict=True) if self._kept else repeat(())

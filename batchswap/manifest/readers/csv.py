@@ -31,8 +31,8 @@ class Header:
         self.names = [fields.canonical(name) or "" for name in columns]
         self.spelled = {f: c for f, c in zip(self.names, columns, strict=True) if f != c}
 
-    def problems(self, *, require_consent: bool) -> Iterator[tuple[str | None, str]]:
-        """Yield (column, problem)."""
+    def problems(self, consent_rule: str) -> Iterator[tuple[str | None, str]]:
+        """Yield (column, problem). `consent_rule` is the option that requires a consent in every row, "" if none."""
         if not any(self.names) and "|" in "".join(self.columns):
             yield None, 'separates its columns with "|": use ",", ";" or tab'
             return
@@ -59,8 +59,8 @@ class Header:
         if wrong > MOST_UNKNOWN:
             yield None, f"has {wrong - MOST_UNKNOWN:,} more unknown columns"
         yield from self._absent()
-        if require_consent and "consent" not in self.names:
-            yield "consent", "is missing in the header, but --require-consent requires it in every row"
+        if consent_rule and "consent" not in self.names:
+            yield "consent", f"is missing in the header, but {consent_rule} requires it in every row"
 
     def _absent(self) -> Iterator[tuple[str, str]]:
         if not {"video", "image"} & set(self.names):

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from batchswap.errors import Flaw, ManifestProblem
+from batchswap.manifest.consents import Consents
 from batchswap.manifest.fields import LONGEST_KEY, plain_text
 from batchswap.manifest.inputs import ManifestInputs
 from batchswap.manifest.outputs import Outputs
@@ -35,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True):
     names: Outputs
     problems: Problems
     folder: Folder
+    consents: Consents
 
     def complain(self, line: int | None, field: str | None, message: str) -> None:
         self.problems.add(ManifestProblem(self.source.path, line, field, message))
@@ -47,8 +49,7 @@ class Manifest(msgspec.Struct, frozen=True):
         except Flaw as flaw:
             self.complain(None, "name", f"of the batch {flaw}")
         inputs = ManifestInputs(self.folder.path, check_files=self.options.check_files)
-        require = self.options.require_consent
-        return Checker(self.source.path, batch, inputs, self.names, self.problems, require_consent=require)
+        return Checker(self.source.path, batch, inputs, self.names, self.problems, self.consents)
 
 
 FormatReader = Callable[[Manifest, BinaryIO], Iterator[tuple[str, list[Row]]]]
@@ -71,7 +72,7 @@ def read_workbook(place: Manifest, stream: BinaryIO) -> Iterator[tuple[str, list
 def read_table(
     checker: Checker, header: Header, batches: Iterator[tuple[Sequence[int], list[list[str]]]]
 ) -> Iterator[tuple[str, list[Row]]]:
-    problems = list(header.problems(require_consent=checker.require_consent))
+    problems = list(header.problems(checker.consents.required_by))
     for column, sentence in problems:
         checker.complain(header.line, column, sentence)
     if problems:
