@@ -24,7 +24,7 @@ lint: $(READY)  ## Check format, lint rules and strict types
 	$(BIN)/mypy
 
 test: pure  ## Run all tests except the long ones
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --ignore tests/pure
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --ignore tests/pure
 
 pure: $(READY)  ## Run the tests of the code without I/O, with full branch coverage
 	$(BIN)/coverage erase $(PURE)

@@ -144,6 +144,8 @@ _SECRETS = (
         r"\1?…",
     ),
     ("?", re.compile(r"(/[^\s?\"'<>]*)\?[^\s\"'<>=]*=[^\s\"'<>]*"), r"\1?…"),
+    # User and password of a URL.
+    ("@", re.compile(r"(https?:(?:\\?/){2})[^\s/?#\"'<>@]+@", re.IGNORECASE), r"\1"),
     ("%", re.compile(r"(https?%3A%2F%2F[^\s\"'<>]*?)%3F[^\s\"'<>]*", re.IGNORECASE), r"\1?…"),
     # The token after an attempt's ref in a callback URL.
     ("-", re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\\?/|%2F))[0-9a-f]+", re.IGNORECASE), r"\1…"),

@@ -181,7 +181,10 @@ def money(
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """A failed task, with the credits that it cost. `unknown` counts its attempts without a price."""
+    """A failed task, with the credits that it cost. `unknown` counts its attempts without a price.
+
+    `is_saveable`: its last attempt succeeded, and only the download failed.
+    """
 
     batch: str
     key: str
@@ -190,13 +193,14 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
     at: float
     spent: float
     unknown: int
+    is_saveable: bool
 
 
 def failures(db: sqlite3.Connection, batches: Sequence[int]) -> Iterator[Failure]:
     """Yield the failed tasks."""
     sql = (
         "select b.name, t.key, t.code, t.reason, coalesce(t.changed_at, 0.0), coalesce(sum(a.spent), 0.0),"
-        f" coalesce(sum({_COSTS} and a.charged is null), 0)"
+        f" coalesce(sum({_COSTS} and a.charged is null), 0), coalesce(max(a.state = {_SUCCEEDED}), 0)"
         " from tasks t join batches b on b.id = t.batch_id left join attempts a on a.task_id = t.id"
         f" where t.batch_id in ({marks(batches)}) and t.state = '{State.FAILED}' group by t.id order by t.id"
     )

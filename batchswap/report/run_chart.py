@@ -104,7 +104,7 @@ def draw_sized(
         heights = (3, 2, 2) if notes and notes.slowest else (3, 2)
         panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         size, unit = _unit(len(course.in_flight) * course.step)
-        _draw_requests(panels[0], course, size, columns=3 if inches[0] < 6 else 6)
+        _draw_requests(panels[0], course, size, columns=2 if inches[0] < 6 else 6)
         _draw_in_flight(panels[1], course, size)
         for each in panels[:2]:
             _draw_bands(each, course, size)

@@ -51,5 +51,6 @@ def test_inputs_are_shown_without_what_may_be_secret(text: str, shown: str) -> N
 
 def test_foreign_words_become_one_line_that_is_not_too_long() -> None:
     assert clean("two\n\x1b lines ") == "two lines"
+    assert clean("from https://me:pass@host/a.mp4, you@host") == "from https://host/a.mp4, you@host"
     assert clean("x" * 501) == "x" * 499 + "…"
     assert clean("x" * 500) == "x" * 500

@@ -127,6 +127,10 @@ def _problem(group: ProblemGroup, of_code: int, batch: str | None, ledger: Path)
     remarks = []
     if of_code > group.count:
         remarks.append(f"It queues {plural(of_code - group.count, 'other task')} with this code, too.")
+    if group.saveable:
+        remarks.append(
+            f"{plural(group.saveable, 'result')} can still be at the API: the next run downloads them for free."
+        )
     if group.code == GIVEN_UP:
         remarks.append("These tasks may already be paid: the command may pay a second time.")
     return Problem(group, safe(words), " ".join(remarks))

@@ -19,7 +19,7 @@ _PATTERNS = (
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "ID"),
     (re.compile(r"(?<![\w/])(?:[\w.~-]*/)+[\w.-]*\w"), "PATH"),
     (re.compile(r"\b(?=[0-9a-zA-Z_-]*\d)[0-9a-zA-Z_-]{12,}\b"), "ID"),
-    (re.compile(r"\d+(?:[.,]\d+)*"), "N"),
+    (re.compile(r"(?<![A-Za-z])\d+(?:[.,]\d+)*"), "N"),
 )
 
 
@@ -33,6 +33,8 @@ class ProblemGroup(msgspec.Struct):
     count: int = 0
     lost: float = 0.0
     unknown: int = 0
+    saveable: int = 0
+    """Tasks whose result is at the API: only its download failed."""
     first: float = float("inf")
     last: float = 0.0
     examples: list[str] = msgspec.field(default_factory=list)
@@ -42,6 +44,7 @@ class ProblemGroup(msgspec.Struct):
         self.count += 1
         self.lost = round(self.lost + failure.spent, DIGITS)
         self.unknown += failure.unknown
+        self.saveable += failure.is_saveable
         self.first, self.last = min(self.first, failure.at), max(self.last, failure.at)
         if len(self.examples) < EXAMPLES:
             self.examples.append(f"{failure.batch}/{failure.key}")
