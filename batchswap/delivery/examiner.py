@@ -9,12 +9,15 @@ from pathlib import Path
 
 import msgspec
 
+from batchswap.delivery import is_installed
 from batchswap.delivery.examination import Examination, FaceInput, SwapProof
 from batchswap.delivery.inputs import InputFiles
+from batchswap.delivery.proof import examine
 from batchswap.errors import EngineError
-from batchswap.ledger.deliveries import Delivered
+from batchswap.ledger.deliveries import Delivered, pictures_folder
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.input_files import Input, hash_file, is_same
+from batchswap.settings import Settings
 from batchswap.states import Quality
 from batchswap.tasks import MediaKind, Task, is_url
 from batchswap.workers.worker_pool import CallFailed, Workers
@@ -106,6 +109,17 @@ class Examiner:
         """End the processes and remove the downloaded inputs."""
         await self._workers.close()
         await self._inputs.close()
+
+
+def open_examiner(settings: Settings, *, allow_private: bool) -> Examiner | None:
+    """Return the examiner of a ledger's results; None with --no-score, or if the extra `proof` is not installed.
+
+    `allow_private`: inputs may be downloaded from addresses that are not public, because the API has one.
+    """
+    if not settings.score or not is_installed():
+        return None
+    inputs = InputFiles(allow_private=allow_private, min_free=settings.min_free)
+    return Examiner(examine, inputs, pictures_folder(settings.db))
 
 
 def _local(path: Path, known: Input | None) -> tuple[Path | None, str]:

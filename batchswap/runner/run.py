@@ -12,6 +12,7 @@ from batchswap import verdicts, wire
 from batchswap.callbacks import Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
+from batchswap.delivery.examiner import open_examiner
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
 from batchswap.events import LogEvent, Report, report
@@ -93,7 +94,10 @@ async def work_off(
             stack.callback(log.close)
             inbox = CallbackInbox(await _receiver(stack, settings, reading))
             ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0, log)
-            store = Results(settings.out, downloader)
+            examiner = open_examiner(settings, allow_private=private)
+            if examiner is not None:
+                stack.push_async_callback(examiner.close)
+            store = Results(settings.out, downloader, examiner)
             context = RunContext(
                 settings,
                 account,

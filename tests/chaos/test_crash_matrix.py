@@ -214,3 +214,25 @@ def test_killed_between_an_upload_and_its_record(old_shop: Shop) -> None:
     assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
     digest = next(iter(old_shop.vendor.files.values()))
     check(old_shop, [(f"https://cdn.example/{i}.mp4", digest) for i in range(2)])
+
+
+EXAMINED = {
+    "before the examination": "batchswap.delivery.examiner:Examiner.examine@before#2",
+    "after the examination, before its commit": "batchswap.delivery.examiner:Examiner.examine@after#2",
+    "within the commit of the finding": "batchswap.ledger.deliveries:record@after#2",
+}
+
+
+@points(EXAMINED)
+def test_killed_while_a_result_is_examined(old_shop: Shop, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Nothing is paid again, and each result has one finding: the vendor's results show no face."""
+    usual = old_shop.environment()
+    usual.pop("BATCHSWAP_NO_SCORE")
+    monkeypatch.setattr(Shop, "environment", lambda _: usual)
+    pairs = old_shop.rows(3)
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    assert old_shop.run("--rate", "none").exit_code == 0
+    check_books(old_shop, pairs)
+    sql = "select key, quality from deliveries d join tasks t on t.id = d.task_id where key like 'r%'"
+    found = old_shop.select(sql)
+    assert sorted(found) == [(f"r{number}", "no_face") for number in range(3)]
