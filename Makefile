@@ -15,7 +15,7 @@ install: $(READY)  ## Create .venv with batchswap and all packages for the demo 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Choose another: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local,report,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof,report,demo,dev]'
 	@touch $@
 
 lint: $(READY)  ## Check format, lint rules and strict types
@@ -47,9 +47,9 @@ docs: $(READY)  ## Bring the tables and the examples of the documentation up to 
 check: lint cover  ## Run lint and cover
 
 demo: $(READY)  ## Swap faces in real videos with the local provider
-	@$(BIN)/python -m manifests.demo media
-	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db --out demo/results
-	@$(BIN)/python -m manifests.demo picture
+	@$(BIN)/python -m manifests.demo
+	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db \
+		--out demo/results --report demo/report.html --pictures all
 
 bench: $(READY)  ## Compare the speed with other programs (about nine minutes)
 	@$(BIN)/python -m tests.benchmarks

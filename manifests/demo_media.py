@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manifests.demo_picture import Pair, Pixels, make_picture, read_picture, replacing
+from manifests.pixels import Pixels, read_picture, replacing
 
-__all__ = ["Media", "Pair", "find_data", "make", "make_picture"]
+__all__ = ["Media", "find_data", "make"]
 
 RATE = 25
 """Frames per second of the rendered videos."""

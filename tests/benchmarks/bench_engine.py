@@ -23,7 +23,7 @@ import numpy as np
 from batchswap.local.engine import SwapJob, check_usable, swap
 from batchswap.local.engine.media.writer import ENCODER
 from manifests.demo_media import Portrait, make, read_anna, view, write_video
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 
 GOAL = 3.0
 ROUNDS = 3

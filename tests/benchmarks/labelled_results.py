@@ -19,7 +19,7 @@ from batchswap.delivery.examination import FaceInput
 from batchswap.local.engine import SwapJob, swap
 from batchswap.tasks import MediaKind
 from manifests.demo_media import Portrait, duo_frames, find_data, portrait_frames, read_anna, read_grace, view
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 from tests.engine import difficult_clips
 
 RATE = 25

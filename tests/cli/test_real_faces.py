@@ -24,7 +24,7 @@ pytest.importorskip("mediapipe")
 pytest.importorskip("skimage")
 
 from manifests.demo_media import copier, duo_frames, find_data, read_anna, read_grace, write_video
-from manifests.demo_picture import read_picture
+from manifests.pixels import read_picture
 from tests.engine import landmarks
 from tests.engine.variants import Variant, write
 

@@ -16,7 +16,7 @@ from batchswap.local.engine import SwapJob, swap
 from batchswap.local.engine.facemesh import mesh
 from batchswap.local.engine.facemesh.geometry import Floats, width
 from manifests.demo_media import Portrait, make, read_anna, view, write_video
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 from tests.engine import landmarks
 
 SIZE = (480, 360)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from manifests.demo_media import Portrait, view
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 
 SIZE = (448, 256)
 """Width and height."""

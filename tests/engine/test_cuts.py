@@ -10,7 +10,7 @@ from batchswap.local.engine import SwapJob, swap
 from batchswap.local.engine.facemesh import geometry, mesh
 from batchswap.local.engine.facemesh.geometry import Floats
 from manifests.demo_media import Media, Portrait, read_anna, view, write_video
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 from tests.engine import landmarks
 
 SIZE = (640, 480)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchswap.errors import EngineError
 from batchswap.local.engine import DetectedPeople, SwapJob, detect, swap
 from manifests.demo_media import Media, duo_frames, read_anna, read_grace, write_video
-from manifests.demo_picture import Pixels
+from manifests.pixels import Pixels
 from tests.engine import face_identity, landmarks, rendering
 
 ANNA, GRACE = 0, 1

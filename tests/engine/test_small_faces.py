@@ -12,7 +12,7 @@ from batchswap.local.engine.native_stderr import kept_stderr
 from batchswap.local.engine.tracking import close_search
 from batchswap.local.engine.tracking.finder import Finder
 from manifests.demo_media import Media, Portrait, find_data, read_anna, write_video
-from manifests.demo_picture import Pixels, read_picture
+from manifests.pixels import Pixels, read_picture
 from tests.engine import landmarks, rendering
 
 COUNT, HIDDEN = 36, (10, 11, 12)
