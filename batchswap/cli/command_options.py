@@ -105,6 +105,7 @@ class TasksOptions(options.LedgerOptions):
     )  # fmt: skip
     batch: str | None = option(metavar="NAME", help="only tasks of this batch")
     code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
+    consent: str | None = option(metavar="REF", help="only tasks under this release")
     quality: tuple[str, ...] = option(
         type=click.Choice([str(each) for each in Quality]), multiple=True, default=(), show_default=False,
         help="only results of this quality; repeatable",

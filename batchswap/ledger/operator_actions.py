@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from batchswap.errors import IdTaken, UsageError
+from batchswap.ledger import releases
 from batchswap.ledger.enrolment.duplicates import Decision, root_of
 from batchswap.ledger.rows import IS_IN, TASK_COLUMNS, last_attempt, one_of, task
 from batchswap.ledger.transitions import Stamp, attached, change, move, reopen
@@ -56,8 +57,15 @@ def is_given_up(db: sqlite3.Connection, item: Task) -> bool:
     return row is not None and row[0] == Event.GIVEN_UP
 
 
+def check_release(db: sqlite3.Connection, item: Task) -> None:
+    """Raise UsageError if the release of the task was withdrawn."""
+    if releases.withdrawn_at(db, item.consent) is not None:
+        raise UsageError(f"{item.batch}/{item.key} is under {item.consent}, a release that was withdrawn")
+
+
 def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = False) -> Event:
-    """Retry a failed or cancelled task, or a done one whose file `is_gone`. Raise UsageError for any other.
+    """Retry a failed or cancelled task, or a done one whose file `is_gone`. Raise UsageError for any other, and for one
+    whose release was withdrawn.
 
     RESUMED: the attempt was accepted and did not fail, so its result is requested again at no cost.
     RETRIED: the task is queued, its next attempt may cost credits, and --paid-attempts counts from zero again. A done
@@ -69,6 +77,7 @@ def retry(db: sqlite3.Connection, stamp: Stamp, item: Task, *, is_gone: bool = F
             f"{item.batch}/{item.key} is {item.state}: only failed and cancelled tasks can be retried"
             f"{_HINTS.get(item.state, '')}"
         )
+    check_release(db, item)
     if item.state is State.DONE and root_of(db, item.id) != item.id:
         move(db, stamp, item.id, item.state, Event.REUSE_AGAIN)
         return Event.REUSE_AGAIN

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from batchswap.ledger.budgets import DIGITS
-from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, TASK_COLUMNS, TASK_FROM, marks, one_of, task
+from batchswap.ledger.rows import ATTEMPT_COLUMNS, IS_OPEN, IS_WITHDRAWN, TASK_COLUMNS, TASK_FROM, marks, one_of, task
 from batchswap.ledger.transitions import find_task, media_urls
 from batchswap.states import AttemptState, State
 from batchswap.tasks import Attempt, Model, Task
@@ -215,7 +215,8 @@ def took(db: sqlite3.Connection, most: int = 500) -> list[Past]:
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """A stored result. `out` is the folder of the run that stored it, "" if unknown. `at` is Unix time.
 
-    The user has rejected it if `is_rejected`: then its file has another name than `output`, and may be deleted.
+    The user has rejected it if `is_rejected`: then its file has another name than `output`, and may be deleted. If its
+    release was withdrawn, the file may be deleted, too.
     """
 
     id: int
@@ -228,6 +229,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     at: float
     output: str
     is_rejected: bool
+    is_withdrawn: bool
 
     def paths(self, out: str) -> Iterator[str]:
         """Yield the possible paths: the one where it was stored, then the one below this absolute `out`."""
@@ -241,17 +243,18 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
         yield out
 
 
-_STORED = (
+STORED = (
     "t.id, b.name, t.key, t.file, t.size, t.sha256, coalesce(r.out, ''), coalesce(t.changed_at, 0.0), t.output,"
-    " coalesce((select d.review = 'rejected' from deliveries d where d.task_id = t.id), 0)"
+    " coalesce((select d.review = 'rejected' from deliveries d where d.task_id = t.id), 0),"
+    f" {IS_WITHDRAWN}"
 )
-_STORED_FROM = "tasks t {} join batches b on b.id = t.batch_id left join runs r on r.id = t.stored_by"
+STORED_FROM = "tasks t {} join batches b on b.id = t.batch_id left join runs r on r.id = t.stored_by"
 
 
 def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterator[Stored]:
     """Yield the last `most` results of these batches."""
     sql = (
-        f"select {_STORED} from {_STORED_FROM.format('not indexed')}"
+        f"select {STORED} from {STORED_FROM.format('not indexed')}"
         f" where b.name in ({marks(batches)}) and t.state = 'done' and t.file is not null"
         " and t.generation = b.generation order by t.id desc limit ?"
     )
@@ -261,7 +264,7 @@ def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterato
 
 def stored_by(db: sqlite3.Connection, task_id: int) -> Stored | None:
     """Return the result of one done task."""
-    sql = f"select {_STORED} from {_STORED_FROM.format('')} where t.id = ? and t.state = 'done' and t.file is not null"
+    sql = f"select {STORED} from {STORED_FROM.format('')} where t.id = ? and t.state = 'done' and t.file is not null"
     row = db.execute(sql, (task_id,)).fetchone()
     return None if row is None else Stored(*row)
 

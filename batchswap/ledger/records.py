@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchswap.ledger.rows import one_of, unpack_faces
+from batchswap.ledger.rows import IS_WITHDRAWN, one_of, unpack_faces
 from batchswap.states import Quality, Review, State
 from batchswap.tasks import Faces, Model, public
 
@@ -37,6 +37,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
     """Whether the result is a swap; None without a result."""
     swap_score: float | None = None
     review: Review = Review.NONE
+    withdrawn: bool = False
+    """Whether the release of its row was withdrawn."""
 
 
 class AttemptRecord(msgspec.Struct, frozen=True):
@@ -88,7 +90,7 @@ def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) ->
     sql = f"""
         select b.name, t.key, t.state, t.code, t.reason, t.model, t.target, t.face, t.faces, t.output, t.consent,
             t.tags, t.extra, t.attempts, t.file, t.size, t.sha256, t.changed_at, t.line,
-            d.quality, d.score, coalesce(d.review, '')
+            d.quality, d.score, coalesce(d.review, ''), {IS_WITHDRAWN}
         from tasks t not indexed cross join batches b on b.id = t.batch_id
         left join deliveries d on d.task_id = t.id
         where (:batch is null or b.name = :batch) {is_chosen} order by t.id
@@ -102,6 +104,7 @@ def tasks(db: sqlite3.Connection, states: Sequence[State], batch: str | None) ->
                 "state": State(found["state"]),
                 "quality": Quality(found["quality"] or Quality.UNKNOWN) if is_done else None,
                 "review": Review(found["review"]),
+                "withdrawn": bool(found["withdrawn"]),
                 "model": Model(found["model"]),
                 "target": public(found["target"]),
                 "face": public(found["face"]),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from batchswap.ledger.rows import IS_IN, IS_OPEN, TASK_COLUMNS, marks, one_of, task, unpack_faces
+from batchswap.ledger.rows import IS_IN, IS_OPEN, IS_WITHDRAWN, TASK_COLUMNS, marks, one_of, task, unpack_faces
 from batchswap.ledger.transitions import media_urls
 from batchswap.states import COSTS_MONEY, Quality, Review, State
 from batchswap.tasks import Faces, Task
@@ -61,6 +61,7 @@ class TaskLine(msgspec.Struct, frozen=True):
     evidence: bytes | None = None
     strip: str = ""
     is_signed: bool = False
+    is_withdrawn: bool = False
 
     @property
     def faces(self) -> Faces:
@@ -109,7 +110,7 @@ _LINE_SQL = f"""
             where a.task_id = t.id and {one_of("a.state", COSTS_MONEY)}),
         (select a.remote_id from attempts a where a.task_id = t.id order by a.number desc limit 1), t.faces,
         {_QUALITY}, d.share, d.score, coalesce(d.review, ''), coalesce(d.note, ''), d.evidence,
-        coalesce(d.strip, ''), coalesce(d.signed, 0)
+        coalesce(d.strip, ''), coalesce(d.signed, 0), {IS_WITHDRAWN}
     from tasks t not indexed cross join batches b on b.id = t.batch_id left join deliveries d on d.task_id = t.id
 """
 """Always by rowid: with an index on the batch, the rows would have to be sorted before the first one is returned."""
@@ -157,6 +158,7 @@ def lines(
     code: str | None = None,
     qualities: Sequence[str] = (),
     review: str | None = None,
+    consent: str | None = None,
 ) -> Iterator[TaskLine]:
     """Stream the tasks in the order in which they were enrolled. `review` may be NOT_REVIEWED."""
     where = [IS_IN]
@@ -167,8 +169,10 @@ def lines(
     if review is not None:
         given = Review.NONE if review == NOT_REVIEWED else Review(review)
         where.append(f"t.state = '{State.DONE}' and coalesce(d.review, '') = '{given}'")
+    if consent is not None:
+        where.append("t.consent = :consent")
     sql = f"{_LINE_SQL} where {' and '.join(where)} order by t.id"
-    for row in db.execute(sql, {"batch": batch, "code": code}):
+    for row in db.execute(sql, {"batch": batch, "code": code, "consent": consent}):
         yield TaskLine(*row)
 
 

@@ -41,6 +41,8 @@ def groups(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
 
 IS_IN = "(:batch is null or b.name = :batch) and (:code is null or t.code = :code)"
 """The condition that a task is in a batch and has a code. Either may be None."""
+IS_WITHDRAWN = "exists (select 1 from releases w where w.reference = t.consent and w.withdrawn_at is not null)"
+"""The condition that the release of a task was withdrawn."""
 IS_OPEN = one_of("state", OPEN)
 """SQLite uses the index of open tasks only for a query that repeats the whole condition of the index."""
 _MODELS = {str(model): model for model in Model}

@@ -304,6 +304,34 @@ def m009_deliveries(db: Database) -> None:
     )
 
 
+@steps()
+def m010_releases(db: Database) -> None:
+    """The releases that rows name: the file that proves each one, and when it was withdrawn. No person is named.
+
+    `former_results` has the results that their tasks have lost, by a redo or an edited row. Their files may exist.
+    """
+    _script(
+        db,
+        """
+        create table releases(
+            reference text not null primary key, sha256 text, size integer, modified integer, withdrawn_at real
+        ) strict, without rowid;
+        create table former_results(
+            id integer primary key, task_id integer not null references tasks, consent text not null,
+            file text not null, size integer not null, sha256 text not null, out text not null, stored_at real not null
+        ) strict;
+        create index former_results_consent on former_results(consent)
+        """,
+    )
+    db.execute(
+        "create trigger results_lost after update of file on tasks"
+        " when old.state = 'done' and old.file is not null and new.file is null begin"
+        " insert into former_results(task_id, consent, file, size, sha256, out, stored_at) values(old.id, old.consent,"
+        " old.file, old.size, old.sha256, coalesce((select out from runs where id = old.stored_by), ''),"
+        " coalesce(old.changed_at, 0.0)); end"
+    )
+
+
 def migrate(db: Database, version: int) -> None:
     """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)

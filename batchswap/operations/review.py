@@ -182,7 +182,9 @@ def price(path: Path, names: Sequence[str]) -> Price:
 def _to_redo(db: sqlite3.Connection, names: Sequence[str], path: Path) -> list[Task]:
     """Return the named tasks without those that the same command has queued before."""
     left = [task for task in _named(db, names, path) if not operator_actions.is_redone(db, task)]
-    return _all_done(left, path)
+    for task in _all_done(left, path):
+        operator_actions.check_release(db, task)
+    return left
 
 
 class Redone(msgspec.Struct, frozen=True):

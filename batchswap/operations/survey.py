@@ -10,7 +10,7 @@ import msgspec
 
 from batchswap import manifest, wire
 from batchswap.errors import AccountRefused, BatchswapError
-from batchswap.ledger import budgets, queries, selections
+from batchswap.ledger import budgets, queries, releases, selections
 from batchswap.ledger.enrolment import duplicate_preview, manifest_moves
 from batchswap.ledger.enrolment.duplicates import Decision
 from batchswap.ledger.enrolment.input_files import hash_file
@@ -64,10 +64,11 @@ def survey(
 ) -> Survey:
     """Compare the manifests with the ledger. `asker` is a result of `find_account_or_refusal`."""
     account = None if isinstance(asker, AccountRefused) else asker
-    rows = manifest.read(sources, options, stdin)
     now, used_today = time.time(), used_by_log(account)
     selection = selections.Selection((), settings.filter, settings.tags, settings.limit)
     with reading(settings.db) if connection.exists(settings.db) else nullcontext() as db:
+        gone = {} if db is None else releases.withdrawn(db)
+        rows = manifest.read(sources, msgspec.structs.replace(options, withdrawn=gone), stdin)
         chunks = rows if db is None else manifest_moves.checked(db, rows, [source.place for source in sources])
         name = account_name(settings, account)
         lookout = duplicate_preview.Lookout(db, name, hash_file, has_several=len(sources) > 1)

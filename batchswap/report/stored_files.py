@@ -102,7 +102,7 @@ def _look_at(each: Stored, here: str, found: StoredFilesCheck, reader: Reader) -
         found.changed.append(each)
     elif "unreadable" in kinds:
         found.unreadable.append(each)
-    elif not each.is_rejected:  # the file of a rejected result may be deleted
+    elif not each.is_rejected and not each.is_withdrawn:  # these files may be deleted
         found.gone.append(each)
         folder = each.out or here
         if folder in found.folders or not os.path.isdir(folder):  # noqa: PTH112 - many results, and few folders

@@ -61,7 +61,8 @@ def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
     face = () if story.task.faces else ("face",)
     for name in ("model", "target", *face, "output", "consent"):
         if found[name]:
-            yield "  " + safe(f"{name}: {found[name]}")
+            more = ", which was withdrawn" if name == "consent" and line.is_withdrawn else ""
+            yield "  " + safe(f"{name}: {found[name]}{more}")
     for face_id, url in story.task.faces:
         yield "  " + safe(f"face {face_id}: {public(url)}")
     if found["tags"]:

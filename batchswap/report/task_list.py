@@ -16,7 +16,7 @@ from batchswap.tasks import public
 COLUMNS = (
     "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
     "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra", "quality",
-    "swap_score", "review", "signed", "key_name",
+    "swap_score", "review", "signed", "key_name", "withdrawn",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Beginnings of a cell that spreadsheets take for a formula."""
@@ -53,6 +53,7 @@ def record(line: TaskLine) -> dict[str, Any]:
         "review": line.review,
         "signed": bool(line.is_signed),
         "key_name": None,
+        "withdrawn": bool(line.is_withdrawn),
     }
 
 

@@ -9,12 +9,16 @@ from typing import BinaryIO
 import msgspec
 
 from batchswap import manifest
+from batchswap.errors import ManifestErrors, ManifestProblem
+from batchswap.ledger import releases
 from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.enrolment.duplicates import Decision, settle
 from batchswap.ledger.enrolment.enrol import Enrolment
-from batchswap.ledger.enrolment.input_files import hash_file
+from batchswap.ledger.enrolment.input_files import hash_file, state_of
+from batchswap.ledger.releases import Evidence
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import STDIN, Options, Source
+from batchswap.manifest.consents import Release
 
 VERSION = 3
 """Raise it when marking or reading changes, so that manifests marked by an older version are read again."""
@@ -48,16 +52,42 @@ def enrol_manifests(
     `account` is the name of the account that would pay. `decision` applies to rows that it has paid for already.
     """
 
+    options = msgspec.structs.replace(options, withdrawn=releases.withdrawn(db))
+    reading = manifest.read(sources, options, stdin)
+
     def settled(db: sqlite3.Connection, batches: tuple[str, ...], rows: int | None) -> int:
+        _note_releases(db, stamp, options.consent_register, list(reading.releases.values()))
         return settle(db, batches, rows, decision, account, hash_file)
 
     marks = {source.place: _mark(source, options) for source in sources}
     known = enrol.known_batches(db, marks) if all(marks.values()) else None
     if known is not None:
         return Enrolled(known, enrol.enrol_unchanged(db, stamp, known, settled), unchanged=True)
-    reading = manifest.read(sources, options, stdin)
     done = enrol.enrol(db, stamp, reading, marks, settled)
     return Enrolled(tuple(reading.counts), done)
+
+
+def _note_releases(db: sqlite3.Connection, stamp: Stamp, register: str, named: Sequence[Release]) -> None:
+    """Record the evidence of these releases. It is read only if its size or time has changed. Raise ManifestErrors."""
+    problems = []
+    for release in named:
+        try:
+            releases.note(db, stamp, release.reference, _evidence(db, release))
+        except OSError as error:
+            sentence = f"cannot be read ({error.strerror})"
+            problems.append(ManifestProblem(register, release.line, "evidence", sentence))
+    if problems:
+        raise ManifestErrors(problems)
+
+
+def _evidence(db: sqlite3.Connection, release: Release) -> Evidence | None:
+    if not release.evidence:
+        return None
+    path, known = Path(release.evidence), releases.evidence(db, release.reference)
+    size, modified = state_of(path.stat())
+    if known is not None and (known.size, known.modified) == (size, modified):
+        return known
+    return Evidence(hash_file(path), size, modified)
 
 
 def _mark(source: Source, options: Options) -> str:

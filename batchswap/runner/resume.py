@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from batchswap.events import LogEvent
-from batchswap.ledger import queries
+from batchswap.ledger import queries, releases
 from batchswap.runner.background import accompany
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import Accepted, ResultReady
@@ -23,6 +23,7 @@ def resume(run: RunContext, loop: Loop) -> None:
     elsewhere = Counter[str]()
     others = 0
     unexplained = queries.unexplained(run.ledger.db)
+    withdrawn = releases.withdrawn(run.ledger.db)
     for found in queries.unfinished(run.ledger.db, *TO_COLLECT, State.UNCERTAIN):
         if found.account != run.account.name:
             if found.task.state is not State.UNCERTAIN:
@@ -41,7 +42,8 @@ def resume(run: RunContext, loop: Loop) -> None:
         elif found.task.state is State.FETCHING:
             loop.apply(ResultReady(job, found.media))
         elif run.account.is_idempotent:
-            loop.queue.resend(found.task, found.attempt)
+            if found.task.consent not in withdrawn:
+                loop.queue.resend(found.task, found.attempt)
         elif is_ours and unexplained is not None and unexplained[0] == found.attempt.id:
             # The process died before it could read the balance.
             run.evidence.submit_was_unclear(found.attempt, unexplained[1])

@@ -33,7 +33,7 @@ HOSTILE = "\x1b]0;owned\x07\u202e=cmd()\r\n[red]\x9b31m"
 RECORD = [
     "batch", "key", "state", "code", "reason", "model", "target", "face", "output", "consent", "tags", "tries",
     "credits", "remote_id", "file", "size", "sha256", "changed_at", "line", "extra", "quality",
-    "swap_score", "review", "signed", "key_name",
+    "swap_score", "review", "signed", "key_name", "withdrawn",
 ]  # fmt: skip
 
 
@@ -192,6 +192,13 @@ def test_show_shows_no_signature(worked: Place) -> None:
     assert "/media/" in both or "media: http" in both
     assert "sig" not in both.replace("signature", "").replace('"signed"', "")
     assert "?…" in both
+
+
+def test_the_list_can_be_limited_to_a_release(worked: Place) -> None:
+    assert [each["key"] for each in json.loads(call("tasks", "--consent", "release-1", "--format", "json").stdout)] == [
+        "a"
+    ]
+    assert json.loads(call("tasks", "--consent", "release-2", "--format", "json").stdout) == []
 
 
 def test_an_unknown_or_ambiguous_key_is_refused(worked: Place) -> None:

@@ -85,8 +85,8 @@ def test_the_list_can_be_limited_to_reviews_and_qualities(done: str) -> None:
     line = tasks()["r2"]
     assert (line["quality"], line["swap_score"], line["signed"], line["key_name"]) == ("partly", 0.5, False, None)
     head, *_, last = call("tasks", "--format", "csv").stdout.splitlines()
-    assert head.endswith(",extra,quality,swap_score,review,signed,key_name")
-    assert last.endswith(",partly,0.5,,False,")
+    assert head.endswith(",extra,quality,swap_score,review,signed,key_name,withdrawn")
+    assert last.endswith(",partly,0.5,,False,,False")
     assert "  swap: partly (62 %), score 0.50\n    a\n" in call("show", "r2").stdout
 
 

@@ -16,8 +16,8 @@ from tests.test_layers import LAYERS
 EXAMPLES = {
     "--ahead": "32", "--balance": "500", "--base-url": "https://api.crunai.com", "--batch": "spring", "--budget": "500",
     "--budget-per-day": "2000", "--callback-listen": "127.0.0.1:8080",
-    "--callback-url": "https://hooks.example.com/batchswap", "--code": "501", "--consent-register": "releases.csv",
-    "--db": "spring.db", "--downloads": "8",
+    "--callback-url": "https://hooks.example.com/batchswap", "--code": "501",
+    "--consent": "release-114", "--consent-register": "releases.csv", "--db": "spring.db", "--downloads": "8",
     "--duplicates": "reuse", "--faces-folder": "casting", "--fault": "429:0.1", "--filter": "hero",
     "--folder": "rehearsal", "--format": "csv", "faces --format": "yaml", "--from": "tasks.csv", "--host": "::1",
     "--if-running": "skip", "--in-flight": "40", "--kind": "image", "--limit": "10", "--log-format": "json",

@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError, LedgerOutdated
-from batchswap.ledger import deliveries, queries
+from batchswap.ledger import deliveries, queries, releases
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
@@ -118,3 +118,12 @@ def test_a_ledger_of_version_8_is_left_alone_while_a_run_uses_it(tmp_path: Path)
         pass
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("pragma user_version").fetchone() == (8,)
+
+
+def test_a_ledger_of_version_9_gets_its_releases_and_keeps_the_waiting_edits(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 9, "m010_releases")
+    with_an_attempt(path, reserved=1.0)
+    with reading(path) as db:
+        assert releases.withdrawn(db) == {}
+        assert releases.uses(db) == [releases.ReleaseUse("", 1, 0, 0)]

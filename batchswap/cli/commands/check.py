@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batchswap import manifest
 from batchswap.cli.command_options import CheckOptions
 from batchswap.cli.console import Console, print_json, print_lines
@@ -14,6 +16,7 @@ from batchswap.client.http import check_base_url
 from batchswap.downloads import is_on_private_address
 from batchswap.errors import Exit, ManifestErrors, UsageError
 from batchswap.events import LogEvent, report
+from batchswap.ledger import releases
 from batchswap.ledger.enrolment.duplicate_preview import Lookout
 from batchswap.ledger.enrolment.duplicates import Duplicate
 from batchswap.ledger.enrolment.input_files import hash_file
@@ -29,7 +32,7 @@ from batchswap.settings import Settings
 
 def check(console: Console, options: CheckOptions) -> int:
     """Check the manifests and, with --db and --media, the ledger and the inputs."""
-    rows = manifest.read(build_sources(options.manifests, options), build_reading(options), standard_input())
+    rows = manifest.read(build_sources(options.manifests, options), _reading_options(options), standard_input())
     try:
         named = _read(rows, media=options.media)
     except ManifestErrors as errors:
@@ -39,6 +42,14 @@ def check(console: Console, options: CheckOptions) -> int:
         return _refuse(console, options, options.db, again)
     found = asyncio.run(_examine(options, named)) if options.media else None
     return _conclude(console, options, rows.counts, found.problems if found else [], found)
+
+
+def _reading_options(options: CheckOptions) -> manifest.Options:
+    """Return the options for reading rows. With --db, the releases that the ledger has as withdrawn count."""
+    if options.db is None or not connection.exists(options.db):
+        return build_reading(options)
+    with reading(options.db) as ledger:
+        return msgspec.structs.replace(build_reading(options), withdrawn=releases.withdrawn(ledger))
 
 
 def _read(reading: Any, *, media: bool) -> list[Use]:

@@ -15,7 +15,7 @@ from batchswap.cli.config import elsewhere, is_typed
 from batchswap.cli.console import Console
 from batchswap.errors import Exit, UsageError
 from batchswap.events import LogEvent, report
-from batchswap.ledger import operator_actions, queries, transitions
+from batchswap.ledger import operator_actions, queries, releases, transitions
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.transitions import Stamp
@@ -43,8 +43,11 @@ def retry(console: Console, options: RetryOptions) -> int:
     done = Retried()
     with changing(options.db) as (ledger, stamp):
         check_batch(ledger, batch, options.db)
+        withdrawn = {} if options.keys else releases.withdrawn(ledger)
         for task in _chosen(ledger, options, state, batch, code):
-            if may_pay_twice or not operator_actions.is_given_up(ledger, task):
+            if task.consent in withdrawn:
+                done.withdrawn += 1
+            elif may_pay_twice or not operator_actions.is_given_up(ledger, task):
                 _put_back(ledger, stamp, task, options.out, done)
             else:
                 done.left += 1
@@ -72,6 +75,7 @@ class Retried:
 
     moved: Counter[str] = field(default_factory=Counter)
     left: int = 0
+    withdrawn: int = 0
     orphaned: int = 0
 
     def __str__(self) -> str:
@@ -82,6 +86,8 @@ class Retried:
             they, them = ("it", "it") if self.left == 1 else ("they", "them")
             skipped = f"skipped {plural(self.left, 'task')} that you had given up on: {they} may already be paid"
             parts.append(f"{skipped}, name {them} to queue {them} anyway")
+        if self.withdrawn:
+            parts.append(f"skipped {plural(self.withdrawn, 'task')} whose release was withdrawn")
         if self.moved.total() > self.orphaned:
             parts.append("the next run takes them")
         if self.orphaned:

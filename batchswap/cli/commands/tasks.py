@@ -19,6 +19,7 @@ def tasks(_: Console, options: TasksOptions) -> int:
             code=options.code,
             qualities=options.quality,
             review=options.review,
+            consent=options.consent,
         )
         print_lines(FORMATS[options.format](found, columns()))
     return Exit.DONE

@@ -20,6 +20,7 @@ from batchswap.tasks import Row
 
 INPUTS = (
     "model", "target", "target_query", "face", "face_query", "faces", "digest", "output", "source_id",
+    "consent",
 )  # fmt: skip
 """The columns that an edited row replaces, in the order in which `edited` stores them."""
 BLOBS = ("target_query", "face_query", "faces")
@@ -93,7 +94,8 @@ def _upsert(shared: tuple[str, ...], own: tuple[str, ...], count: int) -> str:
         on conflict(batch_id, key) do update set
             position = excluded.position, generation = excluded.generation, line = excluded.line,
             source_id = case when digest = excluded.digest then excluded.source_id else source_id end,
-            consent = excluded.consent, tags = excluded.tags, extra = excluded.extra,
+            consent = case when digest = excluded.digest then excluded.consent else consent end,
+            tags = excluded.tags, extra = excluded.extra,
             edited = case when digest <> excluded.digest then cast({_PACKED} as blob) end,
             output = case when {one_of("state", UNDONE)} then excluded.output else output end
     """

@@ -173,12 +173,13 @@ def take_edits(db: sqlite3.Connection, stamp: Stamp) -> int:
     for task_id, state, packed in db.execute(sql).fetchall():
         if state in OPEN:
             continue
-        names = ", ".join(f"{name} = ?" for name in INPUTS)
+        values = _unpacked(packed)
+        names = ", ".join(f"{name} = ?" for name in INPUTS[: len(values)])  # an earlier version stored fewer
         db.execute(
             f"update tasks set {names}, edited = null, replaces = coalesce(sha256, replaces),"
             " duplicates = '', reuses = null, content = null, stored_by = null,"
             " file = null, size = null, sha256 = null where id = ?",
-            (*_unpacked(packed), task_id),
+            (*values, task_id),
         )
         if Event.CHANGED in BY_PERSON.get(State(state), {}):
             move(db, stamp, task_id, State(state), Event.CHANGED, reason="its row was edited")
