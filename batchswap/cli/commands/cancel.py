@@ -9,12 +9,9 @@ from batchswap.cli.command_options import CancelOptions
 from batchswap.cli.config import elsewhere, is_typed
 from batchswap.cli.console import Console
 from batchswap.errors import Exit, UsageError
-from batchswap.ledger import operator_actions
-from batchswap.operations.ledger_access import changing, check_batch, find
+from batchswap.operations import decisions
 from batchswap.report.formatting import plural
 from batchswap.report.next_commands import command
-from batchswap.states import State
-from batchswap.tasks import Task
 
 NAMED = 3
 """Tasks that are named in a command at most."""
@@ -28,30 +25,22 @@ def cancel(console: Console, options: CancelOptions) -> int:
         where = elsewhere(ctx, "batch")
         hint = f"; --batch{where} does not count here" if where else ""
         raise UsageError(f"give either the tasks to cancel, or --batch NAME for all queued ones of a batch{hint}")
-    count = given_up = 0
-    with changing(options.db) as (ledger, stamp):
-        check_batch(ledger, batch, options.db)
-        named = [find(ledger, key, options.db) for key in dict.fromkeys(options.keys)]
-        back = [task for task in named if not operator_actions.is_given_up(ledger, task)]
-        for task in named or (operator_actions.chosen(ledger, State.QUEUED, batch=batch) if batch is not None else ()):
-            given_up += operator_actions.is_given_up(ledger, task)
-            operator_actions.cancel(ledger, stamp, task)
-            count += 1
-    done = [f"{plural(count, 'task')} cancelled"]
-    if count > given_up:
-        done.append(_undo(back, batch, options.db))
-    if given_up:
-        paid = f"{plural(given_up, 'task')} that you had given up on may already be paid"
+    cancelled = decisions.cancel(options.db, options.keys, batch)
+    done = [f"{plural(cancelled.total, 'task')} cancelled"]
+    if cancelled.total > cancelled.given_up:
+        done.append(_undo(cancelled.back, batch, options.db))
+    if cancelled.given_up:
+        paid = f"{plural(cancelled.given_up, 'task')} that you had given up on may already be paid"
         done.append(f"{paid}: only `batchswap retry KEY` queues such a task again")
     console.conclude("; ".join(done))
     return Exit.DONE
 
 
-def _undo(named: list[Task], batch: str | None, db: Path) -> str:
+def _undo(named: tuple[str, ...], batch: str | None, db: Path) -> str:
     """Return how to undo it. For a batch, that includes tasks which were cancelled earlier."""
     if batch is not None:
         chosen = f"--state cancelled --batch {shlex.quote(batch)}"
         return f"to queue all cancelled tasks of the batch again: `{command('retry', db, options=chosen)}`"
     if len(named) > NAMED:
         return "to undo: `batchswap retry` with the same names"
-    return f"to undo: `{command('retry', db, *(f'{task.batch}/{task.key}' for task in named))}`"
+    return f"to undo: `{command('retry', db, *named)}`"

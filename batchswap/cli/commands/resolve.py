@@ -11,12 +11,10 @@ from batchswap.cli.console import Console
 from batchswap.cli.options import AccountOptions
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.errors import Exit, UsageError
-from batchswap.ledger import operator_actions, report_queries, rows, transitions
-from batchswap.ledger.submission_log.entries import What
-from batchswap.operations.ledger_access import changing, find, reading
-from batchswap.operations.log_access import write_down
+from batchswap.operations import decisions
+from batchswap.operations.decisions import Settlement
+from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import LOCAL, find_account, opened
-from batchswap.report.next_commands import command
 from batchswap.runner.collect.input_match import fits, has_other_file
 from batchswap.runner.standalone_calls import FreeCalls, free_calls
 from batchswap.tasks import Task
@@ -28,31 +26,10 @@ def resolve(console: Console, options: ResolveOptions) -> int:
     db, task_id = options.db, options.task_id
     if (task_id is not None) + options.not_accepted + options.give_up != 1:
         raise UsageError("give one of --task-id ID, --not-accepted and --give-up")
-    with changing(db) as (ledger, stamp):
-        transitions.recover(ledger, stamp)  # of an interrupted run: its open submits become uncertain
-    with reading(db) as ledger:
-        task = find(ledger, options.key, db)
-        operator_actions.unclear(ledger, task)
-        account = report_queries.attempts(ledger, task.id)[-1].account
+    task, account = decisions.uncertain_task(db, options.key)
     if task_id is not None:
         asyncio.run(_confirm(task, task_id, account, options))
-    what = What.ACCEPTED if task_id is not None else What.REFUSED if options.not_accepted else What.ENDED
-    with changing(db) as (ledger, stamp):
-        task = find(ledger, options.key, db)
-        if task_id is not None:
-            operator_actions.attach(ledger, stamp, task, task_id)
-            outcome = f"was accepted as {task_id}; the next run collects it"
-        elif options.not_accepted:
-            operator_actions.not_accepted(ledger, stamp, task)
-            outcome = "is queued again; the next run submits it"
-        else:
-            operator_actions.give_up(ledger, stamp, task)
-            again = command("retry", db, f"{task.batch}/{task.key}")
-            outcome = f"is given up and counts as failed; `{again}` would pay again"
-        attempt = rows.last_attempt(ledger, task.id)
-    if attempt is not None:
-        write_down(db, what, [(task, attempt)])
-    console.conclude(f"{task.batch}/{task.key} {outcome}")
+    console.conclude(decisions.settle(db, options.key, Settlement(task_id, options.not_accepted)))
     return Exit.DONE
 
 
