@@ -88,6 +88,7 @@ class LogEvent(StrEnum):
     RESULT_UNREADABLE = "result-unreadable", "rebuild cannot read a file; it is left out or fetched again"
     CONFIRMED = "confirmed", "how many task ids adopt has compared with their rows"
     SERVING = "serving", "the local provider accepts requests"
+    WATCHING = "watching", "the live page is served"
 
 
 class Report(Protocol):

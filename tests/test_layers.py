@@ -12,6 +12,7 @@ PACKAGE = Path(batchswap.__file__).parent
 LAYERS = """
     __main__
     cli api
+    watch
     operations
     preflight
     report local.server
@@ -28,7 +29,7 @@ LAYERS = """
 """
 DEPTH = {name: depth for depth, row in enumerate(LAYERS.strip().split("\n")) for name in row.split()}
 ONLY = {
-    "aiohttp": "client downloads callbacks local.server",
+    "aiohttp": "client downloads callbacks local.server watch",
     "sqlite_utils": "ledger",
     "click": "cli",
     "openpyxl": "manifest",

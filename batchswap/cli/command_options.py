@@ -107,8 +107,8 @@ class TasksOptions(options.LedgerOptions):
     code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
     consent: str | None = option(metavar="REF", help="only tasks under this release")
     quality: tuple[str, ...] = option(
-        type=click.Choice([str(each) for each in Quality]), multiple=True, default=(), show_default=False,
-        help="only results of this quality; repeatable",
+        type=click.Choice([*map(str, Quality), "doubtful"]), multiple=True, default=(), show_default=False,
+        help="only results of this quality; repeatable; doubtful: those that need your review",
     )  # fmt: skip
     review: str | None = option(
         type=click.Choice([str(Review.ACCEPTED), str(Review.REJECTED), "none"]),
@@ -262,6 +262,19 @@ class DoctorOptions(
     command, summary = "doctor", "find what would stop a run here, and how to repair it"
 
 
+class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptions):
+    """Compare result files with the ledger: size and SHA-256. Without PATH, all results are compared, also rejected
+    ones.
+
+    With files or folders, the results that belong there are compared, and files that the ledger does not know are
+    named. Each wrong file is one line on stdout, and the exit code is then 3. Nothing is changed.
+    """
+
+    command, summary = "verify", "compare result files with the ledger"
+    package = "batchswap.cli.commands.results"
+    paths: tuple[Path, ...] = argument(nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+
+
 class BackupOptions(options.LedgerOptions):
     """Copy the ledger to FILE. The copy is consistent, also during a run.
 
@@ -329,6 +342,27 @@ class ReportOptions(options.LedgerOptions, options.PicturesOptions):
     open: bool = flag(help="open the report in the browser")
 
 
+class WatchOptions(options.LedgerOptions, options.OutOptions):
+    """Show the report as a live page in the browser, during a run, after it, or before the first one. Ctrl-C ends it.
+
+    The page has buttons to accept, reject, redo, retry, resolve and cancel, which do the same as these commands. This
+    command never submits and needs no API key.
+
+    Only this machine can open the page. With another --host, other machines can, with the token in the printed address.
+    The connection is not encrypted.
+    """
+
+    command, summary = "watch", "show the report as a live page in the browser"
+    package = "batchswap.cli.commands.results"
+    host: str = option(default="127.0.0.1", metavar="HOST", help="address to listen on")
+    port: int = option(
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=0,
+        help="port to listen on; 0 takes any free one",
+    )
+
+
 def _complete_topic(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
     from batchswap.cli.topics import topics
 
@@ -344,6 +378,6 @@ class GuideOptions(CommandOptions):
 
 COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
-    ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, BackupOptions,
-    AdoptOptions, RebuildOptions, ReportOptions, GuideOptions,
+    ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, VerifyOptions,
+    BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions, GuideOptions,
 )  # fmt: skip

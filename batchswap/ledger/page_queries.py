@@ -69,11 +69,46 @@ _ROW_SQL = f"""
 """
 
 
-def tasks(db: sqlite3.Connection, batches: Sequence[int]) -> Iterator[ReportRow]:
-    """Yield the tasks in the order in which they were added to the ledger."""
-    sql = f"{_ROW_SQL.format('not indexed')} where t.batch_id in ({marks(batches)}) order by t.id"
-    for row in db.execute(sql, tuple(batches)):
+def tasks(db: sqlite3.Connection, batches: Sequence[int], *, first: int = 0, most: int = -1) -> Iterator[ReportRow]:
+    """Yield the tasks in the order in which they were added to the ledger: at most `most`, from the id `first` on."""
+    sql = f"{_ROW_SQL.format('not indexed')} where t.batch_id in ({marks(batches)}) and t.id >= ? order by t.id limit ?"
+    for row in db.execute(sql, (*batches, first, most)):
         yield ReportRow(*row)
+
+
+def task_ids(db: sqlite3.Connection, batches: Sequence[int], every: int) -> list[int]:
+    """Return the id of the first task, and of every further one after `every` tasks."""
+    sql = f"select t.id from tasks t not indexed where t.batch_id in ({marks(batches)}) order by t.id"
+    return [row[0] for number, row in enumerate(db.execute(sql, tuple(batches))) if number % every == 0]
+
+
+def changed(db: sqlite3.Connection, batches: Sequence[int], after: int, until: int, most: int) -> list[int]:
+    """Return the tasks of these batches with an event after one event and up to another, at most `most`."""
+    sql = (
+        f"select distinct e.task_id from events e join tasks t on t.id = e.task_id where e.id > ? and e.id <= ?"
+        f" and t.batch_id in ({marks(batches)}) limit ?"
+    )
+    return [row[0] for row in db.execute(sql, (after, until, *batches, most))]
+
+
+class LedgerMark(msgspec.Struct, frozen=True):
+    """The moment of a ledger: its last run, task and event, and how often manifests were read into it.
+
+    It takes the same time to read whatever the size of the ledger.
+    """
+
+    run: int
+    task: int
+    readings: int
+    event: int
+
+
+def mark(db: sqlite3.Connection) -> LedgerMark:
+    sql = (
+        "select coalesce((select max(id) from runs), 0), coalesce((select max(id) from tasks), 0),"
+        " coalesce((select sum(generation) from batches), 0), coalesce((select max(id) from events), 0)"
+    )
+    return LedgerMark(*db.execute(sql).fetchone())
 
 
 def task(db: sqlite3.Connection, task_id: int) -> ReportRow | None:

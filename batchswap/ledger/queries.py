@@ -262,6 +262,27 @@ def stored(db: sqlite3.Connection, batches: Sequence[str], most: int) -> Iterato
         yield Stored(*row)
 
 
+def all_stored(db: sqlite3.Connection) -> Iterator[Stored]:
+    """Yield all results, also those whose row has left the manifest. No query stays open in between."""
+    sql = (
+        f"select {STORED} from {STORED_FROM.format('not indexed')}"
+        " where t.id > ? and t.state = 'done' and t.file is not null order by t.id limit 1000"
+    )
+    last = 0
+    while rows := db.execute(sql, (last,)).fetchall():
+        yield from (Stored(*row) for row in rows)
+        last = rows[-1][0]
+
+
+def with_content(db: sqlite3.Connection, hashes: Sequence[str]) -> dict[str, str]:
+    """Return "batch/key" of a result for those of some hundreds of SHA-256 that any result has. Reads all tasks."""
+    sql = (
+        "select t.sha256, min(b.name || '/' || t.key) from tasks t join batches b on b.id = t.batch_id"
+        f" where t.state = 'done' and t.sha256 in ({marks(hashes)}) group by t.sha256"
+    )
+    return dict(db.execute(sql, tuple(hashes)).fetchall())
+
+
 def stored_by(db: sqlite3.Connection, task_id: int) -> Stored | None:
     """Return the result of one done task."""
     sql = f"select {STORED} from {STORED_FROM.format('')} where t.id = ? and t.state = 'done' and t.file is not null"

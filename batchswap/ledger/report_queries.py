@@ -7,7 +7,7 @@ import msgspec
 
 from batchswap.ledger.rows import IS_IN, IS_OPEN, IS_WITHDRAWN, TASK_COLUMNS, marks, one_of, task, unpack_faces
 from batchswap.ledger.transitions import media_urls
-from batchswap.states import COSTS_MONEY, Quality, Review, State
+from batchswap.states import COSTS_MONEY, DOUBTFUL, Quality, Review, State
 from batchswap.tasks import Faces, Task
 
 
@@ -25,6 +25,8 @@ class Run(msgspec.Struct, frozen=True):
 
 NOT_REVIEWED = "none"
 """The name of results without a review, as a filter."""
+NOT_SETTLED = "doubtful"
+"""The name of results that need the user's review, as a filter."""
 
 
 class TaskLine(msgspec.Struct, frozen=True):
@@ -160,12 +162,17 @@ def lines(
     review: str | None = None,
     consent: str | None = None,
 ) -> Iterator[TaskLine]:
-    """Stream the tasks in the order in which they were enrolled. `review` may be NOT_REVIEWED."""
+    """Stream the tasks in the order in which they were enrolled.
+
+    `qualities` may have NOT_SETTLED, and `review` may be NOT_REVIEWED.
+    """
     where = [IS_IN]
     if states:
         where.append(one_of("t.state", map(State, states)))
     if qualities:
-        where.append(one_of(_QUALITY, map(Quality, qualities)))
+        is_of_these = one_of(_QUALITY, (Quality(each) for each in qualities if each != NOT_SETTLED))
+        is_doubtful = f"{one_of(_QUALITY, DOUBTFUL)} and d.review = ''" if NOT_SETTLED in qualities else "false"
+        where.append(f"({is_of_these} or {is_doubtful})")
     if review is not None:
         given = Review.NONE if review == NOT_REVIEWED else Review(review)
         where.append(f"t.state = '{State.DONE}' and coalesce(d.review, '') = '{given}'")

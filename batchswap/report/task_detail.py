@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from batchswap.ledger import report_queries
+from batchswap.ledger.deliveries import quality_words
 from batchswap.ledger.report_queries import AttemptRow, EventRow, TaskLine
 from batchswap.ledger.transitions import NAMED
 from batchswap.report.formatting import iso, moment, money, priced, safe, size, span
@@ -87,20 +88,10 @@ def to_lines(story: TaskDetail, db: Path) -> Iterator[str]:
 
 def _quality_lines(line: TaskLine) -> Iterator[str]:
     score = "" if line.score is None else f", score {line.score:.2f}"
-    yield f"  swap: {quality_words(line)}{score}"
+    yield f"  swap: {quality_words(Quality(str(line.quality)), line.share)}{score}"
     yield from ("    " + safe(words) for words in evidence_words(evidence_of(line)))
     if line.review or line.note:
         yield "  " + safe(f"review: {line.review or 'none'}" + (f", {line.note}" if line.note else ""))
-
-
-def quality_words(line: TaskLine) -> str:
-    """Return whether the result is a swap, such as `partly (62 %)`; "" if there is no result."""
-    if line.quality is None:
-        return ""
-    share = (
-        f" ({line.share:.0%})".replace("%", " %") if line.quality == Quality.PARTLY and line.share is not None else ""
-    )
-    return Quality(line.quality).words + share
 
 
 def evidence_of(line: TaskLine) -> dict[str, Any]:
@@ -113,8 +104,9 @@ def evidence_words(evidence: dict[str, Any]) -> Iterator[str]:
     """Yield the reason for the quality, and what could not be examined."""
     if reason := evidence.get("reason"):
         yield str(reason)
-    if missing := evidence.get("missing"):
-        yield "not examined: " + (", ".join(map(str, missing)) if isinstance(missing, list) else str(missing))
+    missing = evidence.get("missing")
+    for role, problem in missing.items() if isinstance(missing, dict) else ():
+        yield f"without the {role}: {problem}"
 
 
 def _attempt_lines(each: AttemptRow) -> Iterator[str]:

@@ -4,6 +4,7 @@ import platform
 import shlex
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,17 @@ def scope_of(db: sqlite3.Connection, ledger: Path, names: tuple[str, ...], run: 
     return Scope(ledger, page_queries.batch_ids(db, names or page_queries.batches_of(db, found.id) or None), found.id)
 
 
-def gather(db: sqlite3.Connection, scope: Scope, strip_of: StripOf, settings: Settings | None) -> Facts:
+DrawTimeLine = Callable[[sqlite3.Connection, Sequence[int], int | None], TimeLine | None]
+"""Draws the time line of some batches and a run, which takes a second."""
+
+
+def gather(
+    db: sqlite3.Connection,
+    scope: Scope,
+    strip_of: StripOf,
+    settings: Settings | None,
+    draw: DrawTimeLine = charts.gather,
+) -> Facts:
     """Read the facts from the ledger. `settings`: those of the run, if they are known."""
     names = tuple(scope.batches)
     counts = orphans.find(db, list(names)).without(queries.counts_in(db, names))
@@ -105,7 +116,7 @@ def gather(db: sqlite3.Connection, scope: Scope, strip_of: StripOf, settings: Se
         quality=deliveries.qualities(db, names, done=counts[State.DONE]),
         problems=_problems(db, scope),
         money=money_table.gather(db, scope.ids, scope.run_id),
-        time_line=charts.gather(db, scope.ids, scope.run_id),
+        time_line=draw(db, scope.ids, scope.run_id),
         runs=runs,
         differences=overview.compare(runs),
         rights=_rights(db, scope, counts[State.DONE]),

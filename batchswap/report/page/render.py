@@ -22,20 +22,29 @@ from batchswap.states import DOUBTFUL, Quality, State
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+MACROS = ("copyable", "when", "number")
+"""The macros of the template. They are variables, because a section is also rendered alone."""
 SECTIONS = ("verdict", "needs", "strips", "problems", "money", "timeline", "tasks", "compared", "rights", "colophon")
 """The blocks of the template, in their order on the page."""
+
+
+class LivePart(msgspec.Struct, frozen=True):
+    """The part of a page that is served by a program, which accepts actions: another script, and its data."""
+
+    script: str
+    data: dict[str, Any]
 
 
 class PageForm(msgspec.Struct, frozen=True):
     """How a page gets its data. `pieces`: addresses of the tasks' files; empty if the tasks are in the page.
 
-    `live`: the page is served by a program that accepts actions (see `live_page` in the script).
+    `live`: None for a page that is a file (see "A live page" in the script).
     """
 
     total: int
     pictures: Pictures
     pieces: tuple[str, ...] = ()
-    live: bool = False
+    live: LivePart | None = None
 
 
 def require() -> None:
@@ -96,7 +105,9 @@ def context(facts: Facts, scope: Scope, form: PageForm) -> dict[str, Any]:
     """Return the variables of the template."""
     style, script = _source("page.css"), _source("page.js")
     now = time.time()
+    macros: Any = environment().get_template("macros.html").module
     return {
+        **{name: getattr(macros, name) for name in MACROS},
         "facts": facts,
         "scope": scope,
         "form": form,
@@ -112,7 +123,7 @@ def context(facts: Facts, scope: Scope, form: PageForm) -> dict[str, Any]:
             "fields": FIELDS,
             "pieces": form.pieces,
             "total": form.total,
-            "live": form.live,
+            "live": form.live is not None,
             "states": [str(state) for state in State],
             "doubtful": [str(each) for each in DOUBTFUL],
             "qualities": {str(each): each.words for each in Quality},
@@ -129,7 +140,9 @@ def policy(style: str, script: str, form: PageForm) -> str:
     A page in a folder also loads its data: by scripts that its own script adds, and no others.
     """
     more = " 'strict-dynamic'" if form.pieces else ""
-    connect = "'self'" if form.live else "'none'"
+    if form.live is not None:
+        more = f" '{_hash(form.live.script)}'{more}"
+    connect = "'self'" if form.live is not None else "'none'"
     return (
         f"default-src 'none'; script-src '{_hash(script)}'{more}; style-src '{_hash(style)}';"
         f" img-src data: 'self' file:; media-src 'self' file:;"

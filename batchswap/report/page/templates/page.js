@@ -3,7 +3,7 @@
 
    Foreign text becomes text nodes and attribute values only; no HTML is made from it.
 
-   A live page (`live_page` in render.py) is this page, served by a program:
+   A live page (`LivePart` in render.py) is this page, served by a program:
      <html data-live>                        shows the elements of the class "live"
      batchswap.update({names, rows}, gone)   replaces the tasks with these ids, adds new ones, and removes those of `gone`
      batchswap.section(name, html)           replaces a section by one that the same template made, which is escaped

@@ -1,0 +1,108 @@
+"""`verify` compares files with the ledger by size and SHA-256, and changes nothing."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Place, call, work
+from tests.cli.test_review import FILE, review
+from tests.cli.test_stored import spoil
+
+
+@pytest.fixture
+def done(shop: Place) -> str:
+    """Return a manifest with three results."""
+    name = shop.manifest("spring.csv", 3)
+    assert work(name).exit_code == 0
+    return name
+
+
+def verify(*arguments: str, code: int = 0) -> dict[str, Any]:
+    said = call("verify", "--json", *arguments)
+    assert said.exit_code == code, said.stderr
+    found: dict[str, Any] = json.loads(said.stdout)
+    assert found["exit_code"] == code
+    return found
+
+
+def test_sound_results_are_counted(done: str) -> None:
+    said = call("verify")
+    assert (said.exit_code, said.stdout) == (0, "")
+    assert "3 files compared with the ledger (" in said.stderr
+    assert said.stderr.endswith(": no problem found\n")
+    review("--reject", "r0")
+    os.utime("results/spring/r1.mp4")
+    found = verify()
+    assert (found["checked"], found["problems"], found["bytes"] > 0) == (3, [], True)
+
+
+@pytest.mark.parametrize(
+    ("how", "problem", "words"),
+    [
+        ("cut", "changed", "spring/r1: results/spring/r1.mp4 has "),
+        ("edited", "changed", "has another content than the stored result"),
+        ("folder", "changed", "is not a file any more"),
+        ("dangling", "missing", "spring/r1: results/spring/r1.mp4 is missing"),
+    ],
+)
+def test_a_wrong_file_is_one_line(done: str, how: str, problem: str, words: str) -> None:
+    """Also one whose size and time are those of the result."""
+    before = FILE.with_name("r1.mp4").stat().st_mtime
+    spoil(how)
+    if how == "edited":
+        os.utime("results/spring/r1.mp4", (before, before))
+    said = call("verify")
+    [line] = said.stdout.splitlines()
+    assert (said.exit_code, words in line, "1 problem found" in said.stderr) == (3, True, True)
+    assert verify(code=3)["problems"][0]["problem"] == problem
+
+
+def test_rejected_files_are_compared_too_and_may_be_deleted(done: str) -> None:
+    review("--reject", "r0", "r2")
+    Path("results/rejected/spring/r0.mp4").write_text("edited")
+    Path("results/rejected/spring/r2.mp4").unlink()
+    found = verify(code=3)
+    assert [each["task"] for each in found["problems"]] == ["spring/r0"]
+    assert found["deleted"] == 1
+
+
+def test_files_and_folders_are_looked_up(done: str, shop: Place) -> None:
+    Path("copies").mkdir()
+    Path("copies/intro.mp4").write_bytes(FILE.read_bytes())
+    Path("copies/other.mp4").write_text("no result")
+    Path("copies/.hidden.part").write_text("left out")
+    found = verify("copies", code=3)
+    assert (found["checked"], found["copies"]) == (2, 1)
+    assert [(each["task"], each["path"], each["problem"]) for each in found["problems"]] == [
+        ("", str(Path("copies/other.mp4").resolve()), "unknown")
+    ]
+    assert "copies/other.mp4 is not a result that this ledger knows" in call("verify", "copies").stdout
+    assert verify(str(FILE))["checked"] == 1
+    FILE.unlink()
+    assert verify("results/spring", code=3)["problems"][0]["problem"] == "missing"
+    assert verify("results/spring/r1.mp4", "results/spring/r2.mp4")["checked"] == 2
+    Path("link").symlink_to("results")
+    assert verify("link/spring/r1.mp4")["checked"] == 1
+
+
+def test_results_of_another_folder_are_found_where_they_were_stored(shop: Place) -> None:
+    assert work(shop.manifest("spring.csv", 2), "--out", "drive").exit_code == 0
+    assert verify()["checked"] == 2
+    Path("drive").rename("moved")
+    assert len(verify(code=3)["problems"]) == 2
+    assert verify("--out", "moved")["problems"] == []
+
+
+def test_a_path_that_does_not_exist_and_a_missing_ledger_are_sentences(done: str) -> None:
+    refused = call("verify", "nosuch")
+    assert (refused.exit_code, "nosuch: there is no such file or folder" in refused.stderr) == (2, True)
+    assert call("verify", "--db", "nosuch.db").exit_code == 2
+
+
+def test_foreign_names_are_printed_safely(done: str) -> None:
+    Path("x\x1b[31m.mp4").write_text("x")
+    said = call("verify", "x\x1b[31m.mp4")
+    assert (said.exit_code, "\x1b" in said.stdout) == (3, False)

@@ -1,0 +1,235 @@
+"""The live page follows the ledger, and its orders are the decisions of the commands."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchswap.ledger.file.lock import hold
+from batchswap.report.page.task_cells import FIELDS
+from batchswap.watch import feed
+from batchswap.watch.feed import Feed, parse_mark
+from batchswap.watch.live_pages import LivePages
+from tests.browser.nights import Night
+from tests.cli.conftest import Place, _server, call, forgetful, place, shop, work
+from tests.cli.test_duplicates import submits
+from tests.cli.test_words import change, state
+from tests.http.local import Running
+from tests.waits import wait_until
+from tests.watch.conftest import Watched, watching
+
+__all__ = ["_server", "forgetful", "place", "shop"]
+"""Fixtures of tests/cli."""
+
+
+@pytest.fixture
+def night(shop: Place) -> Iterator[Watched]:
+    """Return a server for three results, one of them of a run that is over."""
+    assert work(shop.manifest("spring.csv", 3)).exit_code == 0
+    with watching(shop.folder) as server:
+        yield server
+
+
+def mark_of(page: bytes) -> str:
+    found = re.search(rb'id="live-data">(\{.*?\})</script>', page)
+    assert found is not None
+    mark = json.loads(found[1])["mark"]
+    return "-".join(str(mark[name]) for name in ("run", "task", "readings", "event"))
+
+
+def rows(update: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks of an update, with the names that the page uses."""
+    names = {
+        "batch",
+        "state",
+        "quality",
+        "review",
+        "code",
+        "reason",
+        "target",
+        "face",
+        "consent",
+        "tags",
+        "kind",
+        "original",
+    }
+    return [
+        {field: update["names"][cell] if field in names else cell for field, cell in zip(FIELDS, row, strict=True)}
+        for row in update["rows"]
+    ]
+
+
+def after(events: Iterator[tuple[str, Any]], wanted: str) -> Any:
+    """Return the data of the next event with this name."""
+    return next(data for name, data in events if name == wanted)
+
+
+def test_every_open_page_gets_only_what_has_changed(night: Watched) -> None:
+    since = mark_of(night.ask("/")[2])
+    with night.events(since) as first, night.events(since) as second:
+        assert call("review", "--reject", "r1", "--note", "no").exit_code == 0
+        for events in (first, second):
+            [row] = rows(after(events, "update"))
+            assert (row["key"], row["review"], row["file"]) == ("r1", "rejected", "rejected/spring/r1.mp4")
+        assert "verdict" in after(first, "sections")
+    with night.events(since) as late:
+        assert [row["key"] for row in rows(after(late, "update"))] == ["r1"], "what a page missed before it connected"
+
+
+def test_a_page_loads_again_after_another_run_and_with_a_mark_of_another_ledger(night: Watched) -> None:
+    since = mark_of(night.ask("/")[2])
+    with night.events(since) as events:
+        assert submits("spring.csv") == 0
+        assert after(events, "reload") == {}
+    for other in ("", "x", "1-2-3", "9-9-9-9"):
+        with night.events(other) as events:
+            assert after(events, "reload") == {}
+
+
+def test_a_ledger_may_come_later_and_go_away(shop: Place) -> None:
+    with watching(shop.folder) as server:
+        assert b"There is no ledger yet" in server.ask("/")[2]
+        assert server.order(action="accept", names=["r0"]) == (
+            503,
+            "batchswap.db: there is no ledger; `batchswap run` creates it, --db names another one",
+        )
+        assert server.ask("/result/1")[0] == 404
+        with server.events() as events:
+            assert next(events)[0] == "hello"
+            assert work(shop.manifest("spring.csv", 1)).exit_code == 0
+            assert after(events, "reload") == {}
+        assert b"spring" in server.ask("/")[2]
+        for path in shop.folder.glob("batchswap.db*"):
+            path.unlink()
+        assert b"There is no ledger yet" in server.ask("/")[2]
+
+
+def test_orders_review_results(night: Watched) -> None:
+    token = night.token()
+    assert night.order(token, action="reject", names=["spring/r0"]) == (200, "1 result rejected")
+    assert Path("results/rejected/spring/r0.mp4").exists()
+    assert night.order(token, action="reset", names=["spring/r0"]) == (200, "1 result no longer judged")
+    assert night.order(token, action="accept", names=["spring/r0", "spring/r1"]) == (200, "2 results accepted")
+    price = (200, "another attempt will probably cost 1 credit")
+    assert night.order(token, action="price", names=["spring/r2"]) == price
+    assert state("r2") == "done", "nothing is queued before the user agrees"
+    assert night.order(token, action="redo", names=["spring/r2"])[0] == 200
+    assert state("r2") == "queued"
+    assert night.order(token, action="cancel", names=["spring/r2"]) == (200, "1 task cancelled")
+    assert night.order(token, action="retry", names=["spring/r2"])[1].startswith("1 task queued again")
+    refused = night.order(token, action="accept", names=["spring/r2"])
+    assert refused == (422, "spring/r2 is queued: there is no result yet; the next run submits it")
+
+
+def test_a_run_in_progress_is_a_sentence_on_the_page(night: Watched) -> None:
+    token = night.token()
+    with hold(Path("batchswap.db"), wait=False):
+        for order in ({"action": "redo"}, {"action": "cancel"}, {"action": "retry"}, {"action": "give-up"}):
+            status, words = night.order(token, **order, names=["spring/r2"])
+            assert (status, "a run is using batchswap.db" in words) == (409, True)
+        assert night.order(token, action="reject", names=["spring/r2"])[0] == 200, "needs no lock"
+    assert state("r2") == "done"
+
+
+def test_orders_settle_uncertain_tasks_without_a_task_id(forgetful: Running, place: Place) -> None:
+    assert work(place.manifest("lost.csv", 2), "--patience", "0").exit_code == 4
+    with watching(place.folder) as server:
+        assert "lost/r0 is queued again" in server.order(action="not-accepted", names=["lost/r0"])[1]
+        assert "lost/r1 is given up" in server.order(action="give-up", names=["lost/r1"])[1]
+    assert (state("r0"), state("r1")) == ("queued", "failed")
+
+
+def test_many_tasks_come_in_pieces(tmp_path: Path) -> None:
+    Night(tmp_path, 2_100, strips=False).write()
+    with watching(tmp_path) as server:
+        _, headers, page = server.ask("/")
+        names = json.loads(re.search(rb'"pieces":(\[.*?\])', page)[1])  # type: ignore[index]
+        assert (len(names), "'strict-dynamic'" in headers["content-security-policy"]) == (2, True)
+        found = []
+        for number, name in enumerate(names):
+            status, headers, script = server.ask(f"/{name}")
+            assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+            text = script.decode().removeprefix(f"batchswap.piece({number}, ").removesuffix(");\n")
+            found += [row[0] for row in json.loads(text)["rows"]]
+        assert found == list(range(1, 2_101))
+
+
+def sockets(server: Watched) -> int:
+    found = [*Path(f"/proc/{server.process.pid}/fd").iterdir()]
+    return sum(os.path.realpath(each).startswith("/proc/") and "socket:" in os.path.realpath(each) for each in found)
+
+
+def test_a_page_that_is_closed_leaves_nothing_behind(night: Watched) -> None:
+    with night.events() as first, night.events() as second, night.events() as third:
+        for events in (first, second, third):
+            assert next(events)[0] == "hello"
+        opened = sockets(night)
+    wait_until(lambda: sockets(night) <= opened - 3, "the sockets are closed")
+
+
+async def test_a_page_that_does_not_read_is_disconnected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BEHIND", 2)
+    ledger = Night(tmp_path, 3).write()
+    pages = LivePages(ledger, tmp_path)
+    following = Feed(pages)
+    since = pages.update(None).mark
+    slow = following.follow(since)
+    assert await anext(slow) == b":\n\n"
+    for number in range(4):
+        following._send(b"%d" % number)
+    assert following.count == 0
+    assert [text async for text in slow] == []
+    pages.close()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1-2-3", "1-2-3-4-5", "a-b-c-d", "1--2-3", "-1-2-3-4", f"{'9' * 30}-1-1-1", "１-1-1-1"]
+)
+def test_only_marks_are_parsed(text: str) -> None:
+    assert parse_mark(text) is None
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_ends_at_once_with_open_pages(night: Watched, number: signal.Signals, code: int) -> None:
+    with night.events() as events:
+        next(events)
+        night.process.send_signal(number)
+        assert night.process.wait(timeout=30) == code
+    assert "Traceback" not in (night.folder / "watch.log").read_text()
+
+
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "batchswap", "watch", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_cannot_be_served_is_a_sentence(shop: Place) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        refused = run(shop.folder, "--port", port)
+    words = f"batchswap: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --host or --port\n"
+    assert (refused.returncode, refused.stderr) == (2, words)
+    refused = run(shop.folder, "--host", "nosuch.invalid")
+    assert (refused.returncode, "cannot listen on nosuch.invalid" in refused.stderr) == (2, True)
+    Path("other.db").write_text("no ledger, but a text that is long enough for the first page of a database" * 99)
+    refused = run(shop.folder, "--db", "other.db")
+    assert (refused.returncode, "is not a batchswap ledger" in refused.stderr) == (2, True)
+
+
+def test_a_ledger_that_another_program_changes_is_trouble_and_no_crash(night: Watched) -> None:
+    since = mark_of(night.ask("/")[2])
+    with night.events(since) as events:
+        next(events)
+        change("alter table deliveries rename to gone")
+        change("insert into events(at, task_id, event) values(1.0, 1, 'named')")
+        assert "was changed by another program" in after(events, "trouble")["words"]
+    assert night.words("/")[0] == 503
