@@ -45,8 +45,8 @@ _WORST_FIRST = ("changed", "unreadable", "missing")
 class Verification(msgspec.Struct):
     """The outcome. `sound` has the path of each result that is as recorded, by task id, if it was asked for.
 
-    `deleted` counts results whose file may be deleted, and was: rejected ones, and those without a valid release. `copies` counts files that the ledger knows under another
-    name only.
+    `deleted` counts results whose file may be deleted, and was: rejected ones, and those without a valid release.
+    `copies` counts files that the ledger knows under another name only.
     """
 
     checked: int = 0

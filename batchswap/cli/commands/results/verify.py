@@ -34,7 +34,7 @@ def _words(found: Verification) -> str:
     if found.copies:
         parts.append(f"{found.copies:,} with the content of a result under another name")
     if found.deleted:
-        parts.append(f"{plural(found.deleted, 'file')} of rejected results deleted")
+        parts.append(f"{plural(found.deleted, 'file')} no longer needed and deleted")
     return "; ".join(parts)
 
 
