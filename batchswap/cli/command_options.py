@@ -256,7 +256,8 @@ class DoctorOptions(
     options.LedgerOptions, options.AccountOptions, options.OutOptions, options.SpaceOptions, options.JsonOptions
 ):
     """Check everything that a run needs: the clock, the ledger, the submission log, disk space, the API key, the
-    connection to the API and the local engine. For each problem, show how to repair it.
+    connection to the API, the local engine, and whether results can be examined. For each problem, show how to repair
+    it.
     """
 
     command, summary = "doctor", "find what would stop a run here, and how to repair it"

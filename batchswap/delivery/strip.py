@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import tempfile
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,8 @@ GAP = 2
 AROUND = 1.4
 """Space around the faces, relative to the width of one: a face alone takes less than half of the picture."""
 MOST_BYTES = 9_000
-QUALITIES = (72, 60, 48, 38, 28, 20, 12, 5)
-"""Of the WebP. The first one that gives at most MOST_BYTES is used."""
+QUALITIES = (4, 12, 20, 28, 38, 50, 62, 75)
+"""Qualities of the WebP that are tried."""
 
 
 def draw(scenes: Sequence[Scene], persons: Sequence[SeenPerson]) -> ByteArray:
@@ -79,15 +80,20 @@ def _cut(picture: ByteArray, place: Box | None, side: int) -> ByteArray:
 
 
 def encode(picture: ByteArray) -> bytes:
-    """Return the strip as WebP of at most MOST_BYTES, if the lowest quality reaches that."""
-    data = b""
-    for quality in QUALITIES:
+    """Return the strip as WebP, in the best quality that gives at most MOST_BYTES; the lowest one if none does."""
+    found: dict[int, bytes] = {}
+
+    def size(quality: int) -> int:
         file = io.BytesIO()
-        Image.fromarray(picture).save(file, "WEBP", quality=quality, method=4)
-        data = file.getvalue()
-        if len(data) <= MOST_BYTES:
-            break
-    return data
+        Image.fromarray(picture).save(file, "WEBP", quality=quality, method=3)
+        found[quality] = file.getvalue()
+        return len(found[quality])
+
+    place = bisect_right(QUALITIES, MOST_BYTES, key=size)
+    best = QUALITIES[max(0, place - 1)]
+    if best not in found:
+        size(best)
+    return found[best]
 
 
 def write(path: Path, picture: ByteArray) -> str | None:

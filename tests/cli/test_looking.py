@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import importlib.util
 import io
 import json
 import sqlite3
@@ -372,9 +373,23 @@ def test_an_unreachable_api_is_reported(shop: Place) -> None:
     said = call("doctor", "--base-url", "http://127.0.0.1:9", "--json")
     assert said.exit_code == 8
     findings = {each["name"]: each for each in json.loads(said.stdout)["findings"]}
-    assert list(findings) == ["clock", "ledger", "disk", "key", "api", "engine"]
+    assert list(findings) == ["clock", "ledger", "disk", "key", "api", "engine", "proof"]
     assert not findings["api"]["ok"]
     assert "--base-url" in findings["api"]["remedy"]
+
+
+def test_doctor_says_how_results_can_be_examined(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ok   proof: results are examined" in call("doctor").stdout
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *given: real(name, *given) if name != "face_recognition_models" else None,
+    )
+    said = call("doctor")
+    assert "proof: results are not examined, and their quality is unknown" in said.stdout
+    assert "face_recognition_models, which is not installed: pip install 'batchswap[proof]'" in said.stdout
+    assert said.exit_code == 0
 
 
 def test_a_damaged_ledger_is_found(worked: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from batchswap.cli.command_options import DoctorOptions
 from batchswap.cli.console import Console, print_json, print_lines
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.cli.user_files import key_words
+from batchswap.delivery.proof import check_usable
 from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
 from batchswap.operations.api_key import HOW, find_key
 from batchswap.operations.provider import check_engine, find_account, is_on_this_machine
@@ -20,6 +21,8 @@ from batchswap.report.formatting import priced, safe
 from batchswap.runner.run import Account
 from batchswap.runner.standalone_calls import free_calls
 from batchswap.settings import Settings
+
+ENGINE_WORKS = "the local engine works"
 
 
 def doctor(_: Console, options: DoctorOptions) -> int:
@@ -41,7 +44,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield environment.look_at_disk(settings)
     if settings.provider == "crun":
         yield from _look_at_api(settings)
-    yield _look_at_engine(is_needed=settings.provider == "local")
+    engine = _look_at_engine(is_needed=settings.provider == "local")
+    yield engine
+    yield _look_at_proof(engine)
 
 
 def _look_at_api(settings: Settings) -> Iterator[Finding]:
@@ -81,11 +86,20 @@ def _look_at_engine(*, is_needed: bool) -> Finding:
     """Check the local engine, which only --provider local needs."""
     problems = check_engine()
     if not problems:
-        return Finding("engine", True, "the local engine works")
+        return Finding("engine", True, ENGINE_WORKS)
     message = "; ".join(problems)
     if is_needed:
         return Finding("engine", False, message, "install the missing parts", Exit.USAGE)
     return Finding("engine", True, f"the local engine does not work ({message}), but --provider crun does not need it")
+
+
+def _look_at_proof(engine: Finding) -> Finding:
+    """Check whether results can be examined, which no run needs. `engine`: the finding on the engine's libraries."""
+    problems = check_usable()
+    if not problems and engine.message == ENGINE_WORKS:
+        return Finding("proof", True, "results are examined: does each one show the new face?")
+    why = "; ".join(problems) or "the local engine does not work"
+    return Finding("proof", True, f"results are not examined, and their quality is unknown ({why})")
 
 
 def _to_json(each: Finding) -> dict[str, Any]:

@@ -1,50 +1,52 @@
-"""Decide from measures whether a result is a swap. Pure: no I/O, no NumPy.
+"""Decide from measures what the frames show of a person. Pure: no I/O, no NumPy.
 
-First, each face at each moment gets a verdict, then each person, then the result. A verdict that the measures do not
-allow is `UNCLEAR`, and never a guess. The thresholds were chosen with one half of tests/benchmarks/labelled_results.py.
+First, each moment tells whether the face changed. Then the faces that changed are compared together with the new face
+and the old one, because their mean shows more clearly than a single frame who they are. What the measures do not allow
+to say is `UNCLEAR`, and never a guess. Thresholds come from one half of tests/benchmarks/labelled_results.py.
 """
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from statistics import fmean, median
+from statistics import median
 
 import msgspec
 
-NEAR = 0.57
-"""Distance from the new face. In swaps it is 0.37 to 0.59, and for other people from 0.59 on."""
-NEAR_ALONE = 0.5
-"""The same where the old face cannot be had, so that nothing else counts."""
-MARGIN = 0.1
-"""A face is nearer to one of two others only if the distances differ by this much."""
-FAR = 0.6
-"""A face farther away than this is another person."""
 SAME = 0.45
-"""A face nearer than this is the same person. Encoding alone moves a face by up to 0.6."""
-ALIKE = 0.5
-"""If old and new face are nearer than this, no distance tells them apart."""
-CHANGED = 0.06
-"""Change of a face's features. Swaps change 0.14 to 0.25; encoding changes 0.05, seldom more."""
-STILL = 0.03
-"""A face that changed less than this shows the same picture."""
+"""Distance of two faces. Encoding alone seldom moves a face farther."""
+BLURRED = 0.62
+"""The same for the strongest compression, if the picture of the face hardly changed."""
+STILL, CHANGED = 0.08, 0.11
+"""Change of a face's features: up to the first, encoding explains it; from the second on, a swap does."""
+ELSEWHERE = 0.5
+"""Change of the rest from which on target and result show different pictures."""
+LOST = 0.3
+"""Change in the place of a face that is not found in the result. From here on, the face is not there any more."""
 SMALLEST = 26.0
 """Width of a face in pixels. A smaller one does not show who it is."""
+
+NEAR = 0.555
+"""Distance of the changed faces from the new one: 0.35 to 0.55 in swaps, 0.57 and more for other people."""
+NEAR_ALONE = 0.5
+"""The same where the old face cannot be had, so that nothing else counts."""
+FAR = 0.63
+"""Faces that are farther away from both the new and the old face are another person's."""
+NOT_NEW = 0.78
+"""A single changed face that is farther away from the new one was not swapped."""
+ALIKE = 0.5
+"""If old and new face are nearer than this, no distance tells them apart."""
 
 ALL, NONE = 0.9, 0.1
 """Share of the moments from which on a person counts as swapped, or up to which as not swapped."""
 KNOWN = 0.4
-"""Share of the moments that must allow a verdict."""
-LOST = 0.3
-"""Change in the place of a face that is not found in the result. From here on, the face is not there any more."""
-ELSEWHERE = 0.5
-"""Change of the rest from which on target and result show different pictures."""
+"""Share of the moments that must allow a decision."""
 SPREAD = 0.08
-"""The difference of the two distances that moves the score from one half to three quarters, nearly."""
+"""How fast the score rises with the difference of the two distances."""
 
 
 class Shows(StrEnum):
-    """What one face shows at one moment, or one person over all moments."""
+    """What one face shows at one moment, or a person over all moments."""
 
     NEW = "new"
     OLD = "old"
@@ -57,7 +59,7 @@ class Shows(StrEnum):
 class FaceMeasures(msgspec.Struct, frozen=True, gc=False):
     """Measures of one person at one moment; None: it cannot be measured.
 
-    `old`, `new` and `pair` are distances of embeddings: result and target, result and new face, target and new face.
+    `old`, `new` and `pair` are distances: of result and target, result and new face, target and new face.
     `change` and `rest` are how much the face and the rest of the picture changed. `width` is in pixels.
     """
 
@@ -71,94 +73,111 @@ class FaceMeasures(msgspec.Struct, frozen=True, gc=False):
     """Whether the target shows a face here and the result does not."""
 
 
-class Judgement(msgspec.Struct, frozen=True):
-    """A person compared with one new face. `share` and `score` are None without a known moment."""
+class MeanDistances(msgspec.Struct, frozen=True, gc=False):
+    """Distances of the mean of the changed faces from the new face, and from the mean of the old ones."""
 
-    verdict: Shows
+    new: float | None
+    old: float | None
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A person compared with one new face. `share` and `score` are None if nothing is known."""
+
+    shows: Shows
     share: float | None
     score: float | None
     counts: Mapping[Shows, int]
     is_still: bool = False
-    """Whether the face is the same as in the target, whatever the new face looks like."""
+    """Whether the face is the one of the target, whatever the new face looks like."""
 
 
-def look(seen: FaceMeasures) -> Shows:
-    """Return what a face shows at one moment."""
-    if seen.is_gone:
-        return Shows.GONE
-    if seen.old is None:
-        return _look_alone(seen)
-    change, rest = seen.change or 0.0, seen.rest or 0.0
-    changed = change > max(CHANGED, rest)
-    if rest > ELSEWHERE or (seen.pair is not None and seen.pair < ALIKE):
-        return Shows.UNCLEAR
-    if change < STILL and rest < CHANGED and (seen.new is None or seen.old < seen.new + MARGIN):
-        return Shows.OLD
-    if seen.width < SMALLEST:
-        return Shows.UNCLEAR
-    if seen.new is None:
-        return Shows.OLD if seen.old < SAME and not changed else Shows.UNCLEAR
-    if changed and seen.new < NEAR and seen.new < seen.old - MARGIN:
-        return Shows.NEW
-    if seen.old < FAR and seen.old < seen.new - MARGIN:
-        return Shows.OLD
-    return Shows.OTHER if changed and min(seen.old, seen.new) > FAR else Shows.UNCLEAR
+def is_changed(seen: FaceMeasures) -> bool | None:
+    """Return whether the face changed from the target to the result; None if that is unclear.
 
-
-def shows_no_change(seen: FaceMeasures) -> bool:
-    """Return whether the face is the one of the target."""
+    Without the target, every face may be a changed one.
+    """
+    if seen.is_gone or seen.width < SMALLEST:
+        return False if seen.change is not None and seen.change < STILL and not seen.is_gone else None
     if seen.old is None or seen.change is None:
+        return None if seen.new is None else True
+    if (seen.rest or 0.0) > ELSEWHERE:
+        return None
+    if seen.old < SAME or (seen.change < STILL and seen.old < BLURRED):
         return False
-    return seen.old < SAME or seen.change < STILL
+    return True if seen.change > max(CHANGED, seen.rest or 0.0) else None
 
 
-def _look_alone(seen: FaceMeasures) -> Shows:
-    """Without the old face, only a face that is clearly the new one can be recognised."""
-    is_new = seen.new is not None and seen.new < NEAR_ALONE and seen.width >= SMALLEST
-    return Shows.NEW if is_new else Shows.UNCLEAR
-
-
-def nearness(seen: FaceMeasures) -> float:
-    """Return how much nearer the face is to the new one than to the old one, 0 to 1; one half if it is the same."""
-    if seen.is_gone or seen.new is None:
-        return 0.0
-    apart = (FAR if seen.old is None else seen.old) - seen.new
-    return 1 / (1 + math.exp(-apart / SPREAD))
-
-
-def judge(sightings: Sequence[FaceMeasures]) -> Judgement:
-    """Judge a person by all moments at which it is seen."""
-    verdicts = [look(seen) for seen in sightings]
-    counts = Counter(verdicts)
-    known = len(verdicts) - counts[Shows.UNCLEAR]
-    is_still = sum(shows_no_change(seen) for seen in sightings) >= ALL * len(sightings)
-    if not known or known < KNOWN * len(verdicts):
+def judge(sightings: Sequence[FaceMeasures], mean: MeanDistances) -> Judgement:
+    """Judge a person by all moments at which it is seen. `mean` is of the moments at which it changed."""
+    who = recognise(sightings, mean)
+    counts = Counter(_shown(seen, who) for seen in sightings)
+    known = len(sightings) - counts[Shows.UNCLEAR]
+    is_still = counts[Shows.OLD] >= ALL * len(sightings)
+    doubtful = sum(bool(is_changed(seen)) for seen in sightings) if who == Shows.UNCLEAR else 0
+    if _is_alike(sightings) or known < max(1, KNOWN * len(sightings)) or doubtful > NONE * len(sightings):
         return Judgement(Shows.UNCLEAR, None, None, counts, is_still)
     share = counts[Shows.NEW] / known
-    score = fmean(nearness(seen) for seen, found in zip(sightings, verdicts, strict=True) if found != Shows.UNCLEAR)
-    return Judgement(_summary(share, counts), share, score, counts, is_still)
-
-
-def _summary(share: float, counts: Mapping[Shows, int]) -> Shows:
     if share >= ALL:
-        return Shows.NEW
+        return Judgement(Shows.NEW, share, share * nearness(mean), counts)
     if share > NONE:
-        return Shows.PARTLY
-    return max((Shows.OLD, Shows.OTHER, Shows.GONE), key=lambda each: counts.get(each, 0))
+        return Judgement(Shows.PARTLY, share, share * nearness(mean), counts)
+    most = max((Shows.OLD, Shows.OTHER, Shows.GONE), key=lambda each: counts[each])
+    if most == Shows.OLD and counts[Shows.OLD] < (1 - NONE) * known:
+        most = Shows.OTHER if counts[Shows.OTHER] >= counts[Shows.GONE] else Shows.GONE
+    return Judgement(most, share, share * nearness(mean), counts, is_still)
+
+
+def recognise(sightings: Sequence[FaceMeasures], mean: MeanDistances) -> Shows:
+    """Return who the changed faces are: NEW, OTHER or UNCLEAR."""
+    if mean.new is None or _is_alike(sightings):
+        return Shows.UNCLEAR
+    if mean.old is None:
+        return Shows.NEW if mean.new < NEAR_ALONE else Shows.UNCLEAR
+    if mean.new < min(NEAR, mean.old):
+        return Shows.NEW
+    return Shows.OTHER if min(mean.new, mean.old) > FAR else Shows.UNCLEAR
+
+
+def _is_alike(sightings: Sequence[FaceMeasures]) -> bool:
+    """Return whether the old face looks like the new one."""
+    pairs = [seen.pair for seen in sightings if seen.pair is not None]
+    return bool(pairs) and median(pairs) < ALIKE
+
+
+def _shown(seen: FaceMeasures, who: Shows) -> Shows:
+    """Return what one moment shows, if the changed faces show `who`."""
+    if seen.is_gone:
+        return Shows.GONE
+    changed = is_changed(seen)
+    if changed is None:
+        return Shows.UNCLEAR
+    if not changed:
+        return Shows.OLD
+    if who == Shows.NEW and seen.new is not None:
+        limit = NOT_NEW if seen.old is not None else FAR
+        return Shows.NEW if seen.new < limit else (Shows.OTHER if seen.old is not None else Shows.UNCLEAR)
+    return who
+
+
+def nearness(mean: MeanDistances) -> float:
+    """Return how much nearer the changed faces are to the new one than to the old one, 0 to 1."""
+    if mean.new is None:
+        return 0.0
+    apart = (FAR if mean.old is None else mean.old) - mean.new
+    return 1 / (1 + math.exp(-apart / SPREAD))
 
 
 def doubt(sightings: Sequence[FaceMeasures]) -> str:
     """Return the most likely reason why a person is unclear."""
     width = median(seen.width for seen in sightings)
-    pairs = [seen.pair for seen in sightings if seen.pair is not None]
     if all(seen.new is None for seen in sightings):
         return "the picture of the new face cannot be had, and the face is not clearly the old one"
     if width < SMALLEST:
         return f"the face is {width:.0f} pixels wide, too small to be recognised"
     if all(seen.old is None for seen in sightings):
         return "without the target, the face is not near enough to the new one to be sure"
-    if pairs and median(pairs) < ALIKE:
+    if _is_alike(sightings):
         return "the old and the new face look alike"
     if median(seen.rest or 0.0 for seen in sightings) > ELSEWHERE:
         return "target and result show different pictures"
-    return "the frames do not show clearly whose face it is"
+    return "the face changed, but the frames do not show clearly whose face it is"

@@ -11,9 +11,9 @@ import numpy as np
 from batchswap.delivery import strip
 from batchswap.delivery.examination import Examination, FaceInput, SwapProof
 from batchswap.delivery.proof import decide, frames, measure, outcome, people, recognition
-from batchswap.delivery.proof.decide import FaceMeasures
+from batchswap.delivery.proof.decide import FaceMeasures, MeanDistances
 from batchswap.delivery.proof.outcome import PersonJudged
-from batchswap.delivery.proof.people import Embedding, Scene, SeenPerson, ShownFace
+from batchswap.delivery.proof.people import Couple, Embedding, Scene, SeenPerson, ShownFace
 from batchswap.errors import EngineError
 from batchswap.local.engine.facemesh import geometry
 from batchswap.local.engine.media import probe
@@ -103,13 +103,24 @@ def _miss(evidence: dict[str, Any], what: str, reason: str) -> None:
 
 def _judge(person: SeenPerson, scenes: Sequence[Scene], news: Sequence[Embedding | None]) -> Judged:
     """Compare a person with each new face."""
-    seen = [_sight(scenes[number], *faces) for number, faces in person.faces.items()]
-    compared = [
-        [_against(sight, *faces, new) for sight, faces in zip(seen, person.faces.values(), strict=True)] for new in news
-    ]
-    judgements = tuple(decide.judge(each) for each in compared)
+    couples = list(person.faces.values())
+    seen = [_sight(scenes[number], *couple) for number, couple in person.faces.items()]
+    compared = [[_against(sight, *couple, new) for sight, couple in zip(seen, couples, strict=True)] for new in news]
+    judgements = tuple(decide.judge(each, _mean(each, couples, new)) for each, new in zip(compared, news, strict=True))
     best = max(range(len(news)), key=lambda number: judgements[number].score or 0.0)
     return PersonJudged(person.area, judgements, decide.doubt(compared[best])), compared[best]
+
+
+def _mean(sightings: Sequence[FaceMeasures], couples: Sequence[Couple], new: Embedding | None) -> MeanDistances:
+    """Return the distances of the mean of the changed faces."""
+    changed = [couple for seen, couple in zip(sightings, couples, strict=True) if decide.is_changed(seen)]
+    shown = [after.embedding for _, after in changed if after is not None]
+    before = [face.embedding for face, _ in changed if face is not None]
+    if not shown:
+        return MeanDistances(None, None)
+    mean = np.mean(shown, axis=0)
+    to_old = float(np.linalg.norm(mean - np.mean(before, axis=0))) if before else None
+    return MeanDistances(None if new is None else float(np.linalg.norm(mean - new)), to_old)
 
 
 def _sight(scene: Scene, before: ShownFace | None, after: ShownFace | None) -> FaceMeasures:
@@ -140,7 +151,7 @@ def _figures(person: PersonJudged, sightings: Sequence[FaceMeasures]) -> dict[st
     best = max(person.judgements, key=lambda each: each.score or 0.0)
     found: dict[str, Any] = {
         "area": round(person.area, 4),
-        "shows": {verdict.value: count for verdict, count in best.counts.items()},
+        "shows": {shows.value: count for shows, count in best.counts.items()},
     }
     for name in ("width", "old", "new", "pair", "change", "rest"):
         values = [value for seen in sightings if (value := getattr(seen, name)) is not None]

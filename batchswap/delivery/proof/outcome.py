@@ -56,12 +56,12 @@ def decide(people: Sequence[PersonJudged], *, is_multi: bool) -> SwapDecision:
 def _primary(people: Sequence[PersonJudged]) -> SwapDecision:
     """Decide on a swap of one face: the largest one, or another one of nearly its size."""
     first = people[0]
-    swapped = [each for each in people[1:] if each.judgements[0].verdict in (Shows.NEW, Shows.PARTLY)]
-    if first.judgements[0].verdict in (Shows.OLD, Shows.UNCLEAR) and swapped:
+    swapped = [each for each in people[1:] if each.judgements[0].shows in (Shows.NEW, Shows.PARTLY)]
+    if first.judgements[0].shows in (Shows.OLD, Shows.UNCLEAR) and swapped:
         other = max(swapped, key=lambda each: each.area)
         if other.area >= RIVAL * first.area:
             return _of(other, other.judgements[0])
-        if first.judgements[0].verdict == Shows.OLD:
+        if first.judgements[0].shows == Shows.OLD:
             found = _of(first, first.judgements[0])
             return SwapDecision(
                 found.quality, "the largest face is still the old one; a smaller one is swapped", 0.0, found.score
@@ -70,8 +70,8 @@ def _primary(people: Sequence[PersonJudged]) -> SwapDecision:
 
 
 def _of(person: PersonJudged, found: Judgement) -> SwapDecision:
-    reason = WORDS.get(found.verdict) or person.doubt
-    return SwapDecision(QUALITIES[found.verdict], reason, found.share, found.score)
+    reason = WORDS.get(found.shows) or person.doubt
+    return SwapDecision(QUALITIES[found.shows], reason, found.share, found.score)
 
 
 def _chosen(people: Sequence[PersonJudged]) -> SwapDecision:
@@ -89,9 +89,9 @@ def _chosen(people: Sequence[PersonJudged]) -> SwapDecision:
     shares = [each.share or 0.0 for each in found] + [0.0] * (count - len(found))
     scores = [each.score or 0.0 for each in found] + [0.0] * (count - len(found))
     share, score = fmean(shares), fmean(scores)
-    unsure = [person.doubt for person, verdict in zip(rest, others, strict=True) if verdict == Shows.UNCLEAR]
-    wrong = sum(verdict not in (Shows.OLD, Shows.UNCLEAR) for verdict in others)
-    complete = sum(each.verdict == Shows.NEW for each in found)
+    unsure = [person.doubt for person, shows in zip(rest, others, strict=True) if shows == Shows.UNCLEAR]
+    wrong = sum(shows not in (Shows.OLD, Shows.UNCLEAR) for shows in others)
+    complete = sum(each.shows == Shows.NEW for each in found)
     if complete == count:
         if wrong:
             return SwapDecision(Quality.PARTLY, "a face that was not chosen changed too", share, score)
@@ -115,7 +115,7 @@ def _match(people: Sequence[PersonJudged]) -> dict[int, int]:
         (-(each.share or 0.0), -(each.score or 0.0), number, face)
         for number, person in enumerate(people)
         for face, each in enumerate(person.judgements)
-        if each.verdict in (Shows.NEW, Shows.PARTLY)
+        if each.shows in (Shows.NEW, Shows.PARTLY)
     ]
     found: dict[int, int] = {}
     for *_, number, face in sorted(rated):
@@ -128,6 +128,6 @@ def _rest(person: PersonJudged) -> Shows:
     """Return what a person shows that has no new face."""
     if any(each.is_still for each in person.judgements):
         return Shows.OLD
-    verdicts = {each.verdict for each in person.judgements}
+    found = {each.shows for each in person.judgements}
     known = (Shows.NEW, Shows.PARTLY, Shows.GONE, Shows.OTHER, Shows.OLD)
-    return next((verdict for verdict in known if verdict in verdicts), Shows.UNCLEAR)
+    return next((shows for shows in known if shows in found), Shows.UNCLEAR)

@@ -52,6 +52,10 @@ class ShownFace:
         return geometry.area(self.place)
 
 
+Couple = tuple[ShownFace | None, ShownFace | None]
+"""A person's face in target and result. One of the two may be missing."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A moment with the faces in target and result. `target` is empty if it cannot be had."""
@@ -65,7 +69,7 @@ class Scene:
 class SeenPerson:
     """A person's face in target and result, by the number of the scene. One of the two may be missing."""
 
-    faces: dict[int, tuple[ShownFace | None, ShownFace | None]]
+    faces: dict[int, Couple]
 
     @property
     def area(self) -> float:
@@ -210,7 +214,7 @@ def people(seen: Sequence[Scene]) -> list[SeenPerson]:
     return sorted(found, key=lambda person: -person.area)
 
 
-def couples(scene: Scene) -> Iterator[tuple[ShownFace, tuple[ShownFace | None, ShownFace | None]]]:
+def couples(scene: Scene) -> Iterator[tuple[ShownFace, Couple]]:
     """Yield each face of the target, or of the result without a target, and the two faces in its place."""
     if scene.pair.target is None:
         yield from ((face, (None, face)) for face in scene.result)

@@ -174,9 +174,26 @@ def aligned(picture: ByteArray, points: Floats, side: int, places: NDArray[np.fl
     """Turn, scale and shift a picture so that a face's LANDMARKS come to `places` (5, 2) in a square of `side`."""
     way = similarity(points[list(LANDMARKS), :2], places)
     zoom = float(np.hypot(way[0, 0], way[1, 0]))
-    if zoom < 0.5:  # blur first, because the warp reads only the nearest pixels
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.35 / zoom)
+    if zoom < 0.5:  # scale down first, because the warp reads only the nearest pixels
+        picture, way = _shrunk(picture, way, side, zoom)
     return np.asarray(cv2.warpAffine(picture, way, (side, side), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def _shrunk(
+    picture: ByteArray, way: NDArray[np.float64], side: int, zoom: float
+) -> tuple[ByteArray, NDArray[np.float64]]:
+    """Return the part of the picture that comes into the square, scaled down, and the way from there."""
+    corners = np.array([(0, 0, 1), (side, 0, 1), (0, side, 1), (side, side, 1)], np.float64)
+    seen = corners @ cv2.invertAffineTransform(way).T
+    edges = np.array([picture.shape[1], picture.shape[0]])
+    low = np.clip(np.floor(seen.min(0)).astype(int) - 2, 0, edges - 1)
+    high = np.clip(np.ceil(seen.max(0)).astype(int) + 2, low + 1, edges)
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    size = np.maximum(1, np.rint((high - low) * zoom)).astype(int)
+    small = cv2.resize(part, (int(size[0]), int(size[1])), interpolation=cv2.INTER_AREA)
+    scale = (high - low) / size
+    shift = (scale - 1) / 2 + low  # the middle of a pixel is not its corner
+    return np.asarray(small, np.uint8), np.column_stack([way[:, :2] * scale, way[:, 2] + way[:, :2] @ shift])
 
 
 def similarity(source: Floats, target: NDArray[np.float64]) -> NDArray[np.float64]:
