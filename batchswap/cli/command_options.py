@@ -167,6 +167,26 @@ class ReviewOptions(options.LedgerOptions, options.OutOptions):
     yes: bool = flag("-y", "--yes", help="queue --redo without the question (on the command line only)")
 
 
+class ConsentOptions(options.LedgerOptions, options.OutOptions, options.JsonOptions):
+    """Withdraw a release, so that no run submits a row under it any more. REF is what rows name as their consent.
+
+    withdraw cancels the queued tasks under the release, and lists every result with its files. Tasks in progress are
+    paid for: a run collects them, and the next withdraw lists them. It is safe to repeat the command.
+
+    --delete deletes the listed files and the pictures of these results, after a question. Copies elsewhere, reports and
+    what the API keeps are not found.
+
+    restore takes a withdrawal back. Neither is possible during a run.
+    """
+
+    command, summary = "consent", "withdraw a release: list its results, or delete them"
+    package = "batchswap.cli.commands.results"
+    action: str = argument(type=click.Choice(["withdraw", "restore"]), metavar="withdraw|restore")
+    reference: str = argument(metavar="REF")
+    delete: bool = flag(help="delete the files of the results for good (on the command line only)")
+    yes: bool = flag("-y", "--yes", help="delete without the question (on the command line only)")
+
+
 class ResolveOptions(options.LedgerOptions, options.RateOptions):
     """Decide what became of an uncertain task, one whose submit got no clear answer.
 
@@ -379,6 +399,6 @@ class GuideOptions(CommandOptions):
 
 COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
-    ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions, VerifyOptions,
-    BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions, GuideOptions,
+    ConsentOptions, ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions,
+    VerifyOptions, BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions, GuideOptions,
 )  # fmt: skip

@@ -94,6 +94,23 @@ def _size(folder: int, name: str) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
+def unpublish(place: Place, sha256: str, size: int) -> bool:
+    """Delete the file under the final name, durably, if it has this content. Return whether it had. Blocks.
+
+    Raise DownloadError.
+    """
+    with opened(place) as folder, disk(place):
+        if not _holds(folder, place.name, sha256, size):
+            return False
+        try:
+            os.unlink(place.name, dir_fd=folder)
+        except OSError as error:
+            raise DownloadError("disk", f"cannot be deleted: {error.strerror}") from error
+        with folder_sync(place.traits):
+            os.fsync(folder)
+    return True
+
+
 def copy_part(source: Path, place: Place, wanted: Verified) -> None:
     """Make the part of `place` a link to `source`, or a copy if links are not possible. Blocks.
 

@@ -105,24 +105,34 @@ def states(db: sqlite3.Connection, reference: str) -> dict[str, int]:
 
 
 def results(db: sqlite3.Connection, reference: str) -> Iterator[Stored]:
-    """Yield the results under a release in the order of the tasks, including those that their tasks have lost."""
+    """Yield the results of tasks under a release."""
     sql = (
-        f"select {STORED}, 0 from {STORED_FROM.format('')} where t.consent = ? and t.state = 'done'"
-        " and t.file is not null union all select f.task_id, b.name, t.key, f.file, f.size, f.sha256, f.out,"
-        " f.stored_at, t.output, 0, 1, f.id from former_results f join tasks t on t.id = f.task_id"
-        " join batches b on b.id = t.batch_id where f.consent = ? order by 1, 12"
+        f"select {STORED} from {STORED_FROM.format('')} where t.consent = ? and t.state = 'done' and t.file is not null"
+        " order by t.id"
     )
-    for row in db.execute(sql, (reference, reference)).fetchall():
-        yield Stored(*row[:-1])
+    for row in db.execute(sql, (reference,)):
+        yield Stored(*row)
 
 
-def other_owner(db: sqlite3.Connection, reference: str, file: str) -> str | None:
-    """Return "batch/key" of a result under another release, or under none, with this file name."""
+def former_results(db: sqlite3.Connection, reference: str) -> Iterator[Stored]:
+    """Yield the results that were made under a release, and that their tasks have lost."""
+    sql = (
+        "select f.task_id, b.name, t.key, f.file, f.size, f.sha256, f.out, f.stored_at, t.output, 0, 1"
+        " from former_results f join tasks t on t.id = f.task_id join batches b on b.id = t.batch_id"
+        " where f.consent = ? order by f.id"
+    )
+    for row in db.execute(sql, (reference,)):
+        yield Stored(*row)
+
+
+def other_owner(db: sqlite3.Connection, reference: str, file: str, sha256: str) -> str | None:
+    """Return "batch/key" of a result that has this file, too, and is not under this release."""
     sql = (
         "select b.name || '/' || t.key from tasks t indexed by tasks_output join batches b on b.id = t.batch_id"
-        " where t.output = ? and t.file = t.output and t.state = 'done' and t.consent <> ? limit 1"
+        " where t.output = ? and t.file = t.output and t.state = 'done' and t.sha256 = ?"
+        " and t.consent <> ? limit 1"
     )
-    row = db.execute(sql, (file, reference)).fetchone()
+    row = db.execute(sql, (file, sha256, reference)).fetchone()
     return None if row is None else str(row[0])
 
 

@@ -123,14 +123,15 @@ def _find(known: Stored, here: str, verdict: Review) -> Place | None:
                 wrong = f"{path} cannot be read"
     for folder in known.folders(here):
         for name in (known.output, *rejected_names(Path(folder), known.output)):
-            if name != known.file and _holds(Path(folder, name), known):
+            if name != known.file and holds(Path(folder, name), known):
                 return Place(Path(folder), name)
     if wrong:
         raise UsageError(wrong)
     return None
 
 
-def _holds(path: Path, known: Stored) -> bool:
+def holds(path: Path, known: Stored) -> bool:
+    """Return whether a file has the content of a stored result."""
     try:
         found = path.lstat()
         return path.is_file() and found.st_size == known.size and hash_file(path) == known.sha256

@@ -47,9 +47,8 @@ CASES = [(command, option) for command in root.commands for option in options_of
 @pytest.mark.parametrize(("name", "option"), CASES, ids=lambda each: each if isinstance(each, str) else longest(each))
 def test_each_example_of_an_option_is_accepted(name: str, option: click.Option) -> None:
     command = root.commands[name]
-    arguments = (
-        ["anything"] if any(isinstance(each, click.Argument) and each.required for each in command.params) else []
-    )
+    needed = (each for each in command.params if isinstance(each, click.Argument) and each.required)
+    arguments = [each.type.choices[0] if isinstance(each.type, click.Choice) else "anything" for each in needed]
     example = example_of(option, name)
     taken = command.make_context(name, [*example, *arguments]).params.get(str(option.name))
     assert option.name == "verbose" or taken != command.make_context(name, arguments).params[str(option.name)] or taken

@@ -101,7 +101,8 @@ def test_results_that_their_tasks_have_lost_are_kept_in_mind(db: sqlite3.Connect
     else:
         put(db, "r-2", digest="other")
     assert queries.stored_by(db, 1) is None
-    [lost] = releases.results(db, "r-1")
+    assert list(releases.results(db, "r-1")) == []
+    [lost] = releases.former_results(db, "r-1")
     assert (lost.id, lost.file, lost.sha256, lost.size, lost.at) == (1, "b/t0.mp4", "ab", 7, stamp.at)
     assert "r-1" in releases.references(db)
 
@@ -135,8 +136,9 @@ def test_what_was_made_under_each_release(db: sqlite3.Connection, stamp: Stamp) 
 def test_another_result_with_the_same_name_is_found(db: sqlite3.Connection, stamp: Stamp) -> None:
     finish(db, stamp, 1)
     db.execute("update tasks set output = file, consent = 'r-2' where id = 1")
-    assert releases.other_owner(db, "r-1", "b/t0.mp4") == "b/" + transitions.find_task(db, 1).key
-    assert releases.other_owner(db, "r-2", "b/t0.mp4") is None
+    assert releases.other_owner(db, "r-1", "b/t0.mp4", "ab") == "b/" + transitions.find_task(db, 1).key
+    assert releases.other_owner(db, "r-2", "b/t0.mp4", "ab") is None
+    assert releases.other_owner(db, "r-1", "b/t0.mp4", "cd") is None
 
 
 def manifest(folder: Path, row: Row, consent: str = "r-1") -> list[Source]:
