@@ -288,12 +288,15 @@ class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptio
     ones.
 
     With files or folders, the results that belong there are compared, and files that the ledger does not know are
-    named. Each wrong file is one line on stdout, and the exit code is then 3. Nothing is changed.
+    named. Each wrong file is one line on stdout, and the exit code is then 3. No file is changed.
+
+    --score also examines whether results without a finding are swaps, such as those of an earlier version.
     """
 
     command, summary = "verify", "compare result files with the ledger"
     package = "batchswap.cli.commands.results"
     paths: tuple[Path, ...] = argument(nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+    score: bool = flag(help="examine the results that have no finding yet")
 
 
 class BackupOptions(options.LedgerOptions):

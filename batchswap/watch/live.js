@@ -123,7 +123,7 @@
       if (!order) continue;
       const button = document.createElement("button");
       button.type = "button";
-      button.className = "do";
+      button.className = "copy do";
       button.textContent = "Do it";
       button.setAttribute("aria-label", `Do it: ${text}`);
       button.addEventListener("click", () => decide(order));

@@ -2,11 +2,18 @@
 
 import json
 import os
+import pty
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchswap import delivery
+from batchswap.cli.file_progress import FileLines
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_review import FILE, review
 from tests.cli.test_stored import spoil
@@ -102,7 +109,54 @@ def test_a_path_that_does_not_exist_and_a_missing_ledger_are_sentences(done: str
     assert call("verify", "--db", "nosuch.db").exit_code == 2
 
 
+def test_progress_is_a_bar_on_a_terminal_and_a_line_elsewhere(done: str, caplog: pytest.LogCaptureFixture) -> None:
+    near, far = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "batchswap", "verify"], stderr=far, env={**os.environ, "TERM": "xterm"}
+    ):
+        os.close(far)
+        said = b""
+        while b"no problem found" not in said:
+            said += os.read(near, 4096)
+    os.close(near)
+    assert b"verifying files" in said
+    caplog.set_level("INFO")
+    lines = FileLines("verifying files", every=0.0)
+    lines.show(1, 3)
+    lines.show(3, 3)
+    assert [record.getMessage() for record in caplog.records][-1:] == ["verifying files: 1 of 3"]
+
+
 def test_foreign_names_are_printed_safely(done: str) -> None:
     Path("x\x1b[31m.mp4").write_text("x")
     said = call("verify", "x\x1b[31m.mp4")
     assert (said.exit_code, "\x1b" in said.stdout) == (3, False)
+
+
+def test_results_without_a_finding_are_examined_once(done: str) -> None:
+    """The files of the quick engine show no face."""
+    review("--reject", "r0", "--note", "kept")
+    found = verify("--score")
+    assert found["examined"] == {"no_face": 3}
+    shown = json.loads(call("show", "r0", "--json").stdout)
+    assert (shown["review"], shown["note"], bool(shown["evidence"]["reason"])) == ("rejected", "kept", True)
+    assert [each["event"] for each in shown["events"]][-1] == "examined"
+    assert verify("--score")["examined"] == {}
+    with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as db:
+        db.execute("update deliveries set sha256 = 'other' where task_id = 2")
+    said = call("verify", "--score")
+    assert said.stderr.endswith(": no problem found; 1 result examined: 1 no face\n")
+
+
+def test_a_wrong_file_is_not_examined(done: str) -> None:
+    for path in Path("results/spring").iterdir():
+        path.write_text("wrong")
+    assert verify("--score", code=3)["examined"] == {}
+
+
+def test_without_the_extra_it_says_how_to_get_it(done: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "PACKAGES", ("nosuchpackage",))
+    refused = call("verify", "--score")
+    words = "this needs nosuchpackage, which is not installed: pip install 'batchswap[proof]'"
+    assert (refused.exit_code, words in refused.stderr) == (2, True)
+    assert call("verify").exit_code == 0

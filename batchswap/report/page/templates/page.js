@@ -406,7 +406,8 @@ const batchswap = (() => {
     const name = nameOf(task), strip = task.strip ? picture(task.id, task.strip) : "";
     const { media: views, play } = media(task);
     const commands = [["all about it", command("show", [name])]];
-    if (task.state === "failed") commands.push(["queue it again", command("retry", [name])]);
+    if (task.state === "failed" || task.state === "cancelled") commands.push(["queue it again", command("retry", [name])]);
+    if (task.state === "queued" || task.state === "failed") commands.push(["leave it out for good", command("cancel", [name])]);
     if (task.state === "done") commands.push(["it is good", command("review", [name], "--accept")], ["it is not", command("review", [name], "--reject")], ["make it again, which costs credits", command("review", [name], "--redo")]);
     detail.replaceChildren(element("div", { class: "sheet" },
       element("header", {}, element("h2", { id: "detail-title" }, name), element("button", { type: "button", autofocus: true, onclick: () => detail.close() }, "Close")),
