@@ -111,6 +111,15 @@ def unpublish(place: Place, sha256: str, size: int) -> bool:
     return True
 
 
+def discard_part(place: Place) -> None:
+    """Delete the part of a download, durably. Blocks. Raise DownloadError."""
+    with opened(place) as folder, disk(place):
+        remove(folder, place.part)
+        remove(folder, place.note)
+        with folder_sync(place.traits):
+            os.fsync(folder)
+
+
 def copy_part(source: Path, place: Place, wanted: Verified) -> None:
     """Make the part of `place` a link to `source`, or a copy if links are not possible. Blocks.
 

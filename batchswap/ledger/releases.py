@@ -114,6 +114,20 @@ def results(db: sqlite3.Connection, reference: str) -> Iterator[Stored]:
         yield Stored(*row)
 
 
+def unsaved(db: sqlite3.Connection, reference: str) -> list[tuple[int, str, str]]:
+    """Return (task id, "batch/key", output) of tasks that ended without a result: a part of one may be on the disk."""
+    sql = (
+        "select t.id, b.name || '/' || t.key, t.output from tasks t join batches b on b.id = t.batch_id"
+        " where t.consent = ? and t.state in ('failed', 'cancelled') and t.attempts > 0 order by t.id"
+    )
+    return db.execute(sql, (reference,)).fetchall()
+
+
+def folders(db: sqlite3.Connection) -> list[str]:
+    """Return the folders of results that runs have used."""
+    return [out for (out,) in db.execute("select distinct out from runs where out <> ''")]
+
+
 def former_results(db: sqlite3.Connection, reference: str) -> Iterator[Stored]:
     """Yield the results that were made under a release, and that their tasks have lost."""
     sql = (

@@ -13,7 +13,7 @@ import msgspec
 
 from batchswap.errors import LedgerError
 from batchswap.events import LogEvent, report
-from batchswap.ledger import queries
+from batchswap.ledger import queries, releases
 from batchswap.ledger.enrolment.duplicates import Decision
 from batchswap.ledger.file import backup, connection
 from batchswap.ledger.file.lock import hold, is_held
@@ -98,6 +98,7 @@ def enrol(
     with made(settings.db, pin, existed=existed) as db:
         decision, stamp = Decision(settings.duplicates), Stamp(time.time(), None)
         consult_log(db, settings, stamp, is_new=not existed)
+        options = msgspec.structs.replace(options, withdrawn=releases.withdrawn(db))
         enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
         attach_kept(db, stamp)
         if owner and enrolled.enrolment.new and decision is not Decision.PAY:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from batchswap.downloads import Place, rejected_names, unpublish
+from batchswap.downloads import Place, discard_part, rejected_names, unpublish
 from batchswap.errors import DownloadError, UsageError
-from batchswap.ledger import deliveries, releases
+from batchswap.ledger import deliveries, queries, releases
 from batchswap.ledger.file.connection import sync_folder
 from batchswap.ledger.queries import Stored
 from batchswap.ledger.transitions import Stamp
@@ -45,6 +45,18 @@ class ReleaseResult(msgspec.Struct):
         return f"{self.stored.batch}/{self.stored.key}"
 
 
+class PartOfResult(msgspec.Struct, frozen=True):
+    """A download that broke off. `name` is batch/key."""
+
+    task_id: int
+    name: str
+    place: Place
+
+    @property
+    def path(self) -> Path:
+        return self.place.final.with_name(self.place.part)
+
+
 class Withdrawal(msgspec.Struct):
     """A withdrawn release. `cancelled`: tasks that left the queue now; `in_progress`: tasks that are paid already."""
 
@@ -53,11 +65,12 @@ class Withdrawal(msgspec.Struct):
     cancelled: int
     in_progress: int
     results: list[ReleaseResult]
+    parts: list[PartOfResult] = []
     deleted: int = 0
 
     @property
     def files(self) -> int:
-        return sum(len(each.files) for each in self.results)
+        return sum(len(each.files) for each in self.results) + len(self.parts)
 
     @property
     def left(self) -> int:
@@ -71,8 +84,9 @@ def withdraw(path: Path, out: Path, reference: str) -> Withdrawal:
         cancelled = releases.withdraw(db, stamp, reference)
         counts = releases.states(db, reference)
         at = releases.withdrawn_at(db, reference) or stamp.at
-        found = list(_results(db, reference, str(out.absolute())))
-    return Withdrawal(reference, at, cancelled, sum(counts[state] for state in OPEN), found)
+        here = str(out.absolute())
+        found, parts = list(_results(db, reference, here)), list(_parts(db, reference, here))
+    return Withdrawal(reference, at, cancelled, sum(counts[state] for state in OPEN), found, parts)
 
 
 def restore(path: Path, reference: str) -> bool:
@@ -130,6 +144,15 @@ def _files(known: Stored, here: str, *, is_former: bool) -> Iterator[tuple[Place
                 yield place, _REASONS.get(kind, "")
 
 
+def _parts(db: sqlite3.Connection, reference: str, here: str) -> Iterator[PartOfResult]:
+    """Yield the parts of downloads that broke off. A task in progress still needs its part."""
+    folders = dict.fromkeys((here, *releases.folders(db)))
+    for task_id, name, output in releases.unsaved(db, reference):
+        if queries.output_owner(db, output, task_id) is None:
+            found = (PartOfResult(task_id, name, Place(Path(folder), output)) for folder in folders)
+            yield from (each for each in found if os.path.lexists(each.path))
+
+
 def delete(path: Path, found: Withdrawal) -> None:
     """Delete the files of a withdrawn release and the pictures of its results. What is left is added to `left`."""
     with locked(path) as db:
@@ -145,6 +168,11 @@ def delete(path: Path, found: Withdrawal) -> None:
                 _delete_pictures(pictures, result.stored.sha256, others)
                 releases.note_deleted(db, Stamp(time.time(), None), result.stored.id, result.stored.sha256, gone)
             found.deleted += len(gone)
+        for part in found.parts:
+            with transaction(db):
+                discard_part(part.place)
+                releases.note_deleted(db, Stamp(time.time(), None), part.task_id, "", [str(part.path)])
+            found.deleted += 1
 
 
 def _delete(place: Place, known: Stored) -> str:

@@ -52,7 +52,6 @@ def enrol_manifests(
     `account` is the name of the account that would pay. `decision` applies to rows that it has paid for already.
     """
 
-    options = msgspec.structs.replace(options, withdrawn=releases.withdrawn(db))
     reading = manifest.read(sources, options, stdin)
 
     def settled(db: sqlite3.Connection, batches: tuple[str, ...], rows: int | None) -> int:

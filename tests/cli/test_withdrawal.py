@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from batchswap.ledger import releases
 from batchswap.ledger.file.lock import hold
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_consent import manifest
 from tests.cli.test_duplicates import submits
 from tests.cli.test_review import event_names, tasks
+from tests.cli.test_words import change
 
 FILE = Path("results/spring/r0.mp4")
 
@@ -221,3 +223,42 @@ def test_it_is_refused_during_a_run_and_for_unknown_releases(done: str) -> None:
         assert 'nothing in batchswap.db is under a release "aa"; did you mean "a"?' in refused.stderr
     assert call("consent", "revoke", "a").exit_code == 2
     assert not [each for each in tasks().values() if each["withdrawn"]]
+
+
+def test_a_part_of_a_download_goes_too(done: str) -> None:
+    change("update tasks set state = 'failed', file = null, size = null, sha256 = null where key = 'r0'")
+    part = FILE.with_name(".r0.mp4.part")
+    FILE.rename(part)
+    part.with_name(".r0.mp4.part.json").touch()
+    found = withdraw("a", "--delete", "--yes")
+    assert (found["deleted"], found["parts"]) == (2, [str(part.absolute())])
+    assert sorted(path.name for path in FILE.parent.iterdir()) == ["r2.mp4"]
+    assert event_names("r0")[-1] == "result-deleted"
+
+
+def test_a_crash_after_a_deletion_leaves_no_task_without_its_event(done: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "note_deleted", lambda *_: 1 / 0)
+        assert call("consent", "withdraw", "a", "--delete", "--yes").exit_code == 1
+    assert (FILE.exists(), Path("results/spring/r1.mp4").exists()) == (False, True)
+    assert withdraw("a", "--delete", "--yes")["deleted"] == 1
+    shown = [json.loads(call("show", key, "--json").stdout)["events"][-1] for key in ("r0", "r1")]
+    assert [each["event"] for each in shown] == ["result-deleted"] * 2
+    assert shown[0]["detail"] == "there was no file"
+
+
+def test_another_row_does_not_reuse_a_withdrawn_result(done: str) -> None:
+    withdraw("a")
+    text = Path(done).read_text()
+    Path("final.csv").write_text(text.replace(",a\n", ",c\n"))
+    assert work("final.csv", "--duplicates", "reuse").exit_code == 3
+    found = {each["key"]: each for each in json.loads(call("tasks", "--batch", "final", "--format", "json").stdout)}
+    assert {key: (each["state"], each["code"]) for key, each in found.items()} == {
+        "r0": ("failed", "reuse-withdrawn"), "r1": ("failed", "reuse-withdrawn"), "r2": ("done", ""),
+    }  # fmt: skip
+
+
+def test_a_ledger_is_repaired_although_it_has_withdrawn_releases(done: str) -> None:
+    withdraw("a")
+    assert call("rebuild", done).exit_code == 0
+    assert work(done).exit_code == 2

@@ -119,6 +119,16 @@ def test_deletions_are_logged_once_per_task(db: sqlite3.Connection, stamp: Stamp
     assert releases.strips_of_others(db, "r-1") == set()
 
 
+def test_tasks_that_ended_without_a_result_may_have_left_a_part(db: sqlite3.Connection, stamp: Stamp) -> None:
+    put(db, "r-1")
+    finish(db, stamp, 1)
+    finish(db, stamp, 2, is_saved=False)
+    transitions.begin_run(db, 1.0, provider="crun", account="x", out="/out")
+    item = transitions.find_task(db, 2)
+    assert releases.unsaved(db, "r-1") == [(2, f"b/{item.key}", item.output)]
+    assert releases.folders(db) == ["/out"]
+
+
 def test_what_was_made_under_each_release(db: sqlite3.Connection, stamp: Stamp) -> None:
     put(db, "r-1")
     one = msgspec.structs.replace(rows(1)[0], key="x", consent="", output="x.mp4")
@@ -182,10 +192,12 @@ def test_a_withdrawn_release_is_found_in_an_unchanged_manifest(db: sqlite3.Conne
     enrol_manifests(db, LATER, sources, options)
     assert enrol_manifests(db, LATER, sources, options).unchanged
     releases.withdraw(db, LATER, "r-1")
+    options = msgspec.structs.replace(options, withdrawn=releases.withdrawn(db))
     with pytest.raises(ManifestErrors, match=r'm\.csv:2: consent: "r-1" was withdrawn on \d{4}-\d\d-\d\d'):
         enrol_manifests(db, LATER, sources, options)
     releases.restore(db, LATER, "r-1")
+    options = msgspec.structs.replace(options, withdrawn={})
     assert enrol_manifests(db, LATER, sources, options).unchanged
-    releases.withdraw(db, LATER, "r-2")
+    options = msgspec.structs.replace(options, withdrawn={"r-2": "2027-01-15"})
     assert not enrol_manifests(db, LATER, sources, options).unchanged
     assert enrol_manifests(db, LATER, sources, options).unchanged, "another withdrawn release costs one reading"

@@ -15,10 +15,12 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Verified
 from batchswap.errors import Exit, LedgerFailed
+from batchswap.ledger import releases
 from batchswap.ledger.file import connection
+from batchswap.ledger.transitions import Stamp
 from tests.loop.service import Fault, Service, Shelf
 from tests.loop.test_run import always, once
-from tests.loop.world import World
+from tests.loop.world import World, rows
 from tests.virtual import Inline, VirtualClock
 from tests.waits import until
 
@@ -384,3 +386,13 @@ async def test_after_an_unclear_answer_submits_go_one_by_one(tmp_path: Path) -> 
     service = Unclear()
     summary = await World(tmp_path, 40).run(service, in_flight=10)
     assert (summary.exit_code, service.most) == (Exit.UNCERTAIN, 1)
+
+
+async def test_a_request_under_a_withdrawn_release_is_not_sent_again(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 1), Idempotent("lost", "402")
+    world.enrol([msgspec.structs.replace(row, consent="r-1") for row in rows(1)])
+    assert (await world.run(service, is_idempotent=True)).counts["uncertain"] == 1
+    with closing(connection.connect(world.settings.db, write=True)) as db:
+        releases.withdraw(db, Stamp(1.0, None), "r-1")
+    summary = await world.run(service, is_idempotent=True)
+    assert (summary.counts["uncertain"], summary.requests["submit"]) == (1, 0)

@@ -51,6 +51,13 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
         reason += " row, or run with --duplicates pay"
         await ledger.write(transitions.unfit, item.id, code="reuse-rejected", reason=reason)
         return False
+    if known.is_withdrawn:
+        reason = (
+            f"the result of {other.batch}/{other.key} is under a release that was withdrawn: to pay for another one,"
+        )
+        reason += " retry this row and run with --duplicates pay"
+        await ledger.write(transitions.unfit, item.id, code="reuse-withdrawn", reason=reason)
+        return False
     try:
         await _place(ledger.db, out, item, known)
     except DownloadError as error:

@@ -63,7 +63,7 @@ def _lines(found: Withdrawal) -> list[str]:
         lines += [safe(f"{each.name}: {path} {reason}: it is not deleted") for path, reason in each.left.items()]
         if not each.files and not each.left:
             lines.append(safe(f"{each.name}: no file"))
-    return lines
+    return lines + [safe(f"{part.name}: {part.path}") for part in found.parts]
 
 
 def _conclusion(found: Withdrawal, options: ConsentOptions, *, is_agreed: bool) -> list[str]:
@@ -101,4 +101,5 @@ def _document(found: Withdrawal) -> dict[str, Any]:
             }
             for each in found.results
         ],
+        "parts": [str(part.path) for part in found.parts],
     }
