@@ -34,9 +34,11 @@ PREFIXES = {
     "exif": "{http://ns.adobe.com/exif/1.0/}",
 }
 RIGHTS = tuple(PREFIXES[name] for name in ("dc", "xmpRights", "photoshop", "Iptc4xmpCore", "Iptc4xmpExt", "plus", "cc"))
+DIGITAL_SOURCE_TYPE = f"{PREFIXES['Iptc4xmpExt']}DigitalSourceType"
+BY_LABEL = (DESCRIPTION, DIGITAL_SOURCE_TYPE)
+"""The properties that the label replaces."""
 REPLACED = (
-    DESCRIPTION,
-    f"{PREFIXES['Iptc4xmpExt']}DigitalSourceType",
+    *BY_LABEL,
     f"{PREFIXES['tiff']}Orientation",
     f"{PREFIXES['xmp']}Thumbnails",  # they show the replaced face
     "{http://ns.adobe.com/xmp/note/}",  # refers to a second packet, which is not read
@@ -59,21 +61,11 @@ class Carried:
 
 def carried(packet: bytes) -> Carried:
     """Read a packet. It is ignored if it is no XMP, too long, too deep, or declares a document type with entities."""
-    if not 0 < len(packet) <= LONGEST:
+    top = parsed(packet)
+    if top is None:
         return Carried()
-    try:
-        body = packet.rpartition(b"<?xpacket end=")[0] or packet  # some writers leave garbage behind the end
-        text = body.decode("utf-8").strip("\0\ufeff \r\n\t")
-        if "<!DOCTYPE" in text:
-            return Carried()
-        tree = ET.fromstring(text)  # noqa: S314 - without a document type there are no entities to expand
-        if is_deep(tree):
-            return Carried()
-    except (UnicodeDecodeError, ValueError, ET.ParseError):
-        return Carried()
-    top = tree if tree.tag == f"{RDF}RDF" else tree.find(f"{RDF}RDF")
-    found = [] if top is None else top.findall(f"{RDF}Description")
-    texts = {language: text for one in found for language, text in descriptions(one).items()}
+    found = top.findall(f"{RDF}Description")
+    texts = all_descriptions(found)
     for one in found:
         strip(one, REPLACED)
     properties = as_text(found)
@@ -83,6 +75,46 @@ def carried(packet: bytes) -> Carried:
             strip(one, tuple(name for name in names if not name.startswith(RIGHTS)))
         properties = as_text(found)
     return Carried(properties if len(properties.encode()) <= LARGEST else "", bounded(texts))
+
+
+def kept(packet: bytes) -> Carried | None:
+    """Read everything but what the label replaces, for a file that is not encoded again. None: it cannot be read."""
+    top = parsed(packet)
+    if top is None:
+        return None
+    found = top.findall(f"{RDF}Description")
+    texts = all_descriptions(found)
+    for one in found:
+        strip(one, BY_LABEL)
+    return Carried(as_text(found), texts)
+
+
+def source_types(packet: bytes) -> list[str]:
+    """Return the values of IPTC's Digital Source Type."""
+    top = parsed(packet)
+    found = [] if top is None else top.findall(f"{RDF}Description")
+    return [text for one in found for text in (one.get(DIGITAL_SOURCE_TYPE), one.findtext(DIGITAL_SOURCE_TYPE)) if text]
+
+
+def parsed(packet: bytes) -> ET.Element | None:
+    """Return the element rdf:RDF. None: it is no XMP, too long, too deep, or declares a document type."""
+    if not 0 < len(packet) <= LONGEST:
+        return None
+    try:
+        body = packet.rpartition(b"<?xpacket end=")[0] or packet  # some writers leave garbage behind the end
+        text = body.decode("utf-8").strip("\0\ufeff \r\n\t")
+        if "<!DOCTYPE" in text:
+            return None
+        tree = ET.fromstring(text)  # noqa: S314 - without a document type there are no entities to expand
+        if is_deep(tree):
+            return None
+    except (UnicodeDecodeError, ValueError, ET.ParseError):
+        return None
+    return tree if tree.tag == f"{RDF}RDF" else tree.find(f"{RDF}RDF")
+
+
+def all_descriptions(found: list[ET.Element]) -> dict[str, str]:
+    return {language: text for one in found for language, text in descriptions(one).items()}
 
 
 def is_deep(tree: ET.Element) -> bool:
