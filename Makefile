@@ -15,7 +15,7 @@ install: $(READY)  ## Create .venv with batchswap and all packages for the demo 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "batchswap needs Python 3.11 or newer; this is $$($(PYTHON) -V). Choose another: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof,report,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof,report,provenance,demo,dev]'
 	@touch $@
 
 lint: $(READY)  ## Check format, lint rules and strict types

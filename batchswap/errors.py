@@ -194,3 +194,7 @@ class EngineError(BatchswapError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ProvenanceError(EngineError):
+    """A result cannot be labelled or signed. Its file is as it was."""

@@ -18,6 +18,7 @@ LAYERS = """
     report local.server
     runner
     delivery
+    provenance
     client downloads callbacks ledger local.engine local.faults
     ratelimit media_hosts
     manifest wire verdicts ratelimit.rule polling

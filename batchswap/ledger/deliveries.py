@@ -70,16 +70,19 @@ def find(db: sqlite3.Connection, task_id: int) -> Delivered | None:
 
 
 def find_same(db: sqlite3.Connection, item: Task, sha256: str) -> Delivered | None:
-    """Return the finding about this file for a task with the same inputs, without the review of the other task."""
+    """Return the finding about this file, or the one it was signed from, for a task with the same inputs.
+
+    It is returned without the review and the signature of the other task.
+    """
     columns = ", ".join(f"d.{name.strip()}" for name in _COLUMNS.split(","))
     sql = (
         f"select {columns} from tasks t indexed by tasks_digest join deliveries d on d.task_id = t.id"
-        " where t.digest = ? and (t.paid > 0 or t.reuses is not null) and d.sha256 = ? limit 1"
+        " where t.digest = ? and (t.paid > 0 or t.reuses is not null) and ? in (d.sha256, t.sha256) limit 1"
     )
     row = db.execute(sql, (item.digest, sha256)).fetchone()
     if row is None:
         return None
-    return msgspec.structs.replace(_delivered(row), review=Review.NONE, note="")
+    return msgspec.structs.replace(_delivered(row), review=Review.NONE, note="", signed=False)
 
 
 def _delivered(row: tuple[Any, ...]) -> Delivered:

@@ -332,6 +332,15 @@ def m010_releases(db: Database) -> None:
     )
 
 
+@steps()
+def m011_signatures(db: Database) -> None:
+    """The SHA-256 of a signed result as it was received. The file on the disk has that of its task.
+
+    "": the result is not signed. The finding is about the received file.
+    """
+    _script(db, "alter table deliveries add column received_sha256 text not null default ''")
+
+
 def migrate(db: Database, version: int) -> None:
     """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)

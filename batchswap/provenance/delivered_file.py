@@ -1,0 +1,274 @@
+"""Label and sign one result: into a temporary file, which is read back and verified before it gets its name.
+
+The original file is never changed. The signed file itself shows which task and attempt it is from, so that after a kill
+at any moment the same call does only what is missing, and a result is signed once:
+
+    facts = await asyncio.to_thread(facts_of, db, item)
+    job = SigningJob(part, signed, facts, settings.sign, settings.timestamp_url, received=verified.sha256)
+    done = await workers.run(deliver_signed, job, limit=600)   # in a process: it takes CPU time, and c2pa is native
+    os.replace(done.path, part)                                # `signed` is next to `part`: one step
+    await ledger.write(signatures.record, item.id, done.result)  # what was received, the new SHA-256 and size
+    await store.publish(output, Verified(done.sha256, done.size, done.media_type), replaces=…)
+
+After a kill before `record`, `part` is the signed file and the ledger has the SHA-256 of the received one: the same
+call returns `part` itself with `is_new` False. If it raises ProvenanceError, the result can be published as it came.
+"""
+
+import os
+import stat
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from batchswap.errors import ProvenanceError
+from batchswap.ledger.signatures import SignedResult
+from batchswap.provenance import labels, load
+from batchswap.provenance.keys import SigningKeys, load_keys, open_signer
+from batchswap.provenance.manifest import SwapFacts, TaskAssertion, definition, digest, parent, received_file
+from batchswap.provenance.pieces import PiecedFile
+from batchswap.provenance.stamps import StampRelay
+from batchswap.provenance.verification import SETTINGS, Provenance, SignatureState, read_manifest
+from batchswap.tasks import public
+
+_SETTINGS = SETTINGS | {
+    "builder": {
+        "thumbnail": {"enabled": False},
+        "actions": {f"auto_{name}_action": {"enabled": False} for name in ("opened", "placed", "created")},
+    }
+}
+
+
+class SigningJob(msgspec.Struct, frozen=True):
+    """The job for a process of the pool; it can be pickled. `source` is a complete file under any name.
+
+    `destination` is a free name in a folder on the same file system. `keys`: the folder of the keys; None: only label
+    the file. `received`: the SHA-256 of the file as it was downloaded, if it is known.
+    """
+
+    source: Path
+    destination: Path
+    facts: SwapFacts
+    keys: Path | None = None
+    timestamp_url: str = ""
+    label: bool = True
+    received: str = ""
+
+
+class SignedFile(msgspec.Struct, frozen=True):
+    """The outcome. `path` is the file to publish: the destination, or the source if there was nothing to do.
+
+    `is_new`: this call made it. `remarks` are sentences for the user.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    received_sha256: str
+    media_type: str
+    is_signed: bool
+    is_new: bool
+    is_stamped: bool = False
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> SignedResult:
+        """Return what the ledger records."""
+        return SignedResult(self.received_sha256, self.sha256, self.size)
+
+
+def deliver_signed(job: SigningJob) -> SignedFile:
+    """Label and sign a result. Raise ProvenanceError, UsageError for the keys, MissingExtra and OSError."""
+    for path in (job.source, job.destination):
+        if (found := _recognise(path, job)) is not None:
+            return found
+    with job.source.open("rb") as file:
+        media_type = labels.media_type(file, job.facts.kind)
+        received = digest(file)
+        if job.received not in ("", received):
+            raise ProvenanceError("result", f"{job.source} is not the file that was downloaded")
+        return _FileDelivery(job, file, media_type, received).make()
+
+
+def is_ours(found: TaskAssertion | None, facts: SwapFacts, received: str = "") -> bool:
+    """Return whether a manifest is about this task, attempt and release, and about the file that was received."""
+    if found is None or received not in ("", found.received_sha256):
+        return False
+    if (found.attempt, found.consent) != (facts.attempt, facts.consent):
+        return False
+    if facts.task_id or found.task_id:
+        return found.task_id == facts.task_id
+    return (found.batch, found.key) == (facts.batch, facts.key)
+
+
+def _recognise(path: Path, job: SigningJob) -> SignedFile | None:
+    """Return a file that an interrupted call has signed for this task and attempt; None for any other."""
+    if job.keys is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            format_ = labels.media_type(file, job.facts.kind)
+            file.seek(0)
+            found = read_manifest(file, format_)
+            if not found.is_intact or not is_ours(found.task, job.facts, job.received):
+                return None
+            assert found.task is not None
+            return SignedFile(
+                path,
+                digest(file),
+                file.seek(0, os.SEEK_END),
+                found.task.received_sha256,
+                format_,
+                is_signed=True,
+                is_new=False,
+                is_stamped=bool(found.stamped_at),
+            )
+    except (FileNotFoundError, ProvenanceError):
+        return None
+
+
+class _FileDelivery:
+    """The delivery of one open file, which has this SHA-256."""
+
+    def __init__(self, job: SigningJob, file: BinaryIO, media_type: str, received: str) -> None:
+        self._job, self._file, self._media_type, self._received = job, file, media_type, received
+        self._remarks: list[str] = []
+
+    def make(self) -> SignedFile:
+        """Make the destination. If that fails, nothing of it is left."""
+        content = self._labelled()
+        destination = self._job.destination
+        temporary = destination.with_name(f"{destination.name}.new")
+        try:
+            with _created(temporary, self._file) as made:
+                found = self._write(content, made)
+                made.flush()
+                os.fsync(made.fileno())
+                size = made.seek(0, os.SEEK_END)
+                sha256 = digest(made)
+            temporary.replace(destination)
+            _sync_folder(destination.parent)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        return SignedFile(
+            destination,
+            sha256,
+            size,
+            self._received,
+            self._media_type,
+            is_signed=found is not None,
+            is_new=True,
+            is_stamped=found is not None and bool(found.stamped_at),
+            remarks=tuple(self._remarks),
+        )
+
+    def _labelled(self) -> PiecedFile:
+        """Return the content with the label, if it can have one. The signature marks the file as well."""
+        facts = self._job.facts
+        if self._job.label:
+            try:
+                return labels.labelled(self._file, self._media_type, facts.task_id, is_neural=facts.is_neural)
+            except ProvenanceError as error:
+                if self._job.keys is None:
+                    raise
+                self._remarks.append(f"it has no label: {error}")
+        return PiecedFile(self._file, [range(self._file.seek(0, os.SEEK_END))])
+
+    def _write(self, content: PiecedFile, made: BinaryIO) -> Provenance | None:
+        """Write the content into `made`, signed if there are keys."""
+        if self._job.keys is None:
+            made.writelines(content.blocks())
+            return None
+        keys = load_keys(self._job.keys)
+        if not (url := self._job.timestamp_url):
+            self._sign(content, made, keys, "")
+            return self._read_back(made)
+        relay = _relay(url)
+        try:
+            self._sign(content, made, keys, relay.address)
+        except ProvenanceError as error:
+            made.seek(0)
+            made.truncate()
+            self._sign(content, made, keys, "")
+            self._remarks.append(f"it has no time stamp: {public(url)} failed ({relay.problem or error})")
+        return self._read_back(made)
+
+    def _sign(self, content: PiecedFile, made: BinaryIO, keys: SigningKeys, stamps: str) -> None:
+        c2pa, facts = load("c2pa"), self._job.facts
+        has_manifest, target = _has_manifest(self._file, self._media_type), _target(facts)
+        made_of = definition(
+            facts, self._received, self._media_type, has_manifest=has_manifest, has_target=target is not None
+        )
+        try:
+            with (
+                open_signer(keys, stamps) as signer,
+                c2pa.Context.from_dict(_SETTINGS) as context,
+                c2pa.Builder(made_of, context=context) as builder,
+            ):
+                if target is not None:
+                    path, media_type = target
+                    with path.open("rb") as file:
+                        builder.add_ingredient(parent(facts), media_type, file)
+                if has_manifest:
+                    self._file.seek(0)
+                    builder.add_ingredient(received_file(), self._media_type, self._file)
+                content.seek(0)
+                builder.sign(signer, self._media_type, content, made)
+        except c2pa.C2paError as error:
+            raise ProvenanceError("result", f"it cannot be signed: {' '.join(str(error).split())[:300]}") from error
+
+    def _read_back(self, made: BinaryIO) -> Provenance:
+        """Return the provenance of the signed file. Raise ProvenanceError unless it is intact and about this task."""
+        made.seek(0)
+        found = read_manifest(made, self._media_type)
+        if not found.is_intact or not is_ours(found.task, self._job.facts, self._received):
+            reason = found.problem or ", ".join(found.codes) or "its manifest is about another task"
+            raise ProvenanceError("result", f"the signed file is not valid: {reason}")
+        return found
+
+
+def _created(path: Path, source: BinaryIO) -> BinaryIO:
+    """Create an empty file with the permissions of the source. The process may have a stricter umask."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchmod(handle, stat.S_IMODE(os.fstat(source.fileno()).st_mode) & 0o777)
+    return os.fdopen(handle, "w+b")
+
+
+def _target(facts: SwapFacts) -> tuple[Path, str] | None:
+    """Return a target that has a manifest, and its media type. Others are only named: c2pa would keep nothing of them.
+
+    A target that is gone or cannot be read is only named, too.
+    """
+    if (path := facts.target.path) is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            media_type = labels.media_type(file)
+            return (path, media_type) if _has_manifest(file, media_type) else None
+    except (OSError, ProvenanceError):
+        return None
+
+
+def _has_manifest(file: BinaryIO, media_type: str) -> bool:
+    file.seek(0)
+    return read_manifest(file, media_type).state is not SignatureState.NONE
+
+
+@cache
+def _relay(url: str) -> StampRelay:
+    return StampRelay(url)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

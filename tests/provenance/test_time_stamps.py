@@ -1,0 +1,115 @@
+"""Time stamps are asked of a real server on the loopback interface. A server that fails costs no result."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import c2pa
+import pytest
+
+from batchswap.errors import UsageError
+from batchswap.provenance import delivered_file
+from batchswap.provenance.stamps import StampRelay, check_url
+from batchswap.provenance.verification import SignatureState, verify
+from tests.ports import reserve_port
+from tests.provenance.conftest import signed
+from tests.provenance.tsa import StampServer, stamp_server
+
+Stamps = tuple[str, StampServer]
+
+
+@pytest.fixture
+def stamps() -> Iterator[Stamps]:
+    with stamp_server() as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Sign with a relay that notes its pauses instead of waiting."""
+    noted: list[float] = []
+    relays: dict[str, StampRelay] = {}
+
+    def relay(url: str) -> StampRelay:
+        return relays.setdefault(url, StampRelay(url, limit=0.5, sleep=noted.append))
+
+    monkeypatch.setattr(delivered_file, "_relay", relay)
+    yield noted
+    for each in relays.values():
+        each.close()
+
+
+def trusting(path: Path, *roots: str) -> dict[str, Any]:
+    """Return what c2pa's reader says, which trusts these roots."""
+    with c2pa.Context.from_dict({"trust": {"user_anchors": "\n".join(roots)}}) as context, path.open("rb") as file:
+        found: dict[str, Any] = json.loads(c2pa.Reader(None, file, context=context).json())
+    return found
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "still.jpg"])
+def test_a_signature_has_the_time_of_the_server(media: Path, signing: Path, stamps: Stamps, name: str) -> None:
+    url, server = stamps
+    made = signed(media / name, signing, timestamp_url=url)
+    assert (made.is_stamped, made.remarks, server.queries) == (True, (), 1)
+    found = verify(made.path, signing / "root.pem")
+    assert (found.state, found.stamped_at[:4]) == (SignatureState.TRUSTED, "2026" if found.stamped_at else "")
+    results = trusting(made.path, (signing / "root.pem").read_text(), server.root)["validation_results"]
+    codes = [each["code"] for each in results["activeManifest"]["success"]]
+    assert {"timeStamp.validated", "timeStamp.trusted", "signingCredential.trusted"} <= {*codes}
+
+
+def test_an_unknown_time_stamp_server_is_no_damage(media: Path, signing: Path, stamps: Stamps) -> None:
+    made = signed(media / "still.png", signing, timestamp_url=stamps[0])
+    found = verify(made.path)
+    assert found.state is SignatureState.VALID
+    assert {*found.codes} <= {"signingCredential.untrusted", "timeStamp.untrusted"}
+
+
+@pytest.mark.parametrize("fault", [503, "hang"])
+def test_a_failing_server_is_asked_again(
+    media: Path, signing: Path, stamps: Stamps, waits: list[float], fault: int | str
+) -> None:
+    url, server = stamps
+    server.fail = [fault]
+    made = signed(media / "still.png", signing, timestamp_url=url)
+    assert (made.is_stamped, made.remarks) == (True, ())
+    assert (waits, server.queries) == ([1.0], 2)
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        ([500, 502, 503], "it answered HTTP 503"),
+        (["hang"] * 3, "timed out"),
+        (["garbage"], "it cannot be signed"),
+    ],
+)
+def test_without_a_time_stamp_the_file_is_signed_and_the_reason_is_reported(
+    media: Path, signing: Path, stamps: Stamps, faults: list[int | str], reason: str
+) -> None:
+    url, server = stamps
+    server.fail = faults
+    made = signed(media / "still.png", signing, timestamp_url=url)
+    assert (made.is_signed, made.is_stamped, verify(made.path).state) == (True, False, SignatureState.VALID)
+    assert len(made.remarks) == 1
+    assert made.remarks[0].startswith(f"it has no time stamp: {url.partition('?')[0]}?… failed ({reason}")
+    assert "secret" not in made.remarks[0]
+
+
+def test_a_server_that_does_not_exist_is_tried_once_a_file_after_its_first_failure(
+    media: Path, signing: Path, waits: list[float], stamps: Stamps
+) -> None:
+    url = f"http://127.0.0.1:{reserve_port()}/"
+    first = signed(media / "still.png", signing, timestamp_url=url)
+    assert first.remarks == (f"it has no time stamp: {url} failed (Connection refused)",)
+    assert waits == [1.0, 4.0]
+    second = signed(media / "still.jpg", signing, timestamp_url=url)
+    assert (second.is_signed, len(second.remarks), waits) == (True, 1, [1.0, 4.0])
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com", "example.com", "http://", "http://[", "file:///etc/passwd"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="is not an http or https URL"):
+        check_url(url)
+    check_url("https://stamps.example.com/tsr")
