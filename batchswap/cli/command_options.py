@@ -299,6 +299,26 @@ class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptio
     score: bool = flag(help="examine the results that have no finding yet")
 
 
+class SignOptions(options.LedgerOptions, options.OutOptions, options.SigningOptions, options.JsonOptions):
+    """Sign results that are on the disk with C2PA, such as those of an older ledger. Nothing is asked of the API.
+
+    RESULT is the key of a task or the path of its file; without RESULT, all unsigned results are signed. Files are
+    labelled first, so that the signature covers the label. The command is not possible during a run. It is safe to
+    repeat it: a result is signed once.
+
+    `batchswap sign init DIR` makes keys for use in-house: a root certificate, a certificate for signing and its key.
+    Programs of strangers show an unknown signer, unless you bring a certificate that they trust: `batchswap guide
+    provenance`.
+    """
+
+    command, summary = "sign", "sign results on the disk, or make the keys for it"
+    package = "batchswap.cli.commands.results"
+    results: tuple[str, ...] = argument(nargs=-1, metavar="[init DIR | RESULT...]")
+    name: str = option(
+        default="batchswap", metavar="NAME", help="your organisation's name in the certificates that `init` makes"
+    )
+
+
 class BackupOptions(options.LedgerOptions):
     """Copy the ledger to FILE. The copy is consistent, also during a run.
 
@@ -402,6 +422,7 @@ class GuideOptions(CommandOptions):
 
 COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
-    ConsentOptions, ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions, DoctorOptions,
-    VerifyOptions, BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions, GuideOptions,
+    SignOptions, ConsentOptions, ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions,
+    DoctorOptions, VerifyOptions, BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions,
+    GuideOptions,
 )  # fmt: skip

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from batchswap.clock import SystemClock
 from batchswap.errors import LedgerBehind, UsageError
@@ -91,8 +92,13 @@ def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> None:
         report(LogEvent.LOG_RECOVERED, words)
 
 
-def write_down(path: Path, what: What, decided: list[tuple[Task, Attempt]]) -> None:
-    """Append a decision of the user about attempts. The ledger has recorded it before."""
+def write_down(
+    path: Path, what: What, decided: Sequence[tuple[Task, Attempt]], details: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Append a decision of the user about attempts. The ledger has recorded it before.
+
+    `details` are more fields of LogEntry, for each of them.
+    """
     sql = "select r.account, a.account from attempts a join runs r on r.id = a.run_id where a.id = ?"
     with reading(path) as db:
         own, owners = ledger_id(db), [db.execute(sql, (attempt.id,)).fetchone() for _, attempt in decided]
@@ -102,9 +108,10 @@ def write_down(path: Path, what: What, decided: list[tuple[Task, Attempt]]) -> N
         return
     say = partial(report, LogEvent.LOG_UNAVAILABLE)
     logs: dict[str, SubmissionLog] = {}
-    for (task, attempt), (owner, account) in zip(decided, owners, strict=True):
+    several = zip(decided, owners, details or [{}] * len(decided), strict=True)
+    for (task, attempt), (owner, account), more in several:
         if account != LOCAL:
             log = logs.setdefault(owner, SubmissionLog(folder, owner, own, SystemClock(), say))
-            log.note(what, task, attempt)
+            log.note(what, task, attempt, **more)
     for log in logs.values():
         log.close()
