@@ -47,7 +47,7 @@ def test_a_home_that_cannot_be_written_is_reported_too(shop: Place, monkeypatch:
     [
         ("drop table tasks", "table tasks"),
         ("drop table attempts", "table attempts"),
-        ("alter table tasks drop column consent", "column tasks.consent"),
+        ("alter table tasks drop column extra", "column tasks.extra"),
         ("drop index tasks_queued", "index tasks_queued"),
         ("drop trigger tasks_moved", "trigger tasks_moved"),
     ],
