@@ -123,7 +123,7 @@ def is_nameable(host: str) -> bool:
 def public(url: str) -> str:
     """Return an input as it may be shown: a URL without user, password and fragment, and with "?…" for its query."""
     if "://" not in url:
-        return "".join(c if c.isprintable() else "?" for c in url)
+        return _printable(url, "?")
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -132,7 +132,11 @@ def public(url: str) -> str:
         return "(not a URL)"
     host = f"[{host}]" if ":" in host else host
     shown = f"{parts.scheme}://{host}{port}{parts.path}{'?…' if parts.query else ''}"
-    return "".join(c if c.isprintable() else "?" for c in shown)
+    return _printable(shown, "?")
+
+
+def _printable(text: str, instead: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else instead for c in text)
 
 
 _SECRETS = (
@@ -157,7 +161,7 @@ _SECRETS = (
 
 def clean(text: str, longest: int = 500) -> str:
     """Return foreign text as one printable line without keys, callback tokens and queries of URLs."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: longest * 4]).split())
+    line = " ".join(_printable(text[: longest * 4], " ").split())
     for sign, secret, left in _SECRETS:
         if sign in line:
             line = secret.sub(left, line)

@@ -1,8 +1,6 @@
 """One browser for all tests of the page: Debian's Chromium, without a window and without the network."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +8,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.browser.chromium import NoBrowser, started_browser
 from tests.browser.nights import Night
 from tests.cli.conftest import call
 
 _SENT = "Network.requestWillBeSent"
-INSTALL = "the tests of the report need a browser: apt-get install chromium chromium-driver"
 
 
 class Browser:
@@ -76,25 +73,11 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def _driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if program is None or driver is None:
-        pytest.fail(INSTALL)
-    options = ChromeOptions()
-    options.binary_location = program
-    profile = tmp_path_factory.mktemp("profile")
-    for each in (
-        "--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio",
-        "--disable-background-networking", "--disable-component-update", "--no-first-run", "--lang=en-US",
-        "--autoplay-policy=no-user-gesture-required", f"--user-data-dir={profile}", "--window-size=1280,900",
-    ):  # fmt: skip
-        options.add_argument(each)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(profile)})
-    found = Chrome(options=options, service=Service(driver))
-    yield found
-    found.quit()
+    try:
+        with started_browser(tmp_path_factory.mktemp("profile")) as found:
+            yield found
+    except NoBrowser as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture

@@ -9,6 +9,10 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from batchswap.ledger.page_queries import ReportRow
+from batchswap.operations.ledger_access import reading
+from batchswap.report.page import facts, render
+from batchswap.report.page.render import PageForm
 from tests.browser.conftest import Browser, report
 from tests.browser.nights import Night
 from tests.waits import wait_until
@@ -336,6 +340,30 @@ def test_a_program_can_bring_it_up_to_date(page: Browser) -> None:
     made = page.run("return batchswap.section('rights', '<section id=rights data-section><h2>New</h2></section>')")
     assert made
     assert page.find("#rights").text == "New"
+
+
+def test_each_section_can_be_replaced(page: Browser, night: Path) -> None:
+    """`render.sections` makes them for a live page, from the template of the whole page."""
+    ledger = night / "batchswap.db"
+    with reading(ledger) as db:
+        scope = facts.scope_of(db, ledger, (), "last")
+        found = facts.gather(db, scope, no_strip, None)
+        made = render.sections(found, scope, PageForm(260, "trouble"))
+    assert list(made) == SECTIONS
+    page.run("document.querySelectorAll('[data-section]').forEach((s) => { s.dataset.old = '1'; })")
+    replaced = [
+        name
+        for name, html in made.items()
+        if page.run("return batchswap.section(arguments[0], arguments[1])", name, html)
+    ]
+    assert replaced == [name for name in SECTIONS if name != "tasks"]
+    assert page.all("[data-old]") == []
+    assert page.take_log()[1] == []
+    assert len(page.all(".need")) > 10
+
+
+def no_strip(_: ReportRow) -> str:
+    return ""
 
 
 def test_an_empty_ledger_has_a_page(browser: Browser, tmp_path: Path) -> None:
