@@ -367,12 +367,13 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
     manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
 
 
-class ReportOptions(options.LedgerOptions, options.PicturesOptions):
+class ReportOptions(options.LedgerOptions, options.OutOptions, options.PicturesOptions):
     """Write the morning's report as HTML: what happened, what needs you, the results before and after, money, time and
     rights. Without BATCH, it covers the batches of the run.
 
     The report needs no network and no server. It is one file for up to 2,000 tasks, and a folder with index.html for
-    more, or if -o names a folder. An earlier report in the same place is replaced, and nothing else.
+    more, or if -o names a folder. An earlier report in the same place is replaced, and nothing else. Results are looked
+    for where they were saved and in --out.
     """
 
     command, summary = "report", "write the morning's report as an HTML page"

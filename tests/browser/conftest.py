@@ -103,7 +103,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report(ledger: Path, place: Path, *options: str) -> None:
     """Write a report with the command."""
-    done = call("report", "--db", str(ledger), "-o", str(place), *options)
+    out = str(ledger.parent / "results")
+    done = call("report", "--db", str(ledger), "--out", out, "-o", str(place), *options)
     assert done.exit_code == 0, done.output
 
 

@@ -96,7 +96,7 @@ class Night:
         state, is_done = row["state"], row["state"] == State.DONE
         batch = self.batches[row["batch"] - 1]
         stored = (
-            (f"{batch}/{row['key']}.mp4", 1_000_000 + row["n"], f"{row['n']:064x}", self.runs)
+            (f"{batch}/clip-{row['n']:05d}.mp4", 1_000_000 + row["n"], f"{row['n']:064x}", self.runs)
             if is_done
             else (None,) * 4
         )
@@ -107,7 +107,7 @@ class Night:
             " values(?, ?, ?, ?, ?, ?, 1, ?, 'video-face-swap', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(row["n"], row["batch"], row["batch"], row["key"], row["n"] + 1, row["n"], state, row["target"]),
-                *(row["face"], f"{row['n']:020x}", f"{batch}/{row['key']}.mp4", row["consent"], row["tags"]),
+                *(row["face"], f"{row['n']:020x}", f"{batch}/clip-{row['n']:05d}.mp4", row["consent"], row["tags"]),
                 *(attempts, attempts, row["code"], row["reason"], at + row["seconds"], *stored),
             ),
         )

@@ -132,7 +132,7 @@ def test_the_list_draws_only_what_is_in_sight(page: Browser) -> None:
 
 def test_a_copy_button_copies_the_command(page: Browser) -> None:
     page.run("document.getElementById('needs').scrollIntoView()")
-    button = page.find("#needs .copy")
+    button = page.find("#needs .need .copy")
     command = button.get_attribute("data-copy")
     assert command is not None
     assert command.startswith("batchswap show ")
@@ -346,7 +346,7 @@ def test_each_section_can_be_replaced(page: Browser, night: Path) -> None:
     """`render.sections` makes them for a live page, from the template of the whole page."""
     ledger = night / "batchswap.db"
     with reading(ledger) as db:
-        scope = facts.scope_of(db, ledger, (), "last")
+        scope = facts.scope_of(db, ledger, (), "last", night / "results")
         found = facts.gather(db, scope, no_strip, None)
         made = render.sections(found, scope, PageForm(260, "trouble"))
     assert list(made) == SECTIONS

@@ -52,18 +52,19 @@ def write(
     run: str = "last",
     pictures: Pictures = "trouble",
     settings: Settings | None = None,
+    out: Path | None = None,
 ) -> Written:
     """Write the report to `place`: a file that ends in .html, or a folder.
 
     `batches` must exist; none: those of the run. `run`: the number of a run, "last" or "all". `settings`: those of the
-    run, if they are known. More than LARGEST_FILE tasks become a folder, named like the file without its ending.
-    Raise MissingExtra and UsageError as `check` does.
+    run, if they are known. `out`: where to look for results that are not where they were stored. More than LARGEST_FILE
+    tasks become a folder, named like the file without its ending. Raise MissingExtra and UsageError as `check` does.
     """
     check(place, ledger)
     # One transaction: the page of a run that is in progress shows one moment.
     db.execute("begin")
     try:
-        scope = facts.scope_of(db, ledger, batches, run)
+        scope = facts.scope_of(db, ledger, batches, run, out or (settings or Settings()).out)
         total = sum(queries.counts_in(db, scope.batches).values())
         others = page_queries.strips(db, scope.ids)[1]
         choice = StripChoice(pictures, others)
@@ -83,7 +84,7 @@ def _write_file(
     total = sum(queries.counts_in(db, scope.batches).values())
     strips = EmbeddedStrips.choose(page_queries.tasks(db, scope.ids), choice, pictures_folder(scope.ledger))
     found = facts.gather(db, scope, strips.address, settings)
-    links = FileLinks(place.absolute().parent)
+    links = FileLinks(place.absolute().parent, scope.out)
     rows = (cells(row, links, strips.address(row)) for row in page_queries.tasks(db, scope.ids))
     form = PageForm(total, choice.pictures)
     output_place.write_file(place, render.page(found, scope, form, pieces(rows), strips.pieces()))
@@ -96,7 +97,7 @@ def _write_folder(
     total = sum(queries.counts_in(db, scope.batches).values())
     with output_place.new_folder(place) as folder:
         strips = CopiedStrips(pictures_folder(scope.ledger), folder, choice)
-        links = FileLinks(place.absolute())
+        links = FileLinks(place.absolute(), scope.out)
         (folder / DATA).mkdir(mode=0o700)
         rows = (cells(row, links, strips.address(row)) for row in page_queries.tasks(db, scope.ids))
         names = []

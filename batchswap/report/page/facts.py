@@ -16,6 +16,7 @@ from batchswap.ledger import deliveries, page_queries, queries, report_queries
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.operator_actions import GIVEN_UP
+from batchswap.report import stored_files
 from batchswap.report.formatting import plural, safe
 from batchswap.report.next_commands import command
 from batchswap.report.page import charts, money_table, needs, overview, problems
@@ -29,12 +30,15 @@ from batchswap.states import State
 from batchswap.tasks import clean, public
 
 CONSENTS, WITHOUT = 100, 20
+LOOKED_FOR = 20_000
+"""Results that are compared with what was stored, the latest ones."""
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What a page is about: batches by their id, and a run. `run_id` None: all runs."""
+    """What a page is about: batches by their id, and a run. `run_id` None: all runs. `out`: the folder of results."""
 
     ledger: Path
+    out: Path
     batches: dict[str, int]
     run_id: int | None
 
@@ -67,6 +71,8 @@ class Facts(msgspec.Struct, frozen=True):
     verdict: PageVerdict
     run: PageRun | None
     needs: list[NeedKind]
+    losses: list[str]
+    """Sentences about results that are missing or changed, with commands between back-ticks."""
     quality: dict[str, int]
     problems: list[Problem]
     money: Money
@@ -77,7 +83,7 @@ class Facts(msgspec.Struct, frozen=True):
     colophon: list[tuple[str, str]]
 
 
-def scope_of(db: sqlite3.Connection, ledger: Path, names: tuple[str, ...], run: str) -> Scope:
+def scope_of(db: sqlite3.Connection, ledger: Path, names: tuple[str, ...], run: str, out: Path) -> Scope:
     """Return the scope of `--run N`, "last" or "all" and the named batches. Raise UsageError for an unknown run."""
     found = page_queries.run(db, int(run)) if run.isdecimal() else page_queries.run(db)
     if run.isdecimal() and found is None:
@@ -85,8 +91,9 @@ def scope_of(db: sqlite3.Connection, ledger: Path, names: tuple[str, ...], run: 
         there = "there was no run yet" if last is None else f"the last one is run {last.id}"
         raise UsageError(f"there is no run {run} in {ledger}: {there}; `--run all` covers all runs")
     if run == "all" or found is None:
-        return Scope(ledger, page_queries.batch_ids(db, names or None), None)
-    return Scope(ledger, page_queries.batch_ids(db, names or page_queries.batches_of(db, found.id) or None), found.id)
+        return Scope(ledger, out, page_queries.batch_ids(db, names or None), None)
+    names = names or tuple(page_queries.batches_of(db, found.id))
+    return Scope(ledger, out, page_queries.batch_ids(db, names or None), found.id)
 
 
 DrawTimeLine = Callable[[sqlite3.Connection, Sequence[int], int | None], TimeLine | None]
@@ -113,6 +120,7 @@ def gather(
         verdict=overview.verdict(run, counts, total, needing),
         run=run,
         needs=needs.gather(db, scope.ledger, scope.batches, queries.counts_in(db, names), strip_of),
+        losses=[*stored_files.lines(stored_files.look(db, names, scope.out, LOOKED_FOR), scope.ledger, scope.out)],
         quality=deliveries.qualities(db, names, done=counts[State.DONE]),
         problems=_problems(db, scope),
         money=money_table.gather(db, scope.ids, scope.run_id),

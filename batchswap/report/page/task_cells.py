@@ -37,9 +37,10 @@ def embedded(value: Any) -> str:
 class FileLinks:
     """Finds the files of tasks, and returns their addresses relative to the folder of the page."""
 
-    def __init__(self, page: Path) -> None:
+    def __init__(self, page: Path, out: Path) -> None:
+        """`page` is the folder of the page. Results are looked for where they were stored, then in `out`."""
         self._page = str(page.resolve())
-        self._here = str(Path("results").absolute())
+        self._here = str(out.absolute())
         self._known = lru_cache(4_096)(self._link)
 
     def result(self, row: ReportRow) -> str:

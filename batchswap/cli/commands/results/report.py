@@ -23,6 +23,7 @@ def report(console: Console, options: ReportOptions) -> int:
             batches=options.batches,
             run=options.run,
             pictures=options.pictures,
+            out=options.out,
         )
     if options.open and not _open(written.page):
         raise UsageError(f"{written.page} is written, but no browser was found to open it: open the file yourself")
