@@ -28,6 +28,8 @@ LARGEST = 2_000
 """Tasks that are in the page itself. The browser loads more of them afterwards."""
 MOST_CHANGES = 2_000
 """Changed tasks of one update. If there are more, the browser loads the page again."""
+LOOKED_FOR = 1_000
+"""Results that are compared with what was stored, at each update."""
 DRAWN_EVERY = 60.0
 """Seconds for which a time line is kept."""
 WAITING = """<!DOCTYPE html>
@@ -94,7 +96,7 @@ class LivePages:
     """Reads one ledger, which need not exist yet. The methods block, and may be called from any thread."""
 
     def __init__(self, ledger: Path, out: Path) -> None:
-        self.ledger, self._links = ledger, LiveLinks(out.absolute())
+        self.ledger, self._out, self._links = ledger, out, LiveLinks(out, out)
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._db: sqlite3.Connection | None = None
@@ -112,7 +114,7 @@ class LivePages:
                 return Html(WAITING, WAITING_POLICY)
             scope, mark = self._scope(db), page_queries.mark(db)
             total = sum(queries.counts_in(db, scope.batches).values())
-            found = facts.gather(db, scope, strip_address, None, self._time_line.draw)
+            found = facts.gather(db, scope, strip_address, None, self._time_line.draw, LOOKED_FOR)
             script = files("batchswap.watch").joinpath("live.js").read_text(encoding="utf-8")
             live = LivePart(script, {"mark": msgspec.to_builtins(mark)})
             if total > LARGEST:
@@ -154,7 +156,7 @@ class LivePages:
                 return {}
             scope = self._scope(db)
             total = sum(queries.counts_in(db, scope.batches).values())
-            found = facts.gather(db, scope, strip_address, None, self._time_line.draw)
+            found = facts.gather(db, scope, strip_address, None, self._time_line.draw, LOOKED_FOR)
             names = set(render.SECTIONS) - {"tasks", "strips"}  # the script keeps these up to date
             html = render.sections(found, scope, PageForm(total, "all", live=LivePart("", {})))
             return {name: text for name, text in html.items() if name in names}
@@ -168,7 +170,7 @@ class LivePages:
         return (cells(row, self._links, strip_address(row)) for row in rows)
 
     def _scope(self, db: sqlite3.Connection) -> Scope:
-        return facts.scope_of(db, self.ledger, (), "last")
+        return facts.scope_of(db, self.ledger, (), "last", self._out)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:

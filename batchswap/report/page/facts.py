@@ -31,7 +31,6 @@ from batchswap.tasks import clean, public
 
 CONSENTS, WITHOUT = 100, 20
 LOOKED_FOR = 20_000
-"""Results that are compared with what was stored, the latest ones."""
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -106,8 +105,12 @@ def gather(
     strip_of: StripOf,
     settings: Settings | None,
     draw: DrawTimeLine = charts.gather,
+    looked_for: int = LOOKED_FOR,
 ) -> Facts:
-    """Read the facts from the ledger. `settings`: those of the run, if they are known."""
+    """Read the facts from the ledger. `settings`: those of the run, if they are known.
+
+    `looked_for`: the number of results that are compared with what was stored, the latest ones.
+    """
     names = tuple(scope.batches)
     counts = orphans.find(db, list(names)).without(queries.counts_in(db, names))
     found = page_queries.run(db, scope.run_id)
@@ -120,7 +123,7 @@ def gather(
         verdict=overview.verdict(run, counts, total, needing),
         run=run,
         needs=needs.gather(db, scope.ledger, scope.batches, queries.counts_in(db, names), strip_of),
-        losses=[*stored_files.lines(stored_files.look(db, names, scope.out, LOOKED_FOR), scope.ledger, scope.out)],
+        losses=[*stored_files.lines(stored_files.look(db, names, scope.out, looked_for), scope.ledger, scope.out)],
         quality=deliveries.qualities(db, names, done=counts[State.DONE]),
         problems=_problems(db, scope),
         money=money_table.gather(db, scope.ids, scope.run_id),

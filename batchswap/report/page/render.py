@@ -98,8 +98,6 @@ def sections(facts: Facts, scope: Scope, form: PageForm) -> dict[str, str]:
     """Return the HTML of the sections by name, to replace those of a page that is open."""
     template = environment().get_template("page.html")
     values = template.new_context({**context(facts, scope, form), "pieces": (), "strips": ()})
-    for _ in template.root_render_func(values):
-        pass  # defines the macros that the sections use
     return {name: "".join(template.blocks[name](values)).strip() for name in SECTIONS}
 
 
