@@ -25,6 +25,7 @@ from batchswap.operations.ledger_access import find, locked
 from batchswap.operations.log_access import write_down
 from batchswap.provenance.delivered_file import SigningJob, deliver_signed
 from batchswap.provenance.key_checks import check_keys
+from batchswap.provenance.new_file import sync_folder
 from batchswap.provenance.stamps import check_url
 from batchswap.provenance.task_facts import facts_of
 from batchswap.sqlite_errors import transaction
@@ -126,7 +127,7 @@ def _sign(
     done = deliver_signed(job)
     if done.path != path:
         done.path.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     with suppress(FileNotFoundError):
         destination.unlink()
     with transaction(db):
@@ -147,12 +148,3 @@ def _path(known: Stored, out: Path) -> Path:
         if path.stat().st_size == known.size and hash_file(path) == known.sha256:
             return path
     return regular[0]  # perhaps signed before a crash; `deliver_signed` finds out
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

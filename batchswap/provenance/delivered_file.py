@@ -15,7 +15,6 @@ call returns `part` itself with `is_new` False. If it raises ProvenanceError, th
 """
 
 import os
-import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from batchswap.ledger.signatures import SignedResult
 from batchswap.provenance import labels, load
 from batchswap.provenance.keys import SigningKeys, load_keys, open_signer
 from batchswap.provenance.manifest import SwapFacts, TaskAssertion, definition, digest, parent, received_file
+from batchswap.provenance.new_file import NewFile, created, sync_folder
 from batchswap.provenance.pieces import PiecedFile
 from batchswap.provenance.stamps import StampRelay
 from batchswap.provenance.verification import SETTINGS, Provenance, SignatureState, read_manifest
@@ -80,7 +80,18 @@ class SignedFile(msgspec.Struct, frozen=True):
 
 
 def deliver_signed(job: SigningJob) -> SignedFile:
-    """Label and sign a result. Raise ProvenanceError, UsageError for the keys, MissingExtra and OSError."""
+    """Label and sign a result. Raise ProvenanceError, UsageError for the keys, and MissingExtra.
+
+    The culprit of the ProvenanceError is "disk" for a file that cannot be read or written, such as on a full disk.
+    """
+    try:
+        return _deliver(job)
+    except OSError as error:
+        path = error.filename or job.destination
+        raise ProvenanceError("disk", f"{path} cannot be read or written: {error.strerror or error}") from error
+
+
+def _deliver(job: SigningJob) -> SignedFile:
     for path in (job.source, job.destination):
         if (found := _recognise(path, job)) is not None:
             return found
@@ -142,14 +153,14 @@ class _FileDelivery:
         destination = self._job.destination
         temporary = destination.with_name(f"{destination.name}.new")
         try:
-            with _created(temporary, self._file) as made:
+            with created(temporary, self._file) as made:
                 found = self._write(content, made)
                 made.flush()
                 os.fsync(made.fileno())
                 size = made.seek(0, os.SEEK_END)
                 sha256 = digest(made)
             temporary.replace(destination)
-            _sync_folder(destination.parent)
+            sync_folder(destination.parent)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -178,7 +189,7 @@ class _FileDelivery:
                 self._remarks.append(f"it has no label: {error}")
         return PiecedFile(self._file, [range(self._file.seek(0, os.SEEK_END))])
 
-    def _write(self, content: PiecedFile, made: BinaryIO) -> Provenance | None:
+    def _write(self, content: PiecedFile, made: NewFile) -> Provenance | None:
         """Write the content into `made`, signed if there are keys."""
         if self._job.keys is None:
             made.writelines(content.blocks())
@@ -197,7 +208,7 @@ class _FileDelivery:
             self._remarks.append(f"it has no time stamp: {public(url)} failed ({relay.problem or error})")
         return self._read_back(made)
 
-    def _sign(self, content: PiecedFile, made: BinaryIO, keys: SigningKeys, stamps: str) -> None:
+    def _sign(self, content: PiecedFile, made: NewFile, keys: SigningKeys, stamps: str) -> None:
         c2pa, facts = load("c2pa"), self._job.facts
         has_manifest, target = _has_manifest(self._file, self._media_type), _target(facts)
         made_of = definition(
@@ -219,6 +230,8 @@ class _FileDelivery:
                 content.seek(0)
                 builder.sign(signer, self._media_type, content, made)
         except c2pa.C2paError as error:
+            if made.error is not None:
+                raise made.error from error
             raise ProvenanceError("result", f"it cannot be signed: {' '.join(str(error).split())[:300]}") from error
 
     def _read_back(self, made: BinaryIO) -> Provenance:
@@ -229,15 +242,6 @@ class _FileDelivery:
             reason = found.problem or ", ".join(found.codes) or "its manifest is about another task"
             raise ProvenanceError("result", f"the signed file is not valid: {reason}")
         return found
-
-
-def _created(path: Path, source: BinaryIO) -> BinaryIO:
-    """Create an empty file with the permissions of the source. The process may have a stricter umask."""
-    with suppress(FileNotFoundError):
-        path.unlink()
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.fchmod(handle, stat.S_IMODE(os.fstat(source.fileno()).st_mode) & 0o777)
-    return os.fdopen(handle, "w+b")
 
 
 def _target(facts: SwapFacts) -> tuple[Path, str] | None:
@@ -263,12 +267,3 @@ def _has_manifest(file: BinaryIO, media_type: str) -> bool:
 @cache
 def _relay(url: str) -> StampRelay:
     return StampRelay(url)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -121,7 +121,9 @@ def reading(c2pa: Any, anchor: str) -> Any:
 
 
 def _judge(document: dict[str, Any]) -> Provenance:
-    active = document["manifests"][document["active_manifest"]]
+    active = document.get("manifests", {}).get(document.get("active_manifest"))
+    if active is None:
+        return Provenance(SignatureState.DAMAGED, problem="its active manifest is missing")
     results = document.get("validation_results", {}).get("activeManifest", {})
     codes = tuple(dict.fromkeys(each["code"] for each in results.get("failure", [])))
     if any(code not in _NO_DAMAGE for code in codes):

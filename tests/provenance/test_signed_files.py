@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,32 @@ def test_a_label_that_is_added_to_a_signed_file_is_damage(media: Path, signing: 
     assert (verify(late.path).state, verify(late.path).is_labelled) == (SignatureState.DAMAGED, True)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_was_changed_at_random_is_never_a_surprise(media: Path, signing: Path, name: str) -> None:
+    """It is verified without an error, and what can still be signed is valid afterwards."""
+    chance = random.Random(name)
+    content = signed(media / name, signing).path.read_bytes()
+    spoiled = media / f"spoiled-{name}"
+    for _ in range(40):
+        changed = bytearray(content)
+        at = chance.randrange(min(len(changed), chance.choice((64, 600, 6000, 60_000))))
+        match chance.randrange(4):
+            case 0:
+                changed[at] ^= 1 << chance.randrange(8)
+            case 1:
+                del changed[at : at + chance.randrange(1, 30)]
+            case 2:
+                changed[at:at] = chance.randbytes(9)
+            case 3:
+                del changed[at:]
+        spoiled.write_bytes(changed)
+        assert verify(spoiled).state in SignatureState
+        with suppress(ProvenanceError):
+            made = deliver_signed(SigningJob(spoiled, media / "again", facts(name, task_id="other"), signing))
+            assert verify(made.path).state is SignatureState.VALID
+            made.path.unlink()
+
+
 def vendor_signed(path: Path, key_folder: Path) -> None:
     """Sign a file as a vendor would, with a thumbnail."""
     keys = [(key_folder / each).read_bytes() for each in ("chain.pem", "key.pem")]
@@ -276,6 +304,34 @@ def test_xmp_that_cannot_be_read_costs_the_label_but_not_the_signature(media: Pa
     assert made.remarks == ("it has no label: its XMP cannot be read, and the label would replace it",)
     found = verify(made.path)
     assert (found.state, found.is_labelled) == (SignatureState.VALID, False)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from batchswap.errors import ProvenanceError
+from batchswap.provenance.delivered_file import SigningJob, deliver_signed
+from tests.provenance.conftest import facts
+source, made, keys = map(Path, sys.argv[1:])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+for folder in (keys, None):
+    try:
+        deliver_signed(SigningJob(source, made, facts(source), folder))
+    except ProvenanceError as error:
+        print(error.culprit, error)
+"""
+
+
+def test_a_disk_that_is_full_is_named_and_leaves_nothing(media: Path, signing: Path) -> None:
+    """A limit for the size of files has the same effect as a full disk."""
+    clip = media / "clip.mp4"
+    with clip.open("ab") as file:
+        file.write(box(b"mdat", bytes(3_000_000)))
+    command = [sys.executable, "-c", FULL, str(clip), str(media / "made.mp4"), str(signing)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"disk {media / 'made.mp4'} cannot be read or written: File too large"] * 2
+    assert sorted(path.name for path in media.iterdir()) == sorted(NAMES)
 
 
 LIMITED = """
