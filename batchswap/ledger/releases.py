@@ -155,7 +155,8 @@ def note_deleted(db: sqlite3.Connection, stamp: Stamp, task_id: int, sha256: str
     sql = "select 1 from events where task_id = ? and event = ? limit 1"
     if files or db.execute(sql, (task_id, DELETED)).fetchone() is None:
         log(db, stamp, DELETED, task_id=task_id, detail="; ".join(files) or "there was no file")
-    db.execute("update deliveries set strip = '' where task_id = ? and sha256 = ?", (task_id, sha256))
+    is_current = "exists (select 1 from tasks t where t.id = task_id and t.sha256 = ?)"
+    db.execute(f"update deliveries set strip = '' where task_id = ? and {is_current}", (task_id, sha256))
 
 
 def strips_of_others(db: sqlite3.Connection, reference: str) -> set[str]:

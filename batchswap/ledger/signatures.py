@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from batchswap.ledger.rows import marks
+from batchswap.ledger.rows import IS_WITHDRAWN, marks
 from batchswap.ledger.transitions import Stamp, log
 from batchswap.states import Quality
 
@@ -53,12 +53,13 @@ def find(db: sqlite3.Connection, task_id: int) -> SignedResult | None:
 
 
 def unsigned(db: sqlite3.Connection, batches: Iterable[str] | None = None) -> Iterator[int]:
-    """Yield the ids of done tasks whose result is not signed, and is not rejected, in order."""
+    """Yield the ids of done tasks whose result is not signed, not rejected and not withdrawn, in order."""
     names = None if batches is None else tuple(batches)
     where = "" if names is None else f"and t.batch_id in (select id from batches where name in ({marks(names)}))"
     sql = (
         "select t.id from tasks t left join deliveries d on d.task_id = t.id where t.state = 'done'"
-        f" and t.file is not null and not coalesce(d.signed, 0) and coalesce(d.review, '') <> 'rejected' {where}"
+        " and t.file is not null and not coalesce(d.signed, 0) and coalesce(d.review, '') <> 'rejected'"
+        f" and not {IS_WITHDRAWN} {where}"
         " order by t.id"
     )
     yield from (task_id for (task_id,) in db.execute(sql, names or ()).fetchall())

@@ -9,7 +9,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -156,7 +155,7 @@ def _parts(db: sqlite3.Connection, reference: str, here: str) -> Iterator[PartOf
 def delete(path: Path, found: Withdrawal) -> None:
     """Delete the files of a withdrawn release and the pictures of its results. What is left is added to `left`."""
     with locked(path) as db:
-        pictures, others = deliveries.pictures_folder(path), releases.strips_of_others(db, found.reference)
+        pictures = _pictures(deliveries.pictures_folder(path), releases.strips_of_others(db, found.reference))
         for result in found.results:
             gone = []
             with transaction(db):
@@ -165,7 +164,7 @@ def delete(path: Path, found: Withdrawal) -> None:
                         result.left[f"{place.out}/{place.output}"] = problem
                     else:
                         gone.append(f"{place.out}/{place.output}")
-                _delete_pictures(pictures, result.stored.sha256, others)
+                _delete_pictures(pictures.get(result.stored.id, []))
                 releases.note_deleted(db, Stamp(time.time(), None), result.stored.id, result.stored.sha256, gone)
             found.deleted += len(gone)
         for part in found.parts:
@@ -185,13 +184,21 @@ def _delete(place: Place, known: Stored) -> str:
         return str(error)
 
 
-def _delete_pictures(folder: Path, sha256: str, others: set[str]) -> None:
-    """Delete the pictures that show this result, unless a result under another release shows the same one."""
-    strips = [
-        each for each in (folder / sha256[:2]).glob(f"{sha256[:16]}-*") if f"{sha256[:2]}/{each.name}" not in others
-    ]
-    for each in strips:
-        with suppress(FileNotFoundError):
-            each.unlink()
-    if strips:
-        sync_folder(folder / sha256[:2])
+def _pictures(folder: Path, others: set[str]) -> dict[int, list[Path]]:
+    """Return the pictures of each task, without those of results under other releases.
+
+    A picture is named by the file that was examined and by the task. The file may have been signed since.
+    """
+    found: dict[int, list[Path]] = {}
+    for path in folder.glob("*/*-*.webp"):
+        task_id = path.stem.rpartition("-")[2]
+        if task_id.isdecimal() and f"{path.parent.name}/{path.name}" not in others:
+            found.setdefault(int(task_id), []).append(path)
+    return found
+
+
+def _delete_pictures(pictures: list[Path]) -> None:
+    for path in pictures:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in pictures}:
+        sync_folder(folder)

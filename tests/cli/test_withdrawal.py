@@ -3,8 +3,10 @@
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +157,29 @@ def test_a_file_that_cannot_be_deleted_is_named(done: str) -> None:
 
 
 def test_the_pictures_go_with_the_results_and_those_of_others_stay(done: str) -> None:
-    sums = {key: each["sha256"] for key, each in tasks().items()}
-    strips = {key: Path(f"batchswap.db-pictures/{sums[key][:2]}/{sums[key][:16]}-7.webp") for key in ("r0", "r2")}
-    for strip in strips.values():
+    """A picture is named by the file that was examined, which may have been signed since, and by the task."""
+    with closing(sqlite3.connect("batchswap.db")) as db:
+        ids = dict(db.execute("select key, id from tasks"))
+    strips = [
+        Path(f"batchswap.db-pictures/{at}/{at}cdef-{ids[key]}.webp") for key in ("r0", "r2") for at in ("aa", "bb")
+    ]
+    for strip in strips:
         strip.parent.mkdir(parents=True, exist_ok=True)
         strip.write_bytes(b"RIFF")
+    Path("batchswap.db-pictures/aa/notes-of-mine.webp").touch()
+    columns = "id, 1, sha256, 'swapped', 1, 1, x'7b7d'"
+    for key, strip, rest in (
+        ("r0", f"aa/aacdef-{ids['r0']}.webp", "'', '', 1, 1.0, 'cd'"),
+        ("r2", f"bb/bbcdef-{ids['r1']}.webp", "'', '', 0, 1.0, ''"),
+    ):
+        change(f"insert into deliveries select {columns}, '{strip}', {rest} from tasks where key = '{key}'")
+    shared = Path(f"batchswap.db-pictures/bb/bbcdef-{ids['r1']}.webp")
+    shared.write_bytes(b"of r2, too")
     withdraw("a", "--delete", "--yes")
-    assert (strips["r0"].exists(), strips["r2"].exists()) == (False, True)
+    assert [strip.exists() for strip in (*strips, shared)] == [False, False, True, True, True]
+    assert Path("batchswap.db-pictures/aa/notes-of-mine.webp").exists()
+    with closing(sqlite3.connect("batchswap.db")) as db:
+        assert db.execute("select strip from deliveries order by task_id").fetchall()[0] == ("",)
 
 
 def test_a_result_that_another_release_has_too_is_left(done: str) -> None:
