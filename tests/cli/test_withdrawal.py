@@ -168,11 +168,11 @@ def test_the_pictures_go_with_the_results_and_those_of_others_stay(done: str) ->
         strip.write_bytes(b"RIFF")
     Path("batchswap.db-pictures/aa/notes-of-mine.webp").touch()
     columns = "id, 1, sha256, 'swapped', 1, 1, x'7b7d'"
-    for key, strip, rest in (
+    for key, picture, rest in (
         ("r0", f"aa/aacdef-{ids['r0']}.webp", "'', '', 1, 1.0, 'cd'"),
         ("r2", f"bb/bbcdef-{ids['r1']}.webp", "'', '', 0, 1.0, ''"),
     ):
-        change(f"insert into deliveries select {columns}, '{strip}', {rest} from tasks where key = '{key}'")
+        change(f"insert into deliveries select {columns}, '{picture}', {rest} from tasks where key = '{key}'")
     shared = Path(f"batchswap.db-pictures/bb/bbcdef-{ids['r1']}.webp")
     shared.write_bytes(b"of r2, too")
     withdraw("a", "--delete", "--yes")
