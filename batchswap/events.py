@@ -59,6 +59,7 @@ class LogEvent(StrEnum):
     DOWNLOADS_BEHIND = "downloads-behind", "too many results wait for their download; nothing is submitted"
     RESULT_NOT_SAVED = "result-not-saved", "a result is paid for and could not be saved"
     RESULT_DOUBTFUL = "result-doubtful", "a result does not show the swap, or not in all frames"
+    RESULT_NOT_SIGNED = "result-not-signed", "a result could not be labelled or signed, or has no time stamp"
     RESULT_TYPE = "result-type", "a result is of another type than its ending says"
     MEDIA_HOST_UNAVAILABLE = "media-host-unavailable", "a host of results does not answer"
     MEDIA_HOST_AVAILABLE = "media-host-available", "a host of results answers again"

@@ -63,6 +63,13 @@ class Settings(msgspec.Struct, frozen=True):
     require_swap: bool = False
     """Whether a result that is not a swap ends the run with exit code 3."""
 
+    sign: Path | None = None
+    """The folder of the keys with which results are signed; None: results are not signed."""
+    timestamp_url: str = ""
+    """The time-stamp server (RFC 3161) for signatures."""
+    label: bool = True
+    """Whether results without a label get one in their metadata: they are synthetic."""
+
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on the provider."""
         is_local = self.provider == "local"

@@ -11,7 +11,7 @@ from batchswap.cli.command import CommandOptions, argument, flag, log_as, option
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(options.WorkOptions, options.PicturesOptions):
+class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither

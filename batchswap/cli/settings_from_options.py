@@ -11,7 +11,7 @@ import click
 
 from batchswap.cli.config import is_typed, no_text
 from batchswap.cli.option_types import NO_RATE
-from batchswap.cli.options import AccountOptions, ReadingOptions, RegisterOptions, WorkOptions
+from batchswap.cli.options import AccountOptions, ReadingOptions, RegisterOptions, SigningOptions, WorkOptions
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
@@ -35,6 +35,8 @@ def build_settings(options: AccountOptions) -> Settings:
             values["callback_host"], values["callback_port"] = options.callback_listen
         check_callback(options.callback_url, has_address=options.callback_listen is not None)
         values["score"] = not options.no_score
+    if isinstance(options, SigningOptions):
+        values["label"] = not options.no_label
     settings = Settings(**values)
     check_proof(settings)
     return settings

@@ -1,4 +1,4 @@
-"""The signatures of results: the SHA-256 of what was received, and of the labelled and signed file on the disk.
+"""Labels and signatures of results: the SHA-256 of what was received, and of the file on the disk.
 
 A file is signed before the ledger has its new SHA-256. After a crash in between, the file itself shows what it is.
 """
@@ -12,20 +12,24 @@ from batchswap.ledger.rows import IS_WITHDRAWN, marks
 from batchswap.ledger.transitions import Stamp, log
 from batchswap.states import Quality
 
-SIGNED = "signed"
-"""The event of a signature."""
+SIGNED, LABELLED = "signed", "labelled"
+"""The events of a signature, and of a label alone."""
 
 
 class SignedResult(msgspec.Struct, frozen=True):
-    """The SHA-256 of a result as it was received, and the SHA-256 and size of the file that takes its place."""
+    """The SHA-256 of a result as it was received, and the SHA-256 and size of the file that takes its place.
+
+    `is_signed` False: the file is only labelled.
+    """
 
     received: str
     sha256: str
     size: int
+    is_signed: bool = True
 
 
 def record(db: sqlite3.Connection, stamp: Stamp, task_id: int, found: SignedResult) -> bool:
-    """Record that the file of a task is signed. Return whether the task still has this result."""
+    """Record that the file of a task is labelled or signed. Return whether the task still has this result."""
     changed = db.execute(
         "update tasks set sha256 = ?, size = ? where id = ? and sha256 in (?, ?)",
         (found.sha256, found.size, task_id, found.received, found.sha256),
@@ -34,22 +38,33 @@ def record(db: sqlite3.Connection, stamp: Stamp, task_id: int, found: SignedResu
         return False
     db.execute(
         "insert into deliveries(task_id, batch_id, sha256, quality, evidence, signed, received_sha256, delivered_at)"
-        f" select id, batch_id, ?, '{Quality.UNKNOWN}', cast('{{}}' as blob), 1, ?, ? from tasks where id = ?"
-        " on conflict(task_id) do update set signed = 1, received_sha256 = excluded.received_sha256",
-        (found.received, found.received, stamp.at, task_id),
+        f" select id, batch_id, ?, '{Quality.UNKNOWN}', cast('{{}}' as blob), ?, ?, ? from tasks where id = ?"
+        " on conflict(task_id) do update set signed = excluded.signed,"
+        " received_sha256 = iif(received_sha256 = '', excluded.received_sha256, received_sha256)",
+        (found.received, found.is_signed, found.received, stamp.at, task_id),
     )
-    log(db, stamp, SIGNED, task_id=task_id, detail=f"SHA-256 {found.sha256}, received as {found.received}")
+    event, detail = SIGNED if found.is_signed else LABELLED, f"SHA-256 {found.sha256}, received as {found.received}"
+    log(db, stamp, event, task_id=task_id, detail=detail)
     return True
 
 
 def find(db: sqlite3.Connection, task_id: int) -> SignedResult | None:
-    """Return the signature of a task's result."""
+    """Return the record of a task's signed result."""
+    found = find_record(db, task_id)
+    return found if found is not None and found.is_signed else None
+
+
+def find_record(db: sqlite3.Connection, task_id: int) -> SignedResult | None:
+    """Return the record of a task's labelled or signed result."""
     sql = (
-        "select d.received_sha256, t.sha256, t.size from deliveries d join tasks t on t.id = d.task_id"
-        " where d.task_id = ? and d.signed and d.received_sha256 <> ''"
+        "select d.received_sha256, t.sha256, t.size, d.signed from deliveries d join tasks t on t.id = d.task_id"
+        " where d.task_id = ? and d.received_sha256 <> ''"
     )
     row = db.execute(sql, (task_id,)).fetchone()
-    return None if row is None else SignedResult(*row)
+    if row is None:
+        return None
+    received, sha256, size, is_signed = row
+    return SignedResult(received, sha256, size, bool(is_signed))
 
 
 def unsigned(db: sqlite3.Connection, batches: Iterable[str] | None = None) -> Iterator[int]:

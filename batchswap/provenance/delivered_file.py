@@ -76,7 +76,7 @@ class SignedFile(msgspec.Struct, frozen=True):
     @property
     def result(self) -> SignedResult:
         """Return what the ledger records."""
-        return SignedResult(self.received_sha256, self.sha256, self.size)
+        return SignedResult(self.received_sha256, self.sha256, self.size, self.is_signed)
 
 
 def deliver_signed(job: SigningJob) -> SignedFile:

@@ -9,6 +9,7 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Trial, Verified
 from batchswap.ledger.deliveries import Delivered
+from batchswap.provenance.delivered_file import SignedFile
 from batchswap.tasks import MediaKind, Task
 
 
@@ -60,12 +61,29 @@ class ResultExaminer(Protocol):
         """Return the finding about the file `result` with this SHA-256."""
 
 
+class ResultSigner(Protocol):
+    """Labels and signs results. See `batchswap.delivery.signer.Signer`."""
+
+    async def sign(self, item: Task, part: Path, received: str) -> SignedFile:
+        """Label and sign the part that was received with this SHA-256. Raise ProvenanceError, which changes nothing."""
+
+
 class ResultStore(Protocol):
     """The folder for results. Methods raise DownloadError. See `collect.result_store.Results`."""
 
     @property
     def examiner(self) -> ResultExaminer | None:
         """The examiner of the results; None if they are not examined."""
+
+    @property
+    def signer(self) -> ResultSigner | None:
+        """The signer of the results; None if they are neither labelled nor signed."""
+
+    def part(self, output: str) -> Path | None:
+        """Return the part file; None if there is none."""
+
+    async def take(self, output: str, made: Path) -> None:
+        """Let a file take the place of the part, in one step."""
 
     def file(self, output: str, part: Verified) -> Path | None:
         """Return the file with the size of this verified part: the part itself, or the final file."""

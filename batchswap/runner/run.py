@@ -13,6 +13,7 @@ from batchswap.callbacks import Receiver, callback_url
 from batchswap.client import Client
 from batchswap.clock import Clock, SystemClock
 from batchswap.delivery.examiner import open_examiner
+from batchswap.delivery.signer import open_signer
 from batchswap.downloads import Downloader, is_on_private_address
 from batchswap.errors import MaybeSent, NeverSent, UsageError
 from batchswap.events import LogEvent, Report, report
@@ -97,7 +98,10 @@ async def work_off(
             examiner = open_examiner(settings, allow_private=private)
             if examiner is not None:
                 stack.push_async_callback(examiner.close)
-            store = Results(settings.out, downloader, examiner)
+            signer = open_signer(settings)
+            if signer is not None:
+                stack.push_async_callback(signer.close)
+            store = Results(settings.out, downloader, examiner, signer)
             context = RunContext(
                 settings,
                 account,

@@ -25,7 +25,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 def fast(**values: Any) -> batchswap.Settings:
     """Settings for the server of the test."""
-    return batchswap.Settings(base_url=os.environ["CRUN_BASE_URL"], rate_limit=None, score=False, **values)
+    return batchswap.Settings(base_url=os.environ["CRUN_BASE_URL"], rate_limit=None, score=False, label=False, **values)
 
 
 @pytest.fixture

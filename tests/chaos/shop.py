@@ -37,7 +37,9 @@ class Shop:
         return {
             **kept,
             "CRUN_API_KEY": self.key,
-            "BATCHSWAP_NO_SCORE": "1",  # the processes that examine results take seconds to start
+            # The processes that examine and label results take time to start, and results are compared byte for byte.
+            "BATCHSWAP_NO_SCORE": "1",
+            "BATCHSWAP_NO_LABEL": "1",
             "HOME": str(home / "home"),
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_CONFIG_HOME": str(home / "config"),

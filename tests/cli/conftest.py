@@ -70,7 +70,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("BATCHSWAP_NO_SCORE", "1")  # the processes that examine results take seconds to start
+    # The processes that examine and label results take time to start, and results are compared byte for byte.
+    for name in ("BATCHSWAP_NO_SCORE", "BATCHSWAP_NO_LABEL"):
+        monkeypatch.setenv(name, "1")
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "face.png").write_bytes(picture(".png"))

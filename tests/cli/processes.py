@@ -24,7 +24,9 @@ def environment(base_url: str, home: Path) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "CRUN_API_KEY": KEY,
-        "BATCHSWAP_NO_SCORE": "1",  # the processes that examine results take seconds to start
+        # The processes that examine and label results take time to start, and results are compared byte for byte.
+        "BATCHSWAP_NO_SCORE": "1",
+        "BATCHSWAP_NO_LABEL": "1",
         "CRUN_BASE_URL": base_url,
         "LANG": "C.UTF-8",
         **{name: value for name, value in os.environ.items() if name.startswith(("COVERAGE", "PYTHONPATH"))},

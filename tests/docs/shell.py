@@ -47,7 +47,9 @@ class Shell:
             "CRUN_API_KEY": KEY,
             "CRUN_BASE_URL": base_url,
             "BATCHSWAP_RATE": "200/1s",  # the pages show times of the default, which vary anyway
-            "BATCHSWAP_NO_SCORE": "1",  # the processes that examine results take seconds to start
+            # The processes that examine and label results take time to start.
+            "BATCHSWAP_NO_SCORE": "1",
+            "BATCHSWAP_NO_LABEL": "1",
             "PYTHONPATH": str(ROOT),
             "LANG": "C.UTF-8",
             "TERM": "dumb",

@@ -18,7 +18,7 @@ from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.downloads import Trial, Verified
 from batchswap.errors import DownloadError, MaybeSent, NeverSent
-from batchswap.runner.interfaces import ResultExaminer
+from batchswap.runner.interfaces import ResultExaminer, ResultSigner
 
 Durations = Callable[[random.Random], float]
 Fault = Callable[["Service", str], str | None]
@@ -225,6 +225,13 @@ class Shelf:
         self.unreachable: set[str] = set()
         self.space = 10**12
         self.examiner: ResultExaminer | None = None
+        self.signer: ResultSigner | None = None
+
+    def part(self, output: str) -> Path | None:
+        return None
+
+    async def take(self, output: str, made: Path) -> None:
+        raise NotImplementedError
 
     def file(self, output: str, part: Verified) -> Path | None:
         return Path(output)

@@ -23,6 +23,7 @@ from batchswap.ledger.queries import PreviousResult
 from batchswap.ledger.submission_log.entries import What
 from batchswap.media_hosts import DownloadHistory, Host, Next, Then, Trouble
 from batchswap.runner.collect.examination_step import Examining
+from batchswap.runner.collect.signing_step import Signing
 from batchswap.runner.collect.storage_trouble import Troubles
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import SAVED, SETTLED, DownloadOutcome, Settled, UrlExpired
@@ -58,7 +59,7 @@ class Fetching:
         """When each host last delivered a result."""
         self._given_up = set[str]()
         self._endings = set[str]()
-        self._examining = Examining(run)
+        self._examining, self._signing = Examining(run), Signing(run)
         self._stories: dict[int, DownloadHistory] = {}
         """The history of each task's download, which is kept when a new URL is requested."""
         self._better = asyncio.Event()
@@ -124,6 +125,7 @@ class Fetching:
     async def _publish(self, job: Job, part: Verified, previous: PreviousResult) -> None:
         run = self._run
         found = await self._examining.examine(job, part)
+        part = await self._signing.sign(job, part)
         await run.store.publish(job.task.output, part, replaces=previous.replaces)
         self._troubles.clear()
         await run.ledger.write(transitions.saved, job.attempt)
@@ -131,7 +133,7 @@ class Fetching:
         self._examining.tell(job, found)
 
     async def _keep(self, job: Job, part: Verified, previous: PreviousResult) -> None:
-        """Record the verified part, examine it, give it the final name, and record that it is done, in this order."""
+        """Record the verified part, examine and sign it, give it the final name, and record that it is done."""
         run, output = self._run, job.task.output
         await run.ledger.write(transitions.verified, job.attempt, file=output, size=part.size, sha256=part.sha256)
         await self._publish(job, part, previous)

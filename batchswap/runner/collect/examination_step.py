@@ -7,7 +7,7 @@ import logging
 
 from batchswap.downloads import Verified
 from batchswap.events import LogEvent
-from batchswap.ledger import deliveries
+from batchswap.ledger import deliveries, signatures
 from batchswap.ledger.deliveries import Delivered
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.task_context import Job, name_of
@@ -33,6 +33,9 @@ class Examining:
         file = run.store.file(item.output, part)
         if file is None or (known is not None and known.sha256 == part.sha256):
             return None
+        delivered = signatures.find_record(run.ledger.db, item.id)
+        if delivered is not None and delivered.sha256 == part.sha256:
+            return None  # it was examined as it was received
         found = deliveries.find_same(run.ledger.db, item, part.sha256)
         if found is None:
             run.state.note_examining(+1)

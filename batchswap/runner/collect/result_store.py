@@ -8,15 +8,22 @@ from pathlib import Path
 
 from batchswap.downloads import Downloader, Place, Trial, Verified, is_published, publish, try_out
 from batchswap.downloads.fsync_batch import to_its_end
-from batchswap.runner.interfaces import ResultExaminer
+from batchswap.downloads.output_paths import disk
+from batchswap.runner.interfaces import ResultExaminer, ResultSigner
 from batchswap.tasks import MediaKind
 
 
 class Results:
     """The results below one folder."""
 
-    def __init__(self, out: Path, downloader: Downloader, examiner: ResultExaminer | None = None) -> None:
-        self._out, self._downloader, self.examiner = out, downloader, examiner
+    def __init__(
+        self,
+        out: Path,
+        downloader: Downloader,
+        examiner: ResultExaminer | None = None,
+        signer: ResultSigner | None = None,
+    ) -> None:
+        self._out, self._downloader, self.examiner, self.signer = out, downloader, examiner, signer
         self._traits = Trial().traits
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
@@ -47,6 +54,18 @@ class Results:
                 if path.lstat().st_size == part.size:
                     return path
         return None
+
+    def part(self, output: str) -> Path | None:
+        """Return the part file; None if there is none."""
+        place = self._place(output)
+        path = place.final.with_name(place.part)
+        return path if path.is_file() and not path.is_symlink() else None
+
+    async def take(self, output: str, made: Path) -> None:
+        """Let a file in the same folder take the place of the part, in one step. Raise DownloadError."""
+        place = self._place(output)
+        with disk(place):
+            await asyncio.to_thread(made.replace, place.final.with_name(place.part))
 
     async def holds(self, output: str, sha256: str) -> bool:
         """Return whether the file under the final name has this SHA-256. Raise DownloadError."""

@@ -1,0 +1,60 @@
+"""Label and sign results, in processes of their own."""
+
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+from batchswap.delivery.examiner import count_workers
+from batchswap.errors import EngineError, ProvenanceError
+from batchswap.ledger.file import connection
+from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_signed
+from batchswap.provenance.manifest import SwapFacts
+from batchswap.provenance.task_facts import facts_of
+from batchswap.settings import Settings
+from batchswap.tasks import Task
+from batchswap.workers.worker_pool import CallFailed, Workers
+
+LIMIT = 900.0
+"""Seconds for one file: large ones are hashed several times."""
+
+
+class Signer:
+    """Labels results and, with keys, signs them. Close it after use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._workers = Workers(count_workers())
+
+    async def sign(self, item: Task, part: Path, received: str) -> SignedFile:
+        """Return the file to publish, next to the part. Raise ProvenanceError; the part is then as it was.
+
+        `received` is the SHA-256 of the part as it was downloaded.
+        """
+        settings = self._settings
+        facts = await asyncio.to_thread(self._facts, item)
+        made = part.with_name(part.name.removesuffix(".part") + ".sign")
+        job = SigningJob(part, made, facts, settings.sign, settings.timestamp_url, settings.label, received)
+        try:
+            return await self._workers.run(deliver_signed, job, limit=LIMIT)
+        except CallFailed as error:
+            raise ProvenanceError("result", f"it could not be signed ({error})") from None
+        except EngineError as error:
+            raise ProvenanceError("result", str(error)) from None
+
+    def _facts(self, item: Task) -> SwapFacts:
+        """Return the facts about a task, by a connection of this thread."""
+        with closing(connection.connect(self._settings.db, write=False)) as db:
+            return facts_of(db, item)
+
+    async def close(self) -> None:
+        """End the processes."""
+        await self._workers.close()
+
+
+def open_signer(settings: Settings) -> Signer | None:
+    """Return the signer of a run; None if its results are published as they come.
+
+    The local provider labels its results itself.
+    """
+    is_labelling = settings.label and settings.provider != "local"
+    return Signer(settings) if settings.sign is not None or is_labelling else None
