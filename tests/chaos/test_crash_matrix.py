@@ -1,13 +1,16 @@
 """SIGKILL at every step: after another run, the files are the same and nothing is paid twice or lost."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
 
+import c2pa
 import pytest
 
 from batchswap.ledger import schema
+from batchswap.provenance import keys
 from tests.chaos.shop import Shop
 from tests.chaos.vendor import Pair, Vendor
 from tests.http.scripted import Act, Exchange, Request, head
@@ -236,3 +239,34 @@ def test_killed_while_a_result_is_examined(old_shop: Shop, monkeypatch: pytest.M
     sql = "select key, quality from deliveries d join tasks t on t.id = d.task_id where key like 'r%'"
     found = old_shop.select(sql)
     assert sorted(found) == [(f"r{number}", "no_face") for number in range(3)]
+
+
+SIGNED = {
+    "before a signature": "batchswap.delivery.signer:Signer.sign@before#2",
+    "after a signature, before the file has its place": "batchswap.delivery.signer:Signer.sign@after#2",
+    "after the file has its place": "batchswap.runner.collect.result_store:Results.take@after#2",
+    "within the commit of a signature": "batchswap.ledger.signatures:record@after#2",
+    "between the signature and publish": "batchswap.runner.collect.result_store:publish@before#2",
+    "after the rename of a signed file": "batchswap.runner.collect.result_store:publish@after#2",
+}
+
+
+@points(SIGNED)
+def test_killed_while_a_result_is_signed(old_shop: Shop, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Each result is signed once: its manifest has no other one of this program, and the ledger has both hashes."""
+    usual = old_shop.environment() | {"BATCHSWAP_SIGN": str(old_shop.folder / "keys")}
+    usual.pop("BATCHSWAP_NO_LABEL")
+    monkeypatch.setattr(Shop, "environment", lambda _: usual)
+    keys.create(old_shop.folder / "keys", "test")
+    pairs = old_shop.rows(3)
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    assert old_shop.run("--rate", "none").exit_code == 0
+    assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
+    received = old_shop.expected(pairs)
+    for name, sha256 in old_shop.results().items():
+        sql = "select t.sha256, d.received_sha256, d.signed from deliveries d join tasks t on t.id = d.task_id"
+        assert old_shop.select(f"{sql} where t.file = '{name}'") == [(sha256, received[name], 1)]
+        with (old_shop.folder / "out" / name).open("rb") as file, c2pa.Reader("video/mp4", file) as reader:
+            found = json.loads(reader.json())
+        assert len(found["manifests"]) == 1
+    assert len(old_shop.results()) == 3
