@@ -60,6 +60,7 @@ class LogEvent(StrEnum):
     RESULT_NOT_SAVED = "result-not-saved", "a result is paid for and could not be saved"
     RESULT_DOUBTFUL = "result-doubtful", "a result does not show the swap, or not in all frames"
     RESULT_NOT_SIGNED = "result-not-signed", "a result could not be labelled or signed, or has no time stamp"
+    SIGNED = "signed", "a run with --sign has signed results of earlier runs"
     RESULT_TYPE = "result-type", "a result is of another type than its ending says"
     MEDIA_HOST_UNAVAILABLE = "media-host-unavailable", "a host of results does not answer"
     MEDIA_HOST_AVAILABLE = "media-host-available", "a host of results answers again"
@@ -78,6 +79,7 @@ class LogEvent(StrEnum):
     BACKUP_SKIPPED = "backup-skipped", "the run made no copy of the ledger"
 
     # Commands
+    KEYS = "keys", "what to know about the keys of --sign, such as a certificate that expires soon"
     REPORT_WRITTEN = "report-written", "where run --report has written the report, and how it begins"
     REPORT_SKIPPED = "report-skipped", "run --report could not write the report; the run itself is complete"
     KEY_HOST = "key-host", "the host that gets the API key (-v)"

@@ -34,7 +34,10 @@ from batchswap.tasks import Attempt, Task
 
 
 class SignOrder(msgspec.Struct, frozen=True):
-    """What to sign, and with which keys. `names`: keys of tasks, or paths of their files; none: all results."""
+    """What to sign, and with which keys.
+
+    `names`: keys of tasks, or paths of their files; none: all results, or those of `batches`.
+    """
 
     db: Path
     out: Path
@@ -42,6 +45,7 @@ class SignOrder(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
     timestamp_url: str = ""
     label: bool = True
+    batches: tuple[str, ...] | None = None
 
 
 class SigningOutcome(msgspec.Struct):
@@ -63,7 +67,11 @@ def check(order: SignOrder) -> tuple[str, ...]:
     return found.remarks
 
 
-def sign_results(order: SignOrder, say: Callable[[int, int], None]) -> SigningOutcome:
+def _say_nothing(done: int, total: int) -> None:
+    """Ignore the progress."""
+
+
+def sign_results(order: SignOrder, say: Callable[[int, int], None] = _say_nothing) -> SigningOutcome:
     """Sign these results, or all that are unsigned. `say` gets the number of results so far, and in all.
 
     Raise LedgerBusy during a run, whose results it would replace.
@@ -94,7 +102,7 @@ def sign_results(order: SignOrder, say: Callable[[int, int], None]) -> SigningOu
 def _chosen(db: sqlite3.Connection, order: SignOrder, outcome: SigningOutcome) -> list[int]:
     """Return the ids of the results to sign. Raise UsageError for a name without a result."""
     if not order.names:
-        return list(signatures.unsigned(db))
+        return list(signatures.unsigned(db, order.batches))
     files = _files(db, order.out) if any(os.path.lexists(name) for name in order.names) else {}
     found = []
     for name in dict.fromkeys(order.names):

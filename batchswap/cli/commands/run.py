@@ -22,8 +22,14 @@ from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.report.duplicate_rows import refusal
+from batchswap.report.formatting import plural
 from batchswap.report.run_result import RunRemains, last_line, look, remarks
+from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
+from batchswap.states import State
+
+NAMED = 5
+"""Results that could not be signed, and are named."""
 
 
 def run(console: Console, options: RunOptions) -> int:
@@ -47,6 +53,8 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     """Run, from the checks to the last line."""
     if options.report is not None:
         check_report(options.report, options.db)
+    if options.sign is not None:
+        check_keys(options, options.sign)
     report(LogEvent.KEY_HOST, key_words(click.get_current_context()), logging.DEBUG)
     settings = build_settings(options)
     account = find_account(settings)
@@ -67,6 +75,8 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     if options.backup:
         back_up(summary, batch.enrolled, settings.min_free)
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
+    if options.sign is not None and summary.signed < summary.counts[State.DONE]:
+        summary = sign_the_rest(summary, options, options.sign, settings)
     if options.report is not None:
         write_report(options.report, options, settings)
     seen = RunRemains()
@@ -100,3 +110,30 @@ def write_report(place: Path, options: RunOptions, settings: Settings) -> None:
         report(LogEvent.REPORT_WRITTEN, f"report: {written.words}")
     except (BatchswapError, OSError) as error:
         report(LogEvent.REPORT_SKIPPED, f"the report was not written: {error}", logging.WARNING)
+
+
+def check_keys(options: RunOptions, keys: Path) -> None:
+    """Raise UsageError if nothing can be signed with these keys, before anything is paid. Report remarks on them."""
+    from batchswap.operations.sign import SignOrder, check  # needs the extra
+
+    for words in check(SignOrder(options.db, options.out, keys, timestamp_url=options.timestamp_url)):
+        report(LogEvent.KEYS, words, logging.WARNING)
+
+
+def sign_the_rest(summary: Summary, options: RunOptions, keys: Path, settings: Settings) -> Summary:
+    """Sign the results of the batches that earlier runs have left unsigned. Return the summary with their number."""
+    from batchswap.operations.sign import SignOrder, sign_results
+
+    order = SignOrder(
+        settings.db, options.out, keys, (), options.timestamp_url, not options.no_label, batches=settings.batches
+    )
+    try:
+        outcome = sign_results(order)
+    except BatchswapError as error:  # such as the next run, which has just begun
+        report(LogEvent.RESULT_NOT_SIGNED, f"earlier results are not signed: {error}", logging.WARNING)
+        return summary
+    for words in outcome.failed[:NAMED]:
+        report(LogEvent.RESULT_NOT_SIGNED, words, logging.WARNING)
+    if outcome.signed:
+        report(LogEvent.SIGNED, f"signed {plural(outcome.signed, 'result')} of earlier runs")
+    return msgspec.structs.replace(summary, signed=summary.signed + outcome.signed)
