@@ -32,7 +32,8 @@
   on("trouble", (trouble) => say(trouble.words, 0));
   source.addEventListener("error", () => {
     delete document.documentElement.dataset.connected;
-    if (!lost) say("The connection to batchswap is lost: what you see may be old. Trying again …", 0);
+    if (source.readyState === EventSource.CLOSED) say("batchswap refuses this page: open the address that `batchswap watch` prints now", 0);
+    else if (!lost) say("The connection to batchswap is lost: what you see may be old. Trying again …", 0);
     lost = true;
   });
   addEventListener("pagehide", () => source.close());

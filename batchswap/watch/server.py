@@ -22,6 +22,8 @@ from batchswap.watch.live_pages import LivePages
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LARGEST_ORDER = 256 * 1024
 """Bytes of the body of an order."""
+RECEIVE = 30.0
+"""Seconds in which an order must arrive."""
 _ENTERED = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>batchswap</title><meta http-equiv="refresh" content="0;url=/"></head>
 <body><p><a href="/">Go on to the page</a></p></body></html>
@@ -141,7 +143,12 @@ class WatchServer:
     async def _take_order(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(reason="an order must be JSON")
-        order = orders.parse_order(await request.read())
+        try:
+            async with asyncio.timeout(RECEIVE):
+                body = await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason="the order did not arrive") from None
+        order = orders.parse_order(body)
         async with self._order:
             words = await asyncio.to_thread(orders.carry_out, order, self._ledger, self._out)
         return _answer(200, words)

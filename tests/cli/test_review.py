@@ -137,8 +137,7 @@ def test_a_missing_file_is_rejected_and_named(done: str) -> None:
     assert "1 result file is missing: spring/r0" in call("status").stdout
 
 
-@pytest.mark.parametrize("verb", ["--accept", "--reject", "--reset", "--redo"])
-def test_only_done_tasks_have_a_result(shop: Place, verb: str) -> None:
+def test_only_done_tasks_have_a_result(shop: Place) -> None:
     name = shop.manifest("spring.csv", 3)
     shop.video("spring0.mp4", "broken")
     assert work(name, "--limit", "1").exit_code == 3
@@ -147,21 +146,19 @@ def test_only_done_tasks_have_a_result(shop: Place, verb: str) -> None:
         ("r1", "spring/r1 is queued: there is no result yet; the next run submits it"),
         ("nosuch", 'there is no task "nosuch"'),
     ):
-        refused = call("review", verb, key)
-        assert (refused.exit_code, words in refused.stderr) == (2, True), refused.stderr
+        for verb in ("--accept", "--reject", "--reset", "--redo"):
+            refused = call("review", verb, key)
+            assert (refused.exit_code, words in refused.stderr) == (2, True), refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_a_review_needs_one_verdict_and_a_task(place: Place) -> None:
+    for arguments, words in (
         (["r0"], "give one of --accept, --reject, --reset and --redo"),
         (["r0", "--accept", "--redo"], "--redo: --accept and --redo were given"),
         (["--accept"], "Missing argument 'KEY...'"),
-    ],
-)
-def test_a_review_needs_one_verdict_and_a_task(done: str, arguments: list[str], words: str) -> None:
-    refused = call("review", *arguments)
-    assert (refused.exit_code, words in refused.stderr) == (2, True), refused.stderr
+    ):
+        refused = call("review", *arguments)
+        assert (refused.exit_code, words in refused.stderr) == (2, True), refused.stderr
 
 
 def test_a_redo_says_its_price_and_changes_nothing_without_yes(done: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,8 +289,10 @@ root.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("verb", ["--reject", "--accept", "--redo", "other"])
+@pytest.mark.parametrize(
+    ("verb", "moment"),
+    [("--reject", "before"), ("--reject", "after"), ("--accept", "after"), ("--redo", "after"), ("other", "after")],
+)
 def test_a_killed_review_is_finished_by_the_same_command(done: str, verb: str, moment: str) -> None:
     """`other`: the user changes their mind after the kill. The file is never lost, and never in both places."""
     content = FILE.read_bytes()
