@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from batchswap.delivery import missing_packages
 from batchswap.delivery.examiner import Examiner, count_workers, open_examiner
 from batchswap.errors import MissingExtra
-from batchswap.ledger import deliveries, queries
+from batchswap.ledger import deliveries, queries, signatures
 from batchswap.ledger.transitions import Stamp, find_task, log
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import transaction
@@ -42,11 +44,19 @@ def examine(
 
 def _has_no_finding(db: sqlite3.Connection, task_id: int) -> bool:
     """Return whether the file of the task was not examined. A review alone is no finding."""
-    known, found = queries.stored_by(db, task_id), deliveries.find(db, task_id)
-    if known is None:
+    content, found = _content(db, task_id), deliveries.find(db, task_id)
+    if content is None:
         return False
     is_empty = found is not None and found.quality is Quality.UNKNOWN and found.evidence == _NOTHING
-    return found is None or is_empty or found.sha256 != known.sha256
+    return found is None or is_empty or found.sha256 != content
+
+
+def _content(db: sqlite3.Connection, task_id: int) -> str | None:
+    """Return the SHA-256 that a finding is about: that of the result, as it was received if it is signed by now."""
+    known, signed = queries.stored_by(db, task_id), signatures.find(db, task_id)
+    if known is None or signed is None:
+        return None if known is None else known.sha256
+    return signed.received
 
 
 async def _examine_all(
@@ -76,15 +86,17 @@ async def _examine_some(
 ) -> None:
     """Examine results until none is left. Several of these share the iterator."""
     for task_id, path in coming:
-        item, known = find_task(db, task_id), queries.stored_by(db, task_id)
-        if known is None:
+        item, content = find_task(db, task_id), _content(db, task_id)
+        if content is None:
             continue
-        finding = deliveries.find_same(db, item, known.sha256)
+        finding = deliveries.find_same(db, item, content)
         if finding is None or finding.evidence == _NOTHING:
-            finding = await examiner.examine(db, item, Path(path), known.sha256)
+            finding = await examiner.examine(db, item, Path(path), content)
         with transaction(db):
-            stamp, now = Stamp(time.time(), None), queries.stored_by(db, task_id)
-            if now is not None and now.sha256 == known.sha256:
+            stamp = Stamp(time.time(), None)
+            if _content(db, task_id) == content:
+                is_signed = signatures.find(db, task_id) is not None
+                finding = msgspec.structs.replace(finding, sha256=content, signed=is_signed)
                 deliveries.record(db, stamp, task_id, finding)
                 log(db, stamp, EXAMINED, task_id=task_id, detail=finding.quality)
                 found[finding.quality] += 1

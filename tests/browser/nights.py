@@ -159,7 +159,8 @@ class Night:
             path.chmod(0o600)
         evidence = json.dumps({"frames": 12, "reason": row.get("evidence", "the new face is in 7 of 12 frames")})
         db.execute(
-            "insert into deliveries values(?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)",
+            "insert into deliveries(task_id, batch_id, sha256, quality, share, score, evidence, strip, signed,"
+            " delivered_at) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(row["n"], row["batch"], f"{row['n']:064x}", row["quality"], share, score, evidence.encode(), name),
                 *(row["n"] % 2, at + row["seconds"] + 2),

@@ -14,6 +14,9 @@ import pytest
 
 from batchswap import delivery
 from batchswap.cli.file_progress import FileLines
+from batchswap.ledger import signatures
+from batchswap.ledger.signatures import SignedResult
+from batchswap.ledger.transitions import Stamp
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_review import FILE, review
 from tests.cli.test_stored import spoil
@@ -144,8 +147,12 @@ def test_results_without_a_finding_are_examined_once(done: str) -> None:
     assert verify("--score")["examined"] == {}
     with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as db:
         db.execute("update deliveries set sha256 = 'other' where task_id = 2")
+        file = db.execute("select sha256, size from tasks where id = 3").fetchone()
+        signatures.record(db, Stamp(1.0, None), 3, SignedResult("received", *file))
     said = call("verify", "--score")
-    assert said.stderr.endswith(": no problem found; 1 result examined: 1 no face\n")
+    assert said.stderr.endswith(": no problem found; 2 results examined: 2 no face\n")
+    assert verify("--score")["examined"] == {}, "the finding of a signed result is about the received file"
+    assert json.loads(call("show", "r2", "--json").stdout)["signed"] is True
 
 
 def test_a_wrong_file_is_not_examined(done: str) -> None:
