@@ -273,11 +273,16 @@ class ServeOptions(CommandOptions):
 
 
 class DoctorOptions(
-    options.LedgerOptions, options.AccountOptions, options.OutOptions, options.SpaceOptions, options.JsonOptions
+    options.LedgerOptions,
+    options.AccountOptions,
+    options.OutOptions,
+    options.SpaceOptions,
+    options.KeysOptions,
+    options.JsonOptions,
 ):
     """Check everything that a run needs: the clock, the ledger, the submission log, disk space, the API key, the
-    connection to the API, the local engine, and whether results can be examined. For each problem, show how to repair
-    it.
+    connection to the API, the local engine, whether results can be examined, and with --sign the signing keys. For each
+    problem, show how to repair it.
     """
 
     command, summary = "doctor", "find what would stop a run here, and how to repair it"

@@ -184,11 +184,15 @@ class QualityOptions(CommandOptions):
     no_score: bool = flag(help="do not examine the results; their quality is then unknown")
 
 
-class SigningOptions(CommandOptions):
+class KeysOptions(CommandOptions):
     heading = "Quality"
     sign: Path | None = option(
         type=FOLDER, metavar="DIR", help="sign results with the keys in DIR, which `batchswap sign init DIR` makes"
     )
+
+
+class SigningOptions(KeysOptions):
+    heading = "Quality"
     timestamp_url: str = option(
         default="", show_default=False, metavar="URL", help="add a time stamp of this server (RFC 3161) to signatures"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap import sqlite_errors
-from batchswap.errors import BatchswapError, Exit, LedgerError
+from batchswap.errors import BatchswapError, Exit, LedgerError, MissingExtra
 from batchswap.ledger import report_queries
 from batchswap.ledger.file import connection
 from batchswap.ledger.schema import missing
@@ -21,6 +21,7 @@ from batchswap.sqlite_errors import in_words
 
 FUTURE = 5.0
 """Seconds by which the ledger may be ahead of the clock."""
+_KEYS_REMEDY = "see `batchswap guide provenance`"
 OLDEST = 1_735_689_600.0
 """The start of 2025: an earlier clock was never set."""
 
@@ -92,6 +93,26 @@ def look_at_disk(settings: Settings) -> Finding:
         remedy = "free some space, name another folder with --out, or lower --min-free"
         return Finding("disk", False, f"{message}, less than --min-free {size(settings.min_free)}", remedy, Exit.FAILED)
     return Finding("disk", True, message)
+
+
+def look_at_keys(folder: Path | None) -> Iterator[Finding]:
+    """Check the keys with which results are signed: chain, key, usage and time. Yield nothing if there are none."""
+    if folder is None:
+        return
+    from batchswap.provenance.key_checks import check_keys  # noqa: PLC0415 - only with --sign
+
+    try:
+        found = check_keys(folder)
+    except MissingExtra as error:
+        yield Finding("keys", False, str(error), "install the missing packages", error.exit)
+        return
+    for problem in found.problems:
+        yield Finding("keys", False, problem, _KEYS_REMEDY, Exit.USAGE)
+    if not found.problems:
+        until = moment(found.expires_at) if found.expires_at is not None else "an unknown time"
+        yield Finding("keys", True, f"{folder} can sign as {found.subject} until {until}")
+    for remark in found.remarks:
+        yield Finding("keys", False, *remark.rpartition(": ")[::2])
 
 
 def look_at_clock(ledger: Path) -> Finding:

@@ -80,8 +80,8 @@ def _mismatches(keys: SigningKeys, folder: Path, chain: list[Any], root: Any) ->
     own = spki(coding.load_pem_private_key(keys.key.encode(), None).public_key())
     if own != spki(chain[0].public_key()):
         others = any(own == spki(each.public_key()) for each in chain[1:])
-        words = "put the signing certificate first in" if others else "they are from different pairs:"
-        yield f"{folder / KEY} does not fit the first certificate: {words} {folder / CHAIN}"
+        words = "put the signing certificate first" if others else "they are from different pairs"
+        yield f"{folder / KEY} does not fit the first certificate in {folder / CHAIN}: {words}"
     for lower, upper in pairwise(chain):
         if not _is_issued_by(lower, upper):
             yield f"{folder / CHAIN}: each certificate must be followed by its issuer; one is not"

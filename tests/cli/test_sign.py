@@ -110,6 +110,26 @@ def test_keys_that_are_wrong_sign_nothing(done: str) -> None:
     assert FILE.read_bytes() == content
 
 
+def test_doctor_checks_the_keys(place: Place) -> None:
+    call("sign", "init", "keys", "--name", "Example Ltd")
+
+    def findings() -> list[tuple[bool, str, str]]:
+        found = json.loads(call("doctor", "--provider", "local", "--sign", "keys", "--json").stdout)["findings"]
+        return [(each["ok"], each["message"], each["remedy"]) for each in found if each["name"] == "keys"]
+
+    [(is_well, message, _)] = findings()
+    assert (is_well, message[:49]) == (True, "keys can sign as CN=Example Ltd,O=Example Ltd until 2"[:49])
+    Path("keys/key.pem").chmod(0o644)
+    assert findings()[1:] == [(False, "keys/key.pem can be read by others", "chmod 600 keys/key.pem")]
+    call("sign", "init", "others")
+    shutil.copy("others/chain.pem", "keys/chain.pem")
+    wrong = findings()[0]
+    words = "keys/key.pem does not fit the first certificate in keys/chain.pem: they are from different pairs"
+    assert wrong == (False, words, "see `batchswap guide provenance`")
+    assert call("doctor", "--provider", "local", "--sign", "keys").exit_code == 2
+    assert "keys: " not in call("doctor", "--provider", "local").stdout
+
+
 def test_the_keys_are_not_taken_from_the_working_directory(done: str) -> None:
     Path("batchswap.yaml").write_text("sign: keys\n")
     said = call("sign")

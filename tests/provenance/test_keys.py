@@ -110,7 +110,7 @@ def _as_der(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (_swap_key, "does not fit the first certificate: they are from different pairs"),
+        (_swap_key, "chain.pem: they are from different pairs"),
         (_foreign_issuer, "each certificate must be followed by its issuer; one is not"),
         (_foreign_root, "root.pem did not issue the certificates"),
         (_encrypt, "is encrypted: decrypt it with `openssl pkey"),
@@ -118,7 +118,7 @@ def _as_der(folder: Path) -> None:
         (lambda folder: (folder / "key.pem").write_text("x"), "has no private key in PEM"),
         (lambda folder: (folder / "chain.pem").write_text("x"), "must be certificates in PEM"),
         (lambda folder: (folder / "chain.pem").unlink(), "chain.pem does not exist"),
-        (_root_first, "does not fit the first certificate: put the signing certificate first in"),
+        (_root_first, "chain.pem: put the signing certificate first"),
     ],
 )
 def test_wrong_files_are_named(folder: Path, damage: Callable[[Path], Any], problem: str) -> None:

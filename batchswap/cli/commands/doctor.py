@@ -27,7 +27,7 @@ ENGINE_WORKS = "the local engine works"
 
 def doctor(_: Console, options: DoctorOptions) -> int:
     """Print the findings. Return the exit code that a run would end with."""
-    findings = list(examine(build_settings(options)))
+    findings = [*examine(build_settings(options)), *environment.look_at_keys(options.sign)]
     code = worst({each.exit for each in findings})
     if options.as_json:
         print_json({"exit_code": code, "findings": [_to_json(each) for each in findings]})
