@@ -51,7 +51,7 @@ demo: $(READY)  ## Swap faces in real videos with the local provider
 	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db \
 		--out demo/results --report demo/report.html --pictures all
 
-bench: $(READY)  ## Compare the speed with other programs (about ten minutes)
+bench: $(READY)  ## Compare the speed with other programs (about fourteen minutes)
 	@$(BIN)/python -m tests.benchmarks
 
 clean:  ## Remove all files that these targets made

@@ -80,7 +80,7 @@ def _cut(picture: ByteArray, place: Box | None, side: int) -> ByteArray:
 
 
 def encode(picture: ByteArray) -> bytes:
-    """Return the strip as WebP, in the best quality that gives at most MOST_BYTES; the lowest one if none does."""
+    """Return the strip as WebP of at most MOST_BYTES, in the best quality, or scaled down if none is low enough."""
     found: dict[int, bytes] = {}
 
     def size(quality: int) -> int:
@@ -93,7 +93,9 @@ def encode(picture: ByteArray) -> bytes:
     best = QUALITIES[max(0, place - 1)]
     if best not in found:
         size(best)
-    return found[best]
+    if len(found[best]) <= MOST_BYTES:
+        return found[best]
+    return encode(np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8))
 
 
 def write(path: Path, picture: ByteArray) -> str | None:

@@ -117,14 +117,17 @@ def test_a_doubt_has_its_reason(words: str, seen: FaceMeasures) -> None:
     assert decide.doubt((seen,) * 3).startswith(words)
 
 
-def judgement(shows: Shows, share: float | None = None, *, is_still: bool = False) -> Judgement:
+CHANGED = {Shows.OLD: False, Shows.GONE: None, Shows.UNCLEAR: None}
+
+
+def judgement(shows: Shows, has_changed: bool | None) -> Judgement:
     known = {Shows.NEW: 1.0, Shows.PARTLY: 0.5, Shows.UNCLEAR: None}.get(shows, 0.0)
-    share = known if share is None else share
-    return Judgement(shows, share, share, {shows: 12}, is_still)
+    return Judgement(shows, known, known, {shows: 12}, has_changed)
 
 
-def person(area: float, *shows: Shows, is_still: bool = False) -> PersonJudged:
-    return PersonJudged(area, tuple(judgement(each, is_still=is_still) for each in shows), "a doubt")
+def person(area: float, *shows: Shows, has_changed: bool | None = None) -> PersonJudged:
+    changed = CHANGED.get(shows[0], True) if has_changed is None else has_changed
+    return PersonJudged(area, tuple(judgement(each, changed) for each in shows), "a doubt")
 
 
 SINGLE = {
@@ -168,7 +171,7 @@ def test_the_primary_face_counts(people: list[PersonJudged], quality: Quality) -
 
 
 CHOSEN = {
-    "one of two": ([person(2, S, is_still=True), person(1, N)], Quality.SWAPPED, 1.0),
+    "one of two": ([person(2, S, has_changed=False), person(1, N)], Quality.SWAPPED, 1.0),
     "both": ([person(2, N, X), person(1, X, N)], Quality.SWAPPED, 1.0),
     "both with the same new face": ([person(2, N, N), person(1, N, N)], Quality.SWAPPED, 1.0),
     "one new face twice instead of two": ([person(2, N, X), person(1, N, X)], Quality.PARTLY, 0.5),
@@ -179,7 +182,9 @@ CHOSEN = {
     "none": ([person(2, S), person(1, S)], Quality.UNCHANGED, 0.0),
     "another person": ([person(2, X), person(1, S)], Quality.PARTLY, 0.0),
     "the rest is unclear": ([person(2, N), person(1, U)], Quality.UNKNOWN, 1.0),
-    "the rest is unclear and still": ([person(2, N), person(1, U, is_still=True)], Quality.SWAPPED, 1.0),
+    "the rest is unclear and still": ([person(2, N), person(1, U, has_changed=False)], Quality.SWAPPED, 1.0),
+    "the rest is unclear, but changed": ([person(2, N), person(1, U, has_changed=True)], Quality.PARTLY, 1.0),
+    "the rest is gone": ([person(2, N), person(1, Shows.GONE)], Quality.PARTLY, 1.0),
     "the chosen one may be unclear": ([person(2, U), person(1, S)], Quality.UNKNOWN, None),
     "fewer people than chosen": ([person(2, N, N)], Quality.UNKNOWN, None),
 }

@@ -87,8 +87,8 @@ class Judgement(msgspec.Struct, frozen=True):
     share: float | None
     score: float | None
     counts: Mapping[Shows, int]
-    is_still: bool = False
-    """Whether the face is the one of the target, whatever the new face looks like."""
+    has_changed: bool | None = None
+    """Whether the face is another one than in the target, whatever the new face looks like; None if that is unclear."""
 
 
 def is_changed(seen: FaceMeasures) -> bool | None:
@@ -112,19 +112,22 @@ def judge(sightings: Sequence[FaceMeasures], mean: MeanDistances) -> Judgement:
     who = recognise(sightings, mean)
     counts = Counter(_shown(seen, who) for seen in sightings)
     known = len(sightings) - counts[Shows.UNCLEAR]
-    is_still = counts[Shows.OLD] >= ALL * len(sightings)
-    doubtful = sum(bool(is_changed(seen)) for seen in sightings) if who == Shows.UNCLEAR else 0
+    changes = Counter(is_changed(seen) for seen in sightings)
+    has_changed = True if changes[True] > NONE * len(sightings) else None
+    if changes[False] >= ALL * len(sightings):
+        has_changed = False
+    doubtful = changes[True] if who == Shows.UNCLEAR else 0
     if _is_alike(sightings) or known < max(1, KNOWN * len(sightings)) or doubtful > NONE * len(sightings):
-        return Judgement(Shows.UNCLEAR, None, None, counts, is_still)
+        return Judgement(Shows.UNCLEAR, None, None, counts, has_changed)
     share = counts[Shows.NEW] / known
     if share >= ALL:
-        return Judgement(Shows.NEW, share, share * nearness(mean), counts)
+        return Judgement(Shows.NEW, share, share * nearness(mean), counts, has_changed)
     if share > NONE:
-        return Judgement(Shows.PARTLY, share, share * nearness(mean), counts)
+        return Judgement(Shows.PARTLY, share, share * nearness(mean), counts, has_changed)
     most = max((Shows.OLD, Shows.OTHER, Shows.GONE), key=lambda each: counts[each])
     if most == Shows.OLD and counts[Shows.OLD] < (1 - NONE) * known:
         most = Shows.OTHER if counts[Shows.OTHER] >= counts[Shows.GONE] else Shows.GONE
-    return Judgement(most, share, share * nearness(mean), counts, is_still)
+    return Judgement(most, share, share * nearness(mean), counts, has_changed)
 
 
 def recognise(sightings: Sequence[FaceMeasures], mean: MeanDistances) -> Shows:

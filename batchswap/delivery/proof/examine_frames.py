@@ -24,6 +24,8 @@ Judged = tuple[PersonJudged, list[FaceMeasures]]
 """A person's judgements, and its measures against the new face that fits best."""
 
 UNAVAILABLE = "it cannot be had"
+LEFT = 2.0
+"""Seconds. If more than this, and more than half of the clip, could not be read, its quality is unknown."""
 MOST = 6
 """People in the evidence."""
 UNSOUND = (OSError, ValueError, RuntimeError, MemoryError, cv2.error)
@@ -49,6 +51,8 @@ def _examine(job: Examination, evidence: dict[str, Any]) -> SwapProof:
     pairs = _read(job, evidence)
     if not pairs:
         raise EngineError("result", "no frame of the result could be decoded")
+    if pairs[-1].left > max(pairs[-1].time, LEFT):
+        raise EngineError("result", f"only the first {pairs[-1].time:.0f} seconds could be read")
     news = _new_embeddings(job.faces, evidence)
     scenes, turns = people.scenes(pairs, everyone=job.is_multi)
     persons = people.people(scenes)

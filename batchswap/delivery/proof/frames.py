@@ -27,7 +27,7 @@ GAP = 4.0
 """Seconds. In a file without an index, a moment farther ahead is reached by seeking."""
 EARLY = 0.5
 """Seconds. Without an index, seeking goes to this long before the moment."""
-MOST_DECODED = 6000
+MOST_DECODED = 3000
 """Frames that are decoded of one file. Only a clip with very few keyframes needs more."""
 FAULTS = (av.error.FFmpegError, OSError, ValueError, EOFError)
 
@@ -39,6 +39,8 @@ class Pair:
     time: float
     target: ByteArray | None
     result: ByteArray
+    left: float = 0.0
+    """Seconds from here to the end of the clip."""
 
 
 class FrameSource:
@@ -81,8 +83,9 @@ class FrameSource:
         None: nothing can be decoded.
         """
         self._wanted = moment
-        if self._near and moment > self._near[-1][0]:
-            self._seek(self._near[-1][0], moment)
+        now = self._near[-1][0] if self._near else 0.0
+        if moment > now:
+            self._seek(now, moment)
         while not self._near or self._near[-1][0] < moment:
             found = next(self._packets, None)
             if found is None:
@@ -99,7 +102,7 @@ class FrameSource:
         if len(keys) > 1:
             if place < 0 or keys[place] <= now + self._step:
                 return
-            stamp = self._stamps[place]
+            stamp = round((keys[place] + self._start) / self._unit)  # when it is shown, not when it is decoded
         elif moment - now > GAP and not keys:
             stamp = round((moment - EARLY + self._start) / self._unit)
         else:
@@ -156,9 +159,9 @@ def _read_clips(result: Path, target: Path | None) -> Iterator[Pair]:
             last = shown[0]
             other = None if before is None else before.at(shown[0])
             if before is None:
-                yield Pair(shown[0], None, shown[1])
+                yield Pair(shown[0], None, shown[1], seconds - shown[0])
             elif other is not None and abs(other[0] - shown[0]) < APART:
-                yield Pair(shown[0], other[1], shown[1])
+                yield Pair(shown[0], other[1], shown[1], seconds - shown[0])
 
 
 @contextlib.contextmanager

@@ -125,9 +125,8 @@ def _match(people: Sequence[PersonJudged]) -> dict[int, int]:
 
 
 def _rest(person: PersonJudged) -> Shows:
-    """Return what a person shows that has no new face."""
-    if any(each.is_still for each in person.judgements):
-        return Shows.OLD
-    found = {each.shows for each in person.judgements}
-    known = (Shows.NEW, Shows.PARTLY, Shows.GONE, Shows.OTHER, Shows.OLD)
-    return next((shows for shows in known if shows in found), Shows.UNCLEAR)
+    """Return what a person shows that has no new face: OLD, OTHER, GONE or UNCLEAR."""
+    first = person.judgements[0]
+    if first.has_changed is None:
+        return Shows.GONE if first.shows == Shows.GONE else Shows.UNCLEAR
+    return Shows.OTHER if first.has_changed else Shows.OLD

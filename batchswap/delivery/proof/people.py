@@ -129,7 +129,7 @@ def scenes(pairs: Sequence[Pair], *, everyone: bool) -> tuple[list[Scene], int]:
 
 def turned(pair: Pair, turns: int) -> Pair:
     target = None if pair.target is None else upright.turn(pair.target, turns)
-    return Pair(pair.time, target, upright.turn(pair.result, turns))
+    return Pair(pair.time, target, upright.turn(pair.result, turns), pair.left)
 
 
 def way(pairs: Sequence[Pair]) -> int:
