@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchswap.local.engine.requirements import check_usable, load, load_one
-from batchswap.local.engine.values import DetectedPeople, DetectedPerson, MediaInfo, SwapJob, SwapReport
+from batchswap.local.engine.values import DetectedPeople, DetectedPerson, FaceSurvey, MediaInfo, SwapJob, SwapReport
+from batchswap.tasks import MediaKind
 
 __all__ = [
     "DetectedPeople",
     "DetectedPerson",
+    "FaceSurvey",
     "MediaInfo",
     "SwapJob",
     "SwapReport",
@@ -21,6 +23,7 @@ __all__ = [
     "draw_sheet",
     "look_at_face",
     "probe",
+    "survey_faces",
     "swap",
 ]
 
@@ -47,6 +50,14 @@ def detect(path: Path, folder: Path, threads: int | None = None) -> DetectedPeop
     from batchswap.local.engine.detect_faces import detect as work  # noqa: PLC0415
 
     return work(path, folder, threads)
+
+
+def survey_faces(path: Path, kind: MediaKind, threads: int | None = None) -> FaceSurvey:
+    """Look for faces in a few frames of a video, or in a still. It may find none."""
+    load()
+    from batchswap.local.engine.face_survey import survey_faces as work  # noqa: PLC0415
+
+    return work(path, kind, threads)
 
 
 def look_at_face(path: Path) -> tuple[str, ...]:

@@ -74,6 +74,25 @@ class DetectedPeople:
     faces: tuple[DetectedPerson, ...]
 
 
+@dataclass(frozen=True)
+class FaceSurvey:
+    """The faces in a few frames of a video, or in a still.
+
+    `at_once` is the largest number of faces in one frame; 0: no face. The other values are about the person whose face
+    is the largest over all frames: `share` is its width as a part of the picture's width, `place` is where it is first
+    seen, at `since` seconds. After `turns` quarter turns of the picture, the face is upright.
+    """
+
+    kind: MediaKind
+    seconds: float
+    frames: int
+    at_once: int = 0
+    share: float = 0.0
+    place: str = ""
+    since: float = 0.0
+    turns: int = 0
+
+
 NOUNS = {"face": "face picture", "video": "video", "image": "image"}
 
 

@@ -90,7 +90,7 @@ class Clip:
         with self._as_engine_errors():
             for packet in self._packets(others):
                 if packet.stream is self.video:
-                    yield from (self._normalized(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
+                    yield from (self.normalized(frame) for frame in packet.decode() if isinstance(frame, VideoFrame))
                 elif packet.size:
                     yield packet
 
@@ -125,7 +125,8 @@ class Clip:
         except av.error.FFmpegError as error:
             raise EngineError(self.culprit, f"the {noun(self.culprit)} is damaged: {error.strerror}") from error
 
-    def _normalized(self, frame: VideoFrame) -> VideoFrame:
+    def normalized(self, frame: VideoFrame) -> VideoFrame:
+        """Return a decoded frame in `format`, not mirrored, with its orientation attached."""
         context = self.video.codec_context
         keep_matrix(frame)
         if frame.format.name != self.format or (frame.width, frame.height) != (context.width, context.height):
