@@ -55,6 +55,10 @@ class Settings(msgspec.Struct, frozen=True):
     filter: str = ""
     tags: tuple[str, ...] = ()
     limit: Count | None = None
+    preflight: bool = False
+    """Look for a face in every local target before it is uploaded, and fail the tasks without one."""
+    fetch: Size = 0
+    """Largest target that is a URL and is downloaded for this; 0: none."""
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
     """How to treat rows whose inputs another batch has finished or is working on."""
 

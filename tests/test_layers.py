@@ -17,7 +17,7 @@ LAYERS = """
     preflight
     report local.server
     runner
-    delivery
+    delivery preflight.faces
     provenance
     client downloads callbacks ledger local.engine local.faults
     ratelimit media_hosts

@@ -54,6 +54,7 @@ class CheckOptions(
     options.ProviderOptions,
     options.BaseUrlOptions,
     options.UploadOptions,
+    options.FetchOptions,
     options.DuplicatesOptions,
     options.JsonOptions,
 ):
@@ -63,15 +64,17 @@ class CheckOptions(
 
     \b
     --media         Open every file, request every URL (without the API key)
-                    and look for a face in local face pictures, if the local
-                    engine is installed. With --provider local, the engine
-                    also checks every target.
+                    and look for faces in local face pictures and targets, if
+                    the local engine is installed. A target without a face is
+                    an error. With --provider local, so is a target that the
+                    engine cannot read.
+    --fetch SIZE    With --media, also download targets that are URLs.
     --db FILE       Read the ledger too. A row is an error if another batch
                     has one with the same inputs (see --duplicates).
     """
 
     command, summary = "check", "find mistakes in manifests before anything is sent"
-    media: bool = flag(help="also open the files, request the URLs and look for faces in local pictures")
+    media: bool = flag(help="also open the files, request the URLs and look for faces in local files")
     db: Path | None = option(
         type=options.FILE, metavar="FILE", help="also find rows that this ledger has in another batch"
     )

@@ -85,6 +85,18 @@ class UploadOptions(CommandOptions):
     max_upload: int = option(type=kinds.SIZE, default="512MiB", help="refuse input files larger than this")
 
 
+class FetchOptions(CommandOptions):
+    heading = "How much"
+    fetch: int | None = option(
+        type=kinds.SIZE, help="also download targets that are URLs, up to this size, to look for a face in them"
+    )
+
+
+class PreflightOptions(FetchOptions):
+    heading = "Quality"
+    preflight: bool = flag(help="look for a face in every local target before it is uploaded; submit none without one")
+
+
 class SpaceOptions(CommandOptions):
     heading = "How much"
     min_free: int = option(
@@ -212,6 +224,7 @@ class WorkOptions(
     ReadingOptions,
     RegisterOptions,
     SelectionOptions,
+    PreflightOptions,
     DuplicatesOptions,
     QualityOptions,
     JsonOptions,

@@ -33,6 +33,8 @@ def build_settings(options: AccountOptions) -> Settings:
         values["tags"] = options.tag
         if options.callback_listen is not None:
             values["callback_host"], values["callback_port"] = options.callback_listen
+        if not options.preflight and _is_typed("fetch"):
+            raise UsageError("--fetch: only --preflight looks at targets")
         check_callback(options.callback_url, has_address=options.callback_listen is not None)
         values["score"] = not options.no_score
     if isinstance(options, SigningOptions):
@@ -52,9 +54,13 @@ def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[S
 
 def _format_of(path: str, asked: ManifestFormat | None) -> ManifestFormat | None:
     """Return --format; None if it was not typed and the file name tells: a variable may set it for `tasks`."""
-    context = click.get_current_context(silent=True)
-    is_elsewhere = context is not None and not is_typed(context, "format")
+    is_elsewhere = click.get_current_context(silent=True) is not None and not _is_typed("format")
     return None if is_elsewhere and PurePath(path).suffix.lower() in ENDINGS else asked
+
+
+def _is_typed(name: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and is_typed(context, name)
 
 
 def build_reading(options: ReadingOptions) -> Options:

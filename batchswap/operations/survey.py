@@ -3,6 +3,7 @@
 import tempfile
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +26,7 @@ from batchswap.report import plan as planning
 from batchswap.report.plan import Plan, PlanPrices
 from batchswap.report.plan_survey import Sample, Work, inputs_of
 from batchswap.runner.prepare.detection import assign
+from batchswap.runner.prepare.face_check import is_checked
 from batchswap.runner.prepare.steps import STEPS, Step, TaskInvalid
 from batchswap.runner.run import Account
 from batchswap.runner.standalone_calls import FreeCalls, free_calls
@@ -73,7 +75,12 @@ def survey(
         name = account_name(settings, account)
         lookout = duplicate_preview.Lookout(db, name, hash_file, has_several=len(sources) > 1)
         work = plan_survey.Surveyor(
-            db, selection, has_budget=settings.has_budget, lookout=lookout, decision=Decision(settings.duplicates)
+            db,
+            selection,
+            has_budget=settings.has_budget,
+            looks_at=partial(is_checked, settings),
+            lookout=lookout,
+            decision=Decision(settings.duplicates),
         ).survey(chunks)
         if db is None:
             return Survey(

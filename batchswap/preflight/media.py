@@ -1,19 +1,14 @@
 """Check the inputs of manifests before anything is paid: open files, request URLs, look for faces."""
 
 import asyncio
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from batchswap.downloads import Downloader, Glance, inspect, movie_seconds
-from batchswap.errors import DownloadError, EngineError, ManifestProblem
-from batchswap.local import engine
+from batchswap.errors import DownloadError, ManifestProblem
 from batchswap.local.engine.media import file_types
 from batchswap.manifest import Chunk
 from batchswap.runner.prepare.steps import TaskInvalid
@@ -28,7 +23,10 @@ WALKED = frozenset({"JPEG", "PNG", "WebP", "Matroska"})
 
 
 class Use(msgspec.Struct, frozen=True):
-    """An input, and the first row that names it. `folder` is "" for a URL."""
+    """An input, and the first row that names it. `folder` is "" for a URL.
+
+    `is_primary`: the primary face of this target is swapped. The first such row takes precedence.
+    """
 
     given: str
     role: Role
@@ -36,6 +34,11 @@ class Use(msgspec.Struct, frozen=True):
     file: str
     line: int
     field: str
+    is_primary: bool = False
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder, self.given)
 
     @property
     def shown(self) -> str:
@@ -46,18 +49,22 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct):
-    """The findings. `seconds`: total length of the local videos whose length is known."""
+    """The findings. `seconds`: total length of the local videos whose length is known.
+
+    `faces` and `targets` count the face pictures and the targets in which a face was found.
+    """
 
     files: int = 0
     urls: int = 0
     faces: int = 0
+    targets: int = 0
     seconds: float = 0.0
     problems: list[ManifestProblem] = []
     remarks: list[ManifestProblem] = []
 
 
-class EngineCrashed(Exception):
-    """The process of the engine crashed."""
+CloseLook = Callable[[list[Use], Findings], Awaitable[None]]
+"""Look for faces in these inputs, which can be opened or requested, and add to the findings."""
 
 
 def uses(chunks: Iterable[Chunk]) -> list[Use]:
@@ -67,8 +74,9 @@ def uses(chunks: Iterable[Chunk]) -> list[Use]:
         for row in chunk.rows:
             for given, role, field in _named(row):
                 folder = "" if is_url(given) else chunk.folder
-                if (folder, given, role) not in found:
-                    found[folder, given, role] = Use(given, role, folder, chunk.file, row.line, field)
+                use = Use(given, role, folder, chunk.file, row.line, field, role != "face" and bool(row.face))
+                if use.is_primary > found.setdefault((folder, given, role), use).is_primary:
+                    found[folder, given, role] = use
     return list(found.values())
 
 
@@ -82,12 +90,12 @@ def _named(row: Row) -> Iterator[tuple[str, Role, str]]:
 
 
 async def examine(
-    named: list[Use], *, allow_private: bool, largest: int, find_faces: bool, is_local: bool = False
+    named: list[Use], *, allow_private: bool, largest: int, close: CloseLook | None, is_local: bool = False
 ) -> Findings:
     """Check all inputs. `allow_private`: the provider can reach private addresses. `largest`: bytes of a file.
 
-    `find_faces`: the local engine can look for faces. `is_local`: it will also do the swaps, so it checks every file;
-    another provider is expected to accept every file that players can play.
+    `close`: how the local engine looks for faces, if it is usable. `is_local`: it will also do the swaps, so it checks
+    every file; another provider is expected to accept every file that players can play.
     """
     found = Findings()
     places = asyncio.Semaphore(AT_ONCE)
@@ -104,11 +112,11 @@ async def examine(
         if message is not None:
             found.problems.append(use.problem(message))
         _count(found, use, is_local=is_local)
-    good = [use for use, message in zip(named, messages, strict=True) if message is None and use.folder]
-    asked = [use for use in good if is_local or (find_faces and use.role == "face")]
-    await asyncio.to_thread(_ask_engine, asked, found)
+    good = [use for use, message in zip(named, messages, strict=True) if message is None]
+    if close is not None:
+        await close(good, found)
     if not is_local:
-        found.remarks += [use.problem(remark) for use in good if (remark := remark_of(use))]
+        found.remarks += [use.problem(remark) for use in good if use.folder and (remark := remark_of(use))]
     return found
 
 
@@ -118,12 +126,12 @@ def _count(found: Findings, use: Use, *, is_local: bool) -> None:
         return
     found.files += 1
     if use.role == "video" and not is_local:
-        found.seconds += movie_seconds(Path(use.folder, use.given)) or 0.0
+        found.seconds += movie_seconds(use.path) or 0.0
 
 
 def look_at_file(use: Use, largest: int, *, is_whole: bool = True) -> str | None:
     """Return the problem of a file, or None. `is_whole`: also check that the file is complete."""
-    path = Path(use.folder, use.given)
+    path = use.path
     try:
         found = path.stat()
         check_file(path, found, largest)
@@ -160,7 +168,7 @@ def is_walked(start: bytes) -> bool:
 
 def remark_of(use: Use) -> str | None:
     """Return a remark about a picture format that many programs cannot read, or None."""
-    name = file_types.still_of(file_types.read_start(Path(use.folder, use.given)))
+    name = file_types.still_of(file_types.read_start(use.path))
     return f"{use.given} is a {name} picture: export it as JPEG if it is refused" if name in file_types.CODED else None
 
 
@@ -185,55 +193,3 @@ def problem_of_answer(found: Glance, use: Use) -> str | None:
     if kind == "text" or found.media_type in ("application/json", "application/xml", "application/xhtml+xml"):
         return f"{use.shown} is {found.media_type}: a page or a message, not a video or image"
     return None
-
-
-def _ask_engine(named: list[Use], found: Findings) -> None:
-    for use, outcome in _outcomes([Path(use.folder, use.given) for use in named], named):
-        match outcome:
-            case EngineError() if "no face found" in outcome.message:
-                found.problems.append(use.problem(f"no face found in {use.given}"))
-            case Exception():
-                found.problems.append(use.problem(f"{use.given}: {outcome}"))
-            case (seconds, notes):
-                found.seconds += seconds
-                found.faces += use.role == "face"
-                found.remarks += [use.problem(f"{use.given}: {note}") for note in notes]
-
-
-def look_closely(path: Path, role: Role) -> tuple[float, tuple[str, ...]]:
-    """Return the length of a file in seconds, and remarks of the engine. Raise EngineError if it refuses the file."""
-    info = engine.probe(path, role)
-    if role == "face":
-        return 0.0, engine.look_at_face(path)
-    if info.kind != role:
-        raise EngineError(role, f"is {'an image, not a video' if role == 'video' else 'a video, not an image'}")
-    return info.duration_s, ()
-
-
-def _outcomes(paths: list[Path], named: list[Use]) -> Iterator[tuple[Use, tuple[float, tuple[str, ...]] | Exception]]:
-    """Yield the engine's findings. It runs in a separate process, restarted when a file crashes its libraries."""
-    pool: ProcessPoolExecutor | None = None
-    try:
-        for path, each in zip(paths, named, strict=True):
-            pool = pool or _pool()
-            try:
-                yield each, pool.submit(look_closely, path, each.role).result()
-            except EngineError as error:
-                yield each, error
-            except BrokenProcessPool:
-                pool.shutdown()
-                pool = None
-                yield each, EngineCrashed("the process that checked it crashed")
-    finally:
-        if pool is not None:
-            pool.shutdown()
-
-
-def _pool() -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_be_quiet)
-
-
-def _be_quiet() -> None:
-    """Discard what native libraries write to stderr."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -61,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True):
             ],
             "uploads": self.work.uploads,
             "detections": self.work.detections,
+            "looks": self.work.looks,
             "requests": self.requests,
             "seconds": self.seconds,
             "finished_at": iso(self.finished_at),
@@ -77,6 +78,9 @@ class Plan(msgspec.Struct, frozen=True):
         extra = [plural(n, noun) for n, noun in self._extra() if n]
         yield f"requests: about {self.requests:,}" + (f", with {' and '.join(extra)}" if extra else "")
         yield "time: " + ("unknown" if self.seconds is None else f"about {span(self.seconds)}{self._end()}")
+        if self.work.looks:
+            targets = plural(self.work.looks, "target")
+            yield f"faces: looked for in {targets} first, as `batchswap check --media` does now"
         yield "nothing was charged, and nothing was written"
 
     def _extra(self) -> tuple[tuple[int, str], ...]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -71,6 +71,12 @@ class Work(msgspec.Struct):
     kept: str = ""
     """A sentence about tasks that keep an output that their row no longer names."""
     duplicates: list[Duplicate] = []
+    looks: int = 0
+    """Targets in which --preflight would look for a face."""
+
+
+def _in_none(_: str) -> bool:
+    return False
 
 
 class Surveyor:
@@ -82,11 +88,13 @@ class Surveyor:
         selection: Selection,
         *,
         has_budget: bool = False,
+        looks_at: Callable[[str], bool] = _in_none,
         lookout: Lookout | None = None,
         decision: Decision = Decision.REFUSE,
     ) -> None:
         """`db` None: there is no ledger yet, so every row is new. `has_budget`: a run would price each target.
 
+        `looks_at` returns whether a run looks for a face in this target before it is submitted.
         `lookout` finds duplicates; `decision` is --duplicates.
         """
         self._lookout, self._decision = lookout, decision
@@ -99,6 +107,8 @@ class Surveyor:
         """Seconds of each local video, None for other files, by a hash of the path."""
         self._targets: set[int] = set()
         self._priced: set[int] = set()
+        self._looks_at = looks_at
+        self._looks: set[int] = set()
         self._matched: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
         self._running = 0
@@ -128,6 +138,7 @@ class Surveyor:
             priced=len(self._priced),
             kept="" if self._kept is None else self._kept.words,
             duplicates=duplicates,
+            looks=len(self._looks),
         )
 
     def _take_duplicates(self) -> list[Duplicate]:
@@ -183,6 +194,8 @@ class Surveyor:
         target = hash((row.model.target_field, "" if is_url(row.target) else chunk.folder, row.target))
         if Step.DETECT in STEPS[row.model]:
             self._targets.add(target)
+        if self._looks_at(row.target):
+            self._looks.add(target)
         if self._has_budget and not group.step:
             self._priced.add(hash((row.model, target)))
         sample, known_one = Sample(row, chunk.folder, seconds or 0.0), self._samples.get(group)

@@ -62,7 +62,8 @@ class Loop:
         self._was_free_call = False
         """Whether the last place went to a free call; a ready task then goes first."""
         self.prices = prices = CostEstimates(run)
-        self.queue = Queueing(run, selection, Preparing(run, prices))
+        self._preparing = Preparing(run, prices)
+        self.queue = Queueing(run, selection, self._preparing)
         self._balance = BalanceProbe(run)
         self.submitting = Submitting(run, prices)
         self.collecting = Collecting(run, prices)
@@ -94,6 +95,8 @@ class Loop:
         except ExceptionGroup as group_error:
             # One failed step cancels all others, so the first exception is the cause.
             raise _cause(group_error) from group_error
+        finally:
+            await self._preparing.close()
 
     async def _has_work(self) -> bool:
         """Return whether work is left. At the end, queue the rows that were edited while their task was running."""

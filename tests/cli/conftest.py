@@ -67,7 +67,7 @@ def _quiet_logs() -> Iterator[None]:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return an empty working directory and home, without any settings of the machine's user."""
-    for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     # The processes that examine and label results take time to start, and results are compared byte for byte.

@@ -54,8 +54,8 @@ def test_good_files_pass_and_are_counted_once(faceless: Place) -> None:
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["batches"] == {"m": 3}
-    assert said["media"] == {"files": 3, "urls": 0, "faces": 0, "seconds": 0.5}
-    assert "the face pictures are not checked for faces: this needs mediapipe" in done.stderr
+    assert said["media"] == {"files": 3, "urls": 0, "faces": 0, "targets": 0, "seconds": 0.5}
+    assert "the targets and face pictures are not checked for faces: this needs mediapipe" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ EXAMPLES = {
     "--budget-per-day": "2000", "--callback-listen": "127.0.0.1:8080",
     "--callback-url": "https://hooks.example.com/batchswap", "--code": "501",
     "--consent": "release-114", "--consent-register": "releases.csv", "--db": "spring.db", "--downloads": "8",
-    "--duplicates": "reuse", "--faces-folder": "casting", "--fault": "429:0.1", "--filter": "hero",
+    "--duplicates": "reuse", "--faces-folder": "casting", "--fault": "429:0.1", "--fetch": "200MB", "--filter": "hero",
     "--folder": "rehearsal", "--format": "csv", "faces --format": "yaml", "--from": "tasks.csv", "--host": "::1",
     "--if-running": "skip", "--in-flight": "40", "--kind": "image", "--limit": "10", "--log-format": "json",
     "--max-duration": "6h", "--max-upload": "2GB", "--min-free": "20GB", "--name-template": "{key}{ext}",

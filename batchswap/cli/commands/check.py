@@ -6,11 +6,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 
 from batchswap import manifest
 from batchswap.cli.command_options import CheckOptions
+from batchswap.cli.config import is_typed
 from batchswap.cli.console import Console, print_json, print_lines
+from batchswap.cli.look_progress import shown_progress
 from batchswap.cli.settings_from_options import build_reading, build_sources, run_command, standard_input
 from batchswap.client.http import check_base_url
 from batchswap.downloads import is_on_private_address
@@ -23,16 +26,24 @@ from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.file import connection
 from batchswap.operations import provider
 from batchswap.operations.ledger_access import reading
+from batchswap.preflight.close_look import InputLook
+from batchswap.preflight.faces.pool import LookPool
+from batchswap.preflight.faces.search import FaceSearch
 from batchswap.preflight.media import Findings, Use, examine, uses
 from batchswap.report import log_mismatch
 from batchswap.report.duplicate_rows import refusal, sentence
 from batchswap.report.formatting import plural, safe, span
 from batchswap.settings import Settings
 
+NAMES = {False: "targets", True: "face pictures"}
+HERE = "http://127.0.0.1"
+
 
 def check(console: Console, options: CheckOptions) -> int:
     """Check the manifests and, with --db and --media, the ledger and the inputs."""
     rows = manifest.read(build_sources(options.manifests, options), _reading_options(options), standard_input())
+    if not options.media and is_typed(click.get_current_context(), "fetch"):
+        raise UsageError("--fetch: only --media looks at targets")
     try:
         named = _read(rows, media=options.media)
     except ManifestErrors as errors:
@@ -40,7 +51,7 @@ def check(console: Console, options: CheckOptions) -> int:
     again = [] if options.db is None else _duplicates(options, options.db)
     if again and options.db is not None and options.duplicates == "refuse":
         return _refuse(console, options, options.db, again)
-    found = asyncio.run(_examine(options, named)) if options.media else None
+    found = asyncio.run(_examine(console, options, named)) if options.media else None
     return _conclude(console, options, rows.counts, found.problems if found else [], found)
 
 
@@ -86,22 +97,25 @@ def _refuse(console: Console, options: CheckOptions, db: Path, again: list[Dupli
     return Exit.USAGE
 
 
-async def _examine(options: CheckOptions, named: list[Use]) -> Findings:
-    faces = any(use.role == "face" and use.folder for use in named)
-    is_local = options.provider == "local"
-    wanted = faces or (is_local and any(use.folder for use in named))
-    problems = provider.check_engine() if wanted else []
-    if problems and faces:
-        report(LogEvent.CHECKED, f"the face pictures are not checked for faces: {problems[0]}", logging.WARNING)
+async def _examine(console: Console, options: CheckOptions, named: list[Use]) -> Findings:
+    is_local, fetch = options.provider == "local", options.fetch or 0
+    kinds = {use.role == "face" for use in named if use.folder or (fetch and use.role != "face")}
+    problems = provider.check_engine() if kinds else []
+    if problems:
+        inputs = " and ".join(words for is_face, words in NAMES.items() if is_face in kinds)
+        report(LogEvent.CHECKED, f"the {inputs} are not checked for faces: {problems[0]}", logging.WARNING)
     private = is_local or await is_on_private_address(check_base_url(options.base_url))
-    usable = wanted and not problems
-    return await examine(
-        named,
-        allow_private=private,
-        largest=options.max_upload,
-        find_faces=usable,
-        is_local=is_local and usable,
-    )
+    usable = bool(kinds) and not problems
+    looks = LookPool(len(named))
+    async with FaceSearch(looks, fetch=fetch, base_url=HERE if is_local else options.base_url) as search:
+        with shown_progress(console, is_shown=not options.as_json) as progress:
+            return await examine(
+                named,
+                allow_private=private,
+                largest=options.max_upload,
+                close=InputLook(looks, search, progress, is_local=is_local) if usable else None,
+                is_local=is_local and usable,
+            )
 
 
 def _conclude(
@@ -111,7 +125,7 @@ def _conclude(
         document = {"batches": {} if problems else counts, "problems": [_problem(each) for each in problems]}
         if found is not None:
             document["remarks"] = [_problem(each) for each in found.remarks]
-            names = ("files", "urls", "faces", "seconds")
+            names = ("files", "urls", "faces", "targets", "seconds")
             document["media"] = {name: getattr(found, name) for name in names}
         print_json(document)
     elif not problems:
@@ -123,7 +137,7 @@ def _conclude(
         report(
             LogEvent.CHECKED,
             f"checked {plural(found.files, 'file')}{videos} and {plural(found.urls, 'URL')};"
-            f" found a face in {plural(found.faces, 'picture')}",
+            f" found a face in {plural(found.faces, 'picture')} and {plural(found.targets, 'target')}",
         )
     if problems:
         console.fail(str(ManifestErrors(problems)))

@@ -15,6 +15,7 @@ from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.context.run_state import Refusals
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.detection import Detecting
+from batchswap.runner.prepare.face_check import face_check
 from batchswap.runner.prepare.pricing import CostEstimates
 from batchswap.runner.prepare.steps import FreeCallFailed, Step, TaskInvalid, before_submit
 from batchswap.runner.prepare.uploads import Uploading
@@ -67,6 +68,7 @@ class Preparing:
     def __init__(self, run: RunContext, prices: CostEstimates) -> None:
         self._run, self._prices = run, prices
         self._uploading, self._detecting = Uploading(run), Detecting(run)
+        self._faces = face_check(run, self._uploading)
         self._refusals = Refusals(run.state, run.settings.same_refusals, "rows")
         self._alone: set[int] = set()
         """Tasks whose output no other task shares."""
@@ -82,6 +84,8 @@ class Preparing:
         try:
             if again is None:
                 await self._check_output(task)
+                if self._faces is not None:
+                    await self._faces.check(task)
             for step in before_submit(task.model):
                 await self._steps[step](draft)
             self._refusals.clear()
@@ -99,6 +103,11 @@ class Preparing:
         except DownloadError as error:
             await self._fail(task, error.reason, str(error), again)
         return None
+
+    async def close(self) -> None:
+        """End what the preparations started."""
+        if self._faces is not None:
+            await self._faces.close()
 
     async def _fail(self, task: Task, code: str, reason: str, again: Attempt | None) -> None:
         if again is not None:

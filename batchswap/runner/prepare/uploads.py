@@ -66,7 +66,9 @@ class Uploading:
             return given, inf, None
         run, path = self._run, Path(task.folder, given)
         async with self._hashing.hold(str(path)):
-            (size, modified), digest = await self._digest(task, path)
+            (size, modified), digest = await self._digest(path)
+            if input_files.enrolled(run.ledger.db, path) not in (None, (size, modified)):
+                await self._note_change(task, path)
         async with self._uploading.hold(digest):
             now = run.clock.now()
             known = api_cache.find_upload(run.ledger.db, run.account.owner, digest, now - run.settings.upload_ttl, now)
@@ -75,7 +77,12 @@ class Uploading:
             until = known[1] + max(run.settings.upload_ttl, LEAST_TTL)
             return known[0], until, Input(str(path), size, modified, digest)
 
-    async def _digest(self, task: Task, path: Path) -> tuple[FileState, str]:
+    async def digest_of(self, path: Path) -> str:
+        """Return the SHA-256 of a file that is going to be uploaded. Raise TaskInvalid if it cannot be."""
+        async with self._hashing.hold(str(path)):
+            return (await self._digest(path))[1]
+
+    async def _digest(self, path: Path) -> tuple[FileState, str]:
         """Return a file's state and its SHA-256, computed again if its size or time has changed."""
         try:
             found = await asyncio.to_thread(path.stat)
@@ -89,8 +96,6 @@ class Uploading:
                 self._digests[path] = sighting, digest
         except OSError as error:
             raise TaskInvalid("input-gone", f"{path}: {error.strerror}") from error
-        if input_files.enrolled(self._run.ledger.db, path) not in (None, sighting):
-            await self._note_change(task, path)
         return sighting, digest
 
     async def _note_change(self, task: Task, path: Path) -> None:
