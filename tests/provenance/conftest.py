@@ -15,7 +15,9 @@ from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_
 from batchswap.provenance.manifest import SwapFacts, SwapInput
 from batchswap.tasks import MediaKind
 
-NAMES = ("clip.mp4", "clip.mov", "still.jpg", "still.png", "still.webp", "lossless.webp")
+MOVIES = {"clip.mp4": "", "clip.mov": "", "clip-start.mp4": "faststart", "clip-parts.mp4": "frag_keyframe+empty_moov"}
+"""Movies with their flags: the index is at the end, at the beginning, or in fragments."""
+NAMES = (*MOVIES, "still.jpg", "still.png", "still.webp", "lossless.webp")
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +30,8 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture.save(folder / name)
     picture.putalpha(128)
     picture.save(folder / "lossless.webp", lossless=True)
-    for name in ("clip.mp4", "clip.mov"):
-        with av.open(folder / name, "w") as made:
+    for name, flags in MOVIES.items():
+        with av.open(folder / name, "w", options={"movflags": flags} if flags else {}) as made:
             stream = made.add_stream("mpeg4", rate=10)
             stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
             for _ in range(3):

@@ -127,3 +127,10 @@ def test_a_simple_webp_with_transparency_stays_transparent(media: Path) -> None:
     with Image.open(made.path) as picture:
         assert (picture.mode, picture.size) == ("RGBA", (160, 120))
         assert picture.getchannel("A").getextrema() == (128, 128)
+
+
+def test_the_label_of_the_local_engine_is_known(media: Path) -> None:
+    clip = media / "clip.mp4"
+    clip.write_bytes(clip.read_bytes() + label.box("task-7"))
+    assert verify(clip).is_labelled
+    assert signed(clip, None).path.read_bytes() == clip.read_bytes()
