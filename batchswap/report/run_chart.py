@@ -105,7 +105,7 @@ def draw_sized(
         panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         size, unit = _unit(len(course.in_flight) * course.step)
         _draw_requests(panels[0], course, size, columns=2 if inches[0] < 6 else 6)
-        _draw_in_flight(panels[1], course, size)
+        _draw_in_flight(panels[1], course, size, has_label=notes is not None)
         for each in panels[:2]:
             _draw_bands(each, course, size)
         if notes and notes.slowest:
@@ -167,12 +167,12 @@ def _draw_requests(axes: "Axes", course: Course, size: float, columns: int) -> N
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
 
 
-def _draw_in_flight(axes: "Axes", course: Course, size: float) -> None:
+def _draw_in_flight(axes: "Axes", course: Course, size: float, *, has_label: bool) -> None:
     edges = [number * course.step / size for number in range(len(course.in_flight) + 1)]
     axes.stairs(course.in_flight, edges, color=LINE, linewidth=1.4)
     axes.stairs(course.in_flight, edges, color=LINE, alpha=0.12, fill=True)
     axes.set_ylabel("tasks in flight")
-    axes.set_ylim(0, max(*course.in_flight, 1) * 1.05)
+    axes.set_ylim(0, max(*course.in_flight, 1) * (1.25 if has_label else 1.05))
     axes.locator_params(axis="y", integer=True)
 
 

@@ -207,7 +207,7 @@ class Night:
 @cache
 def strip(number: int, is_swapped: bool) -> bytes:
     """Return a drawing of three moments, target above result, in the form and size of a real strip."""
-    image = Image.effect_noise((480, 320), 14).convert("RGB")
+    image = Image.effect_noise((480, 320), 19).convert("RGB")
     draw = ImageDraw.Draw(image, "RGBA")
     for column in range(3):
         for line in range(2):

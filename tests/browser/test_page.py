@@ -184,6 +184,21 @@ def test_a_video_without_an_original_is_alone(page: Browser) -> None:
     assert [each.get_attribute("data-which") for each in page.all("#detail video")] == ["file"]
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_an_enlarged_picture_stays_in_the_window(page: Browser, at: int) -> None:
+    strip = page.all("#strip-list .strip")[at]
+    page.run("arguments[0].scrollIntoView({block: 'center'})", strip)
+    small = page.run("return arguments[0].querySelector('img').getBoundingClientRect().width", strip)
+    page.run("arguments[0].focus({focusVisible: true, preventScroll: true})", strip)
+    left, width = page.run(
+        "const r = arguments[0].querySelector('img').getBoundingClientRect(); return [r.left, r.width]", strip
+    )
+    assert width > 1.5 * small
+    assert left >= 0
+    assert left + width <= 1280
+    assert page.run("return document.documentElement.scrollWidth") <= 1280
+
+
 def test_a_task_without_files_says_so(page: Browser) -> None:
     type_in(page, "#filter-q", "clip-00004")
     page.find("#canvas .key").click()

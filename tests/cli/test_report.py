@@ -13,6 +13,7 @@ import pytest
 
 from batchswap.ledger.deliveries import pictures_folder
 from batchswap.report import page
+from batchswap.report.page import strip_files
 from tests.browser.nights import Night
 from tests.cli.conftest import Place, call, work
 
@@ -112,6 +113,18 @@ def test_pictures_of_one_file(night: Path, pictures: str) -> None:
     embedded = text_of(night / "report.html").count("UklGR")
     everything = len([*pictures_folder(night / "batchswap.db").rglob("*.webp")])
     assert embedded == (0 if pictures == "none" else everything)
+
+
+def test_pictures_that_do_not_fit_are_counted(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that need a look come first."""
+    monkeypatch.setitem(strip_files.BUDGETS, "trouble", 60_000)
+    call("report")
+    text = text_of(night / "report.html")
+    assert 1 <= text.count("UklGR") < 10
+    assert re.search(r"\d+ pictures did not fit into this file", text)
+    first = re.search(r'id="strips-0">\{"(\d+)"', text)
+    assert first is not None
+    assert f'data-task="{first[1]}"' in text
 
 
 OTHERS = {

@@ -86,7 +86,7 @@ def _write_file(
     found = facts.gather(db, scope, strips.address, settings)
     links = FileLinks(place.absolute().parent, scope.out)
     rows = (cells(row, links, strips.address(row)) for row in page_queries.tasks(db, scope.ids))
-    form = PageForm(total, choice.pictures)
+    form = PageForm(total, choice.pictures, omitted=strips.omitted)
     output_place.write_file(place, render.page(found, scope, form, pieces(rows), strips.pieces()))
     return Written(place, total, found.verdict.needs, found.verdict.title, is_folder=False)
 

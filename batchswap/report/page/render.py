@@ -45,6 +45,8 @@ class PageForm(msgspec.Struct, frozen=True):
     pictures: Pictures
     pieces: tuple[str, ...] = ()
     live: LivePart | None = None
+    omitted: int = 0
+    """Pictures for which a page of one file has no room."""
 
 
 def require() -> None:

@@ -63,25 +63,31 @@ def read(folder: Path, name: str) -> bytes:
 
 
 class EmbeddedStrips(msgspec.Struct):
-    """The pictures of a page that is one file. `places` maps a task to the piece that has its picture."""
+    """The pictures of a page that is one file. `places` maps a task to the piece that has its picture.
+
+    `omitted` counts the pictures for which the page has no room.
+    """
 
     folder: Path
-    chosen: list[tuple[int, str]] = []
-    places: dict[int, int] = {}
+    chosen: list[tuple[int, str]]
+    places: dict[int, int]
+    omitted: int
 
     @classmethod
     def choose(cls, rows: Iterable[ReportRow], choice: StripChoice, folder: Path) -> "EmbeddedStrips":
         """Choose the pictures that fit: those of results that need a look first."""
         some = [(_rank(row), row.id, row.strip) for row in rows if choice.takes(row)]
         some.sort(key=_by_rank)
-        left, chosen = BUDGETS[choice.pictures], []
+        left, chosen, omitted = BUDGETS[choice.pictures], [], 0
         for _, task_id, name in some:
             length = _length(folder, name)
-            if 0 < length <= left:
+            if length > left:
+                omitted += 1
+            elif length:
                 left -= length
                 chosen.append((task_id, name))
         places = {task_id: number // AT_ONCE for number, (task_id, _) in enumerate(chosen)}
-        return cls(folder, chosen, places)
+        return cls(folder, chosen, places, omitted)
 
     def address(self, row: ReportRow) -> str:
         """Return "#" and the piece of the task's picture; "" if the page does not have it."""

@@ -331,6 +331,17 @@ const batchswap = (() => {
       element("img", { src: picture(id, address), alt: `Before and after: ${name}`, loading: address.startsWith("#") ? null : "lazy", decoding: "async", width: 360, height: 240 }));
   }
 
+  /** Let a picture grow towards the middle of the window, so that it stays in sight. */
+  function aim(event) {
+    const image = event.target.closest?.(".strip")?.querySelector("img");
+    if (!image) return;
+    const { left, width } = image.parentElement.getBoundingClientRect();
+    const free = document.documentElement.clientWidth - width;
+    image.style.transformOrigin = `${free > 0 ? Math.min(100, Math.max(0, (left / free) * 100)) : 50}% 50%`;
+  }
+  addEventListener("pointerover", aim);
+  addEventListener("focusin", aim);
+
   let stripsShown = 0;
 
   function rank(task) {
