@@ -15,8 +15,8 @@ from batchswap.watch.live_pages import LivePages
 
 EVERY = 1.0
 """Seconds between two looks."""
-LEAST, SHARE = 2.0, 20.0
-"""The sections are made again after at least LEAST seconds, and SHARE times the time that it took."""
+LEAST, SHARE, MOST = 2.0, 20.0, 15.0
+"""The sections are made again after SHARE times the time that it took, but after LEAST to MOST seconds."""
 ALIVE = 15.0
 """Seconds after which a page without news gets an empty line."""
 BEHIND = 64
@@ -123,7 +123,7 @@ class Feed:
     async def _send_sections(self) -> None:
         began = time.monotonic()
         made = await asyncio.to_thread(self._pages.sections)
-        self._due_at = time.monotonic() + max(LEAST, SHARE * (time.monotonic() - began))
+        self._due_at = time.monotonic() + min(MOST, max(LEAST, SHARE * (time.monotonic() - began)))
         new = {name: html for name, html in made.items() if self._sections.get(name) != html}
         self._sections = made
         if new:
