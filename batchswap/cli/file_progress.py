@@ -2,12 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from batchswap.cli.console import Console
 from batchswap.events import LogEvent, report
+from batchswap.preflight.close_look import ShowCount
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -16,12 +17,10 @@ LINE_EVERY = 60.0
 """Seconds."""
 DRAWN_EVERY = 0.1
 """The same for the bar."""
-ShowFiles = Callable[[int, int], None]
-"""Shows how many of all files are done."""
 
 
 @contextmanager
-def shown_progress(console: Console, title: str, *, is_shown: bool) -> Iterator[ShowFiles]:
+def shown_progress(console: Console, title: str, *, is_shown: bool) -> Iterator[ShowCount]:
     """Yield a function that shows how many files of all are done."""
     if not is_shown or console.is_quiet:
         yield _show_nothing
@@ -50,7 +49,7 @@ class FileLines:
 
 
 @contextmanager
-def _bar_on(console: Console, title: str) -> Iterator[ShowFiles]:
+def _bar_on(console: Console, title: str) -> Iterator[ShowCount]:
     """Draw a bar at the bottom of the terminal. A terminal that is closed does not end the work."""
     from rich.console import Console as Terminal
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

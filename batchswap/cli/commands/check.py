@@ -13,7 +13,7 @@ from batchswap import manifest
 from batchswap.cli.command_options import CheckOptions
 from batchswap.cli.config import is_typed
 from batchswap.cli.console import Console, print_json, print_lines
-from batchswap.cli.look_progress import shown_progress
+from batchswap.cli.file_progress import shown_progress
 from batchswap.cli.settings_from_options import build_reading, build_sources, run_command, standard_input
 from batchswap.client.http import check_base_url
 from batchswap.downloads import is_on_private_address
@@ -108,7 +108,7 @@ async def _examine(console: Console, options: CheckOptions, named: list[Use]) ->
     usable = bool(kinds) and not problems
     looks = LookPool(len(named))
     async with FaceSearch(looks, fetch=fetch, base_url=HERE if is_local else options.base_url) as search:
-        with shown_progress(console, is_shown=not options.as_json) as progress:
+        with shown_progress(console, "looking for faces", is_shown=not options.as_json) as progress:
             return await examine(
                 named,
                 allow_private=private,
