@@ -48,8 +48,10 @@ check: lint cover  ## Run lint and cover
 
 demo: $(READY)  ## Swap faces in real videos with the local provider
 	@$(BIN)/python -m manifests.demo
+	@test -d demo/keys || $(BIN)/batchswap sign init demo/keys
 	$(BIN)/batchswap run manifests/demo.csv manifests/demo.yaml --provider local --db demo/batchswap.db \
-		--out demo/results --report demo/report.html --pictures all
+		--out demo/results --sign demo/keys --report demo/report.html --pictures all
+	$(BIN)/batchswap verify --db demo/batchswap.db --out demo/results
 
 bench: $(READY)  ## Compare the speed with other programs (about fourteen minutes)
 	@$(BIN)/python -m tests.benchmarks

@@ -292,8 +292,8 @@ class DoctorOptions(
 
 
 class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptions):
-    """Compare result files with the ledger: size and SHA-256. Without PATH, all results are compared, also rejected
-    ones.
+    """Compare result files with the ledger: size, SHA-256 and signature. Without PATH, all results are compared, also
+    rejected ones. Where there is no ledger, files are verified by their signature alone.
 
     With files or folders, the results that belong there are compared, and files that the ledger does not know are
     named. Each wrong file is one line on stdout, and the exit code is then 3. No file is changed.
@@ -305,6 +305,7 @@ class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptio
     package = "batchswap.cli.commands.results"
     paths: tuple[Path, ...] = argument(nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
     score: bool = flag(help="examine the results that have no finding yet")
+    root: Path | None = option(type=options.FILE, metavar="FILE", help="also trust the signatures of this root.pem")
 
 
 class SignOptions(options.LedgerOptions, options.OutOptions, options.SigningOptions, options.JsonOptions):

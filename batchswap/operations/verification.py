@@ -1,4 +1,4 @@
-"""Compare result files with the ledger: size and SHA-256. Files are read in parallel, and nothing is changed."""
+"""Compare result files with the ledger: size, SHA-256 and signature. They are read in parallel, and not changed."""
 
 import os
 import sqlite3
@@ -13,10 +13,13 @@ from typing import TypeVar
 import msgspec
 
 from batchswap.errors import UsageError
-from batchswap.ledger import queries
+from batchswap.ledger import queries, signatures
 from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.queries import Stored
 from batchswap.ledger.rows import groups
+from batchswap.ledger.transitions import find_task
+from batchswap.operations.file_signatures import SignatureReader, problem_of, shown
+from batchswap.provenance.verification import Provenance, SignatureState
 from batchswap.states import State
 
 _AT_ONCE = 64
@@ -37,6 +40,7 @@ class FileFinding(msgspec.Struct, frozen=True):
     message: str = ""
     bytes: int = 0
     sha256: str = ""
+    signature: Provenance | None = None
 
 
 _WORST_FIRST = ("changed", "unreadable", "missing")
@@ -46,7 +50,7 @@ class Verification(msgspec.Struct):
     """The outcome. `sound` has the path of each result that is as recorded, by task id, if it was asked for.
 
     `deleted` counts results whose file may be deleted, and was: rejected ones, and those without a valid release.
-    `copies` counts files that the ledger knows under another name only.
+    `copies` counts files that the ledger knows under another name only. `signatures` counts the files by their state.
     """
 
     checked: int = 0
@@ -55,13 +59,16 @@ class Verification(msgspec.Struct):
     deleted: int = 0
     copies: int = 0
     sound: dict[int, str] = {}
+    signatures: dict[str, int] = {}
 
 
 class Verifier:
     """Verifies results of a ledger. `show` gets the number of files that are done, and of all."""
 
-    def __init__(self, db: sqlite3.Connection, out: Path, show: Callable[[int, int], None]) -> None:
-        self._db, self._here, self._show = db, str(out.absolute()), show
+    def __init__(
+        self, db: sqlite3.Connection, out: Path, show: Callable[[int, int], None], signatures: SignatureReader
+    ) -> None:
+        self._db, self._here, self._show, self._signatures = db, str(out.absolute()), show, signatures
         self._real = cache(os.path.realpath)
 
     def verify(self, paths: Iterable[Path], *, keep: bool = False) -> Verification:
@@ -70,7 +77,7 @@ class Verifier:
         `keep`: return the sound ones. Raise UsageError for a path that does not exist.
         """
         places = [_place(path) for path in paths]
-        done, seen = Verification(problems=[], sound={}), set[str]()
+        done, seen = Verification(problems=[], sound={}, signatures={}), set[str]()
         total = sum(1 for _ in self._chosen(places)) if places else queries.counts(self._db)[State.DONE]
         with ThreadPoolExecutor() as threads:
             for known, found in _in_parallel(threads, self._compare, self._chosen(places)):
@@ -98,13 +105,17 @@ class Verifier:
         found = []
         for path in known.paths(self._here):
             problem, message = compare(path, known)
-            found.append(FileFinding(f"{known.batch}/{known.key}", path, problem, message, known.size))
+            name = f"{known.batch}/{known.key}"
             if not problem:
-                return found[-1]
+                return FileFinding(name, path, "", "", known.size, signature=self._signatures.read(path))
+            found.append(FileFinding(name, path, problem, message, known.size))
         return next(each for kind in _WORST_FIRST for each in found if each.problem == kind)
 
     def _count(self, done: Verification, known: Stored, found: FileFinding, *, keep: bool) -> None:
         done.checked += 1
+        if found.signature is not None and not found.problem:
+            found = self._judge(known, found, found.signature)
+            _count_signature(done, found)
         if not found.problem:
             done.bytes += found.bytes
             if keep:
@@ -114,22 +125,69 @@ class Verifier:
         else:
             done.problems.append(found)
 
+    def _judge(self, known: Stored, found: FileFinding, signature: Provenance) -> FileFinding:
+        """Return the finding with the problem of its signature, if there is one."""
+        words = problem_of(signature, signatures.find_record(self._db, known.id), find_task(self._db, known.id).consent)
+        return msgspec.structs.replace(found, problem="signature", message=words) if words else found
+
     def _look_up(self, threads: ThreadPoolExecutor, paths: list[str], done: Verification) -> None:
         """Look for files that are no stored results: by their content, they may be copies of some."""
-        hashed = [found for _, found in _in_parallel(threads, _hash, iter(paths))]
+        hashed = [found for _, found in _in_parallel(threads, self._hash, iter(paths))]
         for some in groups(hashed):
             known = queries.with_content(self._db, [each.sha256 for each in some if each.sha256])
             for each in some:
                 done.checked += 1
+                _count_signature(done, each)
                 if each.problem or each.sha256 not in known:
-                    done.problems.append(each if each.problem else _unknown(each.path))
+                    done.problems.append(each if each.problem else _unknown(each))
                 else:
                     done.copies += 1
                     done.bytes += each.bytes
 
+    def _hash(self, path: str) -> FileFinding:
+        return hashed(path, self._signatures)
 
-def _unknown(path: str) -> FileFinding:
-    return FileFinding("", path, "unknown", "is not a result that this ledger knows")
+
+def verify_alone(paths: Iterable[Path], reader: SignatureReader, show: Callable[[int, int], None]) -> Verification:
+    """Verify files by their signature alone, where there is no ledger. Raise UsageError for a path that is missing."""
+    done, files = Verification(problems=[], sound={}, signatures={}), list(_files_in([_place(path) for path in paths]))
+
+    def work(path: str) -> FileFinding:
+        return hashed(path, reader)
+
+    with ThreadPoolExecutor() as threads:
+        for _, found in _in_parallel(threads, work, iter(files)):
+            done.checked += 1
+            _count_signature(done, found)
+            is_intact = found.signature is not None and found.signature.is_intact
+            if not found.problem and is_intact:
+                done.bytes += found.bytes
+            else:
+                words = found.message if found.problem else _signature_words(found)
+                done.problems.append(
+                    msgspec.structs.replace(found, problem=found.problem or "signature", message=words)
+                )
+            show(done.checked, len(files))
+    return done
+
+
+def _count_signature(done: Verification, found: FileFinding) -> None:
+    if found.signature is not None:
+        done.signatures[found.signature.state] = done.signatures.get(found.signature.state, 0) + 1
+
+
+def _signature_words(found: FileFinding) -> str:
+    if found.signature is None:
+        return "has no signature that can be read"
+    words = shown(found.signature)
+    return f"is {words}" if found.signature.state in (SignatureState.NONE, SignatureState.DAMAGED) else words
+
+
+def _unknown(found: FileFinding) -> FileFinding:
+    words = "is not a result that this ledger knows"
+    if found.signature is not None and found.signature.state is not SignatureState.NONE:
+        words += f"; {shown(found.signature)}"
+    return msgspec.structs.replace(found, problem="unknown", message=words)
 
 
 def compare(path: str, known: Stored) -> tuple[str, str]:
@@ -149,9 +207,11 @@ def compare(path: str, known: Stored) -> tuple[str, str]:
     return "", ""
 
 
-def _hash(path: str) -> FileFinding:
+def hashed(path: str, reader: SignatureReader) -> FileFinding:
+    """Return the content of a file, and its signature."""
     try:
-        return FileFinding("", path, "", "", Path(path).stat().st_size, hash_file(Path(path)))
+        size, sha256 = Path(path).stat().st_size, hash_file(Path(path))
+        return FileFinding("", path, "", "", size, sha256, reader.read(path))
     except OSError as error:
         return FileFinding("", path, "unreadable", f"cannot be read ({error.strerror})")
 

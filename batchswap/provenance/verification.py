@@ -72,6 +72,11 @@ class Provenance(msgspec.Struct, frozen=True):
         return self.task.consent if self.task else ""
 
     @property
+    def damage(self) -> tuple[str, ...]:
+        """Return the codes that mean a change of the file."""
+        return tuple(code for code in self.codes if code not in _NO_DAMAGE)
+
+    @property
     def is_intact(self) -> bool:
         return self.state in (SignatureState.VALID, SignatureState.TRUSTED)
 

@@ -1,6 +1,7 @@
 """`run` labels the results of a vendor, and signs them with --sign."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from batchswap.provenance import keys
 from batchswap.provenance.verification import SignatureState, verify
-from tests.cli.conftest import Place, work
+from tests.cli.conftest import Place, call, work
 
 
 @pytest.fixture
@@ -74,3 +75,37 @@ def test_a_result_that_cannot_be_labelled_is_saved_as_it_came(signing: Place) ->
     Path("still.csv").write_text("id,image,face,output\na,face.png,face.png,a.gif\n")
     done = work("still.csv", "--json")
     assert json.loads(done.stdout)["counts"]["done"] == 1, done.stderr
+
+
+def test_verify_reads_the_signatures_of_results(signing: Place) -> None:
+    assert work(signing.manifest("spring.csv", 2), "--sign", "keys").exit_code == 0
+    said = json.loads(call("verify", "--json").stdout)
+    assert (said["exit_code"], said["signatures"]["valid"]) == (0, 2)
+    said = json.loads(call("verify", "--json", "--root", "keys/root.pem").stdout)
+    assert said["signatures"]["trusted"] == 2
+    with closing(sqlite3.connect("batchswap.db")) as db, db:
+        db.execute("update tasks set consent = 'release-9' where key = 'r1'")
+    wrong = call("verify")
+    assert wrong.exit_code == 3
+    assert wrong.stdout == (
+        "spring/r1: results/spring/r1.mp4 is signed for the release none, and its row names release-9\n"
+    )
+
+
+def test_files_are_verified_without_a_ledger(signing: Place) -> None:
+    assert work(signing.manifest("spring.csv", 1), "--sign", "keys").exit_code == 0
+    elsewhere = Path("elsewhere")
+    elsewhere.mkdir()
+    good, bad = (shutil.copy("results/spring/r0.mp4", elsewhere / name) for name in ("good.mp4", "bad.mp4"))
+    content = bytearray(Path(bad).read_bytes())
+    content[content.index(b"mdat") + 5] ^= 1
+    Path(bad).write_bytes(content)
+    shutil.copy("r0.mp4" if Path("r0.mp4").exists() else "spring0.mp4", elsewhere / "plain.mp4")
+    assert call("verify", "--db", "none.db", str(good)).exit_code == 0
+    found = call("verify", "--db", "none.db", "elsewhere")
+    assert found.exit_code == 3
+    assert sorted(line.partition(":")[0] for line in found.stdout.splitlines()) == [
+        "elsewhere/bad.mp4 is changed after it was signed",
+        "elsewhere/plain.mp4 is not signed",
+    ]
+    assert "3 files verified without a ledger: 2 problems found; 1 intact signature" in found.stderr

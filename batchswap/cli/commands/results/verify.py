@@ -6,9 +6,12 @@ from batchswap.cli.command_options import VerifyOptions
 from batchswap.cli.console import Console, print_json, print_lines
 from batchswap.cli.file_progress import shown_progress
 from batchswap.errors import Exit
+from batchswap.ledger.file import connection
 from batchswap.operations import scores
+from batchswap.operations.file_signatures import SignatureReader
 from batchswap.operations.ledger_access import noting, reading
-from batchswap.operations.verification import FileFinding, Verification, Verifier
+from batchswap.operations.verification import FileFinding, Verification, Verifier, verify_alone
+from batchswap.provenance.verification import SignatureState
 from batchswap.report.formatting import plural, safe, size
 from batchswap.states import Quality
 
@@ -19,17 +22,33 @@ def verify(console: Console, options: VerifyOptions) -> int:
         scores.require()
     examined: dict[str, int] | None = None
     is_shown = not options.as_json
+    reader = SignatureReader(options.root)
+    if options.paths and not options.score and not connection.exists(options.db):
+        with shown_progress(console, "verifying files", is_shown=is_shown) as show:
+            found = verify_alone(options.paths, reader, show)
+        return _conclude(console, options, found, None, is_alone=True)
     with noting(options.db) if options.score else reading(options.db) as ledger:
         with shown_progress(console, "verifying files", is_shown=is_shown) as show:
-            found = Verifier(ledger, options.out, show).verify(options.paths, keep=options.score)
+            found = Verifier(ledger, options.out, show, reader).verify(options.paths, keep=options.score)
         if options.score:
             with shown_progress(console, "examining results", is_shown=is_shown) as show:
                 examined = scores.examine(ledger, options.db, found.sound, show)
+    return _conclude(console, options, found, examined)
+
+
+def _conclude(
+    console: Console,
+    options: VerifyOptions,
+    found: Verification,
+    examined: dict[str, int] | None,
+    *,
+    is_alone: bool = False,
+) -> int:
     if options.as_json:
         print_json(_document(found, examined))
     else:
         print_lines(safe(_line(each)) for each in found.problems)
-    console.conclude(_words(found, examined))
+    console.conclude(_words(found, examined, is_alone=is_alone))
     return Exit.FAILED if found.problems else Exit.DONE
 
 
@@ -39,9 +58,12 @@ def _line(each: FileFinding) -> str:
     return f"{each.task}: {shown} {each.message}" if each.task else f"{shown} {each.message}"
 
 
-def _words(found: Verification, examined: dict[str, int] | None) -> str:
+def _words(found: Verification, examined: dict[str, int] | None, *, is_alone: bool) -> str:
     wrong = f"{plural(len(found.problems), 'problem')} found" if found.problems else "no problem found"
-    parts = [f"{plural(found.checked, 'file')} compared with the ledger ({size(found.bytes)} as recorded): {wrong}"]
+    how = "verified without a ledger" if is_alone else f"compared with the ledger ({size(found.bytes)} as recorded)"
+    parts = [f"{plural(found.checked, 'file')} {how}: {wrong}"]
+    if intact := sum(found.signatures.get(state, 0) for state in (SignatureState.VALID, SignatureState.TRUSTED)):
+        parts.append(f"{plural(intact, 'intact signature')}")
     if found.copies:
         parts.append(f"{found.copies:,} with the content of a result under another name")
     if found.deleted:
@@ -61,6 +83,7 @@ def _document(found: Verification, examined: dict[str, int] | None) -> dict[str,
         "checked": found.checked,
         "bytes": found.bytes,
         "problems": problems,
+        "signatures": {str(state): found.signatures.get(state, 0) for state in SignatureState},
         "copies": found.copies,
         "deleted": found.deleted,
         "examined": examined,
