@@ -28,7 +28,7 @@ from batchswap.report.next_commands import command
 from batchswap.report.stored_files import Reader, kind_of
 from batchswap.sqlite_errors import transaction
 from batchswap.states import Review, State
-from batchswap.tasks import Task
+from batchswap.tasks import Task, clean
 
 _ALL = 2**63
 """Bytes to read at most, to compare a file with its record."""
@@ -47,7 +47,7 @@ def give(path: Path, out: Path, names: Sequence[str], verdict: Review, note: str
     done = Reviewed(missing=[], folders={})
     with noting(path) as db:
         for task in _all_done(_named(db, names, path), path):
-            _give(db, task, str(out.absolute()), verdict, note, done)
+            _give(db, task, str(out.absolute()), verdict, clean(note), done)
     return done
 
 
@@ -198,7 +198,7 @@ class Redone(msgspec.Struct, frozen=True):
 
 def redo(path: Path, out: Path, names: Sequence[str], note: str = "") -> Redone:
     """Reject these results, then queue another attempt for each. Raise LedgerBusy during a run, and UsageError."""
-    moved, here = Reviewed(missing=[], folders={}), str(out.absolute())
+    moved, here, note = Reviewed(missing=[], folders={}), str(out.absolute()), clean(note)
     with locked(path) as db:
         tasks = _to_redo(db, names, path)
         for task in tasks:

@@ -107,6 +107,36 @@ def test_a_taken_name_gets_a_number_and_nothing_is_replaced(done: str) -> None:
     assert FILE.read_bytes() == content
 
 
+def test_no_file_leaves_the_folder_of_the_results(done: str) -> None:
+    Path("results/rejected").write_text("a file")
+    assert "r0.mp4 cannot be written: Not a directory" in call("review", "--reject", "r0").stderr
+    Path("results/rejected").unlink()
+    Path("elsewhere").mkdir()
+    Path("results/rejected").symlink_to(Path("elsewhere").resolve())
+    refused = call("review", "--redo", "--yes", "r0")
+    assert (refused.exit_code, "is not a path below" in refused.stderr) == (2, True)
+    assert (FILE.exists(), tasks()["r0"]["state"], tasks()["r0"]["review"]) == (True, "done", "")
+
+
+def test_the_place_of_another_row_is_left_free_and_odd_names_work(shop: Place) -> None:
+    rows = (("-x", "top.mp4"), ("b c", "rejected/top.mp4"), ("ü/é", "d/e.mp4"))
+    lines = [f"{key},{shop.video(f'v{n}.mp4', key)},face.png,{output}" for n, (key, output) in enumerate(rows)]
+    Path("m.csv").write_text("\n".join(["id,video,face,output", *lines, ""]))
+    assert work("m.csv").exit_code == 0
+    review("--reject", "--", "-x", "b c", "ü/é")
+    found = {key: each["file"] for key, each in tasks().items()}
+    assert found == {"-x": "rejected/top-2.mp4", "b c": "rejected/rejected/top.mp4", "ü/é": "rejected/d/e.mp4"}
+    assert all(Path("results", name).exists() for name in found.values())
+    review("--reset", "--", "-x", "b c", "ü/é")
+    assert {key: each["file"] for key, each in tasks().items()} == dict(rows)
+
+
+def test_a_note_is_one_printable_line_without_secrets(done: str) -> None:
+    review("--reject", "r0", "--note", "\x1b[31mred\n" + "ak_" + "s" * 32 + " https://a/b?sig=1 " + "x" * 3000)
+    note = json.loads(call("show", "r0", "--json").stdout)["note"]
+    assert (note.startswith("[31mred ak_… https://a/b?…"), len(note) <= 500) == (True, True)
+
+
 def test_results_are_moved_where_an_earlier_run_stored_them(shop: Place) -> None:
     name = shop.manifest("spring.csv", 1)
     assert work(name, "--out", "drive").exit_code == 0
