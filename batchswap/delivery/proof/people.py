@@ -29,6 +29,8 @@ MINOR = 0.2
 """Faces with less than this part of the largest one's area are left out, unless faces were chosen."""
 SAME_PLACE = 0.15
 """Least overlap of a face's places in target and result, as intersection over union."""
+RARE = 8
+"""A person that is seen in one of so many scenes is left out, if another one is seen more often."""
 SAME_PERSON = 0.55
 """Distance of two embeddings. A smaller one means the same person."""
 STAYED = 0.8
@@ -200,7 +202,10 @@ def recognised(pairs: Sequence[Pair], found: Sequence[tuple[list[Floats], list[F
 
 
 def people(seen: Sequence[Scene]) -> list[SeenPerson]:
-    """Follow each person through the targets, or the results without a target. The largest one comes first."""
+    """Follow each person through the targets, or the results without a target. The largest one comes first.
+
+    Who is seen in few scenes only is left out: most of them are errors of the finder.
+    """
     found: list[SeenPerson] = []
     for number, scene in enumerate(seen):
         free = list(found)
@@ -211,7 +216,8 @@ def people(seen: Sequence[Scene]) -> list[SeenPerson]:
             else:
                 free.remove(person)
                 person.faces[number] = couple
-    return sorted(found, key=lambda person: -person.area)
+    often = [person for person in found if len(person.faces) > len(seen) // RARE]
+    return sorted(often or found, key=lambda person: -person.area)
 
 
 def couples(scene: Scene) -> Iterator[tuple[ShownFace, Couple]]:
