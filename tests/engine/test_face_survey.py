@@ -17,7 +17,6 @@ from batchswap.local.engine.media.samples import Sampler
 from manifests.demo_media import Media, copier, duo_frames, find_data, read_anna, read_grace, view, write_video
 from manifests.pixels import Pixels
 from tests.engine import rendering
-from tests.engine.difficult_clips import glasses
 from tests.engine.landmarks import Pixels as Picture
 from tests.engine.variants import Variant, write
 
@@ -62,13 +61,12 @@ def test_a_clear_clip_needs_four_frames_and_a_faceless_one_many(media: Media, tm
 
 
 def test_the_primary_face_is_that_of_the_larger_person(media: Media, tmp_path: Path) -> None:
-    """Grace is larger and on the right; mirrored, she is on the left."""
-    frames = list(islice(duo_frames(read_anna(media.anna), read_grace(media.grace)), 8))
-    write_video(tmp_path / "duo.mp4", frames)
-    write_video(tmp_path / "mirrored.mp4", (frame[:, ::-1] for frame in frames))
-    found = [survey(tmp_path / name) for name in ("duo.mp4", "mirrored.mp4")]
-    assert [(each.at_once, each.place) for each in found] == [(2, "right"), (2, "left")]
-    assert all(0.17 < each.share < 0.25 for each in found)
+    """Grace is larger and on the right; in the mirror, she is on the left."""
+    frames = islice(duo_frames(read_anna(media.anna), read_grace(media.grace)), 4)
+    write_video(tmp_path / "mirror.mp4", (frame[:, ::-1] for frame in frames))
+    found = survey(tmp_path / "mirror.mp4")
+    assert (found.at_once, found.place) == (2, "left")
+    assert 0.17 < found.share < 0.25
 
 
 def test_the_primary_face_may_come_later_than_another(media: Media, tmp_path: Path) -> None:
@@ -105,22 +103,19 @@ def test_a_turn_that_the_file_names_is_no_remark(media: Media, tmp_path: Path) -
     assert (survey(clip).at_once, survey(clip).turns, survey(clip).place) == (1, 0, "left")
 
 
-def test_a_small_face_and_one_behind_dark_glasses_are_found(media: Media, tmp_path: Path) -> None:
+def test_a_small_face_is_found_with_its_size(media: Media, tmp_path: Path) -> None:
     anna = read_anna(media.anna)
     wide = (np.pad(frame, ((200, 264), (500, 332), (0, 0))) for frame in rendering.scene(3, [(anna, 45, at(224, 128))]))
     write_video(tmp_path / "small.mp4", wide)
     small = survey(tmp_path / "small.mp4")
     assert small.at_once == 1
     assert 0.02 < small.share < 0.04
-    write_video(tmp_path / "glasses.mp4", islice(glasses(anna, dark=True), 3))
-    assert survey(tmp_path / "glasses.mp4").at_once == 1
 
 
-@pytest.mark.parametrize("turns", [0, 2])
-def test_a_still_is_examined_in_every_orientation(media: Media, tmp_path: Path, turns: int) -> None:
-    cv2.imwrite(str(tmp_path / "still.png"), np.rot90(np.asarray(cv2.imread(str(media.grace))), turns))
+def test_a_still_is_examined_in_every_orientation(media: Media, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "still.png"), np.rot90(np.asarray(cv2.imread(str(media.grace))), 2))
     found = survey_faces(tmp_path / "still.png", "image")
-    assert (found.at_once, found.turns, found.frames, found.seconds) == (1, turns, 1, 0.0)
+    assert (found.at_once, found.turns, found.frames, found.seconds) == (1, 2, 1, 0.0)
 
 
 def test_a_clip_of_one_frame_is_looked_at_once(media: Media, tmp_path: Path) -> None:

@@ -161,6 +161,15 @@ async def test_a_deadline_does_not_wait_for_looks(tmp_path: Path, eyes: Eyes) ->
     assert (await world.run(service(), preflight=True)).counts["done"] == 3
 
 
+async def test_a_look_does_not_hold_up_a_run_that_submits_nothing_more(tmp_path: Path, eyes: Eyes) -> None:
+    """The budget is enough for two of four tasks, and the last target takes an hour to examine."""
+    world = clips(tmp_path, 4)
+    eyes.seen = {"3.mp4": 3600.0}
+    summary = await world.run(service(), preflight=True, budget=2.0)
+    assert (summary.counts["done"], summary.counts["queued"]) == (2, 2)
+    assert asyncio.get_running_loop().time() < 600.0
+
+
 async def test_after_a_kill_during_the_looks_each_task_is_paid_once(tmp_path: Path, eyes: Eyes) -> None:
     world, first = clips(tmp_path, 12), Service(VirtualClock(), durations=lognormal(60, 0.1))
     eyes.seen = {f"{number}.mp4": 20.0 + number for number in range(12)}
