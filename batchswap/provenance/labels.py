@@ -12,18 +12,20 @@ from batchswap.downloads.media_check.containers import inspect
 from batchswap.errors import DownloadError, ProvenanceError
 from batchswap.local.engine.metadata import label, xmp
 from batchswap.provenance import movie_packets, picture_packets
-from batchswap.provenance.pieces import Piece, PiecedFile
+from batchswap.provenance.pieces import Piece, PiecedFile, digest
 from batchswap.tasks import MediaKind
 
 Read = Callable[[BinaryIO, int], bytes]
 Edit = Callable[[BinaryIO, int, bytes], list[Piece]]
+Strip = Callable[[BinaryIO, int], list[list[Piece]]]
 
-_FORMATS: dict[str, tuple[Read, Edit]] = {
-    "video/mp4": (movie_packets.read_movie, movie_packets.edit_movie),
-    "video/quicktime": (movie_packets.read_movie, movie_packets.edit_movie),
-    "image/jpeg": (picture_packets.read_jpeg, picture_packets.edit_jpeg),
-    "image/png": (picture_packets.read_png, picture_packets.edit_png),
-    "image/webp": (picture_packets.read_webp, picture_packets.edit_webp),
+_MOVIE = (movie_packets.read_movie, movie_packets.edit_movie, movie_packets.strip_movie)
+_FORMATS: dict[str, tuple[Read, Edit, Strip]] = {
+    "video/mp4": _MOVIE,
+    "video/quicktime": _MOVIE,
+    "image/jpeg": (picture_packets.read_jpeg, picture_packets.edit_jpeg, picture_packets.strip_jpeg),
+    "image/png": (picture_packets.read_png, picture_packets.edit_png, picture_packets.strip_png),
+    "image/webp": (picture_packets.read_webp, picture_packets.edit_webp, picture_packets.strip_webp),
 }
 FORMAT = "format"
 """The culprit of the error for a file of another format."""
@@ -70,6 +72,17 @@ def labelled(file: BinaryIO, format_: str, task: str, *, is_neural: bool) -> Pie
         return PiecedFile(file, _FORMATS[format_][1](file, _size(file), new))
     except (Incomplete, OverflowError, ValueError) as error:
         raise ProvenanceError("result", f"the file is damaged: {error}") from error
+
+
+def is_labelled_from(file: BinaryIO, format_: str, sha256: str) -> bool:
+    """Return whether this is the file with this SHA-256, and the label. False if that file had XMP, too."""
+    if not is_labelled(file, format_):
+        return False
+    try:
+        found = _FORMATS[format_][2](file, _size(file))
+    except (Incomplete, ValueError):
+        return False
+    return any(digest(PiecedFile(file, pieces)) == sha256 for pieces in found)
 
 
 def _packet(file: BinaryIO, format_: str) -> bytes:

@@ -3,10 +3,9 @@
 No picture travels in it: no thumbnail of the result or the target, and nothing of the face but its SHA-256.
 """
 
-import hashlib
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -17,7 +16,6 @@ from batchswap.tasks import MediaKind, public
 ASSERTION = "org.batchswap.task"
 """The label of the project's own assertion."""
 _TARGET, _RECEIVED = "target", "received"
-_BLOCK = 1 << 20
 
 
 class SwapInput(msgspec.Struct, frozen=True):
@@ -162,12 +160,3 @@ def address(url: str) -> str:
 def moment(at: float) -> str:
     """Return a time as RFC 3339 in UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-
-
-def digest(file: BinaryIO) -> str:
-    """Return the SHA-256 of a file in hex, from its beginning."""
-    file.seek(0)
-    found = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        found.update(block)
-    return found.hexdigest()

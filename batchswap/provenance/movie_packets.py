@@ -64,6 +64,11 @@ def edit_movie(file: BinaryIO, size: int, packet: bytes) -> list[Piece]:
     return [*_patched(patches, end), label.in_box(packet), range(after, size)]
 
 
+def strip_movie(file: BinaryIO, size: int) -> list[list[Piece]]:
+    """Return the file without its packet; an empty list if it has none."""
+    return [[range(box.start), range(box.end, size)] for box in _boxes(file, 0, size) if _is_xmp(file, box)]
+
+
 def _patched(patches: dict[int, bytes], end: int) -> Iterator[Piece]:
     place = 0
     for start in sorted(patches):

@@ -43,6 +43,15 @@ def edit_jpeg(file: BinaryIO, size: int, packet: bytes) -> list[Piece]:
     return [*pieces, range(place, size)]
 
 
+def strip_jpeg(file: BinaryIO, size: int) -> list[list[Piece]]:
+    """Return the file without its packet; an empty list if it has none."""
+    return [_without(where, size) for marker, body, where in _segments(file) if _is_xmp(marker, body)]
+
+
+def _without(where: range, size: int) -> list[Piece]:
+    return [range(where.start), range(where.stop, size)]
+
+
 def _is_xmp(marker: int, body: bytes) -> bool:
     return marker == _APP1 and body.startswith(_XMP)
 
@@ -83,6 +92,11 @@ def edit_png(file: BinaryIO, size: int, packet: bytes) -> list[Piece]:
             pieces.append(range(place, where.start))
             place = where.stop
     return [*pieces, range(place, size)]
+
+
+def strip_png(file: BinaryIO, size: int) -> list[list[Piece]]:
+    """Return the file without its packet; an empty list if it has none."""
+    return [_without(where, size) for name, where in _chunks(file) if _read_text(file, name, where) is not None]
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:
@@ -141,6 +155,22 @@ def edit_webp(file: BinaryIO, size: int, packet: bytes) -> list[Piece]:
     file.seek(4)
     end = 8 + int.from_bytes(read_exactly(file, 4), "little")
     return [b"RIFF" + struct.pack("<I", length) + b"WEBP" + head, *kept, range(end, size)]
+
+
+def strip_webp(file: BinaryIO, size: int) -> list[list[Piece]]:
+    """Return the file without its packet, in the simple and in the extended format."""
+    chunks = dict(_riff_chunks(file))
+    if b"XMP " not in chunks or (head := chunks.get(b"VP8X")) is None:
+        return []
+    file.seek(head.start)
+    extended = bytearray(read_exactly(file, len(head)))
+    extended[8] &= ~_IS_XMP
+    kept = [where for name, where in _riff_chunks(file) if name not in (b"VP8X", b"XMP ")]
+    found: list[list[Piece]] = []
+    for first in (b"", bytes(extended)):
+        length = 4 + len(first) + sum(map(len, kept))
+        found.append([b"RIFF" + struct.pack("<I", length) + b"WEBP" + first, *kept])
+    return found
 
 
 def _riff_chunks(file: BinaryIO) -> Iterator[tuple[bytes, range]]:

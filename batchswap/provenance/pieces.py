@@ -1,5 +1,6 @@
 """A file with a few bytes inserted, replaced or left out, without a second copy of it on the disk."""
 
+import hashlib
 import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -76,3 +77,12 @@ class PiecedFile(io.RawIOBase):
         self.seek(0)
         while block := self.read(_BLOCK):
             yield block
+
+
+def digest(file: "BinaryIO | PiecedFile") -> str:
+    """Return the SHA-256 of a file in hex, from its beginning."""
+    file.seek(0)
+    found = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        found.update(block)
+    return found.hexdigest()

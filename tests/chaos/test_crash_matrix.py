@@ -270,3 +270,21 @@ def test_killed_while_a_result_is_signed(old_shop: Shop, monkeypatch: pytest.Mon
             found = json.loads(reader.json())
         assert len(found["manifests"]) == 1
     assert len(old_shop.results()) == 3
+
+
+def test_a_label_that_the_ledger_does_not_know_yet_is_no_reason_to_download_again(
+    old_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is only labelled has no manifest: it is known by the file that was received."""
+    usual = old_shop.environment()
+    usual.pop("BATCHSWAP_NO_LABEL")
+    monkeypatch.setattr(Shop, "environment", lambda _: usual)
+    pairs, before = old_shop.rows(1), old_shop.vendor.requests("media")
+    point = SIGNED["after the file has its place"].replace("#2", "#1")
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    assert old_shop.run("--rate", "none").exit_code == 0
+    assert old_shop.vendor.requests("media") == before + 1
+    [(name, sha256)] = old_shop.results().items()
+    sql = "select t.sha256, d.received_sha256, d.signed from deliveries d join tasks t on t.id = d.task_id"
+    assert old_shop.select(f"{sql} where t.file = '{name}'") == [(sha256, old_shop.expected(pairs)[name], 0)]
+    assert sha256 != old_shop.expected(pairs)[name]

@@ -134,3 +134,25 @@ def test_the_label_of_the_local_engine_is_known(media: Path) -> None:
     clip.write_bytes(clip.read_bytes() + label.box("task-7"))
     assert verify(clip).is_labelled
     assert signed(clip, None).path.read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_labelled_file_is_known_by_the_file_that_was_received(media: Path, signing: Path, name: str) -> None:
+    """A process may be killed after the labelled file took the place of the part, and before the ledger knows it."""
+    made = signed(media / name, None)
+    made.path.replace(media / name)
+    again = signed(media / name, None, received=made.received_sha256)
+    assert (again.is_new, again.path, again.result) == (False, media / name, made.result)
+    with pytest.raises(ProvenanceError, match="is not the file that was downloaded"):
+        signed(media / name, None, received="00" * 32)
+    later = signed(media / name, signing, received=made.received_sha256)
+    found = verify(later.path)
+    assert found.task is not None
+    assert (found.task.received_sha256, found.is_labelled) == (made.received_sha256, True)
+
+
+def test_the_extended_format_of_webp_is_restored(media: Path) -> None:
+    with Image.open(media / "still.webp") as picture:
+        picture.save(media / "still.webp", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    made = signed(media / "still.webp", None)
+    assert not signed(made.path, None, received=made.received_sha256).is_new

@@ -18,7 +18,8 @@ from PIL import Image
 from batchswap.errors import ProvenanceError
 from batchswap.local.engine.metadata import label
 from batchswap.provenance.delivered_file import SigningJob, deliver_signed
-from batchswap.provenance.manifest import SwapInput, digest
+from batchswap.provenance.manifest import SwapInput
+from batchswap.provenance.pieces import digest
 from batchswap.provenance.verification import SignatureState, verify
 from tests.processes import ROOT
 from tests.provenance.conftest import NAMES, box, decoded, facts, signed
