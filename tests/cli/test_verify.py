@@ -147,8 +147,8 @@ def test_results_without_a_finding_are_examined_once(done: str) -> None:
     assert verify("--score")["examined"] == {}
     with closing(sqlite3.connect("batchswap.db", isolation_level=None)) as db:
         db.execute("update deliveries set sha256 = 'other' where task_id = 2")
-        file = db.execute("select sha256, size from tasks where id = 3").fetchone()
-        signatures.record(db, Stamp(1.0, None), 3, SignedResult("received", *file, is_signed=False))
+        sha256, size = db.execute("select sha256, size from tasks where id = 3").fetchone()
+        signatures.record(db, Stamp(1.0, None), 3, SignedResult("received", sha256, size, is_signed=False))
     said = call("verify", "--score")
     assert said.stderr.endswith(": no problem found; 2 results examined: 2 no face\n")
     assert verify("--score")["examined"] == {}, "the finding of a labelled result is about the received file"
