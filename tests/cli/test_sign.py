@@ -20,12 +20,13 @@ FILE = Path("results/spring/r0.mp4")
 
 
 @pytest.fixture
-def done(shop: Place) -> str:
-    """Return a manifest with three results, next to a folder of keys."""
+def done(shop: Place, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a manifest with three results without a label, next to a folder of keys."""
     made = call("sign", "init", "keys", "--name", "Example Ltd")
     assert made.exit_code == 0, made.stderr
     name = shop.manifest("spring.csv", 3)
     assert work(name).exit_code == 0
+    monkeypatch.delenv("BATCHSWAP_NO_LABEL")
     return name
 
 
