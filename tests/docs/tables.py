@@ -26,7 +26,7 @@ EXAMPLES = {
     "--patience": "30m", "--pictures": "all", "--plot": "last-night.svg", "--port": "8080", "--provider": "local",
     "--report": "night.html",
     "--quality": "partly", "--rate": "60/1m", "--name": "Example", "--sign": "keys",
-    "--timestamp-url": "https://stamps.example.com", "--retries": "5", "--review": "rejected", "--run": "all",
+    "--timestamp-url": "https://stamps.example.com", "--retries": "5", "--review": "rejected", "--run": "all", "--root": "keys/root.pem",
     "--same-refusals": "5", "--seed": "7", "--state": "failed", "--tag": "hero",
     "--task-id": "5f0c6b0e9a5d4c0f8a3e2b1d7c6f5e4d",
     "--task-timeout": "90m", "--until": "07:00", "--upload-ttl": "12h", "--workers": "32",
