@@ -133,26 +133,18 @@ def title_of(course: Course) -> str:
 
 
 def _draw_requests(axes: "Axes", course: Course, size: float, columns: int) -> None:
-    """Draw stacked bars of requests per second."""
+    """Draw the requests by purpose, one upon the other."""
     lefts = [number * course.step / size for number in range(len(course.in_flight))]
+    edges = [*lefts, len(lefts) * course.step / size]
     floor = [0.0] * len(lefts)
     most = max(map(sum, zip(*course.requests.values(), strict=True)), default=0) / course.step
     period, unit = (1, "second") if most >= 0.5 else (60, "minute")
     for kind, (words, colour) in KINDS.items():
         heights = [n * period / course.step for n in course.requests[kind]]
         if any(heights):
-            axes.bar(
-                lefts,
-                heights,
-                course.step / size,
-                floor,
-                align="edge",
-                color=colour,
-                edgecolor=colour,
-                label=words,
-                linewidth=0.4,
-            )
-            floor = [below + height for below, height in zip(floor, heights, strict=True)]
+            tops = [below + height for below, height in zip(floor, heights, strict=True)]
+            axes.stairs(tops, edges, baseline=floor, fill=True, color=colour, label=words)
+            floor = tops
     refused = [(left + course.step / size / 2, n) for left, n in zip(lefts, course.refused, strict=True) if n]
     if refused:
         height = max(floor) * 1.06
@@ -163,7 +155,7 @@ def _draw_requests(axes: "Axes", course: Course, size: float, columns: int) -> N
         axes.plot([], [], "s", color=MAINTENANCE, alpha=0.5, label=label)
     axes.set_ylabel(f"requests a {unit}")
     axes.set_ylim(bottom=0)
-    axes.set_xlim(0, len(lefts) * course.step / size)
+    axes.set_xlim(0, edges[-1])
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, fontsize=9, borderaxespad=0.2)
 
 
