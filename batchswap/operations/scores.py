@@ -52,7 +52,7 @@ def _has_no_finding(db: sqlite3.Connection, task_id: int) -> bool:
 
 
 def _content(db: sqlite3.Connection, task_id: int) -> str | None:
-    """Return the SHA-256 that a finding is about: that of the result, as it was received if it is labelled or signed."""
+    """Return the SHA-256 that a finding is about: that of the result as it was received."""
     known, delivered = queries.stored_by(db, task_id), signatures.find_record(db, task_id)
     if known is None or delivered is None:
         return None if known is None else known.sha256
