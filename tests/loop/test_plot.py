@@ -50,6 +50,21 @@ async def test_every_request_is_in_the_course(tmp_path: Path) -> None:
     assert course.step == 1
 
 
+async def test_answers_455_are_in_the_course_and_in_the_chart(tmp_path: Path) -> None:
+    """They are neither requests nor in the summary: each belongs to a request that is counted already."""
+    fault = lambda service, _: "455" if 5.0 < service.clock.monotonic() < 605.0 else None  # noqa: E731
+    world = World(tmp_path, 40)
+    summary = await world.run(Service(VirtualClock(), durations=lognormal(6.0, 0.35), fault=fault))
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        course = traffic.course(db, 1)
+    assert course is not None
+    assert sum(course.maintenance) > 5
+    assert sum(map(sum, course.requests.values())) == sum(
+        n for kind, n in summary.requests.items() if "429" not in kind
+    )
+    assert f">455 ({sum(course.maintenance)})<" in run_chart.draw(course)
+
+
 async def test_a_long_run_has_wider_steps(tmp_path: Path) -> None:
     course = await course_of(tmp_path, 100, most=10)
     assert course.step in traffic.STEPS
