@@ -199,19 +199,21 @@ class _FileDelivery:
         if self._job.keys is None:
             made.writelines(content.blocks())
             return None
-        keys = load_keys(self._job.keys)
-        if not (url := self._job.timestamp_url):
-            self._sign(content, made, keys, "")
-            return self._read_back(made)
-        relay = _relay(url)
-        try:
-            self._sign(content, made, keys, relay.address)
-        except ProvenanceError as error:
-            made.seek(0)
-            made.truncate()
-            self._sign(content, made, keys, "")
-            self._remarks.append(f"it has no time stamp: {public(url)} failed ({relay.problem or error})")
-        return self._read_back(made)
+        keys, url = load_keys(self._job.keys), self._job.timestamp_url
+        relay = _relay(url) if url else None
+        if relay is not None and not relay.is_down:
+            try:
+                self._sign(content, made, keys, relay.address)
+                return self._read_back(made)
+            except ProvenanceError as error:
+                relay.problem = relay.problem or str(error)
+                made.seek(0)
+                made.truncate()
+        self._sign(content, made, keys, "")
+        found = self._read_back(made)
+        if relay is not None:
+            self._remarks.append(f"it has no time stamp: {public(url)} failed ({relay.problem})")
+        return found
 
     def _sign(self, content: PiecedFile, made: NewFile, keys: SigningKeys, stamps: str) -> None:
         c2pa, facts = load("c2pa"), self._job.facts

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ LIMIT = 15.0
 """Seconds for each answer."""
 WAITS = (1.0, 4.0)
 """Seconds before the second and the third try."""
+PAUSE = 300.0
+"""Seconds without a query after a failure in spite of all retries."""
 _LONGEST = 100_000
 """Bytes of a query or an answer."""
 
@@ -49,7 +52,7 @@ class _NoRedirect(HTTPRedirectHandler):
 class StampRelay:
     """Passes time-stamp queries on to `url`. `problem` is the reason for the last failure, "" after a success.
 
-    After a failure in spite of all retries, a query is tried only once, until one succeeds.
+    After a failure in spite of all retries it `is_down` for PAUSE: a server that hangs must not slow down every file.
     """
 
     def __init__(
@@ -59,8 +62,10 @@ class StampRelay:
         limit: float = LIMIT,
         waits: tuple[float, ...] = WAITS,
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem = ""
+        self._now, self._up_at = now, -inf
         self._url, self._limit, self._waits, self._sleep = url, limit, waits, sleep
         self._opener = build_opener(ProxyHandler({}), _NoRedirect)
         self._secret = secrets.token_hex(16)
@@ -73,10 +78,14 @@ class StampRelay:
         """Return the address for c2pa. Other users of this machine cannot guess it."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/{self._secret}"
 
+    @property
+    def is_down(self) -> bool:
+        """Return whether the server has just failed, and is not asked."""
+        return self._now() < self._up_at
+
     def ask(self, query: bytes) -> bytes:
         """Return the server's answer to a query. Raise StampFailed after all retries."""
-        waits = (0.0,) if self.problem else (0.0, *self._waits)
-        for wait in waits:
+        for wait in (0.0, *self._waits):
             if wait:
                 self._sleep(wait)
             try:
@@ -92,6 +101,7 @@ class StampRelay:
             else:
                 self.problem = ""
                 return found
+        self._up_at = self._now() + PAUSE
         raise StampFailed(self.problem)
 
     def _ask_once(self, query: bytes) -> bytes:

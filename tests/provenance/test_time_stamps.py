@@ -10,7 +10,7 @@ import pytest
 
 from batchswap.errors import UsageError
 from batchswap.provenance import delivered_file
-from batchswap.provenance.stamps import StampRelay, check_url
+from batchswap.provenance.stamps import PAUSE, StampRelay, check_url
 from batchswap.provenance.verification import SignatureState, verify
 from tests.ports import reserve_port
 from tests.provenance.conftest import signed
@@ -32,7 +32,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     relays: dict[str, StampRelay] = {}
 
     def relay(url: str) -> StampRelay:
-        return relays.setdefault(url, StampRelay(url, limit=0.5, sleep=noted.append))
+        if url not in relays:
+            relays[url] = StampRelay(url, limit=0.5, sleep=noted.append, now=lambda: sum(noted))
+        return relays[url]
 
     monkeypatch.setattr(delivered_file, "_relay", relay)
     yield noted
@@ -97,15 +99,24 @@ def test_without_a_time_stamp_the_file_is_signed_and_the_reason_is_reported(
     assert "secret" not in made.remarks[0]
 
 
-def test_a_server_that_does_not_exist_is_tried_once_a_file_after_its_first_failure(
+def test_a_server_that_failed_is_left_alone_for_a_while(
     media: Path, signing: Path, waits: list[float], stamps: Stamps
 ) -> None:
-    url = f"http://127.0.0.1:{reserve_port()}/"
-    first = signed(media / "still.png", signing, timestamp_url=url)
-    assert first.remarks == (f"it has no time stamp: {url} failed (Connection refused)",)
-    assert waits == [1.0, 4.0]
+    url, server = stamps
+    server.fail = [503] * 3
+    assert not signed(media / "still.png", signing, timestamp_url=url).is_stamped
+    assert (waits, server.queries) == ([1.0, 4.0], 3)
     second = signed(media / "still.jpg", signing, timestamp_url=url)
-    assert (second.is_signed, len(second.remarks), waits) == (True, 1, [1.0, 4.0])
+    assert (second.is_signed, second.is_stamped, server.queries) == (True, False, 3)
+    assert second.remarks[0].endswith("failed (it answered HTTP 503)")
+    waits.append(PAUSE)
+    assert signed(media / "still.webp", signing, timestamp_url=url).is_stamped
+
+
+def test_a_server_that_does_not_exist_is_named(media: Path, signing: Path) -> None:
+    url = f"http://127.0.0.1:{reserve_port()}/"
+    made = signed(media / "still.png", signing, timestamp_url=url)
+    assert made.remarks == (f"it has no time stamp: {url} failed (Connection refused)",)
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com", "example.com", "http://", "http://[", "file:///etc/passwd"])
