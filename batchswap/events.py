@@ -60,6 +60,7 @@ class LogEvent(StrEnum):
     RESULT_NOT_SAVED = "result-not-saved", "a result is paid for and could not be saved"
     RESULT_DOUBTFUL = "result-doubtful", "a result does not show the swap, or not in all frames"
     RESULT_NOT_SIGNED = "result-not-signed", "a result could not be labelled or signed, or has no time stamp"
+    VISIBLE_LABEL = "visible-label", "a run with --visible-label encodes the results again"
     SIGNED = "signed", "a run with --sign has signed results of earlier runs"
     RESULT_TYPE = "result-type", "a result is of another type than its ending says"
     MEDIA_HOST_UNAVAILABLE = "media-host-unavailable", "a host of results does not answer"

@@ -73,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True):
     """The time-stamp server (RFC 3161) for signatures."""
     label: bool = True
     """Whether results without a label get one in their metadata: they are synthetic."""
+    visible_label: str = ""
+    """The text that is drawn onto every frame of the results, which are encoded again for it; "": none."""
 
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on the provider."""

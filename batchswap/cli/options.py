@@ -194,6 +194,12 @@ class QualityOptions(CommandOptions):
     heading = "Quality"
     require_swap: bool = flag(help="end with exit 3 if a result shows no swap, until you have reviewed it")
     no_score: bool = flag(help="do not examine the results; their quality is then unknown")
+    visible_label: str = option(
+        default="",
+        show_default=False,
+        metavar="TEXT",
+        help="draw TEXT onto every frame, lower left, such as 'AI-generated'; results are encoded again for it",
+    )
 
 
 class KeysOptions(CommandOptions):

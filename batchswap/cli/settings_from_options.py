@@ -15,7 +15,7 @@ from batchswap.cli.options import AccountOptions, ReadingOptions, RegisterOption
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
-from batchswap.operations.settings_check import check_callback, check_proof
+from batchswap.operations.settings_check import check_callback, check_proof, check_visible_label
 from batchswap.report.next_commands import command
 from batchswap.settings import Settings
 
@@ -41,6 +41,7 @@ def build_settings(options: AccountOptions) -> Settings:
         values["label"] = not options.no_label
     settings = Settings(**values)
     check_proof(settings)
+    check_visible_label(settings)
     return settings
 
 

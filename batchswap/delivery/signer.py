@@ -1,10 +1,13 @@
-"""Label and sign results, in processes of their own."""
+"""Label and sign results, with a visible label if one is wanted, in processes of their own."""
 
 import asyncio
 from contextlib import closing
 from pathlib import Path
 
-from batchswap.delivery.examiner import count_workers
+import msgspec
+
+from batchswap.delivery.examiner import NICENESS, count_workers
+from batchswap.delivery.visible_label import deliver_drawn
 from batchswap.errors import EngineError, ProvenanceError
 from batchswap.ledger.file import connection
 from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_signed
@@ -16,6 +19,8 @@ from batchswap.workers.worker_pool import CallFailed, Workers
 
 LIMIT = 900.0
 """Seconds for one file: large ones are hashed several times."""
+ENCODING_LIMIT = 4 * 3600.0
+"""Seconds for one file that is encoded again."""
 
 
 class Signer:
@@ -23,7 +28,10 @@ class Signer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._workers = Workers(count_workers())
+        self._work, self._limit, niceness = deliver_signed, LIMIT, 0
+        if settings.visible_label:
+            self._work, self._limit, niceness = deliver_drawn, ENCODING_LIMIT, NICENESS
+        self._workers = Workers(count_workers(), niceness=niceness)
 
     async def sign(self, item: Task, part: Path, received: str) -> SignedFile:
         """Return the file to publish, next to the part. Raise ProvenanceError; the part is then as it was.
@@ -35,7 +43,7 @@ class Signer:
         made = part.with_name(part.name.removesuffix(".part") + ".sign")
         job = SigningJob(part, made, facts, settings.sign, settings.timestamp_url, settings.label, received)
         try:
-            return await self._workers.run(deliver_signed, job, limit=LIMIT)
+            return await self._workers.run(self._work, job, limit=self._limit)
         except CallFailed as error:
             raise ProvenanceError("result", f"it could not be signed ({error})") from None
         except EngineError as error:
@@ -44,7 +52,7 @@ class Signer:
     def _facts(self, item: Task) -> SwapFacts:
         """Return the facts about a task, by a connection of this thread."""
         with closing(connection.connect(self._settings.db, write=False)) as db:
-            return facts_of(db, item)
+            return msgspec.structs.replace(facts_of(db, item), visible_label=self._settings.visible_label)
 
     async def close(self) -> None:
         """End the processes."""
@@ -57,4 +65,5 @@ def open_signer(settings: Settings) -> Signer | None:
     The local provider labels its results itself.
     """
     is_labelling = settings.label and settings.provider != "local"
-    return Signer(settings) if settings.sign is not None or is_labelling else None
+    is_needed = settings.sign is not None or settings.visible_label or is_labelling
+    return Signer(settings) if is_needed else None

@@ -9,6 +9,7 @@ import msgspec
 
 from batchswap.delivery import missing_packages
 from batchswap.errors import MissingExtra, UsageError
+from batchswap.local.engine import check_text
 from batchswap.settings import Settings
 
 
@@ -26,6 +27,7 @@ def checked(settings: Settings) -> Settings:
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"Settings.{name}: expected a finite number")
     check_proof(found)
+    check_visible_label(found)
     check_callback(found.callback_url, has_address=found.callback_host is not None)
     return found
 
@@ -38,6 +40,12 @@ def check_proof(settings: Settings) -> None:
         raise UsageError("--require-swap needs results to be examined: leave out --no-score")
     if missing := missing_packages():
         raise MissingExtra("proof", ", ".join(missing))
+
+
+def check_visible_label(settings: Settings) -> None:
+    """Raise UsageError for a visible label that cannot be drawn, and MissingExtra."""
+    if settings.visible_label and (problem := check_text(settings.visible_label)):
+        raise UsageError(f"--visible-label: {problem}; write a short text such as 'AI-generated'")
 
 
 def check_callback(url: str | None, *, has_address: bool) -> None:

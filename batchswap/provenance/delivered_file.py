@@ -31,7 +31,7 @@ from batchswap.provenance.new_file import NewFile, created, sync_folder
 from batchswap.provenance.pieces import PiecedFile, digest
 from batchswap.provenance.stamps import StampRelay
 from batchswap.provenance.verification import SETTINGS, Provenance, SignatureState, read_manifest
-from batchswap.tasks import public
+from batchswap.tasks import MediaKind, public
 
 _SETTINGS = SETTINGS | {
     "builder": {
@@ -45,7 +45,8 @@ class SigningJob(msgspec.Struct, frozen=True):
     """The job for a process of the pool; it can be pickled. `source` is a complete file under any name.
 
     `destination` is a free name in a folder on the same file system. `keys`: the folder of the keys; None: only label
-    the file. `received`: the SHA-256 of the file as it was downloaded, if it is known.
+    the file. `received`: the SHA-256 of the file as it was downloaded, if it is known. `content`: a copy of the source
+    that was encoded again, and is delivered in its place; None: the source itself.
     """
 
     source: Path
@@ -55,6 +56,7 @@ class SigningJob(msgspec.Struct, frozen=True):
     timestamp_url: str = ""
     label: bool = True
     received: str = ""
+    content: Path | None = None
 
 
 class SignedFile(msgspec.Struct, frozen=True):
@@ -92,20 +94,40 @@ def deliver_signed(job: SigningJob) -> SignedFile:
 
 
 def _deliver(job: SigningJob) -> SignedFile:
-    for path in (job.source, job.destination):
-        if (found := _recognise(path, job)) is not None:
-            return found
+    if (found := finished(job)) is not None:
+        return found
     with job.source.open("rb") as file:
+        sha256, received = _hashes(job, file)
+        if job.content is not None:
+            with job.content.open("rb") as content:
+                return _FileDelivery(job, file, content, received).make()
+        if sha256 != received and job.keys is None:  # an interrupted call has labelled it
+            media_type, size = labels.media_type(file, job.facts.kind), file.seek(0, os.SEEK_END)
+            return SignedFile(job.source, sha256, size, received, media_type, is_signed=False, is_new=False)
+        return _FileDelivery(job, file, file, received).make()
+
+
+def finished(job: SigningJob) -> SignedFile | None:
+    """Return the file that an interrupted call has signed; None if there is none."""
+    return next(filter(None, (_recognise(path, job) for path in (job.source, job.destination))), None)
+
+
+def received_type(job: SigningJob) -> str:
+    """Return the media type of the source. Raise ProvenanceError for another file than the one that was downloaded."""
+    with job.source.open("rb") as file:
+        _hashes(job, file)
+        return labels.media_type(file, job.facts.kind)
+
+
+def _hashes(job: SigningJob, file: BinaryIO) -> tuple[str, str]:
+    """Return the SHA-256 of the open source, and that of the downloaded file. It may have got its label since."""
+    sha256 = digest(file)
+    received = job.received or sha256
+    if received != sha256:
         media_type = labels.media_type(file, job.facts.kind)
-        sha256 = digest(file)
-        received = job.received or sha256
-        if received != sha256:
-            if not labels.is_labelled_from(file, media_type, received):
-                raise ProvenanceError("result", f"{job.source} is not the file that was downloaded")
-            if job.keys is None:  # an interrupted call has labelled it
-                size = file.seek(0, os.SEEK_END)
-                return SignedFile(job.source, sha256, size, received, media_type, is_signed=False, is_new=False)
-        return _FileDelivery(job, file, media_type, received).make()
+        if not labels.is_labelled_from(file, media_type, received):
+            raise ProvenanceError("result", f"{job.source} is not the file that was downloaded")
+    return sha256, received
 
 
 def is_ours(found: TaskAssertion | None, facts: SwapFacts, received: str = "") -> bool:
@@ -131,6 +153,8 @@ def _recognise(path: Path, job: SigningJob) -> SignedFile | None:
             if not found.is_intact or not is_ours(found.task, job.facts, job.received):
                 return None
             assert found.task is not None
+            if job.facts.visible_label not in ("", found.task.visible_label):
+                return None
             return SignedFile(
                 path,
                 digest(file),
@@ -146,10 +170,11 @@ def _recognise(path: Path, job: SigningJob) -> SignedFile | None:
 
 
 class _FileDelivery:
-    """The delivery of one open file, which has this SHA-256."""
+    """The delivery of one open file, which has this SHA-256. `content` is the same, or encoded again."""
 
-    def __init__(self, job: SigningJob, file: BinaryIO, media_type: str, received: str) -> None:
-        self._job, self._file, self._media_type, self._received = job, file, media_type, received
+    def __init__(self, job: SigningJob, file: BinaryIO, content: BinaryIO, received: str) -> None:
+        self._job, self._file, self._content, self._received = job, file, content, received
+        self._media_type = labels.media_type(content, job.facts.kind)
         self._remarks: list[str] = []
 
     def make(self) -> SignedFile:
@@ -187,12 +212,12 @@ class _FileDelivery:
         facts = self._job.facts
         if self._job.label:
             try:
-                return labels.labelled(self._file, self._media_type, facts.task_id, is_neural=facts.is_neural)
+                return labels.labelled(self._content, self._media_type, facts.task_id, is_neural=facts.is_neural)
             except ProvenanceError as error:
                 if self._job.keys is None:
                     raise
                 self._remarks.append(f"it has no label: {error}")
-        return PiecedFile(self._file, [range(self._file.seek(0, os.SEEK_END))])
+        return PiecedFile(self._content, [range(self._content.seek(0, os.SEEK_END))])
 
     def _write(self, content: PiecedFile, made: NewFile) -> Provenance | None:
         """Write the content into `made`, signed if there are keys."""
@@ -217,7 +242,8 @@ class _FileDelivery:
 
     def _sign(self, content: PiecedFile, made: NewFile, keys: SigningKeys, stamps: str) -> None:
         c2pa, facts = load("c2pa"), self._job.facts
-        has_manifest, target = _has_manifest(self._file, self._media_type), _target(facts)
+        received_type, target = _manifest_type(self._file, facts.kind), _target(facts)
+        has_manifest = bool(received_type)
         made_of = definition(
             facts, self._received, self._media_type, has_manifest=has_manifest, has_target=target is not None
         )
@@ -233,7 +259,7 @@ class _FileDelivery:
                         builder.add_ingredient(parent(facts), media_type, file)
                 if has_manifest:
                     self._file.seek(0)
-                    builder.add_ingredient(received_file(), self._media_type, self._file)
+                    builder.add_ingredient(received_file(), received_type, self._file)
                 content.seek(0)
                 builder.sign(signer, self._media_type, content, made)
         except c2pa.C2paError as error:
@@ -260,15 +286,20 @@ def _target(facts: SwapFacts) -> tuple[Path, str] | None:
         return None
     try:
         with path.open("rb") as file:
-            media_type = labels.media_type(file)
-            return (path, media_type) if _has_manifest(file, media_type) else None
-    except (OSError, ProvenanceError):
+            media_type = _manifest_type(file)
+            return (path, media_type) if media_type else None
+    except OSError:
         return None
 
 
-def _has_manifest(file: BinaryIO, media_type: str) -> bool:
-    file.seek(0)
-    return read_manifest(file, media_type).state is not SignatureState.NONE
+def _manifest_type(file: BinaryIO, kind: MediaKind | None = None) -> str:
+    """Return the media type of a file with a manifest; "" if it has none, or is of a format that can have none."""
+    try:
+        media_type = labels.media_type(file, kind)
+        file.seek(0)
+        return "" if read_manifest(file, media_type).state is SignatureState.NONE else media_type
+    except ProvenanceError:
+        return ""
 
 
 @cache

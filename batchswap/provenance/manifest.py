@@ -34,6 +34,7 @@ class SwapFacts(msgspec.Struct, frozen=True):
     """Everything that a manifest says about a result. `task_id` is the provider's id, `at` the time of the submit.
 
     `is_neural`: a trained model made the swap, and not the mesh warp. `evidence` is the SHA-256 of the signed release.
+    `visible_label`: the text that was drawn onto the picture; "": none.
     """
 
     batch: str
@@ -49,6 +50,7 @@ class SwapFacts(msgspec.Struct, frozen=True):
     faces: tuple[SwapInput, ...] = ()
     consent: str = ""
     evidence: str = ""
+    visible_label: str = ""
 
 
 class TaskAssertion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,6 +67,7 @@ class TaskAssertion(msgspec.Struct, frozen=True, omit_defaults=True):
     target_url: str = ""
     consent: str = ""
     evidence_sha256: str = ""
+    visible_label: str = ""
 
 
 def assertion(facts: SwapFacts, received: str) -> TaskAssertion:
@@ -81,6 +84,7 @@ def assertion(facts: SwapFacts, received: str) -> TaskAssertion:
         address(facts.target.address),
         facts.consent,
         facts.evidence,
+        facts.visible_label,
     )
 
 
@@ -106,6 +110,10 @@ def definition(
             "description": "A face was replaced by software.",
         }
     )
+    if facts.visible_label:
+        drawn = {"name": "batchswap", "version": __version__}
+        words = "A visible label was drawn, and the media were encoded again."
+        actions.append({"action": "c2pa.edited", "softwareAgent": drawn, "description": words})
     return {
         "claim_generator_info": [{"name": "batchswap", "version": __version__}],
         "title": f"{facts.batch}/{facts.key}",

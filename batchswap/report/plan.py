@@ -39,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Unix time at which a run that starts now would end."""
     left_today: float | None = None
     """Credits of --budget-per-day that are left today."""
+    visible_label: str = ""
+    """The text that is drawn onto the results; "": none."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
             "requests": self.requests,
             "seconds": self.seconds,
             "finished_at": iso(self.finished_at),
+            "visible_label": self.visible_label,
         }
 
     def to_lines(self) -> Iterator[str]:
@@ -81,6 +84,8 @@ class Plan(msgspec.Struct, frozen=True):
         if self.work.looks:
             targets = plural(self.work.looks, "target")
             yield f"faces: looked for in {targets} first, as `batchswap check --media` does now"
+        if self.visible_label:
+            yield encoding_words(self.visible_label)
         yield "nothing was charged, and nothing was written"
 
     def _extra(self) -> tuple[tuple[int, str], ...]:
@@ -129,7 +134,13 @@ def conclude(
     requests = _requests(work, settings)
     seconds = _seconds(work, settings, requests, took)
     end = None if now is None or seconds is None else now + seconds
-    return Plan(work, prices, cost, requests, seconds, settings.budget, is_affordable, end, left_today)
+    label = settings.visible_label
+    return Plan(work, prices, cost, requests, seconds, settings.budget, is_affordable, end, left_today, label)
+
+
+def encoding_words(visible_label: str) -> str:
+    """Return the sentence that results are not saved as they come."""
+    return safe(f"results are encoded again (H.264, or the same picture format), to draw the label “{visible_label}”")
 
 
 def _requests(work: Work, settings: Settings) -> int:

@@ -27,7 +27,7 @@ EXAMPLES = {
     "--report": "night.html",
     "--quality": "partly", "--rate": "60/1m", "--name": "Example", "--sign": "keys",
     "--timestamp-url": "https://stamps.example.com", "--retries": "5", "--review": "rejected",
-    "--root": "keys/root.pem",
+    "--root": "keys/root.pem", "--visible-label": "AI-generated",
     "--run": "all",
     "--same-refusals": "5", "--seed": "7", "--state": "failed", "--tag": "hero",
     "--task-id": "5f0c6b0e9a5d4c0f8a3e2b1d7c6f5e4d",

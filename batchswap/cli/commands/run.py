@@ -23,6 +23,7 @@ from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
 from batchswap.report.duplicate_rows import refusal
 from batchswap.report.formatting import plural
+from batchswap.report.plan import encoding_words
 from batchswap.report.run_result import RunRemains, last_line, look, remarks
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
@@ -58,6 +59,8 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
     report(LogEvent.KEY_HOST, key_words(click.get_current_context()), logging.DEBUG)
     settings = build_settings(options)
     account = find_account(settings)
+    if settings.visible_label:
+        report(LogEvent.VISIBLE_LABEL, encoding_words(settings.visible_label))
     try:
         with enrolled_in(
             settings,

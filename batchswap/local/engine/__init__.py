@@ -7,7 +7,7 @@ a bad input and MissingExtra when batchswap[local] is not installed.
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchswap.local.engine.requirements import check_usable, load, load_one
+from batchswap.local.engine.requirements import check_installed, check_usable, load, load_one
 from batchswap.local.engine.values import DetectedPeople, DetectedPerson, FaceSurvey, MediaInfo, SwapJob, SwapReport
 from batchswap.tasks import MediaKind
 
@@ -18,8 +18,10 @@ __all__ = [
     "MediaInfo",
     "SwapJob",
     "SwapReport",
+    "check_text",
     "check_usable",
     "detect",
+    "draw_label",
     "draw_sheet",
     "look_at_face",
     "probe",
@@ -58,6 +60,26 @@ def survey_faces(path: Path, kind: MediaKind, threads: int | None = None) -> Fac
     from batchswap.local.engine.face_survey import survey_faces as work  # noqa: PLC0415
 
     return work(path, kind, threads)
+
+
+def draw_label(source: Path, output: Path, text: str) -> tuple[str, ...]:
+    """Encode a video (`output` ends in .mp4) or a still again, with a visible label. Return remarks.
+
+    It keeps sound, subtitles, orientation, colours, time stamps and metadata. Raises EngineError and OSError; there is
+    no file then.
+    """
+    load()
+    from batchswap.local.engine.labelled_copy import draw_label as work  # noqa: PLC0415
+
+    return work(source, output, text)
+
+
+def check_text(text: str) -> str:
+    """Return why a text cannot be a visible label; "" if it can be one. Raises MissingExtra."""
+    check_installed()
+    from batchswap.local.engine.visible_text import problem_with  # noqa: PLC0415
+
+    return problem_with(text)
 
 
 def look_at_face(path: Path) -> tuple[str, ...]:

@@ -37,6 +37,12 @@ def load() -> None:
         load_one(name)
 
 
+def check_installed() -> None:
+    """Raise MissingExtra if a library of the engine is not installed. Import none."""
+    if missing := [name for name in MODULES if importlib.util.find_spec(name) is None]:
+        raise MissingExtra(EXTRA, ", ".join(missing))
+
+
 def load_one(name: str) -> None:
     if importlib.util.find_spec(name) is None:
         raise MissingExtra(EXTRA, name)

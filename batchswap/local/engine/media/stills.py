@@ -53,7 +53,7 @@ END, SCAN = b"\xd9", b"\xda"
 class Picture:
     """A decoded still: `rgb` (h, w, 3) is upright. `alpha` is (h, w) or None.
 
-    `profile`, `exif` and `xmp` are metadata of the source file for the result.
+    `profile`, `exif` and `xmp` are metadata of the source file for the result. `packet` is its whole XMP.
     """
 
     rgb: ByteArray
@@ -61,6 +61,7 @@ class Picture:
     profile: bytes | None = None
     exif: bytes | None = None
     xmp: Carried = field(default_factory=Carried)
+    packet: bytes = b""
 
 
 def read(path: Path, culprit: str) -> Picture:
@@ -81,12 +82,14 @@ def read(path: Path, culprit: str) -> Picture:
             pixels = np.array(shown.convert("RGBA" if clear else "RGB"), np.uint8)
         except UNSOUND as error:
             raise damaged(culprit, kind) from error
+    packet = about.get("xmp") or b""
     return Picture(
         pixels[..., :3].copy() if clear else pixels,
         pixels[..., 3].copy() if clear else None,
         profile_of(about.get("icc_profile")),
         exif.carried(given),
-        packets.carried(about.get("xmp") or b""),
+        packets.carried(packet),
+        packet,
     )
 
 
@@ -127,23 +130,27 @@ def profile_of(profile: bytes | None) -> bytes | None:
     return profile if profile and profile[16:20] == b"RGB " else None
 
 
-def write(path: Path, picture: Picture, task: str) -> None:
-    """Encode a still in the format of the suffix of `path`, labelled as synthetic (XMP). Raises EngineError."""
+def write(path: Path, picture: Picture, task: str | None) -> None:
+    """Encode a still in the format of the suffix of `path`, labelled as synthetic (XMP). Raises EngineError.
+
+    With None for the `task`, it keeps its XMP as it is, without another label.
+    """
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise EngineError("image", f"cannot write a still as {ending or 'a file without suffix'}: use .png or .jpg")
     image = Image.fromarray(picture.rgb)
     if picture.alpha is not None and ending not in JPEGS:
         image.putalpha(Image.fromarray(picture.alpha))
-    packet = label.xmp(task, picture.xmp)
+    packet = picture.packet if task is None else label.xmp(task, picture.xmp).encode()
     options: dict[str, Any] = {"exif": b"Exif\0\0" + picture.exif if picture.exif else b""}
     options["icc_profile"] = picture.profile
     if ending == ".png":
         text = PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", packet)
+        if packet:
+            text.add_itxt("XML:com.adobe.xmp", packet.decode("utf-8", "replace"))
         options |= {"pnginfo": text, "compress_level": 1}
     else:
-        options |= {"xmp": packet.encode(), "quality": 95}
+        options |= {"xmp": packet, "quality": 95}
     encoded = io.BytesIO()
     try:
         image.save(encoded, Image.registered_extensions()[ending], **options)

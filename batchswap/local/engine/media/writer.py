@@ -87,9 +87,12 @@ class VideoWriter:
 
 @contextlib.contextmanager
 def open_writer(
-    path: Path, clip: Clip, first: VideoFrame | None, sounds: SampleFormats, task: str, threads: int | None
+    path: Path, clip: Clip, first: VideoFrame | None, sounds: SampleFormats, task: str | None, threads: int | None
 ) -> Iterator[VideoWriter]:
-    """Yield a writer. The file is complete after the context has been left without an error."""
+    """Yield a writer. The file is complete after the context has been left without an error.
+
+    `task` goes into the label; None: keep the metadata as it is, without another label.
+    """
     options = {"movflags": "+faststart+use_metadata_tags"}
     with av.open(str(path), "w", format="mp4", container_options=options) as container:
         container.metadata.update(metadata(clip.container.metadata, task))
@@ -104,13 +107,19 @@ def open_writer(
         writer = VideoWriter(container, video, {**tracks, **captions}, fields.notes, clip.start)
         yield writer
         writer.finish()
+    packet = clip.container.metadata.get(XMP, "").encode()
     with path.open("ab") as file:
-        file.write(label.box(task, xmp.carried(clip.container.metadata.get(XMP, "").encode())))
+        if task is not None:
+            file.write(label.box(task, xmp.carried(packet)))
+        elif packet:
+            file.write(label.in_box(packet))
 
 
-def metadata(before: Mapping[str, str], task: str) -> dict[str, str]:
-    """Return the clip's own metadata, with labels, and the mark that the result is synthetic."""
+def metadata(before: Mapping[str, str], task: str | None) -> dict[str, str]:
+    """Return the clip's own metadata, with labels and the mark that it is synthetic, unless `task` is None."""
     kept = {key: value for key, value in before.items() if key not in OF_THE_CONTAINER}
+    if task is None:
+        return kept
     for key in ("comment", "description"):
         kept[key] = " ".join(filter(None, [label.sentence(task), kept.get(key)]))
     return {**kept, "digital_source_type": label.SOURCE_TYPE}
