@@ -15,6 +15,7 @@ from tests.benchmarks import (
     bench_quality,
     bench_report,
     bench_rows,
+    bench_sign,
     bench_start,
 )
 from tests.benchmarks.table import Goal, at_most, machine, markdown
@@ -40,6 +41,7 @@ BENCHES: tuple[Callable[[], list[Goal]], ...] = (
     bench_proof.main,
     bench_rows.main,
     bench_report.main,
+    bench_sign.main,
     bench_limit.main,
 )
 
