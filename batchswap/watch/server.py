@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from html import escape
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,10 @@ _ENTERED = """<!DOCTYPE html>
 <body><p><a href="/">Go on to the page</a></p></body></html>
 """
 """The answer to the printed address. A redirect would not send the new cookie if a link led here."""
+_TROUBLE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>batchswap</title><meta http-equiv="refresh" content="2"></head>
+<body><main><h1>The ledger cannot be shown</h1><p>{}</p></main></body></html>
+"""
 _MISSING_COOKIE = "open the address that `batchswap watch` printed, with its token"
 
 log = logging.getLogger(__name__)
@@ -106,7 +111,11 @@ class WatchServer:
         return answer
 
     async def _page(self, _: web.Request) -> web.Response:
-        html = await asyncio.to_thread(self.pages.page)
+        try:
+            html = await asyncio.to_thread(self.pages.page)
+        except BatchswapError as error:  # also for a moment while a run creates the ledger
+            text = _TROUBLE.format(escape(safe(str(error))))
+            return web.Response(status=503, text=text, content_type="text/html")
         answer = web.Response(text=html.text, content_type="text/html")
         answer.headers["Content-Security-Policy"] = f"{html.policy}; frame-ancestors 'none'"
         return answer

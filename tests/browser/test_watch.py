@@ -65,7 +65,7 @@ def test_the_page_follows_a_real_run(place: Place, browser: Browser) -> None:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BATCHSWAP_NO_SCORE": "1"}
         command = [sys.executable, "-m", "batchswap", "run", "m.csv", "--provider", "local", "--in-flight", "1", "-q"]
         with started(command, env=env, stderr=subprocess.PIPE) as run:
-            wait_until(lambda: is_of_run(browser, 1) and connected(browser), "the page shows the run")
+            wait_until(lambda: is_of_run(browser, 1) and connected(browser), "the page shows the run", 120)
             browser.run("window.stays = true")
             before = rows(browser)
             wait_until(lambda: {each["state"] for each in rows(browser)} == {"done"}, "all tasks are done", 120)

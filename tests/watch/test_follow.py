@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from batchswap.ledger import page_queries
+from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.file.lock import hold
 from batchswap.operations.ledger_access import reading
 from batchswap.report.page.task_cells import FIELDS
@@ -238,4 +239,15 @@ def test_a_ledger_that_another_program_changes_is_trouble_and_no_crash(night: Wa
         change("alter table deliveries rename to gone")
         change("insert into events(at, task_id, event) values(1.0, 1, 'named')")
         assert "was changed by another program" in after(events, "trouble")["words"]
-    assert night.words("/")[0] == 503
+    status, _, page = night.ask("/")
+    assert (status, b"was changed by another program" in page, b'http-equiv="refresh"' in page) == (503, True, True)
+
+
+def test_a_page_that_is_opened_while_a_run_creates_the_ledger_comes_later(shop: Place) -> None:
+    assert work(shop.manifest("spring.csv", 1)).exit_code == 0
+    with watching(shop.folder) as server, hold(Path("batchswap.db"), wait=False):
+        change("pragma user_version = 3")
+        status, _, page = server.ask("/")
+        assert (status, b'http-equiv="refresh"' in page) == (503, True)
+        change(f"pragma user_version = {VERSION}")
+        assert server.ask("/")[0] == 200
