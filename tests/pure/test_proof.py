@@ -32,6 +32,9 @@ JUDGED = {
     "swapped": Example((SWAPPED,) * 12, LIKE_NEW, Shows.NEW, 1.0),
     "one still": Example((SWAPPED,), LIKE_NEW, Shows.NEW, 1.0),
     "one frame is missed": Example((*(SWAPPED,) * 11, ORIGINAL), LIKE_NEW, Shows.NEW, 11 / 12),
+    "one of eight frames is missed": Example((*(SWAPPED,) * 7, ORIGINAL), LIKE_NEW, Shows.NEW, 7 / 8),
+    "two of twelve frames are missed": Example((*(SWAPPED,) * 10, *(ORIGINAL,) * 2), LIKE_NEW, Shows.PARTLY, 10 / 12),
+    "one of eight frames is swapped": Example((*(ORIGINAL,) * 7, SWAPPED), LIKE_NEW, Shows.OLD, 1 / 8),
     "half": Example((*(SWAPPED,) * 6, *(ORIGINAL,) * 6), LIKE_NEW, Shows.PARTLY, 0.5),
     "original": Example((ORIGINAL,) * 12, NOTHING, Shows.OLD, 0.0),
     "strongly compressed": Example((STRONGLY_COMPRESSED,) * 12, NOTHING, Shows.OLD, 0.0),
@@ -218,5 +221,6 @@ def test_without_keyframes_the_middle_is_chosen() -> None:
 
 
 def test_large_frames_are_looked_at_less_often() -> None:
-    assert moments.count_for(1280 * 720) == 12
+    assert moments.count_for(640 * 480) == 12
+    assert moments.count_for(1280 * 720) == 10
     assert moments.count_for(3840 * 2160) == 8

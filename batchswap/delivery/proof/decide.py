@@ -37,8 +37,10 @@ NOT_NEW = 0.78
 ALIKE = 0.5
 """If old and new face are nearer than this, no distance tells them apart."""
 
-ALL, NONE = 0.9, 0.1
-"""Share of the moments from which on a person counts as swapped, or up to which as not swapped."""
+ALL, NONE = 0.85, 0.15
+"""Share of the moments from which on a person counts as swapped, or up to which as not swapped.
+
+One wrong moment of eight changes nothing."""
 KNOWN = 0.4
 """Share of the moments that must allow a decision."""
 SPREAD = 0.08

@@ -3,18 +3,17 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-COUNT = 12
-"""Moments of a clip."""
-COUNT_LARGE = 8
-"""The same for frames of more than LARGE pixels, which take longer to decode."""
-LARGE = 1_500_000
+COUNTS = ((500_000, 12), (1_500_000, 10))
+"""Moments of a clip whose frames have at most so many pixels. Larger frames take longer to decode."""
+FEWEST = 8
+"""Moments of a clip with still larger frames."""
 BEHIND = 0.08
 """Seconds. A moment this long after a keyframe shows the same shot in a copy that is a frame late."""
 
 
 def count_for(pixels: int) -> int:
     """Return the number of moments for frames of so many pixels."""
-    return COUNT_LARGE if pixels > LARGE else COUNT
+    return next((count for most, count in COUNTS if pixels <= most), FEWEST)
 
 
 def choose(seconds: float, keys: Sequence[Sequence[float]], count: int) -> tuple[float, ...]:

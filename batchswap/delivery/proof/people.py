@@ -16,7 +16,15 @@ from batchswap.local.engine.facemesh.geometry import Box, ByteArray, Floats
 from batchswap.local.engine.media import stills
 from batchswap.local.engine.rendering.new_face import look_upright
 from batchswap.local.engine.tracking import upright
-from batchswap.local.engine.tracking.close_search import around, look_everywhere, look_into, merged
+from batchswap.local.engine.tracking.close_search import (
+    STEADY,
+    around,
+    distance_from,
+    is_new,
+    look_everywhere,
+    look_into,
+    merged,
+)
 from batchswap.local.engine.tracking.finder import Finder
 
 Embedding = NDArray[np.float32]
@@ -166,13 +174,22 @@ def find(pictures: Sequence[ByteArray], *, thorough: bool) -> list[list[Floats]]
     found = [list(merged([finder().find(picture)])) for picture in pictures]
     if thorough or not any(found):
         for number in range(0, len(pictures), max(1, len(pictures) // THOROUGH)):
-            found[number] = list(look_everywhere(finder(), pictures[number]))
+            more = look_everywhere(finder(), pictures[number])
+            found[number] += [
+                face for face in more if is_new(face, found[number]) and is_steady(pictures[number], face)
+            ]
     for order in (range(1, len(found)), range(len(found) - 2, -1, -1)):
         step = -order.step
         for number in order:
             near = found[number + step]
             found[number] = helped(pictures[number], found[number], near)
     return found
+
+
+def is_steady(picture: ByteArray, face: Floats) -> bool:
+    """Return whether a second, closer look confirms a face. A similar pattern moves."""
+    tile = around(face, geometry.size_of(picture))
+    return tile is not None and distance_from(face, look_into(finder(), picture, tile)) < STEADY
 
 
 def helped(picture: ByteArray, faces: list[Floats], known: Sequence[Floats]) -> list[Floats]:
