@@ -11,9 +11,9 @@ import msgspec
 
 from batchswap.ledger.budgets import local_day
 from batchswap.ledger.queries import STORED, STORED_FROM, Stored
-from batchswap.ledger.rows import marks
+from batchswap.ledger.rows import marks, one_of
 from batchswap.ledger.transitions import Stamp, log, move
-from batchswap.states import Event, State
+from batchswap.states import UNDONE, Event, State
 
 WITHDRAWN = "release-withdrawn"
 """The event of a withdrawn release, and the code of the tasks that it took out of the queue."""
@@ -118,7 +118,7 @@ def unsaved(db: sqlite3.Connection, reference: str) -> list[tuple[int, str, str]
     """Return (task id, "batch/key", output) of tasks that ended without a result: a part of one may be on the disk."""
     sql = (
         "select t.id, b.name || '/' || t.key, t.output from tasks t join batches b on b.id = t.batch_id"
-        " where t.consent = ? and t.state in ('failed', 'cancelled') and t.attempts > 0 order by t.id"
+        f" where t.consent = ? and {one_of('t.state', UNDONE)} and t.attempts > 0 order by t.id"
     )
     return db.execute(sql, (reference,)).fetchall()
 
