@@ -19,6 +19,7 @@ from batchswap.local.engine.metadata import label
 from batchswap.provenance import keys
 from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_signed
 from batchswap.provenance.verification import SignatureState, verify
+from tests.engine.test_extras import COUNT, rich
 from tests.engine.variants import STEP, Variant, write
 from tests.provenance.conftest import facts
 
@@ -100,6 +101,20 @@ def test_the_label_is_in_the_corner_of_the_upright_picture(tmp_path: Path, rotat
 def test_other_codings_are_labelled_as_well(tmp_path: Path, pixels: str, codec: str) -> None:
     done = delivered(clip(tmp_path / "clip", 128, pixels=pixels, codec=codec))
     assert all(has_label(picture) for picture in decoded(done.path)[0])
+
+
+def test_subtitles_and_chapters_stay_and_what_is_left_out_is_reported(tmp_path: Path) -> None:
+    path = rich(tmp_path / "clip.mkv", backdrop(90)[:1] * COUNT, "subrip", [b"Hello", b"World"])
+    done = delivered(path)
+    with av.open(str(done.path)) as container:
+        assert [each["metadata"]["title"] for each in container.chapters()] == ["Part 0", "Part 1"]
+        subtitles = container.streams.subtitles[0]
+        assert subtitles.metadata["language"] == "ger"
+        words = b"".join(bytes(packet) for packet in container.demux(subtitles))
+    assert b"Hello" in words
+    assert b"World" in words
+    assert done.remarks == ("left out: 1 other video track, 1 attachment",)
+    assert done.media_type == "video/mp4"
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
