@@ -156,10 +156,9 @@ def test_a_manifest_of_the_vendor_stays_as_an_ingredient(tmp_path: Path, keys_: 
 
 
 def test_a_label_is_drawn_once_after_a_kill(tmp_path: Path, keys_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signed file is recognised, whether it already has its place or not, and half-drawn files are removed."""
+    """A signed file is recognised, whether it already has its place or not."""
     path = clip(tmp_path / "clip")
     received = delivered(path, keys_)
-    (tmp_path / "clip.mp4.sign.4711.drawn.mp4").write_bytes(b"half")
     monkeypatch.setattr("batchswap.local.engine.draw_label", unexpected)
     for _ in range(2):
         again = delivered(path, keys_, received=received.received_sha256)
@@ -169,6 +168,13 @@ def test_a_label_is_drawn_once_after_a_kill(tmp_path: Path, keys_: Path, monkeyp
     monkeypatch.undo()
     with pytest.raises(ProvenanceError, match="not the file that was downloaded"):  # only labelled: fetched again
         delivered(received.path if received.path.exists() else path, received=received.received_sha256)
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
+    path, name = clip(tmp_path / "clip [1]"), "clip [1].mp4"
+    (tmp_path / f"{name}.sign.4711.drawn.mp4").write_bytes(b"half")
+    delivered(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == [name, f"{name}.sign"]
 
 
 def unexpected(*_: object) -> tuple[str, ...]:
