@@ -16,6 +16,7 @@ from batchswap.ledger.file import connection
 from batchswap.ledger.transitions import Stamp
 from batchswap.states import Quality
 from tests.cli.conftest import Place, call, work
+from tests.ledger.test_migrations import older, with_an_attempt
 
 
 @pytest.fixture
@@ -99,12 +100,14 @@ def test_status_shows_the_first_ten_doubtful_results(shop: Place) -> None:
     assert "--review none\n" in said
 
 
-def test_a_ledger_of_the_version_before_opens_with_unknown_quality(spring: str) -> None:
+def test_a_ledger_of_the_version_before_opens_with_unknown_quality(place: Place) -> None:
+    older(Path("batchswap.db"), 8, "m009_deliveries")
+    with_an_attempt(Path("batchswap.db"), reserved=1.0)
     with closing(sqlite3.connect("batchswap.db")) as db, db:
-        db.execute("drop trigger deliveries_left")
-        db.execute("drop table deliveries")
-        db.execute("delete from _sqlite_migrations where name = 'm009_deliveries'")
-        db.execute("pragma user_version = 8")
+        db.execute("update tasks set state = 'done'")
+        db.execute("insert into tallies values(1, 'done', 1)")
     said = json.loads(call("status", "--json").stdout)
-    assert said["quality"] == {"swapped": 0, "partly": 0, "unchanged": 0, "no_face": 0, "unknown": 3}
-    assert json.loads(work(spring, "--json").stdout)["needs_you"] == 0
+    assert said["quality"] == {"swapped": 0, "partly": 0, "unchanged": 0, "no_face": 0, "unknown": 1}
+    assert said["needs_you"] == 0
+    assert call("report").exit_code == 0
+    assert json.loads(call("tasks", "--format", "json").stdout)[0]["quality"] == "unknown"
