@@ -14,6 +14,7 @@ from batchswap.states import (
     ATTEMPT_MOVES,
     BY_PERSON,
     COSTS_MONEY,
+    DOUBTFUL,
     FINAL,
     HAS_RESULT,
     IN_FLIGHT,
@@ -24,6 +25,7 @@ from batchswap.states import (
     AttemptState,
     Event,
     IllegalMove,
+    Quality,
     State,
     advance,
     attempts_before,
@@ -109,3 +111,8 @@ def test_each_move_leads_where_its_table_says_and_all_others_are_refused(state: 
     for event in set(Event) - set(moves):
         with pytest.raises(IllegalMove, match=f"a {state} task cannot be {event}"):
             advance(state, event)
+
+
+def test_doubtful_results_are_those_that_are_known_to_be_no_full_swap() -> None:
+    assert set(DOUBTFUL) == set(Quality) - {Quality.SWAPPED, Quality.UNKNOWN}
+    assert [each.words for each in DOUBTFUL] == ["partly", "unchanged", "no face"]
