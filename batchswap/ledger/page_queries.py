@@ -284,15 +284,6 @@ def strips(db: sqlite3.Connection, batches: Sequence[int]) -> tuple[int, int]:
 IS_TROUBLE = f"({one_of('d.quality', DOUBTFUL)} or d.review = 'rejected')"
 
 
-def consents(db: sqlite3.Connection, batches: Sequence[int], most: int) -> list[tuple[str, int, int]]:
-    """Return the releases with the numbers of their tasks and of those that are done, "" first, then the most used."""
-    sql = (
-        f"select t.consent, count(*), sum(t.state = 'done') from tasks t where t.batch_id in ({marks(batches)})"
-        " group by t.consent order by t.consent <> '', 2 desc, 1 limit ?"
-    )
-    return db.execute(sql, (*batches, most)).fetchall()
-
-
 def without_consent(db: sqlite3.Connection, batches: Sequence[int], most: int) -> list[str]:
     """Return `batch/key` of the first tasks without a release."""
     sql = (

@@ -50,7 +50,8 @@ class Verification(msgspec.Struct):
     """The outcome. `sound` has the path of each result that is as recorded, by task id, if it was asked for.
 
     `deleted` counts results whose file may be deleted, and was: rejected ones, and those without a valid release.
-    `copies` counts files that the ledger knows under another name only. `signatures` counts the files by their state.
+    `copies` counts files that the ledger knows under another name only. `signatures` counts the files by the
+    state of their signature, and `labelled` those that are labelled as synthetic.
     """
 
     checked: int = 0
@@ -60,6 +61,7 @@ class Verification(msgspec.Struct):
     copies: int = 0
     sound: dict[int, str] = {}
     signatures: dict[str, int] = {}
+    labelled: int = 0
 
 
 class Verifier:
@@ -174,6 +176,7 @@ def verify_alone(paths: Iterable[Path], reader: SignatureReader, show: Callable[
 def _count_signature(done: Verification, found: FileFinding) -> None:
     if found.signature is not None:
         done.signatures[found.signature.state] = done.signatures.get(found.signature.state, 0) + 1
+        done.labelled += bool(found.signature.is_labelled)
 
 
 def _signature_words(found: FileFinding) -> str:

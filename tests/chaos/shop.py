@@ -55,7 +55,9 @@ class Shop:
 
     def rows(self, count: int, letter: str = "r") -> list[Pair]:
         """Write a manifest of `count` different pairs, and return the pairs."""
-        pairs = [(f"https://cdn.example/{i}.mp4", "https://cdn.example/anna.jpg") for i in range(count)]
+        # Other letters have other inputs, because the vendor of another test may have had the same port.
+        name = "" if letter == "r" else letter
+        pairs = [(f"https://cdn.example/{name}{i}.mp4", "https://cdn.example/anna.jpg") for i in range(count)]
         self.write(*(f"{letter}{i},{video},{face}" for i, (video, face) in enumerate(pairs)))
         return pairs
 

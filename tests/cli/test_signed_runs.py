@@ -80,7 +80,7 @@ def test_a_result_that_cannot_be_labelled_is_saved_as_it_came(signing: Place) ->
 def test_verify_reads_the_signatures_of_results(signing: Place) -> None:
     assert work(signing.manifest("spring.csv", 2), "--sign", "keys").exit_code == 0
     said = json.loads(call("verify", "--json").stdout)
-    assert (said["exit_code"], said["signatures"]["valid"]) == (0, 2)
+    assert (said["exit_code"], said["signatures"]["valid"], said["labelled"]) == (0, 2, 2)
     said = json.loads(call("verify", "--json", "--root", "keys/root.pem").stdout)
     assert said["signatures"]["trusted"] == 2
     with closing(sqlite3.connect("batchswap.db")) as db, db:
@@ -108,4 +108,7 @@ def test_files_are_verified_without_a_ledger(signing: Place) -> None:
         "elsewhere/bad.mp4 is changed after it was signed",
         "elsewhere/plain.mp4 is not signed",
     ]
-    assert "3 files verified without a ledger: 2 problems found; 1 intact signature" in found.stderr
+    assert (
+        "3 files verified without a ledger: 2 problems found; 1 intact signature; 2 labelled as synthetic"
+        in found.stderr
+    )

@@ -146,11 +146,11 @@ def test_a_run_in_progress_is_a_sentence_on_the_page(night: Watched) -> None:
 
 def test_orders_settle_uncertain_tasks_without_a_task_id(forgetful: Running, place: Place) -> None:
     name = place.manifest("lost.csv", 1)
-    assert work(name, "--patience", "0").exit_code == 4
+    assert work(name).exit_code == 4
     with watching(place.folder) as server:
         assert "lost/r0 is queued again" in server.order(action="not-accepted", names=["lost/r0"])[1]
         assert state("r0") == "queued"
-        assert work(name, "--patience", "0").exit_code == 4
+        assert work(name).exit_code == 4
         assert "lost/r0 is given up" in server.order(action="give-up", names=["lost/r0"])[1]
     assert state("r0") == "failed"
 

@@ -12,10 +12,11 @@ import msgspec
 
 from batchswap import __version__
 from batchswap.errors import UsageError
-from batchswap.ledger import deliveries, page_queries, queries, report_queries
+from batchswap.ledger import deliveries, page_queries, queries, releases, report_queries
 from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.operator_actions import GIVEN_UP
+from batchswap.ledger.releases import ReleaseUse
 from batchswap.report import stored_files
 from batchswap.report.formatting import plural, safe
 from batchswap.report.next_commands import command
@@ -55,9 +56,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Rights(msgspec.Struct, frozen=True):
-    """The releases of the tasks: name, tasks and results. `signed` of the `done` results have a signature."""
+    """The releases of the tasks. `signed` of the `done` results have a signature."""
 
-    consents: list[tuple[str, int, int]]
+    consents: list[ReleaseUse]
     without: int
     names: list[str]
     done: int
@@ -164,10 +165,11 @@ def _options(code: str, batch: str | None) -> str:
 
 
 def _rights(db: sqlite3.Connection, scope: Scope, done: int) -> Rights:
-    found = page_queries.consents(db, scope.ids, CONSENTS)
-    without = sum(tasks for name, tasks, _ in found if not name)
+    found = releases.uses(db, scope.ids)
+    without = sum(each.tasks for each in found if not each.reference)
+    named = [each for each in found if each.reference][:CONSENTS]
     return Rights(
-        consents=[(clean(name, 200), tasks, with_result) for name, tasks, with_result in found if name],
+        consents=[msgspec.structs.replace(each, reference=clean(each.reference, 200)) for each in named],
         without=without,
         names=[clean(name) for name in page_queries.without_consent(db, scope.ids, WITHOUT)] if without else [],
         done=done,

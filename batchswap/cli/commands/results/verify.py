@@ -64,6 +64,8 @@ def _words(found: Verification, examined: dict[str, int] | None, *, is_alone: bo
     parts = [f"{plural(found.checked, 'file')} {how}: {wrong}"]
     if intact := sum(found.signatures.get(state, 0) for state in (SignatureState.VALID, SignatureState.TRUSTED)):
         parts.append(f"{plural(intact, 'intact signature')}")
+    if found.labelled:
+        parts.append(f"{found.labelled:,} labelled as synthetic")
     if found.copies:
         parts.append(f"{found.copies:,} with the content of a result under another name")
     if found.deleted:
@@ -84,6 +86,7 @@ def _document(found: Verification, examined: dict[str, int] | None) -> dict[str,
         "bytes": found.bytes,
         "problems": problems,
         "signatures": {str(state): found.signatures.get(state, 0) for state in SignatureState},
+        "labelled": found.labelled,
         "copies": found.copies,
         "deleted": found.deleted,
         "examined": examined,
