@@ -79,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on the provider."""
         is_local = self.provider == "local"
-        defaults = {"rate_limit": None if is_local else 20, "in_flight": 2 * _cores() if is_local else 100}
+        defaults = {"rate_limit": None if is_local else 20, "in_flight": 2 * cores() if is_local else 100}
         for name, value in defaults.items():
             if getattr(self, name) is _BY_PROVIDER:
                 msgspec.structs.force_setattr(self, name, value)
@@ -90,5 +90,6 @@ class Settings(msgspec.Struct, frozen=True):
         return self.budget is not None or self.budget_per_day is not None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """Examine results: collect the inputs of a task, and let a process compare them with its result."""
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -17,7 +16,7 @@ from batchswap.errors import EngineError
 from batchswap.ledger.deliveries import Delivered, pictures_folder
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.input_files import Input, hash_file, is_same
-from batchswap.settings import Settings
+from batchswap.settings import Settings, cores
 from batchswap.states import Quality
 from batchswap.tasks import MediaKind, Task, is_url
 from batchswap.workers.worker_pool import CallFailed, Workers
@@ -135,5 +134,4 @@ def _local(path: Path, known: Input | None) -> tuple[Path | None, str]:
 
 def count_workers() -> int:
     """Return the number of processes: all cores but one, which is left to the run."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, cores() - 1)

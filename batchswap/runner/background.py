@@ -85,8 +85,8 @@ async def flush(run: RunContext) -> None:
         run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 
 
-def _examining_words(count: int) -> str:
-    return f"examining {count:,} result{'' if count == 1 else 's'}" if count else ""
+def _delivery_words(count: int) -> str:
+    return f"delivering {count:,} result{'' if count == 1 else 's'}" if count else ""
 
 
 def view_of(run: RunContext, left_out: int) -> RunView:
@@ -106,5 +106,5 @@ def view_of(run: RunContext, left_out: int) -> RunView:
         pace="" if limit is None else f"{limit}/{run.settings.rate_period:g}s",
         queued=counts[State.QUEUED] - others,
         left_out=others,
-        waiting=f"waiting: {trouble}" if trouble else _examining_words(run.state.examining),
+        waiting=f"waiting: {trouble}" if trouble else _delivery_words(run.state.delivering),
     )

@@ -77,8 +77,8 @@ class Loop:
 
     @property
     def _downloading(self) -> int:
-        """Results that wait for their download or are downloaded. An examination holds no submit up."""
-        return self._fetches - self._run.state.examining
+        """Results that wait for their download or are downloaded. Examinations and signatures hold up no submit."""
+        return self._fetches - self._run.state.delivering
 
     async def work(self, begin: Callable[[], None]) -> None:
         """Work until the run is finished. `begin` adds the tasks that an earlier run left open.

@@ -47,6 +47,8 @@ class Workers:
             raise CallFailed("the worker process died twice while processing it") from None
         except TimeoutError:
             raise CallFailed(f"processing took longer than {limit:g} s") from None
+        except OSError as error:  # such as too many processes or open files
+            raise CallFailed(f"no worker process could be used: {error.strerror or error}") from None
         finally:
             self._give_back(mine)
         value: T = _unpack(outcome)

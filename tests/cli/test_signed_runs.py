@@ -64,6 +64,20 @@ def test_a_repeated_run_signs_what_an_earlier_one_left_unsigned_and_asks_the_api
     assert "of earlier runs" not in third.stderr
 
 
+def test_a_reused_result_is_signed_for_its_own_row(signing: Place) -> None:
+    """Its manifest names its own batch and release, and not those of the task that was paid for."""
+    signing.manifest("spring.csv", 1)
+    Path("spring.csv").write_text(f"id,video,face,consent\na,{signing.video('v.mp4')},face.png,release-1\n")
+    Path("again.csv").write_text("id,video,face,consent\nb,v.mp4,face.png,release-2\n")
+    assert work("spring.csv", "--sign", "keys").exit_code == 0
+    done = work("again.csv", "--sign", "keys", "--duplicates", "reuse", "--json")
+    assert (json.loads(done.stdout)["requests"]["submit"], json.loads(done.stdout)["signed"]) == (0, 1)
+    found = verify(Path("results/again/b.mp4"))
+    assert found.task is not None
+    assert (found.state, found.task.batch, found.consent) == (SignatureState.VALID, "again", "release-2")
+    assert call("verify").exit_code == 0
+
+
 def test_keys_that_cannot_sign_stop_the_run_before_anything_is_paid(signing: Place) -> None:
     (Path("keys") / "key.pem").unlink()
     refused = work(signing.manifest("spring.csv", 1), "--sign", "keys")

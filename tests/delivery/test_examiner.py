@@ -92,6 +92,17 @@ def test_an_examination_that_never_ends_is_given_up(tmp_path: Path) -> None:
     assert found.facts["reason"] == "processing took longer than 1 s"
 
 
+def test_a_machine_that_starts_no_process_makes_the_quality_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    (found,) = examined(tmp_path, "fine")
+    assert (found.quality, found.facts["reason"]) == (
+        Quality.UNKNOWN,
+        "no worker process could be used: No such file or directory",
+    )
+
+
 def test_a_killed_process_is_tried_once_more(tmp_path: Path) -> None:
     assert examined(tmp_path, "crash once")[0].quality is Quality.SWAPPED
 

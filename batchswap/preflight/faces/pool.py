@@ -1,10 +1,10 @@
 """Processes that examine media files with the local engine: a file that crashes them fails only its own look."""
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from batchswap.errors import BatchswapError, EngineError, MissingExtra
+from batchswap.settings import cores
 from batchswap.workers.worker_pool import CallFailed, Workers
 
 T = TypeVar("T")
@@ -54,11 +54,6 @@ class LookPool:
     async def close(self) -> None:
         """End the processes. Their calls fail."""
         await self._workers.close()
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _guarded(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:

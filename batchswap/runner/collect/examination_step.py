@@ -8,10 +8,11 @@ import logging
 from batchswap.downloads import Verified
 from batchswap.events import LogEvent
 from batchswap.ledger import deliveries, signatures
-from batchswap.ledger.deliveries import Delivered
+from batchswap.ledger.deliveries import Delivered, quality_words
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.task_context import Job, name_of
-from batchswap.states import DOUBTFUL, Quality
+from batchswap.states import DOUBTFUL
+from batchswap.tasks import clean
 
 NAMED = 3
 """Doubtful results that are reported as warnings. Further ones are reported as usual messages."""
@@ -38,11 +39,11 @@ class Examining:
             return None  # it was examined as it was received
         found = deliveries.find_same(run.ledger.db, item, part.sha256)
         if found is None:
-            run.state.note_examining(+1)
+            run.state.note_delivery(+1)
             try:
                 found = await examiner.examine(run.ledger.db, item, file, part.sha256)
             finally:
-                run.state.note_examining(-1)
+                run.state.note_delivery(-1)
         await run.ledger.write(deliveries.record, item.id, found)
         return found
 
@@ -57,14 +58,6 @@ class Examining:
 
 
 def doubt_words(found: Delivered) -> str:
-    """Return what is wrong with a result, as a sentence without its name."""
-    match found.quality:
-        case Quality.PARTLY if found.share is not None:
-            return f"the face is swapped in only {found.share:.0%} of the frames".replace("%", " %")
-        case Quality.PARTLY:
-            return "not all faces are swapped"
-        case Quality.UNCHANGED:
-            return "the result is paid for, and the face is unchanged"
-        case Quality.NO_FACE:
-            return "the result is paid for, and no face was found in it"
-    return "it is unknown whether the face is swapped"
+    """Return what is wrong with a result, such as "partly (62 %): the face is swapped in a part of the frames only"."""
+    words, reason = quality_words(found.quality, found.share), str(found.facts.get("reason", ""))
+    return f"{words}: {clean(reason)}" if reason else words

@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import msgspec
+
 from batchswap.downloads import Place, Verified, copy_part, is_published, publish
 from batchswap.errors import DownloadError
 from batchswap.events import LogEvent, Report
@@ -69,7 +71,9 @@ async def _take(ledger: RunLedger, out: Path, item: Task, other: Task) -> bool:
         return False
     await ledger.write(transitions.reused, item.id, other, file=item.output, size=known.size, sha256=known.sha256)
     if (same := deliveries.find(ledger.db, other.id)) is not None:
-        await ledger.write(deliveries.record, item.id, same)
+        # The other task's signature names that task and its release: this result is not signed yet.
+        own = msgspec.structs.replace(same, sha256=known.sha256, signed=False)
+        await ledger.write(deliveries.record, item.id, own)
     return True
 
 

@@ -34,14 +34,14 @@ class Signing:
         known = signatures.find_record(run.ledger.db, item.id)
         if known is not None and known.sha256 == part.sha256:
             return part  # an earlier run recorded it
-        run.state.note_examining(+1)
+        run.state.note_delivery(+1)
         try:
             done = await signer.sign(item, path, part.sha256)
         except BatchswapError as error:
             self._tell(job, f"it was saved as it came: {error}")
             return part
         finally:
-            run.state.note_examining(-1)
+            run.state.note_delivery(-1)
         if done.path != path:
             await run.store.take(item.output, done.path)
         if done.sha256 != part.sha256:

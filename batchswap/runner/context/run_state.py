@@ -29,8 +29,8 @@ class RunState:
         """Whether --out was tested. Nothing is submitted before that."""
         self.media_trouble = ""
         """The reason why downloads wait."""
-        self.examining = 0
-        """Results that are complete and wait for the end of their examination."""
+        self.delivering = 0
+        """Complete results that are examined, labelled and signed, or wait for that."""
         self._wakeup = asyncio.Event()
 
     def wake(self) -> None:
@@ -77,9 +77,9 @@ class RunState:
         """Note why downloads wait; "" when they no longer do."""
         self.media_trouble = words
 
-    def note_examining(self, change: int) -> None:
-        """Note that an examination began (+1) or ended (-1)."""
-        self.examining += change
+    def note_delivery(self, change: int) -> None:
+        """Note that an examination or a signature began (+1) or ended (-1)."""
+        self.delivering += change
 
 
 class Refusals:
