@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from batchswap.cli.command_options import ConsentOptions
 from batchswap.cli.config import is_typed
 from batchswap.cli.console import Console, print_json, print_lines
+from batchswap.cli.result_options import ConsentOptions
 from batchswap.errors import Exit, UsageError
 from batchswap.operations import withdrawal
 from batchswap.operations.withdrawal import Withdrawal

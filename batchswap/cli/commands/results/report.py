@@ -3,8 +3,8 @@
 import webbrowser
 from pathlib import Path
 
-from batchswap.cli.command_options import ReportOptions
 from batchswap.cli.console import Console
+from batchswap.cli.result_options import ReportOptions
 from batchswap.errors import Exit, UsageError
 from batchswap.operations.ledger_access import check_batch, reading
 from batchswap.report import page

@@ -4,9 +4,9 @@ import sys
 
 import click
 
-from batchswap.cli.command_options import ReviewOptions
 from batchswap.cli.config import elsewhere, is_typed
 from batchswap.cli.console import Console
+from batchswap.cli.result_options import ReviewOptions
 from batchswap.errors import Exit, UsageError
 from batchswap.operations import review as reviews
 from batchswap.operations.review import Reviewed

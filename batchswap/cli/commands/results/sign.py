@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from batchswap.cli.command_options import SignOptions
 from batchswap.cli.console import Console, print_json, print_lines
+from batchswap.cli.result_options import SignOptions
 from batchswap.errors import Exit, UsageError
 from batchswap.operations.sign import SigningOutcome, SignOrder, check, sign_results
 from batchswap.provenance import keys

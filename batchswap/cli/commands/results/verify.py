@@ -2,9 +2,9 @@
 
 import os
 
-from batchswap.cli.command_options import VerifyOptions
 from batchswap.cli.console import Console, print_json, print_lines
 from batchswap.cli.file_progress import shown_progress
+from batchswap.cli.result_options import VerifyOptions
 from batchswap.errors import Exit
 from batchswap.ledger.file import connection
 from batchswap.operations import scores

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 
-from batchswap.cli.command_options import WatchOptions
 from batchswap.cli.console import Console, print_lines
+from batchswap.cli.result_options import WatchOptions
 from batchswap.errors import Exit
 from batchswap.events import LogEvent, report
 from batchswap.ledger.file import connection
