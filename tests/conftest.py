@@ -4,6 +4,11 @@ import asyncio
 import inspect
 
 import pytest
+from hypothesis import settings
+
+# A busy machine takes long for an example now and then, which is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
