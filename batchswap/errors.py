@@ -57,8 +57,11 @@ class UsageError(BatchswapError):
 class MissingExtra(UsageError):
     """A command needs an optional part of the package."""
 
-    def __init__(self, extra: str, module: str) -> None:
-        super().__init__(f"this needs {module}, which is not installed: pip install 'batchswap[{extra}]'")
+    def __init__(self, extra: str, *modules: str) -> None:
+        are = "is" if len(modules) == 1 else "are"
+        super().__init__(
+            f"this needs {', '.join(modules)}, which {are} not installed: pip install 'batchswap[{extra}]'"
+        )
         self.extra = extra
 
 

@@ -66,7 +66,7 @@ async def _examine_all(
         return
     examiner = open_examiner(Settings(db=ledger), allow_private=False)
     if examiner is None:
-        raise MissingExtra("proof", "its packages")
+        raise MissingExtra("proof", *missing_packages())
     coming = iter(paths.items())
     try:
         async with asyncio.TaskGroup() as group:

@@ -39,7 +39,7 @@ def check_proof(settings: Settings) -> None:
     if not settings.score:
         raise UsageError("--require-swap needs results to be examined: leave out --no-score")
     if missing := missing_packages():
-        raise MissingExtra("proof", ", ".join(missing))
+        raise MissingExtra("proof", *missing)
 
 
 def check_visible_label(settings: Settings) -> None:

@@ -33,4 +33,4 @@ def check_usable() -> list[str]:
     A library that is installed and cannot be loaded is found by the check of the local engine.
     """
     missing = missing_packages()
-    return [str(MissingExtra("proof", ", ".join(missing)))] if missing else []
+    return [str(MissingExtra("proof", *missing))] if missing else []

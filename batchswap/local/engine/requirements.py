@@ -40,7 +40,7 @@ def load() -> None:
 def check_installed() -> None:
     """Raise MissingExtra if a library of the engine is not installed. Import none."""
     if missing := [name for name in MODULES if importlib.util.find_spec(name) is None]:
-        raise MissingExtra(EXTRA, ", ".join(missing))
+        raise MissingExtra(EXTRA, *missing)
 
 
 def load_one(name: str) -> None:
