@@ -11,7 +11,7 @@ from batchswap.ledger import deliveries, signatures
 from batchswap.ledger.deliveries import Delivered, quality_words
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.task_context import Job, name_of
-from batchswap.states import DOUBTFUL
+from batchswap.states import DOUBTFUL, Quality
 from batchswap.tasks import clean
 
 NAMED = 3
@@ -59,5 +59,5 @@ class Examining:
 
 def doubt_words(found: Delivered) -> str:
     """Return what is wrong with a result, such as "partly (62 %): the face is swapped in a part of the frames only"."""
-    words, reason = quality_words(found.quality, found.share), str(found.facts.get("reason", ""))
-    return f"{words}: {clean(reason)}" if reason else words
+    words, reason = quality_words(found.quality, found.share), clean(str(found.facts.get("reason", "")))
+    return f"{words}: {reason}" if reason and found.quality is Quality.PARTLY else reason or words
