@@ -87,6 +87,18 @@ def test_what_cannot_be_had_is_named(clips: Clips, tmp_path: Path) -> None:
     assert look(clips.target, clips.target, None).quality == Quality.UNCHANGED
 
 
+def test_a_target_of_which_no_frame_can_be_decoded_counts_as_missing(clips: Clips, tmp_path: Path) -> None:
+    """Its header is whole, and its pictures are zeros."""
+    data = bytearray(clips.target.read_bytes())
+    start = data.index(b"mdat")
+    size = int.from_bytes(data[start - 4 : start])
+    data[start + 4 : start - 4 + size] = bytes(size - 8)
+    (tmp_path / "hollow.mp4").write_bytes(data)
+    found = look(write(tmp_path / "result.mp4", clips.after, Coded(23)), tmp_path / "hollow.mp4", clips.anna)
+    assert found.quality == Quality.SWAPPED
+    assert found.evidence["missing"] == {"target": "no frame of it could be read at the moments of the result"}
+
+
 def test_the_same_person_cannot_be_told_apart(media: Media) -> None:
     found = look(media.anna, media.anna, media.anna, kind="image")
     assert found.quality == Quality.UNKNOWN

@@ -24,6 +24,7 @@ Judged = tuple[PersonJudged, list[FaceMeasures]]
 """A person's judgements, and its measures against the new face that fits best."""
 
 UNAVAILABLE = "it cannot be had"
+UNREADABLE = "no frame of it could be read at the moments of the result"
 LEFT = 2.0
 """Seconds. If more than this, and more than half of the clip, could not be read, its quality is unknown."""
 MOST = 6
@@ -70,15 +71,18 @@ def _examine(job: Examination, evidence: dict[str, Any]) -> SwapProof:
 
 def _read(job: Examination, evidence: dict[str, Any]) -> list[frames.Pair]:
     """Return the frames, without those of the target if it cannot be used."""
-    if job.target is None:
-        _miss(evidence, "target", UNAVAILABLE)
-    try:
-        return list(frames.read(job.result, job.target, job.kind))
-    except EngineError as error:
-        if error.culprit != "target":
-            raise
-        _miss(evidence, "target", error.message)
-        return list(frames.read(job.result, None, job.kind))
+    problem = UNAVAILABLE
+    if job.target is not None:
+        try:
+            if pairs := list(frames.read(job.result, job.target, job.kind)):
+                return pairs
+            problem = UNREADABLE
+        except EngineError as error:
+            if error.culprit != "target":
+                raise
+            problem = error.message
+    _miss(evidence, "target", problem)
+    return list(frames.read(job.result, None, job.kind))
 
 
 def _new_embeddings(faces: Sequence[FaceInput], evidence: dict[str, Any]) -> list[Embedding | None]:
