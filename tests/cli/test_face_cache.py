@@ -199,6 +199,17 @@ def test_a_url_on_a_private_address_is_not_fetched_for_a_public_provider(tmp_pat
     asyncio.run(work())
 
 
+def test_a_url_that_cannot_be_stored_is_not_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    async def work() -> None:
+        async with FaceSearch(Counted(), fetch=1000, base_url="http://127.0.0.1:9") as search:
+            with pytest.raises(NotExamined, match="it cannot be stored: No such file or directory"):
+                await search.look_at_url("http://127.0.0.1:9/v.mp4", "video")
+
+    asyncio.run(work())
+
+
 def test_the_words_name_size_place_and_time() -> None:
     few = FaceSurvey("video", 7200.0, 240)
     assert no_face("v.mp4", few) == (

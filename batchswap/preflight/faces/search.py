@@ -73,8 +73,11 @@ class FaceSearch:
 
     async def look_at_url(self, url: str, kind: MediaKind) -> FaceSurvey:
         """Download a target to a temporary folder, and return its survey. Raise NotExamined."""
-        async with self._fetches, self._fetched(url, kind) as path:
-            return await self.look_at_file(path, kind)
+        try:
+            async with self._fetches, self._fetched(url, kind) as path:
+                return await self.look_at_file(path, kind)
+        except OSError as error:
+            raise NotExamined(f"it cannot be stored: {error.strerror or type(error).__name__}") from None
 
     async def _of_content(self, sha256: str, path: Path, kind: MediaKind) -> FaceSurvey:
         """Return the survey of a content, which is examined once, even if that fails."""
@@ -119,7 +122,7 @@ class FaceSearch:
             return self._site or await self._open()
 
     async def _open(self) -> tuple[Downloader, Path]:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="batchswap-"))
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="batchswap-", ignore_cleanup_errors=True))
         private = await is_on_private_address(self._base_url)
         downloader = Downloader(allow_private=private, largest=self._fetch, connect=10.0, stall=20.0)
         self._site = await self._stack.enter_async_context(downloader), Path(folder)
