@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from batchswap.delivery.proof import recognition
 from batchswap.delivery.proof.people import Scene, SeenPerson
 from batchswap.local.engine.facemesh.geometry import Box, ByteArray
 
@@ -72,10 +73,9 @@ def _cut(picture: ByteArray, place: Box | None, side: int) -> ByteArray:
         for middle, edge in ((across, wide), (down, high))
     )
     zoom = side / reach
-    if zoom < 1:
-        picture = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-        x, y, zoom = x * zoom, y * zoom, 1.0
     way = np.array([[zoom, 0, -x * zoom], [0, zoom, -y * zoom]])
+    if zoom < 1:
+        picture, way = recognition.shrunk(picture, way, side, zoom)
     return np.asarray(cv2.warpAffine(picture, way, (side, side), flags=cv2.INTER_CUBIC), np.uint8)
 
 
@@ -102,11 +102,12 @@ def write(path: Path, picture: ByteArray) -> str | None:
     """Write the strip, readable only by its owner. Return what prevented that, or None."""
     part: Path | None = None
     try:
+        data = encode(picture)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".strip-", dir=path.parent)
         part = Path(name)
         with os.fdopen(number, "wb") as file:
-            file.write(encode(picture))
+            file.write(data)
         part.replace(path)
     except OSError as error:
         if part is not None:

@@ -144,7 +144,9 @@ def _convolve(x: Floats, layer: Layer) -> Floats:
     windows = sliding_window_view(x, (layer.side, layer.side), (1, 2))[:, :: layer.stride, :: layer.stride]
     count, high, wide = windows.shape[:3]
     columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(count * high * wide, -1)
-    return (columns @ layer.weights + layer.bias).reshape(count, high, wide, -1)
+    found = columns @ layer.weights
+    found += layer.bias
+    return found.reshape(count, high, wide, -1)
 
 
 def _above_zero(x: Floats) -> Floats:
@@ -175,11 +177,11 @@ def aligned(picture: ByteArray, points: Floats, side: int, places: NDArray[np.fl
     way = similarity(points[list(LANDMARKS), :2], places)
     zoom = float(np.hypot(way[0, 0], way[1, 0]))
     if zoom < 0.5:  # scale down first, because the warp reads only the nearest pixels
-        picture, way = _shrunk(picture, way, side, zoom)
+        picture, way = shrunk(picture, way, side, zoom)
     return np.asarray(cv2.warpAffine(picture, way, (side, side), flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def _shrunk(
+def shrunk(
     picture: ByteArray, way: NDArray[np.float64], side: int, zoom: float
 ) -> tuple[ByteArray, NDArray[np.float64]]:
     """Return the part of the picture that comes into the square, scaled down, and the way from there."""
