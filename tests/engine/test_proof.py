@@ -247,13 +247,36 @@ def strips(picture: Path) -> tuple[int, int]:
 
 
 def test_the_strip_shows_target_and_result(clips: Clips, tmp_path: Path) -> None:
-    result = write(tmp_path / "result.mp4", clips.after, Coded(23))
+    result = write(tmp_path / "result.mp4", clips.after, Coded(23, light=0.6))
     picture = tmp_path / "pictures" / "ab" / "strip.webp"
     assert look(result, clips.target, clips.anna, picture=picture).has_strip
     assert strips(picture) == (3 * strip.CELL + 2 * strip.GAP, 2 * strip.CELL + strip.GAP)
+    rows = np.asarray(Image.open(picture).convert("L"), np.float32)
+    assert rows[: strip.CELL].mean() > 1.4 * rows[-strip.CELL :].mean(), "the target is above the darker result"
     assert [path.name for path in picture.parent.iterdir()] == ["strip.webp"]
     assert look(result, None, clips.anna, picture=picture).has_strip
     assert strips(picture) == (3 * strip.CELL + 2 * strip.GAP, strip.CELL)
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (144, 176)], ids=["large", "small"])
+def test_a_picture_of_the_strip_has_the_face_in_its_middle(size: tuple[int, int]) -> None:
+    """A white square takes the middle third of each side, and the rest is black."""
+    picture = np.zeros((*size, 3), np.uint8)
+    high, wide = size
+    reach = high / 10
+    x, y = 0.7 * wide, 0.4 * high
+    cv2.rectangle(
+        picture,
+        (round(x - reach / 2), round(y - reach / 2)),
+        (round(x + reach / 2), round(y + reach / 2)),
+        (255,) * 3,
+        -1,
+    )
+    place = ((x - reach) / wide, (y - reach) / high, (x + reach) / wide, (y + reach) / high)
+    shown = strip._cut(picture, place, strip.CELL)[..., 0] > 127
+    rows, columns = np.nonzero(shown)
+    assert (rows.mean(), columns.mean()) == pytest.approx((strip.CELL / 2, strip.CELL / 2), abs=2.5)
+    assert np.ptp(columns) == pytest.approx(strip.CELL / 3, abs=6)
 
 
 def test_a_strip_of_noise_is_small_too(tmp_path: Path) -> None:

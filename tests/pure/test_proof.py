@@ -12,6 +12,8 @@ from batchswap.states import Quality
 SWAPPED = FaceMeasures(90, old=0.75, new=0.42, pair=0.75, change=0.2, rest=0.0)
 ORIGINAL = FaceMeasures(90, old=0.15, new=0.75, pair=0.75, change=0.01, rest=0.0)
 STRONGLY_COMPRESSED = FaceMeasures(90, old=0.58, new=0.75, pair=0.75, change=0.05, rest=0.01)
+LESS_NEAR = FaceMeasures(90, old=0.75, new=0.7, pair=0.75, change=0.2, rest=0.0)
+FAR = FaceMeasures(90, old=0.75, new=0.85, pair=0.75, change=0.2, rest=0.0)
 GONE = FaceMeasures(90, pair=0.75, change=0.9, rest=0.0, is_gone=True)
 TINY = FaceMeasures(18, old=0.6, new=0.6, pair=0.7, change=0.2, rest=0.0)
 TINY_STILL = FaceMeasures(18, old=0.6, new=0.6, pair=0.7, change=0.01, rest=0.0)
@@ -41,6 +43,8 @@ JUDGED = {
     "one frame is swapped": Example((*(ORIGINAL,) * 11, SWAPPED), LIKE_NEW, Shows.OLD, 1 / 12),
     "another person": Example((SWAPPED,) * 12, LIKE_OTHER, Shows.OTHER, 0.0),
     "half another person": Example((*(SWAPPED,) * 6, *(ORIGINAL,) * 6), LIKE_OTHER, Shows.OTHER, 0.0),
+    "some frames are less near": Example((*(SWAPPED,) * 9, *(LESS_NEAR,) * 3), LIKE_NEW, Shows.NEW, 1.0),
+    "some frames show another person": Example((*(SWAPPED,) * 9, *(FAR,) * 3), LIKE_NEW, Shows.PARTLY, 9 / 12),
     "between two people": Example((SWAPPED,) * 12, BETWEEN, Shows.UNCLEAR, None),
     "a part is between two people": Example((*(ORIGINAL,) * 9, *(SWAPPED,) * 3), BETWEEN, Shows.UNCLEAR, None),
     "nearer to the old face": Example((SWAPPED,) * 12, MeanDistances(0.54, 0.5), Shows.UNCLEAR, None),
@@ -85,6 +89,23 @@ def test_a_person_is_judged(example: Example) -> None:
     assert (found.shows, found.share) == (example.shows, example.share)
     assert (found.score is None) == (found.share is None)
     assert sum(found.counts.values()) == len(example.seen)
+
+
+WHETHER_CHANGED = {
+    "all": ((SWAPPED,) * 12, True),
+    "half": ((*(SWAPPED,) * 6, *(ORIGINAL,) * 6), True),
+    "none": ((ORIGINAL,) * 12, False),
+    "one of twelve": ((*(ORIGINAL,) * 11, SWAPPED), False),
+    "one, and another one is unclear": ((*(ORIGINAL,) * 10, SWAPPED, TINY), None),
+    "half is unclear": ((*(ORIGINAL,) * 6, *(TINY,) * 6), None),
+}
+
+
+@pytest.mark.parametrize(("seen", "has_changed"), WHETHER_CHANGED.values(), ids=list(WHETHER_CHANGED))
+def test_whether_a_person_changed(seen: tuple[FaceMeasures, ...], has_changed: bool | None) -> None:
+    """It does not depend on who the new face is."""
+    for mean in (LIKE_NEW, LIKE_OTHER, BETWEEN):
+        assert decide.judge(seen, mean).has_changed is has_changed
 
 
 def test_the_score_rises_with_the_share_and_the_nearness() -> None:
