@@ -1,5 +1,6 @@
 """`run` labels the results of a vendor, and signs them with --sign."""
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -104,6 +105,20 @@ def test_verify_reads_the_signatures_of_results(signing: Place) -> None:
     assert wrong.stdout == (
         "spring/r1: results/spring/r1.mp4 is signed for the release none, and its row names release-9\n"
     )
+
+
+def test_the_evidence_of_the_release_is_in_the_signed_file(signing: Place) -> None:
+    Path("proof.pdf").write_bytes(b"signed by Anna")
+    Path("releases.csv").write_text("reference,evidence\nrelease-1,proof.pdf\nrelease-2,\n")
+    rows = [f"r{i},{signing.video(f'v{i}.mp4')},face.png,release-{i}" for i in (1, 2)]
+    Path("spring.csv").write_text("\n".join(["id,video,face,consent", *rows, ""]))
+    done = work("spring.csv", "--consent-register", "releases.csv", "--sign", "keys")
+    assert done.exit_code == 0, done.stderr
+    found = [verify(Path(f"results/spring/r{number}.mp4")).task for number in (1, 2)]
+    assert [(each.consent, each.evidence_sha256) for each in found if each is not None] == [
+        ("release-1", hashlib.sha256(b"signed by Anna").hexdigest()),
+        ("release-2", ""),
+    ]
 
 
 def test_files_are_verified_without_a_ledger(signing: Place) -> None:
