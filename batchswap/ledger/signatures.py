@@ -31,8 +31,9 @@ class SignedResult(msgspec.Struct, frozen=True):
 def record(db: sqlite3.Connection, stamp: Stamp, task_id: int, found: SignedResult) -> bool:
     """Record that the file of a task is labelled or signed. Return whether the task still has this result."""
     changed = db.execute(
-        "update tasks set sha256 = ?, size = ? where id = ? and sha256 in (?, ?)",
-        (found.sha256, found.size, task_id, found.received, found.sha256),
+        "update tasks set sha256 = ?, size = ? where id = ? and (sha256 in (?, ?) or exists"
+        " (select 1 from deliveries d where d.task_id = tasks.id and d.received_sha256 = ?))",
+        (found.sha256, found.size, task_id, found.received, found.sha256, found.received),
     ).rowcount
     if changed != 1:
         return False
@@ -40,7 +41,7 @@ def record(db: sqlite3.Connection, stamp: Stamp, task_id: int, found: SignedResu
         "insert into deliveries(task_id, batch_id, sha256, quality, evidence, signed, received_sha256, delivered_at)"
         f" select id, batch_id, ?, '{Quality.UNKNOWN}', cast('{{}}' as blob), ?, ?, ? from tasks where id = ?"
         " on conflict(task_id) do update set signed = excluded.signed,"
-        " received_sha256 = iif(received_sha256 = '', excluded.received_sha256, received_sha256)",
+        " received_sha256 = excluded.received_sha256",
         (found.received, found.is_signed, found.received, stamp.at, task_id),
     )
     event, detail = SIGNED if found.is_signed else LABELLED, f"SHA-256 {found.sha256}, received as {found.received}"

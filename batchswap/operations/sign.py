@@ -127,20 +127,36 @@ def _files(db: sqlite3.Connection, out: Path) -> dict[str, int]:
 def _sign(
     db: sqlite3.Connection, item: Task, known: Stored, order: SignOrder, outcome: SigningOutcome
 ) -> signatures.SignedResult:
-    """Sign a result and record it. Raise ProvenanceError and OSError, with the file as it was."""
+    """Sign a result and record it. Raise ProvenanceError and OSError, with the file as it was.
+
+    A review may move the file at any moment, in a transaction of its own: the signed file takes its place in one, too.
+    """
     path = _path(known, order.out)
     place = Place(path.parent, path.name)
     destination = path.with_name(place.part.removesuffix(".part") + ".sign")
-    job = SigningJob(path, destination, facts_of(db, item), order.keys, order.timestamp_url, order.label, known.sha256)
-    done = deliver_signed(job)
-    if done.path != path:
-        done.path.replace(path)
-        sync_folder(path.parent)
-    with suppress(FileNotFoundError):
-        destination.unlink()
-    with transaction(db):
-        if not signatures.record(db, Stamp(time.time(), None), item.id, done.result):
-            raise ProvenanceError("result", "it has just been changed by another command")
+    labelled = signatures.find_record(db, item.id)
+    job = SigningJob(
+        path,
+        destination,
+        facts_of(db, item),
+        order.keys,
+        order.timestamp_url,
+        order.label,
+        labelled.received if labelled else known.sha256,
+        stored=known.sha256,
+    )
+    try:
+        done = deliver_signed(job)
+        with transaction(db):
+            if queries.stored_by(db, item.id) != known:
+                raise ProvenanceError("result", "it has just been changed by another command: repeat this one")
+            if done.path != path:
+                done.path.replace(path)
+                sync_folder(path.parent)
+            signatures.record(db, Stamp(time.time(), None), item.id, done.result)
+    finally:
+        with suppress(OSError):
+            destination.unlink()
     outcome.signed += 1
     outcome.remarks += [f"{item.batch}/{item.key}: {words}" for words in done.remarks]
     return done.result

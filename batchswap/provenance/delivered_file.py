@@ -45,8 +45,9 @@ class SigningJob(msgspec.Struct, frozen=True):
     """The job for a process of the pool; it can be pickled. `source` is a complete file under any name.
 
     `destination` is a free name in a folder on the same file system. `keys`: the folder of the keys; None: only label
-    the file. `received`: the SHA-256 of the file as it was downloaded, if it is known. `content`: a copy of the source
-    that was encoded again, and is delivered in its place; None: the source itself.
+    the file. `received`: the SHA-256 of the file as it was downloaded, if it is known. `stored`: the SHA-256 of the
+    source that the ledger has, if it is not only downloaded any more. `content`: a copy of the source that was encoded
+    again, and is delivered in its place; None: the source itself.
     """
 
     source: Path
@@ -57,6 +58,7 @@ class SigningJob(msgspec.Struct, frozen=True):
     label: bool = True
     received: str = ""
     content: Path | None = None
+    stored: str = ""
 
 
 class SignedFile(msgspec.Struct, frozen=True):
@@ -123,7 +125,7 @@ def _hashes(job: SigningJob, file: BinaryIO) -> tuple[str, str]:
     """Return the SHA-256 of the open source, and that of the downloaded file. It may have got its label since."""
     sha256 = digest(file)
     received = job.received or sha256
-    if received != sha256:
+    if sha256 not in (received, job.stored):
         media_type = labels.media_type(file, job.facts.kind)
         if not labels.is_labelled_from(file, media_type, received):
             raise ProvenanceError("result", f"{job.source} is not the file that was downloaded")
@@ -138,6 +140,11 @@ def is_ours(found: TaskAssertion | None, facts: SwapFacts, received: str = "") -
         return False
     if facts.task_id or found.task_id:
         return found.task_id == facts.task_id
+    return is_named(found, facts)
+
+
+def is_named(found: TaskAssertion, facts: SwapFacts) -> bool:
+    """Return whether a manifest names this row. A reused result has the task id of another one."""
     return (found.batch, found.key) == (facts.batch, facts.key)
 
 
@@ -150,14 +157,18 @@ def _recognise(path: Path, job: SigningJob) -> SignedFile | None:
             format_ = labels.media_type(file, job.facts.kind)
             file.seek(0)
             found = read_manifest(file, format_)
-            if not found.is_intact or not is_ours(found.task, job.facts, job.received):
+            sha256 = digest(file)
+            if not found.is_intact or found.task is None:
                 return None
-            assert found.task is not None
+            # A ledger that was rebuilt knows only the signed file.
+            is_known = sha256 == job.stored and is_named(found.task, job.facts)
+            if not is_ours(found.task, job.facts, "" if is_known else job.received):
+                return None
             if job.facts.visible_label not in ("", found.task.visible_label):
                 return None
             return SignedFile(
                 path,
-                digest(file),
+                sha256,
                 file.seek(0, os.SEEK_END),
                 found.task.received_sha256,
                 format_,

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from batchswap.ledger.enrolment.input_files import hash_file
+from batchswap.operations.sign import SignOrder, sign_results
+from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_signed
 from batchswap.provenance.verification import SignatureState, verify
 from tests.cli.conftest import Place, call, work
 from tests.cli.test_duplicates import submits
@@ -147,6 +149,32 @@ def test_a_lost_ledger_is_rebuilt_with_signed_results(done: str) -> None:
     assert call("rebuild", done).exit_code == 0
     assert (row("r0")["state"], row("r0")["sha256"]) == ("done", known["sha256"])
     assert submits(done) == 0
+    content = FILE.read_bytes()
+    assert sign()["signed"] == 3
+    assert FILE.read_bytes() == content, "it is signed once"
+    assert call("verify").exit_code == 0
+
+
+def test_a_result_that_is_rejected_while_it_is_signed_is_left_where_it_moved(
+    done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = row("r0")["sha256"]
+
+    def reject(job: SigningJob) -> SignedFile:
+        found = deliver_signed(job)
+        assert call("review", "--reject", "r0").exit_code == 0
+        return found
+
+    order = SignOrder(Path("batchswap.db"), Path("results"), Path("keys"), ("r0",))
+    with monkeypatch.context() as patch:
+        patch.setattr("batchswap.operations.sign.deliver_signed", reject)
+        outcome = sign_results(order)
+    assert outcome.failed == ["spring/r0: it has just been changed by another command: repeat this one"]
+    assert sorted(path.name for path in FILE.parent.iterdir()) == ["r1.mp4", "r2.mp4"]
+    rejected = Path("results/rejected/spring/r0.mp4")
+    assert (row("r0")["sha256"], hash_file(rejected)) == (received, received)
+    assert sign("r0")["signed"] == 1
+    assert verify(rejected).state is SignatureState.VALID
 
 
 VICTIM = """

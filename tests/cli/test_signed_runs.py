@@ -12,6 +12,7 @@ import pytest
 from batchswap.provenance import keys
 from batchswap.provenance.verification import SignatureState, verify
 from tests.cli.conftest import Place, call, work
+from tests.cli.test_labelled_runs import film
 
 
 @pytest.fixture
@@ -63,6 +64,21 @@ def test_a_repeated_run_signs_what_an_earlier_one_left_unsigned_and_asks_the_api
     assert verify(Path("results/spring/r1.mp4")).state is SignatureState.VALID
     third = work(name, "--sign", "keys")
     assert "of earlier runs" not in third.stderr
+    said = call("verify")
+    assert (said.exit_code, said.stdout) == (0, "")
+
+
+def test_a_result_with_a_visible_label_is_signed_later_as_the_file_that_was_received(signing: Place) -> None:
+    film("clip.mp4")
+    Path("spring.csv").write_text("id,video,face\na,clip.mp4,face.png\n")
+    assert work("spring.csv", "--visible-label", "AI-generated").exit_code == 0
+    [(received, delivered)] = rows("select received_sha256, t.sha256 from deliveries join tasks t on t.id = task_id")
+    assert received != delivered
+    assert call("sign", "--sign", "keys").exit_code == 0
+    found = verify(Path("results/spring/a.mp4"))
+    assert found.task is not None
+    assert (found.state, found.task.received_sha256) == (SignatureState.VALID, received)
+    assert call("verify").exit_code == 0
 
 
 def test_a_reused_result_is_signed_for_its_own_row(signing: Place) -> None:
