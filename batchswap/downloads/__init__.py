@@ -18,7 +18,7 @@ from batchswap.downloads.media_check.containers import false_ending, inspect
 from batchswap.downloads.media_check.pictures import picture_size
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import Verified
-from batchswap.downloads.publish import copy_part, discard_part, is_published, publish, unpublish
+from batchswap.downloads.publish import copy_part, discard_part, discard_signed, is_published, publish, unpublish
 from batchswap.downloads.rejected_files import REJECTED, move, rejected_name, rejected_names
 from batchswap.downloads.resume import Glance
 
@@ -31,6 +31,7 @@ __all__ = [
     "Verified",
     "copy_part",
     "discard_part",
+    "discard_signed",
     "false_ending",
     "inspect",
     "is_on_private_address",

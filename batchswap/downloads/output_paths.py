@@ -52,6 +52,11 @@ class Place(msgspec.Struct, frozen=True):
     def note(self) -> str:
         return f"{self.part}.json"
 
+    @property
+    def signed(self) -> str:
+        """The name of the file that is labelled or signed, until it takes the place of the part."""
+        return f"{self.part.removesuffix('.part')}.sign"
+
     def check(self) -> None:
         """Raise DownloadError "outside" if `output` is not a path below `out`."""
         parts = self.output.split("/")

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import stat
 from functools import partial
@@ -106,18 +107,33 @@ def unpublish(place: Place, sha256: str, size: int) -> bool:
             os.unlink(place.name, dir_fd=folder)
         except OSError as error:
             raise DownloadError("disk", f"cannot be deleted: {error.strerror}") from error
+        _remove_signed(folder, place)
         with folder_sync(place.traits):
             os.fsync(folder)
     return True
 
 
 def discard_part(place: Place) -> None:
-    """Delete the part of a download, durably. Blocks. Raise DownloadError."""
+    """Delete the part of a download, and what `discard_signed` does, durably. Blocks. Raise DownloadError."""
     with opened(place) as folder, disk(place):
         remove(folder, place.part)
         remove(folder, place.note)
+        _remove_signed(folder, place)
         with folder_sync(place.traits):
             os.fsync(folder)
+
+
+def discard_signed(place: Place) -> None:
+    """Delete labelled and signed files that did not take the place of the part. Blocks. Raise DownloadError."""
+    with opened(place) as folder, disk(place):
+        _remove_signed(folder, place)
+
+
+def _remove_signed(folder: int, place: Place) -> None:
+    """Remove the signed file, an incomplete one, and copies that were encoded again by killed processes."""
+    pattern = re.compile(rf"{re.escape(place.signed)}(\.new|\.\d+\.drawn\.\w+)?")
+    for name in filter(pattern.fullmatch, os.listdir(folder)):
+        remove(folder, name)
 
 
 def copy_part(source: Path, place: Place, wanted: Verified) -> None:

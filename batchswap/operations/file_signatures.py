@@ -4,13 +4,19 @@ from pathlib import Path
 
 from batchswap import provenance
 from batchswap.ledger.signatures import SignedResult
+from batchswap.provenance.key_checks import check_root
 from batchswap.provenance.verification import Provenance, SignatureState, verify
 
 
 class SignatureReader:
-    """Reads signatures, with the certificate `root` as a trusted one. Without the extra, it reads nothing."""
+    """Reads signatures, with the certificate `root` as a trusted one. Without the extra, it reads nothing.
+
+    Raise UsageError for a root that is no certificate, and MissingExtra if there is one.
+    """
 
     def __init__(self, root: Path | None) -> None:
+        if root is not None:
+            check_root(root)
         self._root = root
         self.is_usable = provenance.is_installed()
 

@@ -132,8 +132,7 @@ def _sign(
     A review may move the file at any moment, in a transaction of its own: the signed file takes its place in one, too.
     """
     path = _path(known, order.out)
-    place = Place(path.parent, path.name)
-    destination = path.with_name(place.part.removesuffix(".part") + ".sign")
+    destination = path.with_name(Place(path.parent, path.name).signed)
     labelled = signatures.find_record(db, item.id)
     job = SigningJob(
         path,

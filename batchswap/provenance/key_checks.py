@@ -49,6 +49,16 @@ def check_keys(folder: Path, now: float | None = None) -> KeysCheck:
     return found
 
 
+def check_root(path: Path) -> None:
+    """Raise UsageError unless the file has certificates in PEM: c2pa would take every signature for damaged."""
+    try:
+        load("cryptography.x509").load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--root: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"--root: {path} has no certificate in PEM: name the root.pem of the signer") from None
+
+
 def _check(keys: SigningKeys, folder: Path, now: float) -> KeysCheck:
     x509 = load("cryptography.x509")
     try:

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from batchswap.downloads.filesystem import rename_to_free_name
 from batchswap.errors import UsageError
 from batchswap.provenance import load
+from batchswap.provenance.new_file import sync_folder
 
 CHAIN, KEY, ROOT = "chain.pem", "key.pem", "root.pem"
 YEARS = 5
@@ -31,9 +33,14 @@ class SigningKeys(msgspec.Struct, frozen=True):
 
 
 def create(folder: Path, name: str) -> None:
-    """Make a root, a certificate for signing and its key. Raise UsageError if any of the files exists."""
+    """Make a root, a certificate for signing and its key. Raise UsageError if any of the files exists.
+
+    All are complete before the first one gets its name, and the key is the last: after a kill, the next call makes new
+    keys.
+    """
     x509, ec = load("cryptography.x509"), load("cryptography.hazmat.primitives.asymmetric.ec")
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_interrupted(folder)
     for each in (ROOT, CHAIN, KEY):
         if os.path.lexists(folder / each):
             raise UsageError(f"{folder / each} exists, and no key is ever overwritten: name another folder")
@@ -45,7 +52,32 @@ def create(folder: Path, name: str) -> None:
     private = key.private_bytes(coding.Encoding.PEM, coding.PrivateFormat.PKCS8, coding.NoEncryption())
     root_pem, leaf_pem = (each.public_bytes(coding.Encoding.PEM) for each in (root, leaf))
     for file, content, mode in ((ROOT, root_pem, 0o644), (CHAIN, leaf_pem + root_pem, 0o644), (KEY, private, 0o600)):
-        _write(folder / file, content, mode)
+        _write(_unfinished(folder, file), content, mode)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for file in (ROOT, CHAIN, KEY):
+            rename_to_free_name(handle, _unfinished(folder, file).name, file)
+    finally:
+        os.close(handle)
+    sync_folder(folder)
+
+
+def _unfinished(folder: Path, file: str) -> Path:
+    return folder / f".{file}.new"
+
+
+def _remove_interrupted(folder: Path) -> None:
+    """Remove the files of a call that was killed before it had made the key.
+
+    The new key is the last file that it writes. So if there is one, certificates that are no longer among the new files
+    are those of that call.
+    """
+    left = [file for file in (ROOT, CHAIN, KEY) if os.path.lexists(_unfinished(folder, file))]
+    if KEY in left and not os.path.lexists(folder / KEY):
+        for file in {ROOT, CHAIN}.difference(left):
+            (folder / file).unlink(missing_ok=True)
+    for file in left:  # the key is the last one
+        _unfinished(folder, file).unlink()
 
 
 def _name(x509: Any, organization: str, common: str) -> Any:

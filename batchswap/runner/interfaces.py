@@ -85,6 +85,9 @@ class ResultStore(Protocol):
     async def take(self, output: str, made: Path) -> None:
         """Let a file take the place of the part, in one step."""
 
+    async def discard_signed(self, output: str) -> None:
+        """Delete files of killed processes that were to take the place of the part. Raise nothing."""
+
     def file(self, output: str, part: Verified) -> Path | None:
         """Return the file with the size of this verified part: the part itself, or the final file."""
 

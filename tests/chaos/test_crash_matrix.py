@@ -272,6 +272,24 @@ def test_killed_while_a_result_is_signed(old_shop: Shop, monkeypatch: pytest.Mon
     assert len(old_shop.results()) == 3
 
 
+def test_a_signed_file_that_the_next_run_does_not_want_is_removed(
+    old_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = old_shop.environment()
+    keys.create(old_shop.folder / "keys", "test")
+    monkeypatch.setattr(Shop, "environment", lambda _: usual | {"BATCHSWAP_SIGN": str(old_shop.folder / "keys")})
+    pairs = old_shop.rows(1)
+    point = SIGNED["after a signature, before the file has its place"].replace("#2", "#1")
+    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    [made] = (old_shop.folder / "out").rglob(".*.sign")
+    for ending in ("new", "123.drawn.mp4"):
+        made.with_name(f"{made.name}.{ending}").write_bytes(b"killed while it was written")
+    monkeypatch.setattr(Shop, "environment", lambda _: usual)
+    assert old_shop.run("--rate", "none").exit_code == 0
+    assert old_shop.results() == old_shop.expected(pairs)
+    assert not list((old_shop.folder / "out").rglob(".*"))
+
+
 def test_a_label_that_the_ledger_does_not_know_yet_is_no_reason_to_download_again(
     old_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,10 @@ def test_verify_reads_the_signatures_of_results(signing: Place) -> None:
     assert (said["exit_code"], said["signatures"]["valid"], said["labelled"]) == (0, 2, 2)
     said = json.loads(call("verify", "--json", "--root", "keys/root.pem").stdout)
     assert said["signatures"]["trusted"] == 2
+    Path("text.pem").write_bytes(b"\xff no certificate")
+    for root, words in {"text.pem": "has no certificate in PEM", "nothing.pem": "cannot be read"}.items():
+        refused = call("verify", "--root", root)
+        assert (refused.exit_code, f"--root: {root} {words}" in refused.stderr) == (2, True)
     with closing(sqlite3.connect("batchswap.db")) as db, db:
         db.execute("update tasks set consent = 'release-9' where key = 'r1'")
     wrong = call("verify")

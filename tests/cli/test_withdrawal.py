@@ -92,6 +92,7 @@ def test_no_run_submits_or_plans_a_row_under_it(shop: Place) -> None:
 
 def test_deleted_files_are_neither_missing_nor_downloaded_again(done: str) -> None:
     content = Path("results/spring/r2.mp4").read_bytes()
+    Path("results/spring/.r0.mp4.sign.new").write_bytes(b"killed while it was signed")
     found = withdraw("a", "--delete", "--yes")
     assert (found["deleted"], list(Path("results/spring").iterdir())) == (2, [Path("results/spring/r2.mp4")])
     assert Path("results/spring/r2.mp4").read_bytes() == content

@@ -233,6 +233,9 @@ class Shelf:
     async def take(self, output: str, made: Path) -> None:
         raise AssertionError("nothing is signed here")
 
+    async def discard_signed(self, output: str) -> None:
+        """Do nothing: nothing is signed here."""
+
     def file(self, output: str, part: Verified) -> Path | None:
         return Path(output)
 

@@ -1,6 +1,9 @@
 """Keys are made once and never overwritten; what is wrong with a folder of keys is reported in words, before a run."""
 
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,6 +24,7 @@ from tests.provenance.conftest import signed
 from tests.waits import wait_until
 
 DAY = 86400.0
+NAMES = ["root.pem", "chain.pem", "key.pem"]
 
 
 @pytest.fixture
@@ -39,15 +43,68 @@ def test_new_keys_are_sound_and_only_this_user_can_read_the_key(signing: Path) -
     assert (signing / "key.pem").read_bytes().count(b"BEGIN") == 1
 
 
-@pytest.mark.parametrize("name", ["root.pem", "chain.pem", "key.pem"])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_file_is_overwritten(folder: Path, name: str) -> None:
-    for other in {"root.pem", "chain.pem", "key.pem"} - {name}:
+    for other in {*NAMES} - {name}:
         (folder / other).unlink()
     content = (folder / name).read_bytes()
     with pytest.raises(UsageError, match=f"{name} exists, and no key is ever overwritten"):
         keys.create(folder, "Other")
     assert [path.name for path in folder.iterdir()] == [name]
     assert (folder / name).read_bytes() == content
+
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from batchswap.provenance import keys
+steps = int(sys.argv[1])
+
+def step():
+    global steps
+    steps -= 1
+    if steps < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watched(function):
+    def call(*arguments):
+        step()
+        return function(*arguments)
+    return call
+
+keys._write, keys.rename_to_free_name = watched(keys._write), watched(keys.rename_to_free_name)
+sys.addaudithook(lambda event, _: step() if event == "os.remove" else None)
+keys.create(Path("keys"), "killed")
+"""
+
+
+def _kill_after(steps: int, folder: Path) -> int:
+    return subprocess.run([sys.executable, "-c", VICTIM, str(steps)], cwd=folder, check=False).returncode
+
+
+def test_keys_whose_making_was_killed_are_made_again(tmp_path: Path) -> None:
+    """A second call is killed, too, while it removes what the first one has left."""
+    for steps, again in ((0, 0), (1, 1), (2, 2), (3, 1), (3, 3), (4, 0), (4, 1), (4, 2), (5, 1), (5, 2), (5, 3)):
+        folder = tmp_path / f"{steps}-{again}"
+        (folder / "keys").mkdir(parents=True)
+        (folder / "keys" / "notes.txt").write_text("mine")
+        assert _kill_after(steps, folder) == -signal.SIGKILL
+        assert not (folder / "keys" / "key.pem").exists()
+        assert _kill_after(again, folder) == -signal.SIGKILL
+        keys.create(folder / "keys", "Example Ltd")
+        found = check_keys(folder / "keys")
+        assert (found.problems, found.subject) == ((), "CN=Example Ltd,O=Example Ltd")
+        assert {path.name for path in (folder / "keys").iterdir()} == {*NAMES, "notes.txt"}
+    (tmp_path / "done").mkdir()
+    assert _kill_after(6, tmp_path / "done") == 0
+
+
+def test_certificates_of_ones_own_are_no_left_files(folder: Path) -> None:
+    (folder / "key.pem").rename(folder / "elsewhere.pem")
+    (folder / ".root.pem.new").write_text("killed before the key")
+    with pytest.raises(UsageError, match="exists, and no key is ever overwritten"):
+        keys.create(folder, "Other")
+    assert {path.name for path in folder.iterdir()} == {"root.pem", "chain.pem", "elsewhere.pem"}
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ class Fetching:
         found = await self._examining.examine(job, part)
         part = await self._signing.sign(job, part)
         await run.store.publish(job.task.output, part, replaces=previous.replaces)
+        if previous.sha256 is not None:  # an earlier run had begun to deliver it
+            await run.store.discard_signed(job.task.output)
         self._troubles.clear()
         await run.ledger.write(transitions.saved, job.attempt)
         run.ledger.log.note(What.SAVED, job.task, job.attempt, size=part.size, sha256=part.sha256)

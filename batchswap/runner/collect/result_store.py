@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from batchswap.downloads import Downloader, Place, Trial, Verified, is_published, publish, try_out
+from batchswap.downloads import Downloader, Place, Trial, Verified, discard_signed, is_published, publish, try_out
 from batchswap.downloads.fsync_batch import to_its_end
 from batchswap.downloads.output_paths import disk
+from batchswap.errors import DownloadError
 from batchswap.runner.interfaces import ResultExaminer, ResultSigner
 from batchswap.tasks import MediaKind
 
@@ -66,6 +67,11 @@ class Results:
         place = self._place(output)
         with disk(place):
             await asyncio.to_thread(made.replace, place.final.with_name(place.part))
+
+    async def discard_signed(self, output: str) -> None:
+        """Delete files of killed processes that were to take the place of the part, as far as possible."""
+        with suppress(DownloadError):
+            await asyncio.to_thread(discard_signed, self._place(output))
 
     async def holds(self, output: str, sha256: str) -> bool:
         """Return whether the file under the final name has this SHA-256. Raise DownloadError."""

@@ -39,6 +39,7 @@ class Signing:
             done = await signer.sign(item, path, part.sha256)
         except BatchswapError as error:
             self._tell(job, f"it was saved as it came: {error}")
+            await run.store.discard_signed(item.output)
             return part
         finally:
             run.state.note_delivery(-1)
