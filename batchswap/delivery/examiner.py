@@ -93,7 +93,7 @@ class Examiner:
         return self._pictures / sha256[:2] / f"{sha256[:16]}-{item.id}.webp"
 
     def _delivered(self, found: SwapProof, sha256: str, strip: Path | None, missing: dict[str, str]) -> Delivered:
-        missing |= found.evidence.get("missing", {})
+        missing = found.evidence.get("missing", {}) | missing  # the own reasons are more exact
         evidence = found.evidence | ({"missing": missing} if missing else {})
         is_drawn = found.has_strip and strip is not None and self._pictures is not None
         return Delivered(

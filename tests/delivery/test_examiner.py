@@ -119,6 +119,13 @@ def test_an_input_that_has_changed_or_is_gone_is_not_compared(tmp_path: Path) ->
     }
 
 
+def test_what_is_missing_before_and_in_the_examination_is_in_the_evidence(tmp_path: Path) -> None:
+    prepared(tmp_path)
+    (tmp_path / "f.png").unlink()
+    (found,) = examined(tmp_path, "damaged")
+    assert found.facts["missing"] == {"target": "the target is damaged", "face": "No such file or directory"}
+
+
 def test_an_input_whose_time_alone_has_changed_is_still_compared(tmp_path: Path) -> None:
     prepared(tmp_path)
     os.utime(tmp_path / "v.mp4", (1.0, 1.0))
