@@ -67,6 +67,8 @@ def judge(group: str, case: labelled_results.Case) -> Finding:
     right = found.quality in RIGHT[case.truth] or (case.may_be_unknown and found.quality == Quality.UNKNOWN)
     if case.truth == PARTLY and found.quality == Quality.PARTLY and not case.is_multi:
         right = found.share is not None and SHARES[0] <= found.share <= SHARES[1]
+    if case.truth == WRONG and found.quality == Quality.PARTLY:
+        right = found.share == 0
     return Finding(
         group, case.name, case.truth, found.quality, right, case.may_be_unknown, f"{found.share} {found.evidence}"
     )
