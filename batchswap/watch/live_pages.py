@@ -85,10 +85,12 @@ class TimeLineCache:
     def draw(self, db: sqlite3.Connection, batches: Sequence[int], run_id: int | None) -> TimeLine | None:
         """Return the time line of some batches and a run: a new one if that is due."""
         event, now = page_queries.mark(db).event, time.monotonic()
-        is_same = self._of == (*batches, run_id)
-        if not is_same or (event != self._event and now - self._at >= DRAWN_EVERY):
+        run = page_queries.run(db, run_id)
+        of = (*batches, run_id, None if run is None else run.ended_at)  # the end of a run is drawn at once
+        is_due = event != self._event and now - self._at >= DRAWN_EVERY
+        if self._drawn is None or self._of != of or is_due:
             self._drawn = charts.gather(db, batches, run_id)
-            self._of, self._event, self._at = (*batches, run_id), event, now
+            self._of, self._event, self._at = of, event, now
         return self._drawn
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from batchswap.operations.ledger_access import reading
 from batchswap.report.page.task_cells import FIELDS
 from batchswap.watch import feed
 from batchswap.watch.feed import Feed, mark_text, parse_mark
-from batchswap.watch.live_pages import LivePages
+from batchswap.watch.live_pages import LivePages, TimeLineCache
 from tests.browser.nights import Night
 from tests.cli.conftest import Place, _server, call, forgetful, place, shop, work
 from tests.cli.test_duplicates import submits
@@ -199,6 +200,23 @@ async def test_a_page_that_does_not_read_is_disconnected(tmp_path: Path, monkeyp
     assert following.count == 0
     assert [text async for text in slow] == []
     pages.close()
+
+
+def test_the_time_line_is_drawn_when_there_is_one_and_when_its_run_ends(tmp_path: Path) -> None:
+    ledger = Night(tmp_path, 3).write()
+    kept = TimeLineCache()
+    with closing(sqlite3.connect(ledger, isolation_level=None)) as db:
+        db.execute("update runs set ended_at = null")
+        db.execute("create temp table saved as select * from traffic")
+        db.execute("delete from traffic")
+        assert kept.draw(db, [1], 1) is None
+        db.execute("insert into traffic select * from saved")
+        first = kept.draw(db, [1], 1)
+        assert first is not None
+        db.execute("insert into events(at, task_id, event) values(1.0, 1, 'named')")
+        assert kept.draw(db, [1], 1) is first, "once a minute is enough"
+        db.execute("update runs set ended_at = started_at + 60")
+        assert kept.draw(db, [1], 1) is not first
 
 
 @pytest.mark.parametrize(
