@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from batchswap.ledger.report_queries import Run
 from batchswap.ledger.rows import IS_OPEN, marks, one_of
 from batchswap.states import COSTS_MONEY, DOUBTFUL, AttemptState, Event, Quality, State
 
@@ -133,24 +134,17 @@ def batches_of(db: sqlite3.Connection, run_id: int) -> list[str]:
     return sorted(name for (name,) in db.execute(sql, {"run": run_id}))
 
 
-class RunRow(msgspec.Struct, frozen=True):
-    """A run with its own costs. `ended_at` None: it is in progress, or was killed."""
+class RunRow(Run, frozen=True):
+    """A run with its own costs."""
 
-    id: int
-    started_at: float
-    ended_at: float | None
-    pid: int
     version: str
-    provider: str
-    exit_code: int | None
-    summary: str | None
     spent: float
     reserved: float
     unpriced: int
 
 
 _RUN_SQL = (
-    "select r.id, r.started_at, r.ended_at, r.pid, r.version, r.provider, r.exit_code, r.summary,"
+    "select r.id, r.started_at, r.ended_at, r.pid, r.provider, r.exit_code, r.summary, r.version,"
     " coalesce(sum(m.spent), 0.0), coalesce(sum(m.held), 0.0), coalesce(sum(m.unpriced_attempts), 0)"
     " from runs r left join money m on m.run_id = r.id"
 )
