@@ -138,6 +138,9 @@ def test_a_copy_button_copies_the_command(page: Browser) -> None:
     assert command.startswith("batchswap show ")
     ActionChains(page.driver).move_to_element(button).click().perform()
     wait_until(lambda: page.find("#said").text == "Copied", "the message")
+    shown = "[...document.querySelectorAll('.command')].map((e) => e.querySelector('code').textContent)"
+    copied = "[...document.querySelectorAll('.command .copy')].map((e) => e.dataset.copy)"
+    assert page.run(f"return {shown}") == page.run(f"return {copied}")
     assert pasted(page) == command
 
 
@@ -303,6 +306,11 @@ def test_it_prints_all_sections_without_controls(page: Browser) -> None:
     assert printed.startswith(b"%PDF")
     page.run("dispatchEvent(new Event('beforeprint'))")
     assert len(page.all("#canvas .row")) == 260
+    page.media(kind="print")
+    ends = "['#canvas', '#canvas .row:last-child'].map((s) => document.querySelector(s).getBoundingClientRect().bottom)"
+    canvas, row = page.run(f"return {ends}")
+    assert canvas - row < 3, "no empty pages after the list"
+    page.media()
     page.run("dispatchEvent(new Event('afterprint'))")
     assert len(page.all("#canvas .row")) < 45
 
@@ -320,7 +328,11 @@ def test_without_scripts_the_rest_can_be_read(browser: Browser, night: Path) -> 
 
 def test_a_program_can_bring_it_up_to_date(page: Browser) -> None:
     """The functions that a live page calls: tasks and sections are replaced, and the place in the list stays."""
-    page.run("document.getElementById('window').scrollTop = 2000")
+    page.find("#canvas .key").click()
+    ActionChains(page.driver).send_keys(Keys.ESCAPE, *[Keys.PAGE_DOWN] * 4).perform()
+    page.run("document.getElementById('window').scrollTop = 1500")
+    focused = page.run("return document.activeElement.textContent")
+    assert focused == "clip-00041"
     first = page.run("return batchswap.tasks[0]")
     names_ = ["summer", "done", "swapped", "accepted", "", "clips/x.mp4", "faces/a.jpg", "r", "tag", "video"]
     cells = [
@@ -349,12 +361,43 @@ def test_a_program_can_bring_it_up_to_date(page: Browser) -> None:
         1,
         4,
     ]
-    page.run("batchswap.update({names: arguments[0], rows: [arguments[1]]}, [arguments[2]])", names_, cells, 260)
-    assert page.run("return [batchswap.tasks.length, batchswap.tasks[0].review]") == [259, "accepted"]
-    assert page.run("return document.getElementById('window').scrollTop") == 2000
+    page.run("batchswap.update({names: arguments[0], rows: [arguments[1]]})", names_, cells)
+    assert page.run("return [batchswap.tasks.length, batchswap.tasks[0].review]") == [260, "accepted"]
+    assert page.run("return document.getElementById('window').scrollTop") == 1500
+    assert page.run("return document.activeElement.textContent") == focused
     made = page.run("return batchswap.section('rights', '<section id=rights data-section><h2>New</h2></section>')")
     assert made
     assert page.find("#rights").text == "New"
+
+
+def test_an_update_keeps_the_focus_on_a_task_that_moves(page: Browser) -> None:
+    page.find("#heads [data-sort=credits] button").click()
+    key = page.run("return batchswap.shown[0].key")
+    page.find("#canvas .key").click()
+    ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
+    page.run("batchswap.shown[0].credits = 1e6; batchswap.update({names: [], rows: []})")
+    assert page.run("return document.activeElement.textContent") == key
+    assert page.run("return batchswap.shown[0].key") != key
+
+
+def test_an_update_shows_new_pictures_and_leaves_the_others(browser: Browser, tmp_path: Path) -> None:
+    """They come while the page is open. Those that did not change are not drawn again."""
+    report(Night(tmp_path, 3, trouble=False, strips=False).write(), tmp_path / "night.html")
+    browser.open(tmp_path / "night.html")
+    assert browser.all("#strip-list .strip") == []
+    browser.run("batchswap.tasks[0].strip = 'a.webp'; batchswap.update({names: [], rows: []})")
+    assert len(browser.all("#strip-list .strip")) == 1
+    browser.run("window.drawn = document.querySelector('#strip-list .strip'); drawn.focus()")
+    browser.run("batchswap.update({names: [], rows: []})")
+    assert browser.run("return document.activeElement === drawn")
+    browser.run("batchswap.tasks[1].strip = 'b.webp'; batchswap.update({names: [], rows: []})")
+    assert len(browser.all("#strip-list .strip")) == 2
+    assert browser.run("return document.activeElement.dataset.task") == "1"
+
+
+def test_short_cells_of_the_list_are_not_cut(page: Browser) -> None:
+    script = "[...document.querySelectorAll('#canvas .row > :not(.rest)')].filter((e) => e.scrollWidth > e.clientWidth)"
+    assert page.run(f"return {script}.map((e) => e.textContent)") == []
 
 
 def test_each_section_can_be_replaced(page: Browser, night: Path) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from batchswap.ledger.deliveries import pictures_folder
+from batchswap.ledger.file.lock import hold
 from batchswap.report import page
 from batchswap.report.page import strip_files
 from tests.browser.nights import Night
 from tests.cli.conftest import Place, call, work
+from tests.cli.test_words import change
 
 MARK = '<meta name="generator" content="batchswap '
 
@@ -96,6 +98,34 @@ def test_a_folder_has_the_page_its_data_and_its_pictures(night: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert call("report", "-o", "night", "--pictures", "none").exit_code == 0  # an earlier report is replaced
     assert not (folder / "strips").exists()
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(night: Path) -> None:
+    pictures = sorted(pictures_folder(night / "batchswap.db").rglob("*.webp"))
+    pictures[0].unlink()
+    pictures[0].mkdir()
+    pictures[1].unlink()
+    assert call("report", "-o", "night/", "--pictures", "all").exit_code == 0
+    copied = [each.name for each in (night / "night" / "strips").rglob("*.webp")]
+    assert sorted(copied) == sorted(each.name for each in pictures[2:])
+
+
+def test_a_run_in_progress_shows_its_time_so_far(night: Path) -> None:
+    change("update runs set pid = ?, ended_at = null, exit_code = null, summary = null where id = 2", os.getpid())
+    with hold(Path("batchswap.db"), wait=False):
+        assert call("report").exit_code == 0
+    assert re.search(r"<dt>time</dt><dd>[^<]+ <small>so far</small>", text_of(night / "report.html"))
+    assert call("report").exit_code == 0
+    assert "<dt>time</dt><dd>unknown</dd>" in text_of(night / "report.html")
+
+
+def test_large_sums_are_written_in_full(night: Path) -> None:
+    change("update runs set summary = json_set(summary, '$.credits.balance', 1234567.25)")
+    change("update money set spent = 2345678.5, held = 3456789.5")
+    assert call("report").exit_code == 0
+    text = text_of(night / "report.html")
+    for amount in ("1,234,567.25 credits at the end", "2,345,678.5 credits spent", "3,456,789.5 more reserved"):
+        assert amount in text
 
 
 def test_many_tasks_become_a_folder(night: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.operator_actions import GIVEN_UP
 from batchswap.ledger.releases import ReleaseUse
 from batchswap.report import stored_files
-from batchswap.report.formatting import plural, safe
+from batchswap.report.formatting import plural, priced, safe
 from batchswap.report.next_commands import command
 from batchswap.report.page import charts, money_table, needs, overview, problems
 from batchswap.report.page.charts import TimeLine
@@ -192,7 +192,7 @@ def _colophon(
         found.append(("run", f"number {run.id}, {version}, provider {clean(run.provider)}"))
     balance = report_queries.last_balance(db)
     if balance is not None:
-        found.append(("balance", f"{balance[0]:g} credits at the end of the last run that read it"))
+        found.append(("balance", f"{priced(balance[0])} at the end of the last run that read it"))
     found += [(f"setting {name}", value) for name, value in _differing(settings)]
     if settings is None:
         found.append(("settings", "the ledger does not record the options of a run; `run --report` shows them here"))

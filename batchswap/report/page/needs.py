@@ -89,7 +89,7 @@ def gather(
             "These files are complete, and may not be what you wanted. Accepting and rejecting is free.",
             deliveries.count_doubtful(db, names),
             list(_needs(db, page_queries.doubtful(db, ids, LISTED), strip_of, ledger, _doubtful)),
-            command("tasks", ledger, options="--state done"),
+            command("tasks", ledger, options="--quality doubtful"),
         ),
     ]
     return [each for each in kinds if each.count]
@@ -149,7 +149,7 @@ def _doubtful(db: sqlite3.Connection, row: ReportRow, ledger: Path, strip: str) 
     facts: dict[str, Any] = found.facts if found else {}
     title = _TITLES.get(Quality(row.quality), row.quality)
     if row.quality == Quality.PARTLY and row.share is not None:
-        title = f"the face changed in {row.share:.0%} of the frames that show it"
+        title = f"the face changed in {row.share * 100:.0f} % of the frames that show it"
     evidence = [clean(words) for words in evidence_words(facts)]
     if row.score is not None:
         evidence.append(f"score {row.score:.2f} of 1")

@@ -12,7 +12,7 @@ from batchswap.ledger import page_queries, report_queries
 from batchswap.ledger.budgets import DIGITS
 from batchswap.ledger.page_queries import RunRow
 from batchswap.ledger.queries import Credits
-from batchswap.report.formatting import counted, moment, outcome, plural, priced, span
+from batchswap.report.formatting import counted, moment, money, outcome, plural, priced, span
 from batchswap.report.status import is_running
 from batchswap.states import Quality, State
 
@@ -140,9 +140,9 @@ def _cost(total: Credits, run: PageRun | None) -> str:
     spent = "cost unknown" if total.unpriced and not total.spent else f"{priced(total.spent)} spent"
     more = []
     if run is not None and run.spent != total.spent:
-        more.append(f"{run.spent:g} in this run")
+        more.append(f"{money(run.spent)} in this run")
     if total.reserved:
-        more.append(f"{total.reserved:g} more reserved")
+        more.append(f"{money(total.reserved)} more reserved")
     if total.unpriced and total.spent:
         more.append(f"cost of {plural(total.unpriced, 'attempt')} unknown")
     return f"{spent} ({', '.join(more)})" if more else spent
@@ -167,4 +167,4 @@ def _difference(ratio: float) -> str:
         return "the same as"
     if ratio >= 2:
         return f"{ratio:.1f} times"
-    return f"{abs(ratio - 1):.0%} {'more' if ratio > 1 else 'less'} than"
+    return f"{abs(ratio - 1) * 100:.0f} % {'more' if ratio > 1 else 'less'} than"

@@ -3,7 +3,6 @@
 import base64
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -131,21 +130,14 @@ class CopiedStrips(msgspec.Struct):
         if path is None or not self.choice.takes(row):
             return ""
         target = self.page / STRIPS / row.strip
-        try:
-            if not target.exists():
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _copy(path, target)
-        except FileNotFoundError:
-            return ""
+        if not target.exists():
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                os.link(path, target, follow_symlinks=False)  # takes no space, and not every file system has it
+            except OSError:
+                found = read(self.folder, row.strip)
+                if not found:
+                    return ""
+                target.write_bytes(found)
+                target.chmod(0o600)
         return f"{STRIPS}/{row.strip}"
-
-
-def _copy(path: Path, target: Path) -> None:
-    """Link the file, which takes no space; copy it where that is not possible."""
-    try:
-        os.link(path, target, follow_symlinks=False)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(path, target)
-        target.chmod(0o600)

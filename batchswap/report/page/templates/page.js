@@ -4,8 +4,7 @@
    Foreign text becomes text nodes and attribute values only; no HTML is made from it.
 
    A live page (`LivePart` in render.py) is this page, served by a program:
-     <html data-live>                        shows the elements of the class "live"
-     batchswap.update({names, rows}, gone)   replaces the tasks with these ids, adds new ones, and removes those of `gone`
+     batchswap.update({names, rows})         replaces the tasks with these ids, and adds new ones
      batchswap.section(name, html)           replaces a section by one that the same template made, which is escaped
      batchswap.address = (task, which) => …  returns the address of "file" or "original", where it is not a relative path
      batchswap.act = (action, names) => …    does "accept" or "reject" at once; without it, a mark gives a command to copy
@@ -78,7 +77,7 @@ const batchswap = (() => {
   }
 
   function commandLine(text) {
-    return element("span", { class: "command" }, element("code", {}, text),
+    return element("span", { class: "command" }, element("code", {}, ...text.split(" ").flatMap((word, at) => [at ? " " : "", element("span", {}, word)])),
       element("button", { type: "button", class: "copy", "data-copy": text, "aria-label": `Copy the command: ${text}` }, "Copy"));
   }
 
@@ -99,7 +98,7 @@ const batchswap = (() => {
   }
 
   const ORDERS = {
-    "": ["in order of the manifest", null],
+    "": ["manifest order", null],
     key: ["task", (task) => nameOf(task)],
     state: ["state", (task) => page.states.indexOf(task.state)],
     quality: ["swap", (task) => (task.quality ? task.score ?? 2 : 3)],
@@ -125,8 +124,9 @@ const batchswap = (() => {
     return task.quality === wanted;
   }
 
-  /** Filter and sort, and draw the list. */
-  function apply() {
+  /** Filter and sort, and draw the list: from its start, or with `stays` at its place. */
+  function apply(stays = false) {
+    const before = list.active();
     const words = chosen.q.toLowerCase().split(/\s+/).filter(Boolean);
     shown = tasks.filter((task) => matches(task, words));
     const [, key] = ORDERS[chosen.sort.replace(/^-/, "")] ?? ORDERS[""];
@@ -142,7 +142,9 @@ const batchswap = (() => {
     const all = shown.length === tasks.length ? "" : ` of ${number.format(tasks.length)}`;
     byId("matches").textContent = `${number.format(shown.length)}${all} ${tasks.length === 1 ? "task" : "tasks"}` +
       (chosen.code ? ` with the code ${chosen.code}` : "") + (missing > 0 && page.pieces.length ? `; ${number.format(missing)} more are being read` : "");
-    list.reset();
+    byId("printed").textContent = shown.length > PRINTED ? `Only the first ${number.format(PRINTED)} are printed.` : "";
+    if (stays) list.refresh(before);
+    else list.reset();
   }
 
   // The filter in the address: #tasks?state=failed&q=hero
@@ -245,11 +247,12 @@ const batchswap = (() => {
       canvas.insertBefore(made, next ?? null);
     }
 
-    function reset() {
+    /** Draw the list again, scrolled to `top`. The row at `at` is the one that keys move from. */
+    function redraw(top, at) {
       const had = canvas.contains(document.activeElement);
       canvas.replaceChildren();
       drawn.clear();
-      active = 0;
+      active = Math.max(0, Math.min(shown.length - 1, at));
       const probe = element("div", { class: "row" });
       canvas.append(probe);
       height = probe.offsetHeight || 44;
@@ -257,19 +260,17 @@ const batchswap = (() => {
       canvas.style.height = `${shown.length * height}px`;
       frame.style.height = shown.length * height < frame.clientHeight || !shown.length ? `${Math.max(shown.length, 1) * height}px` : "";
       byId("list").setAttribute("aria-rowcount", shown.length + 1);
-      frame.scrollTop = 0;
+      frame.scrollTop = top;
       draw();
-      if (had) focus(0);
+      if (had) drawn.get(active)?.querySelector(".key").focus({ preventScroll: true });
     }
 
-    /** Keep the place in the list while tasks change. */
-    function refresh() {
-      const top = frame.scrollTop, before = active, had = canvas.contains(document.activeElement);
-      reset();
-      frame.scrollTop = top;
-      active = Math.min(before, Math.max(0, shown.length - 1));
-      draw();
-      if (had) focus(active);
+    const reset = () => redraw(0, 0);
+
+    /** Draw the list again at its place. The focus stays on the task `id`, wherever that is now. */
+    function refresh(id = shown[active]?.id) {
+      const at = shown.findIndex((task) => task.id === id);
+      redraw(frame.scrollTop, at < 0 ? active : at);
     }
 
     function focus(at) {
@@ -306,7 +307,7 @@ const batchswap = (() => {
     addEventListener("resize", () => refresh());
     addEventListener("beforeprint", () => { all = true; draw(); });
     addEventListener("afterprint", () => { all = false; draw(); });
-    return { reset, refresh };
+    return { reset, refresh, active: () => shown[active]?.id };
   })();
 
   // Pictures and videos
@@ -326,7 +327,7 @@ const batchswap = (() => {
     return data ? `data:image/webp;base64,${data}` : "";
   }
 
-  function stripButton(task, id, address, name) {
+  function stripButton(id, address, name) {
     return element("button", { type: "button", class: "strip open-task", "data-task": id, "aria-label": `Look at ${name}` },
       element("img", { src: picture(id, address), alt: `Before and after: ${name}`, loading: address.startsWith("#") ? null : "lazy", decoding: "async", width: 360, height: 240 }));
   }
@@ -342,28 +343,36 @@ const batchswap = (() => {
   addEventListener("pointerover", aim);
   addEventListener("focusin", aim);
 
-  let stripsShown = 0;
+  let stripsWanted = PAGE_OF_STRIPS, stripsDrawn = "";
 
   function rank(task) {
     return page.doubtful.includes(task.quality) && !task.review ? (task.score ?? 0) : task.review === "rejected" ? 2 : 3;
   }
 
-  function showStrips(more = PAGE_OF_STRIPS) {
-    const holder = byId("strip-list");
-    if (!holder) return;
+  function showStrips(more = 0) {
+    stripsWanted += more;
     const some = tasks.filter((task) => task.strip && picture(task.id, task.strip)).sort((a, b) => rank(a) - rank(b));
-    stripsShown = Math.min(some.length, stripsShown + more);
-    holder.replaceChildren(...some.slice(0, stripsShown).map((task) => element("li", {},
-      stripButton(task, task.id, task.strip, nameOf(task)),
-      element("p", { class: "caption" }, element("span", { class: "name" }, task.key),
-        element("span", { class: TONES[task.review ? "swapped" : task.quality] ?? "soft" }, quality(task))))));
-    byId("more-strips").hidden = stripsShown >= some.length;
-    byId("more-strips").textContent = `Show more (${number.format(some.length - stripsShown)} left)`;
+    const first = some.slice(0, stripsWanted);
+    const drawn = JSON.stringify(first.map((task) => [task.id, task.strip, quality(task)]));
+    if (drawn !== stripsDrawn) drawStrips(first);
+    stripsDrawn = drawn;
+    byId("more-strips").hidden = first.length >= some.length;
+    byId("more-strips").textContent = `Show more (${number.format(some.length - first.length)} left)`;
     byId("no-strips").hidden = some.length > 0 || tasks.length < page.total;
     for (const made of document.querySelectorAll(".need-strip:empty")) {
       const { task, strip } = made.dataset;
-      if (picture(task, strip)) made.append(stripButton(null, Number(task), strip, made.closest(".need").dataset.name));
+      if (picture(task, strip)) made.append(stripButton(Number(task), strip, made.closest(".need").dataset.name));
     }
+  }
+
+  function drawStrips(some) {
+    const holder = byId("strip-list");
+    const focused = holder.contains(document.activeElement) ? document.activeElement.dataset.task : "";
+    holder.replaceChildren(...some.map((task) => element("li", {},
+      stripButton(task.id, task.strip, nameOf(task)),
+      element("p", { class: "caption" }, element("span", { class: "name" }, task.key),
+        element("span", { class: TONES[task.review ? "swapped" : task.quality] ?? "soft" }, quality(task))))));
+    if (focused) holder.querySelector(`[data-task="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   let address = (task, which) => task[which];
@@ -522,7 +531,7 @@ const batchswap = (() => {
       const at = place.get(Number(button.dataset.task));
       if (at !== undefined) openTask(tasks[at]);
     }
-    if (button.id === "more-strips") showStrips();
+    if (button.id === "more-strips") showStrips(PAGE_OF_STRIPS);
     if (button.id === "unmark") {
       marks.clear();
       showMarks();
@@ -551,7 +560,7 @@ const batchswap = (() => {
 
   function list_changed() {
     apply();
-    if (!stripsShown) showStrips();
+    if (!stripsDrawn) showStrips();
   }
 
   function load(at) {
@@ -589,20 +598,10 @@ const batchswap = (() => {
 
   // For a live page
 
-  function update(given, gone = []) {
+  function update(given) {
     take(given);
-    if (gone.length) {
-      const out = new Set(gone);
-      const left = tasks.filter((task) => !out.has(task.id));
-      tasks.splice(0, tasks.length, ...left);
-      place.clear();
-      tasks.forEach((task, at) => place.set(task.id, at));
-    }
-    page.total = tasks.length;
-    const top = byId("window").scrollTop;
-    apply();
-    byId("window").scrollTop = top;
-    showStrips(0);
+    apply(true);
+    showStrips();
   }
 
   function section(name, html) {
@@ -611,7 +610,7 @@ const batchswap = (() => {
     if (!made || !old || !old.hasAttribute("data-section") || old.contains(document.activeElement)) return false;
     old.replaceWith(made);
     showClocks();
-    showStrips(0);
+    showStrips();
     showMarks();
     return true;
   }
