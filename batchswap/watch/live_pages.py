@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from batchswap.errors import LedgerError
 from batchswap.ledger import page_queries, queries
 from batchswap.ledger.file import connection
 from batchswap.ledger.page_queries import LedgerMark, ReportRow
@@ -178,7 +179,10 @@ class LivePages:
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """Yield the connection in one transaction; None if there is no ledger now."""
         with self._lock:
-            self._follow()
+            try:
+                self._follow()
+            except OSError as error:
+                raise LedgerError(f"{self.ledger}: cannot be read ({error.strerror})") from error
             if self._db is None:
                 yield None
                 return

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from batchswap.errors import LedgerError
 from batchswap.ledger import page_queries
 from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.file.lock import hold
@@ -200,6 +201,14 @@ async def test_a_page_that_does_not_read_is_disconnected(tmp_path: Path, monkeyp
     assert following.count == 0
     assert [text async for text in slow] == []
     pages.close()
+
+
+def test_a_ledger_that_cannot_be_read_for_a_moment_is_a_sentence(tmp_path: Path) -> None:
+    """The page shows it and loads itself again, which it does not for an internal error."""
+    pages = LivePages(tmp_path / ("x" * 300), tmp_path)
+    for read in (pages.page, pages.sections):
+        with pytest.raises(LedgerError, match=r"cannot be read \(File name too long\)"):
+            read()
 
 
 def test_the_time_line_is_drawn_when_there_is_one_and_when_its_run_ends(tmp_path: Path) -> None:
