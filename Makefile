@@ -5,7 +5,7 @@ READY := .venv/.ready
 PURE := --rcfile=tests/pure/coverage.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint test pure cover docs soak demo bench check clean
+.PHONY: help install lint test pure cover docs soak demo bench dist check clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -56,5 +56,11 @@ demo: $(READY)  ## Swap faces in real videos with the local provider
 bench: $(READY)  ## Compare the speed with other programs (about fourteen minutes)
 	@$(BIN)/python -m tests.benchmarks
 
+dist: $(READY)  ## Build the wheel, the sdist and the man pages in dist/, check them, and use them alone
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m tests.packages
+
 clean:  ## Remove all files that these targets made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo build *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* demo dist build *.egg-info
