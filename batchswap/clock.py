@@ -1,8 +1,14 @@
 """The clock that is passed to code which depends on the time."""
 
 import asyncio
+import os
+import re
 import time
+from pathlib import Path
 from typing import Protocol
+
+_FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
+"""Where systems keep their time zones."""
 
 
 class Clock(Protocol):
@@ -29,3 +35,16 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def unknown_zone() -> str:
+    """Return TZ if this machine does not know that time zone, and therefore shows UTC; "" otherwise.
+
+    Small containers have no time zones at all.
+    """
+    name = os.environ.get("TZ", "").removeprefix(":")
+    is_rule = re.match(r"([A-Za-z]{3,}|<[-+\w]+>)[-+]?\d", name) is not None
+    if is_rule or name.removeprefix("Etc/") in ("", "UTC", "GMT", "UCT", "Zulu", "Universal", "localtime"):
+        return ""
+    folders = [folder for folder in (os.environ.get("TZDIR"), *_FOLDERS) if folder]
+    return "" if any(Path(folder, name).is_file() for folder in folders) else name

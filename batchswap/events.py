@@ -79,6 +79,9 @@ class LogEvent(StrEnum):
     LOG_RECOVERED = "log-recovered", "answers or rows were recovered from the submission log"
     BACKUP_SKIPPED = "backup-skipped", "the run made no copy of the ledger"
 
+    # The machine
+    TIME_ZONE_UNKNOWN = "time-zone-unknown", "the machine does not know the time zone in TZ, and uses UTC"
+
     # Commands
     KEYS = "keys", "what to know about the keys of --sign, such as a certificate that expires soon"
     REPORT_WRITTEN = "report-written", "where run --report has written the report, and how it begins"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _FOR_NOW = (errno.ENOSPC, errno.EDQUOT)
 
@@ -115,7 +115,7 @@ class Console:
     def end(self) -> None:
         """Write the warnings and errors that were kept: to stderr, else to stdout unless it has a JSON document.
 
-        Discard the buffer of stderr if it cannot be written: it would fail again at exit and change the exit code.
+        Discard the buffers of streams that cannot be written.
         """
         self.unwritten = [line for line in self.unwritten if not self._write(line)]
         if self.unwritten and not self.owes_document and sys.stdout is not None:
@@ -127,12 +127,22 @@ class Console:
                 sys.stderr.flush()
         except (OSError, ValueError):
             self.fall_silent()
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:  # already reported
+            _discard(sys.stdout)
 
     def fall_silent(self) -> None:
         """Let stderr lead nowhere from now on."""
         self._is_cut_off = True
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let a stream lead nowhere. Otherwise its buffer would be written again at exit, and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _is_terminal(stream: Any) -> bool:
@@ -162,8 +172,7 @@ def print_lines(lines: Iterable[str]) -> None:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # Discard the buffer: it would fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise
 

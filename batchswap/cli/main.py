@@ -170,6 +170,11 @@ def is_here() -> bool:
     return True
 
 
+def keep_own_access() -> None:
+    """Ignore a umask that takes access from the user: no file of a run could be opened again."""
+    os.umask(os.umask(0o077) & 0o077)
+
+
 def hold_standard_streams() -> None:
     """Open closed standard streams on /dev/null. Otherwise, the next opened file would become a standard stream."""
     for number in (0, 1, 2):

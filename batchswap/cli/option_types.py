@@ -14,6 +14,9 @@ _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
+_DAYS = 4
+"""Days in which a time of day comes at least once, even if the time zone of an island skips a day."""
+
 LONGEST_PERIOD = 366 * _UNITS["d"]
 LARGEST = 2**63 - 1
 """Bytes of the largest possible file."""
@@ -97,12 +100,26 @@ def next_time_of_day(text: str, now: float) -> float:
     found = re.fullmatch(r"\s*([01]?\d|2[0-3]):([0-5]\d)\s*", text)
     if found is None:
         raise ValueError(f"{text!r} is not a time of day; write HH:MM, such as 06:30")
-    # A naive local time, so that a change to summer time does not move the hour.
+    # Naive local times, so that a change to summer time does not move the hour.
     here = datetime.fromtimestamp(now)  # noqa: DTZ006
-    moment = here.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
-    if moment.timestamp() <= now:
-        moment += timedelta(days=1)
-    return moment.timestamp()
+    wanted = here.replace(hour=int(found[1]), minute=int(found[2]), second=0, microsecond=0)
+    return next(at for days in range(_DAYS) for at in _moments(wanted + timedelta(days=days)) if at > now)
+
+
+def _moments(wanted: datetime) -> list[float]:
+    """Return when local clocks show this time: twice when they are set back.
+
+    When they are set forward and never show it, return the moment of the change.
+    """
+    first, second = (wanted.replace(fold=fold).timestamp() for fold in (0, 1))
+    if first <= second:
+        return [first, second]
+    before, after = second, first
+    while after - before > 1.0:
+        middle = (before + after) // 2
+        is_after = datetime.fromtimestamp(middle) >= wanted.replace(fold=0)  # noqa: DTZ006
+        before, after = (before, middle) if is_after else (middle, after)
+    return [after]
 
 
 def parse_run(text: str) -> str:

@@ -50,7 +50,8 @@ def find_key(given: Key | None = None, *, strict: bool = True) -> Key:
     """
     key = given or _look()
     if key is None:
-        raise AccountRefused(f"there is no API key: {HOW}")
+        where = HOW if at_home("~") else f"set {VARIABLE} (there is no home directory, and so no ~/.crun/.env)"
+        raise AccountRefused(f"there is no API key: {where}")
     if strict and not _FORM.fullmatch(key.text):
         wrong = _what_is_wrong(key.text)
         raise AccountRefused(

@@ -77,7 +77,10 @@ def check_engine() -> list[str]:
 
     Its libraries take hundreds of megabytes, and a broken library would crash this process.
     """
-    done = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    try:
+        done = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    except OSError as error:
+        return [f"{sys.executable} cannot be started ({error.strerror})"]
     problems = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode:
         problems.append(

@@ -24,6 +24,7 @@ from batchswap.manifest import Options, Source
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.log_access import attach_kept, consult_log, report_known_elsewhere
 from batchswap.operations.provider import account_name, opened, require_engine
+from batchswap.operations.settings_check import check_zone
 from batchswap.report.formatting import plural, size
 from batchswap.runner.background import Watch
 from batchswap.runner.enrol import Enrolled, enrol_manifests
@@ -31,6 +32,7 @@ from batchswap.runner.run import Account, work_off
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
+from batchswap.state_folder import check_usable
 from batchswap.states import FINAL, State
 
 
@@ -57,6 +59,9 @@ def enrolled_in(
     Raise LedgerBusy when another run has the lock and `wait` is off, ManifestErrors, DuplicateRows, and UsageError
     when the local engine is needed and does not work.
     """
+    if settings.rate_limit is not None:
+        check_usable()
+    check_zone(settings)
     connection.exists(settings.db)  # raises for a folder or device before a lock file is made next to it
     with holding(settings.db, wait=wait) as pin:
         name = account_name(settings, account)

@@ -1,5 +1,6 @@
 """Checks of settings before a run, for the command line and for programs."""
 
+import logging
 import math
 import re
 from pathlib import Path
@@ -7,8 +8,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from batchswap.clock import unknown_zone
 from batchswap.delivery import missing_packages
 from batchswap.errors import MissingExtra, UsageError
+from batchswap.events import LogEvent, report
 from batchswap.local.engine import check_text
 from batchswap.settings import Settings
 
@@ -40,6 +43,13 @@ def check_proof(settings: Settings) -> None:
         raise UsageError("--require-swap needs results to be examined: leave out --no-score")
     if missing := missing_packages():
         raise MissingExtra("proof", *missing)
+
+
+def check_zone(settings: Settings) -> None:
+    """Warn if --until or --budget-per-day depend on a time zone that this machine does not know."""
+    if (settings.deadline is not None or settings.budget_per_day is not None) and (zone := unknown_zone()):
+        words = f"this machine does not know the time zone {zone} (TZ) and uses UTC: install its time zones (tzdata)"
+        report(LogEvent.TIME_ZONE_UNKNOWN, words, logging.WARNING)
 
 
 def check_visible_label(settings: Settings) -> None:

@@ -5,6 +5,8 @@ import stat
 from io import FileIO
 from pathlib import Path
 
+from batchswap.state_folder import home_folder
+
 LARGEST = 64 * 1024
 """Bytes of a file with options or a key."""
 
@@ -39,6 +41,9 @@ def small_text(path: Path) -> str:
 
 def at_home(path: str) -> Path | None:
     """Expand a path that begins with `~`; None if the user's home is unknown, as in a container, or relative."""
+    if path == "~" or path.startswith("~/"):
+        found = home_folder()
+        return found / path[2:] if found is not None and found.is_absolute() else None
     try:
         found = Path(path).expanduser()
     except RuntimeError:

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from batchswap import sqlite_errors
-from batchswap.errors import BatchswapError, Exit, LedgerError, MissingExtra
+from batchswap.clock import unknown_zone
+from batchswap.errors import BatchswapError, Exit, LedgerError, MissingExtra, UsageError
 from batchswap.ledger import report_queries
 from batchswap.ledger.file import connection
 from batchswap.ledger.schema import missing
@@ -18,6 +19,7 @@ from batchswap.report import log_mismatch
 from batchswap.report.formatting import moment, size
 from batchswap.settings import Settings
 from batchswap.sqlite_errors import in_words
+from batchswap.state_folder import check_usable, state_folder
 
 FUTURE = 5.0
 """Seconds by which the ledger may be ahead of the clock."""
@@ -58,6 +60,19 @@ def look_at_ledger(path: Path) -> Finding:
         remedy = "give yourself write permission for the file and its folder"
         return Finding("ledger", False, f"{path} cannot be written", remedy, Exit.USAGE)
     return Finding("ledger", True, f"{path} is sound")
+
+
+def look_at_state(settings: Settings) -> Iterator[Finding]:
+    """Check the folder in which processes share the rate limit of a key. Yield nothing if there is no limit."""
+    if settings.rate_limit is None:
+        return
+    try:
+        check_usable()
+    except UsageError as error:
+        message, _, remedy = str(error).rpartition(": ")
+        yield Finding("state", False, message, remedy, error.exit)
+    else:
+        yield Finding("state", True, f"processes share the rate limit in {state_folder()}")
 
 
 def look_at_log(settings: Settings) -> Iterator[Finding]:
@@ -133,4 +148,7 @@ def look_at_clock(ledger: Path) -> Finding:
                 return Finding("clock", False, message, remedy, Exit.UNEXPECTED)
     except BatchswapError:
         pass  # reported by `look_at_ledger`
+    if zone := unknown_zone():
+        remedy = "install the time zones of the system (Debian: apt install tzdata)"
+        return Finding("clock", False, f"TZ is {zone}, which this machine does not know: it uses UTC", remedy)
     return Finding("clock", True, moment(now) + time.strftime(" %Z"))

@@ -15,6 +15,7 @@ from batchswap.downloads.filesystem import rename_to_free_name
 from batchswap.errors import UsageError
 from batchswap.provenance import load
 from batchswap.provenance.new_file import sync_folder
+from batchswap.state_folder import make_private
 
 CHAIN, KEY, ROOT = "chain.pem", "key.pem", "root.pem"
 YEARS = 5
@@ -39,7 +40,7 @@ def create(folder: Path, name: str) -> None:
     keys.
     """
     x509, ec = load("cryptography.x509"), load("cryptography.hazmat.primitives.asymmetric.ec")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     _remove_interrupted(folder)
     for each in (ROOT, CHAIN, KEY):
         if os.path.lexists(folder / each):

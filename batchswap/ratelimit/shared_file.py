@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from batchswap.errors import LedgerDamaged, UsageError
+from batchswap.errors import LedgerDamaged
 from batchswap.sqlite_errors import in_words, transaction
-from batchswap.state_folder import USE, identity
+from batchswap.state_folder import identity, make_private, not_writable
 
 T = TypeVar("T")
 Begin = Callable[[sqlite3.Connection, bool], None]
@@ -66,7 +66,7 @@ class Shared:
     def _open(self, *, may_be_new: bool) -> tuple[sqlite3.Connection, tuple[int, int]]:
         """Open the file and return the connection and the file's identity. A damaged file is replaced."""
         with _usable(self._path.parent):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._path.parent)
             lock = os.open(f"{self._path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         with _alone(lock):
             try:
@@ -114,8 +114,7 @@ def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        words = f"{folder}: cannot write there ({error.strerror}), but it is the place for {USE}"
-        raise UsageError(f"{words}: set XDG_STATE_HOME to a folder that you can write to") from error
+        raise not_writable(folder, error.strerror or str(error)) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The chart of a run: its requests by purpose, and its tasks in flight, over time (`status --plot`, `report`)."""
 
 import io
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,8 @@ def draw_sized(
 
     `extra`: the part of the package that the caller needs, for the message when matplotlib is missing.
     """
+    # A user without a home directory would get a remark on the place of its cache.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional part, and slow to load
         from matplotlib.figure import Figure  # noqa: PLC0415

@@ -373,7 +373,7 @@ def test_an_unreachable_api_is_reported(shop: Place) -> None:
     said = call("doctor", "--base-url", "http://127.0.0.1:9", "--json")
     assert said.exit_code == 8
     findings = {each["name"]: each for each in json.loads(said.stdout)["findings"]}
-    assert list(findings) == ["clock", "ledger", "disk", "key", "api", "engine", "proof"]
+    assert list(findings) == ["clock", "ledger", "state", "disk", "key", "api", "engine", "proof"]
     assert not findings["api"]["ok"]
     assert "--base-url" in findings["api"]["remedy"]
 

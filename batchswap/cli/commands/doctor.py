@@ -40,6 +40,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Yield the findings of all checks, the cheap ones first."""
     yield environment.look_at_clock(settings.db)
     yield environment.look_at_ledger(settings.db)
+    yield from environment.look_at_state(settings)
     yield from environment.look_at_log(settings)
     yield environment.look_at_disk(settings)
     if settings.provider == "crun":

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
 from batchswap.ledger.submission_log.position import ledger_id
-from batchswap.state_folder import state_folder
+from batchswap.state_folder import make_private, state_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -138,8 +138,7 @@ def _acquire(find: Callable[[], Path], *, wait: bool) -> tuple[Path, int]:
     """Return the locked file and its handle. Try again if it was removed, or the ledger replaced, in the meantime."""
     while True:
         path = find()
-        for folder in (path.parent.parent, path.parent):  # `mode` applies to the last folder only
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(path.parent)
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

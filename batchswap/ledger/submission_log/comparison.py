@@ -15,6 +15,8 @@ from batchswap.ledger.submission_log.position import Marks, Position, ledger_id,
 from batchswap.ledger.transitions import Stamp
 from batchswap.states import UNANSWERED, State
 
+_OTHER = "a run with another HOME or XDG_STATE_HOME has its own; such runs do not share the rate limit"
+
 
 class Comparison:
     """The entries of the logs after the marks of a ledger. `missing` are attempts that the ledger does not have.
@@ -51,7 +53,7 @@ def _compare(db: sqlite3.Connection, folder: Path, found: Comparison) -> None:
         return
     for owner, mark in known.items():
         if mark.file not in logs.get(owner, []):
-            found.problems.append(f"{folder / mark.file} is missing")
+            found.problems.append(f"{folder / mark.file} is missing ({_OTHER})")
             found.gone.append(owner)
     for owner, names in logs.items():
         start = known.get(owner, Position("", 0))

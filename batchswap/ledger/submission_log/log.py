@@ -20,7 +20,7 @@ from batchswap.ledger.submission_log import entries
 from batchswap.ledger.submission_log.budget_day import Tally, beginning, calendar_day, so_far
 from batchswap.ledger.submission_log.entries import LogEntry, What
 from batchswap.ledger.submission_log.position import LogPlace, Position
-from batchswap.state_folder import identity
+from batchswap.state_folder import identity, make_private
 from batchswap.tasks import Attempt, Task
 
 PATIENCE = 10.0
@@ -149,7 +149,7 @@ class SubmissionLog:
                 self._catch_up()
             os.close(self._handle)
             self._handle = -1
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._folder)
         self._handle = entries.open_log(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         self._name, self._path, self._identity, self._read_to = name, str(path), identity(path), 0
         self._begins = at - at % 86_400

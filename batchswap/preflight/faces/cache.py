@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.local.engine import FaceSurvey
+from batchswap.state_folder import home_folder, make_private
 from batchswap.tasks import MediaKind
 
 VERSION = 1
@@ -31,11 +32,9 @@ _TABLE = """
 def cache_folder() -> Path | None:
     """Return $XDG_CACHE_HOME/batchswap, or ~/.cache/batchswap; None if neither is an absolute path."""
     given = os.environ.get("XDG_CACHE_HOME")
-    try:
-        folder = Path(given) if given else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return folder / "batchswap" if folder.is_absolute() else None
+    home = home_folder()
+    folder = Path(given) if given else home and home / ".cache"
+    return folder / "batchswap" if folder is not None and folder.is_absolute() else None
 
 
 class FaceCache:
@@ -96,7 +95,7 @@ def _is_about_the_place(name: str) -> bool:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open the cache, which only this user can read, and drop its old entries. Raise OSError or sqlite3.Error."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
