@@ -31,6 +31,24 @@ class Kind(Enum):
     SUCCEEDED = "succeeded"
     FAILED = "generation failed"
 
+    @property
+    def outcome(self) -> str:
+        """Return the outcome of a request, as metrics name it."""
+        return _OUTCOMES.get(self, "error")
+
+
+_OUTCOMES = {
+    Kind.ACCEPTED: "ok",
+    Kind.OK: "ok",
+    Kind.RATE_LIMITED: "rate_limited",
+    Kind.MAINTENANCE: "maintenance",
+    Kind.NO_CREDITS: "no_credits",
+    Kind.REJECTED: "rejected",
+    Kind.ACCOUNT_REFUSED: "account_refused",
+    Kind.UNKNOWN: "unclear",
+    Kind.MISSING: "not_found",
+}
+
 
 class Verdict(msgspec.Struct, frozen=True):
     """A classified answer. `code` is a short reason for the ledger and for scripts ("422", "not-json", "reset")."""

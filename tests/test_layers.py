@@ -14,7 +14,7 @@ LAYERS = """
     cli api
     watch
     operations
-    preflight
+    preflight metrics
     report local.server
     runner
     delivery preflight.faces
@@ -40,6 +40,7 @@ ONLY = {
     "dlib": "",
     "jinja2": "report",
     "matplotlib": "report",
+    "prometheus_client": "metrics",
 }
 LOCAL_MAY_SHARE = {"workers", "wire", "tasks", "states", "errors", "clock", "__init__"}
 

@@ -12,7 +12,7 @@ import click
 from batchswap.cli.config import Option
 from batchswap.cli.console import Console
 
-HEADINGS = ("Options", "Where", "How fast", "How much", "How long", "Which rows", "Quality", "Output")
+HEADINGS = ("Options", "Where", "How fast", "How much", "How long", "Which rows", "Quality", "Unattended", "Output")
 """The headings of `--help`, in this order. "Options": those of one command alone."""
 SHORT = 10
 """Number of options that are listed under one heading."""

@@ -19,7 +19,7 @@ from batchswap.cli.result_options import (
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions):
+class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions, options.MetricsOptions):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither

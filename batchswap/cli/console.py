@@ -38,6 +38,8 @@ class Console:
         self._print: Callable[[str], None] = _print_line
         self.unwritten: list[str] = []
         """Warnings and errors that could not be written to stderr."""
+        self.at_exit: list[Callable[[int], None]] = []
+        """Called with the exit code when the command has ended, also if it failed."""
         self._is_cut_off = False
 
     def expect(self, arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,6 +56,9 @@ class Root(click.Group):
             code = self._enter(arguments, console)
         except BaseException as error:  # noqa: BLE001 - any error is shown as a sentence
             code = _tell(error, console)
+        for tell in console.at_exit:
+            with suppress(Exception):  # the exit code is fixed
+                tell(int(code))
         console.end()
         sys.exit(int(code))
 

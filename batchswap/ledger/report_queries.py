@@ -152,6 +152,39 @@ def uncertain(db: sqlite3.Connection, most: int) -> list[str]:
     return [name for (name,) in db.execute(sql, (most,))]
 
 
+def uncertain_since(db: sqlite3.Connection) -> float | None:
+    """Return the time since when the oldest uncertain task is uncertain."""
+    sql = f"select min(changed_at) from tasks indexed by tasks_open where state = 'uncertain' and {IS_OPEN}"
+    since = db.execute(sql).fetchone()[0]
+    return None if since is None else float(since)
+
+
+def last_end(db: sqlite3.Connection) -> tuple[float, int] | None:
+    """Return when the last run that has ended did so, and its exit code."""
+    sql = "select ended_at, exit_code from runs where exit_code is not null order by id desc limit 1"
+    row = db.execute(sql).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def last_success(db: sqlite3.Connection) -> float | None:
+    """Return when a run last ended with exit code 0."""
+    row = db.execute("select ended_at from runs where exit_code = 0 order by id desc limit 1").fetchone()
+    return None if row is None else float(row[0])
+
+
+def counts_of_newest(db: sqlite3.Connection, most: int) -> Iterator[tuple[str, dict[str, int]]]:
+    """Yield the names of the newest batches, and how many tasks they have in each state; "" for all older ones."""
+    newest = db.execute("select id, name from batches order by id desc limit ?", (most,)).fetchall()
+    counts: dict[int, dict[str, int]] = {batch_id: {} for batch_id, _ in newest}
+    older: dict[str, int] = {}
+    for batch_id, state, n in db.execute("select batch_id, state, n from tallies"):
+        of_batch = counts.get(batch_id, older)
+        of_batch[state] = of_batch.get(state, 0) + n
+    yield from ((name, counts[batch_id]) for batch_id, name in reversed(newest))
+    if older:
+        yield "", older
+
+
 def lines(
     db: sqlite3.Connection,
     *,

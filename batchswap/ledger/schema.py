@@ -341,6 +341,25 @@ def m011_signatures(db: Database) -> None:
     _script(db, "alter table deliveries add column received_sha256 text not null default ''")
 
 
+@steps()
+def m012_totals(db: Database) -> None:
+    """Sums over all runs that only grow: requests by kind and outcome, and the seconds that they took.
+
+    Requests of earlier versions are "unrecorded": only their kind is known.
+    """
+    _script(
+        db,
+        """
+        create table totals(
+            name text not null, kind text not null, outcome text not null, value real not null,
+            primary key(name, kind, outcome)
+        ) strict, without rowid;
+        insert into totals select 'requests', kind, 'unrecorded', sum(n) from traffic
+        where kind in ('submit', 'poll', 'estimate', 'balance', 'upload', 'detect') group by kind
+        """,
+    )
+
+
 def migrate(db: Database, version: int) -> None:
     """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)

@@ -1,6 +1,7 @@
-"""Count requests and tasks in flight over the time of a run, for `status --plot`."""
+"""Count requests: over the time of a run, for `status --plot`, and over all runs, for metrics."""
 
 import sqlite3
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,6 +34,32 @@ def add(db: sqlite3.Connection, run_id: int, counted: dict[tuple[int, str], int]
         "insert into traffic values(?, ?, ?, ?) on conflict do update set n = n + excluded.n",
         [(run_id, at, kind, n) for (at, kind), n in counted.items()],
     )
+
+
+REQUESTS, REQUEST_SECONDS, WAIT_SECONDS = "requests", "request-seconds", "wait-seconds"
+"""The names of totals. Waiting has neither a kind nor an outcome."""
+
+
+class Total(NamedTuple):
+    """What a total counts."""
+
+    name: str
+    kind: str = ""
+    outcome: str = ""
+
+
+def add_totals(db: sqlite3.Connection, counted: dict[Total, float]) -> None:
+    """Add to the sums over all runs."""
+    db.executemany(
+        "insert into totals values(?, ?, ?, ?) on conflict do update set value = value + excluded.value",
+        [(*total, value) for total, value in counted.items()],
+    )
+
+
+def totals(db: sqlite3.Connection) -> dict[Total, float]:
+    """Return the sums over all runs."""
+    rows = db.execute("select name, kind, outcome, value from totals")
+    return {Total(*row): value for *row, value in rows}
 
 
 def last_run(db: sqlite3.Connection) -> int | None:

@@ -39,6 +39,15 @@ Watch = Callable[[Callable[[], RunView]], Awaitable[None]]
 """Show views until cancelled."""
 
 
+def together(*watches: Watch) -> Watch:
+    """Return a watch that runs all of these. One that fails does not end the others."""
+
+    async def watch(look: Callable[[], RunView]) -> None:
+        await asyncio.gather(*(each(look) for each in watches), return_exceptions=True)
+
+    return watch
+
+
 @asynccontextmanager
 async def watched(run: RunContext, watch: Watch) -> AsyncIterator[None]:
     """Keep the display up to date. An error in the display does not stop the run."""
@@ -81,6 +90,8 @@ async def _keep_flushing(run: RunContext) -> None:
 async def flush(run: RunContext) -> None:
     if counted := run.traffic.take():
         await run.ledger.do(traffic.add, run.ledger.run_id, counted)
+    if totals := run.traffic.take_totals(run.health.patience.waited(run.clock.monotonic())):
+        await run.ledger.do(traffic.add_totals, totals)
     if (place := run.ledger.log.place()) is not None:
         run.ledger.log.marked(place, await run.ledger.do(position.advance, place))
 

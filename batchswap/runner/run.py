@@ -224,11 +224,13 @@ async def _last_balance(context: RunContext) -> None:
     if answer is None:
         return
     verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
+    if verdict.kind is Kind.RATE_LIMITED:
+        context.on_answer("balance", verdict, answer)
+        return
+    context.note_answer("balance", verdict, answer)
     if verdict.kind is Kind.OK:
         context.evidence.note(wire.Balance.from_json(answer.data).balance)
         await note_evidence(context, context.evidence.unclear_submits, context.evidence.latest)
-    elif verdict.kind is Kind.RATE_LIMITED:
-        context.on_answer(verdict, answer)
 
 
 def _conclude(

@@ -2,7 +2,8 @@
 
 A web site that the user visits can make the browser send requests to this machine, also under a name of its own
 (DNS rebinding). So the names in Host and Origin are compared with those of this server, and an order needs a token that
-only the page knows. Beyond this machine, every request needs a cookie, which the printed address sets.
+only the page knows. Beyond this machine, every request needs a cookie, which the printed address sets. A program that
+only reads the metrics sends the printed token instead.
 """
 
 import hmac
@@ -69,6 +70,11 @@ class Guard:
     def is_known(self, cookie: str) -> bool:
         """Return whether the browser has the cookie, if it needs one."""
         return not self.needs_token or hmac.compare_digest(cookie.encode(errors="replace"), self.cookie.encode())
+
+    def is_bearer(self, authorization: str) -> bool:
+        """Return whether the header of a program, which keeps no cookies, has the token."""
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and self.is_token(given.strip())
 
     def is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())

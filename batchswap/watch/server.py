@@ -13,13 +13,15 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from batchswap.errors import BatchswapError, LedgerBusy, LedgerError, UsageError
+from batchswap.errors import BatchswapError, LedgerBusy, LedgerError, MissingExtra, UsageError
+from batchswap.metrics.exposition import scrape
 from batchswap.report.formatting import safe
 from batchswap.watch import media_files, orders
 from batchswap.watch.feed import Feed, message, parse_mark
 from batchswap.watch.guard import CLOSED, COOKIE, HEADERS, TOKEN, Guard, guard_of
 from batchswap.watch.live_pages import LivePages
 
+METRICS = "/metrics"
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LARGEST_ORDER = 256 * 1024
 """Bytes of the body of an order."""
@@ -68,6 +70,7 @@ class WatchServer:
 
         app = web.Application(client_max_size=LARGEST_ORDER, middlewares=[admit])
         app.router.add_get("/", self._page)
+        app.router.add_get(METRICS, self._metrics)
         app.router.add_get("/events", self._events, allow_head=False)
         app.router.add_get(r"/data/{number:\d{1,9}}-{first:\d{1,18}}.js", self._piece)
         app.router.add_get(r"/result/{task:\d{1,18}}", self._result)
@@ -88,7 +91,8 @@ class WatchServer:
             return _refuse(403, words)
         if request.path == "/" and self._guard.needs_token and self._guard.is_token(request.query.get(TOKEN, "")):
             return self._enter()
-        if not self._guard.is_known(request.cookies.get(COOKIE, "")):
+        is_scraper = request.path == METRICS and self._guard.is_bearer(request.headers.get("Authorization", ""))
+        if not is_scraper and not self._guard.is_known(request.cookies.get(COOKIE, "")):
             return _refuse(403, _MISSING_COOKIE)
         try:
             return await handler(request)
@@ -119,6 +123,14 @@ class WatchServer:
         answer = web.Response(text=html.text, content_type="text/html")
         answer.headers["Content-Security-Policy"] = f"{html.policy}; frame-ancestors 'none'"
         return answer
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        try:
+            text, content_type = await asyncio.to_thread(scrape, self._ledger, accept)
+        except MissingExtra as error:
+            raise web.HTTPNotImplemented(reason=str(error)) from error
+        return web.Response(body=text, headers={"Content-Type": content_type})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Send changes until the browser leaves. Its handler is then cancelled."""

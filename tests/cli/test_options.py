@@ -334,7 +334,7 @@ def test_help_fits_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("name", "headings"), [
-    ("run", ["Where", "How fast", "How much", "How long", "Which rows", "Quality", "Output"]),
+    ("run", ["Where", "How fast", "How much", "How long", "Which rows", "Quality", "Unattended", "Output"]),
     ("plan", ["Where", "How fast", "How much", "How long", "Which rows", "Quality", "Output"]),
     ("check", ["Options", "Where", "How much", "Which rows", "Output"]),
     ("status", ["Options"]),

@@ -9,6 +9,7 @@ import click
 from batchswap.cli.command import HEADINGS, SHORT
 from batchswap.cli.main import root
 from batchswap.events import LogEvent
+from batchswap.metrics.definitions import METRICS
 from batchswap.states import ATTEMPT_MOVES, BY_PERSON, MOVES
 from tests.docs.pages import COMMENT, Page
 from tests.test_layers import LAYERS
@@ -21,7 +22,8 @@ EXAMPLES = {
     "--duplicates": "reuse", "--faces-folder": "casting", "--fault": "429:0.1", "--fetch": "200MB", "--filter": "hero",
     "--folder": "rehearsal", "--format": "csv", "faces --format": "yaml", "--from": "tasks.csv", "--host": "::1",
     "--if-running": "skip", "--in-flight": "40", "--kind": "image", "--limit": "10", "--log-format": "json",
-    "--max-duration": "6h", "--max-upload": "2GB", "--min-free": "20GB", "--name-template": "{key}{ext}",
+    "--max-duration": "6h", "--max-upload": "2GB", "--metrics-file": "batchswap.prom",
+    "--min-free": "20GB", "--name-template": "{key}{ext}",
     "--note": "wrong-person", "--out": "/srv/spring/results", "--output": "night.html", "--paid-attempts": "2",
     "--patience": "30m", "--pictures": "all", "--plot": "last-night.svg", "--port": "8080", "--provider": "local",
     "--report": "night.html",
@@ -129,6 +131,14 @@ def _attempts() -> list[str]:
     return _rows("state | next states", rows)
 
 
+def _metrics() -> list[str]:
+    rows = (
+        (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.meaning)
+        for each in METRICS
+    )
+    return _rows("metric | type | labels | meaning", rows)
+
+
 def _layers() -> list[str]:
     return ["```text", *(line.strip() for line in LAYERS.strip().splitlines()), "```"]
 
@@ -139,6 +149,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "states": _states,
     "attempts": _attempts,
     "layers": _layers,
+    "metrics": _metrics,
     **{f"options {name}": partial(_options, name) for name in root.commands},
 }
 

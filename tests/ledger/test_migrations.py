@@ -8,7 +8,7 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError, LedgerOutdated
-from batchswap.ledger import deliveries, queries, releases
+from batchswap.ledger import deliveries, queries, releases, traffic
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
@@ -127,3 +127,12 @@ def test_a_ledger_of_version_9_gets_its_releases_and_keeps_the_waiting_edits(tmp
     with reading(path) as db:
         assert releases.withdrawn(db) == {}
         assert releases.uses(db) == [releases.ReleaseUse("", 1, 0, 0)]
+
+
+def test_a_ledger_of_version_11_counts_its_requests_without_their_outcomes(tmp_path: Path) -> None:
+    path = tmp_path / "b.db"
+    older(path, 11, "m012_totals")
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("insert into traffic values(1, 5, 'poll', 3), (1, 6, 'poll', 1), (2, 9, 'early', 2)")
+    with reading(path) as db:
+        assert traffic.totals(db) == {traffic.Total("requests", "poll", "unrecorded"): 4.0}

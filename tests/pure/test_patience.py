@@ -51,3 +51,19 @@ def test_the_time_in_which_the_process_was_stopped_does_not_count() -> None:
     patience.begin(10.0)
     patience.away(1000.0)
     assert patience.ends_at() == 1070.0
+
+
+def test_waiting_for_the_api_is_summed_over_all_troubles() -> None:
+    patience = Patience(60.0)
+    patience.good(10.0)
+    assert patience.waited(50.0) == 0.0
+    patience.trouble(100.0)
+    assert patience.waited(90.0) == 0.0
+    assert patience.waited(130.0) == 30.0
+    patience.good(140.0)
+    assert patience.waited(1000.0) == 40.0
+    call = patience.begin(1000.0)
+    patience.end(call, answered=False)
+    assert patience.waited(1005.0) == 45.0
+    patience.away(500.0)
+    assert patience.waited(1505.0) == 45.0

@@ -189,3 +189,14 @@ def test_one_further_try_distinguishes_a_failing_call_from_an_outage(allowed: in
 def test_505_is_a_code_of_the_api_and_without_an_envelope_a_gateway() -> None:
     assert judge_safe(505, None, is_envelope=False) == Verdict(Kind.TROUBLE, "505")
     assert judge_safe(505, 505) != judge_safe(505, None, is_envelope=False)
+
+
+def test_each_answer_has_an_outcome_for_metrics() -> None:
+    answers = ((200, 200), (429, 429), (455, 455), (402, 402), (422, 422), (401, 401), (505, 505), (404, 404))
+    found = [judge_safe(status, code).kind.outcome for status, code in answers]
+    refused = ["rate_limited", "maintenance", "no_credits", "rejected", "account_refused", "account_refused"]
+    assert found == ["ok", *refused, "not_found"]
+    assert judge_safe(500, 500).kind.outcome == judge_safe(200, None, is_envelope=False).kind.outcome == "error"
+    assert judge_submit(200, 200, "id").kind.outcome == "ok"
+    assert judge_submit(400, 400, None).kind.outcome == "rejected"
+    assert judge_submit(500, 500, None).kind.outcome == "unclear"

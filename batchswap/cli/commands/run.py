@@ -5,6 +5,7 @@ import logging
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -25,9 +26,13 @@ from batchswap.report.duplicate_rows import refusal
 from batchswap.report.formatting import plural
 from batchswap.report.plan import encoding_words
 from batchswap.report.run_result import RunRemains, last_line, look, remarks
+from batchswap.runner.background import together
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
 from batchswap.states import State
+
+if TYPE_CHECKING:
+    from batchswap.metrics.textfile import MetricsFile
 
 NAMED = 5
 """Results that could not be signed, and are named."""
@@ -37,12 +42,14 @@ def run(console: Console, options: RunOptions) -> int:
     """Run; with --dry-run only plan; with --if-running skip do nothing while another run uses the ledger."""
     if options.dry_run:
         return show_plan(console, options)
+    metrics = metrics_file(console, options)
     resume = shlex.join(["batchswap", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())])
     try:
-        return work(console, options, resume)
+        return work(console, options, resume, metrics)
     except LedgerBusy:
         if options.if_running != "skip":
             raise
+        console.at_exit.clear()  # the other run writes the metrics
         words = f"skipped: another run is using {options.db}"
         if options.as_json:
             print_json({"exit_code": Exit.DONE, "reason": words})
@@ -50,7 +57,19 @@ def run(console: Console, options: RunOptions) -> int:
         return Exit.DONE
 
 
-def work(console: Console, options: RunOptions, resume: str) -> int:
+def metrics_file(console: Console, options: RunOptions) -> "MetricsFile | None":
+    """Return the file of --metrics-file, which is written when the command ends. Raise UsageError if it cannot be."""
+    if options.metrics_file is None:
+        return None
+    from batchswap.metrics.textfile import MetricsFile
+
+    metrics = MetricsFile(options.metrics_file, options.db)
+    metrics.check()
+    console.at_exit.append(metrics.finish)
+    return metrics
+
+
+def work(console: Console, options: RunOptions, resume: str, metrics: "MetricsFile | None") -> int:
     """Run, from the checks to the last line."""
     if options.report is not None:
         check_report(options.report, options.db)
@@ -72,12 +91,16 @@ def work(console: Console, options: RunOptions, resume: str) -> int:
         ) as batch:
             settings = batch.settings
             watch = choose(console, progress=not options.no_progress, title=", ".join(settings.batches))
+            if metrics is not None:
+                watch = together(watch, metrics.watch)
             summary = asyncio.run(work_off_at(settings, account, watch=watch))
     except DuplicateRows as error:
         raise UsageError(refusal(error.found, settings.db, lambda more: f"{resume} {more}")) from None
     if options.backup:
         back_up(summary, batch.enrolled, settings.min_free)
     settings = msgspec.structs.replace(settings, db=Path(summary.ledger))
+    if metrics is not None:
+        metrics.ledger = settings.db
     if options.sign is not None and summary.signed < summary.counts[State.DONE]:
         summary = sign_the_rest(summary, options, options.sign, settings)
     if options.report is not None:

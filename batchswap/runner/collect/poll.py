@@ -74,7 +74,7 @@ class Collecting:
             return await self._later(job, sent_at)
         is_bare = answer.code is None and wire.TaskInfo.from_json(answer.data).task_id == job.attempt.remote_id
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope, is_about_task=is_bare)
-        run.on_answer(verdict, answer)
+        run.on_answer("poll", verdict, answer)
         return await self._take_answer(job, verdict, answer, sent_at)
 
     async def _take_answer(self, job: Job, verdict: Verdict, answer: Answer, sent_at: float) -> PollOutcome:

@@ -13,6 +13,8 @@ class Patience:
         self._open: dict[int, float] = {}
         """When each open call left, oldest first."""
         self._calls = 0
+        self._waited = 0.0
+        """Seconds of earlier trouble."""
         self._good_at = self._probed_at = -inf
 
     def begin(self, now: float) -> int:
@@ -33,7 +35,12 @@ class Patience:
 
     def good(self, now: float) -> None:
         """Note a good answer."""
+        self._waited = self.waited(now)
         self._since, self._good_at = inf, now
+
+    def waited(self, now: float) -> float:
+        """Return the seconds of trouble so far: from a request without a good answer until the next good answer."""
+        return self._waited + max(0.0, now - self._since)
 
     def away(self, seconds: float) -> None:
         """Do not count time in which the process was stopped, because answers may wait unread."""

@@ -72,19 +72,28 @@ class RunContext:
         self.traffic.count(kind)
         patience = self.health.patience
         is_tried = patience.ends_at() < inf
-        call, answered = patience.begin(self.clock.monotonic()), True
+        began, outcome = self.clock.monotonic(), "cancelled"
+        call, answered = patience.begin(began), True
         if not is_tried:
             self.state.wake()  # the loop must now consider the end of patience
         try:
             yield
-        except (NeverSent, MaybeSent):
-            answered = False
+            outcome = ""
+        except (NeverSent, MaybeSent) as error:
+            answered, outcome = False, "not_sent" if isinstance(error, NeverSent) else "no_answer"
             raise
         finally:
             patience.end(call, answered=answered)
+            if outcome:
+                self.traffic.ended(kind, outcome, self.clock.monotonic() - began)
 
-    def on_answer(self, verdict: Verdict, answer: Answer) -> None:
+    def note_answer(self, kind: str, verdict: Verdict, answer: Answer) -> None:
+        """Count a request of this kind by its outcome."""
+        self.traffic.ended(kind, verdict.kind.outcome, answer.answered_at - answer.sent_at)
+
+    def on_answer(self, kind: str, verdict: Verdict, answer: Answer) -> None:
         """Apply the consequences of an answer for all requests: continue, slow down, wait, or stop."""
+        self.note_answer(kind, verdict, answer)
         self.pacer.on_answer(answer.sent_at, answer.answered_at)
         if verdict.kind is Kind.RATE_LIMITED:
             self.traffic.count("refused_429")
@@ -93,8 +102,9 @@ class RunContext:
         now = self.clock.monotonic()
         self._follow(self.health.answered(verdict, answer.sent_at, now, answer.retry_after), answer.sent_at)
 
-    def on_capacity_429(self, answer: Answer) -> None:
+    def on_capacity_429(self, verdict: Verdict, answer: Answer) -> None:
         """Handle a 429 about the tasks in flight: only submits wait, unless it requests a pause."""
+        self.note_answer("submit", verdict, answer)
         self.pacer.on_answer(answer.sent_at, answer.answered_at)
         self.traffic.count("refused_429")
         if pause := verdicts.clamp_retry_after(answer.retry_after, 0.0, longest=self.health.longest_pause):

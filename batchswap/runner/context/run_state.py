@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from math import inf
 
 from batchswap.clock import Clock
 from batchswap.errors import Exit
 from batchswap.events import LogEvent, Report
+from batchswap.ledger.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.sync.request_turns import Turns
 
@@ -103,13 +104,15 @@ class Refusals:
 
 
 class Traffic:
-    """Counts requests by kind, in total (`requests`) and for each second."""
+    """Counts requests by kind, in total (`requests`) and for each second, and by outcome."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began, self._began_at = clock.now(), clock.monotonic()
         self.requests = Counter[str]()
         self._by_second = Counter[tuple[int, str]]()
+        self._totals = defaultdict[Total, float](float)
+        self._waited = 0.0
 
     def count(self, kind: str) -> None:
         """Count a request or an answer of a kind."""
@@ -119,6 +122,20 @@ class Traffic:
     def note(self, kind: str) -> None:
         """Count for the chart only. The seconds follow the monotonic clock, in case the wall clock is set."""
         self._by_second[int(self._began + self._clock.monotonic() - self._began_at), kind] += 1
+
+    def ended(self, kind: str, outcome: str, seconds: float) -> None:
+        """Count a request that has ended, and the seconds that it took."""
+        self._totals[Total(REQUESTS, kind, outcome)] += 1
+        self._totals[Total(REQUEST_SECONDS, kind, outcome)] += max(0.0, seconds)
+
+    def take_totals(self, waited: float) -> dict[Total, float]:
+        """Return the totals since the last call. `waited`: the seconds that the run has waited for the API so far."""
+        taken = dict(self._totals)
+        self._totals.clear()
+        if waited > self._waited:
+            taken[Total(WAIT_SECONDS)] = waited - self._waited
+            self._waited = waited
+        return taken
 
     def take(self) -> dict[tuple[int, str], int]:
         """Return the counts since the last call, by second and kind."""

@@ -73,7 +73,7 @@ async def _send(run: RunContext, kind: str, call: BoundCall) -> tuple[Verdict, A
                 run.on_failure(error)
                 raise
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
-        run.on_answer(verdict, answer)
+        run.on_answer(kind, verdict, answer)
         if verdict.kind is Kind.ACCOUNT_REFUSED:
             raise Stopped
         if verdict.kind not in (Kind.RATE_LIMITED, Kind.MAINTENANCE):

@@ -42,7 +42,7 @@ class BalanceProbe:
             run.on_failure(error)
             return False
         verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
-        run.on_answer(verdict, answer)
+        run.on_answer("balance", verdict, answer)
         if verdict.kind is Kind.OK:
             balance = wire.Balance.from_json(answer.data).balance
             run.evidence.note(balance, is_quiet=is_quiet and submits == run.traffic.requests["submit"])

@@ -94,9 +94,9 @@ class Submitting:
         remote_id = wire.CreateTaskAccepted.from_json(answer.data).task_id
         verdict = verdicts.judge_submit(answer.status, answer.code, remote_id, is_envelope=answer.is_envelope)
         if verdict.kind is Kind.RATE_LIMITED and self._is_full(served_at):
-            run.on_capacity_429(answer)
+            run.on_capacity_429(verdict, answer)
         else:
-            run.on_answer(verdict, answer)
+            run.on_answer("submit", verdict, answer)
             self._note(verdict)
         named = remote_id or clean(answer.named)
         return await finish(self._record(ready, attempt, verdict, named, answer.message, before))
