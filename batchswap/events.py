@@ -87,6 +87,8 @@ class LogEvent(StrEnum):
     REPORT_WRITTEN = "report-written", "where run --report has written the report, and how it begins"
     REPORT_SKIPPED = "report-skipped", "run --report could not write the report; the run itself is complete"
     METRICS_SKIPPED = "metrics-skipped", "run --metrics-file could not write the file, or nothing will read it"
+    MESSAGE_FAILED = "message-failed", "a message, ping or webhook call about a run could not be delivered"
+    MESSAGES_SENDING = "messages-sending", "the run is complete, and its messages take longer than a moment"
     KEY_HOST = "key-host", "the host that gets the API key (-v)"
     KEY_EXPOSED = "key-exposed", "other users can read or change a file that decides about the API key"
     LEDGER_MISSING = "ledger-missing", "there is no ledger yet"

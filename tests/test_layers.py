@@ -12,7 +12,7 @@ PACKAGE = Path(batchswap.__file__).parent
 LAYERS = """
     __main__
     cli api
-    watch
+    watch notifications
     operations
     preflight metrics
     report local.server
@@ -30,7 +30,8 @@ LAYERS = """
 """
 DEPTH = {name: depth for depth, row in enumerate(LAYERS.strip().split("\n")) for name in row.split()}
 ONLY = {
-    "aiohttp": "client downloads callbacks local.server watch",
+    "aiohttp": "client downloads callbacks local.server watch notifications",
+    "apprise": "notifications",
     "sqlite_utils": "ledger",
     "click": "cli",
     "openpyxl": "manifest",

@@ -16,10 +16,13 @@ from batchswap.cli.result_options import (
     VerifyOptions,
     WatchOptions,
 )
+from batchswap.cli.unattended_options import MessageOptions, NotifyOptions
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions, options.MetricsOptions):
+class RunOptions(
+    options.WorkOptions, options.SigningOptions, options.PicturesOptions, MessageOptions, options.MetricsOptions
+):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither
@@ -321,5 +324,5 @@ COMMANDS: tuple[type[CommandOptions], ...] = (
     RunOptions, CheckOptions, PlanOptions, StatusOptions, TasksOptions, ShowOptions, RetryOptions, ReviewOptions,
     SignOptions, ConsentOptions, ResolveOptions, CancelOptions, BalanceOptions, FacesOptions, ServeOptions,
     DoctorOptions, VerifyOptions, BackupOptions, AdoptOptions, RebuildOptions, ReportOptions, WatchOptions,
-    GuideOptions,
+    NotifyOptions, GuideOptions,
 )  # fmt: skip

@@ -58,18 +58,20 @@ class Console:
         return _is_terminal(sys.stderr) and not self.is_json and not self.is_quiet
 
     def show_logs(self) -> None:
-        """Show log records: reports of the run unless --quiet, warnings always, all others with --verbose."""
+        """Show log records: reports of the run unless --quiet, warnings always, all others with --verbose.
+
+        The handler leaves records out, not the logger of reports, because messages about a run need all reports.
+        """
         import logging
 
         from batchswap.events import RUN, RecordHandler
 
         package = logging.getLogger("batchswap")
         package.handlers = [RecordHandler(self._show)]
+        package.handlers[0].setLevel(logging.WARNING if self.is_quiet else logging.NOTSET)
         is_verbose = self.is_verbose and not self.is_quiet
         package.setLevel(logging.DEBUG if is_verbose else logging.WARNING)
-        logging.getLogger(RUN).setLevel(
-            logging.WARNING if self.is_quiet else logging.DEBUG if is_verbose else logging.INFO
-        )
+        logging.getLogger(RUN).setLevel(logging.DEBUG if is_verbose else logging.INFO)
 
     def warn(self, event: str, text: str) -> None:
         """Write a warning without `logging`, which may not be loaded."""

@@ -16,9 +16,9 @@ from batchswap.cli import config
 from batchswap.cli.command import Command
 from batchswap.cli.command_options import COMMANDS
 from batchswap.cli.console import Console, make_printable, print_json
-from batchswap.cli.user_files import ARGUMENTS
+from batchswap.cli.user_files import ARGUMENTS, SECRET
 from batchswap.errors import BatchswapError, Exit, UsageError
-from batchswap.operations.user_files import changeable
+from batchswap.operations.user_files import changeable, exposed
 
 BUG = "this is a bug in batchswap; nothing that was paid for is lost; add -v for details"
 _LESS = "or lower --workers, --downloads and --ahead"
@@ -69,7 +69,7 @@ class Root(click.Group):
             raise UsageError("the working directory was deleted: change to one that exists")
         values, places = config.default_map(self)
         for path in {places[name] for name in places if places[name] != Path(config.FILE)}:
-            if words := changeable(path):
+            if words := exposed_file(path, places):
                 console.warn("key-exposed", words)
         with self.make_context("batchswap", list(arguments), default_map=values, obj=console, **SETTINGS) as ctx:
             ctx.meta[ARGUMENTS] = arguments
@@ -109,7 +109,7 @@ for each in COMMANDS:
     root.add_command(Command(each))
 
 
-def _judge(error: BaseException) -> tuple[int, str]:
+def judge(error: BaseException) -> tuple[int, str]:
     """Return the exit code and the message of an error; no message for a regular exit."""
     match error:
         case click.exceptions.Exit():
@@ -121,7 +121,7 @@ def _judge(error: BaseException) -> tuple[int, str]:
         case BatchswapError():
             return error.exit, str(error)
         case BaseExceptionGroup() if len(error.exceptions) == 1:
-            return _judge(error.exceptions[0])
+            return judge(error.exceptions[0])
         case _ if words := _limit_reached(error):
             return Exit.UNEXPECTED, words
         case OSError() if error.strerror:
@@ -151,7 +151,7 @@ def _limit_reached(error: BaseException) -> str:
 
 def _tell(error: BaseException, console: Console) -> int:
     """Show the error on stderr and, with --json, as a document on stdout. Return the exit code."""
-    code, words = _judge(error)
+    code, words = judge(error)
     if isinstance(error, click.UsageError) and not console.is_json:
         error.show()  # with the usage of its command
     elif words:
@@ -163,6 +163,12 @@ def _tell(error: BaseException, console: Console) -> int:
     if code == Exit.UNEXPECTED and console.is_verbose:
         importlib.import_module("traceback").print_exception(error)
     return code
+
+
+def exposed_file(path: Path, places: dict[str, Path]) -> str:
+    """Return a warning if other users can change a file of options, or read the addresses in it; "" if not."""
+    has_secrets = any(places.get(name.replace("-", "_")) == path for name in SECRET)
+    return exposed(path, "the addresses") if has_secrets else changeable(path)
 
 
 def is_here() -> bool:

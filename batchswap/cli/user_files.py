@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +19,34 @@ OWN_ONLY = (
     "sign",
 )  # fmt: skip
 """Options that decide where the API key and messages are sent: never read from the working directory's file."""
+
+
+ADDRESSES = ("notify", "ping-url", "webhook-url")
+"""Options whose values are secrets, and that a command to resume by hand does not need."""
+SECRET = (*ADDRESSES, "proxy")
+"""Options whose values are secrets."""
+NAMING = ("filter", "tag")
+"""Options whose values may be names of people."""
+
+
+def resumable(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments of a command that is printed, without the addresses of messages."""
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return (*kept, word, *words)
+        name, has_value, _ = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in ADDRESSES:
+            kept.append(word)
+        elif not has_value:
+            next(words, None)
+    return tuple(kept)
+
+
+def may_name_people(arguments: Sequence[str]) -> bool:
+    """Return whether the arguments have a text that rows are chosen by, which may be a person's name."""
+    return any(word.removeprefix("--").partition("=")[0] in NAMING for word in arguments if word.startswith("--"))
 
 
 def check_place(path: Path, key: str, own: Path | None) -> None:

@@ -168,6 +168,23 @@ def runs_of(db: sqlite3.Connection, batches: Sequence[int], *, until: int, most:
     return [RunRow(*row) for row in db.execute(sql, (until, *batches, *batches, most))]
 
 
+def run_of_process(db: sqlite3.Connection, pid: int) -> RunRow | None:
+    """Return the last run of a process. Another process may have begun one after it."""
+    row = db.execute("select max(id) from runs where pid = ?", (pid,)).fetchone()
+    return None if row[0] is None else run(db, row[0])
+
+
+def paid_runs(db: sqlite3.Connection, before: RunRow, most: int) -> Iterator[RunRow]:
+    """Yield the runs that cost something among the last `most` before a run, at its provider, newest first."""
+    sql = (
+        "select id from runs where id < ? and id >= ? and provider = ? and exit_code is not null"
+        " and id in (select run_id from money where spent > 0) order by id desc"
+    )
+    for (run_id,) in db.execute(sql, (before.id, before.id - most, before.provider)).fetchall():
+        if (found := run(db, run_id)) is not None:
+            yield found
+
+
 class MoneyRow(msgspec.Struct, frozen=True):
     """Credits of one group. `unknown` counts ended attempts without a price, `expected` is the sum they reserved.
 
@@ -235,6 +252,15 @@ def failures(db: sqlite3.Connection, batches: Sequence[int]) -> Iterator[Failure
     )
     for row in db.execute(sql, tuple(batches)):
         yield Failure(*row)
+
+
+def failure_codes(db: sqlite3.Connection, batches: Sequence[int]) -> list[tuple[str, int]]:
+    """Return the codes of failed tasks with the number of tasks, most frequent first."""
+    sql = (
+        f"select code, count(*) as n from tasks where state = '{State.FAILED}' and batch_id in ({marks(batches)})"
+        " group by code order by n desc, code"
+    )
+    return [(str(code), int(n)) for code, n in db.execute(sql, tuple(batches))]
 
 
 def uncertain(db: sqlite3.Connection, batches: Sequence[int], most: int) -> list[int]:

@@ -66,7 +66,7 @@ def changeable(path: Path) -> str:
     return ""
 
 
-def exposed(path: Path) -> str:
+def exposed(path: Path, secrets: str = "the API key") -> str:
     """Return a warning about a file of secrets that other users can change or read; "" when they cannot."""
     if words := changeable(path):
         return words
@@ -74,4 +74,4 @@ def exposed(path: Path) -> str:
         is_open = path.stat().st_mode & 0o077 and path.parent.stat().st_mode & 0o011
     except OSError:
         return ""
-    return f"other users can read the API key in {path}: chmod 600 {path}" if is_open else ""
+    return f"other users can read {secrets} in {path}: chmod 600 {path}" if is_open else ""

@@ -33,11 +33,16 @@ def next_steps(counts: dict[str, int], db: Path, *, to_review: bool = False) -> 
     return [f"{first}, then {', '.join([*review, *verbs])} and run", first]
 
 
+def orphans_words(orphans: Orphans) -> str:
+    """Return how many tasks have lost their row in the manifest."""
+    total = sum(orphans.counts.values())
+    states = ", ".join(f"{state} {n:,}" for state, n in orphans.counts.items())
+    return f"{plural(total, 'task')} {'is' if total == 1 else 'are'} no longer in the manifest: {states}"
+
+
 def cancel_orphans(orphans: Orphans, db: Path) -> str:
     """Return how many tasks have lost their row in the manifest, and the command that cancels them."""
     total = sum(orphans.counts.values())
-    are = "is" if total == 1 else "are"
-    states = ", ".join(f"{state} {n:,}" for state, n in orphans.counts.items())
     more = " …" if total > len(orphans.names) else ""
     cancel = command("cancel", db, *orphans.names)
-    return f"{plural(total, 'task')} {are} no longer in the manifest: {states}; to cancel: `{cancel}`{more}"
+    return f"{orphans_words(orphans)}; to cancel: `{cancel}`{more}"

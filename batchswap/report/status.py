@@ -209,6 +209,11 @@ def _them(count: int) -> str:
     return "it" if count == 1 else "them"
 
 
+def failed_words(count: int, db: Path) -> str:
+    """Return how many tasks have failed, and the command that queues them again."""
+    return f"{count:,} failed. To queue {_them(count)} again: {command('retry', db)}"
+
+
 def _person_lines(found: LedgerStatus, db: Path) -> Iterator[str]:
     """Yield what needs the user, in the order in which the commands are typed."""
     uncertain, failed = found.total.counts[State.UNCERTAIN], sum(n for _, n, _ in found.failures)
@@ -232,7 +237,7 @@ def _person_lines(found: LedgerStatus, db: Path) -> Iterator[str]:
         yield f"  To decide: {decide}, --reject KEY, or --redo KEY, which costs credits again"
     if found.failures:
         yield ""
-        yield f"{failed:,} failed. To queue {_them(failed)} again: {command('retry', db)}"
+        yield failed_words(failed, db)
         for code, n, reason in found.failures:
             yield "  " + safe(f"{n:,} × {code}: {reason}")
         if any(code == GIVEN_UP for code, _, _ in found.failures):

@@ -14,13 +14,15 @@ class Stop(msgspec.Struct, frozen=True):
 
     exit: Exit
     words: str
+    cause: str = ""
+    """"credits", "refusals" or "disk", for messages during the run; "" for others."""
 
 
 _REFUSALS = {
     "401": "the API refuses the key (401): set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env",
     "403": "the API refuses the key (403): it may be disabled, see your account's page",
 }
-OUT_OF_CREDITS = Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again")
+OUT_OF_CREDITS = Stop(Exit.NO_CREDITS, "out of credits (402): top up, and run again", "credits")
 
 
 class Stopped(Exception):

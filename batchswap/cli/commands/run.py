@@ -13,12 +13,15 @@ import msgspec
 from batchswap.cli.command_options import RunOptions
 from batchswap.cli.commands.plan import show_plan
 from batchswap.cli.console import Console, print_json
+from batchswap.cli.main import judge
 from batchswap.cli.progress import choose
 from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, standard_input
-from batchswap.cli.user_files import ARGUMENTS, key_words
+from batchswap.cli.user_files import ARGUMENTS, key_words, may_name_people, resumable
 from batchswap.errors import BatchswapError, Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.ledger.enrolment.duplicates import DuplicateRows
+from batchswap.notifications.channels import open_channels
+from batchswap.notifications.run_messages import RunMessages
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
@@ -42,19 +45,27 @@ def run(console: Console, options: RunOptions) -> int:
     """Run; with --dry-run only plan; with --if-running skip do nothing while another run uses the ledger."""
     if options.dry_run:
         return show_plan(console, options)
-    metrics = metrics_file(console, options)
-    resume = shlex.join(["batchswap", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())])
+    arguments = resumable(click.get_current_context().find_root().meta.get(ARGUMENTS, ()))
+    resume = shlex.join(["batchswap", *arguments])
+    channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url)
+    messages = RunMessages(channels, options.db, resume="" if may_name_people(arguments) else resume)
     try:
-        return work(console, options, resume, metrics)
-    except LedgerBusy:
+        return work(console, options, resume, messages, metrics_file(console, options))
+    except LedgerBusy as error:
         if options.if_running != "skip":
+            messages.fail(error.exit, str(error), error)
             raise
         console.at_exit.clear()  # the other run writes the metrics
         words = f"skipped: another run is using {options.db}"
+        document = {"exit_code": int(Exit.DONE), "reason": words}
+        messages.skip(document, words)
         if options.as_json:
-            print_json({"exit_code": Exit.DONE, "reason": words})
+            print_json(document)
         console.conclude(words)
         return Exit.DONE
+    except BaseException as error:
+        messages.fail(*judge(error), error)
+        raise
 
 
 def metrics_file(console: Console, options: RunOptions) -> "MetricsFile | None":
@@ -69,7 +80,9 @@ def metrics_file(console: Console, options: RunOptions) -> "MetricsFile | None":
     return metrics
 
 
-def work(console: Console, options: RunOptions, resume: str, metrics: "MetricsFile | None") -> int:
+def work(
+    console: Console, options: RunOptions, resume: str, messages: RunMessages, metrics: "MetricsFile | None"
+) -> int:
     """Run, from the checks to the last line."""
     if options.report is not None:
         check_report(options.report, options.db)
@@ -91,6 +104,7 @@ def work(console: Console, options: RunOptions, resume: str, metrics: "MetricsFi
         ) as batch:
             settings = batch.settings
             watch = choose(console, progress=not options.no_progress, title=", ".join(settings.batches))
+            watch = messages.begin(watch, settings.batches)
             if metrics is not None:
                 watch = together(watch, metrics.watch)
             summary = asyncio.run(work_off_at(settings, account, watch=watch))
@@ -103,16 +117,16 @@ def work(console: Console, options: RunOptions, resume: str, metrics: "MetricsFi
         metrics.ledger = settings.db
     if options.sign is not None and summary.signed < summary.counts[State.DONE]:
         summary = sign_the_rest(summary, options, options.sign, settings)
-    if options.report is not None:
-        write_report(options.report, options, settings)
+    page = write_report(options.report, options, settings) if options.report is not None else None
     seen = RunRemains()
     with suppress(LedgerError), reading(settings.db) as db:  # the outcome is known even if the ledger cannot be read
         seen = look(db, summary, settings.out, batch.before, settings.db)
     for event, words in remarks(summary, settings, seen):
         report(event, words, logging.WARNING)
+    line = last_line(summary, settings, resume, seen)
+    messages.end(summary.to_json(), settings.db, line, page)
     if options.as_json:
         print_json(summary.to_json() | ({"warnings": console.unwritten} if console.unwritten else {}))
-    line = last_line(summary, settings, resume, seen)
     console.conclude(line, **(summary.to_json() if console.is_json and not options.as_json else {}))
     return summary.exit_code
 
@@ -124,8 +138,8 @@ def check_report(place: Path, db: Path) -> None:
     page.check(place, db)
 
 
-def write_report(place: Path, options: RunOptions, settings: Settings) -> None:
-    """Write the report of the run. A failure is a warning, because the run itself is complete."""
+def write_report(place: Path, options: RunOptions, settings: Settings) -> Path | None:
+    """Write the report of the run, and return its page. A failure is a warning: the run itself is complete."""
     from batchswap.report import page
 
     try:
@@ -133,9 +147,11 @@ def write_report(place: Path, options: RunOptions, settings: Settings) -> None:
             written = page.write(
                 db, settings.db, place, batches=settings.batches, pictures=options.pictures, settings=settings
             )
-        report(LogEvent.REPORT_WRITTEN, f"report: {written.words}")
     except (BatchswapError, OSError) as error:
         report(LogEvent.REPORT_SKIPPED, f"the report was not written: {error}", logging.WARNING)
+        return None
+    report(LogEvent.REPORT_WRITTEN, f"report: {written.words}")
+    return written.page
 
 
 def check_keys(options: RunOptions, keys: Path) -> None:

@@ -59,9 +59,14 @@ class NeedKind(msgspec.Struct, frozen=True):
 
 
 def gather(
-    db: sqlite3.Connection, ledger: Path, batches: dict[str, int], counts: dict[str, int], strip_of: StripOf
+    db: sqlite3.Connection,
+    ledger: Path,
+    batches: dict[str, int],
+    counts: dict[str, int],
+    strip_of: StripOf,
+    listed: int = LISTED,
 ) -> list[NeedKind]:
-    """Return the kinds that have any task, in the order of urgency."""
+    """Return the kinds that have any task, in the order of urgency. `listed`: tasks of each kind that are listed."""
     ids, names = tuple(batches.values()), tuple(batches)
     kinds = [
         NeedKind(
@@ -70,7 +75,7 @@ def gather(
             "The API may have accepted and charged these tasks; no clear answer came. Look for them on your account’s"
             " page at the API, then choose.",
             counts[State.UNCERTAIN],
-            list(_needs(db, page_queries.uncertain(db, ids, LISTED), strip_of, ledger, _uncertain)),
+            list(_needs(db, page_queries.uncertain(db, ids, listed), strip_of, ledger, _uncertain)),
             command("tasks", ledger, options="--state uncertain"),
         ),
         NeedKind(
@@ -80,7 +85,7 @@ def gather(
             f" while the API keeps them. It does not say how long; similar services keep results for {KEPT_DAYS} to 14"
             " days.",
             deliveries.count_unsaved(db, names),
-            list(_needs(db, page_queries.unsaved(db, ids, LISTED), strip_of, ledger, _unsaved)),
+            list(_needs(db, page_queries.unsaved(db, ids, listed), strip_of, ledger, _unsaved)),
             command("tasks", ledger, options="--state failed"),
         ),
         NeedKind(
@@ -88,7 +93,7 @@ def gather(
             "Results to look at",
             "These files are complete, and may not be what you wanted. Accepting and rejecting is free.",
             deliveries.count_doubtful(db, names),
-            list(_needs(db, page_queries.doubtful(db, ids, LISTED), strip_of, ledger, _doubtful)),
+            list(_needs(db, page_queries.doubtful(db, ids, listed), strip_of, ledger, _doubtful)),
             command("tasks", ledger, options="--quality doubtful"),
         ),
     ]

@@ -70,11 +70,11 @@ async def _try_out(run: RunContext) -> None:
         run.report(LogEvent.STORAGE_LIMITED, words)
     if trial.obstacle:
         words = f"no result can be stored in --out {run.settings.out} ({trial.obstacle}): nothing is submitted"
-        run.state.stop_submits(Stop(Exit.USAGE, f"{words}; choose another folder with --out"))
+        run.state.stop_submits(Stop(Exit.USAGE, f"{words}; choose another folder with --out", "disk"))
     elif trial.refused:
         rows = list(islice(odd_outputs(run.ledger.db, run.settings.batches), _LOOKED_AT))
         trial = await run.store.try_out(dict.fromkeys(output for _, output in rows))
-        run.state.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(run.settings.out))))
+        run.state.stop_submits(Stop(Exit.USAGE, _refusal(rows, trial, str(run.settings.out)), "disk"))
 
 
 def _samples(settings: Settings) -> list[str]:
@@ -125,9 +125,8 @@ class Troubles:
         if not self._is_reported:
             self._is_reported = True
             words = f"results could not be stored ({clean(str(error))}): they are paid for, the next run fetches them"
-            run.state.add_stop(Stop(Exit.FAILED, words))
+            run.state.add_stop(Stop(Exit.FAILED, words, "disk"))
         if self._in_a_row == IN_A_ROW:
-            run.state.stop_submits(
-                Stop(Exit.FAILED, f"{IN_A_ROW} results in a row could not be stored: nothing more is submitted")
-            )
+            words = f"{IN_A_ROW} results in a row could not be stored: nothing more is submitted"
+            run.state.stop_submits(Stop(Exit.FAILED, words, "disk"))
         return True

@@ -58,7 +58,8 @@ class RunState:
     def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
         """Add a reason for the exit code and report it."""
         self.stops.append(stop)
-        self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit)
+        cause = {"cause": stop.cause} if stop.cause else {}
+        self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit, **cause)
 
     def stop_run(self, stop: Stop) -> None:
         """Send nothing more and end the run."""
@@ -96,7 +97,7 @@ class Refusals:
         self._code = code
         if self._count >= self._most:
             words = f"{self._count} {self._what} in a row {how} as {code}: nothing more is submitted"
-            self._state.stop_submits(Stop(Exit.FAILED, words))
+            self._state.stop_submits(Stop(Exit.FAILED, words, "refusals"))
 
     def clear(self) -> None:
         """Reset the count, because one succeeded."""

@@ -90,7 +90,7 @@ class Queueing:
             return True
         obstacle = self._obstacle()
         if obstacle is not None:
-            run.state.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted"))
+            run.state.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted", "disk"))
             return False
         self._checked_at = now
         return True

@@ -38,7 +38,7 @@ class LedgerGuard:
         return False
 
     def _stop(self, words: str) -> None:
-        run, stop = self._run, Stop(Exit.UNEXPECTED, words)
+        run, stop = self._run, Stop(Exit.UNEXPECTED, words, "disk")
         if stop in run.state.stops:
             return
         if run.state.submit_stop is None:

@@ -1,0 +1,116 @@
+"""Send a message to people with Apprise, in a process of its own. Addresses are passed on standard input only."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from batchswap.errors import MissingExtra, UsageError
+from batchswap.notifications.http_call import Sent
+from batchswap.notifications.message import Message
+
+ONE_TRY = 10.0
+"""Seconds that one try may take."""
+CHECK = 20.0
+"""Seconds for the check of the addresses, which imports Apprise."""
+LARGEST = 8_000_000
+"""Bytes of an attachment. Most mail servers refuse larger ones."""
+_MODULE = "batchswap.notifications.apprise_child"
+_KEPT = (
+    *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONUTF8", "VIRTUAL_ENV"),
+    *("COVERAGE_PROCESS_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY"),  # messages on the desktop
+)
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def environment_of(environ: Mapping[str, str], proxy: str = "") -> dict[str, str]:
+    """Return the environment of the process: no keys, and proxies only when they are asked for.
+
+    `proxy`: "" for none, "env" for those of `environ`, or a URL.
+    """
+    kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith("LC_")}
+    kept["NETRC"] = os.devnull  # requests would add credentials from ~/.netrc
+    if bundle := kept.get("SSL_CERT_FILE"):
+        kept.setdefault("REQUESTS_CA_BUNDLE", bundle)
+    if proxy == "env":
+        kept |= {name: value for name, value in environ.items() if name.lower() in _PROXIES}
+    elif proxy:
+        kept |= dict.fromkeys(_PROXIES[:3], proxy)
+    return kept
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme, the only part of an address of Apprise that is shown: the rest may be a token."""
+    scheme, is_url, _ = url.partition("://")
+    return f"{scheme}://" if is_url and scheme.isalnum() else "an address"
+
+
+def check_addresses(urls: tuple[str, ...], proxy: str = "") -> None:
+    """Raise MissingExtra without Apprise, and UsageError for an address that it does not know."""
+    if not urls:
+        return
+    if find_spec("apprise") is None:
+        raise MissingExtra("notify", "apprise")
+    order = {"check": True, "urls": urls}
+    found = asyncio.run(_carried_out(order, proxy, CHECK))
+    for number, url in enumerate(urls):
+        if found.get(number):
+            raise UsageError(f"--notify: {scheme_of(url)}… {found[number]}; see https://appriseit.com/services/")
+
+
+async def send_message(
+    urls: tuple[str, ...], message: Message, *, attachment: Path | None = None, proxy: str = "", seconds: float
+) -> list[Sent]:
+    """Send a message to all addresses, and return what became of each."""
+    if not urls:
+        return []
+    order = {
+        "check": False,
+        "urls": urls,
+        "title": message.title,
+        "text": message.text,
+        "is_bad": message.is_bad,
+        "attachment": None if attachment is None else str(attachment),
+        "seconds": min(ONE_TRY, seconds / 3),
+    }
+    found = await _carried_out(order, proxy, seconds)
+    return [Sent("message", scheme_of(url), found.get(number, "no answer in time")) for number, url in enumerate(urls)]
+
+
+async def _carried_out(order: dict[str, object], proxy: str, seconds: float) -> dict[int, str]:
+    """Return for each address what is wrong, "" for nothing. An address without an answer is missing."""
+    found: dict[int, str] = {}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", _MODULE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=environment_of(os.environ, proxy),
+            start_new_session=True,
+        )
+    except OSError:
+        return found
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(seconds):
+            with suppress(OSError):
+                process.stdin.write(json.dumps(order).encode())
+                await process.stdin.drain()
+            process.stdin.close()
+            while line := await process.stdout.readline():
+                number, words = json.loads(line)
+                found[number] = words
+    except (TimeoutError, ValueError):
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return found

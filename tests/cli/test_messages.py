@@ -1,0 +1,403 @@
+"""Messages about runs, to real receivers: a mail server, a dead man's switch, a webhook."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from batchswap.ledger.file.lock import hold
+from batchswap.notifications import apprise_sender, http_call, run_end
+from tests.cli.conftest import Place, call, work
+from tests.cli.processes import environment, finish, start
+from tests.docs.pages import DOCS, Page
+from tests.http.local import Running
+from tests.receivers import CLOSE, HANG, Receiver, mail_server, receiver, wait_for
+
+CHECK = "/ping/5f0c6b0e-9a5d-4c0f-8a3e-2b1d7c6f5e4d"
+SECRET = "hook-s3cr3t"
+TOKENS = ("T0KENinPATH", "T0KENinQUERY", "T0KENinUSER", SECRET)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """Return a receiver that gets pings and webhook calls of all commands."""
+    with receiver() as found:
+        monkeypatch.setattr(http_call, "PAUSES", (0.01, 0.01))
+        monkeypatch.setenv("BATCHSWAP_PING_URL", f"{found.url}{CHECK}/?create=1")
+        monkeypatch.setenv("BATCHSWAP_WEBHOOK_URL", f"{found.url}/hook")
+        monkeypatch.setenv("BATCHSWAP_WEBHOOK_SECRET", SECRET)
+        yield found
+
+
+def documented_check() -> Any:
+    """Return the function of the documentation that verifies a call."""
+    [block] = [each for each in Page(DOCS / "unattended.md").blocks if each.info == ("python", "verify.py")]
+    names: dict[str, Any] = {}
+    exec("\n".join(block.lines), names)
+    return names["is_genuine"]
+
+
+def last_line(done: Result) -> str:
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_run_pings_its_start_and_its_end_and_calls_the_webhook(shop: Place, hub: Receiver) -> None:
+    done = work(shop.manifest("spring.csv", 2), "--json")
+    assert done.exit_code == 0, done.stderr
+    begun, ended = hub.of(CHECK)
+    run_id = begun.target.rpartition("rid=")[2]
+    assert re.fullmatch(r"[0-9a-f-]{36}", run_id)
+    assert [each.target for each in (begun, ended)] == [
+        f"{CHECK}/{end}?create=1&rid={run_id}" for end in ("start", "0")
+    ]
+    assert ended.body.decode().startswith("batchswap: spring: all done\n\nAll 2 tasks are done.\n\nTasks: 2 done\n")
+    [hook] = hub.of("/hook")
+    document = json.loads(hook.body)
+    assert document.pop("id") == hook.headers["x-batchswap-delivery"]
+    assert document == json.loads(done.stdout)
+    assert hook.headers["content-type"] == "application/json"
+    is_genuine = documented_check()
+    header = hook.headers["x-batchswap-signature"]
+    assert is_genuine(hook.body, header, SECRET)
+    assert not is_genuine(hook.body + b" ", header, SECRET)
+    assert not is_genuine(hook.body, header, "other")
+    assert not is_genuine(hook.body, header.replace("t=1", "t=2"), SECRET)
+    assert not is_genuine(hook.body, "", SECRET)
+
+
+def test_a_mail_says_what_happened(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2, "broken")
+    with mail_server() as (port, box):
+        url = f"mailto://127.0.0.1:{port}?from=batchswap@example.com&to=you@example.com&mode=insecure"
+        done = work(name, "--notify", url, "--report", "night.html")
+    assert done.exit_code == 3
+    [mail] = box.mails
+    assert mail["subject"] == "batchswap: spring: 2 failed"
+    body = mail.get_body(("plain",))
+    assert body is not None
+    text = body.get_content().replace("\r\n", "\n")
+    assert "0 of 2 tasks are done. The run ended with exit code 3: not all done." in text
+    assert "- 2 failed. To queue them again:\n  batchswap retry\n  By code: 2 × 501" in text
+    assert [part.get_filename() for part in mail.iter_attachments()] == ["night.html"]
+    assert "message-failed" not in done.stderr
+
+
+def test_a_good_run_has_a_message_only_with_always(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 1)
+    with receiver() as found:
+        url = found.url.replace("http:", "json:") + "/chat"
+        assert work(name, "--notify", url).exit_code == 0
+        assert work(name, "--notify", url, "--notify-on", "never").exit_code == 0
+        assert found.requests == []
+        assert work(name, "--notify", url, "--notify-on", "always").exit_code == 0
+        [message] = found.requests
+    assert json.loads(message.body)["title"] == "batchswap: spring: all done"
+    assert json.loads(message.body)["type"] == "success"
+
+
+def test_three_tries_with_one_delivery_id(shop: Place, hub: Receiver) -> None:
+    hub.answers = {"/hook": [500, CLOSE], f"{CHECK}/0": [503, 429]}
+    done = work(shop.manifest("spring.csv", 1))
+    assert (done.exit_code, "failed" in done.stderr) == (0, False)
+    hooks = hub.of("/hook")
+    assert len(hooks) == len(hub.of(f"{CHECK}/0")) == 3
+    assert len({each.headers["x-batchswap-delivery"] for each in hooks}) == len({each.body for each in hooks}) == 1
+    assert all(documented_check()(each.body, each.headers["x-batchswap-signature"], SECRET) for each in hooks)
+
+
+@pytest.mark.parametrize(
+    ("answers", "words", "tries"),
+    [
+        ([HANG] * 3, "no answer in 0.2 s", 3),
+        ([500] * 3, "it answered 500", 3),
+        ([CLOSE] * 3, "it closed the connection", 3),
+        ([404], "it answered 404", 1),
+        ([301], "it answered 301 with a redirect, which is not followed", 1),
+    ],
+)
+def test_what_cannot_be_delivered_is_a_warning(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch, answers: list[int], words: str, tries: int
+) -> None:
+    monkeypatch.setattr(http_call, "ONE_TRY", 0.2)
+    hub.answers = {"/hook": list(answers)}
+    done = work(shop.manifest("spring.csv", 1))
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert f"the call of the webhook at http://127.0.0.1 failed: {words}" in done.stderr.replace("\n", " ")
+    assert (len(hub.of("/hook")), hub.of("/elsewhere")) == (tries, [])
+
+
+def test_a_receiver_that_refuses_connections_is_a_warning(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_call, "PAUSES", (0.01, 0.01))
+    with receiver() as gone:
+        pass
+    address = f"{gone.url.replace('http:', 'json:')}/T0KENinPATH"
+    done = work(
+        shop.manifest("spring.csv", 1), "--ping-url", f"{gone.url}{CHECK}", "--notify", address, "--notify-on", "always"
+    )
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert "the ping to http://127.0.0.1 failed: it cannot be reached (" in done.stderr
+    assert "the message to json:// failed: it was not accepted" in done.stderr
+
+
+def test_a_check_that_does_not_exist_is_a_warning(shop: Place, hub: Receiver) -> None:
+    hub.text = b"OK (not found)"
+    done = work(shop.manifest("spring.csv", 1))
+    assert done.exit_code == 0
+    assert "the ping to http://127.0.0.1 failed: it answered that the check is not found" in done.stderr
+
+
+def test_a_bug_in_a_message_changes_nothing(shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("T0KENinPATH")
+
+    monkeypatch.setattr(run_end, "gather", fail)
+    done = work(shop.manifest("spring.csv", 1))
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert "messages about this run may be missing (RuntimeError)" in done.stderr
+    assert "T0KENinPATH" not in done.output
+
+
+def test_a_run_that_cannot_start_is_told_without_names(shop: Place, hub: Receiver) -> None:
+    (shop.folder / "spring.csv").write_text("id,video,face\nanna-intro,missing-anna.mp4,face-of-anna.png\n")
+    done = call("run", "spring.csv", "--notify", f"{hub.url.replace('http:', 'json:')}/chat")
+    assert done.exit_code == 2
+    assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/2"]
+    [hook] = hub.of("/hook")
+    assert json.loads(hook.body)["exit_code"] == 2
+    [chat] = hub.of("/chat")
+    text = json.loads(chat.body)["message"]
+    assert "the manifests have 2 mistakes: `batchswap check` lists them" in text
+    assert "anna" not in text
+    assert "batchswap run spring.csv\n" in text
+    assert "json://" not in text
+
+
+def test_a_run_that_is_skipped_is_no_sign_of_life(shop: Place, hub: Receiver) -> None:
+    name = shop.manifest("spring.csv", 1)
+    work(name)
+    hub.requests.clear()
+    with hold(Path("batchswap.db"), wait=False):
+        done = call("run", name, "--if-running", "skip", "--json")
+        assert (done.exit_code, json.loads(done.stdout)["reason"]) == (0, "skipped: another run is using batchswap.db")
+        plain = call("run", name, "--if-running", "skip", "--ping-url", f"{hub.url}/api/push/x?status=up")
+        busy = call("run", name)
+    assert (plain.exit_code, busy.exit_code) == (0, 75)
+    assert [each.target.partition("?")[0] for each in hub.of("/")] == [
+        f"{CHECK}/log", "/hook", "/hook", f"{CHECK}/75", "/hook",
+    ]  # fmt: skip
+
+
+def test_a_plain_url_is_requested_after_a_good_run_only(shop: Place, hub: Receiver) -> None:
+    plain = ["--ping-url", f"{hub.url}/api/push/x?status=up&msg=OK&ping="]
+    assert work(shop.manifest("bad.csv", 1, "broken"), *plain).exit_code == 3
+    assert hub.of("/api") == []
+    assert work(shop.manifest("good.csv", 1), *plain).exit_code == 0
+    [got] = hub.of("/api")
+    assert (got.method, got.target, got.body) == ("GET", "/api/push/x?status=up&msg=OK&ping=", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--ping-url", "http://example.com/T0KENinPATH"], "--ping-url: the URL must be https"),
+        (["--webhook-url", "ftp://T0KENinUSER@example.com/"], "--webhook-url: the URL must be https"),
+        (["--webhook-url", "https://[T0KENinPATH"], "--webhook-url: the URL must be https"),
+        (["--webhook-url", "https://127.0.0.1/"], "set BATCHSWAP_WEBHOOK_SECRET"),
+        (["--notify", "T0KENinPATH"], "--notify: an address… is not an address of Apprise"),
+        (["--notify", "nosuch://T0KENinPATH"], "--notify: nosuch://… is not an address of Apprise"),
+    ],
+)
+def test_addresses_are_checked_before_anything_is_paid(shop: Place, arguments: list[str], words: str) -> None:
+    done = work(shop.manifest("spring.csv", 1), *arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.split())
+    assert not Path("batchswap.db").exists()
+    assert not any(token in done.output for token in TOKENS)
+
+
+def test_without_apprise_the_error_names_the_extra(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apprise_sender, "find_spec", lambda _: None)
+    name = shop.manifest("spring.csv", 1)
+    done = work(name, "--notify", "json://127.0.0.1/")
+    assert (done.exit_code, "pip install 'batchswap[notify]'" in done.stderr) == (2, True)
+    assert work(name).exit_code == 0
+
+
+def secret_options(hub: Receiver) -> list[str]:
+    _, _, host = hub.url.partition("//")
+    return [
+        "--notify", f"json://T0KENinUSER:pw@{host}/T0KENinPATH", "--notify-on", "always",
+        f"--ping-url=http://T0KENinUSER:pw@{host}/T0KENinPATH{CHECK}?k=T0KENinQUERY",
+        "--webhook-url", f"{hub.url}/T0KENinPATH?k=T0KENinQUERY",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [200, 500])
+@pytest.mark.parametrize("style", [["-v"], ["--log-format", "json"], ["--json", "-q"]])
+def test_no_secret_is_shown_or_kept(shop: Place, hub: Receiver, code: int, style: list[str]) -> None:
+    hub.answers = {"/": [code] * 20}
+    name = shop.manifest("spring.csv", 2)
+    shop.video("spring1.mp4", "broken")
+    done = work(name, *secret_options(hub), *style, "--report", "night.html", "--max-duration", "1h")
+    assert done.exit_code == 3
+    assert len(hub.requests) >= 4
+    texts = [done.output, (shop.folder / "night.html").read_text()]
+    texts += [call("status", "--json").output, call("status").output]
+    texts += [path.read_bytes().decode(errors="replace") for path in shop.folder.glob("batchswap.db*")]
+    texts += [each.body.decode() for each in hub.requests]
+    assert [token for text in texts for token in TOKENS if token in text] == []
+    for each in hub.requests:
+        assert "ak_" not in each.body.decode()
+        assert "face.png" not in each.body.decode()
+
+
+def chats(hub: Receiver) -> list[str]:
+    """Return the texts of the messages to people."""
+    return [json.loads(each.body)["message"] for each in hub.requests if b'"title"' in each.body]
+
+
+def test_the_command_to_resume_has_no_addresses(shop: Place, hub: Receiver) -> None:
+    name = shop.manifest("spring.csv", 2)
+    done = call("run", name, *secret_options(hub), "--rate", "none", "--budget", "1", "--no-backup")
+    assert done.exit_code == 6
+    command = f"batchswap run {name} --notify-on always --rate none --budget 1 --no-backup"
+    assert last_line(done).endswith(f"; to resume: {command}; run the same command again to resume") or (
+        last_line(done).endswith(f"to resume: {command}")
+    )
+    assert not any(token in done.output for token in TOKENS)
+    [text] = chats(hub)
+    assert f"To resume (1 queued):\n  {command}\n" in text
+
+
+def test_filters_may_be_names_and_are_not_in_messages(shop: Place, hub: Receiver) -> None:
+    name = shop.manifest("spring.csv", 2)
+    done = work(
+        name,
+        "--filter",
+        "anna",
+        "--budget",
+        "0",
+        "--notify",
+        f"{hub.url.replace('http:', 'json:')}/chat",
+        "--notify-on",
+        "always",
+    )
+    assert done.exit_code == 0
+    [chat] = hub.of("/chat")
+    assert "anna" not in chat.body.decode()
+    assert "Run the same command again to resume (2 queued)." in json.loads(chat.body)["message"]
+
+
+def test_addresses_of_the_working_directory_are_refused(shop: Place) -> None:
+    for key in ("notify", "ping-url", "webhook-url"):
+        (shop.folder / "batchswap.yaml").write_text(f"{key}: https://127.0.0.1/T0KENinPATH\n")
+        done = call("run", shop.manifest("spring.csv", 1))
+        assert (done.exit_code, f'"{key}" is not taken from' in done.stderr) == (2, True)
+        assert "T0KENinPATH" not in done.output
+
+
+def test_a_file_of_addresses_that_others_can_read_is_a_warning(shop: Place, hub: Receiver, tmp_path: Path) -> None:
+    folder = tmp_path / "home" / ".config" / "batchswap"
+    folder.mkdir(parents=True)
+    own = folder / "config.yaml"
+    own.write_text(f"notify: ['json://127.0.0.1:{hub.port}/chat']\nnotify-on: always\n")
+    name = shop.manifest("spring.csv", 1)
+    own.chmod(0o644)
+    assert f"other users can read the addresses in {own}: chmod 600 {own}" in work(name).stderr.replace("\n", " ")
+    own.chmod(0o600)
+    assert "other users" not in work(name).stderr
+    own.write_text("budget: 5\n")
+    own.chmod(0o644)
+    assert "other users" not in work(name).stderr
+    assert len(hub.of("/chat")) == 2
+
+
+def test_a_test_is_shown_and_sent_everywhere(shop: Place, hub: Receiver) -> None:
+    chat = ["--notify", f"{hub.url.replace('http:', 'json:')}/chat"]
+    before = call("notify", "--test", *chat)
+    assert (before.exit_code, "There was no run with this ledger yet." in before.stdout) == (0, True)
+    work(shop.manifest("spring.csv", 1, "broken"))
+    hub.requests.clear()
+    done = call("notify", "--test", *chat)
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["TEST: batchswap: spring: 1 failed", "", "This is a test of `batchswap notify --test`."]
+    assert lines[-3:] == [
+        "message to json://: sent",
+        "ping to http://127.0.0.1: sent",
+        "webhook to http://127.0.0.1: sent",
+    ]
+    [sent] = hub.of("/chat")
+    assert json.loads(sent.body)["message"].splitlines()[0] == lines[2]
+    assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/log"]
+    [hook] = hub.of("/hook")
+    assert (json.loads(hook.body)["test"], json.loads(hook.body)["exit_code"]) == (True, 3)
+    hub.answers = {"/hook": [400]}
+    again = call("notify", "--test", *chat)
+    assert (again.exit_code, again.stdout.splitlines()[-1]) == (1, "webhook to http://127.0.0.1: it answered 400")
+
+
+def test_a_test_needs_its_option_and_an_address(place: Place) -> None:
+    without = call("notify")
+    assert (without.exit_code, "`batchswap notify --test`" in without.stderr) == (2, True)
+    nowhere = call("notify", "--test")
+    assert (nowhere.exit_code, "no address is set" in nowhere.stderr) == (2, True)
+
+
+def test_the_process_that_sends_has_no_key_and_shows_no_address(shop: Place, _server: Running, hub: Receiver) -> None:
+    """While a message arrives, no process has its address in its arguments, and the sender has no key."""
+    seen: list[tuple[str, str]] = []
+
+    def look() -> None:
+        for each in Path("/proc").glob("[0-9]*"):
+            try:
+                arguments = (each / "cmdline").read_text()
+                if str(os.getuid()) and (each / "environ").stat().st_uid == os.getuid() and "batchswap" in arguments:
+                    seen.append((arguments, (each / "environ").read_text() if "apprise_child" in arguments else ""))
+            except OSError:
+                continue
+
+    hub.on_request = look
+    env = environment(_server.base_url, shop.folder.parent / "home")
+    env |= {
+        "BATCHSWAP_NOTIFY": f"{hub.url.replace('http:', 'json:')}/T0KENinPATH",
+        "BATCHSWAP_NOTIFY_ON": "always",
+        "BATCHSWAP_WEBHOOK_SECRET": SECRET,
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    done = finish(shop.folder, env, "run", shop.manifest("spring.csv", 1))
+    assert done.returncode == 0, done.stderr
+    assert len(hub.requests) == 1  # not through the proxy
+    children = [environ for arguments, environ in seen if "apprise_child" in arguments]
+    assert children
+    assert not any("T0KENinPATH" in arguments for arguments, _ in seen)
+    assert not any(word in text for text in children for word in ("CRUN_API_KEY", SECRET, "T0KENinPATH", "127.0.0.1:9"))
+
+
+def test_ctrl_c_ends_the_messages_only(shop: Place, _server: Running, hub: Receiver) -> None:
+    hub.answers = {"/chat": [HANG] * 3, "/hook": [HANG] * 3}
+    env = environment(_server.base_url, shop.folder.parent / "home")
+    env |= {
+        "BATCHSWAP_NOTIFY": f"{hub.url.replace('http:', 'json:')}/chat",
+        "BATCHSWAP_NOTIFY_ON": "always",
+        "BATCHSWAP_WEBHOOK_URL": f"{hub.url}/hook",
+        "BATCHSWAP_WEBHOOK_SECRET": SECRET,
+    }
+    name = shop.manifest("spring.csv", 1)
+    with (shop.folder / "said").open("w+") as said:
+        run = start(shop.folder, env, "run", name, stderr=said.fileno())
+        wait_for(hub, "/chat")
+        wait_for(hub, "/hook")
+        run.send_signal(signal.SIGINT)
+        assert run.wait(30) == 0
+        said.seek(0)
+        lines = said.read().splitlines()
+    assert lines[-1].startswith("done: 1 done")
+    assert [line.partition(" failed: ")[2] for line in lines[-3:-1]] == ["interrupted", "interrupted"]
