@@ -5,18 +5,17 @@ import signal
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from batchswap.ledger.file import connection
 from batchswap.ledger.file.lock import hold
 from batchswap.metrics import textfile
 from tests.cli.conftest import Place, call, work
 from tests.cli.processes import environment, finish, serving, start
-from tests.metrics.parsed import Scraped, parse, scraped
+from tests.metrics.parsed import WITHOUT_EXTRA, Scraped, parse, scraped
 from tests.ports import callback_options
+from tests.processes import ROOT
 from tests.waits import wait_until
 
 FILE = "batchswap.prom"
@@ -118,15 +117,6 @@ def test_another_ending_is_a_warning_because_node_exporter_would_not_read_it(sho
     assert parse((shop.folder / "metrics.txt").read_bytes()).get("last_exit_code") == 0.0
 
 
-def test_without_the_extra_the_error_names_it(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop.manifest("spring.csv", 1)
-    monkeypatch.setattr("batchswap.metrics.exposition.find_spec", lambda _: None)
-    done = work("spring.csv", "--metrics-file", FILE)
-    assert (done.exit_code, "pip install 'batchswap[metrics]'" in done.stderr) == (2, True)
-    assert not (shop.folder / FILE).exists()
-    assert work("spring.csv").exit_code == 0
-
-
 def test_a_run_that_cannot_start_leaves_its_exit_code(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.manifest("spring.csv", 1)
     assert work("spring.csv", "--metrics-file", FILE).exit_code == 0
@@ -212,9 +202,16 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def counts(ledger: Path) -> int:
-    with closing(connection.connect(ledger, write=False)) as db:
-        return int(db.execute("select count(*) from attempts").fetchone()[0])
+def test_without_the_extra_the_error_names_it_and_runs_without_the_option_work(place: Place, base_url: str) -> None:
+    env = environment(base_url, place.folder / "home")
+    place.manifest("spring.csv", 1)
+    (place.folder / "modules").mkdir()
+    (place.folder / "modules" / "sitecustomize.py").write_text(WITHOUT_EXTRA)
+    env["PYTHONPATH"] = os.pathsep.join(map(str, (place.folder / "modules", ROOT)))
+    done = finish(place.folder, env, "run", "spring.csv", "--metrics-file", FILE)
+    assert (done.returncode, "pip install 'batchswap[metrics]'" in done.stderr) == (2, True)
+    assert not (place.folder / FILE).exists()
+    assert finish(place.folder, env, "run", "spring.csv", "--rate", "none", *callback_options()).returncode == 0
 
 
 def test_during_a_run_after_a_kill_and_after_the_next_run(place: Place, base_url: str) -> None:

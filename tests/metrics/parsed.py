@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from batchswap.metrics.definitions import LEDGER
 from batchswap.metrics.exposition import scrape
 
+WITHOUT_EXTRA = "import sys\nsys.modules['prometheus_client'] = None\n"
+"""The text of a sitecustomize.py that makes Python as if the extra was not installed."""
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 

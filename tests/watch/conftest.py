@@ -96,8 +96,10 @@ class Watched:
 
 
 @contextmanager
-def watching(folder: Path, *options: str) -> Iterator[Watched]:
-    env = {**os.environ, "CRUN_API_KEY": SECRET, "PYTHONPATH": str(ROOT), "HOME": str(folder / "home")}
+def watching(folder: Path, *options: str, modules: Path = ROOT) -> Iterator[Watched]:
+    """Serve the ledger in `folder`. `modules`: a folder whose modules come before all others."""
+    paths = os.pathsep.join(map(str, (modules, ROOT)))
+    env = {**os.environ, "CRUN_API_KEY": SECRET, "PYTHONPATH": paths, "HOME": str(folder / "home")}
     command = [sys.executable, "-m", "batchswap", "watch", *options]
     with (
         (folder / "watch.log").open("w") as log,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.nights import Night
-from tests.metrics.parsed import OPEN_METRICS, parse, scraped
+from tests.metrics.parsed import OPEN_METRICS, WITHOUT_EXTRA, parse, scraped
 from tests.watch.conftest import SECRET, Watched, watching
 
 PROMETHEUS = (
@@ -51,6 +51,16 @@ def test_a_ledger_that_cannot_be_read_is_an_error_of_the_server(tmp_path: Path) 
         ledger.write_bytes(b"no ledger" * 1000)
         status, words = server.words("/metrics")
         assert (status, "is not a batchswap ledger" in words) == (503, True)
+
+
+def test_without_the_extra_the_page_works_and_the_metrics_name_it(tmp_path: Path) -> None:
+    Night(tmp_path, 5).write()
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "sitecustomize.py").write_text(WITHOUT_EXTRA)
+    with watching(tmp_path, modules=tmp_path / "modules") as server:
+        status, words = server.words("/metrics")
+        assert (status, "pip install 'batchswap[metrics]'" in words) == (501, True)
+        assert server.ask("/")[0] == 200
 
 
 @pytest.fixture(scope="module")
