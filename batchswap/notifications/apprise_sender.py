@@ -21,7 +21,7 @@ LARGEST = 8_000_000
 """Bytes of an attachment. Most mail servers refuse larger ones."""
 _MODULE = "batchswap.notifications.apprise_child"
 _KEPT = (
-    *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONUTF8", "VIRTUAL_ENV"),
+    *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONUTF8", "VIRTUAL_ENV"),
     *("COVERAGE_PROCESS_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY"),  # messages on the desktop
 )
@@ -34,6 +34,8 @@ def environment_of(environ: Mapping[str, str], proxy: str = "") -> dict[str, str
     `proxy`: "" for none, "env" for those of `environ`, or a URL.
     """
     kept = {name: value for name, value in environ.items() if name in _KEPT or name.startswith("LC_")}
+    # Not the working directory (-P): an apprise.py of somebody's folder of manifests would run.
+    kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     kept["NETRC"] = os.devnull  # requests would add credentials from ~/.netrc
     if bundle := kept.get("SSL_CERT_FILE"):
         kept.setdefault("REQUESTS_CA_BUNDLE", bundle)
@@ -87,7 +89,7 @@ async def _carried_out(order: dict[str, object], proxy: str, seconds: float) -> 
     found: dict[int, str] = {}
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", _MODULE),
+            *(sys.executable, "-P", "-m", _MODULE),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

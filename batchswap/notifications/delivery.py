@@ -1,7 +1,6 @@
 """Send all messages about the end of a run at the same time, and give up those that take too long."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,8 +90,6 @@ def _interruptible(work: Sequence["asyncio.Future[list[Sent]]"]) -> Iterator[lis
     numbers = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
 
     def end(number: int) -> None:
-        if seen and number != signal.SIGHUP:
-            os._exit(128 + number)
         seen.append(number)
         for task in work:
             task.cancel()

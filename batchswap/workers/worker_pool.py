@@ -5,7 +5,7 @@ import os
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -13,6 +13,12 @@ from batchswap.errors import EngineError
 from batchswap.workers import worker_process
 
 T = TypeVar("T")
+
+WITHHELD = (
+    *("CRUN_API_KEY", "BATCHSWAP_SERVE_KEY", "BATCHSWAP_WEBHOOK_SECRET"),
+    *(f"BATCHSWAP_{option}" for option in ("NOTIFY", "PING_URL", "WEBHOOK_URL", "PROXY")),
+)
+"""Variables that are secrets."""
 
 
 class CallFailed(Exception):
@@ -120,12 +126,21 @@ class Worker:
         self._calls = 0
         with open_private(self._log or Path(os.devnull)) as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", worker_process.__name__, str(self._niceness),
+                sys.executable, "-P", "-m", worker_process.__name__, str(self._niceness),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=environment_of(os.environ),
                 start_new_session=True,
             )  # fmt: skip
         return self._process
+
+
+def environment_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a worker, which reads media of strangers: it has no secrets.
+
+    Modules are found where this process finds them, and not in the working directory (-P).
+    """
+    kept = {name: value for name, value in environ.items() if name not in WITHHELD}
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def open_private(path: Path) -> BinaryIO:

@@ -1,23 +1,41 @@
 """Messages about runs, to real receivers: a mail server, a dead man's switch, a webhook."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from batchswap.cli.console import Console
+from batchswap.cli.progress import watch_nothing
+from batchswap.errors import AccountRefused, LedgerBusy
+from batchswap.events import LogEvent, report
 from batchswap.ledger.file.lock import hold
+from batchswap.notifications import alerts as alerts_module
 from batchswap.notifications import apprise_sender, http_call, run_end
-from tests.cli.conftest import Place, call, work
+from batchswap.notifications.alert_rules import AlertRules
+from batchswap.notifications.alerts import Alerts
+from batchswap.notifications.channels import Channels, open_channels
+from batchswap.notifications.http_call import Sent
+from batchswap.notifications.message import Message
+from batchswap.notifications.run_messages import RunMessages
+from batchswap.runner.background import RunView
+from batchswap.states import State
+from batchswap.workers import worker_pool
+from tests.cli.conftest import Place, call, use, work
 from tests.cli.processes import environment, finish, start
-from tests.docs.pages import DOCS, Page
-from tests.http.local import Running
+from tests.cli.quick import KEY, QuickEngine
+from tests.docs.pages import DOCS, ROOT, Page
+from tests.http.local import Running, running
 from tests.receivers import CLOSE, HANG, Receiver, mail_server, receiver, wait_for
+from tests.waits import until
 
 CHECK = "/ping/5f0c6b0e-9a5d-4c0f-8a3e-2b1d7c6f5e4d"
 SECRET = "hook-s3cr3t"
@@ -379,6 +397,122 @@ def test_the_process_that_sends_has_no_key_and_shows_no_address(shop: Place, _se
     assert children
     assert not any("T0KENinPATH" in arguments for arguments, _ in seen)
     assert not any(word in text for text in children for word in ("CRUN_API_KEY", SECRET, "T0KENinPATH", "127.0.0.1:9"))
+
+
+def test_the_working_directory_cannot_replace_apprise(shop: Place, _server: Running, hub: Receiver) -> None:
+    for name in ("apprise.py", "json.py"):
+        (shop.folder / name).write_text("import pathlib; pathlib.Path('was-run').touch()\n")
+    env = environment(_server.base_url, shop.folder.parent / "home") | {"PYTHONSAFEPATH": "1"}
+    env |= {"BATCHSWAP_NOTIFY": f"{hub.url.replace('http:', 'json:')}/chat", "BATCHSWAP_NOTIFY_ON": "always"}
+    del env["BATCHSWAP_NO_SCORE"]  # workers, too
+    done = finish(shop.folder, {"PYTHONPATH": str(ROOT)} | env, "run", shop.manifest("spring.csv", 1))
+    assert (done.returncode, len(hub.of("/chat"))) == (0, 1), done.stderr
+    assert not (shop.folder / "was-run").exists()
+
+
+def test_workers_have_no_secrets() -> None:
+    kept = worker_pool.environment_of(
+        {"CRUN_API_KEY": "x", "BATCHSWAP_NOTIFY": "x", "BATCHSWAP_WEBHOOK_SECRET": "x", "A": "1"}
+    )
+    assert kept.keys() == {"A", "PYTHONPATH"}
+
+
+@pytest.mark.parametrize(("proxy", "kept"), [("", {}), ("env", {"HTTPS_PROXY": "p", "no_proxy": "n"})])
+def test_the_sender_gets_proxies_only_when_asked_to(proxy: str, kept: dict[str, str]) -> None:
+    given = {
+        "CRUN_API_KEY": "x",
+        "HTTPS_PROXY": "p",
+        "no_proxy": "n",
+        "HOME": "/h",
+        "LC_ALL": "C",
+        "SSL_CERT_FILE": "ca",
+    }
+    own = {"HOME": "/h", "LC_ALL": "C", "SSL_CERT_FILE": "ca", "REQUESTS_CA_BUNDLE": "ca", "NETRC": os.devnull}
+    found = apprise_sender.environment_of(given, proxy)
+    assert found.pop("PYTHONPATH")
+    assert found == own | kept
+    assert apprise_sender.environment_of({}, "http://p:1")["https_proxy"] == "http://p:1"
+
+
+TICK = Path("batchswap.db")
+
+
+def test_a_tick_that_cannot_start_says_it_once(place: Place, hub: Receiver) -> None:
+    chat = (f"{hub.url.replace('http:', 'json:')}/chat",)
+    channels = open_channels(chat, "trouble", None, None)
+    for error in (LedgerBusy("busy"), LedgerBusy("busy"), AccountRefused("no key")):
+        RunMessages(channels, TICK, mode="tick").fail(error.exit, str(error), error)
+    assert [text.splitlines()[2] for text in chats(hub)] == ["busy", "no key"]
+    RunMessages(channels, TICK, mode="tick").begin(watch_nothing, ())
+    RunMessages(channels, TICK, mode="tick").fail(5, "no key", AccountRefused("no key"))
+    RunMessages(channels, TICK).fail(5, "no key", AccountRefused("no key"))
+    RunMessages(channels, TICK).fail(5, "no key", AccountRefused("no key"))
+    assert len(chats(hub)) == 5
+
+
+def test_ticks_send_news_only(shop: Place, hub: Receiver) -> None:
+    """The last run is read from the ledger as the end of a tick."""
+    chat = (f"{hub.url.replace('http:', 'json:')}/chat",)
+    name = shop.manifest("spring.csv", 2)
+    for options in (["--limit", "1"], [], []):
+        done = work(name, *options, "--notify-on", "never", "--json")
+        document = json.loads(done.stdout)
+        RunMessages(open_channels(chat, "always", None, None), TICK, mode="tick").end(document, TICK, "", None)
+    # The first run left a task, the second one completed the batch, and the third one had nothing to do.
+    assert [text.splitlines()[0] for text in chats(hub)] == ["All 2 tasks are done."]
+
+
+async def test_trouble_during_a_run_is_told_while_it_continues(place: Place, hub: Receiver) -> None:
+    channels = open_channels_unchecked(hub)
+    alerts = Alerts(channels, TICK, AlertRules(outage=0.0, grace=0.0))
+    view = RunView(dict.fromkeys(map(str, State), 0) | {str(State.DONE): 3}, 1.0, 0.0, 5, "", 0)
+    Console().show_logs()
+    alerts.listen(("spring",))
+    watching = asyncio.ensure_future(alerts.watch(lambda: view))
+    try:
+        report(LogEvent.RUN_STOPPING, "20 submits in a row refused as 422: stop", cause="refusals")
+        report(LogEvent.API_UNAVAILABLE, "the API is unavailable (https://x.example/?k=T0KENinQUERY): waiting")
+        await until(lambda: len(chats(hub)) == 2, "two messages")
+    finally:
+        alerts.end()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    report(LogEvent.RUN_STOPPING, "x", cause="credits")
+    texts = "\n".join(chats(hub))
+    assert "20 submits in a row refused as 422." in texts
+    assert "The API has been unavailable for 15 minutes." in texts
+    assert "Tasks so far: 3 done\nTo see more: batchswap status" in texts
+    assert "T0KEN" not in texts
+
+
+def open_channels_unchecked(hub: Receiver) -> Channels:
+    """Return the channels; in a coroutine, addresses cannot be checked."""
+    return Channels((f"{hub.url.replace('http:', 'json:')}/chat",))
+
+
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_a_run_out_of_credits_says_so_while_it_collects(
+    place: Place, tmp_path: Path, hub: Receiver, monkeypatch: pytest.MonkeyPatch, quiet: list[str]
+) -> None:
+    sent: list[tuple[str, str]] = []
+
+    async def send(_: object, message: Message, **__: object) -> list[Sent]:
+        sent.append((message.title, message.text))
+        return [Sent("message", "json://", "it answered 500")]
+
+    monkeypatch.setattr(alerts_module, "AlertRules", partial(AlertRules, grace=0.0))
+    monkeypatch.setattr(alerts_module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(alerts_module, "send_message", send)
+    with running(tmp_path / "poor", QuickEngine(), keys=(KEY,), balance=2.0) as server:
+        use(server, monkeypatch)
+        done = work(
+            place.manifest("spring.csv", 4, "slow"), *quiet, "--notify", f"{hub.url.replace('http:', 'json:')}/chat"
+        )
+    assert done.exit_code == 6, done.stderr
+    assert [title for title, _ in sent] == ["batchswap: spring: out of credits"]
+    assert "the message to json:// failed: it answered 500" in done.stderr
+    assert len(chats(hub)) == 1
+    assert "Top up the account first: the next run continues." in chats(hub)[0]
 
 
 def test_ctrl_c_ends_the_messages_only(shop: Place, _server: Running, hub: Receiver) -> None:
