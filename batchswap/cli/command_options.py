@@ -8,6 +8,7 @@ import click
 from batchswap.cli import option_types as kinds
 from batchswap.cli import options
 from batchswap.cli.command import CommandOptions, argument, flag, log_as, option
+from batchswap.cli.completion import ledger_values
 from batchswap.cli.result_options import (
     ConsentOptions,
     ReportOptions,
@@ -117,9 +118,13 @@ class TasksOptions(options.LedgerOptions):
         type=click.Choice([str(each) for each in State]), multiple=True, default=(), show_default=False,
         help="only tasks in this state; repeatable",
     )  # fmt: skip
-    batch: str | None = option(metavar="NAME", help="only tasks of this batch")
-    code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
-    consent: str | None = option(metavar="REF", help="only tasks under this release")
+    batch: str | None = option(metavar="NAME", shell_complete=ledger_values.batches, help="only tasks of this batch")
+    code: str | None = option(
+        metavar="CODE", shell_complete=ledger_values.codes, help="only tasks with this reason code, such as 501"
+    )
+    consent: str | None = option(
+        metavar="REF", shell_complete=ledger_values.releases, help="only tasks under this release"
+    )
     quality: tuple[str, ...] = option(
         type=click.Choice([*map(str, Quality), "doubtful"]), multiple=True, default=(), show_default=False,
         help="only results of this quality; repeatable; doubtful: those that need your review",
@@ -135,7 +140,7 @@ class ShowOptions(options.LedgerOptions, options.JsonOptions):
     """Show one task: its inputs, attempts, events and files. KEY is the task's key, or BATCH/KEY."""
 
     command, summary = "show", "show one task: its inputs, attempts, events and files"
-    key: str = argument(metavar="KEY")
+    key: str = argument(metavar="KEY", shell_complete=ledger_values.keys())
 
 
 class RetryOptions(options.LedgerOptions, options.OutOptions):
@@ -150,12 +155,14 @@ class RetryOptions(options.LedgerOptions, options.OutOptions):
     """
 
     command, summary = "retry", "put failed tasks back into the queue for the next run"
-    keys: tuple[str, ...] = argument(nargs=-1, metavar="[KEY]...")
+    keys: tuple[str, ...] = argument(nargs=-1, metavar="[KEY]...", shell_complete=ledger_values.keys())
     state: str = option(
         type=click.Choice(["failed", "cancelled", "done"]), default="failed", help="which tasks to put back"
     )
-    code: str | None = option(metavar="CODE", help="only tasks with this reason code, such as 501")
-    batch: str | None = option(metavar="NAME", help="only tasks of this batch")
+    code: str | None = option(
+        metavar="CODE", shell_complete=ledger_values.codes, help="only tasks with this reason code, such as 501"
+    )
+    batch: str | None = option(metavar="NAME", shell_complete=ledger_values.batches, help="only tasks of this batch")
 
 
 class ResolveOptions(options.LedgerOptions, options.RateOptions):
@@ -166,7 +173,7 @@ class ResolveOptions(options.LedgerOptions, options.RateOptions):
     """
 
     command, summary = "resolve", "decide what became of an uncertain task"
-    key: str = argument(metavar="KEY")
+    key: str = argument(metavar="KEY", shell_complete=ledger_values.keys(State.UNCERTAIN))
     task_id: str | None = option(
         metavar="ID", help="it was accepted with this task id, which the API is asked to confirm"
     )
@@ -181,8 +188,14 @@ class CancelOptions(options.LedgerOptions):
     """
 
     command, summary = "cancel", "take tasks out of the queue"
-    keys: tuple[str, ...] = argument(nargs=-1, metavar="[KEY]...")
-    batch: str | None = option(metavar="NAME", help="all queued tasks of this batch (on the command line only)")
+    keys: tuple[str, ...] = argument(
+        nargs=-1, metavar="[KEY]...", shell_complete=ledger_values.keys(State.QUEUED, State.FAILED)
+    )
+    batch: str | None = option(
+        metavar="NAME",
+        shell_complete=ledger_values.batches,
+        help="all queued tasks of this batch (on the command line only)",
+    )
 
 
 class BalanceOptions(options.LedgerOptions, options.AccountOptions, options.JsonOptions):
@@ -199,7 +212,7 @@ class FacesOptions(options.AccountOptions, options.UploadOptions, options.JsonOp
     """
 
     command, summary = "faces", "detect the faces in a video or image, with ids and pictures"
-    target: str = argument(metavar="VIDEO_OR_IMAGE")
+    target: str = argument(metavar="VIDEO_OR_IMAGE", shell_complete=ledger_values.files)
     folder: Path = option(
         "--out", "--faces-folder", type=options.FOLDER, default=Path("faces"), metavar="DIR",
         help="folder for the pictures and the contact sheet",
@@ -283,7 +296,11 @@ class AdoptOptions(options.LedgerOptions, options.AccountOptions):
 
     command, summary = "adopt", "attach tasks that the API already has; never submits"
     package = "batchswap.cli.commands.recovery"
-    key: str | None = argument(metavar="[KEY]", required=False)
+    key: str | None = argument(
+        metavar="[KEY]",
+        required=False,
+        shell_complete=ledger_values.keys(State.QUEUED, State.FAILED, State.UNCERTAIN),
+    )
     task_id: str | None = argument(metavar="[TASK_ID]", required=False)
     source: Path | None = option(
         "--from", type=options.FILE, metavar="FILE",
@@ -304,7 +321,7 @@ class RebuildOptions(options.LedgerOptions, options.BaseUrlOptions, options.Read
 
     command, summary = "rebuild", "rebuild a lost or outdated ledger; never submits"
     package = "batchswap.cli.commands.recovery"
-    manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...")
+    manifests: tuple[str, ...] = argument(nargs=-1, metavar="[MANIFEST]...", shell_complete=ledger_values.files)
 
 
 def _complete_topic(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

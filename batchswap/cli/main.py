@@ -45,9 +45,9 @@ class Root(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run a command and exit with its exit code, or complete a command line for a shell."""
         if instruction := os.environ.get(COMPLETE):
-            from click.shell_completion import shell_complete
+            from batchswap.cli.completion.shells import answer
 
-            sys.exit(shell_complete(self, {}, "batchswap", COMPLETE, instruction))
+            sys.exit(answer(self, SETTINGS, COMPLETE, instruction))
         arguments = list(sys.argv[1:] if args is None else args)
         console = Console()
         console.expect(arguments)

@@ -7,6 +7,7 @@ import click
 
 from batchswap.cli import option_types as kinds
 from batchswap.cli.command import CommandOptions, argument, flag, option, owe_document
+from batchswap.cli.completion import ledger_values
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -57,7 +58,9 @@ class AccountOptions(ProviderOptions, BaseUrlOptions, RateOptions):
 
 
 class ManifestsOptions(CommandOptions):
-    manifests: tuple[str, ...] = argument(nargs=-1, required=True, metavar="MANIFEST...")
+    manifests: tuple[str, ...] = argument(
+        nargs=-1, required=True, metavar="MANIFEST...", shell_complete=ledger_values.files
+    )
 
 
 class ReadingOptions(OutOptions):
@@ -66,7 +69,11 @@ class ReadingOptions(OutOptions):
         type=click.Choice(["csv", "yaml", "json", "jsonl"]),
         help="format of the manifests  [default: by file name]",
     )
-    batch: str | None = option(metavar="NAME", help="name of the batch  [default: the manifest's own name]")
+    batch: str | None = option(
+        metavar="NAME",
+        shell_complete=ledger_values.batches,
+        help="name of the batch  [default: the manifest's own name]",
+    )
     name_template: str = option(
         default="{batch}/{key}{ext}", metavar="TEMPLATE", help="file names of the results, below --out"
     )

@@ -7,6 +7,8 @@ import click
 from batchswap.cli import option_types as kinds
 from batchswap.cli import options
 from batchswap.cli.command import argument, flag, option
+from batchswap.cli.completion import ledger_values
+from batchswap.states import State
 
 
 class ReviewOptions(options.LedgerOptions, options.OutOptions):
@@ -21,7 +23,9 @@ class ReviewOptions(options.LedgerOptions, options.OutOptions):
 
     command, summary = "review", "accept or reject results, or redo them for credits"
     package = "batchswap.cli.commands.results"
-    keys: tuple[str, ...] = argument(nargs=-1, required=True, metavar="KEY...")
+    keys: tuple[str, ...] = argument(
+        nargs=-1, required=True, metavar="KEY...", shell_complete=ledger_values.keys(State.DONE)
+    )
     accept: bool = flag(help="these results are good")
     reject: bool = flag(help="these results are bad")
     reset: bool = flag(help="take back an earlier --accept or --reject")
@@ -47,7 +51,7 @@ class ConsentOptions(options.LedgerOptions, options.OutOptions, options.JsonOpti
     command, summary = "consent", "withdraw a release: list its results, or delete them"
     package = "batchswap.cli.commands.results"
     action: str = argument(type=click.Choice(["withdraw", "restore"]), metavar="withdraw|restore")
-    reference: str = argument(metavar="REF")
+    reference: str = argument(metavar="REF", shell_complete=ledger_values.releases)
     delete: bool = flag(help="delete the files of the results for good (on the command line only)")
     yes: bool = flag("-y", "--yes", help="delete without the question (on the command line only)")
 
@@ -83,7 +87,9 @@ class SignOptions(options.LedgerOptions, options.OutOptions, options.SigningOpti
 
     command, summary = "sign", "sign results on the disk, or make the keys for it"
     package = "batchswap.cli.commands.results"
-    results: tuple[str, ...] = argument(nargs=-1, metavar="[init DIR | RESULT...]")
+    results: tuple[str, ...] = argument(
+        nargs=-1, metavar="[init DIR | RESULT...]", shell_complete=ledger_values.results
+    )
     name: str = option(
         default="batchswap", metavar="NAME", help="your organisation's name in the certificates that `init` makes"
     )
@@ -100,7 +106,7 @@ class ReportOptions(options.LedgerOptions, options.OutOptions, options.PicturesO
 
     command, summary = "report", "write the morning's report as an HTML page"
     package = "batchswap.cli.commands.results"
-    batches: tuple[str, ...] = argument(nargs=-1, metavar="[BATCH]...")
+    batches: tuple[str, ...] = argument(nargs=-1, metavar="[BATCH]...", shell_complete=ledger_values.batches)
     place: Path = option(
         "-o", "--output", type=options.PLACE, default=Path("report.html"), metavar="FILE.html|DIR",
         help="where to write the report",

@@ -65,7 +65,7 @@ COMPLETIONS = """
 eval "$(_BATCHSWAP_COMPLETE=bash_source batchswap)"
 complete -p batchswap | grep -o '_batchswap_completion'
 for line in "batchswap sta" "batchswap guide ref" "batchswap run --budget-" "batchswap tasks --format js"; do
-    COMP_WORDS=($line); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+    COMP_LINE=$line; COMP_POINT=${#line}
     _batchswap_completion batchswap
     echo "${COMPREPLY[@]}"
 done
