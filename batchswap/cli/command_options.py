@@ -17,13 +17,11 @@ from batchswap.cli.result_options import (
     VerifyOptions,
     WatchOptions,
 )
-from batchswap.cli.unattended_options import MessageOptions, NotifyOptions
+from batchswap.cli.unattended_options import MessageOptions, MetricsOptions, NotifyOptions
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(
-    options.WorkOptions, options.SigningOptions, options.PicturesOptions, MessageOptions, options.MetricsOptions
-):
+class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions, MessageOptions, MetricsOptions):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither

@@ -134,13 +134,6 @@ class PicturesOptions(CommandOptions):
     )
 
 
-class MetricsOptions(CommandOptions):
-    heading = "Unattended"
-    metrics_file: Path | None = option(
-        type=FILE, metavar="FILE.prom", help="write metrics for Prometheus, every minute and at the end"
-    )
-
-
 class SpeedOptions(CommandOptions):
     heading = "How fast"
     in_flight: int | None = option(

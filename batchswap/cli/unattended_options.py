@@ -1,11 +1,12 @@
-"""Options of runs that nobody looks at: messages about their end."""
+"""Options of runs that no one watches: messages about their end, and metrics."""
 
+from pathlib import Path
 from typing import Literal
 
 import click
 
 from batchswap.cli.command import CommandOptions, flag, option
-from batchswap.cli.options import LedgerOptions
+from batchswap.cli.options import FILE, LedgerOptions
 
 
 class AddressOptions(CommandOptions):
@@ -29,6 +30,13 @@ class MessageOptions(AddressOptions):
         type=click.Choice(["always", "trouble", "never"]),
         default="trouble",
         help="when to send it; trouble: an exit code other than 0, or anything that needs you",
+    )
+
+
+class MetricsOptions(CommandOptions):
+    heading = "Unattended"
+    metrics_file: Path | None = option(
+        type=FILE, metavar="FILE.prom", help="write metrics for Prometheus, every minute and at the end"
     )
 
 

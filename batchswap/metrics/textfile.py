@@ -32,7 +32,7 @@ class MetricsFile:
     def __init__(self, path: Path, ledger: Path) -> None:
         self.path, self.ledger = path, ledger
         self._turn = threading.Lock()
-        self._is_over = self._has_warned = False
+        self._is_checked = self._is_over = self._has_warned = False
 
     def check(self) -> None:
         """Raise MissingExtra without prometheus-client, and UsageError for a file that cannot be written."""
@@ -54,6 +54,7 @@ class MetricsFile:
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
             reason = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"{path}: cannot be written ({reason}); {_OTHER}") from error
+        self._is_checked = True
         if path.suffix != ENDING:
             words = f"{path}: node_exporter reads only files whose names end in {ENDING}"
             report(LogEvent.METRICS_SKIPPED, words, logging.WARNING)
@@ -75,7 +76,12 @@ class MetricsFile:
             ended.set()
 
     def finish(self, exit_code: int) -> None:
-        """Write the file for the last time. Give up if that takes too long."""
+        """Write the file for the last time, unless it must not be written. Give up if that takes too long."""
+        if not self._is_checked:  # another mistake came first, or the check has failed
+            try:
+                self.check()
+            except UsageError:
+                return
         done = threading.Event()
 
         def write() -> None:

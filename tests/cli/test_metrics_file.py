@@ -129,6 +129,8 @@ def test_a_run_that_cannot_start_leaves_its_exit_code(shop: Place, monkeypatch: 
     monkeypatch.delenv("CRUN_API_KEY")
     assert work("spring.csv", "--metrics-file", FILE).exit_code == 5
     assert read(shop.folder).get("last_exit_code") == 5.0
+    assert work("spring.csv", "--metrics-file", FILE, "--ping-url", "nonsense").exit_code == 2
+    assert read(shop.folder).get("last_exit_code") == 2.0
 
 
 def test_a_first_run_that_cannot_start_leaves_its_exit_code_too(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,10 +47,11 @@ def run(console: Console, options: RunOptions) -> int:
         return show_plan(console, options)
     arguments = resumable(click.get_current_context().find_root().meta.get(ARGUMENTS, ()))
     resume = shlex.join(["batchswap", *arguments])
+    metrics = metrics_file(console, options)
     channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url)
     messages = RunMessages(channels, options.db, resume="" if may_name_people(arguments) else resume)
     try:
-        return work(console, options, resume, messages, metrics_file(console, options))
+        return work(console, options, resume, messages, metrics)
     except LedgerBusy as error:
         if options.if_running != "skip":
             messages.fail(error.exit, str(error), error)
@@ -69,13 +70,12 @@ def run(console: Console, options: RunOptions) -> int:
 
 
 def metrics_file(console: Console, options: RunOptions) -> "MetricsFile | None":
-    """Return the file of --metrics-file, which is written when the command ends. Raise UsageError if it cannot be."""
+    """Return the file of --metrics-file, which is written when the command ends, however it does."""
     if options.metrics_file is None:
         return None
     from batchswap.metrics.textfile import MetricsFile
 
     metrics = MetricsFile(options.metrics_file, options.db)
-    metrics.check()
     console.at_exit.append(metrics.finish)
     return metrics
 
@@ -84,6 +84,8 @@ def work(
     console: Console, options: RunOptions, resume: str, messages: RunMessages, metrics: "MetricsFile | None"
 ) -> int:
     """Run, from the checks to the last line."""
+    if metrics is not None:
+        metrics.check()
     if options.report is not None:
         check_report(options.report, options.db)
     if options.sign is not None:
