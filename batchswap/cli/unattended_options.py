@@ -16,7 +16,7 @@ class AddressOptions(CommandOptions):
         default=(),
         show_default=False,
         metavar="URL",
-        help="send a message at the end to this address (mailto://, slack://, tgram://, ntfy://, …); repeatable",
+        help="send a message at the end to this address (such as mailto://, slack://, tgram://, ntfy://); repeatable",
     )
     ping_url: str | None = option(metavar="URL", help="dead man's switch that is pinged at the start and the end")
     webhook_url: str | None = option(
