@@ -65,6 +65,7 @@ class LogEvent(StrEnum):
     RESULT_TYPE = "result-type", "a result is of another type than its ending says"
     MEDIA_HOST_UNAVAILABLE = "media-host-unavailable", "a host of results does not answer"
     MEDIA_HOST_AVAILABLE = "media-host-available", "a host of results answers again"
+    URLS_EXPIRED = "urls-expired", "results have waited too long for their download; the API is asked for new URLs"
     RESULTS_MISSING = "results-missing", "result files are missing or changed, or their inputs have changed"
     STORAGE_LIMITED = "storage-limited", "the file system of --out lacks a feature"
     STORAGE_FAILED = "storage-failed", "results cannot be stored on this disk"

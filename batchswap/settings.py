@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 Provider = Literal["crun", "local"]
+Mode = Literal["run", "submit", "collect", "tick"]
 Positive = Annotated[int, msgspec.Meta(ge=1, lt=10**9)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=10**9)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 Period = Annotated[float, msgspec.Meta(gt=0.0, le=366 * 86400.0)]
-_BY_PROVIDER: Any = msgspec.UNSET
-"""Placeholder for a default that depends on the provider. `__post_init__` replaces it."""
+_DEPENDS: Any = msgspec.UNSET
+"""Placeholder for a default that depends on another setting. `__post_init__` replaces it."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -23,10 +24,10 @@ class Settings(msgspec.Struct, frozen=True):
     out: Path = Path("results")
     provider: Provider = "crun"
     base_url: str = "https://api.crun.ai"
-    rate_limit: Positive | None = _BY_PROVIDER
+    rate_limit: Positive | None = _DEPENDS
     """Maximum requests in any `rate_period` seconds; None: no limit. Default: 20, or None for the local provider."""
     rate_period: Period = 10.0
-    in_flight: Positive = _BY_PROVIDER
+    in_flight: Positive = _DEPENDS
     """Maximum tasks in progress at the API. Default: 100, or two for each core with the local provider."""
     workers: Positive = 16
     downloads: Positive = 4
@@ -44,8 +45,9 @@ class Settings(msgspec.Struct, frozen=True):
     callback_host: str | None = None
     callback_port: int = 0
     task_timeout: NotNegative = 6 * 3600.0
-    patience: NotNegative = 2 * 3600.0
-    """Longest time without a useful answer from the API before the run ends."""
+    patience: NotNegative = _DEPENDS
+    """Longest time without a useful answer from the API before the run ends. Default: two hours, or 30 seconds for
+    runs that leave work to the next one."""
     same_refusals: Positive = 20
     """Number of submits refused in the same way, one after the other, that ends the run."""
     min_free: Size = 1_000_000_000
@@ -59,6 +61,9 @@ class Settings(msgspec.Struct, frozen=True):
     """Look for a face in every local target before it is uploaded, and fail the tasks without one."""
     fetch: Size = 0
     """Largest target that is a URL and is downloaded for this; 0: none."""
+    mode: Mode = "run"
+    """"run": submit and collect until nothing is left. "submit": submit what is allowed now, poll nothing, and leave.
+    "collect": never submit. "tick": collect what has probably ended, submit what is allowed now, and leave."""
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
     """How to treat rows whose inputs another batch has finished or is working on."""
 
@@ -77,12 +82,21 @@ class Settings(msgspec.Struct, frozen=True):
     """The text that is drawn onto every frame of the results, which are encoded again for it; "": none."""
 
     def __post_init__(self) -> None:
-        """Fill in the defaults that depend on the provider."""
+        """Fill in the defaults that depend on other settings."""
         is_local = self.provider == "local"
-        defaults = {"rate_limit": None if is_local else 20, "in_flight": 2 * cores() if is_local else 100}
+        defaults = {
+            "rate_limit": None if is_local else 20,
+            "in_flight": 2 * cores() if is_local else 100,
+            "patience": 30.0 if self.leaves else 2 * 3600.0,
+        }
         for name, value in defaults.items():
-            if getattr(self, name) is _BY_PROVIDER:
+            if getattr(self, name) is _DEPENDS:
                 msgspec.structs.force_setattr(self, name, value)
+
+    @property
+    def leaves(self) -> bool:
+        """Return whether the run ends while tasks are in progress, and another run collects them."""
+        return self.mode in ("submit", "tick")
 
     @property
     def has_budget(self) -> bool:

@@ -21,7 +21,14 @@ from batchswap.cli.unattended_options import MessageOptions, MetricsOptions, Not
 from batchswap.states import Quality, Review, State
 
 
-class RunOptions(options.WorkOptions, options.SigningOptions, options.PicturesOptions, MessageOptions, MetricsOptions):
+class RunOptions(
+    options.WorkOptions,
+    options.SigningOptions,
+    options.PicturesOptions,
+    options.TickOptions,
+    MessageOptions,
+    MetricsOptions,
+):
     """Run the face swaps that the manifests list, one result file for each row.
 
     To resume after an interruption, an error or a crash, run the same command again: finished tasks are neither

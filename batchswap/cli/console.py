@@ -77,8 +77,10 @@ class Console:
         """Write a warning without `logging`, which may not be loaded."""
         self._show("warning", event, text, {})
 
-    def conclude(self, text: str, **fields: Any) -> None:
-        """Write the last line."""
+    def conclude(self, text: str, *, is_news: bool = True, **fields: Any) -> None:
+        """Write the last line; with --quiet, only if it is news."""
+        if self.is_quiet and not is_news:
+            return
         self._show("info", "finished", text, fields, dated=False)
 
     def fail(self, text: str) -> None:

@@ -174,10 +174,21 @@ class TimeOptions(CommandOptions):
         type=kinds.DURATION, help="end within this time of the start, in the same way (6h, 90m)"
     )
     task_timeout: float = option(type=kinds.DURATION, default="6h", help="longest wait for the result of one task")
-    patience: float = option(type=kinds.DURATION, default="2h", help="longest wait while the API is unavailable")
+    patience: float | None = option(
+        type=kinds.DURATION, help="longest wait while the API is unavailable  [default: 2h; --tick: 30s]"
+    )
     upload_ttl: float = option(
         type=kinds.DURATION, default="24h", help="use an uploaded file again for this long, without another upload"
     )
+
+
+class TickOptions(CommandOptions):
+    heading = "Unattended"
+    tick: bool = flag(
+        help="collect what has probably ended, submit what is allowed now, and leave; exit 7 if work is left"
+    )
+    submit_only: bool = flag(help="submit what is allowed now, and leave; exit 7 if work is left")
+    collect_only: bool = flag(help="collect the tasks in progress; never submit; exit 7 if tasks are queued")
 
 
 class CallbackOptions(CommandOptions):

@@ -11,13 +11,20 @@ import click
 
 from batchswap.cli.config import is_typed, no_text
 from batchswap.cli.option_types import NO_RATE
-from batchswap.cli.options import AccountOptions, ReadingOptions, RegisterOptions, SigningOptions, WorkOptions
+from batchswap.cli.options import (
+    AccountOptions,
+    ReadingOptions,
+    RegisterOptions,
+    SigningOptions,
+    TickOptions,
+    WorkOptions,
+)
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
 from batchswap.operations.settings_check import check_callback, check_proof, check_visible_label
 from batchswap.report.next_commands import command
-from batchswap.settings import Settings
+from batchswap.settings import Mode, Settings
 
 
 def build_settings(options: AccountOptions) -> Settings:
@@ -37,12 +44,25 @@ def build_settings(options: AccountOptions) -> Settings:
             raise UsageError("--fetch: only --preflight looks at targets")
         check_callback(options.callback_url, has_address=options.callback_listen is not None)
         values["score"] = not options.no_score
+    if isinstance(options, TickOptions):
+        values["mode"] = _mode_of(options)
     if isinstance(options, SigningOptions):
         values["label"] = not options.no_label
     settings = Settings(**values)
     check_proof(settings)
     check_visible_label(settings)
     return settings
+
+
+def _mode_of(options: TickOptions) -> Mode:
+    """Return the mode of a run. Raise UsageError for two at once."""
+    modes: dict[Mode, bool] = {"submit": options.submit_only, "collect": options.collect_only, "tick": options.tick}
+    chosen = [mode for mode, is_chosen in modes.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError(
+            "give one of --tick, --submit-only and --collect-only: each says what the run does before it leaves"
+        )
+    return chosen[0] if chosen else "run"
 
 
 def build_sources(manifests: tuple[str, ...], options: ReadingOptions) -> list[Source]:

@@ -53,8 +53,12 @@ _COMMITTED = "select coalesce(sum(spent + held + unpriced), 0.0) from money wher
 
 
 def committed(db: sqlite3.Connection, run_id: int) -> float:
-    """Return the credits that count against a run's budget: spent, reserved, and of ended attempts without a price."""
-    return float(db.execute(f"{_COMMITTED} run_id = ?", (run_id,)).fetchone()[0])
+    """Return the credits that count against a run's budget: spent, reserved, and of ended attempts without a price.
+
+    Ticks of the same series share a budget.
+    """
+    of_series = "run_id in (select id from runs where series = (select series from runs where id = ?))"
+    return float(db.execute(f"{_COMMITTED} {of_series}", (run_id,)).fetchone()[0])
 
 
 def committed_on(db: sqlite3.Connection, day: str) -> float:
@@ -74,8 +78,9 @@ class Excess(msgspec.Struct, frozen=True):
 def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> list[Excess]:
     """Return what exceeded the budgets of runs and days, for all runs, for those of a batch, or for one run."""
     of_runs = (
-        "select r.id, r.budget, sum(m.spent) - r.budget, '' from runs r join money m on m.run_id = r.id"
-        " where r.budget is not null and {which} group by r.id"
+        "select max(r.id), r.budget, (select coalesce(sum(n.spent), 0.0) from money n join runs s on s.id = n.run_id"
+        " where s.series = r.series) - r.budget, '' from runs r where r.budget is not null and {which}"
+        " group by r.series"
     )
     of_days = (
         "select max(r.id), max(r.budget_per_day), (select sum(d.spent) from money d where d.day = m.day)"

@@ -360,6 +360,31 @@ def m012_totals(db: Database) -> None:
     )
 
 
+@steps()
+def m013_ticks(db: Database) -> None:
+    """What a run was asked to do, and what ticks leave to the next one.
+
+    `series` is the first of the ticks that share a budget, because they complete the same batches (`batches`, JSON).
+    `refusals` is JSON. `polls` has the running tasks that a tick polled: when each was last found running, and since
+    when and how often in a row the API did not know it.
+    """
+    _script(
+        db,
+        """
+        alter table runs add column mode text not null default 'run';
+        alter table runs add column batches text not null default '';
+        alter table runs add column refusals text not null default '';
+        alter table runs add column series integer;
+        update runs set series = id;
+        create index runs_series on runs(series);
+        create table polls(
+            attempt_id integer primary key references attempts, seen_at real, missing integer not null default 0,
+            missing_since real
+        ) strict
+        """,
+    )
+
+
 def migrate(db: Database, version: int) -> None:
     """Update the ledger to this version. Each step is one transaction; after a crash, run the remaining steps."""
     steps.apply(db)

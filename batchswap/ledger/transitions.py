@@ -18,6 +18,8 @@ from batchswap.ledger.budgets import NO_BUDGET, Budget, local_day
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.input_files import Input
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, one_of, owner_of, task
+from batchswap.ledger.runs import ticks
+from batchswap.settings import Mode
 from batchswap.states import RESERVED, AttemptState, Event, State, advance, attempts_before
 from batchswap.tasks import Attempt, Model, Task
 
@@ -259,6 +261,8 @@ def reused(
 
 def not_saved(db: sqlite3.Connection, stamp: Stamp, item: Attempt, event: Event, *, code: str, reason: str) -> None:
     """Record STALE (a fresh URL is needed) or UNSAVED (the download failed; media URL and remote id are kept)."""
+    if event is Event.STALE:
+        ticks.note_url_life(db, item.task_id, stamp.at)
     move(db, stamp, item.task_id, State.FETCHING, event, attempt_id=item.id, code=code, reason=reason)
     if event is Event.STALE:
         reopen(db, item)
@@ -312,14 +316,24 @@ def note_balance(db: sqlite3.Connection, item: Attempt, *, before: float, after:
 
 
 def begin_run(
-    db: sqlite3.Connection, at: float, *, provider: str, account: str, out: str = "", budget: Budget = NO_BUDGET
+    db: sqlite3.Connection,
+    at: float,
+    *,
+    provider: str,
+    account: str,
+    out: str = "",
+    budget: Budget = NO_BUDGET,
+    mode: Mode = "run",
+    batches: Sequence[str] = (),
 ) -> Stamp:
     """Record the start of a run. `account` is the fingerprint of its key, and `out` is its folder of results."""
+    series = ticks.unfinished_series(db, batches) if mode in ticks.MODES else None
     run_id = db.execute(
-        "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day)"
-        " values(?, ?, ?, ?, ?, ?, ?, ?)",
-        (at, os.getpid(), __version__, provider, account, out, budget.run, budget.day),
+        "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day, mode, batches)"
+        " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*(at, os.getpid(), __version__, provider, account, out, budget.run, budget.day), mode, ticks.pack(batches)),
     ).lastrowid
+    db.execute("update runs set series = coalesce(?, id) where id = ?", (series, run_id))
     stamp = Stamp(at, run_id)
     log(db, stamp, "run-started")
     return stamp

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 
 from batchswap import __version__
-from batchswap.ledger import deliveries, queries, report_queries, traffic
+from batchswap.ledger import deliveries, queries, report_queries
 from batchswap.ledger.budgets import exceeded, excesses
+from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs.traffic import Total
 from batchswap.ledger.submission_log.position import ledger_id
-from batchswap.ledger.traffic import Total
 from batchswap.metrics import definitions
 from batchswap.metrics.definitions import Metric
 from batchswap.report.status import is_running

@@ -17,6 +17,7 @@ from batchswap.ledger import queries, releases
 from batchswap.ledger.enrolment.duplicates import Decision
 from batchswap.ledger.file import backup, connection
 from batchswap.ledger.file.lock import hold, is_held
+from batchswap.ledger.runs import ticks
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.transitions import Stamp
 from batchswap.local.server.work.engine_interface import Engine
@@ -37,11 +38,15 @@ from batchswap.states import FINAL, State
 
 
 class EnrolledLedger(msgspec.Struct, frozen=True):
-    """A locked ledger with the rows of the manifests. `before`: tasks of these batches in each state."""
+    """A locked ledger with the rows of the manifests.
+
+    `before`: tasks of these batches in each state. `last_exit`: the exit code of the last tick of these batches.
+    """
 
     settings: Settings
     enrolled: Enrolled
     before: dict[str, int]
+    last_exit: int | None = None
 
 
 @contextmanager
@@ -70,9 +75,11 @@ def enrolled_in(
         report_enrolled(enrolled)
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
+        with reading(settings.db) as db:
+            last_exit = ticks.last_exit(db, settings.batches)
         if account is None and has_work(settings, before):
             require_engine()
-        yield EnrolledLedger(settings, enrolled, before)
+        yield EnrolledLedger(settings, enrolled, before, last_exit)
 
 
 @contextmanager

@@ -7,5 +7,6 @@ long tasks take (`Durations`), and polls the task that has probably been finishe
 from batchswap.polling.durations import Durations
 from batchswap.polling.in_flight_limit import Capacity
 from batchswap.polling.schedule import Agenda
+from batchswap.polling.ticks import TickAgenda
 
-__all__ = ["Agenda", "Capacity", "Durations"]
+__all__ = ["Agenda", "Capacity", "Durations", "TickAgenda"]

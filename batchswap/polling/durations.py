@@ -61,6 +61,11 @@ class Durations:
         self.seen = 0
         """Number of tasks found finished."""
 
+    @property
+    def is_known(self) -> bool:
+        """Return whether a task of this group, or of the larger group, was found finished."""
+        return self.seen > 0 or (self._parent is not None and self._parent.is_known)
+
     def survived(self, start: float, end: float) -> None:
         """Learn that a task that was running at age `start` was still running at age `end` (seconds)."""
         if self._parent is not None:

@@ -123,11 +123,13 @@ class Agenda:
         for durations in self._durations.values():
             durations.fade()
 
-    def watch(self, task_id: int, group: str, started: float) -> None:
-        """Add a task that was accepted at `started`, perhaps by an earlier run."""
+    def watch(self, task_id: int, group: str, started: float, seen: float | None = None) -> None:
+        """Add a task that was accepted at `started`, perhaps by an earlier run, which found it running at `seen`."""
         self._scouts[group] += 1
-        is_scout = self._scouts[group] <= SCOUTS
-        self._watched[task_id] = WatchedTask(started, started, self.durations(group), is_scout=is_scout)
+        is_scout, durations = self._scouts[group] <= SCOUTS, self.durations(group)
+        if seen is not None and seen > started:
+            durations.survived(0.0, seen - started)
+        self._watched[task_id] = WatchedTask(started, max(started, seen or started), durations, is_scout=is_scout)
         self._plan(task_id)
 
     def likeliest(self, now: float, *, pressing: bool) -> int | None:
@@ -222,9 +224,13 @@ class Agenda:
         self._ended += 1
         if self._ended >= self._learned_at or self.calls.fail != failed:  # often at first, then less and less often
             self._learned_at = self._ended + 1 + self._ended // 4
-            for other, still in self._watched.items():
-                if not still.held:
-                    self._plan(other)
+            self._plan_all()
+
+    def _plan_all(self) -> None:
+        """Plan all tasks again that no worker handles, because the durations have changed."""
+        for task_id, watch in self._watched.items():
+            if not watch.held:
+                self._plan(task_id)
 
     def drop(self, task_id: int) -> None:
         """Remove the task without learning from it."""

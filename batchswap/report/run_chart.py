@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from batchswap.errors import MissingExtra, UsageError
-from batchswap.ledger.traffic import Course
+from batchswap.ledger.runs.traffic import Course
 from batchswap.report.formatting import moment, plural, span
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import msgspec
 from batchswap.errors import Exit
 from batchswap.events import LogEvent
 from batchswap.report import stored_files
-from batchswap.report.formatting import cells, counted, fit, money, outcome, plural, priced, safe, span
+from batchswap.report.formatting import cells, counted, fit, moment, money, outcome, plural, priced, safe, span
 from batchswap.report.next_commands import cancel_orphans, next_steps
 from batchswap.runner.stop_reasons import exceeded_words
 from batchswap.runner.summary import Summary
@@ -51,6 +51,16 @@ def remarks(summary: Summary, settings: Settings, seen: RunRemains) -> Iterator[
         yield LogEvent.TASKS_ORPHANED, cancel_orphans(summary.orphans, settings.db)
 
 
+def is_news(summary: Summary, settings: Settings, before: dict[str, int], last_exit: int | None) -> bool:
+    """Return whether a user who asked for quiet wants the last line: of a tick, only if it is not as expected.
+
+    `before`: the counts when it began. `last_exit`: the exit code of the tick before it.
+    """
+    if not settings.leaves:
+        return True
+    return summary.exit_code != Exit.DEADLINE and (summary.counts != before or summary.exit_code != (last_exit or 0))
+
+
 def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemains | None = None) -> str:
     """Return the outcome and the next commands, shortened to `LONGEST`. `resume`: the command line of this run."""
     seen = seen or RunRemains()
@@ -60,7 +70,9 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemain
     head = safe(f"{fit(_head(summary, has_moved=seen.has_moved), LONGEST - 2 - cells(facts))}: {facts}")
     steps, again = next_steps(summary.wanted, settings.db, to_review=_has_doubtful(summary)), [""]
     is_open = summary.exit_code != Exit.DONE and not summary.is_finished
-    if is_open and any(summary.wanted[state] for state in TO_DO):
+    if summary.next_tick_at is not None:
+        again = [f"the next tick is worth it from {moment(summary.next_tick_at)[11:16]}", ""]
+    elif is_open and any(summary.wanted[state] for state in TO_DO):
         again = [f"to resume: {resume}", *([] if steps else ["run the same command again to resume"]), ""]
     places = dict.fromkeys((_place(summary, settings, seen), ""))
     ends = [[place, step, then] for step in steps or [""] for then in again for place in places]

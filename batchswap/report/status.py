@@ -134,6 +134,7 @@ def to_json(found: LedgerStatus) -> dict[str, Any]:
             "failed": [{"code": code, "count": n, "reason": reason} for code, n, reason in found.failures],
         },
         "running": found.is_running,
+        "next_tick_at": _next_tick(found),
         "last_run": None
         if run is None
         else {
@@ -199,10 +200,19 @@ def _run_lines(found: LedgerStatus, now: float) -> Iterator[str]:
         took = span(seconds if isinstance(seconds, int | float) else run.ended_at - run.started_at)
         why = outcome(run.exit_code, str(summary.get("reason", "")))
         yield safe(f"last run: {moment(run.started_at)}, took {took}, exit {run.exit_code}: {why}")
+    if (worth_at := _next_tick(found)) is not None and not found.is_running:
+        when = "now" if worth_at <= now else f"from {moment(worth_at)[11:16]} (in {span(worth_at - now)})"
+        yield f"the next tick is worth it {when}"
     left = found.orphans.without(found.total.counts)
     open_ = sum(left[state] for state in TO_DO)
     if open_ and not found.is_running:
         yield f"{plural(open_, 'unfinished task')}: `batchswap run` with the same manifest resumes {_them(open_)}"
+
+
+def _next_tick(found: LedgerStatus) -> float | None:
+    """Return the Unix time from which the next tick will probably find a finished task; None if that is unknown."""
+    at = _summary(found.run).get("next_tick_at")
+    return float(at) if isinstance(at, int | float) else None
 
 
 def _them(count: int) -> str:

@@ -7,7 +7,8 @@ from functools import cache
 
 import msgspec
 
-from batchswap.ledger import queries, selections, traffic
+from batchswap.ledger import queries, selections
+from batchswap.ledger.runs import traffic
 from batchswap.ledger.submission_log import position
 from batchswap.runner.collect import storage_trouble
 from batchswap.runner.context.callback_inbox import Calls

@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 from batchswap.events import LogEvent
 from batchswap.ledger import queries, releases
+from batchswap.ledger.runs import ticks
+from batchswap.ledger.runs.ticks import PollMark
 from batchswap.runner.background import accompany
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.outcomes import Accepted, ResultReady
@@ -23,6 +25,7 @@ def resume(run: RunContext, loop: Loop) -> None:
     elsewhere = Counter[str]()
     others = 0
     unexplained = queries.unexplained(run.ledger.db)
+    marks, url_life = ticks.poll_marks(run.ledger.db), ticks.url_life(run.ledger.db)
     withdrawn = releases.withdrawn(run.ledger.db)
     for found in queries.unfinished(run.ledger.db, *TO_COLLECT, State.UNCERTAIN):
         if found.account != run.account.name:
@@ -37,10 +40,14 @@ def resume(run: RunContext, loop: Loop) -> None:
         job.is_timed = age is not None
         job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
+            _recall(job, marks.get(found.attempt.id), now, wall)
             # Its callback may have arrived while no run listened.
             loop.apply(Accepted(job, is_due=run.inbox.calls is not None))
         elif found.task.state is State.FETCHING:
-            loop.apply(ResultReady(job, found.media))
+            if run.settings.mode != "submit":
+                job.ready_at = found.since
+                job.has_old_url = url_life is not None and wall - found.since > url_life
+                loop.apply(ResultReady(job, found.media))
         elif run.account.is_idempotent:
             if found.task.consent not in withdrawn:
                 loop.queue.resend(found.task, found.attempt)
@@ -53,6 +60,16 @@ def resume(run: RunContext, loop: Loop) -> None:
         tasks, them = ("task was", "it") if others == 1 else ("tasks were", "them")
         words = f"{others:,} unfinished {tasks} submitted with another key: this run polls {them} with the present key"
         run.report(LogEvent.OTHER_ACCOUNT, words, logging.WARNING, tasks=others)
+
+
+def _recall(job: Job, mark: PollMark | None, now: float, wall: float) -> None:
+    """Note what earlier ticks have learned about the task."""
+    if mark is None:
+        return
+    if mark.seen_at is not None and (seen := age_of(mark.seen_at, wall)) is not None:
+        job.seen = now - seen
+    if mark.missing and mark.missing_since is not None and (missing := age_of(mark.missing_since, wall)) is not None:
+        job.missing, job.missing_since = mark.missing, now - missing
 
 
 def count_elsewhere(db: sqlite3.Connection, account: str, batches: Collection[str]) -> Counter[str]:

@@ -5,6 +5,7 @@ import logging
 import sqlite3
 from contextlib import AsyncExitStack, ExitStack, closing, nullcontext
 from functools import partial
+from math import inf
 
 import msgspec
 
@@ -15,7 +16,7 @@ from batchswap.clock import Clock, SystemClock
 from batchswap.delivery.examiner import open_examiner
 from batchswap.delivery.signer import open_signer
 from batchswap.downloads import Downloader, is_on_private_address
-from batchswap.errors import MaybeSent, NeverSent, UsageError
+from batchswap.errors import Exit, MaybeSent, NeverSent, UsageError
 from batchswap.events import LogEvent, Report, report
 from batchswap.ledger import deliveries, queries, selections, transitions
 from batchswap.ledger.budgets import Budget, exceeded, excesses
@@ -23,11 +24,13 @@ from batchswap.ledger.enrolment import orphans
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.location import Location
 from batchswap.ledger.group_commit import LedgerWriter
+from batchswap.ledger.runs import ticks
 from batchswap.ledger.selections import Queue, selection_of
 from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
 from batchswap.media_hosts import silence
+from batchswap.polling import TickAgenda
 from batchswap.runner import signals
 from batchswap.runner.background import Watch, flush, watched
 from batchswap.runner.collect.result_store import Results
@@ -38,7 +41,7 @@ from batchswap.runner.context.ledger import RunLedger
 from batchswap.runner.context.run_context import RunContext
 from batchswap.runner.resume import count_elsewhere, resume
 from batchswap.runner.scheduler import Loop
-from batchswap.runner.stop_reasons import conclude
+from batchswap.runner.stop_reasons import Stop, conclude, left_words
 from batchswap.runner.submit.balance_probe import note_evidence
 from batchswap.runner.submit.ledger_guard import LedgerGuard
 from batchswap.runner.summary import KINDS, Summary
@@ -76,7 +79,14 @@ async def work_off(
         out = str(settings.out.absolute())
         budget = Budget(settings.budget, settings.budget_per_day)
         stamp = transitions.begin_run(
-            writing, clock.now(), provider=settings.provider, account=account.owner, out=out, budget=budget
+            writing,
+            clock.now(),
+            provider=settings.provider,
+            account=account.owner,
+            out=out,
+            budget=budget,
+            mode=settings.mode,
+            batches=settings.batches,
         )
         await _reuse(writing, reading, settings, account, stamp, clock, report)
         if is_finished(reading, settings, account):
@@ -93,7 +103,7 @@ async def work_off(
             stack.callback(pacer.close)
             log = open_log(settings, account, reading, clock, report)
             stack.callback(log.close)
-            inbox = CallbackInbox(await _receiver(stack, settings, reading))
+            inbox = CallbackInbox(await _receiver(stack, settings, reading, report))
             ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0, log)
             examiner = open_examiner(settings, allow_private=private)
             if examiner is not None:
@@ -135,8 +145,12 @@ async def _reuse(
         await ledger.writer.close()
 
 
-async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Connection) -> Calls | None:
+async def _receiver(stack: AsyncExitStack, settings: Settings, db: sqlite3.Connection, report: Report) -> Calls | None:
     if settings.callback_url is None or settings.callback_host is None:
+        return None
+    if settings.leaves:
+        words = "--callback-url is not used: no process listens after this one, so the tasks are polled"
+        report(LogEvent.CALLBACKS_MISSING, words)
         return None
     secret, base = queries.secret(db), settings.callback_url
     receiver = Receiver(secret, host=settings.callback_host, port=settings.callback_port)
@@ -183,6 +197,10 @@ async def run(context: RunContext, watch: Watch, *, handle_signals: bool = True)
         ).is_well
         try:
             await ledger.write(transitions.recover)
+            if settings.leaves:
+                await ledger.do(ticks.forget_ended)
+                last_exit = ticks.last_exit(ledger.db, settings.batches, ledger.run_id)
+                context.state.recall(ticks.refusals(ledger.db, ledger.run_id), last_exit)
             context.agenda.recall(
                 (class_of(past.model, past.seconds).group, past.took) for past in queries.took(ledger.db)
             )
@@ -192,6 +210,8 @@ async def run(context: RunContext, watch: Watch, *, handle_signals: bool = True)
                     await loop.work(partial(resume, context, loop))
                 await _last_balance(context)
             await flush(context)
+            if settings.leaves:
+                await ledger.do(ticks.note_refusals, ledger.run_id, context.state.refusals)
             await context.ledger.is_well()
         finally:
             await loop.submitting.record_rest()
@@ -233,6 +253,14 @@ async def _last_balance(context: RunContext) -> None:
         await note_evidence(context, context.evidence.unclear_submits, context.evidence.latest)
 
 
+def _next_tick(context: RunContext | None, at: float) -> float | None:
+    """Return the Unix time from which the next tick will probably find a finished task; None if it is unknown."""
+    if context is None or not isinstance(context.agenda, TickAgenda):
+        return None
+    in_seconds = context.agenda.worth_at() - context.clock.monotonic()
+    return round(at + max(in_seconds, 0.0), 1) if in_seconds < inf else None
+
+
 def _conclude(
     writing: sqlite3.Connection,
     reading: sqlite3.Connection,
@@ -249,7 +277,10 @@ def _conclude(
     finished = is_finished(reading, settings, account)
     gone = orphans.find(reading, settings.batches)
     waits = waiting_words(reading, settings)
-    stops = context.state.stops if context else []
+    stops = list(context.state.stops) if context else []
+    if settings.leaves and not finished:
+        trouble = context.health.trouble if context else ""
+        stops.append(Stop(Exit.DEADLINE, left_words(trouble)))
     over = exceeded(excesses(reading, run_id=stamp.run_id))
     doubtful = deliveries.count_doubtful(reading, settings.batches) if settings.require_swap else 0
     code, reason = conclude(
@@ -273,6 +304,7 @@ def _conclude(
         spent_now=own.spent,
         unpriced_attempts=money.unpriced,
         is_finished=finished,
+        next_tick_at=_next_tick(context, at) if settings.leaves and not finished else None,
         needs_you=deliveries.needing(reading, settings.batches, counts),
         quality=deliveries.qualities(reading, settings.batches, done=counts[State.DONE]),
         signed=deliveries.count_signed(reading, settings.batches),

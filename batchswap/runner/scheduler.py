@@ -46,6 +46,8 @@ SLICE = 1.0
 """Longest part of GRACE that one wait counts for: a process that was stopped still reads the answers that came."""
 LAST = 1.0
 """Seconds for a last probe when --patience is over."""
+LONGEST_PAUSE = 15.0
+"""Longest wait in seconds of a tick for its next request. The API asked for such a pause."""
 AWAY = 5.0
 """Seconds of oversleeping from which the process is taken to have been stopped."""
 
@@ -68,6 +70,10 @@ class Loop:
         self.submitting = Submitting(run, prices)
         self.collecting = Collecting(run, prices)
         self._fetching = Fetching(run)
+        if run.settings.mode == "collect":
+            run.state.stop_submits(Stop(Exit.DEADLINE, "--collect-only: nothing is submitted"))
+        self._has_left = False
+        """Whether a tick has ended, with work left for the next one."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -124,9 +130,9 @@ class Loop:
 
     async def _turn(self) -> None:
         run = self._run
-        for work in self.queue.fill():
-            self.spawn(work)
         now = run.clock.monotonic()
+        for work in self.queue.fill(self._places(now)):
+            self.spawn(work)
         self._check_budget()
         self._check_deadline()
         run.stop_if_spent(now - LAST)
@@ -138,9 +144,22 @@ class Loop:
             self.spawn(self._send(action, run.pacer.ticket()))
             await asyncio.sleep(0)
             return
+        if self._may_leave(is_waiting=isinstance(action, Wait) or wait > LONGEST_PAUSE):
+            self._has_left = True
         if not self._is_finished():
             longest = inf if run.settings.deadline is None else CHECK_EVERY
             await self._wait(min(wait, longest, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
+
+    def _places(self, now: float) -> float:
+        """Return how many more tasks may be prepared: a tick submits no more than the API can take now."""
+        if not self._run.settings.leaves:
+            return inf
+        return max(0, self.submitting.capacity.allowed(now) - self.in_flight)
+
+    def _may_leave(self, *, is_waiting: bool) -> bool:
+        """Return whether a tick leaves: nothing may be sent now, and nothing that it has begun is left."""
+        run = self._run
+        return run.settings.leaves and is_waiting and run.state.is_storage_tried and not self._is_busy()
 
     async def _wait(self, seconds: float) -> None:
         """Wait until something changes, at most `seconds`. Time in which the process was stopped spends no patience."""
@@ -171,6 +190,8 @@ class Loop:
             bool(self.queue.ready) and run.state.submit_stop is None and not run.state.is_short and not self._is_held()
         )
         in_flight, allowed = self.in_flight, capacity.allowed(now)
+        if run.settings.mode == "tick" and agenda.next_at(now, pressing=False) <= now:
+            is_waiting = False  # collect first
         is_pressing = is_waiting or not self._is_limited  # without a rate limit, a poll does not delay a submit
         return ChoiceView(
             probe_at=run.health.probe_due(),
@@ -282,11 +303,14 @@ class Loop:
 
     def _is_finished(self) -> bool:
         run = self._run
-        if run.state.run_stop is not None:
+        if run.state.run_stop is not None or self._has_left:
             return True
-        busy = self._calls or self._fetches or self.queue.preparing or run.state.turns or self.collecting.jobs
         queued = run.state.submit_stop is None and not self.queue.is_empty()
-        return not busy and not queued
+        return not self._is_busy() and not self.collecting.jobs and not queued
+
+    def _is_busy(self) -> bool:
+        """Return whether a call, a preparation or a download is in progress."""
+        return bool(self._calls or self._fetches or self.queue.preparing or self._run.state.turns)
 
     def _until_deadline(self) -> float:
         settings, clock = self._run.settings, self._run.clock
@@ -302,7 +326,7 @@ class Loop:
             return
         if left <= 0.0:
             run.state.stop_run(Stop(Exit.DEADLINE, "the deadline has passed: the next run continues with the rest"))
-        elif run.state.submit_stop is None and self.queue.ready:
+        elif run.state.submit_stop is None and self.queue.ready and not self._is_left_to_ticks():
             first = self.queue.ready[0]
             expected = run.agenda.durations(class_of(first.task.model, first.seconds).group).age_at(0.0, 0.9)
             limit = run.pacer.limit()
@@ -312,6 +336,10 @@ class Loop:
                 run.state.stop_submits(
                     Stop(Exit.DEADLINE, f"{near}: nothing more is submitted, running tasks are collected")
                 )
+
+    def _is_left_to_ticks(self) -> bool:
+        """Return whether a later tick collects the tasks, although this one must end soon (--max-duration)."""
+        return self._run.settings.leaves and self._run.settings.deadline is None
 
     async def _let_calls_end(self) -> None:
         """Give open calls a little time to end. A submit among them is recorded in any case.

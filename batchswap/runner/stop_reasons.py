@@ -53,6 +53,12 @@ def elsewhere_words(counts: Mapping[str, int]) -> str:
     return f"{total:,} unfinished {tasks} submitted elsewhere: {wait} for a run with {' or '.join(places)}"
 
 
+def left_words(trouble: str) -> str:
+    """Return the message for the work that a tick leaves. `trouble`: why the API takes no requests now, or ""."""
+    left = "work is left for the next tick"
+    return f"the API takes no requests now ({trouble}): {left}" if trouble else left
+
+
 def conclude(
     stops: list[Stop],
     counts: dict[str, int],

@@ -28,7 +28,9 @@ class Summary(msgspec.Struct, frozen=True):
     unpriced_attempts: int = 0
     """Ended attempts without a price from the API: `spent` lacks their cost. In the JSON unless zero."""
     is_finished: bool = False
-    """Whether the same command would find nothing to do. Shown to people, not in the JSON."""
+    """Whether the same command would find nothing to do. In the JSON, its name is "finished"."""
+    next_tick_at: float | None = None
+    """Unix time from which the next tick will probably find a finished task. In the JSON of ticks."""
     needs_you: int = 0
     """Tasks that need the user: uncertain, paid for and not saved, or of doubtful quality."""
     quality: dict[str, int] = {}
@@ -48,7 +50,10 @@ class Summary(msgspec.Struct, frozen=True):
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = msgspec.to_builtins(self)
-        del found["spent_now"], found["is_finished"], found["orphans"], found["ledger"]
+        del found["spent_now"], found["orphans"], found["ledger"]
+        found["finished"] = found.pop("is_finished")
+        if self.next_tick_at is None:
+            del found["next_tick_at"]
         if not self.unpriced_attempts:
             del found["unpriced_attempts"]
         return found

@@ -110,3 +110,9 @@ class Job(msgspec.Struct):
     """Whether a new media URL was requested already."""
     seconds: float | None = None
     """Length of the target, if known."""
+    seen: float | None = None
+    """Time when an earlier tick last found it running."""
+    has_old_url: bool = False
+    """Whether its media URL is older than the shortest life of one that has expired."""
+    ready_at: float | None = None
+    """Unix time since which an earlier run knows that its result is ready."""

@@ -28,7 +28,10 @@ from tests.http.local import running
 from tests.http.scripted import Request
 from tests.ports import callback_options
 
-SUMMARY = ["exit_code", "reason", "batch", "counts", "credits", "requests", "seconds", "needs_you", "quality", "signed"]
+SUMMARY = [
+    "exit_code", "reason", "batch", "counts", "credits", "requests", "seconds", "needs_you", "quality", "signed",
+    "finished",
+]  # fmt: skip
 COUNTS = ["queued", "submitting", "running", "fetching", "done", "failed", "uncertain", "cancelled"]
 REQUESTS = ["submit", "poll", "estimate", "balance", "upload", "detect", "refused_429"]
 

@@ -109,7 +109,7 @@ def test_the_fields_of_a_run_are_those_of_its_document() -> None:
     start = lines.index("{")
     document = json.loads("\n".join(lines[start : lines.index("}") + 1]))
     listed = {name for cells in first_cells(lines) for name in cells}
-    assert listed == {*document, "unpriced_attempts", "warnings"}
+    assert listed == {*document, "unpriced_attempts", "next_tick_at", "warnings"}
     assert set(document["requests"]) == set(KINDS)
     assert set(document["counts"]) == set(State)
 

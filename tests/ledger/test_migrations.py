@@ -8,11 +8,12 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError, LedgerOutdated
-from batchswap.ledger import deliveries, queries, releases, traffic
+from batchswap.ledger import deliveries, queries, releases
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
 from batchswap.ledger.file.lock import hold
+from batchswap.ledger.runs import traffic
 from batchswap.ledger.schema import steps
 from batchswap.operations.ledger_access import reading
 from batchswap.states import State

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from batchswap.errors import Exit
-from batchswap.ledger import queries, traffic
+from batchswap.ledger import queries
 from batchswap.ledger.file import connection
+from batchswap.ledger.runs import traffic
 from batchswap.report import status
 from tests.loop.service import Service
 from tests.loop.world import World

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from batchswap.errors import UsageError
-from batchswap.ledger import traffic
 from batchswap.ledger.file import connection
-from batchswap.ledger.traffic import Course
+from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs.traffic import Course
 from batchswap.report import run_chart
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World

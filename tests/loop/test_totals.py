@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from batchswap.ledger import traffic
 from batchswap.ledger.file import connection
-from batchswap.ledger.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
+from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World
 from tests.virtual import VirtualClock

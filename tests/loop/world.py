@@ -117,7 +117,15 @@ class World:
             # Durability is not tested here, and fsync would slow down virtual nights.
             writing.execute("pragma synchronous = off")
             budget = Budget(settings.budget, settings.budget_per_day)
-            stamp = transitions.begin_run(writing, clock.now(), provider="crun", account=account.owner, budget=budget)
+            stamp = transitions.begin_run(
+                writing,
+                clock.now(),
+                provider="crun",
+                account=account.owner,
+                budget=budget,
+                mode=settings.mode,
+                batches=settings.batches,
+            )
             pacer = self._pacer(settings, clock)
             try:
                 calls = None if self.deliveries is None else Calls(lambda ref: f"http://me/{ref}", self.deliveries)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from batchswap import __version__
-from batchswap.ledger import deliveries, queries, traffic
+from batchswap.ledger import deliveries, queries
 from batchswap.ledger.file import connection
-from batchswap.ledger.traffic import Total
+from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs.traffic import Total
 from batchswap.metrics.definitions import METRICS
 from batchswap.metrics.exposition import scrape
 from batchswap.metrics.samples import MOST_BATCHES

@@ -25,10 +25,10 @@ from batchswap.notifications.run_messages import RunMessages
 from batchswap.operations.ledger_access import reading
 from batchswap.operations.provider import find_account
 from batchswap.operations.run_steps import back_up, enrolled_in, work_off_at
+from batchswap.report import run_result
 from batchswap.report.duplicate_rows import refusal
 from batchswap.report.formatting import plural
 from batchswap.report.plan import encoding_words
-from batchswap.report.run_result import RunRemains, last_line, look, remarks
 from batchswap.runner.background import together
 from batchswap.runner.summary import Summary
 from batchswap.settings import Settings
@@ -62,7 +62,7 @@ def run(console: Console, options: RunOptions) -> int:
         messages.skip(document, words)
         if options.as_json:
             print_json(document)
-        console.conclude(words)
+        console.conclude(words, is_news=not (options.tick or options.submit_only))
         return Exit.DONE
     except BaseException as error:
         messages.fail(*judge(error), error)
@@ -120,16 +120,17 @@ def work(
     if options.sign is not None and summary.signed < summary.counts[State.DONE]:
         summary = sign_the_rest(summary, options, options.sign, settings)
     page = write_report(options.report, options, settings) if options.report is not None else None
-    seen = RunRemains()
+    seen = run_result.RunRemains()
     with suppress(LedgerError), reading(settings.db) as db:  # the outcome is known even if the ledger cannot be read
-        seen = look(db, summary, settings.out, batch.before, settings.db)
-    for event, words in remarks(summary, settings, seen):
-        report(event, words, logging.WARNING)
-    line = last_line(summary, settings, resume, seen)
+        seen = run_result.look(db, summary, settings.out, batch.before, settings.db)
+    is_news = run_result.is_news(summary, settings, batch.before, batch.last_exit)
+    for event, words in run_result.remarks(summary, settings, seen):
+        report(event, words, logging.WARNING if is_news else logging.INFO)
+    line = run_result.last_line(summary, settings, resume, seen)
     messages.end(summary.to_json(), settings.db, line, page)
     if options.as_json:
         print_json(summary.to_json() | ({"warnings": console.unwritten} if console.unwritten else {}))
-    console.conclude(line, **(summary.to_json() if console.is_json and not options.as_json else {}))
+    console.conclude(line, is_news=is_news, **(summary.to_json() if console.is_json and not options.as_json else {}))
     return summary.exit_code
 
 

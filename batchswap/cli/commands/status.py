@@ -35,7 +35,7 @@ def status(_: Console, options: StatusOptions) -> int:
 
 def _plot(ledger: sqlite3.Connection, path: Path, db: Path) -> None:
     """Draw the last run that sent a request. Raise UsageError when there is none, or for a file to keep."""
-    from batchswap.ledger import traffic
+    from batchswap.ledger.runs import traffic
     from batchswap.report import run_chart
 
     run_chart.check_place(path, db)

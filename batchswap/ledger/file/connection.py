@@ -10,7 +10,7 @@ from batchswap.sqlite_errors import altered, in_words
 
 APPLICATION_ID = 0x62737770
 """'bswp': SQLite's application_id of a ledger."""
-VERSION = 12
+VERSION = 13
 """The user_version of a ledger with all steps of the schema."""
 _BUSY_SECONDS = 30.0
 _NAMED = 5

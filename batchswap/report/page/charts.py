@@ -6,8 +6,9 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 
-from batchswap.ledger import page_queries, traffic
-from batchswap.ledger.traffic import Course
+from batchswap.ledger import page_queries
+from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs.traffic import Course
 from batchswap.report.formatting import moment, plural
 from batchswap.report.run_chart import KINDS, LINE, MAINTENANCE, REFUSED, SLOW, ChartNotes, draw_sized, title_of
 from batchswap.tasks import clean

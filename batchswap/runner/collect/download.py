@@ -50,7 +50,7 @@ class Fetching:
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._places = asyncio.Semaphore(run.settings.downloads)
-        self._is_reported = False
+        self._is_reported = self._has_old_urls = False
         self._unsaved: set[str] = set()
         """Reasons why results could not be saved. Each is reported once."""
         self._troubles = Troubles(run)
@@ -154,6 +154,10 @@ class Fetching:
 
     async def _fetch(self, job: Job, urls: tuple[str, ...]) -> Verified | UrlExpired | Settled:
         """Return the checked part, or Settled if it is left to the next run. Raise DownloadError after all retries."""
+        if job.has_old_url and not job.refreshed:
+            return await self._refresh(
+                job, DownloadError("gone", "the media URL is older than others that have expired")
+            )
         kind = job.task.model.media_kind
         story = self._stories.setdefault(job.task.id, DownloadHistory())
         while True:
@@ -166,13 +170,30 @@ class Fetching:
                 case Then.AGAIN if await self._rest(after.seconds):
                     continue
                 case Then.FRESH:
-                    await self._leave(job, Event.STALE, error)
-                    return UrlExpired(msgspec.structs.replace(job, refreshed=True))
+                    return await self._refresh(job, error)
+                case Then.FAIL if self._may_come_later(job, error):
+                    return SETTLED
                 case Then.FAIL:
                     raise error
                 case Then.LEAVE:
                     self._give_up(url, error)
             return SETTLED
+
+    def _may_come_later(self, job: Job, error: DownloadError) -> bool:
+        """Return whether to leave a result to the next tick, because results can be late."""
+        if error.final or media_hosts.trouble_of(error.reason, final=False) is Trouble.LOCAL:
+            return False
+        age = 0.0 if job.ready_at is None else self._run.clock.now() - job.ready_at
+        return self._run.settings.leaves and age < media_hosts.PROMISED
+
+    async def _refresh(self, job: Job, error: DownloadError) -> UrlExpired:
+        """Let the API give a new URL."""
+        if job.has_old_url and not self._has_old_urls:
+            self._has_old_urls = True
+            words = "results have waited longer for this run than their URLs live: asking the API for new ones"
+            self._run.report(LogEvent.URLS_EXPIRED, words)
+        await self._leave(job, Event.STALE, error)
+        return UrlExpired(msgspec.structs.replace(job, refreshed=True, has_old_url=False))
 
     async def _ask_all(
         self, job: Job, urls: list[str], kind: MediaKind, story: DownloadHistory

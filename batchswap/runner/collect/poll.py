@@ -10,6 +10,7 @@ from batchswap.events import LogEvent
 from batchswap.ledger import queries, transitions
 from batchswap.ledger.enrolment import enrol
 from batchswap.ledger.rows import owner_of
+from batchswap.ledger.runs import ticks
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.runner.collect.input_match import fits
@@ -56,7 +57,7 @@ class Collecting:
         self.jobs[job.task.id] = job
         self._prices.trials.watch(job)
         group = class_of(job.task.model, job.seconds).group
-        self._run.agenda.watch(job.task.id, group, job.started)
+        self._run.agenda.watch(job.task.id, group, job.started, job.seen)
         called = self._run.inbox.pop(job.attempt.ref)
         if due or called:
             self._run.agenda.called_back(job.task.id)
@@ -87,6 +88,9 @@ class Collecting:
                 if job.may_be_lost and verdicts.is_lost(job.missing, sent_at - job.missing_since):
                     reason = "the API no longer knows the task"
                     return await self._end(job, Event.LOST, code="lost", reason=reason)
+                if self._run.settings.leaves:
+                    since = self._run.clock.now() - (self._run.clock.monotonic() - job.missing_since)
+                    await self._run.ledger.do(ticks.note_missing, job.attempt.id, job.missing, since)
                 return await self._later(job, sent_at)
             case Kind.RATE_LIMITED | Kind.MAINTENANCE | Kind.ACCOUNT_REFUSED:
                 self._run.agenda.put_back(job.task.id, sent_at)
@@ -126,6 +130,8 @@ class Collecting:
         if await self._time_out(job, job.started if job.timeout_from is None else job.timeout_from):
             return SETTLED
         self._run.agenda.still_running(job.task.id, at)
+        if self._run.settings.leaves:
+            await self._run.ledger.do(ticks.note_running, job.attempt.id, self._run.clock.now())
         return STILL_RUNNING
 
     async def _time_out(self, job: Job, since: float, words: str = "not finished after") -> bool:

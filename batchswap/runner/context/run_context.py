@@ -12,7 +12,7 @@ from batchswap.client import Answer
 from batchswap.clock import Clock
 from batchswap.errors import MaybeSent, NeverSent
 from batchswap.events import Report
-from batchswap.polling import Agenda
+from batchswap.polling import Agenda, TickAgenda
 from batchswap.runner.context.account import Account
 from batchswap.runner.context.api_health import Advice, ApiHealth
 from batchswap.runner.context.balance_evidence import BalanceEvidence
@@ -54,7 +54,7 @@ class RunContext:
         self.state: Final = RunState(report)
         space = settings.rate_period / settings.rate_limit if settings.rate_limit else 1.0
         self.health: Final = ApiHealth(settings.patience, settings.retries, space)
-        self.agenda: Final = Agenda(expects_calls=inbox.calls is not None)
+        self.agenda: Final = _agenda(settings, clock.monotonic(), expects_calls=inbox.calls is not None)
         self.evidence: Final = BalanceEvidence()
         self.traffic: Final = Traffic(clock)
 
@@ -131,6 +131,12 @@ class RunContext:
         """End the run if there was no good answer for all of --patience."""
         if (stop := self.health.spent(now)) is not None:
             self.state.stop_run(stop)
+
+
+def _agenda(settings: Settings, now: float, *, expects_calls: bool) -> Agenda:
+    if not settings.leaves:
+        return Agenda(expects_calls=expects_calls)
+    return TickAgenda(begun=now if settings.mode == "tick" else -inf, asks_all=settings.rate_limit is None)
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

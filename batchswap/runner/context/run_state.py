@@ -8,7 +8,8 @@ from math import inf
 from batchswap.clock import Clock
 from batchswap.errors import Exit
 from batchswap.events import LogEvent, Report
-from batchswap.ledger.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
+from batchswap.ledger.runs.ticks import RefusalCount
+from batchswap.ledger.runs.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.sync.request_turns import Turns
 
@@ -30,6 +31,10 @@ class RunState:
         """Whether --out was tested. Nothing is submitted before that."""
         self.media_trouble = ""
         """The reason why downloads wait."""
+        self.last_exit: int | None = None
+        """The exit code of the tick before this one."""
+        self.refusals: dict[str, RefusalCount] = {}
+        """The equal failures in a row: of rows in their preparation, and of submits."""
         self.delivering = 0
         """Complete results that are examined, labelled and signed, or wait for that."""
         self._wakeup = asyncio.Event()
@@ -58,6 +63,8 @@ class RunState:
     def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
         """Add a reason for the exit code and report it."""
         self.stops.append(stop)
+        if stop.exit == self.last_exit:
+            level = logging.INFO
         cause = {"cause": stop.cause} if stop.cause else {}
         self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit, **cause)
 
@@ -79,6 +86,10 @@ class RunState:
         """Note why downloads wait; "" when they no longer do."""
         self.media_trouble = words
 
+    def recall(self, refusals: dict[str, RefusalCount], last_exit: int | None) -> None:
+        """Continue where the tick before has ended: count further refusals, and repeat no warning."""
+        self.refusals, self.last_exit = refusals, last_exit
+
     def note_delivery(self, change: int) -> None:
         """Note that an examination or a signature began (+1) or ended (-1)."""
         self.delivering += change
@@ -89,19 +100,19 @@ class Refusals:
 
     def __init__(self, state: RunState, most: int, what: str) -> None:
         self._state, self._most, self._what = state, most, what
-        self._code, self._count = "", 0
 
     def note(self, code: str, how: str = "refused") -> None:
         """Count a failure."""
-        self._count = self._count + 1 if code == self._code else 1
-        self._code = code
-        if self._count >= self._most:
-            words = f"{self._count} {self._what} in a row {how} as {code}: nothing more is submitted"
+        before, count = self._state.refusals.get(self._what, ("", 0))
+        count = count + 1 if code == before else 1
+        self._state.refusals[self._what] = code, count
+        if count >= self._most:
+            words = f"{count} {self._what} in a row {how} as {code}: nothing more is submitted"
             self._state.stop_submits(Stop(Exit.FAILED, words, "refusals"))
 
     def clear(self) -> None:
         """Reset the count, because one succeeded."""
-        self._code, self._count = "", 0
+        self._state.refusals.pop(self._what, None)
 
 
 class Traffic:

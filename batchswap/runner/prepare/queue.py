@@ -54,8 +54,11 @@ class Queueing:
         """Add a refused task whose preparation is no longer valid."""
         self._coming.appendleft((task, None))
 
-    def fill(self) -> Iterator[Coroutine[Any, Any, None]]:
-        """Yield preparations, so that submits need not wait for uploads."""
+    def fill(self, places: float = inf) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield preparations, so that submits need not wait for uploads.
+
+        `places`: the submits that will be possible before the run leaves.
+        """
         run = self._run
         if run.state.submit_stop is not None or run.state.run_stop is not None:
             return
@@ -64,7 +67,7 @@ class Queueing:
             self._coming.appendleft((stale.task, stale.again))
         if self.ready and not self._has_room():
             return  # the disk may fill up while prepared tasks wait for their place
-        while self.preparing + len(self.ready) < run.settings.ahead:
+        while self.preparing + len(self.ready) < min(run.settings.ahead, places):
             if not self._coming and not self._next_page():
                 return
             if not self._has_room():
