@@ -14,6 +14,8 @@ NAMED = 3
 """Batches that a title names."""
 _TITLE, _NAMES = 110, 50
 """Columns of a title, and of the names in it."""
+_REMEDY = re.compile(r"\((?:401|403|505)\): ([^;]+)")
+"""What to do about a refusal of the whole account: one of our own sentences."""
 CODES = 5
 """Codes of failures that are listed."""
 
@@ -100,10 +102,9 @@ def _sentence(end: RunEnd) -> str:
         return f"The run of {moment(end.started_at)} was {_why(end)}. The next run resumes it."
     if end.exit_code == Exit.DONE and end.counts[State.DONE] == tasks:
         return f"{'The task is' if tasks == 1 else f'All {tasks:,} tasks are'} done."
-    done = (
-        f"{end.counts[State.DONE]:,} of {plural(tasks, 'task')} {'is' if end.counts[State.DONE] == 1 else 'are'} done"
-    )
-    return f"{done}. The run ended with exit code {end.exit_code}: {_why(end)}."
+    done = end.counts[State.DONE]
+    are = "is" if 1 in (done, tasks) else "are"
+    return f"{done:,} of {plural(tasks, 'task')} {are} done. The run ended with exit code {end.exit_code}: {_why(end)}."
 
 
 def _facts(end: RunEnd) -> Iterator[str]:
@@ -133,13 +134,13 @@ def _money(end: RunEnd) -> str:
 
 def _comparison(end: RunEnd, other: EarlierRun) -> str:
     """Return what a result cost, compared with the last run that had results for credits."""
-    now, before = end.spent_now / end.results, other.spent / other.results
-    if abs(now - before) < 0.005 * max(before, 0.01):
-        difference = "the same as"
-    else:
-        difference = f"{'more' if now > before else 'less'} than"
-    was = f"{money(round(before, 2))}, {priced(other.spent)} in total"
-    return f"A result cost {priced(round(now, 2))}, {difference} in the run of {moment(other.started_at)[:-3]} ({was})"
+    now, before = round(end.spent_now / end.results, 2), round(other.spent / other.results, 2)
+    where = f"in the run of {moment(other.started_at)[:-3]}, which spent {priced(other.spent)}"
+    return (
+        f"A result cost {priced(now)}, as {where}"
+        if now == before
+        else (f"A result cost {priced(now)} ({money(before)} {where})")
+    )
 
 
 def _needs(end: RunEnd) -> Iterator[str]:
@@ -164,6 +165,8 @@ def _needs(end: RunEnd) -> Iterator[str]:
 def _comes_next(end: RunEnd) -> Iterator[str]:
     if end.exit_code == Exit.NO_CREDITS and "402" in end.reason:
         yield "Top up the account first: the next run continues."
+    if remedy := _REMEDY.search(end.reason):
+        yield f"{remedy[1][:1].upper()}{remedy[1][1:]}."
     if end.steps:
         yield end.steps[:1].upper() + end.steps[1:]
     if not end.open:

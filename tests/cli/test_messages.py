@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from batchswap.errors import AccountRefused, LedgerBusy
 from batchswap.events import LogEvent, report
 from batchswap.ledger.file.lock import hold
 from batchswap.notifications import alerts as alerts_module
-from batchswap.notifications import apprise_sender, http_call, run_end
+from batchswap.notifications import apprise_sender, delivery, http_call, run_end
 from batchswap.notifications.alert_rules import AlertRules
 from batchswap.notifications.alerts import Alerts
 from batchswap.notifications.channels import Channels, open_channels
@@ -161,6 +162,36 @@ def test_a_receiver_that_refuses_connections_is_a_warning(shop: Place, monkeypat
     assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
     assert "the ping to http://127.0.0.1 failed: it cannot be reached (" in done.stderr
     assert "the message to json:// failed: it was not accepted" in done.stderr
+
+
+def test_a_name_server_that_hangs_does_not_hold_the_run(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def hang(host: str, *more: Any, **options: Any) -> Any:
+        return hub.ended.wait() if host == "hooks.example" else look_up(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(http_call, "ONE_TRY", 0.05)
+    done = work(shop.manifest("spring.csv", 1), "--webhook-url", "https://hooks.example/T0KENinPATH")
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert "the call of the webhook at https://hooks.example failed: no answer in 0.05 s" in done.stderr
+
+
+def test_the_end_of_all_messages_is_the_end_of_those_that_hang(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ALL", 1.5)
+    monkeypatch.setattr(delivery, "SOON", 0.1)
+    hub.answers = {"/chat": [HANG], "/hook": [HANG], f"{CHECK}/start": [HANG], f"{CHECK}/0": [HANG]}
+    chat = f"{hub.url.replace('http:', 'json:')}/chat"
+    done = work(shop.manifest("spring.csv", 1), "--notify", chat, "--notify-on", "always")
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    failed = [line.rpartition(": ")[2] for line in done.stderr.splitlines() if " failed: " in line]
+    assert failed == ["no answer in time"] * 3
+    sending = next(line for line in done.stderr.splitlines() if "sending messages" in line)
+    assert "done: 1 done" in sending
 
 
 def test_a_check_that_does_not_exist_is_a_warning(shop: Place, hub: Receiver) -> None:
