@@ -101,7 +101,7 @@ class Dispatch:
             box.append(type(error).__name__)
             return
         status = self._codes.found.get(threading.get_ident())
-        box.append("" if is_sent else f"it answered {status}" if status else "it was not accepted")
+        box.append("" if is_sent else f"it answered {status}" if status else "it did not take the message")
 
     def _tell(self, number: int, words: str) -> None:
         with self._output:

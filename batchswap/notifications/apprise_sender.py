@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -109,10 +110,13 @@ async def _carried_out(order: dict[str, object], proxy: str, seconds: float) -> 
             while line := await process.stdout.readline():
                 number, words = json.loads(line)
                 found[number] = words
+            await process.wait()
     except (TimeoutError, ValueError):
         pass
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        # Not process.kill(), which may wait for the process itself and take its end from the loop.
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
     return found

@@ -161,7 +161,7 @@ def test_a_receiver_that_refuses_connections_is_a_warning(shop: Place, monkeypat
     )
     assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
     assert "the ping to http://127.0.0.1 failed: it cannot be reached (" in done.stderr
-    assert "the message to json:// failed: it was not accepted" in done.stderr
+    assert "the message to json:// failed: it did not take the message" in done.stderr
 
 
 def test_a_name_server_that_hangs_does_not_hold_the_run(
