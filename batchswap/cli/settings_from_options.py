@@ -45,7 +45,7 @@ def build_settings(options: AccountOptions) -> Settings:
         check_callback(options.callback_url, has_address=options.callback_listen is not None)
         values["score"] = not options.no_score
     if isinstance(options, TickOptions):
-        values["mode"] = _mode_of(options)
+        values["mode"] = mode_of(options)
     if isinstance(options, SigningOptions):
         values["label"] = not options.no_label
     settings = Settings(**values)
@@ -54,7 +54,7 @@ def build_settings(options: AccountOptions) -> Settings:
     return settings
 
 
-def _mode_of(options: TickOptions) -> Mode:
+def mode_of(options: TickOptions) -> Mode:
     """Return the mode of a run. Raise UsageError for two at once."""
     modes: dict[Mode, bool] = {"submit": options.submit_only, "collect": options.collect_only, "tick": options.tick}
     chosen = [mode for mode, is_chosen in modes.items() if is_chosen]

@@ -125,11 +125,11 @@ def batch_ids(db: sqlite3.Connection, names: Sequence[str] | None = None) -> dic
 
 
 def batches_of(db: sqlite3.Connection, run_id: int) -> list[str]:
-    """Return the batches that a run submitted for, and those that it worked on by its summary."""
+    """Return the batches that a run worked on. An earlier version recorded them only when the run ended."""
     sql = (
         "select distinct b.name from money m join batches b on b.id = m.batch_id where m.run_id = :run union"
-        " select b.name from runs r join json_each(r.summary, '$.batch') e join batches b on b.name = e.value"
-        " where r.id = :run and r.summary is not null"
+        " select b.name from runs r join json_each(iif(r.batches = '', r.summary -> '$.batch', r.batches)) e"
+        " join batches b on b.name = e.value where r.id = :run"
     )
     return sorted(name for (name,) in db.execute(sql, {"run": run_id}))
 
@@ -141,11 +141,12 @@ class RunRow(Run, frozen=True):
     spent: float
     reserved: float
     unpriced: int
+    mode: str
 
 
 _RUN_SQL = (
     "select r.id, r.started_at, r.ended_at, r.pid, r.provider, r.exit_code, r.summary, r.version,"
-    " coalesce(sum(m.spent), 0.0), coalesce(sum(m.held), 0.0), coalesce(sum(m.unpriced_attempts), 0)"
+    " coalesce(sum(m.spent), 0.0), coalesce(sum(m.held), 0.0), coalesce(sum(m.unpriced_attempts), 0), r.mode"
     " from runs r left join money m on m.run_id = r.id"
 )
 
@@ -162,8 +163,9 @@ def runs_of(db: sqlite3.Connection, batches: Sequence[int], *, until: int, most:
     """Return the last runs up to `until` that worked on one of these batches, newest first."""
     sql = (
         f"{_RUN_SQL} where r.id <= ? and (r.id in (select run_id from money where batch_id in ({marks(batches)}))"
-        " or exists (select 1 from json_each(r.summary, '$.batch') e join batches b on b.name = e.value"
-        f" where r.summary is not null and b.id in ({marks(batches)}))) group by r.id order by r.id desc limit ?"
+        " or exists (select 1 from json_each(iif(r.batches = '', r.summary -> '$.batch', r.batches)) e"
+        f" join batches b on b.name = e.value where b.id in ({marks(batches)}))) group by r.id"
+        " order by r.id desc limit ?"
     )
     return [RunRow(*row) for row in db.execute(sql, (until, *batches, *batches, most))]
 

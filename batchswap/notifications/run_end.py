@@ -98,7 +98,7 @@ def own_run(db: sqlite3.Connection) -> RunRow | None:
     return page_queries.run_of_process(db, os.getpid())
 
 
-def gather(db: sqlite3.Connection, ledger: Path, run: RunRow, *, mode: str = "run", resume: str = "") -> RunEnd:
+def gather(db: sqlite3.Connection, ledger: Path, run: RunRow, resume: str = "") -> RunEnd:
     """Read the facts about a run."""
     document = document_of(run)
     ids = page_queries.batch_ids(db, page_queries.batches_of(db, run.id))
@@ -115,7 +115,7 @@ def gather(db: sqlite3.Connection, ledger: Path, run: RunRow, *, mode: str = "ru
     to_review = deliveries.count_doubtful(db, batches) > 0
     return RunEnd(
         batches=batches,
-        mode=mode,
+        mode=run.mode,
         exit_code=run.exit_code,
         reason=str(document.get("reason", "")),
         counts=wanted,

@@ -22,12 +22,13 @@ from batchswap.notifications.start_ping import StartPing
 from batchswap.notifications.webhook import webhook_call
 from batchswap.operations.ledger_access import reading
 from batchswap.runner.background import Watch, together
+from batchswap.settings import Mode
 
 
 class RunMessages:
     """`resume`: the command line of the run, without secrets; "" if it may have names. `mode`: that of its settings."""
 
-    def __init__(self, channels: Channels, ledger: Path, *, mode: str = "run", resume: str = "") -> None:
+    def __init__(self, channels: Channels, ledger: Path, *, mode: Mode = "run", resume: str = "") -> None:
         self._channels, self._ledger, self._mode, self._resume = channels, ledger, mode, resume
         self._id = str(uuid.uuid4())
         self._start: StartPing | None = None
@@ -84,7 +85,7 @@ class RunMessages:
         try:
             with reading(ledger) as db:
                 run = run_end.own_run(db)
-                return None if run is None else run_end.gather(db, ledger, run, mode=self._mode, resume=self._resume)
+                return None if run is None else run_end.gather(db, ledger, run, self._resume)
         except (BatchswapError, sqlite3.Error, OSError):
             return None
 

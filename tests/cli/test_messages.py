@@ -481,16 +481,30 @@ def test_a_tick_that_cannot_start_says_it_once(place: Place, hub: Receiver) -> N
     assert len(chats(hub)) == 5
 
 
-def test_ticks_send_news_only(shop: Place, hub: Receiver) -> None:
-    """The last run is read from the ledger as the end of a tick."""
-    chat = (f"{hub.url.replace('http:', 'json:')}/chat",)
-    name = shop.manifest("spring.csv", 2)
-    for options in (["--limit", "1"], [], []):
-        done = work(name, *options, "--notify-on", "never", "--json")
-        document = json.loads(done.stdout)
-        RunMessages(open_channels(chat, "always", None, None), TICK, mode="tick").end(document, TICK, "", None)
-    # The first run left a task, the second one completed the batch, and the third one had nothing to do.
-    assert [text.splitlines()[0] for text in chats(hub)] == ["All 2 tasks are done."]
+@pytest.mark.parametrize(
+    ("notify_on", "fails", "last"),
+    [
+        ("trouble", True, ["batchswap: spring: 1 failed"]),
+        ("always", False, ["batchswap: spring: all done"]),
+        ("trouble", False, []),
+    ],
+)
+def test_ticks_send_news_only(shop: Place, hub: Receiver, notify_on: str, fails: bool, last: list[str]) -> None:
+    chat = ["--notify", f"{hub.url.replace('http:', 'json:')}/chat", "--notify-on", notify_on]
+    name = shop.manifest("spring.csv", 3)
+    if fails:
+        shop.video("spring2.mp4", "broken")
+    codes: list[int] = []
+    while codes[-2:] != [3 if fails else 0] * 2:  # the last one has nothing to do
+        codes.append(call("run", name, "--tick", "--rate", "none", "--in-flight", "1", *chat).exit_code)
+        assert len(codes) < 60
+    assert 7 in codes
+    titles = [json.loads(each.body)["title"] for each in hub.of("/chat")]
+    assert titles[-1:] == last
+    assert titles[:-1] in ([], ["batchswap: spring: 1 failed, 1 left"])
+    pings = [each.target.partition("?")[0].rpartition("/")[2] for each in hub.of(CHECK)]
+    assert pings == [word for code in codes for word in ("start", "0" if code == 7 else str(code))]
+    assert len(hub.of("/hook")) == len(codes)
 
 
 async def test_trouble_during_a_run_is_told_while_it_continues(place: Place, hub: Receiver) -> None:

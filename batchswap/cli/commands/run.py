@@ -15,7 +15,7 @@ from batchswap.cli.commands.plan import show_plan
 from batchswap.cli.console import Console, print_json
 from batchswap.cli.main import judge
 from batchswap.cli.progress import choose
-from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, standard_input
+from batchswap.cli.settings_from_options import build_reading, build_settings, build_sources, mode_of, standard_input
 from batchswap.cli.user_files import ARGUMENTS, key_words, may_name_people, resumable
 from batchswap.errors import BatchswapError, Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.events import LogEvent, report
@@ -49,7 +49,8 @@ def run(console: Console, options: RunOptions) -> int:
     resume = shlex.join(["batchswap", *arguments])
     metrics = metrics_file(console, options)
     channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url)
-    messages = RunMessages(channels, options.db, resume="" if may_name_people(arguments) else resume)
+    shown = "" if may_name_people(arguments) else resume
+    messages = RunMessages(channels, options.db, mode=mode_of(options), resume=shown)
     try:
         return work(console, options, resume, messages, metrics)
     except LedgerBusy as error:
