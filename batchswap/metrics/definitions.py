@@ -5,7 +5,10 @@ from typing import Literal
 import msgspec
 
 LEDGER = "ledger"
-"""The label that all metrics have: the first digits of the ledger's id, because one host may have several ledgers."""
+"""The label that all metrics have: the first digits of the ledger's id, because one host may have several ledgers.
+
+While there is no ledger, they are those of a hash of its path.
+"""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -70,6 +73,9 @@ WAITED = Metric(
     (),
     "Seconds that runs waited for the API: from a request without a good answer until the next good answer.",
 )
+READ_AT = Metric(
+    "batchswap_metrics_timestamp_seconds", "gauge", (), "Time when these metrics were made. A file may be older."
+)
 BUILD = Metric("batchswap_build_info", "gauge", ("version",), "1, with the version of batchswap.")
 
 METRICS = (
@@ -86,5 +92,6 @@ METRICS = (
     REQUESTS,
     REQUEST_SECONDS,
     WAITED,
+    READ_AT,
     BUILD,
 )

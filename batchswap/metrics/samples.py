@@ -1,6 +1,8 @@
 """Read the values of the metrics from a ledger."""
 
+import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +35,7 @@ class MetricSample(msgspec.Struct, frozen=True):
 
 
 class Samples(msgspec.Struct, frozen=True):
-    """All values. `ledger` is the label of the ledger; "" if there is none."""
+    """All values. `ledger` is the label of the ledger."""
 
     ledger: str
     found: list[MetricSample]
@@ -44,8 +46,8 @@ def samples_of(db: sqlite3.Connection | None, ledger: Path, exit_code: int | Non
 
     `exit_code`: the one of a run that has just ended, perhaps before it could record it in the ledger.
     """
-    found = [MetricSample(definitions.BUILD, 1, (__version__,))]
-    name = ""
+    found = [MetricSample(definitions.BUILD, 1, (__version__,)), MetricSample(definitions.READ_AT, time.time())]
+    name = hashlib.sha256(bytes(ledger.absolute())).hexdigest()[:ID_DIGITS]
     if db is not None:
         db.execute("begin")
         try:

@@ -16,8 +16,7 @@ from tests.docs.pages import DOCS, Page
 from tests.docs.test_reference import first_cells, section
 
 UNATTENDED = Page(DOCS / "unattended.md")
-OF_OTHERS = {"node_textfile_mtime_seconds": {"file", "instance"}}
-LABELS = {each.name: {*each.labels, LEDGER, "instance"} for each in METRICS} | OF_OTHERS
+LABELS = {each.name: {*each.labels, LEDGER, "instance"} for each in METRICS}
 VALUES = {"state": set(map(str, State)), "kind": {"spent", "reserved", "balance", "exceeded"}}
 
 

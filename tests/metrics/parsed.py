@@ -33,6 +33,11 @@ class Scraped:
         )
 
     @property
+    def lasting(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Return the values without the time when they were read."""
+        return {each: value for each, value in self.values.items() if each[0] != "batchswap_metrics_timestamp_seconds"}
+
+    @property
     def names(self) -> set[str]:
         return {name for name, _ in self.values}
 

@@ -19,7 +19,7 @@ PROMETHEUS = (
 def test_a_scraper_gets_the_metrics_of_the_ledger(watched: Watched) -> None:
     status, headers, text = watched.ask("/metrics")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert parse(text).values == scraped(watched.folder / "batchswap.db").values
+    assert parse(text).lasting == scraped(watched.folder / "batchswap.db").lasting
     assert SECRET.encode() not in text
 
 
@@ -41,7 +41,7 @@ def test_before_the_first_run_there_is_little_to_tell(tmp_path: Path) -> None:
     with watching(tmp_path) as server:
         status, _, text = server.ask("/metrics")
         assert status == 200
-        assert parse(text).names == {"batchswap_build_info"}
+        assert parse(text).names == {"batchswap_build_info", "batchswap_metrics_timestamp_seconds"}
         assert not (tmp_path / "batchswap.db").exists()
 
 
