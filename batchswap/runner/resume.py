@@ -41,8 +41,9 @@ def resume(run: RunContext, loop: Loop) -> None:
         job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:
             _recall(job, marks.get(found.attempt.id), now, wall)
-            # Its callback may have arrived while no run listened.
-            loop.apply(Accepted(job, is_due=run.inbox.calls is not None))
+            # Its callback may have arrived while no run listened. A tick cannot plan a poll without an age.
+            is_due = run.inbox.calls is not None or (run.settings.mode == "tick" and age is None)
+            loop.apply(Accepted(job, is_due=is_due))
         elif found.task.state is State.FETCHING:
             if run.settings.mode != "submit":
                 job.ready_at = found.since

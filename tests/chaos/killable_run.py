@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from batchswap.downloads import Verified
 from batchswap.ledger import budgets
 from batchswap.ledger.file import connection
+from batchswap.runner.summary import Summary
 from tests.chaos.faulty_service import FaultyDownloads, FaultyService
 from tests.chaos.schedules import Kill, Schedule
 from tests.loop.world import World
@@ -50,9 +51,9 @@ class JumpingClock(VirtualClock):
 
 
 class KillableRuns(World):
-    """A ledger, and processes that the schedule ends."""
+    """A ledger, and processes that the schedule ends. With `more`, they have other settings than the schedule's."""
 
-    def __init__(self, folder: Path, schedule: Schedule) -> None:
+    def __init__(self, folder: Path, schedule: Schedule, **more: object) -> None:
         super().__init__(
             folder,
             schedule.tasks,
@@ -61,10 +62,12 @@ class KillableRuns(World):
             workers=schedule.workers,
             budget=schedule.budget,
             paid_attempts=schedule.paid_attempts,
+            **more,
         )
         self.schedule = schedule
         self.shelf = FaultyDownloads(schedule, self)
         self.lives = 0
+        self.last: Summary | None = None
         self._eyes = connection.connect(self.settings.db, write=False)
 
     def close(self) -> None:
@@ -133,7 +136,7 @@ class KillableRuns(World):
             timer = asyncio.get_running_loop().call_later(death.seconds, kill)
         try:
             async with asyncio.timeout(LONGEST_LIFE):
-                await life
+                self.last = await life
         except TimeoutError:
             raise AssertionError("it hangs") from None
         except (OSError, asyncio.CancelledError):
