@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def test_the_file_can_be_set_in_the_environment(shop: Place, monkeypatch: pytest
     (shop.folder / FILE).unlink()
     assert work("spring.csv", "--dry-run").exit_code == 0
     assert not (shop.folder / FILE).exists()
+
+
+def test_ticks_add_to_the_counters_and_leave_exit_code_7_until_all_is_done(shop: Place) -> None:
+    shop.manifest("spring.csv", 2)
+    codes, found = [], []
+    for _ in range(20):
+        done = call("run", "spring.csv", "--rate", "none", "--tick", "-q", "--metrics-file", FILE)
+        codes.append(done.exit_code)
+        found.append(read(shop.folder))
+        if done.exit_code != 7:
+            break
+        time.sleep(0.2)
+    assert codes == [*[7] * (len(codes) - 1), 0]
+    assert len(codes) > 1
+    assert [each.get("last_exit_code") for each in found] == codes
+    assert {each.get("run_in_progress") for each in found} == {0.0}
+    assert {each.get("last_success_timestamp_seconds") for each in found[:-1]} == {0.0}
+    sent = [each.sum("requests_total") for each in found]
+    assert sent == sorted(sent)
+    assert found[-1].sum("tasks", state="done") == found[-1].sum("requests_total", kind="submit") == 2.0
 
 
 def test_everyone_may_read_it_whatever_the_umask_is(shop: Place) -> None:
