@@ -136,9 +136,12 @@ def test_invariant_9_no_secret_anywhere(old_shop: Shop, key: str, style: list[st
     shop = Shop(old_shop.folder, old_shop.vendor, key)
     fill(shop)
     echo = shop.vendor.spoil = Echo()
-    said, seen = watched(shop, "--rate", "none", "--retries", "0", *callback_options(), *style)
-    texts = {"run": said, "arguments": "\n".join(seen)}
+    metrics = shop.folder / "b.prom"
+    options = ("--rate", "none", "--retries", "0", "--metrics-file", str(metrics))
+    said, seen = watched(shop, *options, *callback_options(), *style)
+    texts = {"run": said, "arguments": "\n".join(seen), "metrics": metrics.read_text()}
     assert seen
+    assert not any(f"/{row}" in texts["metrics"] or "://" in texts["metrics"] for row in ROWS)
     check_that_it_was_told(shop, echo)
     for command in commands(shop):
         texts[" ".join(command[:2])] = texts.get(" ".join(command[:2]), "") + shop.call(*command).output
