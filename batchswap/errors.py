@@ -144,8 +144,16 @@ class ApiUnavailable(BatchswapError):
     exit = Exit.UNAVAILABLE
 
 
+class ProxyUnavailable(ApiUnavailable):
+    """The API could not be reached because of the proxy."""
+
+
 class NeverSent(BatchswapError):
     """The request did not leave this machine (DNS, refused, TLS, connect timeout). Sending it again is safe."""
+
+
+class ProxyFailed(NeverSent):
+    """The proxy made no connection to the host."""
 
 
 class MaybeSent(BatchswapError):

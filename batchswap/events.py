@@ -91,6 +91,7 @@ class LogEvent(StrEnum):
     MESSAGE_FAILED = "message-failed", "a message, ping or webhook call about a run could not be delivered"
     MESSAGES_SENDING = "messages-sending", "the run is complete, and its messages take longer than a moment"
     KEY_HOST = "key-host", "the host that gets the API key (-v)"
+    PROXY_USED = "proxy-used", "requests go through a proxy, so addresses are checked by name only (-v)"
     KEY_EXPOSED = "key-exposed", "other users can read or change a file that decides about the API key"
     LEDGER_MISSING = "ledger-missing", "there is no ledger yet"
     INPUT_SUSPECT = "input-suspect", "check --media found an input that may fail"

@@ -24,6 +24,8 @@ class Settings(msgspec.Struct, frozen=True):
     out: Path = Path("results")
     provider: Provider = "crun"
     base_url: str = "https://api.crun.ai"
+    proxy: str = ""
+    """The URL of a proxy for all hosts but this machine, or "env" for the proxy variables; "": no proxy."""
     rate_limit: Positive | None = _DEPENDS
     """Maximum requests in any `rate_period` seconds; None: no limit. Default: 20, or None for the local provider."""
     rate_period: Period = 10.0
@@ -80,6 +82,11 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether results without a label get one in their metadata: they are synthetic."""
     visible_label: str = ""
     """The text that is drawn onto every frame of the results, which are encoded again for it; "": none."""
+
+    def __repr__(self) -> str:
+        """Return all fields, without the user and the password of a proxy."""
+        fields = msgspec.structs.asdict(self) | {"proxy": self.proxy.rpartition("@")[2]}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
     def __post_init__(self) -> None:
         """Fill in the defaults that depend on other settings."""

@@ -20,7 +20,7 @@ LAYERS = """
     delivery preflight.faces
     provenance
     client downloads callbacks ledger local.engine local.faults
-    ratelimit media_hosts
+    ratelimit media_hosts network
     manifest wire verdicts ratelimit.rule polling
     tasks
     states sqlite_errors state_folder
@@ -30,8 +30,9 @@ LAYERS = """
 """
 DEPTH = {name: depth for depth, row in enumerate(LAYERS.strip().split("\n")) for name in row.split()}
 ONLY = {
-    "aiohttp": "client downloads callbacks local.server watch notifications",
+    "aiohttp": "client downloads callbacks local.server watch network notifications",
     "apprise": "notifications",
+    "aiohttp_socks": "network",
     "sqlite_utils": "ledger",
     "click": "cli",
     "openpyxl": "manifest",
@@ -43,7 +44,7 @@ ONLY = {
     "matplotlib": "report",
     "prometheus_client": "metrics",
 }
-LOCAL_MAY_SHARE = {"workers", "wire", "tasks", "states", "errors", "clock", "__init__"}
+LOCAL_MAY_SHARE = {"workers", "wire", "tasks", "states", "errors", "clock", "network", "__init__"}
 
 
 def dotted(path: Path) -> str:

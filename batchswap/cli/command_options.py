@@ -70,6 +70,7 @@ class CheckOptions(
     options.RegisterOptions,
     options.ProviderOptions,
     options.BaseUrlOptions,
+    options.ProxyOptions,
     options.UploadOptions,
     options.FetchOptions,
     options.DuplicatesOptions,
@@ -170,7 +171,7 @@ class RetryOptions(options.LedgerOptions, options.OutOptions):
     batch: str | None = option(metavar="NAME", shell_complete=ledger_values.batches, help="only tasks of this batch")
 
 
-class ResolveOptions(options.LedgerOptions, options.RateOptions):
+class ResolveOptions(options.LedgerOptions, options.ProxyOptions, options.RateOptions):
     """Decide what became of an uncertain task, one whose submit got no clear answer.
 
     `batchswap show KEY` has the evidence; the task list on your account's page at the API shows whether the task was
@@ -269,9 +270,9 @@ class DoctorOptions(
     options.KeysOptions,
     options.JsonOptions,
 ):
-    """Check everything that a run needs: the clock, the ledger, the submission log, disk space, the API key, the
-    connection to the API, the local engine, whether results can be examined, and with --sign the signing keys. For each
-    problem, show how to repair it.
+    """Check everything that a run needs: the clock, the ledger, the submission log, disk space, the proxy, trusted
+    certificates, the API key, the connection to the API, the local engine, whether results can be examined, and with
+    --sign the signing keys. For each problem, show how to repair it.
     """
 
     command, summary = "doctor", "find what would stop a run here, and how to repair it"

@@ -53,7 +53,17 @@ class RateOptions(CommandOptions):
     )
 
 
-class AccountOptions(ProviderOptions, BaseUrlOptions, RateOptions):
+class ProxyOptions(CommandOptions):
+    heading = "Where"
+    proxy: str = option(
+        default="",
+        show_default=False,
+        metavar="URL|env",
+        help="proxy for all hosts but this machine; env: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say",
+    )
+
+
+class AccountOptions(ProviderOptions, BaseUrlOptions, ProxyOptions, RateOptions):
     """Options of every command that sends requests to the API."""
 
 

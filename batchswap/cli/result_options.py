@@ -56,7 +56,7 @@ class ConsentOptions(options.LedgerOptions, options.OutOptions, options.JsonOpti
     yes: bool = flag("-y", "--yes", help="delete without the question (on the command line only)")
 
 
-class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptions):
+class VerifyOptions(options.LedgerOptions, options.OutOptions, options.ProxyOptions, options.JsonOptions):
     """Compare result files with the ledger: size, SHA-256 and signature. Without PATH, all results are compared, also
     rejected ones. Where there is no ledger, files are verified by their signature alone.
 
@@ -73,7 +73,9 @@ class VerifyOptions(options.LedgerOptions, options.OutOptions, options.JsonOptio
     root: Path | None = option(type=options.FILE, metavar="FILE", help="also trust the signatures of this root.pem")
 
 
-class SignOptions(options.LedgerOptions, options.OutOptions, options.SigningOptions, options.JsonOptions):
+class SignOptions(
+    options.LedgerOptions, options.OutOptions, options.ProxyOptions, options.SigningOptions, options.JsonOptions
+):
     """Sign results that are on the disk with C2PA, such as those of an older ledger. Nothing is asked of the API.
 
     RESULT is the key of a task or the path of its file; without RESULT, all unsigned results are signed. Files are

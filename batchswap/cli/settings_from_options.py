@@ -22,6 +22,7 @@ from batchswap.cli.options import (
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
+from batchswap.network import routes_of
 from batchswap.operations.settings_check import check_callback, check_proof, check_visible_label
 from batchswap.report.next_commands import command
 from batchswap.settings import Mode, Settings
@@ -51,6 +52,7 @@ def build_settings(options: AccountOptions) -> Settings:
     settings = Settings(**values)
     check_proof(settings)
     check_visible_label(settings)
+    routes_of(settings.proxy)  # raises
     return settings
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -30,14 +31,18 @@ NAMING = ("filter", "tag")
 
 
 def resumable(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Return the arguments of a command that is printed, without the addresses of messages."""
+    """Return the arguments of a command that is printed: no addresses of messages, no password of a proxy."""
+    from batchswap.network.proxy_address import masked
+
     kept: list[str] = []
     words = iter(arguments)
     for word in words:
         if word == "--":
             return (*kept, word, *words)
-        name, has_value, _ = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in ADDRESSES:
+        name, has_value, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name == "proxy":
+            kept += [f"--proxy={masked(value)}"] if has_value else [word, *map(masked, islice(words, 1))]
+        elif not word.startswith("--") or name not in ADDRESSES:
             kept.append(word)
         elif not has_value:
             next(words, None)

@@ -9,10 +9,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from batchswap.errors import MaybeSent, NeverSent
+from batchswap.errors import MaybeSent, NeverSent, ProxyFailed
+from batchswap.network import ProxyFault
+from batchswap.network.certificates import certificate_words, refused_certificate
 from batchswap.tasks import public
 
 ErrorClass = type[NeverSent] | type[MaybeSent]
@@ -26,6 +29,7 @@ FAULTS: dict[type[BaseException], tuple[ErrorClass, str]] = {
     aiohttp.ServerFingerprintMismatch: (NeverSent, "the server's certificate is not the expected one"),
     aiohttp.ClientProxyConnectionError: (NeverSent, "the proxy cannot be reached"),
     aiohttp.ClientHttpProxyError: (NeverSent, "the proxy refused"),
+    ProxyFault: (NeverSent, "the proxy made no connection"),
     aiohttp.ClientConnectorError: (NeverSent, "cannot connect"),
     aiohttp.ConnectionTimeoutError: (NeverSent, "no connection in time"),
     socket.gaierror: (NeverSent, "the host name cannot be resolved"),
@@ -67,6 +71,10 @@ if hasattr(aiohttp, "UploadAbortedError"):  # only newer versions of aiohttp hav
 def translate(error: aiohttp.ClientError | OSError, url: str) -> NeverSent | MaybeSent:
     """Return the package's own error, with a message that contains no key and no query."""
     fault, words = next(FAULTS[base] for base in type(error).__mro__ if base in FAULTS)
+    if isinstance(error, ProxyFault):
+        return ProxyFailed(f"{error} ({public(url)})")
+    if (found := refused_certificate(error)) is not None:
+        return fault(f"{certificate_words(found, urlsplit(url).hostname or '')} ({public(url)})")
     return fault(f"{words}{_reason(error)} ({public(url)})")
 
 

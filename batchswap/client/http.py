@@ -27,6 +27,7 @@ from batchswap.client.request_trace import CancelledUnsent, Journey, awake, trac
 from batchswap.client.uploads import Upload
 from batchswap.clock import Clock
 from batchswap.errors import AccountRefused, UsageError, WireError
+from batchswap.network import DIRECT, Connections, Routes
 from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
@@ -55,26 +56,33 @@ class Client:
     Each CreateTask has its own connection: if a server closed a kept one at that moment, a task would be uncertain.
     With `keep_submits`, for providers without a rate limit, connections that were idle for a moment only are reused.
 
-    Proxies and ~/.netrc are ignored. A proxy would see the key of a plain http provider, and could answer in place of
-    an unreachable API; netrc would add credentials.
+    Only the proxies of `routes` are used, and none for a plain http API, which is on this machine: it would see the
+    key, and could answer in place of the API. ~/.netrc is ignored, because it would add credentials.
 
     The number of connections is not limited: a request that waits for one would leave later than the pacer recorded.
     """
 
     def __init__(
-        self, base_url: str, key: str, clock: Clock, timeouts: Timeouts | None = None, *, keep_submits: bool = False
+        self,
+        base_url: str,
+        key: str,
+        clock: Clock,
+        timeouts: Timeouts | None = None,
+        *,
+        keep_submits: bool = False,
+        routes: Routes = DIRECT,
     ) -> None:
         """Raise UsageError for a base URL that would expose the key, AccountRefused for a malformed key."""
         self._base = check_base_url(base_url)
         self._key = check_key(key)
         self._clock = clock
         self._timeouts = timeouts or Timeouts()
-        self._keep_submits = keep_submits
+        self._keep_submits, self._routes = keep_submits, routes
 
     async def __aenter__(self) -> Self:
         fresh = {"keepalive_timeout": self._timeouts.fresh} if self._keep_submits else {"force_close": True}
-        self._fresh = _session(aiohttp.TCPConnector(**fresh, limit=0))
-        self._kept = _session(aiohttp.TCPConnector(limit=0))
+        self._fresh = _connections(self._routes, **fresh)
+        self._kept = _connections(self._routes)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -153,10 +161,10 @@ class Client:
             raise CancelledUnsent from None
 
     async def _send(self, method: str, url: str, **options: Any) -> Answer:
-        session = self._fresh if url == self._base + wire.CREATE_TASK else self._kept
+        connections = self._fresh if url == self._base + wire.CREATE_TASK else self._kept
         sent_at = self._clock.monotonic()
         with mapped(url):
-            async with session.request(method, _exact(url), allow_redirects=False, **options) as response:
+            async with connections.request(method, _exact(url), **options) as response:
                 journey = options.get("trace_request_ctx") or Journey()
                 journey.response = response
                 body = await read_body(response, journey.received)
@@ -179,18 +187,16 @@ class Client:
         )
 
 
-def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
-        middlewares=[_send_once],
-        auto_decompress=False,  # because a wrong header would lose the answer
-        max_line_size=LONGEST_HEADER,
-        max_field_size=LONGEST_HEADER,
-        trace_configs=[tracing()],
-        trust_env=False,
-    )
+def _connections(routes: Routes, **connector: Any) -> Connections:
+    session = {
+        "headers": {"User-Agent": "batchswap", "Accept-Encoding": "identity"},
+        "middlewares": [_send_once],
+        "auto_decompress": False,  # because a wrong header would lose the answer
+        "max_line_size": LONGEST_HEADER,
+        "max_field_size": LONGEST_HEADER,
+        "trace_configs": [tracing()],
+    }
+    return Connections(routes, connector={**connector, "limit": 0}, session=session)
 
 
 async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -16,6 +16,7 @@ from batchswap.errors import EngineError
 from batchswap.ledger.deliveries import Delivered, pictures_folder
 from batchswap.ledger.enrolment import input_files
 from batchswap.ledger.enrolment.input_files import Input, hash_file, is_same
+from batchswap.network import routes_of
 from batchswap.settings import Settings, cores
 from batchswap.states import Quality
 from batchswap.tasks import MediaKind, Task, is_url
@@ -118,7 +119,8 @@ def open_examiner(settings: Settings, *, allow_private: bool) -> Examiner | None
     """
     if not settings.score or not is_installed():
         return None
-    inputs = InputFiles(allow_private=allow_private, min_free=settings.min_free)
+    routes = routes_of(settings.proxy)
+    inputs = InputFiles(allow_private=allow_private, min_free=settings.min_free, routes=routes)
     return Examiner(examine, inputs, pictures_folder(settings.db))
 
 

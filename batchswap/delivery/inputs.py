@@ -12,6 +12,7 @@ import msgspec
 
 from batchswap.downloads import Downloader, Place
 from batchswap.errors import DownloadError
+from batchswap.network import DIRECT, Routes
 from batchswap.tasks import MediaKind
 
 LARGEST = 500_000_000
@@ -40,8 +41,8 @@ class InputFiles:
     on the disk.
     """
 
-    def __init__(self, *, allow_private: bool, min_free: int) -> None:
-        self._allow_private, self._min_free = allow_private, min_free
+    def __init__(self, *, allow_private: bool, min_free: int, routes: Routes = DIRECT) -> None:
+        self._allow_private, self._min_free, self._routes = allow_private, min_free, routes
         self._fetched: dict[str, Fetched] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._stack = AsyncExitStack()
@@ -91,7 +92,9 @@ class InputFiles:
         if self._folder is None or self._downloader is None:
             made = tempfile.TemporaryDirectory(prefix="batchswap-", ignore_cleanup_errors=True)
             self._folder = Path(self._stack.enter_context(made))
-            client = Downloader(allow_private=self._allow_private, largest=LARGEST, connect=CONNECT, stall=STALL)
+            client = Downloader(
+                allow_private=self._allow_private, routes=self._routes, largest=LARGEST, connect=CONNECT, stall=STALL
+            )
             self._downloader = await self._stack.enter_async_context(client)
         return self._folder, self._downloader
 

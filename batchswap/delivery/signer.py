@@ -10,6 +10,7 @@ from batchswap.delivery.examiner import NICENESS, count_workers
 from batchswap.delivery.visible_label import deliver_drawn
 from batchswap.errors import EngineError, ProvenanceError
 from batchswap.ledger.file import connection
+from batchswap.network import routes_of
 from batchswap.provenance.delivered_file import SignedFile, SigningJob, deliver_signed
 from batchswap.provenance.manifest import SwapFacts
 from batchswap.provenance.task_facts import facts_of
@@ -41,7 +42,16 @@ class Signer:
         settings = self._settings
         facts = await asyncio.to_thread(self._facts, item)
         made = part.with_name(part.name.removesuffix(".part") + ".sign")
-        job = SigningJob(part, made, facts, settings.sign, settings.timestamp_url, settings.label, received)
+        job = SigningJob(
+            part,
+            made,
+            facts,
+            settings.sign,
+            settings.timestamp_url,
+            settings.label,
+            received,
+            routes=routes_of(settings.proxy),
+        )
         try:
             return await self._workers.run(self._work, job, limit=self._limit)
         except CallFailed as error:

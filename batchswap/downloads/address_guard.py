@@ -2,6 +2,9 @@
 
 The check is made when a socket is created, for the address that is connected to, after DNS and for every redirect. A
 check of the host name could get another DNS answer than the connection.
+
+A proxy looks up the address itself. Behind one, the check is weaker: it refuses literal addresses that are not public,
+and names that are only used in private networks.
 """
 
 import asyncio
@@ -11,7 +14,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from yarl import URL
+
 from batchswap.errors import PrivateAddress
+from batchswap.network import DIRECT, Routes
+from batchswap.network.routes import literal
 
 AddressInfo = tuple[Any, Any, Any, Any, Any]
 """One result of getaddrinfo: family, type, protocol, canonical name, socket address."""
@@ -32,6 +39,12 @@ _SPECIAL = (
     ipaddress.IPv6Network("3fff::/20"),  # documentation (RFC 9637)
 )
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214, 6.1: precedes an IPv4 address in the last 32 bits
+
+
+_PRIVATE_ENDINGS = frozenset(
+    ("localhost", "local", "internal", "home.arpa", "intranet", "private", "corp", "home", "lan", "localdomain")
+)
+"""Domains of private networks: RFC 6761, 6762 (with its appendix G) and 8375, and ICANN's .internal."""
 
 
 def is_public(text: str) -> bool:
@@ -63,8 +76,25 @@ def public_socket(info: AddressInfo) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-async def is_on_private_address(url: str) -> bool:
+def is_public_name(host: str) -> bool:
+    """Return whether a host may be public by its name: a public literal address, or a name in a public domain."""
+    host = host.rstrip(".").lower()
+    if (address := literal(host)) is not None:
+        return is_public(str(address))
+    labels = host.split(".")
+    return len(labels) > 1 and not {labels[-1], ".".join(labels[-2:])} & _PRIVATE_ENDINGS
+
+
+def check_name(host: str) -> None:
+    """Raise PrivateAddress for a host that cannot be public. Another host may still have a private address."""
+    if not is_public_name(host):
+        raise PrivateAddress(f"{host} is not a public address or name")
+
+
+async def is_on_private_address(url: str, routes: Routes = DIRECT) -> bool:
     """Return whether the API itself has an address that is not public. Then its media may have one too."""
+    if routes.proxy_for(URL(url)) is not None:
+        return not is_public_name(URL(url).raw_host or "")
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     try:

@@ -5,18 +5,21 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
-from batchswap.downloads.address_guard import SocketFactory, public_socket
+from batchswap.downloads.address_guard import SocketFactory, check_name, public_socket
 from batchswap.downloads.content_encoding import Decoder
 from batchswap.downloads.fsync_batch import Filing, to_its_end
 from batchswap.downloads.output_paths import Place
 from batchswap.downloads.part_file import PartFile, Verified
 from batchswap.downloads.resume import BodyPlan, Glance, glance, range_headers, read_head
 from batchswap.errors import DownloadError, PrivateAddress
+from batchswap.network import DIRECT, Connections, ProxyFault, Routes
+from batchswap.network.certificates import certificate_words, refused_certificate
 from batchswap.tasks import MediaKind, is_nameable, public
 
 HOPS = 5
@@ -38,34 +41,45 @@ class Downloader:
     """A context manager for the connections to media hosts. They get no key, no cookies and no credentials."""
 
     def __init__(
-        self, *, allow_private: bool, largest: int = 8 * 1024**3, connect: float = 15.0, stall: float = 60.0
+        self,
+        *,
+        allow_private: bool,
+        routes: Routes = DIRECT,
+        largest: int = 8 * 1024**3,
+        connect: float = 15.0,
+        stall: float = 60.0,
     ) -> None:
         """`allow_private`: allow addresses that are not public, because the API has one. `largest` is in bytes.
 
         `connect` and `stall` are the longest times in seconds for a connection, and for the next 64 KiB.
+
+        Behind a proxy, only the name of a host can be checked, because the proxy looks up its address.
         """
+        self._routes = routes
         self._guard: SocketFactory | None = None if allow_private else public_socket
         self._largest, self._connect, self._stall = largest, connect, stall
         self.filing = Filing()
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._guard),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "batchswap", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(connect=self._connect),
-            middlewares=[_send_once],
-            auto_decompress=False,  # because headers are often wrong
-            read_bufsize=_BUFFER,
-            max_line_size=_LONGEST_HEADER,
-            max_field_size=_LONGEST_HEADER,
-            trust_env=False,  # because a proxy would hide the address from the guard
+        self._connections = Connections(
+            self._routes,
+            connector={"limit": 0},
+            direct={"socket_factory": self._guard},
+            session={
+                "headers": {"User-Agent": "batchswap", "Accept-Encoding": "identity"},
+                "timeout": aiohttp.ClientTimeout(connect=self._connect),
+                "middlewares": [_send_once],
+                "auto_decompress": False,  # because headers are often wrong
+                "read_bufsize": _BUFFER,
+                "max_line_size": _LONGEST_HEADER,
+                "max_field_size": _LONGEST_HEADER,
+            },
         )
         self._again: dict[str, AsyncLimiter] = {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._connections.close()
 
     async def fetch(
         self, url: str, place: Place, *, kind: MediaKind, attempt: int = 1, remote_id: str = ""
@@ -135,7 +149,9 @@ class Downloader:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield the first answer that is not a redirect."""
         for _ in range(HOPS + 1):
-            async with self._session.request(method, target, headers=headers, allow_redirects=False) as response:
+            if self._guard is not None and self._routes.proxy_for(target) is not None:
+                check_name(target.raw_host or "")
+            async with self._connections.request(method, target, headers=headers) as response:
                 location = response.headers.get("Location", "")
                 if response.status not in _REDIRECTS or not location:
                     yield response
@@ -203,11 +219,17 @@ def _mapped(url: str) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:
-        raise _translate(error, public(url)) from None
+        raise _translate(error, public(url), urlsplit(url).hostname or "") from None
 
 
-def _translate(error: aiohttp.ClientError | OSError, shown: str) -> DownloadError:
+def _translate(error: aiohttp.ClientError | OSError, shown: str, host: str) -> DownloadError:
+    if (found := refused_certificate(error)) is not None:
+        return DownloadError("unreachable", f"{certificate_words(found, host)} ({shown})")
     match error:
+        case ProxyFault():
+            return DownloadError("unreachable", f"{error} ({shown})")
+        case PrivateAddress():
+            return DownloadError("private-address", str(error), final=True)
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, PrivateAddress):
             return DownloadError("private-address", f"{error.host} is not on a public address", final=True)
         case aiohttp.ClientConnectorError():

@@ -1,5 +1,6 @@
 """The provider of a command: the vendor's account, or a local server that runs as long as the command."""
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -9,15 +10,25 @@ from pathlib import Path
 from batchswap.client.http import check_base_url, is_loopback
 from batchswap.errors import AccountRefused, UsageError
 from batchswap.local.server.work.engine_interface import Engine
+from batchswap.network import routes_of
+from batchswap.network.certificates import problem_of_files
 from batchswap.operations.api_key import Key, find_key
 from batchswap.runner.run import Account
 from batchswap.settings import Settings
+from batchswap.workers.worker_pool import environment_of
 
 LOCAL = "local"
 _LOOK = "from batchswap.local.engine import check_usable; print(*check_usable(), sep='\\n')"
 
 
 def find_account(settings: Settings, api_key: str | None = None) -> Account | None:
+    """Return the account as `account_of` does. Raise UsageError also if SSL_CERT_FILE or SSL_CERT_DIR is unusable."""
+    if settings.provider != LOCAL and (problem := problem_of_files()):
+        raise UsageError(problem)
+    return account_of(settings, api_key)
+
+
+def account_of(settings: Settings, api_key: str | None = None) -> Account | None:
     """Return the vendor's account; None for the local provider, whose server is not started yet.
 
     `api_key` None: the key in the environment or in the user's file. Raise AccountRefused without a valid key, and
@@ -67,8 +78,9 @@ async def opened(settings: Settings, account: Account | None, engine: Engine | N
     from batchswap.local.server.app import start
     from batchswap.local.server.settings import ServerSettings
 
+    routes = routes_of(settings.proxy)
     # Private addresses are allowed, because only this process has the key of the server.
-    async with start(ServerSettings(local_folder(settings), allow_private=True), engine) as server:
+    async with start(ServerSettings(local_folder(settings), allow_private=True, routes=routes), engine) as server:
         yield Account(LOCAL, server.base_url, server.key, is_idempotent=True)
 
 
@@ -77,8 +89,9 @@ def check_engine() -> list[str]:
 
     Its libraries take hundreds of megabytes, and a broken library would crash this process.
     """
+    command, secretless = [sys.executable, "-c", _LOOK], environment_of(os.environ)
     try:
-        done = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+        done = subprocess.run(command, env=secretless, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
     except OSError as error:
         return [f"{sys.executable} cannot be started ({error.strerror})"]
     problems = [line for line in done.stdout.splitlines() if line.strip()]

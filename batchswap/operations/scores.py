@@ -30,7 +30,7 @@ def require() -> None:
 
 
 def examine(
-    db: sqlite3.Connection, ledger: Path, sound: dict[int, str], show: Callable[[int, int], None]
+    db: sqlite3.Connection, settings: Settings, sound: dict[int, str], show: Callable[[int, int], None]
 ) -> dict[str, int]:
     """Examine those of the `sound` results (paths by task id) that have no finding, and record each at once.
 
@@ -38,7 +38,7 @@ def examine(
     """
     left = [task_id for task_id in sound if _has_no_finding(db, task_id)]
     found: Counter[str] = Counter()
-    asyncio.run(_examine_all(db, ledger, {task_id: sound[task_id] for task_id in left}, found, show))
+    asyncio.run(_examine_all(db, settings, {task_id: sound[task_id] for task_id in left}, found, show))
     return {str(quality): found[quality] for quality in Quality if found[quality]}
 
 
@@ -60,11 +60,15 @@ def _content(db: sqlite3.Connection, task_id: int) -> str | None:
 
 
 async def _examine_all(
-    db: sqlite3.Connection, ledger: Path, paths: dict[int, str], found: Counter[str], show: Callable[[int, int], None]
+    db: sqlite3.Connection,
+    settings: Settings,
+    paths: dict[int, str],
+    found: Counter[str],
+    show: Callable[[int, int], None],
 ) -> None:
     if not paths:
         return
-    examiner = open_examiner(Settings(db=ledger), allow_private=False)
+    examiner = open_examiner(settings, allow_private=False)
     if examiner is None:
         raise MissingExtra("proof", *missing_packages())
     coming = iter(paths.items())

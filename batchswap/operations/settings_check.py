@@ -13,6 +13,7 @@ from batchswap.delivery import missing_packages
 from batchswap.errors import MissingExtra, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.local.engine import check_text
+from batchswap.network import routes_of
 from batchswap.settings import Settings
 
 
@@ -31,6 +32,7 @@ def checked(settings: Settings) -> Settings:
             raise UsageError(f"Settings.{name}: expected a finite number")
     check_proof(found)
     check_visible_label(found)
+    routes_of(found.proxy)  # raises
     check_callback(found.callback_url, has_address=found.callback_host is not None)
     return found
 

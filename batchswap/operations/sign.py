@@ -21,6 +21,7 @@ from batchswap.ledger.queries import Stored
 from batchswap.ledger.rows import last_attempt
 from batchswap.ledger.submission_log.entries import What
 from batchswap.ledger.transitions import Stamp, find_task
+from batchswap.network import DIRECT, Routes
 from batchswap.operations.ledger_access import find, locked
 from batchswap.operations.log_access import write_down
 from batchswap.provenance.delivered_file import SigningJob, deliver_signed
@@ -46,6 +47,7 @@ class SignOrder(msgspec.Struct, frozen=True):
     timestamp_url: str = ""
     label: bool = True
     batches: tuple[str, ...] | None = None
+    routes: Routes = DIRECT
 
 
 class SigningOutcome(msgspec.Struct):
@@ -143,6 +145,7 @@ def _sign(
         order.label,
         labelled.received if labelled else known.sha256,
         stored=known.sha256,
+        routes=order.routes,
     )
     try:
         done = deliver_signed(job)

@@ -11,6 +11,7 @@ from batchswap.downloads import Downloader, Glance, inspect, movie_seconds
 from batchswap.errors import DownloadError, ManifestProblem
 from batchswap.local.engine.media import file_types
 from batchswap.manifest import Chunk
+from batchswap.network import DIRECT, Routes
 from batchswap.runner.prepare.steps import TaskInvalid
 from batchswap.runner.prepare.uploads import check_file
 from batchswap.tasks import Row, is_url, public
@@ -90,7 +91,13 @@ def _named(row: Row) -> Iterator[tuple[str, Role, str]]:
 
 
 async def examine(
-    named: list[Use], *, allow_private: bool, largest: int, close: CloseLook | None, is_local: bool = False
+    named: list[Use],
+    *,
+    allow_private: bool,
+    largest: int,
+    close: CloseLook | None,
+    is_local: bool = False,
+    routes: Routes = DIRECT,
 ) -> Findings:
     """Check all inputs. `allow_private`: the provider can reach private addresses. `largest`: bytes of a file.
 
@@ -99,7 +106,7 @@ async def examine(
     """
     found = Findings()
     places = asyncio.Semaphore(AT_ONCE)
-    async with Downloader(allow_private=allow_private, connect=10.0, stall=20.0) as downloader:
+    async with Downloader(allow_private=allow_private, routes=routes, connect=10.0, stall=20.0) as downloader:
 
         async def look(use: Use) -> str | None:
             async with places:

@@ -24,6 +24,7 @@ import msgspec
 
 from batchswap.errors import ProvenanceError
 from batchswap.ledger.signatures import SignedResult
+from batchswap.network import DIRECT, Routes
 from batchswap.provenance import labels, load
 from batchswap.provenance.keys import SigningKeys, load_keys, open_signer
 from batchswap.provenance.manifest import SwapFacts, TaskAssertion, definition, parent, received_file
@@ -59,6 +60,8 @@ class SigningJob(msgspec.Struct, frozen=True):
     received: str = ""
     content: Path | None = None
     stored: str = ""
+    routes: Routes = DIRECT
+    """How the time-stamp server is reached."""
 
 
 class SignedFile(msgspec.Struct, frozen=True):
@@ -236,7 +239,7 @@ class _FileDelivery:
             made.writelines(content.blocks())
             return None
         keys, url = load_keys(self._job.keys), self._job.timestamp_url
-        relay = _relay(url) if url else None
+        relay = _relay(url, self._job.routes) if url else None
         if relay is not None and not relay.is_down:
             try:
                 self._sign(content, made, keys, relay.address)
@@ -314,5 +317,5 @@ def _manifest_type(file: BinaryIO, kind: MediaKind | None = None) -> str:
 
 
 @cache
-def _relay(url: str) -> StampRelay:
-    return StampRelay(url)
+def _relay(url: str, routes: Routes) -> StampRelay:
+    return StampRelay(url, routes)

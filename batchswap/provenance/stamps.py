@@ -3,19 +3,19 @@
 A server that does not answer must neither hold up a night nor cost a result: the file is then signed without a stamp.
 """
 
+import os
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from batchswap.errors import UsageError
+from batchswap.network import DIRECT, Routes
+from batchswap.network.post import NoReply, post
 from batchswap.tasks import public
 
 _QUERY, _REPLY = "application/timestamp-query", "application/timestamp-reply"
@@ -25,6 +25,7 @@ WAITS = (1.0, 4.0)
 """Seconds before the second and the third try."""
 PAUSE = 300.0
 """Seconds without a query after a failure in spite of all retries."""
+_HERE = "127.0.0.1"
 _LONGEST = 100_000
 """Bytes of a query or an answer."""
 
@@ -40,13 +41,18 @@ def check_url(url: str) -> None:
         raise UsageError(f"--timestamp-url: {public(url)} is not an http or https URL")
 
 
+def _reach_directly() -> None:
+    """Keep c2pa from asking for the relay at a proxy: it uses the proxy variables, even for this machine."""
+    names = ("NO_PROXY", "no_proxy")
+    given = {name: os.environ[name] for name in names if os.environ.get(name)}
+    for name in names:
+        known = given.get(name) or next(iter(given.values()), "")
+        if known != "*" and _HERE not in known.split(","):
+            os.environ[name] = f"{known},{_HERE}".lstrip(",")
+
+
 class StampFailed(Exception):
     """The time-stamp server did not give a stamp. The text has the reason."""
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow no redirect: a POST would become a GET."""
 
 
 class StampRelay:
@@ -58,6 +64,7 @@ class StampRelay:
     def __init__(
         self,
         url: str,
+        routes: Routes = DIRECT,
         *,
         limit: float = LIMIT,
         waits: tuple[float, ...] = WAITS,
@@ -66,17 +73,17 @@ class StampRelay:
     ) -> None:
         self.problem = ""
         self._now, self._up_at = now, -inf
-        self._url, self._limit, self._waits, self._sleep = url, limit, waits, sleep
-        self._opener = build_opener(ProxyHandler({}), _NoRedirect)
+        self._url, self._routes, self._limit, self._waits, self._sleep = url, routes, limit, waits, sleep
+        _reach_directly()
         self._secret = secrets.token_hex(16)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer((_HERE, 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="stamps", daemon=True).start()
 
     @property
     def address(self) -> str:
         """Return the address for c2pa. Other users of this machine cannot guess it."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/{self._secret}"
+        return f"http://{_HERE}:{self._server.server_address[1]}/{self._secret}"
 
     @property
     def is_down(self) -> bool:
@@ -90,13 +97,7 @@ class StampRelay:
                 self._sleep(wait)
             try:
                 found = self._ask_once(query)
-            except HTTPError as error:
-                self.problem = f"it answered HTTP {error.code}"
-                error.close()
-            except (OSError, HTTPException, ValueError) as error:
-                reason = getattr(error, "reason", None) or error
-                self.problem = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-            except StampFailed as error:
+            except (NoReply, StampFailed) as error:
                 self.problem = str(error)
             else:
                 self.problem = ""
@@ -105,12 +106,12 @@ class StampRelay:
         raise StampFailed(self.problem)
 
     def _ask_once(self, query: bytes) -> bytes:
-        request = Request(self._url, query, {"Content-Type": _QUERY}, method="POST")  # noqa: S310 - checked by check_url
-        with self._opener.open(request, timeout=self._limit) as answer:
-            if answer.headers.get_content_type() != _REPLY:
-                raise StampFailed("its answer is no time stamp")
-            found: bytes = answer.read(_LONGEST)
-            return found
+        reply = post(self._routes, self._url, query, content_type=_QUERY, seconds=self._limit, longest=_LONGEST)
+        if reply.status != 200:
+            raise StampFailed(f"it answered HTTP {reply.status}")
+        if reply.content_type != _REPLY:
+            raise StampFailed("its answer is no time stamp")
+        return reply.body
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         relay = self

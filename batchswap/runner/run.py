@@ -30,6 +30,7 @@ from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
 from batchswap.media_hosts import silence
+from batchswap.network import routes_of
 from batchswap.polling import TickAgenda
 from batchswap.runner import signals
 from batchswap.runner.background import Watch, flush, watched
@@ -91,13 +92,18 @@ async def work_off(
         await _reuse(writing, reading, settings, account, stamp, clock, report)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
+        routes = routes_of(settings.proxy)
+        if routes.proxies:
+            names = " and ".join(each.shown for each in routes.proxies)
+            words = f"requests go through {names}; private addresses of media hosts are recognised by name only"
+            report(LogEvent.PROXY_USED, words, logging.DEBUG)
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(
-                Client(account.base_url, account.key, clock, keep_submits=settings.rate_limit is None)
+                Client(account.base_url, account.key, clock, keep_submits=settings.rate_limit is None, routes=routes)
             )
-            private = await is_on_private_address(account.base_url)
+            private = await is_on_private_address(account.base_url, routes)
             downloader = await stack.enter_async_context(
-                Downloader(allow_private=private, stall=silence(settings.patience))
+                Downloader(allow_private=private, routes=routes, stall=silence(settings.patience))
             )
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)

@@ -9,8 +9,18 @@ from pathlib import Path
 from batchswap import verdicts, wire
 from batchswap.client import Answer, Client
 from batchswap.clock import SystemClock
-from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, MaybeSent, NeverSent, UsageError
+from batchswap.errors import (
+    AccountRefused,
+    ApiUnavailable,
+    BatchswapError,
+    MaybeSent,
+    NeverSent,
+    ProxyFailed,
+    ProxyUnavailable,
+    UsageError,
+)
 from batchswap.ledger.enrolment.input_files import hash_file
+from batchswap.network import routes_of
 from batchswap.ratelimit.shared_window import NoWindow, SharedWindow
 from batchswap.runner.prepare import detection
 from batchswap.runner.prepare.steps import TaskInvalid
@@ -39,6 +49,7 @@ class FreeCalls:
         self._client, self._pacer, self._tries, self._host = client, pacer, tries, host
         self._trouble = ""
         """The last reason why a call had no answer."""
+        self._unavailable = ApiUnavailable
 
     async def ask(self, call: ClientCall) -> Answer:
         """Return a good answer.
@@ -53,7 +64,7 @@ class FreeCalls:
 
     async def call(self, call: ClientCall) -> tuple[Answer, Verdict]:
         """Return the answer and its verdict: OK, MISSING, REJECTED or NO_CREDITS. Raise as `ask` does without one."""
-        self._trouble = ""
+        self._trouble, self._unavailable = "", ApiUnavailable
         words = f"waiting for {self._host}, for {PATIENCE:g} s at most"
         notice = asyncio.get_running_loop().call_later(SILENCE, lambda: _LOG.warning(words))
         try:
@@ -61,7 +72,7 @@ class FreeCalls:
                 return await self._try(call)
         except TimeoutError:
             why = self._trouble or "it accepts the connection but does not answer"
-            raise ApiUnavailable(f"the API did not answer within {PATIENCE:g} s: {why}") from None
+            raise self._unavailable(f"the API did not answer within {PATIENCE:g} s: {why}") from None
         finally:
             notice.cancel()
 
@@ -72,7 +83,9 @@ class FreeCalls:
                 answer = await call(self._client)
             except (NeverSent, MaybeSent) as error:
                 self._trouble = str(error)
+                self._unavailable = ProxyUnavailable if isinstance(error, ProxyFailed) else ApiUnavailable
             else:
+                self._unavailable = ApiUnavailable
                 verdict = verdicts.judge_safe(answer.status, answer.code, is_envelope=answer.is_envelope)
                 match verdict.kind:
                     case Kind.ACCOUNT_REFUSED:
@@ -90,7 +103,7 @@ class FreeCalls:
                         return answer, verdict
             if tries < self._tries:
                 await asyncio.sleep(verdicts.backoff(tries, 0.5, first=0.5))
-        raise ApiUnavailable(f"the API cannot be reached: {self._trouble}")
+        raise self._unavailable(f"the API cannot be reached: {self._trouble}")
 
     async def upload(self, path: Path) -> str:
         """Upload a file and return its URL at the API. Raise BatchswapError."""
@@ -143,5 +156,5 @@ async def free_calls(settings: Settings, account: Account, *, tries: int = 3) ->
     """Open a client for free calls to the account's API."""
     clock = SystemClock()
     with closing(open_pacer(settings, account, clock, patience=LONGEST)) as pacer:
-        async with Client(account.base_url, account.key, clock) as client:
+        async with Client(account.base_url, account.key, clock, routes=routes_of(settings.proxy)) as client:
             yield FreeCalls(client, pacer, tries, account.base_url)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ class Vendor:
         self.victim = 0
         """The current process of the client."""
         self.url = ""
+        self.port = 0
 
     # For the tests.
 
@@ -159,14 +161,14 @@ async def post(url: str, body: Any) -> None:
 
 
 @contextmanager
-def selling(**options: Any) -> Iterator[Vendor]:
-    """Yield a vendor that serves until the block ends."""
+def selling(*, tls: ssl.SSLContext | None = None, name: str = "", **options: Any) -> Iterator[Vendor]:
+    """Yield a vendor that serves until the block ends. `name`: the host in its URLs, which only a proxy resolves."""
     vendor = Vendor(**options)
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
-        async with Scripted(choose=vendor.choose) as server:
-            vendor.url = server.url
+        async with Scripted(choose=vendor.choose, tls=tls) as server:
+            vendor.url, vendor.port = f"https://{name}" if name else server.url, server.port
             stop = asyncio.Event()
             started.set_result((asyncio.get_running_loop(), stop))
             await stop.wait()

@@ -29,6 +29,7 @@ EXAMPLES = {
     "--webhook-url": "https://hooks.example.com/batchswap",
     "--out": "/srv/spring/results", "--output": "night.html", "--paid-attempts": "2",
     "--patience": "30m", "--pictures": "all", "--plot": "last-night.svg", "--port": "8080", "--provider": "local",
+    "--proxy": "env",
     "--report": "night.html",
     "--quality": "partly", "--rate": "60/1m", "--name": "Example", "--sign": "keys",
     "--timestamp-url": "https://stamps.example.com", "--retries": "5", "--review": "rejected",

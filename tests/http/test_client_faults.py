@@ -272,6 +272,7 @@ NOTHING_LEFT = {
     "InvalidURL",
     "InvalidUrlClientError",
     "NonHttpUrlClientError",
+    "ProxyFault",
     "SSLCertVerificationError",
     "ServerFingerprintMismatch",
     "gaierror",

@@ -9,6 +9,7 @@ import c2pa
 import pytest
 
 from batchswap.errors import UsageError
+from batchswap.network import Routes
 from batchswap.provenance import delivered_file
 from batchswap.provenance.stamps import PAUSE, StampRelay, check_url
 from batchswap.provenance.verification import SignatureState, verify
@@ -31,9 +32,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     noted: list[float] = []
     relays: dict[str, StampRelay] = {}
 
-    def relay(url: str) -> StampRelay:
+    def relay(url: str, routes: Routes) -> StampRelay:
         if url not in relays:
-            relays[url] = StampRelay(url, limit=0.5, sleep=noted.append, now=lambda: sum(noted))
+            relays[url] = StampRelay(url, routes, limit=0.5, sleep=noted.append, now=lambda: sum(noted))
         return relays[url]
 
     monkeypatch.setattr(delivered_file, "_relay", relay)

@@ -24,6 +24,7 @@ from batchswap.ledger.enrolment.duplicate_preview import Lookout
 from batchswap.ledger.enrolment.duplicates import Duplicate
 from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.ledger.file import connection
+from batchswap.network import routes_of
 from batchswap.operations import provider
 from batchswap.operations.ledger_access import reading
 from batchswap.preflight.close_look import InputLook
@@ -104,10 +105,11 @@ async def _examine(console: Console, options: CheckOptions, named: list[Use]) ->
     if problems:
         inputs = " and ".join(words for is_face, words in NAMES.items() if is_face in kinds)
         report(LogEvent.CHECKED, f"the {inputs} are not checked for faces: {problems[0]}", logging.WARNING)
-    private = is_local or await is_on_private_address(check_base_url(options.base_url))
-    usable = bool(kinds) and not problems
+    routes = routes_of(options.proxy)
+    private = is_local or await is_on_private_address(check_base_url(options.base_url), routes)
+    usable, base_url = bool(kinds) and not problems, HERE if is_local else options.base_url
     looks = LookPool(len(named))
-    async with FaceSearch(looks, fetch=fetch, base_url=HERE if is_local else options.base_url) as search:
+    async with FaceSearch(looks, fetch=fetch, base_url=base_url, routes=routes) as search:
         with shown_progress(console, "looking for faces", is_shown=not options.as_json) as progress:
             return await examine(
                 named,
@@ -115,6 +117,7 @@ async def _examine(console: Console, options: CheckOptions, named: list[Use]) ->
                 largest=options.max_upload,
                 close=InputLook(looks, search, progress, is_local=is_local) if usable else None,
                 is_local=is_local and usable,
+                routes=routes,
             )
 
 

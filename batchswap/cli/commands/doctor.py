@@ -12,11 +12,12 @@ from batchswap.cli.console import Console, print_json, print_lines
 from batchswap.cli.settings_from_options import build_settings
 from batchswap.cli.user_files import key_words
 from batchswap.delivery.proof import check_usable
-from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, worst
+from batchswap.errors import AccountRefused, ApiUnavailable, BatchswapError, Exit, ProxyUnavailable, worst
 from batchswap.operations.api_key import HOW, find_key
-from batchswap.operations.provider import check_engine, find_account, is_on_this_machine
+from batchswap.operations.provider import account_of, check_engine, is_on_this_machine
 from batchswap.preflight import environment
 from batchswap.preflight.environment import Finding
+from batchswap.preflight.proxy import PROXY_REMEDY, look_at_certificates, look_at_proxies
 from batchswap.report.formatting import priced, safe
 from batchswap.runner.run import Account
 from batchswap.runner.standalone_calls import free_calls
@@ -43,6 +44,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from environment.look_at_state(settings)
     yield from environment.look_at_log(settings)
     yield environment.look_at_disk(settings)
+    yield from look_at_certificates()
+    yield from look_at_proxies(settings)
     if settings.provider == "crun":
         yield from _look_at_api(settings)
     engine = _look_at_engine(is_needed=settings.provider == "local")
@@ -53,7 +56,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _look_at_api(settings: Settings) -> Iterator[Finding]:
     goes = key_words(click.get_current_context())
     try:
-        account = find_account(settings)
+        account = account_of(settings)
     except BatchswapError as error:
         yield Finding(
             "key", False, f"{error}; {goes}", HOW if isinstance(error, AccountRefused) else "see --base-url", error.exit
@@ -68,6 +71,9 @@ def _look_at_api(settings: Settings) -> Iterator[Finding]:
     except AccountRefused as error:
         fault, _, remedy = str(error).partition(": ")
         yield Finding("api", False, fault, remedy or "see the account's page at the API", error.exit)
+    except ProxyUnavailable as error:
+        yield Finding("proxy", False, str(error), PROXY_REMEDY, error.exit)
+        yield Finding("api", False, "nothing is known about it, because of the proxy", PROXY_REMEDY, error.exit)
     except ApiUnavailable as error:
         remedy = f"check the network connection, and whether {account.base_url} is right (--base-url)"
         yield Finding("api", False, str(error), remedy, error.exit)

@@ -20,6 +20,7 @@ from batchswap.local import engine as local_engine
 from batchswap.local.server.work.engine_interface import Engine
 from batchswap.manifest.inputs import checked_path, checked_url
 from batchswap.manifest.outputs import safe_part, stem
+from batchswap.network import routes_of
 from batchswap.operations.provider import find_account, opened, require_engine
 from batchswap.report import faces as formats
 from batchswap.report.faces import Cast, Face, to_html
@@ -117,8 +118,9 @@ async def find(settings: Settings, target: str, kind: MediaKind, folder: Path, e
         async with opened(apart, account, engine) as who, free_calls(apart, who) as calls:
             url = target if is_url(target) else await calls.upload(Path(target))
             found = await calls.detect(kind, url)
-            private = await is_on_private_address(who.base_url)
-            async with Downloader(allow_private=private) as downloader:
+            routes = routes_of(settings.proxy)
+            private = await is_on_private_address(who.base_url, routes)
+            async with Downloader(allow_private=private, routes=routes) as downloader:
                 saved = [await save(downloader, face.id, face.link, folder) for face in found.faces]
     return Cast(target, kind, tuple(saved))
 

@@ -37,7 +37,7 @@ async def _confirm(task: Task, task_id: str, account: str, options: ResolveOptio
     """Raise UsageError unless the API of the attempt knows the id and has it for the inputs of the task."""
     is_local = account == LOCAL
     provider, base_url = (LOCAL, "") if is_local else ("crun", account)
-    asked = build_settings(AccountOptions(provider=provider, base_url=base_url, rate=options.rate))
+    asked = build_settings(AccountOptions(provider=provider, base_url=base_url, proxy=options.proxy, rate=options.rate))
     settings = msgspec.structs.replace(asked, db=options.db)
     async with opened(settings, find_account(settings)) as who, free_calls(settings, who) as calls:
         await check_fit(calls, task, task_id, options.db)

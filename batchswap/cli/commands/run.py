@@ -20,6 +20,7 @@ from batchswap.cli.user_files import ARGUMENTS, key_words, may_name_people, resu
 from batchswap.errors import BatchswapError, Exit, LedgerBusy, LedgerError, UsageError
 from batchswap.events import LogEvent, report
 from batchswap.ledger.enrolment.duplicates import DuplicateRows
+from batchswap.network import routes_of
 from batchswap.notifications.channels import open_channels
 from batchswap.notifications.run_messages import RunMessages
 from batchswap.operations.ledger_access import reading
@@ -171,7 +172,13 @@ def sign_the_rest(summary: Summary, options: RunOptions, keys: Path, settings: S
     from batchswap.operations.sign import SignOrder, sign_results
 
     order = SignOrder(
-        settings.db, options.out, keys, (), options.timestamp_url, not options.no_label, batches=settings.batches
+        settings.db,
+        options.out,
+        keys,
+        timestamp_url=options.timestamp_url,
+        label=not options.no_label,
+        batches=settings.batches,
+        routes=routes_of(settings.proxy),
     )
     try:
         outcome = sign_results(order)

@@ -114,7 +114,7 @@ async def _build(
 ) -> tuple[ServerContext, tuple[BackgroundJob, ...]]:
     records, contents = TaskStore(database), InputStore(settings.folder, database, settings.max_input_bytes)
     urls = SignedUrls(await records.open_account(settings.balance), clock, settings.url_ttl)
-    fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings))
+    fetcher = Fetcher(settings.fetch_timeout, settings.max_input_bytes, reach_of(settings), settings.routes)
     stack.push_async_callback(fetcher.close)
     engines = EnginePool(settings, engine)
     stack.push_async_callback(engines.close)

@@ -8,6 +8,7 @@ import msgspec
 
 from batchswap.errors import UsageError
 from batchswap.local.faults import FaultRate
+from batchswap.network import DIRECT, Routes
 
 
 class ServerSettings(msgspec.Struct, frozen=True):
@@ -24,6 +25,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """0 selects a free port."""
     allow_private: bool = False
     """Whether inputs and callbacks may use private and link-local addresses. Every key holder can then reach them."""
+    routes: Routes = DIRECT
+    """The proxies for inputs and callbacks. Behind one, addresses cannot be checked: only with `allow_private`."""
     rate: tuple[int, float] | None = None
     """(requests, period) of the sliding window of each key; None: no limit."""
     balance: float = 100_000.0
@@ -86,5 +89,7 @@ class ServerSettings(msgspec.Struct, frozen=True):
             raise UsageError("a key of the local server must be printable ASCII")
         if self.rate is not None and (self.rate[0] < 1 or self.rate[1] <= 0):
             raise UsageError("the rate limit of the local server needs at least 1 request and a period above 0")
+        if self.routes != DIRECT and not self.allow_private:
+            raise UsageError("the local server can use a proxy only with private addresses allowed")
         if self.max_running < 1 or self.workers < 0:
             raise UsageError("the local server needs at least one worker and one running task")

@@ -13,6 +13,7 @@ from batchswap.errors import DownloadError, EngineError
 from batchswap.ledger.enrolment.input_files import hash_file
 from batchswap.local import engine
 from batchswap.local.engine import FaceSurvey
+from batchswap.network import DIRECT, Routes
 from batchswap.preflight.faces.cache import FaceCache, cache_folder
 from batchswap.preflight.faces.pool import LookPool, NotExamined
 from batchswap.tasks import MediaKind
@@ -26,12 +27,12 @@ FETCHES = 4
 class FaceSearch:
     """A context manager. It closes `looks`, which may also run other calls of the engine."""
 
-    def __init__(self, looks: LookPool, *, fetch: int = 0, base_url: str = "") -> None:
+    def __init__(self, looks: LookPool, *, fetch: int = 0, base_url: str = "", routes: Routes = DIRECT) -> None:
         """`fetch`: the most bytes of a target that is a URL; 0: it is not downloaded.
 
         `base_url`: of the provider. If it is on a private address, so may be the targets.
         """
-        self._looks, self._fetch, self._base_url = looks, fetch, base_url
+        self._looks, self._fetch, self._base_url, self._routes = looks, fetch, base_url, routes
         self._cache = FaceCache(cache_folder())
         self._known: dict[tuple[str, MediaKind], asyncio.Task[FaceSurvey]] = {}
         self._stack = AsyncExitStack()
@@ -123,8 +124,10 @@ class FaceSearch:
 
     async def _open(self) -> tuple[Downloader, Path]:
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="batchswap-", ignore_cleanup_errors=True))
-        private = await is_on_private_address(self._base_url)
-        downloader = Downloader(allow_private=private, largest=self._fetch, connect=10.0, stall=20.0)
+        private = await is_on_private_address(self._base_url, self._routes)
+        downloader = Downloader(
+            allow_private=private, routes=self._routes, largest=self._fetch, connect=10.0, stall=20.0
+        )
         self._site = await self._stack.enter_async_context(downloader), Path(folder)
         return self._site
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from batchswap.events import LogEvent
 from batchswap.local.engine import FaceSurvey
+from batchswap.network import routes_of
 from batchswap.preflight.faces.pool import EngineUnusable, LookPool, NotExamined
 from batchswap.preflight.faces.remarks import no_face, remarks
 from batchswap.preflight.faces.search import FaceSearch
@@ -87,5 +88,6 @@ def face_check(run: RunContext, uploading: Uploading) -> FaceCheck | None:
     settings = run.settings
     if not settings.preflight:
         return None
-    search = FaceSearch(LookPool(settings.ahead), fetch=settings.fetch, base_url=run.account.base_url)
+    routes = routes_of(settings.proxy)
+    search = FaceSearch(LookPool(settings.ahead), fetch=settings.fetch, base_url=run.account.base_url, routes=routes)
     return FaceCheck(run, uploading, search)

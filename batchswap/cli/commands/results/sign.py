@@ -6,6 +6,7 @@ from pathlib import Path
 from batchswap.cli.console import Console, print_json, print_lines
 from batchswap.cli.result_options import SignOptions
 from batchswap.errors import Exit, UsageError
+from batchswap.network import routes_of
 from batchswap.operations.sign import SigningOutcome, SignOrder, check, sign_results
 from batchswap.provenance import keys
 from batchswap.report.formatting import plural, safe
@@ -24,7 +25,13 @@ def sign(console: Console, options: SignOptions) -> int:
     if options.sign is None:
         raise UsageError("--sign DIR names the keys; `batchswap sign init DIR` makes them")
     order = SignOrder(
-        options.db, options.out, options.sign, options.results, options.timestamp_url, label=not options.no_label
+        options.db,
+        options.out,
+        options.sign,
+        options.results,
+        options.timestamp_url,
+        label=not options.no_label,
+        routes=routes_of(options.proxy),
     )
     for words in check(order):
         console.warn("keys", words)

@@ -7,12 +7,14 @@ from batchswap.cli.file_progress import shown_progress
 from batchswap.cli.result_options import VerifyOptions
 from batchswap.errors import Exit
 from batchswap.ledger.file import connection
+from batchswap.network import routes_of
 from batchswap.operations import scores
 from batchswap.operations.file_signatures import SignatureReader
 from batchswap.operations.ledger_access import noting, reading
 from batchswap.operations.verification import FileFinding, Verification, Verifier, verify_alone
 from batchswap.provenance.verification import SignatureState
 from batchswap.report.formatting import plural, safe, size
+from batchswap.settings import Settings
 from batchswap.states import Quality
 
 
@@ -20,6 +22,7 @@ def verify(console: Console, options: VerifyOptions) -> int:
     """Print one line for each file that differs from the ledger."""
     if options.score:
         scores.require()
+        routes_of(options.proxy)  # raises
     examined: dict[str, int] | None = None
     is_shown = not options.as_json
     reader = SignatureReader(options.root)
@@ -32,7 +35,8 @@ def verify(console: Console, options: VerifyOptions) -> int:
             found = Verifier(ledger, options.out, show, reader).verify(options.paths, keep=options.score)
         if options.score:
             with shown_progress(console, "examining results", is_shown=is_shown) as show:
-                examined = scores.examine(ledger, options.db, found.sound, show)
+                settings = Settings(db=options.db, proxy=options.proxy)
+                examined = scores.examine(ledger, settings, found.sound, show)
     return _conclude(console, options, found, examined)
 
 

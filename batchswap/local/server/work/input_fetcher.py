@@ -14,6 +14,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from batchswap.errors import Refusal
+from batchswap.network import DIRECT, Connections, ProxyFault, Routes
 
 MAX_REDIRECTS = 5
 CHUNK = 64 * 1024
@@ -102,18 +103,15 @@ def _is_isatap(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 class Fetcher:
     """Fetches and posts. `reach` also limits redirects and resolved names."""
 
-    def __init__(self, timeout: float, limit: int, reach: Reach) -> None:
-        connector = aiohttp.TCPConnector(limit=32, resolver=ReachResolver(reach))
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
+    def __init__(self, timeout: float, limit: int, reach: Reach, routes: Routes = DIRECT) -> None:
+        session = {"timeout": aiohttp.ClientTimeout(total=timeout), "auto_decompress": False}
+        self._connections = Connections(
+            routes, connector={"limit": 32}, direct={"resolver": ReachResolver(reach)}, session=session
         )
         self._timeout, self._limit, self._reach = timeout, limit, reach
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._connections.close()
 
     async def fetch(self, url: str) -> AsyncGenerator[bytes, None]:
         """Yield the content of `url`. Raises Refusal 422 with a reason that does not repeat the URL."""
@@ -144,7 +142,7 @@ class Fetcher:
         for _ in range(MAX_REDIRECTS):
             self._check(url)
             headers = {"Content-Type": "application/json"} if more else None
-            async with self._session.request(method, url, allow_redirects=False, headers=headers, **more) as response:
+            async with self._connections.request(method, url, headers=headers, **more) as response:
                 location = response.headers.get("Location")
                 if response.status not in (301, 302, 303, 307, 308) or location is None:
                     yield response
@@ -166,6 +164,8 @@ def _is_literal(host: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, ProxyFault):
+        return str(error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"no connection ({error.os_error.strerror or error.os_error})"
     return type(error).__name__
