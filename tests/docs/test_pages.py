@@ -24,7 +24,7 @@ CITED = re.compile(r"[\w./-]*\w\.md\b")
 LINES_OF_CODE = ("*.py", "Makefile", "pyproject.toml", "*.yml", "*.yaml", "*.csv", "*.md", "*.pyi")
 OTHER_PROGRAMS = {
     "python3", "~/.venvs/batchswap/bin/pip", "export", "mkdir", "echo", "rsync", "ssh", "chmod", "make", "cd", "git",
-    "pip", "c2patool",
+    "pip", "c2patool", "pipx", "podman",
 }  # fmt: skip
 """What blocks of shell commands may begin a line with, besides batchswap."""
 
