@@ -58,7 +58,8 @@ def is_news(summary: Summary, settings: Settings, before: dict[str, int], last_e
     """
     if not settings.leaves:
         return True
-    return summary.exit_code != Exit.DEADLINE and (summary.counts != before or summary.exit_code != (last_exit or 0))
+    has_moved = summary.is_finished and summary.counts != before
+    return summary.exit_code != Exit.DEADLINE and (has_moved or summary.exit_code != (last_exit or 0))
 
 
 def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemains | None = None) -> str:

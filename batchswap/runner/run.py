@@ -290,7 +290,14 @@ def _conclude(
     over = exceeded(excesses(reading, run_id=stamp.run_id))
     doubtful = deliveries.count_doubtful(reading, settings.batches) if settings.require_swap else 0
     code, reason = conclude(
-        stops, gone.without(counts), elsewhere, waits, is_finished=finished, exceeded=over, doubtful=doubtful
+        stops,
+        gone.without(counts),
+        elsewhere,
+        waits,
+        is_finished=finished,
+        exceeded=over,
+        doubtful=doubtful,
+        is_part=settings.mode != "run",
     )
     money, own = queries.credits_in(reading, settings.batches), queries.credits_of(reading, run_id=stamp.run_id)
     requests = context.traffic.requests if context else {}

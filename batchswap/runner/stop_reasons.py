@@ -68,6 +68,7 @@ def conclude(
     is_finished: bool,
     exceeded: float = 0.0,
     doubtful: int = 0,
+    is_part: bool = False,
 ) -> tuple[Exit, str]:
     """Return the exit code (the worst one) and the reason as text.
 
@@ -75,7 +76,8 @@ def conclude(
     collect, by account. `waits` describes rows that wait for results of other tasks, and whether one of those is
     uncertain. `exceeded` is the amount charged beyond the budget; it does not change the exit code. `doubtful` counts
     the results without a swap, with --require-swap.
-    If `is_finished`, the run has no work left, so a deadline that has passed is not a reason.
+    If `is_finished`, the run has no work left, so a deadline that has passed is not a reason. If `is_part`, later runs
+    continue the work, so single tasks do not count yet: the exit code is 7 unless something stops all of them.
     """
     counting = [stop for stop in stops if not (is_finished and stop.exit is Exit.DEADLINE)]
     words = [stop.words for stop in counting]
@@ -98,4 +100,6 @@ def conclude(
         exits.add(Exit.UNCERTAIN)
         they_need = "it needs" if counts[State.UNCERTAIN] == 1 else "they need"
         words.append(f"{counts[State.UNCERTAIN]} uncertain: {they_need} your decision")
+    if is_part and not is_finished:
+        exits = {stop.exit for stop in counting}
     return worst(exits), "; ".join(words) or "all done"
