@@ -83,6 +83,9 @@ class LogEvent(StrEnum):
     # The machine
     TIME_ZONE_UNKNOWN = "time-zone-unknown", "the machine does not know the time zone in TZ, and uses UTC"
 
+    FILE_SYSTEM_AWAY = "file-system-away", "a file system, such as a network share, does not answer; the command waits"
+    FILE_SYSTEM_BACK = "file-system-back", "a file system answers again"
+
     # Commands
     KEYS = "keys", "what to know about the keys of --sign, such as a certificate that expires soon"
     REPORT_WRITTEN = "report-written", "where run --report has written the report, and how it begins"

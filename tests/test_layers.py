@@ -23,7 +23,7 @@ LAYERS = """
     ratelimit media_hosts network
     manifest wire verdicts ratelimit.rule polling
     tasks
-    states sqlite_errors state_folder
+    states sqlite_errors state_folder mounts
     workers
     errors events clock settings
     __init__ local.__init__

@@ -16,6 +16,7 @@ from batchswap.cli import config
 from batchswap.cli.command import Command
 from batchswap.cli.command_options import COMMANDS
 from batchswap.cli.console import Console, make_printable, print_json
+from batchswap.cli.mount_watch import MountWatch
 from batchswap.cli.user_files import ARGUMENTS, SECRET
 from batchswap.errors import BatchswapError, Exit, UsageError
 from batchswap.operations.user_files import changeable, exposed
@@ -52,6 +53,8 @@ class Root(click.Group):
         console = Console()
         console.expect(arguments)
         make_printable()
+        watch = MountWatch(console.warn)
+        watch.start()
         try:
             code = self._enter(arguments, console)
         except BaseException as error:  # noqa: BLE001 - any error is shown as a sentence
@@ -60,6 +63,8 @@ class Root(click.Group):
             with suppress(Exception):  # the exit code is fixed
                 tell(int(code))
         console.end()
+        if watch.end():  # otherwise Python would wait for threads that no signal can interrupt
+            os._exit(int(code))
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], console: Console) -> int:

@@ -95,8 +95,7 @@ class Downloader:
             await self._again.setdefault(target.host or "", AsyncLimiter(*AGAIN)).acquire()
         part = PartFile(place, url, remote_id)
         try:
-            if part.is_begun():
-                await _in_thread(part.open)
+            await _in_thread(part.open_if_begun)
             if not part.is_whole and not await self._fill(part, target, url):
                 await self._fill(part, target, url)  # the old bytes did not fit, and the part is empty now
             if part.is_all_held:

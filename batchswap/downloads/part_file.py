@@ -56,14 +56,12 @@ class PartFile:
     def size(self) -> int:
         return self._written + len(self.held)
 
-    def is_begun(self) -> bool:
-        """Return whether there is a file to resume. This is fast enough to be called without a thread.
-
-        Raise DownloadError "outside" for a place that is not below `out`.
-        """
+    def open_if_begun(self) -> None:
+        """Open the file if there is one to resume. Raise DownloadError "outside" for a place outside of `out`."""
         place = self._place
         place.check()
-        return os.path.lexists(f"{place.out}/{place.folder}{place.part}")
+        if os.path.lexists(f"{place.out}/{place.folder}{place.part}"):
+            self.open()
 
     def open(self) -> None:
         """Open or create the file, and read it if it has the same media and was written since the last boot.
@@ -143,7 +141,7 @@ class PartFile:
             with disk(self._place):
                 is_fresh = os.fstat(self._open_file.fileno()).st_size == 0
             if not is_fresh:
-                self.empty()  # another process has written it since `is_begun`
+                self.empty()  # another process has written it since `open_if_begun`
             self.held, self.note = held, note
 
     def _write(self) -> None:

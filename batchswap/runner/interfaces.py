@@ -109,6 +109,9 @@ class ResultStore(Protocol):
     def obstacle(self, output: str) -> str:
         """Return why nothing can be stored in the output's folder; "" when it can."""
 
+    def answers(self) -> bool:
+        """Return whether the folder's file system answers. Otherwise, the next calls would hang."""
+
     def is_writable(self) -> bool:
         """Return whether files can be created in the folder."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pwd
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -160,10 +161,11 @@ def test_nothing_is_paid_if_the_result_cannot_be_written(shop: Place) -> None:
 def test_without_a_home_a_run_names_the_variable_to_set(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container, the user may have no entry in passwd."""
 
-    def homeless(_: type[Path]) -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
 
-    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     name = shop.manifest("spring.csv", 1)
     refused = call("run", name)

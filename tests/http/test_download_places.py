@@ -44,7 +44,7 @@ def test_a_symlink_that_leads_outside_is_final_and_nothing_is_written(tmp_path: 
 
 def test_a_file_that_appears_in_place_of_the_part_is_not_mixed_with_it(place: Place) -> None:
     part = PartFile(place, "https://h/x")
-    assert not part.is_begun()
+    part.open_if_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's" * len(MOVIE))
     part.expect(BodyPlan("write", 0, "", len(MOVIE)))
@@ -144,7 +144,7 @@ def test_a_note_of_other_bytes_does_not_outlive_them(place: Place) -> None:
 
 def test_what_comes_to_stand_in_the_place_of_a_small_part_meanwhile_is_left_to_the_next_try(place: Place) -> None:
     part = PartFile(place, "https://h/x")
-    assert not part.is_begun()
+    part.open_if_begun()
     place.final.parent.mkdir(parents=True)
     (place.final.parent / place.part).write_bytes(b"another's")
     part.expect(BodyPlan("write", 0, "", len(MOVIE)))

@@ -262,6 +262,9 @@ class Shelf:
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         return Trial()
 
+    def answers(self) -> bool:
+        return True
+
     def is_writable(self) -> bool:
         return True
 

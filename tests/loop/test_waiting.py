@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchswap.downloads import Verified
-from batchswap.errors import DownloadError
+from batchswap.errors import DownloadError, Exit
 from batchswap.ledger.file import connection
 from batchswap.runner.collect import download
 from tests.loop.service import Service, Shelf
@@ -129,3 +129,20 @@ async def test_nothing_is_submitted_while_too_many_results_wait_for_their_downlo
     assert 10 <= max(most) < 10 + 5
     (said,) = [words for words in world.said if "download" in words]
     assert said == "10 results wait for their download: nothing is submitted until there are fewer"
+
+
+async def test_tasks_are_prepared_when_the_folder_answers_again(tmp_path: Path) -> None:
+    """A network share is away from the 30th second on, for a minute. Running tasks are polled meanwhile."""
+    world = World(tmp_path, 60)
+    clock = world.clock()
+
+    def is_here() -> bool:
+        return not 30.0 <= clock.monotonic() < 90.0
+
+    world.shelf.answers = is_here  # type: ignore[method-assign]
+    service = Service(clock, durations=lambda _: 20.0)
+    summary = await world.run(service, in_flight=30)
+    assert (summary.exit_code, summary.counts["done"]) == (Exit.DONE, 60)
+    submits = [began for began, *_ in service.tasks.values()]
+    assert not [at for at in submits if 60.0 < at < 89.0], "those that were prepared before are submitted"
+    assert max(submits) >= 90.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,33 @@ from batchswap.downloads.output_paths import disk
 from batchswap.errors import DownloadError
 from batchswap.runner.interfaces import ResultExaminer, ResultSigner
 from batchswap.tasks import MediaKind
+
+MOMENT = 0.5
+"""Seconds that the file system gets to answer."""
+
+
+class Question:
+    """A call to a file system, in a thread of its own: a share that is away hangs each thread that calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_open = False
+        self._answer = threading.Event()
+
+    def is_answered(self) -> bool:
+        """Ask, unless an earlier call still hangs. Return whether the answer comes within a moment."""
+        patience = 0.0
+        if not self._is_open:
+            self._is_open, patience = True, MOMENT
+            self._answer.clear()
+            threading.Thread(target=self._ask, daemon=True).start()
+        return self._answer.wait(patience)
+
+    def _ask(self) -> None:
+        with suppress(OSError):
+            os.statvfs(self._folder)
+        self._answer.set()
+        self._is_open = False
 
 
 class Results:
@@ -26,6 +54,7 @@ class Results:
     ) -> None:
         self._out, self._downloader, self.examiner, self.signer = out, downloader, examiner, signer
         self._traits = Trial().traits
+        self._question = Question(out)
 
     async def try_out(self, outputs: Iterable[str]) -> Trial:
         """Test what the folder supports and whether it accepts these names. Later calls respect its limits."""
@@ -89,6 +118,10 @@ class Results:
         if not folder.is_dir():
             return f"{folder} is not a folder"
         return "" if os.access(folder, os.W_OK | os.X_OK) else f"nothing can be written to {folder}"
+
+    def answers(self) -> bool:
+        """Return whether the folder's file system answers at once."""
+        return self._question.is_answered()
 
     def is_writable(self) -> bool:
         """Return whether this user may create files in the folder."""

@@ -23,6 +23,9 @@ from batchswap.runner.stop_reasons import RowRefused, Stopped
 from batchswap.runner.task_context import Ready, seconds_of
 from batchswap.tasks import Attempt, Faces, Task, is_url
 
+LOOK_AGAIN = 1.0
+"""Seconds after which to ask again whether the file system of --out answers."""
+
 
 class Draft(msgspec.Struct):
     """A task in preparation. Each step fills in its part: URLs, the target's faces, the price."""
@@ -131,6 +134,8 @@ class Preparing:
         if owner is not None:
             raise TaskInvalid("output-taken", f"{task.output} is also the output of {owner}")
         store = self._run.store
+        while not store.answers():
+            await self._run.clock.sleep(LOOK_AGAIN)
         if words := store.obstacle(task.output):
             raise TaskInvalid("output-taken", f"{task.output} cannot be stored: {words}")
         if not store.taken(task.output):

@@ -1,5 +1,6 @@
 """Feed queued tasks from the ledger to their preparation, a few ahead of the submits."""
 
+import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterator
 from math import inf
@@ -9,7 +10,7 @@ from batchswap.errors import Exit
 from batchswap.ledger import transitions
 from batchswap.ledger.selections import Queue, Selection
 from batchswap.runner.context.run_context import RunContext
-from batchswap.runner.prepare.prepare import Preparing
+from batchswap.runner.prepare.prepare import LOOK_AGAIN, Preparing
 from batchswap.runner.stop_reasons import Stop
 from batchswap.runner.task_context import Ready
 from batchswap.tasks import Attempt, Task
@@ -86,11 +87,14 @@ class Queueing:
         return bool(page)
 
     def _has_room(self) -> bool:
-        """Return whether results can be stored. Stop submitting if not."""
+        """Return whether results can be stored. Stop submitting if not; wait if the file system is away."""
         run = self._run
         now = run.clock.monotonic()
         if now - self._checked_at < CHECK_EVERY:
             return True
+        if not run.store.answers():
+            asyncio.get_running_loop().call_later(LOOK_AGAIN, run.state.wake)
+            return False
         obstacle = self._obstacle()
         if obstacle is not None:
             run.state.stop_submits(Stop(Exit.FAILED, f"{obstacle}: nothing is submitted", "disk"))
