@@ -69,7 +69,8 @@ class RunMessages:
             public = failure_words(error)
             is_wanted = self._mode == "run" or failure.is_news(self._ledger, f"{code} {public}")
             message = failure_message(code, public, self._resume, here())
-            self._send(message, {"exit_code": code, "reason": words}, code, is_wanted=is_wanted)
+            line = next(iter(words.splitlines()), "")
+            self._send(message, {"exit_code": code, "reason": words}, code, is_wanted=is_wanted, line=line)
 
         self._attempt(work)
 
@@ -79,7 +80,7 @@ class RunMessages:
         It is no sign of life: a run that hangs would never be noticed.
         """
         is_wanted = self._channels.notify_on == "always" and self._mode == "run"
-        self._attempt(lambda: self._send(skip_message(words, here()), document, None, is_wanted=is_wanted))
+        self._attempt(lambda: self._send(skip_message(words, here()), document, None, is_wanted=is_wanted, line=words))
 
     def _read(self, ledger: Path) -> RunEnd | None:
         try:
