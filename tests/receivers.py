@@ -1,5 +1,6 @@
 """Receivers of messages on loopback: one for HTTP that fails as a test says, and a mail server."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
+def receiver(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """Serve until the block ends."""
     found = Receiver()
 
@@ -88,7 +89,10 @@ def receiver() -> Iterator[Receiver]:
         daemon_threads = True
         block_on_close = False
 
-    with in_thread(Server(("127.0.0.1", 0), Handler)) as found.port:
+    server = Server(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    with in_thread(server) as found.port:
         try:
             yield found
         finally:

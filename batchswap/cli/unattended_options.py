@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from batchswap.cli.command import CommandOptions, flag, option
-from batchswap.cli.options import FILE, LedgerOptions
+from batchswap.cli.options import FILE, LedgerOptions, ProxyOptions
 
 
 class AddressOptions(CommandOptions):
@@ -40,7 +40,7 @@ class MetricsOptions(CommandOptions):
     )
 
 
-class NotifyOptions(LedgerOptions, AddressOptions):
+class NotifyOptions(LedgerOptions, ProxyOptions, AddressOptions):
     """Show the message that the last run of the ledger would send, and send it to all addresses, marked as a test.
 
     The addresses are those of --notify, --ping-url and --webhook-url, which `batchswap run` takes from the same places:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from batchswap.errors import MissingExtra, UsageError
+from batchswap.network.routes import ENVIRONMENT
 from batchswap.notifications.http_call import Sent
 from batchswap.notifications.message import Message
 
@@ -27,6 +28,8 @@ _KEPT = (
     *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY"),  # messages on the desktop
 )
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_HERE = ("localhost", "127.0.0.1", "::1")
+"""This machine, which is always reached directly."""
 
 
 def environment_of(environ: Mapping[str, str], proxy: str = "") -> dict[str, str]:
@@ -40,10 +43,12 @@ def environment_of(environ: Mapping[str, str], proxy: str = "") -> dict[str, str
     kept["NETRC"] = os.devnull  # requests would add credentials from ~/.netrc
     if bundle := kept.get("SSL_CERT_FILE"):
         kept.setdefault("REQUESTS_CA_BUNDLE", bundle)
-    if proxy == "env":
-        kept |= {name: value for name, value in environ.items() if name.lower() in _PROXIES}
+    if proxy == ENVIRONMENT:
+        kept |= {name.lower(): value for name, value in environ.items() if name.lower() in _PROXIES}
     elif proxy:
         kept |= dict.fromkeys(_PROXIES[:3], proxy)
+    if proxy:
+        kept["no_proxy"] = ",".join(filter(None, [kept.get("no_proxy"), *_HERE]))
     return kept
 
 

@@ -4,6 +4,7 @@ import os
 
 import msgspec
 
+from batchswap.network import routes_of
 from batchswap.notifications.apprise_sender import check_addresses
 from batchswap.notifications.http_call import check_private_url
 from batchswap.notifications.occasion import NotifyOn
@@ -43,6 +44,7 @@ def open_channels(
     notify: tuple[str, ...], notify_on: NotifyOn, ping_url: str | None, webhook_url: str | None, proxy: str = ""
 ) -> Channels:
     """Return the channels. Raise UsageError for one that cannot be used, before anything is paid."""
+    routes_of(proxy)  # raises
     secret = ""
     if ping_url:
         check_private_url("--ping-url", ping_url)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from batchswap.events import LogEvent, report
+from batchswap.network import Routes, routes_of
 from batchswap.notifications.apprise_sender import LARGEST, scheme_of, send_message
 from batchswap.notifications.http_call import HttpCall, Sent, make, origin_of
 from batchswap.notifications.message import Message
@@ -42,7 +43,7 @@ async def deliver(delivery: Outgoing, start: StartPing | None = None, line: str 
     it takes longer than a moment.
     """
     work = [asyncio.ensure_future(_people(delivery))]
-    work += [asyncio.ensure_future(_call(each, delivery.proxy, start)) for each in delivery.calls]
+    work += [asyncio.ensure_future(_call(each, routes_of(delivery.proxy), start)) for each in delivery.calls]
     with _interruptible(work) as interrupted:
         _, waiting = await asyncio.wait(work, timeout=SOON)
         if waiting and not interrupted and line:
@@ -77,10 +78,10 @@ async def _people(delivery: Outgoing) -> list[Sent]:
     )
 
 
-async def _call(call: HttpCall, proxy: str, start: StartPing | None) -> list[Sent]:
+async def _call(call: HttpCall, routes: Routes, start: StartPing | None) -> list[Sent]:
     if call.kind == "ping" and start is not None:
         await start.wait()
-    return [await make(call, proxy)]
+    return [await make(call, routes)]
 
 
 @contextmanager

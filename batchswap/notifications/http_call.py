@@ -16,6 +16,8 @@ from yarl import URL
 from batchswap import __version__
 from batchswap.client.http import is_loopback
 from batchswap.errors import UsageError
+from batchswap.network import DIRECT, Connections, ProxyFault, Routes
+from batchswap.network.certificates import certificate_words, refused_certificate
 
 TRIES = 3
 ONE_TRY = 10.0
@@ -106,41 +108,29 @@ class DaemonResolver(AbstractResolver):
         """Do nothing: a thread ends by itself."""
 
 
-async def make(call: HttpCall, proxy: str = "") -> Sent:
+async def make(call: HttpCall, routes: Routes = DIRECT) -> Sent:
     """Make the call, up to three times. It is cancelled when the time for all messages is over."""
     wrong = ""
     for pause in (*PAUSES, 0.0):
         try:
             async with asyncio.timeout(ONE_TRY):
-                wrong, is_final = await _try(call, proxy)
+                wrong, is_final = await _try(call, routes)
         except TimeoutError:
             wrong, is_final = f"no answer in {ONE_TRY:g} s", False
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            wrong, is_final = _in_words(error), False
+            wrong, is_final = _in_words(error, call.url), False
         if not wrong or is_final:
             break
         await asyncio.sleep(pause)
     return Sent(call.kind, origin_of(call.url), wrong)
 
 
-async def _try(call: HttpCall, proxy: str) -> tuple[str, bool]:
+async def _try(call: HttpCall, routes: Routes) -> tuple[str, bool]:
     """Return what is wrong with the answer, and whether another try is pointless."""
     headers = {"User-Agent": f"batchswap/{__version__}", **call.headers()}
-    # Without trust_env, neither proxies of the environment nor ~/.netrc are used.
     async with (
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
-            trust_env=proxy == "env",
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session,
-        session.request(
-            call.method,
-            URL(call.url),
-            data=call.body or None,
-            headers=headers,
-            allow_redirects=False,
-            proxy=None if proxy in ("", "env") else proxy,
-        ) as answer,
+        Connections(routes, direct={"resolver": DaemonResolver()}, session={}) as connections,
+        connections.request(call.method, URL(call.url), data=call.body or None, headers=headers) as answer,
     ):
         text = (await answer.content.read(_READ)).decode(errors="replace").lower()
         if answer.status >= 300:
@@ -152,11 +142,13 @@ async def _try(call: HttpCall, proxy: str) -> tuple[str, bool]:
     return "", False
 
 
-def _in_words(error: Exception) -> str:
-    """Return why there was no answer. The texts of these errors may have the URL."""
+def _in_words(error: Exception, url: str) -> str:
+    """Return why there was no answer. The texts of other errors may have the URL."""
+    if (found := refused_certificate(error)) is not None:
+        return certificate_words(found, URL(url).host or "")
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return "its certificate is not valid"
+        case ProxyFault():
+            return str(error)
         case aiohttp.ClientConnectorDNSError():
             return "its name cannot be found"
         case aiohttp.ClientConnectorError():

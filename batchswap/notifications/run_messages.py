@@ -10,6 +10,7 @@ from typing import Any
 
 from batchswap.errors import BatchswapError
 from batchswap.events import LogEvent, report
+from batchswap.network import routes_of
 from batchswap.notifications import failure, ping, run_end
 from batchswap.notifications.alerts import Alerts
 from batchswap.notifications.channels import Channels
@@ -40,7 +41,7 @@ class RunMessages:
             failure.forget(self._ledger)
         call = ping.start_call(self._channels.ping_url, self._id) if self._channels.ping_url else None
         if call is not None:
-            self._start = StartPing(call, self._channels.proxy)
+            self._start = StartPing(call, routes_of(self._channels.proxy))
         if not self._channels.addresses or self._mode != "run":
             return watch
         self._alerts.listen(batches)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import suppress
 
+from batchswap.network import Routes
 from batchswap.notifications.http_call import HttpCall, Sent, make
 
 PATIENCE = 10.0
@@ -14,8 +15,8 @@ _LOOK_EVERY = 0.05
 class StartPing:
     """Sends one call."""
 
-    def __init__(self, call: HttpCall, proxy: str) -> None:
-        self._call, self._proxy = call, proxy
+    def __init__(self, call: HttpCall, routes: Routes) -> None:
+        self._call, self._routes = call, routes
         self._stop = threading.Event()
         self._sent: list[Sent] = []
         self._thread = threading.Thread(target=self._run, name="start ping", daemon=True)
@@ -26,7 +27,7 @@ class StartPing:
             asyncio.run(self._make())
 
     async def _make(self) -> None:
-        task = asyncio.ensure_future(make(self._call, self._proxy))
+        task = asyncio.ensure_future(make(self._call, self._routes))
         while not task.done() and not self._stop.is_set():
             await asyncio.wait([task], timeout=_LOOK_EVERY)
         if task.done():

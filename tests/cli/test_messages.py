@@ -35,6 +35,7 @@ from tests.cli.processes import environment, finish, start
 from tests.cli.quick import KEY, QuickEngine
 from tests.docs.pages import DOCS, ROOT, Page
 from tests.http.local import Running, running
+from tests.http.proxies import Authority, TestProxy, proxying
 from tests.receivers import CLOSE, HANG, Receiver, mail_server, receiver, wait_for
 from tests.waits import until
 
@@ -118,6 +119,15 @@ def test_a_good_run_has_a_message_only_with_always(shop: Place) -> None:
         [message] = found.requests
     assert json.loads(message.body)["title"] == "batchswap: spring: all done"
     assert json.loads(message.body)["type"] == "success"
+
+
+def test_the_ping_of_the_end_waits_for_that_of_the_start(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_call, "PAUSES", (1.0, 1.0))
+    hub.answers = {f"{CHECK}/start": [500]}
+    assert work(shop.manifest("spring.csv", 1)).exit_code == 0
+    assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/start"] * 2 + [f"{CHECK}/0"]
 
 
 def test_three_tries_with_one_delivery_id(shop: Place, hub: Receiver) -> None:
@@ -448,7 +458,9 @@ def test_workers_have_no_secrets() -> None:
     assert kept.keys() == {"A", "PYTHONPATH"}
 
 
-@pytest.mark.parametrize(("proxy", "kept"), [("", {}), ("env", {"HTTPS_PROXY": "p", "no_proxy": "n"})])
+@pytest.mark.parametrize(
+    ("proxy", "kept"), [("", {}), ("env", {"https_proxy": "p", "no_proxy": "n,localhost,127.0.0.1,::1"})]
+)
 def test_the_sender_gets_proxies_only_when_asked_to(proxy: str, kept: dict[str, str]) -> None:
     given = {
         "CRUN_API_KEY": "x",
@@ -466,6 +478,36 @@ def test_the_sender_gets_proxies_only_when_asked_to(proxy: str, kept: dict[str, 
 
 
 TICK = Path("batchswap.db")
+
+
+def test_messages_go_through_the_proxy(shop: Place, _server: Running, tmp_path: Path) -> None:
+    name, authority = "hooks.test.example", Authority(tmp_path)
+    env = environment(_server.base_url, tmp_path / "home") | {
+        "SSL_CERT_FILE": str(authority.root),
+        "BATCHSWAP_NOTIFY": f"jsons://{name}/chat",
+        "BATCHSWAP_NOTIFY_ON": "always",
+        "BATCHSWAP_PING_URL": f"https://{name}{CHECK}",
+        "BATCHSWAP_WEBHOOK_URL": f"https://{name}/hook",
+        "BATCHSWAP_WEBHOOK_SECRET": SECRET,
+    }
+    manifest = shop.manifest("spring.csv", 1)
+    with (
+        receiver(authority.context(name)) as found,
+        proxying(TestProxy({name: found.port}, credentials="night:pw")) as proxy,
+    ):
+        right = env | {"BATCHSWAP_PROXY": f"http://night:pw@127.0.0.1:{proxy.port}"}
+        done = finish(shop.folder, right, "run", manifest)
+        assert (done.returncode, " failed: " in done.stderr) == (0, False), done.stderr
+        sent = sorted(each.target.partition("?")[0] for each in found.requests)
+        assert sent == ["/chat", "/hook", f"{CHECK}/0", f"{CHECK}/start"]
+        assert proxy.seen[name] == 4
+        wrong = env | {"BATCHSWAP_PROXY": f"http://night:T0KENinUSER@127.0.0.1:{proxy.port}"}
+        done = finish(shop.folder, wrong, "run", manifest)
+    assert done.returncode == 0
+    refused = f"failed: the proxy http://127.0.0.1:{proxy.port} refuses the user and password (407)"
+    assert f"the call of the webhook at https://{name} {refused}" in done.stderr
+    assert "T0KENinUSER" not in done.stderr
+    assert len(found.requests) == 4
 
 
 def test_a_tick_that_cannot_start_says_it_once(place: Place, hub: Receiver) -> None:

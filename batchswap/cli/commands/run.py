@@ -49,7 +49,7 @@ def run(console: Console, options: RunOptions) -> int:
     arguments = resumable(click.get_current_context().find_root().meta.get(ARGUMENTS, ()))
     resume = shlex.join(["batchswap", *arguments])
     metrics = metrics_file(console, options)
-    channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url)
+    channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url, options.proxy)
     shown = "" if may_name_people(arguments) else resume
     messages = RunMessages(channels, options.db, mode=mode_of(options), resume=shown)
     try:
