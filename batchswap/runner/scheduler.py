@@ -46,6 +46,8 @@ SLICE = 1.0
 """Longest part of GRACE that one wait counts for: a process that was stopped still reads the answers that came."""
 LAST = 1.0
 """Seconds for a last probe when --patience is over."""
+PRICED_AHEAD = 4
+"""Tasks that a tick with a budget prices before their turn, because the budget may be too small for them."""
 LONGEST_PAUSE = 15.0
 """Longest wait in seconds of a tick for its next request. The API asked for such a pause."""
 AWAY = 5.0
@@ -151,10 +153,14 @@ class Loop:
             await self._wait(min(wait, longest, self._until_deadline(), run.health.patience.ends_at() + LAST - now))
 
     def _places(self, now: float) -> float:
-        """Return how many more tasks may be prepared: a tick submits no more than the API can take now."""
-        if not self._run.settings.leaves:
+        """Return how many tasks may be prepared: a tick submits no more than the API and the budget allow now."""
+        run = self._run
+        if not run.settings.leaves:
             return inf
-        return max(0, self.submitting.capacity.allowed(now) - self.in_flight)
+        if run.state.is_short:
+            return 0
+        places = max(0, self.submitting.capacity.allowed(now) - self.in_flight)
+        return min(places, PRICED_AHEAD) if run.settings.has_budget else places
 
     def _may_leave(self, *, is_waiting: bool) -> bool:
         """Return whether a tick leaves: nothing may be sent now, and nothing that it has begun is left."""
@@ -264,7 +270,7 @@ class Loop:
     def _check_budget(self) -> None:
         """Stop submitting when the budget is used up and no task in flight may cost less than its reservation."""
         state = self._run.state
-        if state.is_short and state.submit_stop is None and not self.in_flight:
+        if state.is_short and state.submit_stop is None and not self.in_flight and self.queue.has_more():
             state.stop_submits(Stop(Exit.NO_CREDITS, "the budget is used up: the rest stays queued"))
 
     async def _poll(self, *, pressing: bool) -> None:

@@ -115,6 +115,9 @@ async def test_invariant_7_ticks_share_one_budget(tmp_path: Path) -> None:
     assert summaries[-1].exit_code == Exit.NO_CREDITS
     assert summaries[-1].counts == {**summaries[-1].counts, "done": 25, "queued": 35}
     assert sum(service.accepted.values()) == 25
+    before = service.requests["estimate"]
+    again = await world.run(service, mode="tick", budget=25.0)
+    assert (again.exit_code, service.requests["estimate"]) == (Exit.NO_CREDITS, before), "nothing is priced in vain"
     more = await tick_on(world, service, budget=60.0)
     assert more[-1].exit_code == Exit.DONE
     world.enrol(rows(70))

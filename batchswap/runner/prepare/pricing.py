@@ -121,6 +121,7 @@ class CostEstimates:
     def recall(self) -> None:
         """Learn from the charges of earlier runs."""
         run = self._run
+        self.trials.recall()
         for past in queries.charges(run.ledger.db, run.account.name):
             group = class_of(past.model, past.seconds)
             self._lessons[group] = self._lesson(group).learned(past.estimate, past.charged)

@@ -37,6 +37,10 @@ class Queueing:
         """Return whether no task is left to submit."""
         return not (self.ready or self._coming) and self._exhausted
 
+    def has_more(self) -> bool:
+        """Return whether a task is left to submit, after a look into the ledger."""
+        return bool(self.ready or self._coming) or self._next_page()
+
     def begin_again(self) -> None:
         """Read the ledger's queue from the start, because tasks were added."""
         self._pages = Queue(self._run.ledger.db, self._selection).pages()

@@ -81,6 +81,11 @@ class Trials:
         self._short_at = min(self._credits())
         self._run.state.note_short(is_short=True)
 
+    def recall(self) -> None:
+        """Hold submits at once if earlier ticks have used up the budget."""
+        if self._run.settings.leaves and min(self._credits()) <= 0.0:
+            self.fall_short()
+
     def begin(self, ready: Ready) -> None:
         """Note that the task is being submitted."""
         if self._is_tried(group := _class_of(ready)):
