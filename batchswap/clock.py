@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _FOLDERS = ("/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo")
 """Where systems keep their time zones."""
 
@@ -18,7 +19,11 @@ class Clock(Protocol):
         """Return Unix time in seconds. It jumps when the machine's clock is set."""
 
     def monotonic(self) -> float:
-        """Return seconds that never jump, the same in all processes of this machine until it restarts."""
+        """Return seconds that never jump back, the same in all processes of this machine until it restarts.
+
+        They include the time in which the machine slept, because the API goes on meanwhile: its tasks, its windows and
+        the pauses that it asked for.
+        """
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
@@ -31,10 +36,15 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return elapsed()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def elapsed() -> float:
+    """Return the seconds since the machine started, with those in which it slept. `time.monotonic` leaves these out."""
+    return time.clock_gettime(_CLOCK)
 
 
 def unknown_zone() -> str:

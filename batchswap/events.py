@@ -83,6 +83,7 @@ class LogEvent(StrEnum):
     # The machine
     TIME_ZONE_UNKNOWN = "time-zone-unknown", "the machine does not know the time zone in TZ, and uses UTC"
 
+    WOKEN = "woken", "the machine slept, or the process was stopped, for more than a few seconds"
     FILE_SYSTEM_AWAY = "file-system-away", "a file system, such as a network share, does not answer; the command waits"
     FILE_SYSTEM_BACK = "file-system-back", "a file system answers again"
 

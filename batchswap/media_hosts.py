@@ -94,6 +94,10 @@ class Host:
         self._free_at = self._looks_until = -inf
         self._is_said = False
 
+    def away(self, seconds: float) -> None:
+        """Do not count time in which nothing could be downloaded."""
+        self._down_since += seconds
+
     @property
     def is_shared(self) -> bool:
         """Return whether the host failed for more than one result."""

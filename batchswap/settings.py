@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True):
     deadline: float | None = None
     """Unix time after which no request is sent."""
     ends_at: float | None = None
-    """The same in monotonic time, for --max-duration. Setting the machine's clock does not move it."""
+    """The same in the time of `batchswap.clock.elapsed`, for --max-duration. Setting the clock does not move it."""
     callback_url: str | None = None
     callback_host: str | None = None
     callback_port: int = 0

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from batchswap.cli.options import (
     TickOptions,
     WorkOptions,
 )
+from batchswap.clock import elapsed
 from batchswap.errors import UsageError
 from batchswap.manifest import Options, Source
 from batchswap.manifest.sources import ENDINGS, ManifestFormat, folder_of
@@ -37,7 +37,7 @@ def build_settings(options: AccountOptions) -> Settings:
         values["rate_limit"], values["rate_period"] = (None, 10.0) if options.rate == NO_RATE else options.rate
     if isinstance(options, WorkOptions):
         values["deadline"], most = options.until, options.max_duration
-        values["ends_at"] = None if most is None else time.monotonic() + most
+        values["ends_at"] = None if most is None else elapsed() + most
         values["tags"] = options.tag
         if options.callback_listen is not None:
             values["callback_host"], values["callback_port"] = options.callback_listen

@@ -33,9 +33,12 @@ def fingerprint(key: str, base_url: str) -> str:
 
 
 def _boot() -> str:
-    """Return an identifier of the machine's uptime. Monotonic time restarts with each uptime."""
+    """Return an identifier of the machine's uptime, with which time restarts, and of the clock.
+
+    Earlier versions left out the time in which the machine slept.
+    """
     try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        return _BOOT_ID.read_text(encoding="ascii").strip() + " with sleep"
     except OSError:
         return ""
 

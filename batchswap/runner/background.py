@@ -13,7 +13,7 @@ from batchswap.ledger.submission_log import position
 from batchswap.runner.collect import storage_trouble
 from batchswap.runner.context.callback_inbox import Calls
 from batchswap.runner.context.run_context import RunContext
-from batchswap.runner.scheduler import Loop
+from batchswap.runner.scheduler import AWAY, Loop
 from batchswap.states import State
 
 FLUSH_EVERY = 5.0
@@ -83,7 +83,10 @@ async def _deliver(calls: Calls, loop: Loop) -> None:
 
 async def _keep_flushing(run: RunContext) -> None:
     while True:
+        due = run.clock.monotonic() + FLUSH_EVERY
         await run.clock.sleep(FLUSH_EVERY)
+        if run.clock.monotonic() - due > AWAY:
+            run.state.wake()  # timers stop while the machine sleeps, and polls are due
         await run.ledger.is_well()
         await flush(run)
 

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from batchswap.errors import Exit
+from batchswap.events import LogEvent
 from batchswap.ledger import transitions
 from batchswap.ledger.enrolment import duplicates, enrol
 from batchswap.ledger.enrolment.input_files import hash_file
@@ -168,12 +169,18 @@ class Loop:
         return run.settings.leaves and is_waiting and run.state.is_storage_tried and not self._is_busy()
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until something changes, at most `seconds`. Time in which the process was stopped spends no patience."""
+        """Wait until something changes, at most `seconds`.
+
+        Time in which the machine slept, or the process was stopped, spends no patience.
+        """
         run = self._run
         wakes_at = run.clock.monotonic() + max(seconds, 0.0)
         await run.state.wait(seconds)
         if (late := run.clock.monotonic() - wakes_at) > AWAY:
             run.health.patience.away(late)
+            self.collecting.away(late)
+            self._fetching.away(late)
+            run.report(LogEvent.WOKEN, f"the machine slept, or this process was stopped, for {late:,.0f} s")
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a step next to the loop. Its failure ends the run."""

@@ -170,3 +170,12 @@ def test_a_host_that_sent_nothing_was_down_all_that_time() -> None:
 
 def test_a_silent_host_is_broken_off_sooner_where_patience_is_short() -> None:
     assert [silence(patience) for patience in (1.0, 30.0, 7200.0)] == [10.0, 30.0, 60.0]
+
+
+def test_time_in_which_nothing_could_be_downloaded_is_no_outage() -> None:
+    host = down(2, 100.0)
+    host.away(5000.0)
+    assert host.down_for(5160.0) == 60.0
+    well = down(0)
+    well.away(5000.0)
+    assert well.down_for(9000.0) == 0.0

@@ -231,6 +231,11 @@ class Fetching:
             self._run.report(LogEvent.MEDIA_HOST_AVAILABLE, f"the media host {name} answers again", host=name)
         self._run.state.note_media_trouble("")
 
+    def away(self, seconds: float) -> None:
+        """Do not count time in which the process was stopped as an outage of media hosts."""
+        for host in self._hosts.values():
+            host.away(seconds)
+
     def _wake(self) -> None:
         """Wake all waiting downloads, because a host has recovered or is given up."""
         self._better.set()

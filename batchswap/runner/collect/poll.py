@@ -63,6 +63,12 @@ class Collecting:
             self._run.agenda.called_back(job.task.id)
         self._run.state.wake()
 
+    def away(self, seconds: float) -> None:
+        """Do not count time in which nothing could be polled as time without a useful answer."""
+        for job in self.jobs.values():
+            job.trouble_since += seconds
+            job.missing_since += seconds
+
     async def poll(self, job: Job) -> PollOutcome:
         """Request TaskInfo once and act on the answer."""
         run = self._run
