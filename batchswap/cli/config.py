@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from batchswap.cli.user_files import PLACES, check_place
+from batchswap.cli.user_files import PLACES, SECRET, check_place
 from batchswap.errors import UsageError
 from batchswap.operations.user_files import NotReadable, at_home, small_text
 
@@ -37,6 +37,7 @@ class Option(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         found = super().resolve_envvar_value(ctx)
         if found is not None and (wrong := no_text(found)):
+            wrong = "the value is not UTF-8" if key_of(self).replace("_", "-") in SECRET else wrong
             raise click.BadParameter(f"{wrong} (from {self._variable()})", ctx, self)
         group = ctx.find_root().command
         if found is not None and isinstance(group, click.Group) and is_for_another(self, found, options_of(group)):

@@ -17,7 +17,7 @@ from batchswap.cli.command import Command
 from batchswap.cli.command_options import COMMANDS
 from batchswap.cli.console import Console, make_printable, print_json
 from batchswap.cli.mount_watch import MountWatch
-from batchswap.cli.user_files import ARGUMENTS, SECRET
+from batchswap.cli.user_files import ARGUMENTS, SECRET, without
 from batchswap.errors import BatchswapError, Exit, UsageError
 from batchswap.operations.user_files import changeable, exposed
 
@@ -68,8 +68,9 @@ class Root(click.Group):
         sys.exit(int(code))
 
     def _enter(self, arguments: list[str], console: Console) -> int:
-        if wrong := next(filter(None, map(config.no_text, arguments)), ""):
-            raise UsageError(wrong)
+        if any(map(config.no_text, arguments)):
+            shown = filter(None, map(config.no_text, without(arguments, SECRET)))
+            raise UsageError(next(shown, f"the value of one of --{', --'.join(SECRET)} is not UTF-8"))
         if not is_here():
             raise UsageError("the working directory was deleted: change to one that exists")
         values, places = config.default_map(self)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -35,14 +35,28 @@ def resumable(arguments: Sequence[str]) -> tuple[str, ...]:
     from batchswap.network.proxy_address import masked
 
     kept: list[str] = []
+    words = iter(without(arguments, ADDRESSES))
+    for word in words:
+        if word == "--":
+            return (*kept, word, *words)
+        if word == "--proxy":
+            kept += [word, *map(masked, islice(words, 1))]
+        elif word.startswith("--proxy="):
+            kept.append(f"--proxy={masked(word.removeprefix('--proxy='))}")
+        else:
+            kept.append(word)
+    return tuple(kept)
+
+
+def without(arguments: Sequence[str], options: Collection[str]) -> tuple[str, ...]:
+    """Return the arguments without these options, which have values."""
+    kept: list[str] = []
     words = iter(arguments)
     for word in words:
         if word == "--":
             return (*kept, word, *words)
-        name, has_value, value = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name == "proxy":
-            kept += [f"--proxy={masked(value)}"] if has_value else [word, *map(masked, islice(words, 1))]
-        elif not word.startswith("--") or name not in ADDRESSES:
+        name, has_value, _ = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in options:
             kept.append(word)
         elif not has_value:
             next(words, None)

@@ -30,7 +30,8 @@ def failure_words(error: BaseException) -> str:
         case BaseExceptionGroup() if len(error.exceptions) == 1:
             return failure_words(error.exceptions[0])
         case ManifestErrors():
-            return f"the manifests have {plural(len(error.problems), 'mistake')}: `batchswap check` lists them"
+            them = "it" if len(error.problems) == 1 else "them"
+            return f"the manifests have {plural(len(error.problems), 'mistake')}: `batchswap check` lists {them}"
         case _ if isinstance(error, _PUBLIC):
             return str(error)
         case UsageError():

@@ -73,7 +73,7 @@ def _is_bad(end: RunEnd) -> bool:
 def _why(end: RunEnd) -> str:
     """Return why the run ended, in a few words."""
     if end.exit_code is None:
-        return "killed before it ended"
+        return "in progress" if end.in_progress else "killed before it ended"
     if end.exit_code == Exit.DONE:
         return "all done" if not end.open else "done"
     return outcome(end.exit_code, without_names(end.reason))
@@ -99,7 +99,8 @@ def _sentence(end: RunEnd) -> str:
     """Return the outcome as a sentence."""
     tasks = sum(end.counts.values())
     if end.exit_code is None:
-        return f"The run of {moment(end.started_at)} was {_why(end)}. The next run resumes it."
+        run = f"The run of {moment(end.started_at)}"
+        return f"{run} is in progress." if end.in_progress else f"{run} was {_why(end)}. The next run resumes it."
     if end.exit_code == Exit.DONE and end.counts[State.DONE] == tasks:
         return f"{'The task is' if tasks == 1 else f'All {tasks:,} tasks are'} done."
     done = end.counts[State.DONE]
@@ -169,7 +170,7 @@ def _comes_next(end: RunEnd) -> Iterator[str]:
         yield f"{remedy[1][:1].upper()}{remedy[1][1:]}."
     if end.steps:
         yield end.steps[:1].upper() + end.steps[1:]
-    if not end.open:
+    if not end.open or end.in_progress:
         return
     left = " and ".join(f"{end.counts[state]:,} {state}" for state in TO_DO if end.counts[state])
     if end.mode != "run" and end.exit_code in (Exit.DONE, Exit.DEADLINE):
@@ -181,18 +182,20 @@ def _comes_next(end: RunEnd) -> Iterator[str]:
         yield f"Run the same command again to resume ({left})."
 
 
-def failure_message(code: int, words: str, resume: str, place: str) -> Message:
-    """Return the message about a run that could not start, or that an error ended."""
+def failure_message(names: tuple[str, ...], code: int, words: str, resume: str, place: str) -> Message:
+    """Return the message about a run of these manifests that could not start, or that an error ended."""
     lines = [f"The run did not start, or an error ended it: exit code {code}.", "", safe(words), ""]
     lines += ["The command:", f"  {safe(resume)}", ""] if resume else []
     return Message(
-        _titled("", f"the run failed with exit code {code}"), "\n".join([*lines, f"In {place}"]), is_bad=True
+        _titled(names_of(names), f"the run failed with exit code {code}"),
+        "\n".join([*lines, f"In {place}"]),
+        is_bad=True,
     )
 
 
-def skip_message(words: str, place: str) -> Message:
-    """Return the message about a run that did nothing, because another one was in progress."""
-    return Message(_titled("", "a run was skipped"), f"{safe(words)}\n\nIn {place}")
+def skip_message(names: tuple[str, ...], words: str, place: str) -> Message:
+    """Return the message about a run of these manifests that did nothing, because another one was in progress."""
+    return Message(_titled(names_of(names), "the run was skipped"), f"{safe(words)}\n\nIn {place}")
 
 
 ALERTS = {

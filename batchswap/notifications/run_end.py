@@ -13,7 +13,7 @@ from batchswap.ledger.page_queries import RunRow
 from batchswap.notifications.failure import here
 from batchswap.report.next_commands import next_steps, orphans_words
 from batchswap.report.page import needs
-from batchswap.report.status import failed_words
+from batchswap.report.status import failed_words, is_running
 from batchswap.states import TO_DO, State
 
 LOOKED_BACK = 200
@@ -44,9 +44,10 @@ class OpenNeed(msgspec.Struct, frozen=True):
 class RunEnd(msgspec.Struct, frozen=True):
     """How a run ended. It has no inputs, outputs, keys of tasks, releases and reasons of the API: they may have names.
 
-    `counts` leaves out the rows that the manifests no longer have. `exit_code` None: the run was killed, or is in
-    progress. `spent_now` is what this run cost, `spent` what its batches cost over all runs. `failures`: the number of
-    failed tasks by code. `before` is the last run of the same batches, `comparable` the last one that cost something.
+    `counts` leaves out the rows that the manifests no longer have. `exit_code` None: the run was killed, unless it is
+    `in_progress`. `spent_now` is what this run cost, `spent` what its batches cost over all runs. `failures`: the
+    number of failed tasks by code. `before` is the last run of the same batches, `comparable` the last one that cost
+    something.
     """
 
     batches: tuple[str, ...]
@@ -75,6 +76,7 @@ class RunEnd(msgspec.Struct, frozen=True):
     before: EarlierRun | None = None
     comparable: EarlierRun | None = None
     place: str = ""
+    in_progress: bool = False
     resume: str = ""
     """The command line of this run, without secrets."""
 
@@ -136,6 +138,7 @@ def gather(db: sqlite3.Connection, ledger: Path, run: RunRow, resume: str = "") 
         steps=next(iter(next_steps(wanted, ledger, to_review=to_review)), ""),
         before=_earlier(db, earlier[0]) if earlier else None,
         comparable=_comparable(db, run),
+        in_progress=run.exit_code is None and is_running(run, ledger),
         place=here(),
         resume=resume,
     )

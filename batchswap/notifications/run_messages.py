@@ -29,9 +29,11 @@ from batchswap.settings import Mode
 class RunMessages:
     """`resume`: the command line of the run, without secrets; "" if it may have names. `mode`: that of its settings."""
 
-    def __init__(self, channels: Channels, ledger: Path, *, mode: Mode = "run", resume: str = "") -> None:
+    def __init__(
+        self, channels: Channels, ledger: Path, *, manifests: tuple[str, ...] = (), mode: Mode = "run", resume: str = ""
+    ) -> None:
         self._channels, self._ledger, self._mode, self._resume = channels, ledger, mode, resume
-        self._id = str(uuid.uuid4())
+        self._id, self._names = str(uuid.uuid4()), tuple(Path(each).name for each in manifests)
         self._start: StartPing | None = None
         self._alerts = Alerts(channels, ledger)
 
@@ -55,7 +57,7 @@ class RunMessages:
             code = int(document["exit_code"])
             if end is None:
                 words = "the ledger cannot be read now"
-                self._send(failure_message(code, words, self._resume, here()), document, code, line=line)
+                self._send(failure_message(self._names, code, words, self._resume, here()), document, code, line=line)
                 return
             message = end_message(end, f"The report: {page.absolute()}" if page else "")
             is_wanted = is_due(end, self._channels.notify_on)
@@ -69,7 +71,7 @@ class RunMessages:
         def work() -> None:
             public = failure_words(error)
             is_wanted = self._mode == "run" or failure.is_news(self._ledger, f"{code} {public}")
-            message = failure_message(code, public, self._resume, here())
+            message = failure_message(self._names, code, public, self._resume, here())
             line = next(iter(words.splitlines()), "")
             self._send(message, {"exit_code": code, "reason": words}, code, is_wanted=is_wanted, line=line)
 
@@ -81,7 +83,11 @@ class RunMessages:
         It is no sign of life: a run that hangs would never be noticed.
         """
         is_wanted = self._channels.notify_on == "always" and self._mode == "run"
-        self._attempt(lambda: self._send(skip_message(words, here()), document, None, is_wanted=is_wanted, line=words))
+        self._attempt(
+            lambda: self._send(
+                skip_message(self._names, words, here()), document, None, is_wanted=is_wanted, line=words
+            )
+        )
 
     def _read(self, ledger: Path) -> RunEnd | None:
         try:

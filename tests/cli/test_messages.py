@@ -231,6 +231,7 @@ def test_a_run_that_cannot_start_is_told_without_names(shop: Place, hub: Receive
     assert json.loads(hook.body)["exit_code"] == 2
     [chat] = hub.of("/chat")
     text = json.loads(chat.body)["message"]
+    assert json.loads(chat.body)["title"] == "batchswap: spring.csv: the run failed with exit code 2"
     assert "the manifests have 2 mistakes: `batchswap check` lists them" in text
     assert "anna" not in text
     assert "batchswap run spring.csv\n" in text
@@ -247,9 +248,8 @@ def test_a_run_that_is_skipped_is_no_sign_of_life(shop: Place, hub: Receiver) ->
         plain = call("run", name, "--if-running", "skip", "--ping-url", f"{hub.url}/api/push/x?status=up")
         busy = call("run", name)
     assert (plain.exit_code, busy.exit_code) == (0, 75)
-    assert [each.target.partition("?")[0] for each in hub.of("/")] == [
-        f"{CHECK}/log", "/hook", "/hook", f"{CHECK}/75", "/hook",
-    ]  # fmt: skip
+    assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/log", f"{CHECK}/75"]
+    assert (len(hub.of("/hook")), hub.of("/api")) == (3, [])
 
 
 def test_a_plain_url_is_requested_after_a_good_run_only(shop: Place, hub: Receiver) -> None:
@@ -278,6 +278,19 @@ def test_addresses_are_checked_before_anything_is_paid(shop: Place, arguments: l
     assert words in " ".join(done.stderr.split())
     assert not Path("batchswap.db").exists()
     assert not any(token in done.output for token in TOKENS)
+
+
+@pytest.mark.parametrize("option", ["notify", "ping-url", "webhook-url", "proxy"])
+def test_addresses_that_are_not_text_are_not_shown(place: Place, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    address = b"https://T0KENinPATH/\xff"
+    env = environment("http://127.0.0.1:9", place.folder.parent / "home")
+    for arguments in ([f"--{option}", os.fsdecode(address)], [f"--{option}={os.fsdecode(address)}"]):
+        done = finish(place.folder, env, "run", "x.csv", *arguments)
+        assert (done.returncode, "is not UTF-8" in done.stderr, "T0KEN" in done.stderr) == (2, True, False)
+    done = finish(
+        place.folder, env | {f"BATCHSWAP_{option.upper().replace('-', '_')}": os.fsdecode(address)}, "run", "x.csv"
+    )
+    assert (done.returncode, "is not UTF-8" in done.stderr, "T0KEN" in done.stderr) == (2, True, False)
 
 
 def test_without_apprise_the_error_names_the_extra(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:

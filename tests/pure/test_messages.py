@@ -169,6 +169,10 @@ def test_a_killed_run() -> None:
     assert last.title == "batchswap: spring: killed before it ended"
     assert last.text.splitlines()[0].endswith("was killed before it ended. The next run resumes it.")
     assert "Time:" not in last.text
+    now = end_message(end(None, "", in_progress=True, counts={State.QUEUED: 1}))
+    assert now.title == "batchswap: spring: in progress, 1 left"
+    assert now.text.splitlines()[0].endswith(" is in progress.")
+    assert "resume" not in now.text
 
 
 def test_orphans_are_counted() -> None:
@@ -203,12 +207,12 @@ def test_a_title_has_room_for_three_batches() -> None:
 
 
 def test_other_messages() -> None:
-    failed = failure_message(75, "another run is using it", "batchswap run a.csv", "/srv on host")
-    assert failed.title == "batchswap: the run failed with exit code 75"
+    failed = failure_message(("a.csv",), 75, "another run is using it", "batchswap run a.csv", "/srv on host")
+    assert failed.title == "batchswap: a.csv: the run failed with exit code 75"
     assert "exit code 75.\n\nanother run is using it\n\nThe command:\n  batchswap run a.csv\n\nIn /srv" in failed.text
-    assert "The command" not in failure_message(1, "x", "", "/srv on host").text
-    assert skip_message("skipped", "/srv on host") == Message(
-        "batchswap: a run was skipped", "skipped\n\nIn /srv on host"
+    assert "The command" not in failure_message((), 1, "x", "", "/srv on host").text
+    assert skip_message((), "skipped", "/srv on host") == Message(
+        "batchswap: the run was skipped", "skipped\n\nIn /srv on host"
     )
     test = as_test(Message("a", "b"))
     assert (test.title, test.text[-3:]) == ("TEST: a", "\n\nb")

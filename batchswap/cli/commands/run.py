@@ -51,7 +51,7 @@ def run(console: Console, options: RunOptions) -> int:
     metrics = metrics_file(console, options)
     channels = open_channels(options.notify, options.notify_on, options.ping_url, options.webhook_url, options.proxy)
     shown = "" if may_name_people(arguments) else resume
-    messages = RunMessages(channels, options.db, mode=mode_of(options), resume=shown)
+    messages = RunMessages(channels, options.db, manifests=options.manifests, mode=mode_of(options), resume=shown)
     try:
         return work(console, options, resume, messages, metrics)
     except LedgerBusy as error:
