@@ -181,6 +181,27 @@ def test_a_locked_ledger_offers_nothing(folder: Path) -> None:
         assert answered(folder, "show", "in") == ""
 
 
+HUNG = """
+import time
+from batchswap.__main__ import main
+from batchswap.ledger.file import prefixes
+
+def opened(path):
+    time.sleep(40)
+
+prefixes.opened = opened
+main()
+"""
+"""A program whose ledger is on a file system that does not answer for 40 seconds."""
+
+
+def test_a_ledger_that_cannot_be_opened_is_not_waited_for(folder: Path) -> None:
+    env = {**os.environ, "_BATCHSWAP_COMPLETE": "zsh_complete", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HUNG, "show", "in"]
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_the_files_of_options_are_respected_and_their_mistakes_are_not_shown(folder: Path) -> None:
     ledger(folder / "other.db", autumn=["leaf"])
     (folder / "batchswap.yaml").write_text("db: other.db\n", encoding="utf-8")

@@ -62,6 +62,16 @@ def test_the_extras_exist() -> None:
     )
 
 
+@pytest.mark.parametrize(("extras", "wanted"), [("", "."), ("report,notify", ".[report,notify]")])
+def test_the_extras_can_be_chosen_or_left_out(extras: str, wanted: str) -> None:
+    install = next(words for words in all_of("RUN") if "pip install" in words)
+    word = install.rpartition(" ")[2]
+    done = subprocess.run(
+        ["sh", "-c", f"echo {word}"], env={"EXTRAS": extras}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{wanted}\n"
+
+
 def test_the_user_is_a_number_and_owns_the_data_only() -> None:
     user, _, group = last("USER").partition(":")
     assert int(user) > 999

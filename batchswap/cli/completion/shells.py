@@ -7,9 +7,11 @@ description, if it has one; or `file` or `dir`, for names that the shell complet
 
 import os
 import re
+import select
 import sys
-import threading
+import time
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any
@@ -90,20 +92,44 @@ def answer(root: click.Group, settings: dict[str, Any], variable: str, instructi
     if what == "source":
         sys.stdout.write(SHELLS[shell](root, {}, "batchswap", variable).source())
         return 0
-    found: list[str] = []
 
-    def find() -> None:
+    def find() -> str:
         with suppress(Exception):
-            ctx_args = {"default_map": _values(root), **settings}
-            found.append(SHELLS[shell](root, ctx_args, "batchswap", variable).complete())
+            return SHELLS[shell](root, {"default_map": _values(root), **settings}, "batchswap", variable).complete()
+        return ""
 
-    worker = threading.Thread(target=find, daemon=True)
-    worker.start()
-    worker.join(LONGEST)
+    text = _within(LONGEST, find)
     with suppress(OSError):
-        sys.stdout.buffer.write("".join(f"{text}\n" for text in found if text).encode(errors="replace"))
+        sys.stdout.buffer.write(text)
         sys.stdout.flush()
-    os._exit(0)  # without waiting for a file system that does not answer
+    return 0
+
+
+def _within(seconds: float, find: Callable[[], str]) -> bytes:
+    """Return the lines that are found in time, else nothing.
+
+    They are looked for in another process. It may hang in the kernel, where nothing can end it, while the file system
+    of the ledger does not answer. It holds no stream of the shell, which would wait for it.
+    """
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(null, number)
+            text = find()
+            with os.fdopen(theirs, "wb") as pipe:
+                pipe.write(f"{text}\n".encode(errors="replace") if text else b"")
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    found, end = b"", time.monotonic() + seconds
+    while select.select([ours], [], [], max(0.0, end - time.monotonic()))[0]:
+        if not (part := os.read(ours, 65_536)):
+            return found
+        found += part
+    return b""
 
 
 def _values(root: click.Group) -> dict[str, Any]:
