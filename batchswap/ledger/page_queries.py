@@ -10,6 +10,7 @@ import msgspec
 
 from batchswap.ledger.report_queries import Run
 from batchswap.ledger.rows import IS_OPEN, marks, one_of
+from batchswap.settings import Mode
 from batchswap.states import COSTS_MONEY, DOUBTFUL, AttemptState, Event, Quality, State
 
 _SUCCEEDED = f"'{AttemptState.SUCCEEDED}'"
@@ -141,7 +142,7 @@ class RunRow(Run, frozen=True):
     spent: float
     reserved: float
     unpriced: int
-    mode: str
+    mode: Mode
 
 
 _RUN_SQL = (

@@ -113,8 +113,8 @@ def _facts(end: RunEnd) -> Iterator[str]:
     yield f"Money: {_money(end)}"
     if end.exceeded:
         yield f"The budget was exceeded by {priced(end.exceeded)}: the API charged more than estimated."
-    if end.mode == "run" and end.comparable is not None and end.results:
-        yield _comparison(end, end.comparable)
+    if end.mode == "run" and end.comparable is not None and end.results and end.spent_now is not None:
+        yield _comparison(end.spent_now / end.results, end.comparable)
     if end.seconds is not None and end.exit_code is not None:
         yield f"Time: {span(end.seconds)}, from {moment(end.started_at)}"
     if end.mode == "run" and end.before is not None and end.before.exit_code is None:
@@ -123,7 +123,7 @@ def _facts(end: RunEnd) -> Iterator[str]:
 
 def _money(end: RunEnd) -> str:
     total = "cost unknown" if end.unpriced and not end.spent else f"{priced(end.spent)} in total"
-    parts = [total, f"{money(end.spent_now)} in this run"]
+    parts = [total] if end.spent_now is None else [total, f"{money(end.spent_now)} in this run"]
     if end.reserved:
         parts.append(f"{money(end.reserved)} more reserved")
     if end.unpriced and end.spent:
@@ -133,9 +133,9 @@ def _money(end: RunEnd) -> str:
     return ", ".join(parts)
 
 
-def _comparison(end: RunEnd, other: EarlierRun) -> str:
+def _comparison(cost: float, other: EarlierRun) -> str:
     """Return what a result cost, compared with the last run that had results for credits."""
-    now, before = round(end.spent_now / end.results, 2), round(other.spent / other.results, 2)
+    now, before = round(cost, 2), round(other.spent / other.results, 2)
     where = f"in the run of {moment(other.started_at)[:-3]}, which spent {priced(other.spent)}"
     return (
         f"A result cost {priced(now)}, as {where}"

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchswap.notifications.failure import here
 from batchswap.report.next_commands import next_steps, orphans_words
 from batchswap.report.page import needs
 from batchswap.report.status import failed_words, is_running
+from batchswap.settings import Mode
 from batchswap.states import TO_DO, State
 
 LOOKED_BACK = 200
@@ -51,11 +53,11 @@ class RunEnd(msgspec.Struct, frozen=True):
     """
 
     batches: tuple[str, ...]
-    mode: str
+    mode: Mode
     exit_code: int | None
     reason: str
     counts: dict[str, int]
-    spent_now: float
+    spent_now: float | None
     spent: float
     reserved: float
     exceeded: float
@@ -139,6 +141,30 @@ def gather(db: sqlite3.Connection, ledger: Path, run: RunRow, resume: str = "") 
         before=_earlier(db, earlier[0]) if earlier else None,
         comparable=_comparable(db, run),
         in_progress=run.exit_code is None and is_running(run, ledger),
+        place=here(),
+        resume=resume,
+    )
+
+
+def from_document(document: dict[str, Any], mode: Mode, resume: str) -> RunEnd:
+    """Return what the document of `run --json` tells, for a ledger that cannot be read any more."""
+    money = document["credits"]
+    return RunEnd(
+        batches=tuple(document["batch"]),
+        mode=mode,
+        exit_code=document["exit_code"],
+        reason=document["reason"],
+        counts=document["counts"],
+        spent_now=None,
+        spent=money["spent"],
+        reserved=money["reserved"],
+        exceeded=money["exceeded"],
+        unpriced=document.get("unpriced_attempts", 0),
+        balance=money["balance"],
+        results=0,
+        seconds=document["seconds"],
+        started_at=time.time() - document["seconds"],
+        needs_you=document["needs_you"],
         place=here(),
         resume=resume,
     )

@@ -53,12 +53,8 @@ class RunMessages:
         """Send the messages about the end of a run. `line`: its last line. `page`: its report."""
 
         def work() -> None:
-            end = self._read(ledger)
+            end = self._read(ledger) or run_end.from_document(document, self._mode, self._resume)
             code = int(document["exit_code"])
-            if end is None:
-                words = "the ledger cannot be read now"
-                self._send(failure_message(self._names, code, words, self._resume, here()), document, code, line=line)
-                return
             message = end_message(end, f"The report: {page.absolute()}" if page else "")
             is_wanted = is_due(end, self._channels.notify_on)
             self._send(message, document, code, is_wanted=is_wanted, line=line, page=page)

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -220,6 +221,19 @@ def test_a_bug_in_a_message_changes_nothing(shop: Place, hub: Receiver, monkeypa
     assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
     assert "messages about this run may be missing (RuntimeError)" in done.stderr
     assert "T0KENinPATH" not in done.output
+
+
+def test_a_ledger_that_cannot_be_read_does_not_hold_the_messages(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(run_end, "own_run", fail)
+    assert work(shop.manifest("spring.csv", 2)).exit_code == 0
+    text = hub.of(f"{CHECK}/0")[0].body.decode()
+    assert text.startswith("batchswap: spring: all done\n\nAll 2 tasks are done.\n\nTasks: 2 done\n")
+    assert "Money: 2 credits in total, balance " in text
 
 
 def test_a_run_that_cannot_start_is_told_without_names(shop: Place, hub: Receiver) -> None:

@@ -153,6 +153,7 @@ def test_money_that_is_not_known() -> None:
     assert (
         "Money: cost unknown, 0 in this run\n" in end_message(end(unpriced=2, spent=0, spent_now=0, balance=None)).text
     )
+    assert "\nMoney: 400 credits in total, balance" in end_message(end(spent_now=None, comparable=EARLIER)).text
     text = end_message(end(unpriced=2, reserved=4.0, exceeded=1.0)).text
     assert "400 in this run, 4 more reserved, cost of 2 attempts unknown, balance 99,600 credits\n" in text
     assert "The budget was exceeded by 1 credit: the API charged more than estimated.\n" in text
