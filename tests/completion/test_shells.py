@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.completion.shells import INSTALL, PRESENT, Terminal, ledger, terminal
+from tests.completion.shells import INSTALL, PRESENT, ROOT, Terminal, ledger, terminal
 
 KEYS = ["intro", "a b", "c:d:e", "it's", 'say "hi"', "$HOME-x", "straße", "p,q", "x!y", "`tick`", "fin'", "-dash"]
 HOSTILE = {
@@ -85,3 +86,16 @@ def test_a_folder_is_completed_for_a_folder(shell: Terminal) -> None:
     (shell.folder / "outline.txt").touch()
     assert shell.typed("batchswap status --out outb\t")[2].rstrip("/") == "outbox"
     assert shell.typed("batchswap status --out=outb\t")[1].rstrip("/") == "--out=outbox"
+
+
+def test_zsh_loads_the_script_from_its_path_of_functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "zsh" not in PRESENT:
+        pytest.skip("zsh is not installed")
+    (tmp_path / "functions").mkdir()
+    shutil.copy(ROOT / "batchswap/cli/completion/batchswap.zsh", tmp_path / "functions" / "_batchswap")
+    install = f"fpath=({tmp_path}/functions $fpath); autoload -Uz compinit; compinit -D -u"
+    monkeypatch.setitem(INSTALL, "zsh", (INSTALL["zsh"][0], install))
+    ledger(tmp_path / "batchswap.db", night=["intro"])
+    with terminal("zsh", tmp_path) as found:
+        for _ in range(3):
+            assert found.typed("batchswap sho\tin\t") == ["show", "intro"]

@@ -23,7 +23,8 @@ _batchswap_completion() {
     return 0
 }
 
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+# As a file _batchswap in a folder of $fpath, this text is the body of a function of that name.
+if [[ $funcstack[1] == _batchswap ]]; then
     _batchswap_completion "$@"
 else
     compdef _batchswap_completion batchswap
