@@ -12,6 +12,14 @@ NO_FILES = (
 )  # fmt: skip
 """Types whose files are never away. `autofs` is among them because a look at it would mount a share."""
 
+_LOCAL_TYPES = (
+    "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "fuse.gcsfuse", "fuse.goofys", "fuse.curlftpfs", "fuse.davfs", "davfs",
+    "vboxsf", "fuse.vmhgfs-fuse",
+)  # fmt: skip
+"""Types of shares whose locks hold on one host only, because they are not sent to the server."""
+_LOCAL_OPTIONS = ("nolock", "nobrl", "localflock", "localflocks", "forcenobrl")
+"""Options with the same effect: of NFS, CIFS, Lustre and GFS2."""
+
 
 class Mount(msgspec.Struct, frozen=True):
     """A file system at `place`. `options` are those of the mount and of the file system."""
@@ -24,6 +32,12 @@ class Mount(msgspec.Struct, frozen=True):
     def may_be_away(self) -> bool:
         """Return whether a server may have to answer for its files."""
         return self.type not in NO_FILES
+
+    @property
+    def has_local_locks(self) -> bool:
+        """Return whether another host does not see the locks of this one."""
+        is_told = any(self.value(option) is not None for option in _LOCAL_OPTIONS)
+        return is_told or self.type in _LOCAL_TYPES or self.value("local_lock") in ("all", "flock")
 
     def value(self, option: str) -> str | None:
         """Return the value of `option=value`; "" for a bare option, and None without it."""

@@ -14,6 +14,7 @@ from batchswap.clock import unknown_zone
 from batchswap.errors import BatchswapError, Exit, LedgerError, MissingExtra, UsageError
 from batchswap.ledger import report_queries
 from batchswap.ledger.file import connection
+from batchswap.ledger.file.claim import share_of
 from batchswap.ledger.schema import missing
 from batchswap.report import log_mismatch
 from batchswap.report.formatting import moment, size
@@ -59,6 +60,11 @@ def look_at_ledger(path: Path) -> Finding:
     if not os.access(path, os.W_OK) or not os.access(path.resolve().parent, os.W_OK):
         remedy = "give yourself write permission for the file and its folder"
         return Finding("ledger", False, f"{path} cannot be written", remedy, Exit.USAGE)
+    if (share := share_of(path)) is not None:
+        words = (
+            f"{path} is sound; it is on {share.type}, where locks hold on one host only: use it on one host at a time"
+        )
+        return Finding("ledger", True, words)
     return Finding("ledger", True, f"{path} is sound")
 
 

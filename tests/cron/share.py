@@ -29,6 +29,7 @@ class Share:
     """The mounted share."""
 
     place: Path
+    back: Path
     process: Process
 
     def leave(self) -> None:
@@ -39,15 +40,15 @@ class Share:
 
 
 @contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[Share]:
-    """Mount a share at `folder/share`. Skip the test where that is not possible."""
+def mounted(folder: Path, *options: str, back: Path | None = None) -> Iterator[Share]:
+    """Mount a share at `folder/share`, with the files of `back`. Skip the test where that is not possible."""
     try:
         import fuse  # noqa: F401
     except OSError:
         pytest.skip("libfuse is not installed")
-    back, place = folder / "back", folder / "share"
-    back.mkdir()
-    place.mkdir()
+    back, place = back or folder / "back", folder / "share"
+    back.mkdir(exist_ok=True)
+    place.mkdir(parents=True)
     command = [sys.executable, "-m", "tests.cron.share", str(back), str(place), *options]
     with started(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         if first_line(process.stdout) != "mounting":
@@ -56,7 +57,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Share]:
             wait_until(lambda: os.path.ismount(place) or process.poll() is not None, "the share is mounted")
             if process.poll() is not None:
                 pytest.skip("this user cannot mount with FUSE")
-            yield Share(place, process)
+            yield Share(place, back, process)
         finally:
             process.kill()  # all calls that hang fail now
             subprocess.run(["fusermount", "-u", "-z", str(place)], check=False, capture_output=True)

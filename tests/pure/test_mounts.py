@@ -47,3 +47,26 @@ def test_a_path_may_have_no_mount() -> None:
 
 def test_only_some_file_systems_may_be_away() -> None:
     assert [each.type for each in MOUNTS if each.may_be_away] == ["ext4", "nfs4", "fuse.sshfs", "cifs", "vfat"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "options", "is_local"),
+    [
+        ("ext4", "rw,relatime", False),
+        ("nfs4", "rw,vers=4.2,hard,local_lock=none", False),
+        ("nfs", "rw,vers=3,local_lock=none", False),
+        ("nfs", "rw,vers=3,nolock,local_lock=all", True),
+        ("nfs", "rw,vers=3,local_lock=flock", True),
+        ("nfs", "rw,vers=3,local_lock=posix", False),  # a run holds flock
+        ("cifs", "rw,vers=3.1.1", False),
+        ("cifs", "rw,nobrl", True),
+        ("lustre", "rw,localflock", True),
+        ("gfs2", "rw,localflocks", True),
+        ("fuse.sshfs", "rw,user_id=0", True),
+        ("vboxsf", "rw", True),
+        ("overlay", "rw,lowerdir=/nolock", False),
+        ("virtiofs", "rw", False),
+    ],
+)
+def test_locks_that_another_host_does_not_see(type_: str, options: str, is_local: bool) -> None:
+    assert Mount("/x", type_, tuple(options.split(","))).has_local_locks is is_local

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from batchswap.errors import LedgerBusy, LedgerError, UsageError
+from batchswap.ledger.file.claim import claimed
 from batchswap.ledger.submission_log.position import ledger_id
 from batchswap.state_folder import make_private, state_folder
 
@@ -47,6 +48,7 @@ def hold(ledger: Path, *, wait: bool) -> Iterator[Callable[[], None]]:
         raise _busy(ledger) from error
     with ExitStack() as stack:
         stack.callback(lock.release)
+        stack.enter_context(claimed(ledger, wait=wait))
         if ledger.exists():
             stack.enter_context(_hold_with_copies(ledger, wait=wait))
             yield lambda: None
