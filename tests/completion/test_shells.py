@@ -37,6 +37,7 @@ def test_keys_are_completed_whatever_is_in_them(shell: Terminal) -> None:
     assert shell.typed(f"batchswap cancel {typed}") == ["cancel", *HOSTILE.values()]
 
 
+@pytest.mark.parametrize("shell", ["bash"], indirect=True)
 @pytest.mark.parametrize(
     ("typed", "wanted"),
     [
@@ -50,6 +51,18 @@ def test_keys_are_completed_whatever_is_in_them(shell: Terminal) -> None:
         ('show "it\t', ["show", "it's"]),
         ('show "fin\t', ["show", "fin'"]),
         ('show "say\t', ["show", 'say "hi"']),
+    ],
+)
+def test_a_word_with_quotes_is_completed(shell: Terminal, typed: str, wanted: list[str]) -> None:
+    """bash inserts what it gets as it is; the other shells quote it themselves."""
+    assert shell.typed(f"batchswap {typed}") == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("show 'a\t", ["show", "a b"]),
+        ("show c:\t", ["show", "c:d:e"]),
         ("show -- -\t", ["show", "--", "-dash"]),
         ("show spring\\ night/in\t", ["show", "spring night/intro"]),
         ("tasks --batch sp\t", ["tasks", "--batch", "spring night"]),
