@@ -60,9 +60,10 @@ class MountWatch:
         return any(place in self._asked for place in self._reported)
 
     def _watch(self) -> None:
+        time.sleep(PAUSE)
         while not self._is_over:
-            time.sleep(PAUSE)
             self.look(time.monotonic())
+            time.sleep(PAUSE)
 
     def look(self, now: float) -> None:
         """Ask the file systems if a thread is stuck, and report changes."""
