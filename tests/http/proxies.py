@@ -40,6 +40,7 @@ class TestProxy:
         """What clients sent before they had a connection to a host."""
         self.port = 0
         self._tunnels: set[asyncio.StreamWriter] = set()
+        self._far: list[asyncio.StreamWriter] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -139,6 +140,7 @@ class TestProxy:
         fault: Fault,
     ) -> None:
         self._tunnels.add(writer)
+        self._far.append(far_writer)
 
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             while data := await source.read(65536):
@@ -162,11 +164,13 @@ class TestProxy:
         """Serve until the event is set."""
         serve = self.serve_socks if is_socks else self.serve_http
         open_: set[asyncio.Task[None]] = set()
+        writers: list[asyncio.StreamWriter] = []
 
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None
             open_.add(task)
+            writers.append(writer)
             try:
                 await serve(reader, writer)
             except* (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -184,6 +188,9 @@ class TestProxy:
         for task in open_:
             task.cancel()
         await asyncio.gather(*open_, return_exceptions=True)
+        for each in (*writers, *self._far):
+            each.transport.abort()
+        await asyncio.sleep(0.01)  # in which the sockets are closed
 
 
 @contextmanager

@@ -102,6 +102,7 @@ class Scripted:
         self.requests: list[Request] = []
         self.connections = 0
         self._open: set[asyncio.Task[None]] = set()
+        self._encrypted: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls, limit=2**20)
@@ -113,6 +114,9 @@ class Scripted:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._encrypted:  # TLS would wait for the client to close, too
+            writer.transport.abort()
+        await asyncio.sleep(0.01 if self._encrypted else 0)
         await self._server.wait_closed()
 
     @property
@@ -123,6 +127,8 @@ class Scripted:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
+        if self.tls is not None:
+            self._encrypted.append(writer)
         self.connections += 1
         connection = self.connections
         try:

@@ -69,6 +69,8 @@ def ask(routes: Routes, call: Call = submit, timeouts: Timeouts = CALM, base: st
                 return await call(client)
             except (NeverSent, MaybeSent) as error:
                 return error
+            finally:
+                await asyncio.sleep(0.05)  # in which connections that were refused are closed
 
     return asyncio.run(main())
 
@@ -293,7 +295,10 @@ def test_a_certificate_is_refused_with_the_reason(
 def download(routes: Routes, url: str, folder: Path, *, allow_private: bool = False) -> int:
     async def main() -> int:
         async with Downloader(allow_private=allow_private, routes=routes, connect=0.5, stall=5.0) as downloader:
-            return (await downloader.fetch(url, Place(folder, "x.mp4"), kind="video")).size
+            try:
+                return (await downloader.fetch(url, Place(folder, "x.mp4"), kind="video")).size
+            finally:
+                await asyncio.sleep(0.05)
 
     return asyncio.run(main())
 

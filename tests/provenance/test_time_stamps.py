@@ -1,18 +1,21 @@
 """Time stamps are asked of a real server on the loopback interface. A server that fails costs no result."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import c2pa
 import pytest
 
 from batchswap.errors import UsageError
-from batchswap.network import Routes
+from batchswap.network import Routes, routes_of
 from batchswap.provenance import delivered_file
 from batchswap.provenance.stamps import PAUSE, StampRelay, check_url
 from batchswap.provenance.verification import SignatureState, verify
+from tests.http.proxies import TestProxy, proxying
 from tests.ports import reserve_port
 from tests.provenance.conftest import signed
 from tests.provenance.tsa import StampServer, stamp_server
@@ -125,3 +128,30 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="is not an http or https URL"):
         check_url(url)
     check_url("https://stamps.example.com/tsr")
+
+
+def test_the_variables_of_other_programs_do_not_lead_to_the_relay(
+    media: Path, signing: Path, stamps: Stamps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """c2pa uses them even for this machine: the proxy would get the relay's secret address."""
+    with proxying(TestProxy({})) as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "cdn.example")
+        made = signed(media / "still.png", signing, timestamp_url=stamps[0])
+        assert (made.is_stamped, made.remarks, proxy.total) == (True, (), 0)
+    assert os.environ["NO_PROXY"].startswith("cdn.example,"), "what was there still counts"
+
+
+def test_the_server_is_reached_through_the_proxy(media: Path, signing: Path, stamps: Stamps) -> None:
+    port, name = urlsplit(stamps[0]).port or 0, "stamps.test.example"
+    with proxying(TestProxy({name: port}, credentials="night:word")) as proxy:
+        url = f"http://{name}/?key=secret"
+        right, wrong = (routes_of(f"http://night:{word}@127.0.0.1:{proxy.port}") for word in ("word", "s3cret"))
+        made = signed(media / "still.png", signing, timestamp_url=url, routes=right)
+        assert (made.is_stamped, made.remarks, proxy.seen) == (True, (), {name: 1})
+        made = signed(media / "still.jpg", signing, timestamp_url=url + "2", routes=wrong)
+    assert (made.is_signed, made.is_stamped) == (True, False)
+    assert f"(the proxy http://127.0.0.1:{proxy.port} refuses the user and password (407))" in made.remarks[0]
+    assert "s3cret" not in made.remarks[0]
