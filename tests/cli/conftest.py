@@ -69,6 +69,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return an empty working directory and home, without any settings of the machine's user."""
     for name in ("CRUN_API_KEY", "CRUN_BASE_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", *(f"{each}_PROXY" for each in ("HTTPS", "HTTP", "ALL", "NO"))):
+        for spelled in (name, name.lower()):
+            monkeypatch.delenv(spelled, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     # The processes that examine and label results take time to start, and results are compared byte for byte.
     for name in ("BATCHSWAP_NO_SCORE", "BATCHSWAP_NO_LABEL"):
