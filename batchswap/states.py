@@ -117,6 +117,8 @@ TO_DO = (State.QUEUED, *IN_FLIGHT)
 """The next run of the manifest continues with the task."""
 UNCLEAR = (State.SUBMITTING, State.UNCERTAIN)
 """The last attempt may or may not have been accepted."""
+ADOPTABLE = (State.QUEUED, State.FAILED, State.UNCERTAIN)
+"""`batchswap adopt` may attach a task of the API."""
 ENDED = (State.DONE, State.FAILED, State.UNCERTAIN)
 """A run has nothing left to do for the task."""
 

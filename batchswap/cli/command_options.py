@@ -18,7 +18,7 @@ from batchswap.cli.result_options import (
     WatchOptions,
 )
 from batchswap.cli.unattended_options import MessageOptions, MetricsOptions, NotifyOptions
-from batchswap.states import Quality, Review, State
+from batchswap.states import ADOPTABLE, Quality, Review, State
 
 
 class RunOptions(
@@ -305,7 +305,7 @@ class AdoptOptions(options.LedgerOptions, options.AccountOptions):
     key: str | None = argument(
         metavar="[KEY]",
         required=False,
-        shell_complete=ledger_values.keys(State.QUEUED, State.FAILED, State.UNCERTAIN),
+        shell_complete=ledger_values.keys(*ADOPTABLE),
     )
     task_id: str | None = argument(metavar="[TASK_ID]", required=False)
     source: Path | None = option(

@@ -9,7 +9,7 @@ from pathlib import Path
 from batchswap.errors import LedgerError
 from batchswap.ledger.file import connection
 from batchswap.ledger.rows import marks
-from batchswap.states import State
+from batchswap.states import OPEN, State
 
 MOST = 500
 """Number of keys that are offered at most."""
@@ -25,7 +25,7 @@ _BY_KEY = f"select t.key from batches b cross join tasks t where t.batch_id = b.
 _BY_STATE = (
     f"select t.key from tasks t cross join batches b where t.state = '{{state}}' and t.batch_id = b.id and {_RANGE}"
 )
-_INDEXED = {State.QUEUED, State.SUBMITTING, State.RUNNING, State.FETCHING, State.UNCERTAIN, State.FAILED}
+_INDEXED = {State.QUEUED, *OPEN, State.FAILED}
 """The states whose tasks have an index."""
 
 
