@@ -76,11 +76,16 @@ class Excess(msgspec.Struct, frozen=True):
 
 
 def excesses(db: sqlite3.Connection, *, batch: str | None = None, run_id: int | None = None) -> list[Excess]:
-    """Return what exceeded the budgets of runs and days, for all runs, for those of a batch, or for one run."""
+    """Return what exceeded the budgets of runs and days, for all runs, for those of a batch, or for one run.
+
+    If the ticks of a series had different budgets, the largest one counts: the others did not cover the earlier ticks.
+    """
     of_runs = (
-        "select max(r.id), r.budget, (select coalesce(sum(n.spent), 0.0) from money n join runs s on s.id = n.run_id"
-        " where s.series = r.series) - r.budget, '' from runs r where r.budget is not null and {which}"
-        " group by r.series"
+        "select run_id, budget, (select coalesce(sum(m.spent), 0.0) from money m join runs s on s.id = m.run_id"
+        " where s.series = shared.series) - budget, ''"
+        " from (select max(r.id) as run_id, series, (select max(coalesce(s.budget, 9e999)) from runs s"
+        " where s.series = r.series) as budget from runs r where r.budget is not null and {which} group by series)"
+        " as shared"
     )
     of_days = (
         "select max(r.id), max(r.budget_per_day), (select sum(d.spent) from money d where d.day = m.day)"

@@ -77,6 +77,8 @@ class Unfinished(msgspec.Struct, frozen=True):
     """The fingerprint of the key that it was submitted with."""
     since: float
     """The time when the task entered its state (Unix seconds)."""
+    series: int
+    """The series of ticks that submitted it. A run of another mode is a series by itself."""
     media: tuple[str, ...] = ()
 
 
@@ -85,7 +87,7 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     attempt_columns = ", ".join(f"a.{name.strip()}" for name in ATTEMPT_COLUMNS.split(","))
     sql = (
         f"select {TASK_COLUMNS}, {attempt_columns}, a.account, r.account,"
-        f" coalesce(t.changed_at, a.submitted_at), a.media from {TASK_FROM}"
+        f" coalesce(t.changed_at, a.submitted_at), r.series, a.media from {TASK_FROM}"
         " join attempts a on a.task_id = t.id and a.number = t.attempts join runs r on r.id = a.run_id"
         f" where {one_of('t.state', states)} and t.{IS_OPEN} order by a.id"
     )
@@ -93,7 +95,8 @@ def unfinished(db: sqlite3.Connection, *states: State) -> list[Unfinished]:
     return [
         Unfinished(
             task(row[:width]),
-            Attempt(*row[width:-4]),
+            Attempt(*row[width:-5]),
+            row[-5],
             row[-4],
             row[-3],
             row[-2],

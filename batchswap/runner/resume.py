@@ -26,6 +26,7 @@ def resume(run: RunContext, loop: Loop) -> None:
     others = 0
     unexplained = queries.unexplained(run.ledger.db)
     marks, url_life = ticks.poll_marks(run.ledger.db), ticks.url_life(run.ledger.db)
+    series = ticks.series_of(run.ledger.db, run.ledger.run_id)
     withdrawn = releases.withdrawn(run.ledger.db)
     for found in queries.unfinished(run.ledger.db, *TO_COLLECT, State.UNCERTAIN):
         if found.account != run.account.name:
@@ -37,6 +38,7 @@ def resume(run: RunContext, loop: Loop) -> None:
         is_ours = found.owner == run.account.owner
         others += not is_ours
         job = Job(found.task, found.attempt, started, seconds=seconds_of(found.task), may_be_lost=is_ours)
+        job.is_in_series = found.series == series
         job.is_timed = age is not None
         job.timeout_from = now - (age_of(found.since, wall) or 0.0)
         if found.task.state is State.RUNNING:

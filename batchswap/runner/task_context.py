@@ -104,6 +104,8 @@ class Job(msgspec.Struct):
     """Start of --task-timeout if it differs from `started`: `retry` starts a new wait."""
     may_be_lost: bool = True
     """False if the task was submitted with another key: a 404 may then mean that the keys are of different accounts."""
+    is_in_series: bool = False
+    """Whether an earlier tick of the same series submitted it. Its cost then counts against the budget of this run."""
     is_timed: bool = True
     """False if `started` is a guess; the duration is then not learned."""
     refreshed: bool = False

@@ -1,5 +1,6 @@
 """Budgets with targets of unknown length: each target has its own price."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -231,3 +232,28 @@ async def test_uncertain_tasks_do_not_hold_up_the_trial_of_their_class(tmp_path:
     service.fault = lambda _, kind: "lost" if kind == "submit" and next(lost, False) else None
     summary = await world.run(service, budget=60.0)
     assert (summary.counts["done"], summary.counts["uncertain"]) == (8, 2)
+
+
+@pytest.mark.parametrize(("budget", "at_first"), [(20.0, 1), (45.0, 2)])
+async def test_ticks_together_try_no_more_tasks_of_unknown_price_than_one_run(
+    tmp_path: Path, budget: float, at_first: int
+) -> None:
+    """Their results come much later than the next ticks, and cost ten times the estimate."""
+    world, service = World(tmp_path, 40), Watched(lambda _: 2.0, times=10.0)
+    service.durations = lognormal(2 * 3600.0, 0.05)
+    for _ in range(30):
+        summary = await world.run(service, mode="tick", budget=budget)
+        await asyncio.sleep(600.0)
+    assert max(service.out) == at_first
+    assert summary.credits["exceeded"] == 0.0
+
+
+async def test_a_lower_budget_of_a_later_tick_does_not_mean_that_the_api_charged_too_much(tmp_path: Path) -> None:
+    world, service = World(tmp_path, 40), Watched(lambda _: 1.0)
+    for budget in (None, 10.0, 25.0, 5.0):
+        summary = await world.run(service, mode="tick", budget=budget, limit=None if budget else 3)
+        await asyncio.sleep(600.0)
+        assert summary.credits["exceeded"] == 0.0
+    assert (summary.credits["spent"] or 0.0) > 5.0
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert status.to_json(status.gather(db, world.settings.db))["credits"]["exceeded"] == 0.0

@@ -47,6 +47,11 @@ def unfinished_series(db: sqlite3.Connection, batches: Sequence[str]) -> int | N
     return None if found is None or found[1] else int(found[0])
 
 
+def series_of(db: sqlite3.Connection, run_id: int) -> int:
+    """Return the series of a run."""
+    return int(db.execute("select series from runs where id = ?", (run_id,)).fetchone()[0])
+
+
 def last_exit(db: sqlite3.Connection, batches: Sequence[str], before: int | None = None) -> int | None:
     """Return the exit code of the last tick of these batches, or of the last one before a run; None if unknown."""
     sql = (

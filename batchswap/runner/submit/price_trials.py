@@ -23,7 +23,7 @@ class Out(msgspec.Struct):
     group: TaskClass
     estimate: float
     is_ours: bool
-    """False if an earlier run submitted it."""
+    """Whether it counts against the budget of this run: false if an earlier run of another series submitted it."""
     is_reserved: bool
     """Whether the ledger counts its estimate already."""
 
@@ -96,7 +96,7 @@ class Trials:
         group = class_of(job.task.model, job.seconds)
         if not self._is_tried(group):
             return
-        is_ours = job.task.id in self._out
+        is_ours = job.is_in_series or job.task.id in self._out
         self._out[job.task.id] = Out(group, job.attempt.expected, is_ours=is_ours, is_reserved=True)
 
     def end(self, task_id: int) -> None:
