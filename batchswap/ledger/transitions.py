@@ -20,6 +20,7 @@ from batchswap.ledger.enrolment.input_files import Input
 from batchswap.ledger.rows import IS_OPEN, TASK_COLUMNS, TASK_FROM, last_attempt, one_of, owner_of, task
 from batchswap.ledger.runs import ticks
 from batchswap.settings import Mode
+from batchswap.sqlite_errors import transaction
 from batchswap.states import RESERVED, AttemptState, Event, State, advance, attempts_before
 from batchswap.tasks import Attempt, Model, Task
 
@@ -326,16 +327,20 @@ def begin_run(
     mode: Mode = "run",
     batches: Sequence[str] = (),
 ) -> Stamp:
-    """Record the start of a run. `account` is the fingerprint of its key, and `out` is its folder of results."""
-    series = ticks.unfinished_series(db, batches) if mode in ticks.MODES else None
-    run_id = db.execute(
-        "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day, mode, batches)"
-        " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*(at, os.getpid(), __version__, provider, account, out, budget.run, budget.day), mode, ticks.pack(batches)),
-    ).lastrowid
-    db.execute("update runs set series = coalesce(?, id) where id = ?", (series, run_id))
-    stamp = Stamp(at, run_id)
-    log(db, stamp, "run-started")
+    """Record the start of a run, in a transaction of its own.
+
+    `account` is the fingerprint of its key, and `out` is its folder of results.
+    """
+    with transaction(db):
+        series = ticks.unfinished_series(db, batches) if mode in ticks.MODES else None
+        run_id = db.execute(
+            "insert into runs(started_at, pid, version, provider, account, out, budget, budget_per_day, mode, batches)"
+            " values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (at, os.getpid(), __version__, provider, account, out, budget.run, budget.day, mode, ticks.pack(batches)),
+        ).lastrowid
+        db.execute("update runs set series = coalesce(?, id) where id = ?", (series, run_id))
+        stamp = Stamp(at, run_id)
+        log(db, stamp, "run-started")
     return stamp
 
 

@@ -1,5 +1,6 @@
 """Ledgers of earlier versions: each step keeps the existing data."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,12 +9,12 @@ import pytest
 from sqlite_utils import Database
 
 from batchswap.errors import LedgerError, LedgerOutdated
-from batchswap.ledger import deliveries, queries, releases
+from batchswap.ledger import budgets, deliveries, page_queries, queries, releases, transitions
 from batchswap.ledger.enrolment import duplicates
 from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import APPLICATION_ID, VERSION
 from batchswap.ledger.file.lock import hold
-from batchswap.ledger.runs import traffic
+from batchswap.ledger.runs import ticks, traffic
 from batchswap.ledger.schema import steps
 from batchswap.operations.ledger_access import reading
 from batchswap.states import State
@@ -137,3 +138,24 @@ def test_a_ledger_of_version_11_counts_its_requests_without_their_outcomes(tmp_p
         raw.execute("insert into traffic values(1, 5, 'poll', 3), (1, 6, 'poll', 1), (2, 9, 'early', 2)")
     with reading(path) as db:
         assert traffic.totals(db) == {traffic.Total("requests", "poll", "unrecorded"): 4.0}
+
+
+def test_a_ledger_of_version_12_keeps_its_budgets_and_its_running_tasks(tmp_path: Path) -> None:
+    """Each run is a series by itself, and a tick begins a new one."""
+    path = tmp_path / "b.db"
+    older(path, 12, "m013_ticks")
+    with_an_attempt(path, reserved=2.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("update runs set budget = 5.0, summary = ?", (json.dumps({"batch": ["spring"]}),))
+        raw.execute("update tasks set state = 'running', attempts = 1")
+        raw.execute("update attempts set state = 'accepted', remote_id = 'x', reserved = 2.0")
+    connection.create(path)
+    with closing(connection.connect(path, write=True)) as db:
+        assert budgets.committed(db, 1) == 2.0
+        assert page_queries.batches_of(db, 1) == ["spring"]
+        assert ticks.last_exit(db, ["spring"]) is None
+        tick = transitions.begin_run(db, 1.0, provider="crun", account="", mode="tick", batches=("spring",))
+        assert [(each.series, each.attempt.remote_id) for each in queries.unfinished(db, State.RUNNING)] == [(1, "x")]
+        assert ticks.series_of(db, tick.run_id or 0) == tick.run_id == 2
+        assert budgets.committed(db, 2) == 0.0
+        assert ticks.poll_marks(db) == {}

@@ -11,6 +11,7 @@ from batchswap.errors import IdTaken, LostRace
 from batchswap.ledger import budgets, operator_actions, queries, transitions
 from batchswap.ledger.budgets import Budget, OverBudget
 from batchswap.ledger.rows import last_attempt
+from batchswap.ledger.runs import ticks
 from batchswap.ledger.transitions import Media, Stamp
 from batchswap.states import Event, State
 from batchswap.tasks import Attempt
@@ -251,3 +252,15 @@ def _do(db: sqlite3.Connection, stamp: Stamp, task_id: int, deed: str, charged: 
             transitions.succeeded(db, stamp, item, Media(("https://m",)), charged=charged, took=1.0)
         case ("running", "fail"):
             transitions.ended_badly(db, stamp, item, Event.PAYABLE_AGAIN, code="501", reason="", charged=charged)
+
+
+def test_a_run_is_recorded_with_its_series_or_not_at_all(db: sqlite3.Connection) -> None:
+    """A tick that was killed in between would leave a run without a series, and no later tick could begin."""
+    db.execute("create temp trigger killed before update of series on runs begin select raise(abort, 'killed'); end")
+    with pytest.raises(sqlite3.DatabaseError, match="killed"):
+        transitions.begin_run(db, 1.0, provider="crun", account="x", mode="tick", batches=("b",))
+    assert db.execute("select count(*) from runs").fetchone() == (0,)
+    db.execute("drop trigger killed")
+    first = transitions.begin_run(db, 2.0, provider="crun", account="x", mode="tick", batches=("b",))
+    second = transitions.begin_run(db, 3.0, provider="crun", account="x", mode="tick", batches=("b",))
+    assert ticks.series_of(db, second.run_id or 0) == first.run_id
