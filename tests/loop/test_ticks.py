@@ -158,6 +158,27 @@ async def test_a_task_that_the_api_forgot_is_lost_after_several_ticks(tmp_path: 
     assert 6 <= service.requests["poll"] <= 8
 
 
+async def test_a_run_between_ticks_that_finds_a_task_ends_its_polls_without_an_answer(tmp_path: Path) -> None:
+    """Otherwise, a single 404 hours later would end a task that is still running, and that is paid for."""
+    world, service = world_of(tmp_path, 1), busy(lognormal(5 * 3600.0, 0.1))
+    await world.run(service, mode="tick")
+    service.fault = lambda _, kind: "404" if kind == "poll" else None
+    for _ in range(60):
+        await asyncio.sleep(MINUTES_10)
+        await world.run(service, mode="tick")
+        if service.requests["poll"] == 5:
+            break
+    assert service.requests["poll"] == 5
+    service.fault = None
+    await world.run(service, ends_at=service.clock.monotonic() + 3600.0)
+    assert service.requests["poll"] > 5
+    service.fault = lambda _, kind: "404" if kind == "poll" else None
+    before = service.requests["poll"]
+    while service.requests["poll"] == before:
+        await asyncio.sleep(MINUTES_10)
+        assert (await world.run(service, mode="tick")).counts["failed"] == 0
+
+
 async def test_a_task_that_hangs_times_out_over_ticks(tmp_path: Path) -> None:
     world, service = world_of(tmp_path, 1), busy(lognormal(1e9, 0.1))
     summaries = await tick_on(world, service, task_timeout=3 * 3600.0)

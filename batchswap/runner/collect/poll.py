@@ -129,6 +129,7 @@ class Collecting:
                 return await self._later(job, at)
 
     async def _still_running(self, job: Job, at: float) -> PollOutcome:
+        was_missing = job.missing > 0
         job.missing = job.troubles = 0
         callback, job.pending_callback = job.pending_callback, None
         if callback is not None:  # it arrived during the poll
@@ -136,7 +137,7 @@ class Collecting:
         if await self._time_out(job, job.started if job.timeout_from is None else job.timeout_from):
             return SETTLED
         self._run.agenda.still_running(job.task.id, at)
-        if self._run.settings.leaves:
+        if self._run.settings.leaves or was_missing:  # an earlier tick may have counted polls without an answer
             await self._run.ledger.do(ticks.note_running, job.attempt.id, self._run.clock.now())
         return STILL_RUNNING
 
