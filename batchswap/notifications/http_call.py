@@ -95,6 +95,8 @@ class DaemonResolver(AbstractResolver):
                 rows = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
             except OSError as error:
                 failed = error
+            except UnicodeError:  # such as two dots in a row
+                failed = socket.gaierror(socket.EAI_NONAME, "not a valid name")
             with suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(settle, rows, failed)
 

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 
 from batchswap.network import Routes
-from batchswap.notifications.http_call import HttpCall, Sent, make
+from batchswap.notifications.http_call import HttpCall, Sent, make, origin_of
 
 PATIENCE = 10.0
 """Seconds that the end of a run waits for the ping of its start, which has to come first."""
@@ -20,7 +20,10 @@ class StartPing:
         self._stop = threading.Event()
         self._sent: list[Sent] = []
         self._thread = threading.Thread(target=self._run, name="start ping", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the limit of threads
+            self._sent.append(Sent(call.kind, origin_of(call.url), "no thread could be started"))
 
     def _run(self) -> None:
         with suppress(Exception):

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -188,6 +189,29 @@ def test_a_name_server_that_hangs_does_not_hold_the_run(
     done = work(shop.manifest("spring.csv", 1), "--webhook-url", "https://hooks.example/T0KENinPATH")
     assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
     assert "the call of the webhook at https://hooks.example failed: no answer in 0.05 s" in done.stderr
+
+
+def test_a_name_that_cannot_exist_is_a_warning(shop: Place, hub: Receiver) -> None:
+    done = work(shop.manifest("spring.csv", 1), "--webhook-url", "https://hooks..example/T0KENinPATH")
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert "the call of the webhook at https://hooks..example failed: its name cannot be found" in done.stderr
+
+
+def test_a_run_begins_although_no_thread_can_be_started_for_its_ping(
+    shop: Place, hub: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "start ping":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = work(shop.manifest("spring.csv", 1))
+    assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
+    assert "the ping to http://127.0.0.1 failed: no thread could be started" in done.stderr
+    assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/0"]
 
 
 def test_the_end_of_all_messages_is_the_end_of_those_that_hang(
