@@ -162,6 +162,13 @@ def _print_line(line: str) -> None:
     sys.stderr.flush()
 
 
+def safe_lines(text: str) -> str:
+    """Return the text of an error for a document, without API keys and URL queries, as it is shown on stderr."""
+    from batchswap.report.formatting import safe
+
+    return "\n".join(map(safe, text.splitlines()))
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document, in ASCII, so that every terminal can show it."""
     import msgspec

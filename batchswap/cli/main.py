@@ -15,7 +15,7 @@ from batchswap import __version__
 from batchswap.cli import config
 from batchswap.cli.command import Command
 from batchswap.cli.command_options import COMMANDS
-from batchswap.cli.console import Console, make_printable, print_json
+from batchswap.cli.console import Console, make_printable, print_json, safe_lines
 from batchswap.cli.mount_watch import MountWatch
 from batchswap.cli.user_files import ARGUMENTS, SECRET, without
 from batchswap.errors import BatchswapError, Exit, UsageError
@@ -163,8 +163,9 @@ def _tell(error: BaseException, console: Console) -> int:
     elif words:
         console.fail(words)
     if words and console.owes_document:
+        reason = safe_lines(words)
         print_json(
-            {"exit_code": code, "reason": words, **({"warnings": console.unwritten} if console.unwritten else {})}
+            {"exit_code": code, "reason": reason, **({"warnings": console.unwritten} if console.unwritten else {})}
         )
     if code == Exit.UNEXPECTED and console.is_verbose:
         importlib.import_module("traceback").print_exception(error)

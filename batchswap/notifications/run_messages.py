@@ -22,6 +22,7 @@ from batchswap.notifications.run_end import RunEnd
 from batchswap.notifications.start_ping import StartPing
 from batchswap.notifications.webhook import webhook_call
 from batchswap.operations.ledger_access import reading
+from batchswap.report.formatting import safe
 from batchswap.runner.background import Watch, together
 from batchswap.settings import Mode
 
@@ -33,7 +34,7 @@ class RunMessages:
         self, channels: Channels, ledger: Path, *, manifests: tuple[str, ...] = (), mode: Mode = "run", resume: str = ""
     ) -> None:
         self._channels, self._ledger, self._mode, self._resume = channels, ledger, mode, resume
-        self._id, self._names = str(uuid.uuid4()), tuple(Path(each).name for each in manifests)
+        self._id, self._names = str(uuid.uuid4()), tuple(Path(safe(each)).name for each in manifests)
         self._start: StartPing | None = None
         self._alerts = Alerts(channels, ledger)
 
@@ -68,8 +69,9 @@ class RunMessages:
             public = failure_words(error)
             is_wanted = self._mode == "run" or failure.is_news(self._ledger, f"{code} {public}")
             message = failure_message(self._names, code, public, self._resume, here())
-            line = next(iter(words.splitlines()), "")
-            self._send(message, {"exit_code": code, "reason": words}, code, is_wanted=is_wanted, line=line)
+            lines = [*map(safe, words.splitlines())]
+            line = next(iter(lines), "")
+            self._send(message, {"exit_code": code, "reason": "\n".join(lines)}, code, is_wanted=is_wanted, line=line)
 
         self._attempt(work)
 

@@ -276,6 +276,17 @@ def test_a_run_that_cannot_start_is_told_without_names(shop: Place, hub: Receive
     assert "json://" not in text
 
 
+@pytest.mark.parametrize("manifest", ["https://cdn.example/spring.csv?X-Amz-Signature=T0KENinQUERY", f"{KEY}.csv"])
+def test_a_run_that_cannot_start_shows_no_secret(shop: Place, hub: Receiver, manifest: str) -> None:
+    done = call("run", manifest, "--json", "--notify", f"{hub.url.replace('http:', 'json:')}/chat")
+    assert done.exit_code == 2
+    assert "does not exist" in json.loads(done.stdout)["reason"]
+    assert "does not exist" in json.loads(hub.of("/hook")[0].body)["reason"]
+    texts = [done.output, *(each.body.decode() for each in hub.requests)]
+    assert len(texts) == 4
+    assert [text for text in texts if KEY in text or "T0KENinQUERY" in text] == []
+
+
 def test_a_run_that_is_skipped_is_no_sign_of_life(shop: Place, hub: Receiver) -> None:
     name = shop.manifest("spring.csv", 1)
     work(name)
