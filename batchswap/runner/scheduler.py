@@ -50,7 +50,7 @@ LAST = 1.0
 PRICED_AHEAD = 4
 """Tasks that a tick with a budget prices before their turn, because the budget may be too small for them."""
 LONGEST_PAUSE = 15.0
-"""Longest wait in seconds of a tick for its next request. The API asked for such a pause."""
+"""Longest wait in seconds of a tick for its next request, unless its own rate is lower."""
 AWAY = 5.0
 """Seconds of oversleeping from which the process is taken to have been stopped."""
 
@@ -147,7 +147,7 @@ class Loop:
             self.spawn(self._send(action, run.pacer.ticket()))
             await asyncio.sleep(0)
             return
-        if self._may_leave(is_waiting=isinstance(action, Wait) or wait > LONGEST_PAUSE):
+        if self._may_leave(is_waiting=isinstance(action, Wait) or wait > self._longest_pause()):
             self._has_left = True
         if not self._is_finished():
             longest = inf if run.settings.deadline is None else CHECK_EVERY
@@ -162,6 +162,11 @@ class Loop:
             return 0
         places = max(0, self.submitting.capacity.allowed(now) - self.in_flight)
         return min(places, PRICED_AHEAD) if run.settings.has_budget else places
+
+    def _longest_pause(self) -> float:
+        """Return the longest wait of a tick: it leaves in a pause, but not between two requests at a low rate."""
+        settings = self._run.settings
+        return max(LONGEST_PAUSE, 2.0 * settings.rate_period / settings.rate_limit if settings.rate_limit else 0.0)
 
     def _may_leave(self, *, is_waiting: bool) -> bool:
         """Return whether a tick leaves: nothing may be sent now, and nothing that it has begun is left."""

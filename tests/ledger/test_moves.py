@@ -264,3 +264,12 @@ def test_a_run_is_recorded_with_its_series_or_not_at_all(db: sqlite3.Connection)
     first = transitions.begin_run(db, 2.0, provider="crun", account="x", mode="tick", batches=("b",))
     second = transitions.begin_run(db, 3.0, provider="crun", account="x", mode="tick", batches=("b",))
     assert ticks.series_of(db, second.run_id or 0) == first.run_id
+
+
+def test_the_shortest_life_of_a_url_is_remembered_but_not_of_one_that_is_late(db: sqlite3.Connection) -> None:
+    db.execute("update tasks set changed_at = 1000.0")
+    lives = []
+    for age in (-5.0, 59.0, 7200.0, 9000.0, 3600.0):
+        ticks.note_url_life(db, 1, 1000.0 + age)
+        lives.append(ticks.url_life(db))
+    assert lives == [None, None, 7200.0, 7200.0, 3600.0]

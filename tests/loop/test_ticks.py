@@ -1,7 +1,8 @@
 """Ticks: runs that leave while tasks are in progress, and together do what one long run does."""
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import msgspec
 import pytest
 
 from batchswap import wire
+from batchswap.client import Answer
+from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
 from batchswap.ledger.file import connection
 from batchswap.ledger.runs import ticks
@@ -196,6 +199,63 @@ async def test_a_tick_leaves_soon_when_the_api_is_away(tmp_path: Path, fault: st
     assert (await tick_on(world, service))[-1].counts["done"] + summary.counts["uncertain"] == 10
 
 
+async def test_ticks_leave_at_once_while_the_api_wants_a_long_pause(tmp_path: Path) -> None:
+    class Pausing(Service):
+        async def task_info(self, task_id: str) -> Answer:
+            answer = await super().task_info(task_id)
+            return msgspec.structs.replace(answer, status=429, code=429, data=None, retry_after=600.0)
+
+    service = Pausing(VirtualClock(), durations=QUICK, limit=20, period=10.0)
+    world = world_of(tmp_path, 1)
+    await world.run(service, mode="tick")
+    await asyncio.sleep(MINUTES_10)
+    for _ in range(3):
+        begun = service.clock.monotonic()
+        assert (await world.run(service, mode="tick", patience=3600.0)).exit_code == Exit.DEADLINE
+        assert service.clock.monotonic() < begun + 10.0
+    assert service.requests["poll"] == 1
+
+
+async def test_a_task_that_was_found_running_waits_for_a_later_tick(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 20), busy()
+    await tick_on(world, service)  # now durations are known
+    world.enrol(rows(21))
+    service.durations = lognormal(5 * 3600.0, 0.1)
+    before = service.requests["poll"]
+    await world.run(service, mode="tick")
+    while service.requests["poll"] == before:
+        await asyncio.sleep(MINUTES_10)
+        await world.run(service, mode="tick")
+    for _ in range(3):
+        await asyncio.sleep(10.0)
+        await world.run(service, mode="tick")
+    assert service.requests["poll"] == before + 1
+
+
+async def test_a_tick_does_not_leave_before_the_output_folder_is_tested(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 1), busy()
+    try_out = world.shelf.try_out
+
+    async def try_slowly(outputs: Iterable[str]) -> Trial:
+        await asyncio.sleep(5.0)
+        return await try_out(outputs)
+
+    world.shelf.try_out = try_slowly  # type: ignore[method-assign]
+    assert (await world.run(service, mode="tick")).counts["running"] == 1
+
+
+async def test_a_task_of_an_unknown_age_is_polled_by_each_tick(tmp_path: Path) -> None:
+    """The clock was set back after the submit, so that nothing says when its poll is due."""
+    world, service = world_of(tmp_path, 1), busy(SLOW)
+    await world.run(service, mode="tick")
+    with closing(sqlite3.connect(world.settings.db)) as db, db:
+        db.execute("update attempts set submitted_at = submitted_at + 86400, accepted_at = accepted_at + 86400")
+    for polls in (1, 2):
+        await asyncio.sleep(60.0)
+        await world.run(service, mode="tick")
+        assert service.requests["poll"] == polls
+
+
 async def test_an_uncertain_task_stays_uncertain_over_ticks(tmp_path: Path) -> None:
     faults = iter(["lost"])
     service = busy(fault=lambda _, kind: next(faults, None) if kind == "submit" else None)
@@ -296,3 +356,8 @@ async def test_the_api_reports_no_durations(tmp_path: Path) -> None:
     summaries = await tick_on(world, service)
     assert summaries[-1].counts["done"] == 300
     assert sum(service.requests.values()) <= 2.6 * 300
+
+
+async def test_a_tick_submits_at_a_low_rate_too(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 6, rate_limit=2, rate_period=60.0), busy()
+    assert (await world.run(service, mode="tick")).counts["running"] == 6
