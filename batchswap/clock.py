@@ -21,8 +21,8 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds that never jump back, the same in all processes of this machine until it restarts.
 
-        They include the time in which the machine slept, because the API goes on meanwhile: its tasks, its windows and
-        the pauses that it asked for.
+        They include the time in which the machine slept, because the API continues meanwhile: its tasks, its windows
+        and the pauses that it asked for.
         """
 
     async def sleep(self, seconds: float) -> None:

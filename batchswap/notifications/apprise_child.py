@@ -35,7 +35,7 @@ class Codes(logging.Handler):
 
 
 class Dispatch:
-    """What to send, and to which addresses."""
+    """A message and the addresses to which it is sent."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         import apprise  # noqa: PLC0415 - this process alone needs it

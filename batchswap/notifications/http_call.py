@@ -28,11 +28,11 @@ _READ = 1_000
 _AGAIN = (408, 429)
 """Refusals that another try may change, besides those of 500 and more."""
 _LOST = ("not found", "rate limited")
-"""What Healthchecks says about a ping that does not count, with status 200."""
+"""Words in the answers of Healthchecks to pings that do not count. Their status is 200."""
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What became of a message. `kind` is "message", "ping" or "webhook", `wrong` why it was not sent, or "".
+    """The outcome of sending. `kind` is "message", "ping" or "webhook", `wrong` why it was not sent, or "".
 
     `place` is a scheme, or a scheme and a host.
     """

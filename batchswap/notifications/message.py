@@ -15,7 +15,7 @@ NAMED = 3
 _TITLE, _NAMES = 110, 50
 """Columns of a title, and of the names in it."""
 _REMEDY = re.compile(r"\((?:401|403|505)\): ([^;]+)")
-"""What to do about a refusal of the whole account: one of our own sentences."""
+"""Finds the remedy in the reason for a refusal of the whole account. This program wrote that sentence."""
 CODES = 5
 """Codes of failures that are listed."""
 
@@ -204,7 +204,7 @@ ALERTS = {
     "disk": "trouble with the disk",
     "outage": "the API is unavailable",
 }
-"""What a message during a run is about, by its cause."""
+"""The subjects of messages during a run, by cause."""
 _SENTENCES = {
     "credits": "The account is out of credits (402). Top up: the next run continues with the rest.",
     "outage": "The API has been unavailable for 15 minutes. The run waits, for --patience at most.",

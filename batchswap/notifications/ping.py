@@ -28,7 +28,7 @@ def start_call(url: str, run_id: str) -> HttpCall | None:
 
 
 def end_call(url: str, run_id: str, signal: str, message: Message, *, is_well: bool) -> HttpCall | None:
-    """Return the ping at the end of a run. `signal`: its exit code, or "log" for what is no end of a run.
+    """Return the ping at the end of a run. `signal`: its exit code, or "log" if no run has ended.
 
     Other services than Healthchecks get a plain GET if the run ended well: after a failure, the ping must not come.
     """

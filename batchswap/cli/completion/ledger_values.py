@@ -1,4 +1,4 @@
-"""What options and arguments can be completed with: names in the ledger that the command line names, and files."""
+"""Complete options and arguments with names in the ledger that the command line names, and with files."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 _BLANKS = " \t\n"
 _SPECIAL = re.compile(r"[^\w@%+=:,./-]")
-"""What bash might not take literally outside of quotes."""
+"""Characters that bash might not take literally outside of quotes."""
 
 
 class Typed(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a tick leaves to the next one: the series that shares a budget, the polls, and the refusals in a row."""
+"""Data that ticks pass to the next one: the series that shares a budget, the polls, and the refusals in a row."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ RefusalCount = tuple[str, int]
 
 
 class PollMark(msgspec.Struct, frozen=True):
-    """What earlier ticks learned about a running task. Times are Unix seconds.
+    """Facts that earlier ticks learned about a running task. Times are Unix seconds.
 
     `seen_at`: when it was last found running. The API did not know it in the last `missing` polls, since
     `missing_since`.

@@ -41,7 +41,7 @@ REQUESTS, REQUEST_SECONDS, WAIT_SECONDS = "requests", "request-seconds", "wait-s
 
 
 class Total(NamedTuple):
-    """What a total counts."""
+    """The name of a total, with the kind and the outcome of the requests that it counts."""
 
     name: str
     kind: str = ""
