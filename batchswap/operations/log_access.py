@@ -54,7 +54,7 @@ def consult_log(db: sqlite3.Connection, settings: Settings, stamp: Stamp, *, is_
 def report_known_elsewhere(db: sqlite3.Connection, settings: Settings, owner: str, batches: Sequence[str]) -> None:
     """Warn that rows of new batches were submitted with another ledger, which may be lost: they would be paid again.
 
-    `owner`: the fingerprint of the key that would pay.
+    `owner`: the fingerprint of the key that would pay. Raise UsageError in ticks, which end before anybody reads this.
     """
     sql = "select 1 from batches where name = ? and generation = 1"
     new = [batch for batch in batches if db.execute(sql, (batch,)).fetchone()]
@@ -70,14 +70,15 @@ def report_known_elsewhere(db: sqlite3.Connection, settings: Settings, owner: st
     if names := list(dict.fromkeys(known)):
         shown = ", ".join(names[:SHOWN]) + " …" * (len(names) > SHOWN)
         was = "was" if len(names) == 1 else "were"
-        report(
-            LogEvent.KNOWN_ELSEWHERE,
+        rows = (
             f"{plural(len(names), 'row')} of these manifests ({shown}) {was} submitted before with another ledger than"
-            f" {settings.db}, and will be paid for again: if that ledger is lost, press Ctrl-C, then"
-            f" `{repair(settings.db, settings.out)}` attaches what was submitted, without paying",
-            logging.WARNING,
-            rows=len(names),
+            f" {settings.db}"
         )
+        attach = f"`{repair(settings.db, settings.out)}` attaches what was submitted, without paying"
+        if settings.leaves:
+            raise UsageError(f"{rows}: if that ledger is lost, {attach}; --duplicates pay pays for them again")
+        words = f"{rows}, and will be paid for again: if that ledger is lost, press Ctrl-C, then {attach}"
+        report(LogEvent.KNOWN_ELSEWHERE, words, logging.WARNING, rows=len(names))
 
 
 def attach_kept(db: sqlite3.Connection, stamp: Stamp) -> None:

@@ -104,7 +104,8 @@ def enrol(
     """Enrol the rows in the ledger, which is created if needed; remove a new ledger on failure.
 
     `account`: the name of the account that would pay; `owner`: the fingerprint of its key. `pin` is called once the
-    ledger exists. Raise DuplicateRows, and LedgerBehind when the submission log has attempts that the ledger lacks.
+    ledger exists. Raise DuplicateRows, LedgerBehind when the submission log has attempts that the ledger lacks, and
+    UsageError in a tick that would pay again for what another ledger has.
     """
     existed = settings.db.exists()
     with made(settings.db, pin, existed=existed) as db:
@@ -113,7 +114,7 @@ def enrol(
         options = msgspec.structs.replace(options, withdrawn=releases.withdrawn(db))
         enrolled = enrol_manifests(db, stamp, sources, options, stdin, account=account, decision=decision)
         attach_kept(db, stamp)
-        if owner and enrolled.enrolment.new and decision is not Decision.PAY:
+        if owner and (enrolled.enrolment.new or settings.leaves) and decision is not Decision.PAY:
             report_known_elsewhere(db, settings, owner, enrolled.batches)
         return enrolled
 

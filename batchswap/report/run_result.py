@@ -73,7 +73,7 @@ def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemain
     is_open = summary.exit_code != Exit.DONE and not summary.is_finished
     if summary.next_tick_at is not None:
         again = [f"the next tick is worth it from {moment(summary.next_tick_at)[11:16]}", ""]
-    elif is_open and any(summary.wanted[state] for state in TO_DO):
+    elif is_open and settings.mode != "collect" and any(summary.wanted[state] for state in TO_DO):
         again = [f"to resume: {resume}", *([] if steps else ["run the same command again to resume"]), ""]
     places = dict.fromkeys((_place(summary, settings, seen), ""))
     ends = [[place, step, then] for step in steps or [""] for then in again for place in places]

@@ -98,3 +98,27 @@ def test_the_ledger_keeps_what_a_run_was_asked_to_do(shop: Place) -> None:
         series = {each for (each,) in db.execute("select series from runs where mode = 'tick'")}
     assert modes == ["tick"] * (len(modes) - 1) + ["run"]
     assert series == {1}
+
+
+def test_a_tick_does_not_pay_again_for_the_rows_of_another_ledger(shop: Place) -> None:
+    name = shop.manifest("spring.csv", 2)
+    call("run", name, "--submit-only", *FAST)
+    for each in shop.folder.glob("batchswap.db*"):
+        each.rename(shop.folder / f"moved-{each.name}")
+    for _ in range(2):
+        code, _, said = tick(name, "-q")
+        assert code == 2
+        assert "2 rows of these manifests (spring/r0, spring/r1) were submitted before with another ledger" in said
+        assert "--duplicates pay" in said
+    assert not (shop.folder / "batchswap.db").exists()
+    shop.manifest("winter.csv", 1, "winter")
+    assert until_done("winter.csv")[-1][0] == 0
+    for _ in range(2):
+        assert tick(name)[0] == 2, "also in a ledger that has other batches"
+    assert tick(name, "--duplicates", "pay")[0] in (0, 7)
+
+
+def test_collect_only_does_not_offer_itself_to_resume(shop: Place) -> None:
+    done = call("run", shop.manifest("spring.csv", 1), "--collect-only", *FAST)
+    assert done.exit_code == 7
+    assert "resume" not in done.stderr

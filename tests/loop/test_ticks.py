@@ -14,12 +14,15 @@ from batchswap import wire
 from batchswap.client import Answer
 from batchswap.downloads import Trial
 from batchswap.errors import DownloadError, Exit
+from batchswap.ledger.enrolment.enrol import enrol
 from batchswap.ledger.file import connection
 from batchswap.ledger.runs import ticks
+from batchswap.ledger.transitions import Stamp
+from batchswap.manifest import Chunk
 from batchswap.runner.summary import Summary
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
-from tests.virtual import VirtualClock
+from tests.virtual import START, VirtualClock
 
 MINUTES_10 = 600.0
 QUICK, SLOW = lognormal(6, 0.35), lognormal(MINUTES_10, 0.5)
@@ -133,6 +136,19 @@ async def test_ticks_of_other_batches_have_their_own_budget(tmp_path: Path) -> N
     with closing(connection.connect(world.settings.db, write=False)) as db:
         assert ticks.unfinished_series(db, ["b"]) == 1
         assert ticks.unfinished_series(db, ["c"]) is None
+
+
+async def test_the_work_of_other_batches_does_not_keep_a_budget(tmp_path: Path) -> None:
+    world, service = world_of(tmp_path, 2), busy(QUICK)
+    await tick_on(world, service, budget=2.0)
+    other = [msgspec.structs.replace(each, key=f"o{each.key}", output=f"c/{each.key}.mp4") for each in rows(3, 50)]
+    with closing(connection.connect(world.settings.db, write=True)) as db:
+        enrol(db, Stamp(START, None), [Chunk("c", "/", "c.csv", other)], {})
+    await world.run(service, mode="submit", batches=("c",))
+    await world.run(service, mode="tick", budget=2.0)
+    with closing(connection.connect(world.settings.db, write=False)) as db:
+        assert ticks.unfinished_series(db, ["b"]) is None
+        assert ticks.unfinished_series(db, ["c"]) is not None
 
 
 async def test_refusals_in_a_row_are_counted_over_ticks(tmp_path: Path) -> None:

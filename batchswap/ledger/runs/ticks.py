@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from batchswap.settings import Mode
+from batchswap.states import TO_DO
 
 MODES: tuple[Mode, ...] = ("submit", "tick")
 """The modes of runs that belong to a series: they leave while tasks are in progress."""
@@ -37,14 +38,15 @@ def pack(batches: Sequence[str]) -> str:
 def unfinished_series(db: sqlite3.Connection, batches: Sequence[str]) -> int | None:
     """Return the series of the last tick of these batches; None if it left nothing to do, or there was none.
 
-    A tick that was killed has left work.
+    A tick that was killed has left work. Work of other batches does not count.
     """
-    sql = (
-        "select series, coalesce(json_extract(summary, '$.finished'), 0) from runs"
-        " where mode in ('submit', 'tick') and batches = ? order by id desc limit 1"
-    )
+    sql = "select series, summary from runs where mode in ('submit', 'tick') and batches = ? order by id desc limit 1"
     found = db.execute(sql, (pack(batches),)).fetchone()
-    return None if found is None or found[1] else int(found[0])
+    if found is None:
+        return None
+    summary = msgspec.json.decode(found[1]) if found[1] else None
+    is_over = summary is not None and (summary["finished"] or not any(summary["counts"][state] for state in TO_DO))
+    return None if is_over else int(found[0])
 
 
 def series_of(db: sqlite3.Connection, run_id: int) -> int:
