@@ -75,6 +75,8 @@ class Loop:
         self._fetching = Fetching(run)
         if run.settings.mode == "collect":
             run.state.stop_submits(Stop(Exit.DEADLINE, "--collect-only: nothing is submitted"))
+        self._asleep = 0.0
+        """Seconds by which the run's clock is ahead of the loop's, which stops while the machine sleeps."""
         self._has_left = False
         """Whether a tick has ended, with work left for the next one."""
         self._group: asyncio.TaskGroup | None = None
@@ -97,6 +99,7 @@ class Loop:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                self._asleep = self._run.clock.monotonic() - asyncio.get_running_loop().time()
                 begin()
                 while await self._has_work():
                     await self._turn()
@@ -181,7 +184,10 @@ class Loop:
         run = self._run
         wakes_at = run.clock.monotonic() + max(seconds, 0.0)
         await run.state.wait(seconds)
-        if (late := run.clock.monotonic() - wakes_at) > AWAY:
+        now = run.clock.monotonic()
+        asleep = now - asyncio.get_running_loop().time()
+        slept, self._asleep = asleep - self._asleep, asleep
+        if (late := max(slept, now - wakes_at)) > AWAY:
             run.health.patience.away(late)
             self.collecting.away(late)
             self._fetching.away(late)

@@ -109,3 +109,22 @@ async def test_a_short_nap_is_not_reported(tmp_path: Path) -> None:
     summary = await world.run(Service(world.clock(), durations=lambda _: 5.0), in_flight=3)
     assert summary.exit_code == Exit.DONE
     assert LogEvent.WOKEN not in [event for event, _ in world.events]
+
+
+async def test_sleep_outside_of_a_wait_is_noticed(tmp_path: Path) -> None:
+    """The machine can fall asleep at any moment, here while the free space is looked up."""
+    world = Laptop(tmp_path, 30)
+    world.at = float("inf")
+    clock = Slept(8.0, float("inf"))
+    world.clock = lambda: clock  # type: ignore[method-assign]
+    free = world.shelf.free
+
+    def fall_asleep() -> int:
+        if awake() > 10.0 and clock.at == float("inf"):
+            clock.at = awake()
+        return free()
+
+    world.shelf.free = fall_asleep  # type: ignore[method-assign]
+    summary = await world.run(Service(clock, durations=lambda _: 60.0, limit=20, period=10.0))
+    assert summary.counts["done"] == 30
+    assert sum(words.startswith("the machine slept") for words in world.said) == 1
