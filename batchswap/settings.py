@@ -64,8 +64,8 @@ class Settings(msgspec.Struct, frozen=True):
     fetch: Size = 0
     """Largest target that is a URL and is downloaded for this; 0: none."""
     mode: Mode = "run"
-    """"run": submit and collect until nothing is left. "submit": submit what is allowed now, poll nothing, and leave.
-    "collect": never submit. "tick": collect what has probably ended, submit what is allowed now, and leave."""
+    """"run": submit and collect until nothing is left. "submit": submit as much as allowed, poll nothing, and leave.
+    "collect": never submit. "tick": collect tasks that have probably ended, submit as much as allowed, leave."""
     duplicates: Literal["refuse", "reuse", "pay"] = "refuse"
     """How to treat rows whose inputs another batch has finished or is working on."""
 

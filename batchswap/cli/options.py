@@ -195,9 +195,9 @@ class TimeOptions(CommandOptions):
 class TickOptions(CommandOptions):
     heading = "Unattended"
     tick: bool = flag(
-        help="collect what has probably ended, submit what is allowed now, and leave; exit 7 if work is left"
+        help="collect tasks that have probably ended, submit as many as allowed, and leave; exit 7 if work is left"
     )
-    submit_only: bool = flag(help="submit what is allowed now, and leave; exit 7 if work is left")
+    submit_only: bool = flag(help="submit as many tasks as allowed, and leave; exit 7 if work is left")
     collect_only: bool = flag(help="collect the tasks in progress; never submit; exit 7 if tasks are queued")
 
 

@@ -42,7 +42,7 @@ class Samples(msgspec.Struct, frozen=True):
 
 
 def samples_of(db: sqlite3.Connection | None, ledger: Path, exit_code: int | None = None) -> Samples:
-    """Read all values in one transaction. Without a ledger, only what is known without it.
+    """Read all values in one transaction. Without a ledger, read only the values that do not need it.
 
     `exit_code`: the one of a run that has just ended, perhaps before it could record it in the ledger.
     """

@@ -19,7 +19,7 @@ def refused_certificate(error: BaseException) -> BaseException | None:
 
 
 def certificate_words(error: BaseException, host: str) -> str:
-    """Return what is wrong with the certificate of a host, and what to do."""
+    """Return the problem with a host's certificate, and the remedy."""
     code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
     whose = f"the certificate of {host}"
     if code == _EXPIRED:

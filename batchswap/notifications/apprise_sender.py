@@ -91,7 +91,7 @@ async def send_message(
 
 
 async def _carried_out(order: dict[str, object], proxy: str, seconds: float) -> dict[int, str]:
-    """Return for each address what is wrong, "" for nothing. An address without an answer is missing."""
+    """Return the problem with each address, "" for none. An address without an answer is missing."""
     found: dict[int, str] = {}
     try:
         process = await asyncio.create_subprocess_exec(

@@ -128,7 +128,7 @@ async def make(call: HttpCall, routes: Routes = DIRECT) -> Sent:
 
 
 async def _try(call: HttpCall, routes: Routes) -> tuple[str, bool]:
-    """Return what is wrong with the answer, and whether another try is pointless."""
+    """Return the problem with the answer, and whether another try is pointless."""
     headers = {"User-Agent": f"batchswap/{__version__}", **call.headers()}
     async with (
         Connections(routes, direct={"resolver": DaemonResolver()}, session={}) as connections,

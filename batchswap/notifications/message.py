@@ -209,7 +209,7 @@ _SENTENCES = {
     "credits": "The account is out of credits (402). Top up: the next run continues with the rest.",
     "outage": "The API has been unavailable for 15 minutes. The run waits, for --patience at most.",
 }
-_COLLECTS = "The run collects what is in progress; another message follows at its end."
+_COLLECTS = "The run collects the tasks in progress; another message follows at its end."
 
 
 def alert_message(cause: str, words: str, batches: tuple[str, ...], counts: dict[str, int], status: str) -> Message:

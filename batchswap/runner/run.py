@@ -30,7 +30,7 @@ from batchswap.ledger.submission_log import position
 from batchswap.ledger.submission_log.log import MISSING, NoLog, SubmissionLog, delete_old
 from batchswap.ledger.transitions import Stamp
 from batchswap.media_hosts import silence
-from batchswap.network import routes_of
+from batchswap.network import Routes, routes_of
 from batchswap.polling import TickAgenda
 from batchswap.runner import signals
 from batchswap.runner.background import Watch, flush, watched
@@ -77,47 +77,22 @@ async def work_off(
         closing(connection.connect(settings.db, write=True)) as writing,
         closing(connection.connect(settings.db, write=False)) as reading,
     ):
-        out = str(settings.out.absolute())
-        budget = Budget(settings.budget, settings.budget_per_day)
-        stamp = transitions.begin_run(
-            writing,
-            clock.now(),
-            provider=settings.provider,
-            account=account.owner,
-            out=out,
-            budget=budget,
-            mode=settings.mode,
-            batches=settings.batches,
-        )
+        stamp = _begin(writing, settings, account, clock.now())
         await _reuse(writing, reading, settings, account, stamp, clock, report)
         if is_finished(reading, settings, account):
             return _conclude(writing, reading, settings, account, stamp, None, seconds=0.0, at=clock.now())
-        routes = routes_of(settings.proxy)
-        if routes.proxies:
-            names = " and ".join(each.shown for each in routes.proxies)
-            words = f"requests go through {names}; private addresses of media hosts are recognised by name only"
-            report(LogEvent.PROXY_USED, words, logging.DEBUG)
         async with AsyncExitStack() as stack:
+            routes = _routes(settings, report)
             api = await stack.enter_async_context(
                 Client(account.base_url, account.key, clock, keep_submits=settings.rate_limit is None, routes=routes)
             )
-            private = await is_on_private_address(account.base_url, routes)
-            downloader = await stack.enter_async_context(
-                Downloader(allow_private=private, routes=routes, stall=silence(settings.patience))
-            )
+            store = await _open_store(stack, settings, account, routes)
             pacer = open_pacer(settings, account, clock)
             stack.callback(pacer.close)
             log = open_log(settings, account, reading, clock, report)
             stack.callback(log.close)
             inbox = CallbackInbox(await _receiver(stack, settings, reading, report))
             ledger = RunLedger(LedgerWriter(writing, settings.db), reading, settings.db, clock, stamp.run_id or 0, log)
-            examiner = open_examiner(settings, allow_private=private)
-            if examiner is not None:
-                stack.push_async_callback(examiner.close)
-            signer = open_signer(settings)
-            if signer is not None:
-                stack.push_async_callback(signer.close)
-            store = Results(settings.out, downloader, examiner, signer)
             context = RunContext(
                 settings,
                 account,
@@ -130,6 +105,44 @@ async def work_off(
                 inbox=inbox,
             )
             return await run(context, watch, handle_signals=handle_signals)
+
+
+def _begin(writing: sqlite3.Connection, settings: Settings, account: Account, at: float) -> Stamp:
+    return transitions.begin_run(
+        writing,
+        at,
+        provider=settings.provider,
+        account=account.owner,
+        out=str(settings.out.absolute()),
+        budget=Budget(settings.budget, settings.budget_per_day),
+        mode=settings.mode,
+        batches=settings.batches,
+    )
+
+
+def _routes(settings: Settings, report: Report) -> Routes:
+    """Return the way of all requests, and report a proxy."""
+    routes = routes_of(settings.proxy)
+    if routes.proxies:
+        names = " and ".join(each.shown for each in routes.proxies)
+        words = f"requests go through {names}; private addresses of media hosts are recognised by name only"
+        report(LogEvent.PROXY_USED, words, logging.DEBUG)
+    return routes
+
+
+async def _open_store(stack: AsyncExitStack, settings: Settings, account: Account, routes: Routes) -> Results:
+    """Return the results, with the processes that examine and sign them. `stack` closes all of it."""
+    private = await is_on_private_address(account.base_url, routes)
+    downloader = await stack.enter_async_context(
+        Downloader(allow_private=private, routes=routes, stall=silence(settings.patience))
+    )
+    examiner = open_examiner(settings, allow_private=private)
+    if examiner is not None:
+        stack.push_async_callback(examiner.close)
+    signer = open_signer(settings)
+    if signer is not None:
+        stack.push_async_callback(signer.close)
+    return Results(settings.out, downloader, examiner, signer)
 
 
 async def _reuse(
@@ -283,10 +296,10 @@ def _conclude(
     finished = is_finished(reading, settings, account)
     gone = orphans.find(reading, settings.batches)
     waits = waiting_words(reading, settings)
-    stops = list(context.state.stops) if context else []
-    if settings.leaves and not finished:
-        trouble = context.health.trouble if context else ""
-        stops.append(Stop(Exit.DEADLINE, left_words(trouble)))
+    stops = context.state.stops if context else []
+    is_left = settings.leaves and not finished
+    if is_left:
+        stops = [*stops, Stop(Exit.DEADLINE, left_words(context.health.trouble if context else ""))]
     over = exceeded(excesses(reading, run_id=stamp.run_id))
     doubtful = deliveries.count_doubtful(reading, settings.batches) if settings.require_swap else 0
     code, reason = conclude(
@@ -317,17 +330,13 @@ def _conclude(
         spent_now=own.spent,
         unpriced_attempts=money.unpriced,
         is_finished=finished,
-        next_tick_at=_next_tick(context, at) if settings.leaves and not finished else None,
+        next_tick_at=_next_tick(context, at) if is_left else None,
         needs_you=deliveries.needing(reading, settings.batches, counts),
         quality=deliveries.qualities(reading, settings.batches, done=counts[State.DONE]),
         signed=deliveries.count_signed(reading, settings.batches),
         orphans=gone,
         ledger=str(context.ledger.path if context else settings.db),
     )
-    transitions.end_run(
-        writing,
-        msgspec.structs.replace(stamp, at=at),
-        exit_code=code,
-        summary=msgspec.json.encode(summary.to_json()).decode(),
-    )
+    document = msgspec.json.encode(summary.to_json()).decode()
+    transitions.end_run(writing, msgspec.structs.replace(stamp, at=at), exit_code=code, summary=document)
     return summary

@@ -1,4 +1,4 @@
-"""Completion in real shells: what is typed, a press of Tab, and the arguments that the command then gets."""
+"""Completion in real shells: typed text, a press of Tab, and the arguments that the command then gets."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ HOSTILE = {
     "a": "a b", "c": "c:d:e", "sa": 'say "hi"', "\\$": "$HOME-x", "st": "straße", "p": "p,q",
     "x": "x!y", "\\`": "`tick`",
 }  # fmt: skip
-"""Keys by what is typed for them. test_answers.py has all other characters."""
+"""Keys, by the text that is typed for them. test_answers.py has all other characters."""
 
 
 @pytest.fixture(scope="module", params=[*INSTALL])

@@ -1,4 +1,4 @@
-"""Read the wheel and the sdist, and find what is missing in them or does not belong there."""
+"""Read the wheel and the sdist, and find files that are missing or do not belong there."""
 
 import subprocess
 import tarfile

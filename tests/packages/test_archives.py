@@ -1,4 +1,4 @@
-"""What is in the wheel and the sdist. `make dist` also installs the wheel and uses it."""
+"""The contents of the wheel and the sdist. `make dist` also installs the wheel and uses it."""
 
 import os
 import subprocess

@@ -225,11 +225,11 @@ def test_other_messages() -> None:
         ("credits", "The account is out of credits (402). Top up: the next run continues with the rest.\nThe run col"),
         (
             "refusals",
-            "20 submits in a row refused as 422.\nThe run collects what is in progress; another message follow",
+            "20 submits in a row refused as 422.\nThe run collects the tasks in progress; another message follow",
         ),
         (
             "disk",
-            "20 submits in a row refused as 422.\nThe run collects what is in progress; another message follows at",
+            "20 submits in a row refused as 422.\nThe run collects the tasks in progress; another message follows at",
         ),
         ("outage", "The API has been unavailable for 15 minutes. The run waits, for --patience at most.\n\nTasks so "),
     ],

@@ -58,6 +58,6 @@ class Examining:
 
 
 def doubt_words(found: Delivered) -> str:
-    """Return what is wrong with a result, such as "partly (62 %): the face is swapped in a part of the frames only"."""
+    """Return the doubt about a result, such as "partly (62 %): the face is swapped in a part of the frames only"."""
     words, reason = quality_words(found.quality, found.share), clean(str(found.facts.get("reason", "")))
     return f"{words}: {reason}" if reason and found.quality is Quality.PARTLY else reason or words
