@@ -27,9 +27,13 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Open a file, as if for the first time."""
+        self.clear()
+        self.driver.get(path.absolute().as_uri() + fragment)
+
+    def clear(self) -> None:
+        """Leave the page, and forget its requests and messages."""
         self.driver.get("about:blank")
         self.take_log()
-        self.driver.get(path.absolute().as_uri() + fragment)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return the value of a function body."""
@@ -83,6 +87,7 @@ def _driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 @pytest.fixture
 def browser(_driver: Chrome) -> Browser:
     found = Browser(_driver)
+    found.clear()
     found.size(1280)
     found.media(still=True)
     return found

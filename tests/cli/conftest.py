@@ -104,7 +104,11 @@ def use(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def forgetful(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """Return a server whose answers to submits never arrive."""
+    """Return a server whose answers to submits never arrive.
+
+    Runs get no callbacks: one that comes in time would settle what the lost answer has left uncertain.
+    """
+    monkeypatch.setattr("tests.cli.conftest.callback_options", list)
     lost = (FaultRate(Fault.LOST, 1.0),)
     with running(tmp_path / "forgetful", QuickEngine(), keys=(KEY,), faults=lost) as server:
         use(server, monkeypatch)
