@@ -29,8 +29,9 @@ def one_of(column: str, words: Iterable[StrEnum]) -> str:
 
 
 def marks(values: Collection[object]) -> str:
-    """Return one placeholder for each value."""
-    return ", ".join("?" * len(values))
+    """Return one placeholder for each value; NULL, which `in` finds nothing in, if there are none."""
+    # SQLite reads `in ()` as false, and then cannot use the index that `indexed by` asks for.
+    return ", ".join("?" * len(values)) or "null"
 
 
 def groups(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:

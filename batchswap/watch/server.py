@@ -36,6 +36,7 @@ _TROUBLE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>batchswap</title><meta http-equiv="refresh" content="2"></head>
 <body><main><h1>The ledger cannot be shown</h1><p>{}</p></main></body></html>
 """
+_BUG = "internal error: the terminal of `batchswap watch` shows it"
 _MISSING_COOKIE = "open the address that `batchswap watch` printed, with its token"
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class WatchServer:
             raise
         except Exception:  # the last resort: a bug
             log.exception("%s %s failed", request.method, request.path)
-            return _refuse(500, "internal error: the terminal of `batchswap watch` shows it")
+            return _refuse(500, _BUG)
 
     def _enter(self) -> web.Response:
         answer = web.Response(text=_ENTERED, content_type="text/html")
@@ -118,8 +119,10 @@ class WatchServer:
         try:
             html = await asyncio.to_thread(self.pages.page)
         except BatchswapError as error:  # also for a moment while a run creates the ledger
-            text = _TROUBLE.format(escape(safe(str(error))))
-            return web.Response(status=503, text=text, content_type="text/html")
+            return _trouble(503, str(error))
+        except Exception:  # a bug, which the page must survive overnight
+            log.exception("the page cannot be made")
+            return _trouble(500, _BUG)
         answer = web.Response(text=html.text, content_type="text/html")
         answer.headers["Content-Security-Policy"] = f"{html.policy}; frame-ancestors 'none'"
         return answer
@@ -183,6 +186,11 @@ def _answer(status: int, words: str) -> web.Response:
 
 def _refuse(status: int, words: str) -> web.Response:
     return _answer(status, words)
+
+
+def _trouble(status: int, words: str) -> web.Response:
+    """Return a page that loads itself again."""
+    return web.Response(status=status, text=_TROUBLE.format(escape(safe(words))), content_type="text/html")
 
 
 def _file(path: Path | None) -> web.StreamResponse:

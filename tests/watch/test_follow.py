@@ -16,6 +16,7 @@ import pytest
 
 from batchswap.errors import LedgerError
 from batchswap.ledger import page_queries
+from batchswap.ledger.file import connection
 from batchswap.ledger.file.connection import VERSION
 from batchswap.ledger.file.lock import hold
 from batchswap.operations.ledger_access import reading
@@ -117,6 +118,30 @@ def test_a_ledger_may_come_later_and_go_away(shop: Place) -> None:
         for path in shop.folder.glob("batchswap.db*"):
             path.unlink()
         assert b"There is no ledger yet" in server.ask("/")[2]
+
+
+def test_a_ledger_has_a_page_before_its_first_rows(shop: Place) -> None:
+    """A run creates the ledger before it has read the manifest."""
+    connection.create(Path("batchswap.db"))
+    with watching(shop.folder) as server:
+        status, _, page = server.ask("/")
+        assert (status, b'"mark":{"run":0,"task":0' in page) == (200, True)
+        with server.events("0-0-0-0") as events:
+            after(events, "sections")
+            assert work(shop.manifest("spring.csv", 1)).exit_code == 0
+            assert after(events, "reload") == {}
+    assert call("report").exit_code == 0
+
+
+def test_a_page_that_cannot_be_made_loads_itself_again(place: Place) -> None:
+    modules = place.folder / "modules"
+    modules.mkdir()
+    lines = ["from batchswap.watch.live_pages import LivePages", "LivePages.page = lambda self: int('no number')", ""]
+    (modules / "sitecustomize.py").write_text("\n".join(lines))
+    with watching(place.folder, modules=modules) as server:
+        status, _, page = server.ask("/")
+    assert (status, b'http-equiv="refresh"' in page, b"internal error" in page) == (500, True, True)
+    assert "ValueError" in (place.folder / "watch.log").read_text()
 
 
 def test_orders_review_results(night: Watched) -> None:
