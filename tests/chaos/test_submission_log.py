@@ -201,7 +201,8 @@ def test_another_file_is_not_used_as_the_result(old_shop: Shop) -> None:
 def test_an_answer_that_the_ledger_did_not_record_is_taken_from_the_log(old_shop: Shop) -> None:
     pairs = old_shop.rows(5)
     point = "batchswap.ledger.transitions:accepted@before#3"
-    assert old_shop.process("--rate", "none", point=point).returncode == -signal.SIGKILL
+    # With three in flight, no other submit waits for its answer at that point.
+    assert old_shop.process("--rate", "none", "--in-flight", "3", point=point).returncode == -signal.SIGKILL
     assert run(old_shop) == 0  # nothing is uncertain
     assert old_shop.vendor.accepted == dict.fromkeys(pairs, 1)
     assert old_shop.results() == old_shop.expected(pairs)

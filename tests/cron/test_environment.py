@@ -22,7 +22,9 @@ def stranger(tmp_path: Path) -> tuple[str, ...]:
         if folder.owner() == "root" and folder.is_relative_to(tempfile.gettempdir()):
             folder.chmod(folder.stat().st_mode | 0o055)
     (tmp_path / "work").chmod(0o777)
-    return ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups")
+    # The package may be in a private folder, which this user may read.
+    reads = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    return ("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *reads)
 
 
 def test_a_run_needs_nothing_but_a_home_and_a_key(desk: Desk) -> None:
