@@ -74,7 +74,7 @@ class Loop:
         self.collecting = Collecting(run, prices)
         self._fetching = Fetching(run)
         if run.settings.mode == "collect":
-            run.state.stop_submits(Stop(Exit.DEADLINE, "--collect-only: nothing is submitted"))
+            run.state.stop_submits(Stop(Exit.DEADLINE, "nothing is submitted (--collect-only)"))
         self._asleep = 0.0
         """Seconds by which the run's clock is ahead of the loop's, which stops while the machine sleeps."""
         self._has_left = False

@@ -272,6 +272,18 @@ def test_a_key_that_the_api_refuses_ends_the_run_with_5(shop: Place, monkeypatch
     assert "w" * 32 not in done.output + "".join(dump())
 
 
+def test_a_refused_key_says_what_to_do(shop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = shop.manifest("spring.csv", 1)
+    assert work(manifest, "--submit-only", "-q").exit_code == 7
+    monkeypatch.setenv("CRUN_API_KEY", "ak_" + "w" * 32)
+    done = work(manifest, "--collect-only", "-q")
+    assert done.exit_code == 5
+    advice, last = done.stderr.splitlines()[-2:]
+    assert advice.endswith("set CRUN_API_KEY, or the line CRUN_API_KEY=… in ~/.crun/.env")
+    assert last.startswith("nothing is submitted (--collect-only); the API refuses the key (401): 1 running")
+    assert [work(manifest, "--tick", "-q").stderr.count("set CRUN_API_KEY") for _ in range(2)] == [1, 0]
+
+
 def test_a_base_url_that_shows_the_key_is_refused_before_anything(shop: Place) -> None:
     done = work(shop.manifest("spring.csv", 1), "--base-url", "http://api.example.com")
     assert done.exit_code == 2

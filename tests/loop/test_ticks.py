@@ -86,7 +86,7 @@ async def test_collect_only_never_submits(tmp_path: Path) -> None:
     summary = await world.run(service, mode="collect", budget=0.0)
     assert (summary.exit_code, summary.counts["done"], summary.counts["queued"]) == (Exit.DEADLINE, 20, 10)
     assert summary.requests["submit"] == summary.requests["estimate"] == 0
-    assert "--collect-only: nothing is submitted" in summary.reason
+    assert "nothing is submitted (--collect-only)" in summary.reason
     assert (await world.run(service)).exit_code == Exit.DONE
     assert (await world.run(service, mode="collect")).exit_code == Exit.DONE
 

@@ -69,10 +69,13 @@ class RunState:
         self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit, **cause)
 
     def stop_run(self, stop: Stop) -> None:
-        """Send nothing more and end the run."""
+        """Send nothing more and end the run. A refusal of the account is reported, because it says what to do."""
         if self.run_stop is None:
             self.run_stop = stop
-            self.stops.append(stop)
+            if stop.exit is Exit.REFUSED:
+                self.add_stop(stop)
+            else:
+                self.stops.append(stop)
         self.submits_over.set()
         self.over.set()
         self.turns.end()
