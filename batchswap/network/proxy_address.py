@@ -11,7 +11,8 @@ from batchswap.tasks import is_nameable
 
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}
 """The schemes of proxies, and the port of each if the URL has none."""
-_FORM = "write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"
+_FORM = "write http://HOST:PORT, with USER:PASSWORD@ in front of HOST if the proxy needs a login"
+"""The form of a URL, without a user in it, which the console would remove."""
 _HOST = re.compile(r"[^\s/?#@%\[\]<>^`{|}\\:]+|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 
 
@@ -59,7 +60,7 @@ def parse_proxy(text: str, place: str, *, is_bare_allowed: bool = False) -> Prox
     if scheme.lower() not in PORTS:
         named = f" {scheme}://" if re.fullmatch("[A-Za-z][A-Za-z0-9+.-]{0,15}", scheme) else ""
         raise UsageError(f"{place}: the scheme{named} is not that of a proxy: use {', '.join(PORTS)}")
-    malformed = f"{place}: the URL of the proxy is malformed: {_FORM}, with special characters as %XX"
+    malformed = f"{place}: the URL of the proxy is malformed: {_FORM}, and special characters as %XX"
     try:
         parts = urlsplit(text)
         port = PORTS[parts.scheme] if parts.port is None else parts.port
@@ -67,7 +68,9 @@ def parse_proxy(text: str, place: str, *, is_bare_allowed: bool = False) -> Prox
         raise UsageError(malformed) from None
     host = parts.hostname or ""
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise UsageError(f"{place}: the URL of a proxy has nothing after the port: {_FORM}, special characters as %XX")
+        raise UsageError(
+            f"{place}: the URL of a proxy has nothing after the port: {_FORM}, and special characters as %XX"
+        )
     if not text.isprintable() or not _HOST.fullmatch(host) or not is_nameable(host) or not port:
         raise UsageError(malformed)
     user = None if parts.username is None else unquote(parts.username)

@@ -4,11 +4,13 @@ import os
 import socket
 from collections.abc import Iterator
 
+from yarl import URL
+
 from batchswap.errors import Exit
-from batchswap.network import ProxyAddress, routes_of
+from batchswap.network import ProxyAddress, Routes, routes_of
 from batchswap.network.certificates import FILE, FOLDER, problem_of_files
 from batchswap.network.faults import reason_of
-from batchswap.network.routes import variables_set
+from batchswap.network.routes import is_bypassed, is_here, variables_set
 from batchswap.preflight.environment import Finding
 from batchswap.settings import Settings
 
@@ -25,10 +27,10 @@ def look_at_proxies(settings: Settings) -> Iterator[Finding]:
             are, them = ("is", "it") if len(variables_set()) == 1 else ("are", "them")
             yield Finding("proxy", True, f"{names} {are} set and not used: --proxy env uses {them}")
         return
-    proxies = routes_of(settings.proxy).proxies
-    if not proxies:
+    routes = routes_of(settings.proxy)
+    if not routes.proxies:
         yield Finding("proxy", True, "--proxy env: no proxy variable is set, so all connections are direct")
-    for proxy in proxies:
+    for proxy in routes.proxies:
         source = f" ({names})" if names and settings.proxy == "env" else ""
         login = " with a user and a password" if proxy.user is not None else ""
         if problem := _problem(proxy):
@@ -36,6 +38,24 @@ def look_at_proxies(settings: Settings) -> Iterator[Finding]:
             yield Finding("proxy", False, message, PROXY_REMEDY, Exit.UNAVAILABLE)
         else:
             yield Finding("proxy", True, f"{proxy.shown}{source} can be reached, and is used{login}")
+    if routes.proxies and settings.provider == "crun" and (why := _why_direct(routes, settings.base_url)):
+        yield Finding("proxy", True, f"{settings.base_url} is reached directly, because {why}")
+
+
+def _why_direct(routes: Routes, base_url: str) -> str:
+    """Return why the API is reached without a proxy; "" if it is not, or if its URL is malformed."""
+    try:
+        url = URL(base_url)
+    except ValueError:
+        return ""
+    host = url.raw_host or ""
+    if routes.proxy_for(url) is not None:
+        return ""
+    if is_here(host):
+        return "it is this machine"
+    if is_bypassed(host, url.port, routes.bypass):
+        return "NO_PROXY lists it"
+    return f"neither {url.scheme.upper()}_PROXY nor ALL_PROXY is set"
 
 
 def _problem(proxy: ProxyAddress) -> str:
@@ -55,4 +75,5 @@ def look_at_certificates() -> Iterator[Finding]:
     if message:
         yield Finding("certificates", False, message, remedy, Exit.USAGE)
     elif given := " and ".join(f"{name} ({os.environ[name]})" for name in (FILE, FOLDER) if os.environ.get(name)):
-        yield Finding("certificates", True, f"{given} says which certificates are trusted")
+        say = "say" if " and " in given else "says"
+        yield Finding("certificates", True, f"{given} {say} which certificates are trusted")

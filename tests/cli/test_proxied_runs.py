@@ -194,7 +194,7 @@ def test_doctor_tells_the_proxy_from_the_api(
     code, said = look()
     assert code == 0, said
     assert f"ok   proxy: {shown} can be reached, and is used with a user and a password" in said
-    assert f"ok   certificates: SSL_CERT_FILE ({env['SSL_CERT_FILE']})" in said
+    assert f"ok   certificates: SSL_CERT_FILE ({env['SSL_CERT_FILE']}) says which certificates are trusted" in said
     assert f"ok   api: https://{API} accepts the key" in said
     proxy.fault = lambda _: 502
     code, said = look()
@@ -210,7 +210,16 @@ def test_doctor_tells_the_proxy_from_the_api(
     proxy.fault = lambda _: None
     code, said = look("--proxy", "env")
     assert (code, f"ok   proxy: {shown} (https_proxy) can be reached" in said) == (0, True)
-    del env["https_proxy"]
+    assert "is reached directly" not in said
+    env["NO_PROXY"] = "test.example"
+    assert f"ok   proxy: https://{API} is reached directly, because NO_PROXY lists it" in look("--proxy", "env")[1]
+    env["http_proxy"] = env.pop("https_proxy")
+    del env["NO_PROXY"]
+    assert (
+        f"https://{API} is reached directly, because neither HTTPS_PROXY nor ALL_PROXY is set"
+        in look("--proxy", "env")[1]
+    )
+    del env["http_proxy"]
     assert "no proxy variable is set, so all connections are direct" in look("--proxy", "env")[1]
 
 
@@ -232,6 +241,7 @@ def test_an_unusable_proxy_is_a_usage_error_without_its_password(
         done = finish(place.folder, env, *command)
         assert (done.returncode, SECRET in done.stdout + done.stderr) == (2, False)
         assert words in done.stderr + done.stdout
+        assert words.startswith("the scheme") or "with USER:PASSWORD@ in front of HOST" in done.stderr + done.stdout
     assert not (place.folder / "batchswap.db").exists()
 
 
