@@ -89,8 +89,8 @@ class Retried:
             parts.append(f"{skipped}, name {them} to queue {them} anyway")
         if self.withdrawn:
             parts.append(f"skipped {plural(self.withdrawn, 'task')} whose release was withdrawn")
-        if self.moved.total() > self.orphaned:
-            parts.append("the next run takes them")
+        if taken := max(0, self.moved.total() - self.orphaned):
+            parts.append("the next run takes " + ("it" if taken == 1 else "them"))
         if self.orphaned:
             has = "has" if self.orphaned == 1 else "have"
             parts.append(f"{self.orphaned:,} {has} no row in the manifest any more and will not run without it")

@@ -56,7 +56,7 @@ def test_a_failed_generation_is_queued_again_and_paid_again(shop: Place) -> None
     assert work(name).exit_code == 3
     said = call("retry")
     assert said.exit_code == 0
-    assert "1 task queued again; the next run takes them" in said.stderr
+    assert "1 task queued again; the next run takes it" in said.stderr
     assert state("r0") == "queued"
     assert work(name).exit_code == 3
     assert [each["state"] for each in show("r0")["attempts"]] == ["failed", "failed"]
@@ -87,7 +87,7 @@ def test_an_older_success_is_not_taken_for_an_edited_row(shop: Place) -> None:
     assert work(name, "--limit", "0").exit_code == 0
     Path("other.mp4").unlink()
     assert work(name).exit_code == 3
-    assert "1 task queued again; the next run takes them" in call("retry").stderr
+    assert "1 task queued again; the next run takes it" in call("retry").stderr
 
 
 def test_retry_affects_only_the_selected_tasks(shop: Place) -> None:
@@ -278,7 +278,7 @@ def fetched_again(name: str, key: str) -> None:
     """Run `retry KEY`, and check that the next run pays nothing for it."""
     said = call("retry", key)
     assert said.exit_code == 0, said.stderr
-    assert "0 tasks queued again, 1 to collect again without paying; the next run takes them" in said.stderr
+    assert "0 tasks queued again, 1 to collect again without paying; the next run takes it" in said.stderr
     done = work(name, "--json")
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
@@ -329,7 +329,7 @@ def test_a_changed_result_blocks_a_new_one_until_it_is_moved(shop: Place) -> Non
     path.write_bytes(content[:-1])
     said = call("retry", "r0").stderr
     assert "results/spring/r0.mp4: is not the stored result and is never replaced: move it away" in said
-    assert said.endswith("0 tasks queued again, 1 to collect again without paying; the next run takes them\n")
+    assert said.endswith("0 tasks queued again, 1 to collect again without paying; the next run takes it\n")
     assert work(name).exit_code == 3
     assert (show("r0")["code"], path.read_bytes()) == ("output-taken", content[:-1])
     path.unlink()
