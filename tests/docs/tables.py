@@ -109,7 +109,7 @@ def _option(option: click.Option, command: str) -> tuple[str, str, str, str]:
         names += f" `{option.make_metavar(click.Context(root))}`"
     example = "" if option.is_flag else f"`{' '.join(example_of(option, command))}`"
     if not default and option.is_flag:
-        return names, "on" if option.default else "off", words, example
+        return names, "on" if option.default is True else "off", words, example
     return names, f"`{default}`" if default else "", words, example
 
 

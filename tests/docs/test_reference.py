@@ -54,6 +54,10 @@ def test_each_example_of_an_option_is_accepted(name: str, option: click.Option) 
     assert option.name == "verbose" or taken != command.make_context(name, arguments).params[str(option.name)] or taken
 
 
+def test_options_that_are_off_are_off_in_the_reference() -> None:
+    assert "| `-v`, `--verbose` | off |" in "\n".join(REFERENCE.lines)
+
+
 def test_no_example_is_of_an_option_that_does_not_exist() -> None:
     known = {key for name, option in CASES for key in (longest(option), f"{name} {longest(option)}")}
     assert set(EXAMPLES) <= known
