@@ -18,20 +18,26 @@ TRIES = 3
 LONGEST = 60
 """Seconds after which the process ends by itself, if the one that started it was killed."""
 _PAUSE = 0.5
+_LOST = "connection error"
+"""Words with which the services of Apprise say that there was no answer, or that a mail server refused the login."""
+UNREACHED = "the connection failed: check the host, the port, the login, the proxy and the certificates"
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 
 
-class Codes(logging.Handler):
-    """Keeps the HTTP status of the last failure of each thread. The rest of what Apprise logs may have secrets."""
+class Reasons(logging.Handler):
+    """Keeps the reason for the last failure of each thread. The rest of what Apprise logs may have secrets."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.found: dict[int, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the status that the record names."""
-        if match := _STATUS.search(record.getMessage()):
-            self.found[threading.get_ident()] = match[1]
+        """Keep the status that the record names, or that there was no connection."""
+        text = record.getMessage()
+        if match := _STATUS.search(text):
+            self.found[threading.get_ident()] = f"it answered {match[1]}"
+        elif _LOST in text.lower():
+            self.found[threading.get_ident()] = UNREACHED
 
 
 class Dispatch:
@@ -41,12 +47,17 @@ class Dispatch:
         import apprise  # noqa: PLC0415 - this process alone needs it
 
         self._apprise, self._order = apprise, order
+        # Without a time limit of its own, Apprise sends in the thread that `Reasons` knows.
         self._asset = apprise.AppriseAsset(
-            app_id="batchswap", app_desc="batchswap", http_redirects=False, storage_mode="memory"
+            app_id="batchswap",
+            app_desc="batchswap",
+            service_timeout=0,
+            http_redirects=False,
+            storage_mode="memory",
         )
-        self._codes = Codes()
+        self._reasons = Reasons()
         logger = logging.getLogger("apprise")
-        logger.handlers, logger.propagate = [self._codes], False
+        logger.handlers, logger.propagate = [self._reasons], False
         self._output = threading.Lock()
 
     def carry_out(self) -> None:
@@ -100,8 +111,8 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - a plugin's bug is a failure to send
             box.append(type(error).__name__)
             return
-        status = self._codes.found.get(threading.get_ident())
-        box.append("" if is_sent else f"it answered {status}" if status else "it did not take the message")
+        reason = self._reasons.found.pop(threading.get_ident(), "it did not take the message")
+        box.append("" if is_sent else reason)
 
     def _tell(self, number: int, words: str) -> None:
         with self._output:

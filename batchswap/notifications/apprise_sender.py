@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _KEPT = (
     *("COVERAGE_PROCESS_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY"),  # messages on the desktop
 )
+_SEVERAL = re.compile(r"\s|[,;][A-Za-z][A-Za-z0-9+.-]*://")
+"""Finds a space, or the beginning of another address."""
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _HERE = ("localhost", "127.0.0.1", "::1")
 """This machine, which is always reached directly."""
@@ -62,6 +65,8 @@ def check_addresses(urls: tuple[str, ...], proxy: str = "") -> None:
     """Raise MissingExtra without Apprise, and UsageError for an address that it does not know."""
     if not urls:
         return
+    for each in urls:
+        _check_form(each)
     if find_spec("apprise") is None:
         raise MissingExtra("notify", "apprise")
     order = {"check": True, "urls": urls}
@@ -69,6 +74,19 @@ def check_addresses(urls: tuple[str, ...], proxy: str = "") -> None:
     for number, url in enumerate(urls):
         if found.get(number):
             raise UsageError(f"--notify: {scheme_of(url)}… {found[number]}; see https://appriseit.com/services/")
+
+
+def _check_form(url: str) -> None:
+    """Raise UsageError for an address without a scheme, and for several in one: Apprise would use the first only."""
+    if "://" not in url:
+        raise UsageError(
+            "--notify: an address begins with a scheme, such as mailto://; see https://appriseit.com/services/"
+        )
+    if _SEVERAL.search(url):
+        raise UsageError(
+            f"--notify: {scheme_of(url)}… has several addresses in one: repeat --notify for each address"
+            " (in BATCHSWAP_NOTIFY, separate them with spaces)"
+        )
 
 
 async def send_message(

@@ -18,6 +18,7 @@ from batchswap.client.http import is_loopback
 from batchswap.errors import UsageError
 from batchswap.network import DIRECT, Connections, ProxyFault, Routes
 from batchswap.network.certificates import certificate_words, refused_certificate
+from batchswap.network.faults import reason_of
 
 TRIES = 3
 ONE_TRY = 10.0
@@ -154,7 +155,7 @@ def _in_words(error: Exception, url: str) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "its name cannot be found"
         case aiohttp.ClientConnectorError():
-            return f"it cannot be reached ({error.os_error.strerror or type(error.os_error).__name__})"
+            return f"it cannot be reached{reason_of(error.os_error)}"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
             return "it closed the connection"
     return type(error).__name__

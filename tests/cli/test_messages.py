@@ -172,8 +172,8 @@ def test_a_receiver_that_refuses_connections_is_a_warning(shop: Place, monkeypat
         shop.manifest("spring.csv", 1), "--ping-url", f"{gone.url}{CHECK}", "--notify", address, "--notify-on", "always"
     )
     assert (done.exit_code, last_line(done)[:7]) == (0, "done: 1")
-    assert "the ping to http://127.0.0.1 failed: it cannot be reached (" in done.stderr
-    assert "the message to json:// failed: it did not take the message" in done.stderr
+    assert "the ping to http://127.0.0.1 failed: it cannot be reached: Connection refused" in done.stderr
+    assert "the message to json:// failed: the connection failed: check the host, the port" in done.stderr
 
 
 def test_a_name_server_that_hangs_does_not_hold_the_run(
@@ -317,7 +317,10 @@ def test_a_plain_url_is_requested_after_a_good_run_only(shop: Place, hub: Receiv
         (["--webhook-url", "ftp://T0KENinUSER@example.com/"], "--webhook-url: the URL must be https"),
         (["--webhook-url", "https://[T0KENinPATH"], "--webhook-url: the URL must be https"),
         (["--webhook-url", "https://127.0.0.1/"], "set BATCHSWAP_WEBHOOK_SECRET"),
-        (["--notify", "T0KENinPATH"], "--notify: an address… is not an address of Apprise"),
+        (["--notify", "T0KENinPATH"], "--notify: an address begins with a scheme, such as mailto://"),
+        (["--notify", ""], "--notify: an address begins with a scheme, such as mailto://"),
+        (["--notify", "json://127.0.0.1/T0KENinPATH mailto://a@example.com"], "json://… has several addresses in one"),
+        (["--notify", "json://127.0.0.1/T0KENinPATH,mailto://a@example.com"], "json://… has several addresses in one"),
         (["--notify", "nosuch://T0KENinPATH"], "--notify: nosuch://… is not an address of Apprise"),
     ],
 )
@@ -459,16 +462,21 @@ def test_a_test_is_shown_and_sent_everywhere(shop: Place, hub: Receiver) -> None
     assert [each.target.partition("?")[0] for each in hub.of(CHECK)] == [f"{CHECK}/log"]
     [hook] = hub.of("/hook")
     assert (json.loads(hook.body)["test"], json.loads(hook.body)["exit_code"]) == (True, 3)
-    hub.answers = {"/hook": [400]}
+    hub.answers = {"/hook": [400], "/chat": [403] * 3}
     again = call("notify", "--test", *chat)
     assert (again.exit_code, again.stdout.splitlines()[-1]) == (1, "webhook to http://127.0.0.1: it answered 400")
+    assert again.stdout.splitlines()[-3] == "message to json://: it answered 403"
 
 
 def test_a_test_needs_its_option_and_an_address(place: Place) -> None:
     without = call("notify")
     assert (without.exit_code, "`batchswap notify --test`" in without.stderr) == (2, True)
     nowhere = call("notify", "--test")
-    assert (nowhere.exit_code, "no address is set" in nowhere.stderr) == (2, True)
+    assert (nowhere.exit_code, "no address is set, so nothing was sent: set BATCHSWAP_NOTIFY" in nowhere.stderr) == (
+        2,
+        True,
+    )
+    assert nowhere.stdout.startswith("TEST: batchswap: no run yet\n"), "the message is shown anyway"
 
 
 def test_the_process_that_sends_has_no_key_and_shows_no_address(shop: Place, _server: Running, hub: Receiver) -> None:

@@ -20,15 +20,18 @@ from batchswap.operations.ledger_access import reading
 
 
 def notify(console: Console, options: NotifyOptions) -> int:
-    """Show and send the message. Exit 1 if an address did not take it."""
+    """Show and send the message. Exit 1 if an address did not take it, and 2 if there is no address."""
     if not options.test:
         raise UsageError("give --test: `batchswap notify --test` shows and sends the message of the last run")
     channels = open_channels(options.notify, "always", options.ping_url, options.webhook_url, options.proxy)
-    if channels.is_empty:
-        raise UsageError("no address is set: use --notify, --ping-url or --webhook-url (or BATCHSWAP_NOTIFY, …)")
     message, document = last_message(options)
     message = as_test(message)
     print_lines([message.title, "", *message.text.splitlines(), ""])
+    if channels.is_empty:
+        raise UsageError(
+            "no address is set, so nothing was sent: set BATCHSWAP_NOTIFY, BATCHSWAP_PING_URL or BATCHSWAP_WEBHOOK_URL"
+            " (see `batchswap guide unattended`)"
+        )
     delivery = Outgoing(message, channels.addresses, tuple(calls(channels, message, document)), proxy=channels.proxy)
     results = asyncio.run(deliver(delivery))
     print_lines(shown(each) for each in results)
