@@ -49,4 +49,4 @@ class NotifyOptions(LedgerOptions, ProxyOptions, AddressOptions):
 
     command, summary = "notify", "show and send the message that a run would send"
     package = "batchswap.cli.commands.unattended"
-    test: bool = flag(help="do it; nothing is sent without this option")
+    test: bool = flag(help="show and send the message; required")
