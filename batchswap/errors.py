@@ -1,6 +1,7 @@
 """Exceptions of the package, and the exit codes of its commands."""
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Exit(IntEnum):
@@ -40,6 +41,21 @@ SEVERITY = (
 def worst(exits: set[Exit]) -> Exit:
     """Return the worst exit code; DONE if there is none."""
     return max(exits, key=SEVERITY.index, default=Exit.DONE)
+
+
+class Ending(NamedTuple):
+    """How a run ended. `exit_code` None: it was killed. `reason` None: unknown."""
+
+    exit_code: int | None
+    reason: str | None = None
+
+    def had(self, exit_code: int, words: str) -> bool:
+        """Return whether the run ended with this exit code, and for REFUSED and NO_CREDITS with these words, too.
+
+        Each of these two has several causes, and each cause needs another action of the user.
+        """
+        has_causes = exit_code in (Exit.REFUSED, Exit.NO_CREDITS) and self.reason is not None
+        return exit_code == self.exit_code and (not has_causes or words in (self.reason or ""))
 
 
 class BatchswapError(Exception):

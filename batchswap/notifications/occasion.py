@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from batchswap.errors import Exit
+from batchswap.errors import Ending, Exit
 from batchswap.notifications.run_end import EarlierRun, RunEnd
 from batchswap.states import State
 
@@ -39,6 +39,7 @@ def _is_trouble(end: RunEnd) -> bool:
 
 def _is_worse(end: RunEnd, before: EarlierRun) -> bool:
     """Return whether there is trouble that the run before did not have."""
-    if not is_well(end.exit_code, end.mode) and end.exit_code != before.exit_code:
+    is_known = end.exit_code is not None and Ending(before.exit_code, before.reason).had(end.exit_code, end.reason)
+    if not is_well(end.exit_code, end.mode) and not is_known:
         return True
     return (end.needs_you > 0 and not before.needs_you) or end.uncertain > before.uncertain

@@ -32,6 +32,7 @@ class EarlierRun(msgspec.Struct, frozen=True):
     open: int = 0
     spent: float = 0.0
     results: int = 0
+    reason: str | None = None
 
 
 class OpenNeed(msgspec.Struct, frozen=True):
@@ -192,6 +193,7 @@ def _earlier(db: sqlite3.Connection, run: RunRow) -> EarlierRun:
         open=open_of(counts),
         spent=run.spent,
         results=page_queries.ends_of(db, run.id).get("succeeded", 0),
+        reason=document.get("reason"),
     )
 
 

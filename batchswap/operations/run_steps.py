@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from batchswap.errors import LedgerError
+from batchswap.errors import Ending, LedgerError
 from batchswap.events import LogEvent, report
 from batchswap.ledger import queries, releases
 from batchswap.ledger.enrolment.duplicates import Decision
@@ -40,13 +40,13 @@ from batchswap.states import FINAL, State
 class EnrolledLedger(msgspec.Struct, frozen=True):
     """A locked ledger with the rows of the manifests.
 
-    `before`: tasks of these batches in each state. `last_exit`: the exit code of the last tick of these batches.
+    `before`: tasks of these batches in each state. `last`: how the last tick of these batches ended.
     """
 
     settings: Settings
     enrolled: Enrolled
     before: dict[str, int]
-    last_exit: int | None = None
+    last: Ending | None = None
 
 
 @contextmanager
@@ -76,10 +76,10 @@ def enrolled_in(
         settings = msgspec.structs.replace(settings, batches=enrolled.batches)
         before = counts_of(settings)
         with reading(settings.db) as db:
-            last_exit = ticks.last_exit(db, settings.batches)
+            last = ticks.last_ending(db, settings.batches)
         if account is None and has_work(settings, before):
             require_engine()
-        yield EnrolledLedger(settings, enrolled, before, last_exit)
+        yield EnrolledLedger(settings, enrolled, before, last)
 
 
 @contextmanager

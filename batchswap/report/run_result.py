@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchswap.errors import Exit
+from batchswap.errors import Ending, Exit
 from batchswap.events import LogEvent
 from batchswap.report import stored_files
 from batchswap.report.formatting import cells, counted, fit, moment, money, outcome, plural, priced, safe, span
@@ -51,15 +51,17 @@ def remarks(summary: Summary, settings: Settings, seen: RunRemains) -> Iterator[
         yield LogEvent.TASKS_ORPHANED, cancel_orphans(summary.orphans, settings.db)
 
 
-def is_news(summary: Summary, settings: Settings, before: dict[str, int], last_exit: int | None) -> bool:
+def is_news(summary: Summary, settings: Settings, before: dict[str, int], last: Ending | None) -> bool:
     """Return whether a user who asked for quiet wants the last line: of a tick, only if it is not as expected.
 
-    `before`: the counts when it began. `last_exit`: the exit code of the tick before it.
+    `before`: the counts when it began. `last`: how the tick before it ended.
     """
     if not settings.leaves:
         return True
     has_moved = summary.is_finished and summary.counts != before
-    return summary.exit_code != Exit.DEADLINE and (has_moved or summary.exit_code != (last_exit or 0))
+    before_it = last if last is not None and last.exit_code is not None else Ending(Exit.DONE)
+    is_known = before_it.had(summary.exit_code, summary.reason)
+    return summary.exit_code != Exit.DEADLINE and (has_moved or not is_known)
 
 
 def last_line(summary: Summary, settings: Settings, resume: str, seen: RunRemains | None = None) -> str:

@@ -218,8 +218,8 @@ async def run(context: RunContext, watch: Watch, *, handle_signals: bool = True)
             await ledger.write(transitions.recover)
             if settings.leaves:
                 await ledger.do(ticks.forget_ended)
-                last_exit = ticks.last_exit(ledger.db, settings.batches, ledger.run_id)
-                context.state.recall(ticks.refusals(ledger.db, ledger.run_id), last_exit)
+                last = ticks.last_ending(ledger.db, settings.batches, ledger.run_id)
+                context.state.recall(ticks.refusals(ledger.db, ledger.run_id), last)
             context.agenda.recall(
                 (class_of(past.model, past.seconds).group, past.took) for past in queries.took(ledger.db)
             )

@@ -4,10 +4,13 @@ import json
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Place, call
+from tests.cli.conftest import Place, call, use
+from tests.cli.quick import KEY, QuickEngine
+from tests.http.local import running
 
 FAST = ("--rate", "1000/10s")
 
@@ -53,6 +56,22 @@ def test_quiet_ticks_report_trouble_once(shop: Place) -> None:
     assert sum(bool(said) for _, _, said in ends) == 1
     assert "1 failed" in ends[-1][2]
     assert tick(name, "-q") == (3, "", "")
+
+
+def test_another_cause_of_the_same_exit_code_is_news(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who has raised the budget must learn that the account is out of credits, too."""
+    with running(tmp_path / "other", QuickEngine(), keys=(KEY,), balance=1.0) as server:
+        use(server, monkeypatch)
+        name = place.manifest("spring.csv", 3)
+        code, _, said = until_done(name, "-q", "--budget", "1")[-1]
+        assert (code, said.count("the budget is used up: the rest stays queued")) == (6, 1)
+        assert tick(name, "-q", "--budget", "1") == (6, "", "")
+        code, _, said = tick(name, "-q", "--budget", "3")
+        assert (code, said.count("out of credits (402): top up, and run again")) == (6, 1)
+        assert said.splitlines()[-1].startswith("out of credits (402); work is left for the next tick: 1 done")
+        assert tick(name, "-q", "--budget", "3") == (6, "", "")
 
 
 def test_the_document_and_status_say_when_the_next_tick_is_worth_it(shop: Place) -> None:

@@ -153,7 +153,7 @@ def test_a_ledger_of_version_12_keeps_its_budgets_and_its_running_tasks(tmp_path
     with closing(connection.connect(path, write=True)) as db:
         assert budgets.committed(db, 1) == 2.0
         assert page_queries.batches_of(db, 1) == ["spring"]
-        assert ticks.last_exit(db, ["spring"]) is None
+        assert ticks.last_ending(db, ["spring"]) is None
         tick = transitions.begin_run(db, 1.0, provider="crun", account="", mode="tick", batches=("spring",))
         assert [(each.series, each.attempt.remote_id) for each in queries.unfinished(db, State.RUNNING)] == [(1, "x")]
         assert ticks.series_of(db, tick.run_id or 0) == tick.run_id == 2

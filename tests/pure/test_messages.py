@@ -266,6 +266,7 @@ def test_a_tick_has_a_message_for_news_only() -> None:
     assert not is_due(tick(7, None, counts=left), "always")
     assert is_due(tick(6, counts=left), "trouble")
     assert not is_due(tick(6, EarlierRun(0.0, 6, open=1), counts=left), "always")
+    assert is_due(tick(6, EarlierRun(0.0, 6, open=1, reason="y"), counts=left), "trouble")
     assert is_due(tick(7, counts=left, needs_you=1), "trouble")
     assert not is_due(tick(7, EarlierRun(0.0, 7, needs_you=1, open=1), counts=left, needs_you=2), "trouble")
     uncertain = {**left, State.UNCERTAIN: 2}

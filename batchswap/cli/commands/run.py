@@ -125,7 +125,7 @@ def work(
     seen = run_result.RunRemains()
     with suppress(LedgerError), reading(settings.db) as db:  # the outcome is known even if the ledger cannot be read
         seen = run_result.look(db, summary, settings.out, batch.before, settings.db)
-    is_news = run_result.is_news(summary, settings, batch.before, batch.last_exit)
+    is_news = run_result.is_news(summary, settings, batch.before, batch.last)
     for event, words in run_result.remarks(summary, settings, seen):
         report(event, words, logging.WARNING if is_news else logging.INFO)
     line = run_result.last_line(summary, settings, resume, seen)

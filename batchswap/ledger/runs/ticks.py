@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from batchswap.errors import Ending
 from batchswap.settings import Mode
 from batchswap.states import TO_DO
 
@@ -54,14 +55,14 @@ def series_of(db: sqlite3.Connection, run_id: int) -> int:
     return int(db.execute("select series from runs where id = ?", (run_id,)).fetchone()[0])
 
 
-def last_exit(db: sqlite3.Connection, batches: Sequence[str], before: int | None = None) -> int | None:
-    """Return the exit code of the last tick of these batches, or of the last one before a run; None if unknown."""
+def last_ending(db: sqlite3.Connection, batches: Sequence[str], before: int | None = None) -> Ending | None:
+    """Return how the last tick of these batches ended, or the last one before a run; None if there was none."""
     sql = (
-        "select exit_code from runs where mode in ('submit', 'tick') and batches = ? and id < coalesce(?, id + 1)"
-        " order by id desc limit 1"
+        "select exit_code, summary from runs where mode in ('submit', 'tick') and batches = ?"
+        " and id < coalesce(?, id + 1) order by id desc limit 1"
     )
     found = db.execute(sql, (pack(batches), before)).fetchone()
-    return None if found is None else found[0]
+    return None if found is None else Ending(found[0], msgspec.json.decode(found[1])["reason"] if found[1] else None)
 
 
 def note_running(db: sqlite3.Connection, attempt_id: int, at: float) -> None:

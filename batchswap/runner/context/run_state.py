@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from math import inf
 
 from batchswap.clock import Clock
-from batchswap.errors import Exit
+from batchswap.errors import Ending, Exit
 from batchswap.events import LogEvent, Report
 from batchswap.ledger.runs.ticks import RefusalCount
 from batchswap.ledger.runs.traffic import REQUEST_SECONDS, REQUESTS, WAIT_SECONDS, Total
@@ -31,8 +31,8 @@ class RunState:
         """Whether --out was tested. Nothing is submitted before that."""
         self.media_trouble = ""
         """The reason why downloads wait."""
-        self.last_exit: int | None = None
-        """The exit code of the tick before this one."""
+        self.last: Ending | None = None
+        """How the tick before this one ended."""
         self.refusals: dict[str, RefusalCount] = {}
         """The equal failures in a row: of rows in their preparation, and of submits."""
         self.delivering = 0
@@ -63,7 +63,7 @@ class RunState:
     def add_stop(self, stop: Stop, *, level: int = logging.WARNING) -> None:
         """Add a reason for the exit code and report it."""
         self.stops.append(stop)
-        if stop.exit == self.last_exit:
+        if self.last is not None and self.last.had(stop.exit, stop.words):
             level = logging.INFO
         cause = {"cause": stop.cause} if stop.cause else {}
         self._report(LogEvent.RUN_STOPPING, stop.words, level, exit=stop.exit, **cause)
@@ -89,9 +89,9 @@ class RunState:
         """Note why downloads wait; "" when they no longer do."""
         self.media_trouble = words
 
-    def recall(self, refusals: dict[str, RefusalCount], last_exit: int | None) -> None:
+    def recall(self, refusals: dict[str, RefusalCount], last: Ending | None) -> None:
         """Continue where the tick before has ended: count further refusals, and repeat no warning."""
-        self.refusals, self.last_exit = refusals, last_exit
+        self.refusals, self.last = refusals, last
 
     def note_delivery(self, change: int) -> None:
         """Note that an examination or a signature began (+1) or ended (-1)."""
