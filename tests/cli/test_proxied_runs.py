@@ -299,6 +299,8 @@ def test_a_folder_of_certificates_is_trusted(
     command = ["openssl", "x509", "-noout", "-hash", "-in", env.pop("SSL_CERT_FILE")]
     hashed = subprocess.run(command, capture_output=True, text=True, check=True)
     (folder / f"{hashed.stdout.strip()}.0").write_bytes(authority.root.read_bytes())
+    both = env | {"SSL_CERT_DIR": str(folder), "SSL_CERT_FILE": str(authority.root)}
+    assert f"SSL_CERT_DIR ({folder}) say which" in finish(place.folder, both, "doctor").stdout
     code, document, said = run(place, env | {"SSL_CERT_DIR": str(folder)}, rows=1)
     assert (code, document["counts"]["done"]) == (0, 1), said
 
