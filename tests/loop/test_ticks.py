@@ -20,6 +20,7 @@ from batchswap.ledger.runs import ticks
 from batchswap.ledger.transitions import Stamp
 from batchswap.manifest import Chunk
 from batchswap.runner.summary import Summary
+from batchswap.settings import Mode
 from tests.loop.service import Service, lognormal
 from tests.loop.world import World, rows
 from tests.virtual import START, VirtualClock
@@ -136,6 +137,15 @@ async def test_ticks_of_other_batches_have_their_own_budget(tmp_path: Path) -> N
     with closing(connection.connect(world.settings.db, write=False)) as db:
         assert ticks.unfinished_series(db, ["b"]) == 1
         assert ticks.unfinished_series(db, ["c"]) is None
+
+
+@pytest.mark.parametrize("mode", ["run", "collect"])
+async def test_a_batch_that_another_run_completes_has_no_budget_left(tmp_path: Path, mode: Mode) -> None:
+    world, service = world_of(tmp_path, 1), busy(QUICK)
+    await world.run(service, mode="submit", budget=1.0)
+    assert (await world.run(service, mode=mode)).counts["done"] == 1
+    world.enrol(rows(2))
+    assert (await tick_on(world, service, budget=1.0))[-1].exit_code == Exit.DONE, "new rows have a new budget"
 
 
 async def test_the_work_of_other_batches_does_not_keep_a_budget(tmp_path: Path) -> None:

@@ -37,17 +37,19 @@ def pack(batches: Sequence[str]) -> str:
 
 
 def unfinished_series(db: sqlite3.Connection, batches: Sequence[str]) -> int | None:
-    """Return the series of the last tick of these batches; None if it left nothing to do, or there was none.
+    """Return the series of the last tick of these batches; None if there was none, or nothing is left to do.
 
-    A tick that was killed has left work. Work of other batches does not count.
+    A run of any mode may have done the rest. A run that was killed has left work. Work of other batches does not count.
     """
-    sql = "select series, summary from runs where mode in ('submit', 'tick') and batches = ? order by id desc limit 1"
-    found = db.execute(sql, (pack(batches),)).fetchone()
-    if found is None:
+    sql = "select series from runs where mode in ('submit', 'tick') and batches = ? order by id desc limit 1"
+    tick = db.execute(sql, (pack(batches),)).fetchone()
+    if tick is None:
         return None
-    summary = msgspec.json.decode(found[1]) if found[1] else None
+    sql = "select summary from runs where batches = ? order by id desc limit 1"
+    (text,) = db.execute(sql, (pack(batches),)).fetchone()
+    summary = msgspec.json.decode(text) if text else None
     is_over = summary is not None and (summary["finished"] or not any(summary["counts"][state] for state in TO_DO))
-    return None if is_over else int(found[0])
+    return None if is_over else int(tick[0])
 
 
 def series_of(db: sqlite3.Connection, run_id: int) -> int:
