@@ -35,7 +35,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             with hold(path, wait=False):
                 connection.create(path)
         except LedgerBusy:
-            raise LedgerOutdated(f"{path}: a run of an earlier version is using it: wait until it ends") from None
+            words = "a run is creating or updating it, or a run of an earlier version is using it"
+            raise LedgerOutdated(f"{path}: {words}: try again later") from None
         return connection.connect(path, write=False)
 
 

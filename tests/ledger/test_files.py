@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -28,6 +29,30 @@ def test_a_new_ledger_is_private_durable_and_of_this_version(tmp_path: Path) -> 
         assert db.execute("pragma synchronous").fetchone() == (2,)
         assert db.execute("pragma application_id").fetchone() == (APPLICATION_ID,)
         assert db.execute("pragma user_version").fetchone() == (VERSION,)
+
+
+def test_a_ledger_that_is_being_created_is_not_taken_for_another_file(tmp_path: Path) -> None:
+    words = set[str]()
+
+    def look(path: Path) -> None:
+        while not connection.exists(path):
+            pass
+        while True:
+            try:
+                connection.connect(path, write=False).close()
+            except LedgerError as error:
+                words.add(str(error).removeprefix(f"{path}: "))
+            else:
+                return
+
+    for number in range(10):
+        path = tmp_path / f"{number}.db"
+        with ThreadPoolExecutor(3) as threads:
+            readers = [threads.submit(look, path) for _ in range(3)]
+            connection.create(path)
+            for reader in readers:
+                reader.result()
+    assert words <= {"is an older ledger (schema 0); `batchswap run` updates it"}
 
 
 def test_a_ledger_that_others_may_read_is_closed_to_them_and_another_programs_file_is_left_alone(

@@ -116,7 +116,7 @@ def test_a_ledger_of_version_8_is_updated_by_a_command_that_only_reads(tmp_path:
 def test_a_ledger_of_version_8_is_left_alone_while_a_run_uses_it(tmp_path: Path) -> None:
     path = tmp_path / "b.db"
     older(path, 8, "m009_deliveries")
-    with hold(path, wait=False), pytest.raises(LedgerOutdated, match="wait until it ends"), reading(path):
+    with hold(path, wait=False), pytest.raises(LedgerOutdated, match="try again later"), reading(path):
         pass
     with closing(sqlite3.connect(path)) as raw:
         assert raw.execute("pragma user_version").fetchone() == (8,)

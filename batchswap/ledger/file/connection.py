@@ -86,9 +86,10 @@ def create(path: Path) -> None:
                 raise LedgerError(f"{path}: is a database of another program; choose another file with --db")
             _keep_private(path)
             if raw.execute("pragma user_version").fetchone()[0] < VERSION:
+                # The mark comes first: another process must not take a ledger for a database of another program.
+                raw.execute(f"pragma application_id = {APPLICATION_ID}")
                 raw.execute("pragma journal_mode = wal")
                 raw.execute("pragma synchronous = full")
-                raw.execute(f"pragma application_id = {APPLICATION_ID}")
                 migrate(db, VERSION)
             elif gone := missing(raw):
                 raise altered(path, f"missing or changed: {', '.join(gone[:_NAMED])}")
