@@ -187,10 +187,17 @@ def test_an_option_without_the_one_that_it_belongs_to_is_refused(
 
 def of_pool(run: int) -> list[int]:
     """Return the processes that a run has started and that examine files."""
-    children = [
-        int(pid) for listed in Path(f"/proc/{run}/task").glob("*/children") for pid in listed.read_text().split()
-    ]
-    return [pid for pid in children if b"worker_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    threads = Path(f"/proc/{run}/task").glob("*/children")
+    children = [int(pid) for listed in threads for pid in read_bytes(listed).split()]
+    return [pid for pid in children if b"worker_process" in read_bytes(Path(f"/proc/{pid}/cmdline"))]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what a file of /proc says; nothing if its thread or process has just ended."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def is_running(pid: int) -> bool:
