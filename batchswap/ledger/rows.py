@@ -29,7 +29,7 @@ def one_of(column: str, words: Iterable[StrEnum]) -> str:
 
 
 def marks(values: Collection[object]) -> str:
-    """Return one placeholder for each value; NULL, which `in` finds nothing in, if there are none."""
+    """Return one placeholder for each value, or NULL if there are none: `in (null)` finds nothing."""
     # SQLite reads `in ()` as false, and then cannot use the index that `indexed by` asks for.
     return ", ".join("?" * len(values)) or "null"
 

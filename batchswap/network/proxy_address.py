@@ -12,7 +12,7 @@ from batchswap.tasks import is_nameable
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080}
 """The schemes of proxies, and the port of each if the URL has none."""
 _FORM = "write http://HOST:PORT, with USER:PASSWORD@ in front of HOST if the proxy needs a login"
-"""The form of a URL, without a user in it, which the console would remove."""
+"""How to write the URL. The example has no user and password, because the console would remove them."""
 _HOST = re.compile(r"[^\s/?#@%\[\]<>^`{|}\\:]+|[0-9a-f:.]*:[0-9a-f:.]*", re.IGNORECASE)
 
 

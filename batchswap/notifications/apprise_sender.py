@@ -84,8 +84,8 @@ def _check_form(url: str) -> None:
         )
     if _SEVERAL.search(url):
         raise UsageError(
-            f"--notify: {scheme_of(url)}… has several addresses in one: repeat --notify for each address"
-            " (in BATCHSWAP_NOTIFY, separate them with spaces)"
+            f"--notify: {scheme_of(url)}… has several addresses in one, or a space: repeat --notify for each address"
+            " (in BATCHSWAP_NOTIFY, separate them with spaces), and write a space in an address as %20"
         )
 
 

@@ -74,6 +74,6 @@ def look_at_certificates() -> Iterator[Finding]:
     message, _, remedy = problem_of_files().rpartition(": ")
     if message:
         yield Finding("certificates", False, message, remedy, Exit.USAGE)
-    elif given := " and ".join(f"{name} ({os.environ[name]})" for name in (FILE, FOLDER) if os.environ.get(name)):
-        say = "say" if " and " in given else "says"
-        yield Finding("certificates", True, f"{given} {say} which certificates are trusted")
+    elif given := [f"{name} ({os.environ[name]})" for name in (FILE, FOLDER) if os.environ.get(name)]:
+        say = "says" if len(given) == 1 else "say"
+        yield Finding("certificates", True, f"{' and '.join(given)} {say} which certificates are trusted")
